@@ -1,0 +1,81 @@
+package ledger
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// An Op is what a command does.
+type Op string
+
+// The operations. Each is one call of package lock; Nothing is none.
+const (
+	Register Op = "register"
+	Beat     Op = "beat"
+	Acquire  Op = "acquire"
+	Release  Op = "release"
+	Handoff  Op = "handoff"
+	Close    Op = "close"
+	Evict    Op = "evict"
+	Ask      Op = "ask"
+	Raise    Op = "raise"
+	Nothing  Op = "nothing"
+)
+
+// A Command is one call as data. Its JSON is what a replicated log holds.
+type Command struct {
+	Op        Op
+	At        time.Time      `json:",omitzero"` // the caller's wall clock; for people
+	Session   lock.SessionID `json:",omitempty"`
+	Contender lock.Contender `json:",omitzero"`
+	Promise   lock.Promise   `json:",omitzero"`
+	Bids      []lock.Bid     `json:",omitempty"`
+	Role      string         `json:",omitempty"`
+	Token     lock.Token     `json:",omitempty"` // Acquire: of the term that was read
+	To        lock.SessionID `json:",omitempty"`
+	Seen      lock.Beat      `json:",omitempty"`
+	End       lock.End       `json:",omitzero"`
+	Request   lock.Request   `json:",omitzero"`
+}
+
+// A Code is how a command went.
+type Code string
+
+// The codes: one for each of package lock's errors that a store can give.
+const (
+	OK        Code = ""
+	Held      Code = "held"
+	Lost      Code = "lost"
+	Moved     Code = "moved"
+	Gone      Code = "gone"
+	Permanent Code = "permanent"
+)
+
+// A Result is what became of a command.
+type Result struct {
+	Code     Code            `json:",omitempty"`
+	Why      string          `json:",omitempty"`
+	Token    lock.Token      `json:",omitempty"`
+	Held     *lock.HeldError `json:",omitempty"`
+	Changed  bool            `json:",omitempty"` // more than a beat: who watches should hear of it at once
+	Revision uint64          `json:",omitempty"` // at which the command was applied; set by who applied it
+}
+
+// Err returns the error of package lock that r means, or nil.
+func (r Result) Err() error {
+	switch r.Code {
+	case OK:
+		return nil
+	case Held:
+		return r.Held
+	case Lost:
+		return lock.ErrLost
+	case Moved:
+		return lock.ErrMoved
+	case Gone:
+		return lock.ErrGone
+	}
+	return fmt.Errorf("%w: %s", lock.ErrPermanent, r.Why)
+}

@@ -1,0 +1,313 @@
+// Package ledger is the contract of package lock as data: sessions, ends and
+// roles, and what each call does to them, one command at a time. It has no
+// clock, no goroutine and no store around it. Package memory keeps a ledger
+// behind a mutex, package raft behind a replicated log.
+//
+// Who writes a backend for another store finds here, in order, what each of its
+// transactions must compare and write.
+package ledger
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// Ends is how many ends a ledger keeps. A session whose end was swept is absent
+// again, and silence is evicted.
+const Ends = 1024
+
+// A Ledger is the whole state. Every command is applied at a revision of its
+// own, greater than the last.
+type Ledger struct {
+	Revision uint64     // of the last command
+	Offset   uint64     // tokens are revisions plus this; only ever raised
+	Floor    lock.Token // what was raised: every token to come is greater
+	Sessions map[lock.SessionID]Session
+	Claims   map[string]lock.SessionID // which session a contender's ID belongs to
+	Roles    map[string]Role
+	Ended    map[lock.SessionID]lock.End
+	Swept    []lock.SessionID // the keys of Ended, oldest first
+}
+
+// A Session is a session's record.
+type Session struct {
+	Contender lock.Contender
+	Promise   lock.Promise
+	Bids      []lock.Bid
+	Created   uint64 // the revision of its registration
+	Beat      lock.Beat
+}
+
+// A Role is a role's record. During a term only a request is put beside it.
+type Role struct {
+	Term     lock.Term
+	Previous lock.Token // the term before, for a handoff that is tried again
+	Request  lock.Request
+}
+
+// New returns an empty ledger.
+func New() *Ledger {
+	return &Ledger{
+		Sessions: map[lock.SessionID]Session{},
+		Claims:   map[string]lock.SessionID{},
+		Roles:    map[string]Role{},
+		Ended:    map[lock.SessionID]lock.End{},
+	}
+}
+
+// Apply applies one command at revision, which must exceed every earlier one.
+// It is deterministic: equal ledgers and equal commands stay equal.
+func (l *Ledger) Apply(revision uint64, c Command) Result {
+	l.Revision = revision
+	switch c.Op {
+	case Register:
+		return l.register(c)
+	case Beat:
+		return l.beat(c)
+	case Acquire:
+		return l.acquire(c)
+	case Release:
+		return l.release(c)
+	case Handoff:
+		return l.handoff(c)
+	case Close:
+		return l.close(c)
+	case Evict:
+		return l.evict(c)
+	case Ask:
+		return l.ask(c)
+	case Raise:
+		return l.raise(c)
+	case Nothing:
+		return Result{}
+	}
+	return Result{Code: Permanent, Why: "unknown command " + string(c.Op)}
+}
+
+func (l *Ledger) register(c Command) Result {
+	id := c.Contender.Session
+	if _, ended := l.Ended[id]; ended {
+		return Result{Code: Lost}
+	}
+	if s, ok := l.Sessions[id]; ok { // an earlier try of this registration: beat in the same step
+		s.Beat = lock.Beat(l.Revision)
+		l.Sessions[id] = s
+		return Result{}
+	}
+	if other, ok := l.Claims[c.Contender.ID]; ok {
+		s := l.Sessions[other]
+		return Result{Code: Held, Held: &lock.HeldError{Name: c.Contender.ID, Holder: s.member("")}}
+	}
+	l.Claims[c.Contender.ID] = id
+	l.Sessions[id] = Session{
+		Contender: c.Contender, Promise: c.Promise, Bids: c.Bids,
+		Created: l.Revision, Beat: lock.Beat(l.Revision),
+	}
+	return Result{Changed: true}
+}
+
+func (l *Ledger) beat(c Command) Result {
+	s, ok := l.Sessions[c.Session]
+	if !ok {
+		return Result{Code: Lost}
+	}
+	s.Beat = lock.Beat(l.Revision)
+	if len(c.Bids) > 0 {
+		s.Bids = c.Bids
+	}
+	l.Sessions[c.Session] = s
+	return Result{Changed: len(c.Bids) > 0}
+}
+
+func (l *Ledger) acquire(c Command) Result {
+	s, ok := l.Sessions[c.Session]
+	if !ok {
+		return Result{Code: Lost}
+	}
+	r := l.Roles[c.Role]
+	switch {
+	case r.Term.Holder.Session == c.Session && r.Term.Over == "": // granted before
+		return Result{Token: r.Term.Token}
+	case r.Term.Token != c.Token:
+		return Result{Code: Moved}
+	case !l.term(r).Vacant():
+		return Result{Code: Held, Held: &lock.HeldError{Name: c.Role, Holder: r.Term.Holder, Token: r.Term.Token}}
+	}
+	return l.begin(c, s, r.Term.Token)
+}
+
+func (l *Ledger) release(c Command) Result {
+	r := l.Roles[c.Role]
+	if r.Term.Token != c.Token || r.Term.Holder.Session != c.Session || r.Term.Over != "" {
+		return Result{}
+	}
+	r.Term.Over, r.Request = "released", lock.Request{}
+	l.Roles[c.Role] = r
+	return Result{Changed: true}
+}
+
+func (l *Ledger) handoff(c Command) Result {
+	r := l.Roles[c.Role]
+	if r.Previous == c.Token && r.Term.Holder.Session == c.To && c.Token != 0 { // an earlier try of this very handoff
+		return Result{}
+	}
+	if r.Term.Token != c.Token || r.Term.Holder.Session != c.Session || l.term(r).Vacant() {
+		return Result{Code: Moved}
+	}
+	if _, ok := l.Sessions[c.Session]; !ok {
+		return Result{Code: Lost}
+	}
+	s, ok := l.Sessions[c.To]
+	if !ok {
+		return Result{Code: Gone}
+	}
+	return l.begin(c, s, c.Token)
+}
+
+// begin begins a term of s. Previous names the term that a handoff ended.
+func (l *Ledger) begin(c Command, s Session, last lock.Token) Result {
+	t := lock.Term{Token: lock.Token(l.Revision + l.Offset), Holder: s.member(c.Role), Since: c.At}
+	r := Role{Term: t}
+	if c.Op == Handoff {
+		r.Previous = last
+	}
+	l.Roles[c.Role] = r
+	return Result{Token: t.Token, Changed: true}
+}
+
+func (l *Ledger) close(c Command) Result {
+	for name, r := range l.Roles {
+		if r.Term.Holder.Session == c.Session && r.Term.Over == "" {
+			r.Term.Over, r.Request = "released", lock.Request{}
+			l.Roles[name] = r
+		}
+	}
+	if _, ended := l.Ended[c.Session]; !ended {
+		l.end(c.Session, c.End)
+	}
+	return Result{Changed: true}
+}
+
+func (l *Ledger) evict(c Command) Result {
+	if _, ended := l.Ended[c.Session]; ended {
+		return Result{}
+	}
+	if l.Sessions[c.Session].Beat != c.Seen {
+		return Result{Code: Moved}
+	}
+	l.end(c.Session, c.End)
+	return Result{Changed: true}
+}
+
+// end deletes a session's record and its claim, and writes its end.
+func (l *Ledger) end(id lock.SessionID, why lock.End) {
+	if s, ok := l.Sessions[id]; ok {
+		delete(l.Claims, s.Contender.ID)
+		delete(l.Sessions, id)
+	}
+	l.Ended[id] = why
+	l.Swept = append(l.Swept, id)
+	if len(l.Swept) > Ends {
+		delete(l.Ended, l.Swept[0])
+		l.Swept = l.Swept[1:]
+	}
+}
+
+func (l *Ledger) ask(c Command) Result {
+	r := l.Roles[c.Role]
+	if r.Term.Token != c.Request.Token || l.term(r).Vacant() {
+		return Result{Code: Moved}
+	}
+	r.Request = c.Request
+	l.Roles[c.Role] = r
+	return Result{Changed: true}
+}
+
+func (l *Ledger) raise(c Command) Result {
+	l.Floor = max(l.Floor, c.Token)
+	if above := uint64(l.Floor); above > l.Revision {
+		l.Offset = max(l.Offset, above-l.Revision)
+	}
+	return Result{Changed: true}
+}
+
+// Standing says how the role stands.
+func (l *Ledger) Standing(role string) lock.Standing {
+	r := l.Roles[role]
+	st := lock.Standing{Role: role, Term: l.term(r), Request: r.Request}
+	st.Floor = max(st.Term.Token, l.Floor)
+	var line []Session
+	for _, s := range l.Sessions {
+		if s.bids(role) && (st.Term.Vacant() || s.Contender.Session != st.Term.Holder.Session) {
+			line = append(line, s)
+		}
+	}
+	slices.SortFunc(line, func(a, b Session) int {
+		return cmp.Or(cmp.Compare(b.priority(role), a.priority(role)), cmp.Compare(a.Created, b.Created))
+	})
+	for _, s := range line {
+		st.Line = append(st.Line, s.member(role))
+	}
+	return st
+}
+
+// Standings says how the named roles stand, or all of them where none is named.
+func (l *Ledger) Standings(roles ...string) []lock.Standing {
+	if len(roles) == 0 {
+		roles = l.names()
+	}
+	all := make([]lock.Standing, 0, len(roles))
+	for _, role := range roles {
+		all = append(all, l.Standing(role))
+	}
+	return all
+}
+
+// names returns the name of every role that has a record or a bid, sorted.
+func (l *Ledger) names() []string {
+	names := map[string]bool{}
+	for name := range l.Roles {
+		names[name] = true
+	}
+	for _, s := range l.Sessions {
+		for _, b := range s.Bids {
+			names[b.Role] = true
+		}
+	}
+	sorted := make([]string, 0, len(names))
+	for name := range names {
+		sorted = append(sorted, name)
+	}
+	slices.Sort(sorted)
+	return sorted
+}
+
+// term is the role's term with what its holder's session has come to.
+func (l *Ledger) term(r Role) lock.Term {
+	t := r.Term
+	t.Holder.Beat = lock.Absent
+	if s, ok := l.Sessions[t.Holder.Session]; ok {
+		t.Holder.Beat, t.Holder.Promise = s.Beat, s.Promise
+	}
+	t.End = l.Ended[t.Holder.Session]
+	return t
+}
+
+func (s Session) bids(role string) bool {
+	return slices.ContainsFunc(s.Bids, func(b lock.Bid) bool { return b.Role == role })
+}
+
+func (s Session) priority(role string) int {
+	for _, b := range s.Bids {
+		if b.Role == role {
+			return b.Priority
+		}
+	}
+	return 0
+}
+
+func (s Session) member(role string) lock.Member {
+	return lock.Member{Contender: s.Contender, Promise: s.Promise, Priority: s.priority(role), Beat: s.Beat}
+}

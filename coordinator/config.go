@@ -1,0 +1,152 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// Work is what only one contender may do at a time. It is called once for every
+// term, with a context that ends when the role is lost, handed over or stopped;
+// context.Cause says which. It must return soon after: "returned" means that
+// nothing it started still acts. A nil error while the context stands means that
+// the role's work is done for good; any other means that it failed, and that the
+// role is competed for again, after a pause that grows.
+type Work func(ctx context.Context, t Term) error
+
+// Why a term's context ended; see context.Cause.
+var (
+	ErrStopping    = errors.New("stop was asked for")
+	ErrHandoff     = errors.New("handed over on request")
+	ErrDeadline    = errors.New("no beat was acknowledged in time")
+	ErrSessionLost = errors.New("the session was lost")
+	ErrSuperseded  = errors.New("the store names another term")
+)
+
+// ExitCode is what the process exits with when work outlives the promise.
+const ExitCode = 75
+
+// A Config says who contends for what, and how cautiously. A zero field means
+// its default.
+type Config struct {
+	ID      string // unique among living contenders
+	Address string // where clients reach this process; may be empty
+	Labels  map[string]string
+	Roles   []lock.Bid
+
+	TTL         time.Duration // how long the store's promise lasts after a beat: 100 ms to 12 h, default 10 s
+	Skew        time.Duration // of TTL, for differing clocks and for killing: default ttl/100 + min(50 ms, ttl/10)
+	Grace       time.Duration // for work to return after a loss: default min(2 s, ttl/5)
+	StopTimeout time.Duration // for work to return after a stop or handoff that was asked for: default 30 s
+
+	// Exclusive refuses to stand by: Run ends with a *lock.HeldError when another
+	// contender holds a role and its beat moves.
+	Exclusive bool
+
+	// Outlives says that work may outlive this process, as a command that it
+	// started may. A restart under the same ID then never takes the death of the
+	// process for the end of its work, and waits out the promise.
+	Outlives bool
+
+	// NoExit opts out of the exit when work outlives the promise: it may then
+	// overlap with a successor's, and only the token protects.
+	NoExit bool
+
+	// Exit is called in place of os.Exit(ExitCode). It must end all work before
+	// it returns, and block on nothing.
+	Exit func()
+
+	Heartbeat time.Duration // between two log lines that say how the roles stand: default 10 s
+	Logger    *slog.Logger  // default slog.Default()
+
+	// Now reads the clocks: default those of the machine. Virtual fits a
+	// testing/synctest bubble.
+	Now func() Instant
+}
+
+// Limits of a TTL.
+const (
+	MinTTL = 100 * time.Millisecond
+	MaxTTL = 12 * time.Hour
+)
+
+// Defaults returns c with every zero field that has a default set to it.
+func (c Config) Defaults() Config {
+	set := func(d *time.Duration, to time.Duration) {
+		if *d == 0 {
+			*d = to
+		}
+	}
+	set(&c.TTL, 10*time.Second)
+	set(&c.Skew, c.TTL/100+min(50*time.Millisecond, c.TTL/10))
+	set(&c.Grace, min(2*time.Second, c.TTL/5))
+	set(&c.StopTimeout, 30*time.Second)
+	set(&c.Heartbeat, 10*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = Clocks
+	}
+	return c
+}
+
+// BeatEvery is the time between two beats.
+func (c Config) BeatEvery() time.Duration { return c.TTL / 4 }
+
+// Try is how long one call to the store may take before it is given up.
+func (c Config) Try() time.Duration { return c.TTL / 4 }
+
+// Outage is the longest outage of the store that changes nothing.
+func (c Config) Outage() time.Duration {
+	return c.TTL - c.BeatEvery() - c.Try() - c.Skew - c.Grace
+}
+
+// Validate says everything that is wrong with c, whose defaults are set. Every
+// line names the field, its value, the limit, and what to write instead.
+func (c Config) Validate() error {
+	errs := []error{lock.CheckName("id", c.ID)}
+	if len(c.Roles) == 0 {
+		errs = append(errs, errors.New("role: none given; name at least one"))
+	}
+	seen := map[string]bool{}
+	for _, b := range c.Roles {
+		errs = append(errs, lock.CheckName("role", b.Role))
+		if seen[b.Role] {
+			errs = append(errs, fmt.Errorf("role %q: given twice", b.Role))
+		}
+		seen[b.Role] = true
+	}
+	return errors.Join(append(errs, c.ValidateTimes())...)
+}
+
+// ValidateTimes is the part of Validate that is about durations.
+func (c Config) ValidateTimes() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.TTL < MinTTL || c.TTL > MaxTTL {
+		bad("ttl %v: must be from %v to %v", c.TTL, MinTTL, MaxTTL)
+		return errors.Join(errs...)
+	}
+	if least := c.TTL/100 + 5*time.Millisecond; c.Skew < least {
+		bad("skew %v: must be at least ttl/100 + 5ms = %v; leave it out for the default", c.Skew, least)
+	}
+	if c.Grace <= 0 || c.Grace > 2*time.Second {
+		bad("grace %v: must be more than 0 and at most 2s", c.Grace)
+	}
+	if c.StopTimeout <= 0 {
+		bad("stop-timeout %v: must be more than 0", c.StopTimeout)
+	}
+	if c.Heartbeat < 0 {
+		bad("heartbeat %v: must not be negative", c.Heartbeat)
+	}
+	if c.Outage() <= 0 {
+		bad("ttl %v: ttl/4 + one try + skew + grace must be less than ttl, but %v + %v + %v + %v = %v; raise ttl, or lower grace or skew",
+			c.TTL, c.BeatEvery(), c.Try(), c.Skew, c.Grace, c.TTL-c.Outage())
+	}
+	return errors.Join(errs...)
+}

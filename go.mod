@@ -1,0 +1,3 @@
+module github.com/understudy-ha/understudy
+
+go 1.26.0

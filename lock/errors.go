@@ -1,0 +1,84 @@
+package lock
+
+import (
+	"errors"
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+)
+
+var (
+	// ErrHeld means that another session holds what was asked for. Wait for the
+	// next standing. It is never returned to the holder itself.
+	ErrHeld = errors.New("held by another")
+
+	// ErrLost means that the session is gone for good. Stop, close it, register
+	// again under a new ID. It is never returned for a call whose outcome is
+	// unknown, however long the store has been silent.
+	ErrLost = errors.New("session lost")
+
+	// ErrMoved means that the beat or the term is no longer the one that was
+	// named, and that nothing was changed. Look again.
+	ErrMoved = errors.New("moved on")
+
+	// ErrGone means that the session that was named has no record, and that
+	// nothing was changed. Look again.
+	ErrGone = errors.New("no such session")
+
+	// ErrRolledBack means that the store gives tokens that are not greater than
+	// one that it gave before. Do not compete until the floor was raised.
+	ErrRolledBack = errors.New("the store was rolled back")
+
+	// ErrPermanent means that no try can succeed before somebody changes
+	// something: credentials, a foreign value in our place, a newer format. It is
+	// never returned for a store that is merely unreachable.
+	ErrPermanent = errors.New("permanent failure")
+)
+
+// A HeldError says who holds the role, or the contender's ID, that was asked
+// for. It is ErrHeld.
+type HeldError struct {
+	Name   string // of the role or of the contender
+	Holder Member
+	Token  Token // of the holder's term; zero where Name is a contender's
+}
+
+func (e *HeldError) Error() string {
+	where := ""
+	if e.Holder.Address != "" {
+		where = " at " + e.Holder.Address
+	}
+	if e.Token == 0 {
+		return fmt.Sprintf("ID %q is in use by session %s%s", e.Name, e.Holder.Session, where)
+	}
+	return fmt.Sprintf("role %q is held by %q%s (token %d)", e.Name, e.Holder.ID, where, e.Token)
+}
+
+// Unwrap returns ErrHeld.
+func (e *HeldError) Unwrap() error { return ErrHeld }
+
+// MaxName is the length of the longest name, in bytes.
+const MaxName = 256
+
+// CheckName says what is wrong with the name of a role or of a contender: it
+// must be 1 to MaxName bytes of UTF-8 without unprintable characters. what names
+// the field in the error, which is ErrPermanent.
+func CheckName(what, name string) error {
+	bad := func(why string, args ...any) error {
+		return fmt.Errorf("%w: %s %q: %s", ErrPermanent, what, name, fmt.Sprintf(why, args...))
+	}
+	switch {
+	case name == "":
+		return bad("must not be empty")
+	case len(name) > MaxName:
+		return bad("has %d bytes, the limit is %d", len(name), MaxName)
+	case !utf8.ValidString(name):
+		return bad("is not valid UTF-8")
+	}
+	for i, r := range name {
+		if !unicode.IsPrint(r) {
+			return bad("has the unprintable character %U at byte %d", r, i)
+		}
+	}
+	return nil
+}

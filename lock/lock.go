@@ -1,0 +1,182 @@
+package lock
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// A Locker is one store, as one process reaches it. It is safe for concurrent
+// use. Every call obeys its context within 100 ms, and a call whose context is
+// already done writes nothing.
+type Locker interface {
+	// Register puts the contender in line for the roles that it bids for, under
+	// the session ID in c, which the caller drew for this registration and never
+	// uses again. One of five things happens:
+	//
+	//  1. The session is registered, by this call or by an earlier try of it. In
+	//     the latter case the same step writes a beat.
+	//  2. The contender's ID belongs to another session whose record is present:
+	//     a *HeldError that names it. A claim whose session is gone is taken over.
+	//  3. The end of this very session is written already: ErrLost.
+	//  4. No try can succeed, such as for bad credentials: ErrPermanent.
+	//  5. Anything else: unknown. Register again with the same session ID.
+	//
+	// A session has no deadline before its first acknowledged Beat.
+	Register(ctx context.Context, c Contender, p Promise, bids ...Bid) (Session, error)
+
+	// Watch yields the standing of each named role now, and again after every
+	// change; of all roles where none is named. It may skip what was overtaken,
+	// but never ends on a standing that is stale, and what it yields is never
+	// older than what this Locker has already shown or acknowledged. After an
+	// error it goes on when the consumer does. It ends when ctx does.
+	Watch(ctx context.Context, roles ...string) iter.Seq2[Standing, error]
+
+	// Evict writes the end of a session whose beat is still the one that was
+	// seen, which may be Absent. It returns nil if the session's end is written,
+	// by whomever, and ErrMoved if another beat was there. It asks nobody whether
+	// the session is silent: that is the caller's to know.
+	Evict(ctx context.Context, id SessionID, seen Beat, why End) error
+
+	// Ask puts an operator's wish beside the role's record. It names the term
+	// that it is about and is void in any other; the active acts on it. ErrMoved
+	// if that term is over.
+	Ask(ctx context.Context, role string, r Request) error
+
+	// Raise makes every token to come greater than above. It never lowers one.
+	// It is the way out for a store that was rolled back.
+	Raise(ctx context.Context, above Token) error
+
+	// Close ends every call and every Watch of this Locker and frees what it
+	// holds. It ends no session. It may be repeated, and called from anywhere.
+	Close() error
+}
+
+// A Session is one registration of a contender. It is safe for concurrent use.
+type Session interface {
+	// ID returns the ID under which the session was registered.
+	ID() SessionID
+
+	// Beat renews the session, and replaces its bids where any are given. nil
+	// means that the write of this very call was committed, after it began; a
+	// beat never reports another call's write as its own, never creates the
+	// record, and every try is a write of its own. ErrLost: the session's record
+	// is gone, for good. ErrLost comes from the store's transaction alone, never
+	// from a keepalive or a broken connection.
+	Beat(ctx context.Context, bids ...Bid) error
+
+	// TryAcquire takes the role if it is vacant, and returns the token of the
+	// term. On a role that this session holds already it returns that term's
+	// token: a successor named by a Handoff, and a caller whose reply was lost,
+	// learn of their grant by it, and by it alone. A *HeldError says who else
+	// holds the role; ErrMoved: a term began or ended since the role was read;
+	// ErrLost: this session's record is gone.
+	TryAcquire(ctx context.Context, role string) (Token, error)
+
+	// Release ends the term t. nil: t is over, by whomever. It needs no living
+	// session and touches no other term. From the first Release or Handoff of a
+	// token on, the owner never works under that token again.
+	Release(ctx context.Context, role string, t Token) error
+
+	// Handoff ends the term t and begins the next one, of the session to, in one
+	// commit. nil: this very handoff was made, now or before. ErrGone: there is
+	// no such session, and t stands. ErrMoved: t is over. ErrLost: this session's
+	// record is gone.
+	Handoff(ctx context.Context, role string, t Token, to SessionID) error
+
+	// Close releases every role of the session and writes its end. nil: the end
+	// is written, by whomever. It presupposes that all work of the session has
+	// returned, needs no living session, and may be repeated.
+	Close(ctx context.Context) error
+}
+
+// A SessionID is a nonce that names one registration, and no other ever.
+type SessionID string
+
+// A Token is the fencing token of a term: never zero, the term's own, and
+// greater than that of every earlier term of the role, across restarts, changes
+// of the store's leader and deletion of the role's record.
+type Token uint64
+
+// A Beat is the store's revision of a session's record. Only equality counts.
+type Beat uint64
+
+// Absent is the beat of a session whose record is not there.
+const Absent Beat = 0
+
+// A Promise is how long a session may be silent: nobody evicts it before they
+// have themselves seen TTL + Skew without another beat, on their own clock. It
+// stands in the record of the session and of every role that it takes, and it
+// is read from there, not from the observer's configuration.
+type Promise struct {
+	TTL  time.Duration
+	Skew time.Duration // of TTL, given up to differing clocks and to killing
+}
+
+// A Bid is a role that a session competes for. The line behind a role is ordered
+// by Priority, the greatest first, then by the time of registration.
+type Bid struct {
+	Role     string
+	Priority int
+}
+
+// A Contender is a process that competes for roles.
+type Contender struct {
+	ID      string            // its name, configured: two live processes never share one
+	Address string            // where it can be reached; for people and clients
+	Labels  map[string]string `json:",omitempty"`
+	Session SessionID         // of this registration
+	Process Process           `json:",omitzero"`
+}
+
+// A Process names an operating system process in a way that proves its death: on
+// the same boot, in the same PID namespace, a PID whose process is gone or began
+// at another time. The zero Process, and any with a field that could not be
+// read, proves nothing. A contender whose work may outlive its process leaves
+// it zero.
+type Process struct {
+	Boot    string // the kernel's boot ID
+	PIDs    string // the PID namespace
+	Times   string // the time namespace
+	PID     int
+	Started string // by the kernel's count
+}
+
+// A Standing is what the store said of one role. It is a hint, never a grant.
+type Standing struct {
+	Role    string
+	Term    Term     // the last one
+	Line    []Member // who stands by, by rank; without the one who holds the role
+	Request Request  // what an operator asked of the term; zero: nothing
+	Floor   Token    // every token to come is greater
+}
+
+// A Term is one tenure of a role by one session.
+type Term struct {
+	Token  Token  // zero: the store has no record of the role
+	Holder Member // its Promise is the session's, or the role's where the session's record is gone
+	Since  time.Time
+	Over   string // how the term ended; empty while it stands
+	End    End    // of the holder's session; zero while none is written
+}
+
+// Vacant reports whether the role could be acquired.
+func (t Term) Vacant() bool { return t.Token == 0 || t.Over != "" || t.End != End{} }
+
+// A Member is a contender and its session.
+type Member struct {
+	Contender
+	Promise
+	Priority int
+	Beat     Beat
+}
+
+// An End says by whom and why a session was ended.
+type End struct{ By, Why string }
+
+// A Request asks the active to hand the role to a session.
+type Request struct {
+	Token Token // the term that it is about
+	To    SessionID
+	By    string // who asks; for people
+}
