@@ -1,0 +1,114 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A client reaches a group from outside. It asks one peer after the other, and
+// stays with the one that answers.
+type client struct {
+	peers  []Peer
+	caller caller
+	dialer *dialer
+	next   atomic.Uint64
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+var _ ledger.Store = (*client)(nil)
+
+// Dial returns a Locker on the group of which this process is no member. It
+// needs Peers, and under TLS the three files; with a certificate that names no
+// peer it may watch, Ask and Raise. It connects when it is first used.
+func Dial(c Config) (lock.Locker, error) {
+	if err := c.checkGroup(); err != nil {
+		return nil, fmt.Errorf("raft: %w", err)
+	}
+	d, err := newDialer(c)
+	if err != nil {
+		return nil, fmt.Errorf("raft: %w", err)
+	}
+	cl := &client{peers: c.Peers, caller: newCaller(d), dialer: d}
+	cl.ctx, cl.cancel = context.WithCancelCause(context.Background())
+	return ledger.NewLocker(cl), nil
+}
+
+// Propose asks the peers in turn. A command that may have been applied is
+// proposed again only where that changes nothing.
+func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Result, err error) {
+	again := cmd.Op == ledger.Ask || cmd.Op == ledger.Raise
+	err = c.each(ctx, func(ctx context.Context, p Peer) (bool, error) {
+		var err error
+		r, err = c.caller.propose(ctx, p, pathPropose, cmd)
+		return err == nil || !again && !errors.Is(err, errNotApplied), err
+	})
+	return r, err
+}
+
+func (c *client) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
+	var v view
+	err := c.each(ctx, func(ctx context.Context, p Peer) (bool, error) {
+		v = view{}
+		err := c.caller.call(ctx, p, pathLook, question{after, roles}, &v)
+		return err == nil && (v.Revision > after || after == 0), err
+	})
+	return v.Standings, v.Revision, err
+}
+
+// each calls f with one peer after the other until it is done or ctx ends. An
+// error then names what failed at each peer.
+func (c *client) each(ctx context.Context, f func(context.Context, Peer) (done bool, err error)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.ctx, func() { cancel(errClosed) })()
+	failed := map[string]error{}
+	for {
+		p := c.peers[c.next.Load()%uint64(len(c.peers))]
+		try, stop := context.WithTimeout(ctx, attempt)
+		done, err := f(try, p)
+		stop()
+		if done || errors.Is(err, lock.ErrPermanent) {
+			return err
+		}
+		if ctx.Err() == nil || failed[p.ID] == nil {
+			failed[p.ID] = err
+		}
+		round := c.next.Add(1) % uint64(len(c.peers))
+		if err == nil && ctx.Err() == nil { // it lives, and has nothing new
+			continue
+		}
+		if round != 0 && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-time.After(ask):
+		case <-ctx.Done():
+			return c.failure(context.Cause(ctx), failed)
+		}
+	}
+}
+
+// failure names what failed at each peer.
+func (c *client) failure(cause error, failed map[string]error) error {
+	errs := []error{cause}
+	for _, p := range c.peers {
+		if failed[p.ID] != nil {
+			errs = append(errs, failed[p.ID])
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *client) Close() error {
+	c.cancel(errClosed)
+	c.dialer.conns.closeAll()
+	c.caller.close()
+	return nil
+}

@@ -1,0 +1,103 @@
+package raft
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+// takeover is how long a leader that closes waits for one that is going on.
+const takeover = 250 * time.Millisecond
+
+// Close leaves the group in good order: a takeover that is going on is served,
+// the leadership is handed over, then everything stops.
+func (n *node) Close() error {
+	n.once.Do(func() {
+		if n.running() {
+			n.resign()
+		}
+		n.mu.Lock()
+		n.closed = true
+		n.mu.Unlock()
+		n.cancel(errClosed)
+		n.err = n.stop()
+	})
+	return n.err
+}
+
+// resign hands the leadership over, if this node has it.
+func (n *node) resign() {
+	if !n.leading() || n.voters() < 2 {
+		return
+	}
+	n.await(time.After(takeover))
+	done := make(chan error, 1)
+	f := n.raft.LeadershipTransfer()
+	go func() { done <- f.Error() }()
+	select { // a transfer that is interrupted can hang (hashicorp/raft#696)
+	case err := <-done:
+		if err != nil {
+			n.log.Debug("leadership not handed over", "error", err)
+		}
+	case <-time.After(2 * n.config.timing()):
+		n.log.Warn("handing over the leadership takes too long", "limit", 2*n.config.timing())
+	}
+}
+
+// await waits while a role is vacant with somebody in line.
+func (n *node) await(end <-chan time.Time) {
+	for {
+		standings, _, changed, err := n.machine.standings()
+		waiting := false
+		for _, st := range standings {
+			waiting = waiting || st.Term.Vacant() && len(st.Line) > 0
+		}
+		if err != nil || !waiting {
+			return
+		}
+		select {
+		case <-changed:
+		case <-end:
+			return
+		}
+	}
+}
+
+// stop ends whatever start has begun.
+func (n *node) stop() error {
+	var errs []error
+	if !within(&n.calls, 2*n.config.timing()) {
+		n.log.Debug("calls go on while the node closes")
+	}
+	if n.raft != nil {
+		f := n.raft.Shutdown()
+		n.port.cancel()
+		n.port.conns.closeAll() // or Raft waits for silent peers
+		errs = append(errs, f.Error())
+	}
+	if n.server != nil {
+		errs = append(errs, n.server.Close())
+	}
+	if n.port != nil {
+		errs = append(errs, n.port.close())
+	}
+	if n.caller.http != nil {
+		n.caller.close()
+	}
+	if n.dir != nil {
+		errs = append(errs, n.dir.close())
+	}
+	return errors.Join(errs...)
+}
+
+// within waits for wg, but not longer than limit.
+func within(wg *sync.WaitGroup, limit time.Duration) bool {
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}

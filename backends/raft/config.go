@@ -1,0 +1,238 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Config says who a node is, who its peers are, and where it keeps its data.
+type Config struct {
+	ID    string // of this node; one of Peers
+	Dir   string // its data directory, of this node alone
+	Bind  string // HOST:PORT to listen on; empty: its own address in Peers
+	Peers []Peer // every voter of the group, this one too; the same list on every node
+
+	// Timing is Raft's heartbeat and election timeout, and the group's: it must
+	// be the same on every node, and should exceed the disk's slowest fsync. Zero
+	// means one second. TimingFor derives it from a ttl.
+	Timing time.Duration
+
+	// Mutual TLS: all three or none. A node's certificate names its ID as a DNS
+	// name. Without them only loopback addresses are allowed.
+	CAFile, CertFile, KeyFile string
+
+	Logger *slog.Logger // nil: none
+
+	snapshots snapshots // for tests
+}
+
+// A Peer is a voter of the group: its ID, and the one address at which the
+// others reach it.
+type Peer struct{ ID, Address string }
+
+func (p Peer) String() string { return p.ID + "=" + p.Address }
+
+// snapshots says when the log is cut. Zero values mean the defaults.
+type snapshots struct {
+	threshold, trailing uint64
+	interval            time.Duration
+}
+
+const (
+	minTiming     = 20 * time.Millisecond
+	maxTiming     = 10 * time.Second
+	defaultTiming = time.Second
+)
+
+// TimingFor returns the timing that fits a ttl: a tenth of it, within 50 ms and
+// 1 s, so that a re-election fits into what the ttl rides out.
+func TimingFor(ttl time.Duration) time.Duration {
+	return min(max(ttl/10, 50*time.Millisecond), time.Second)
+}
+
+// ParsePeers reads "a=host:port,b=host:port,...". It reports every mistake at
+// once.
+func ParsePeers(list string) ([]Peer, error) {
+	if strings.TrimSpace(list) == "" {
+		return nil, errors.New("peers: the list is empty, write ID=HOST:PORT for every node, separated by commas")
+	}
+	var peers []Peer
+	var errs []error
+	for i, item := range strings.Split(list, ",") {
+		id, address, ok := strings.Cut(strings.TrimSpace(item), "=")
+		if !ok {
+			errs = append(errs, fmt.Errorf("peers: entry %d, %q: write ID=HOST:PORT", i+1, item))
+			continue
+		}
+		peers = append(peers, Peer{ID: id, Address: address})
+	}
+	return peers, errors.Join(append(errs, checkPeers(peers))...)
+}
+
+// checkPeers says everything that is wrong with a list of peers.
+func checkPeers(peers []Peer) error {
+	var errs []error
+	ids, addresses := map[string]string{}, map[string]string{}
+	for _, p := range peers {
+		errs = append(errs, lock.CheckName("peer ID", p.ID), checkAddress(p))
+		if other, ok := ids[p.ID]; ok {
+			errs = append(errs, fmt.Errorf("peers: ID %q stands at %s and at %s, give every node an ID of its own", p.ID, other, p.Address))
+		}
+		if other, ok := addresses[p.Address]; ok {
+			errs = append(errs, fmt.Errorf("peers: address %q belongs to %q and to %q, give every node an address of its own", p.Address, other, p.ID))
+		}
+		ids[p.ID], addresses[p.Address] = p.Address, p.ID
+	}
+	return errors.Join(errs...)
+}
+
+func checkAddress(p Peer) error {
+	host, port, err := net.SplitHostPort(p.Address)
+	if err != nil {
+		return fmt.Errorf("peers: address %q of %q: %s, write HOST:PORT", p.Address, p.ID, reason(err))
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("peers: address %q of %q: port %q must be a number from 1 to 65535", p.Address, p.ID, port)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("peers: address %q of %q is no address that others can reach, write the node's own host there and listen elsewhere by --raft-bind", p.Address, p.ID)
+	}
+	return nil
+}
+
+func reason(err error) string {
+	var bad *net.AddrError
+	if errors.As(err, &bad) {
+		return bad.Err
+	}
+	return err.Error()
+}
+
+// Validate reports everything that is wrong with c, in one pass. It warns
+// through the logger about what is allowed and unwise.
+func (c Config) Validate() error {
+	errs := []error{c.checkGroup()}
+	if c.Dir == "" {
+		errs = append(errs, errors.New("data directory: must not be empty, give one of this node alone by --raft-dir"))
+	}
+	self := slices.IndexFunc(c.Peers, func(p Peer) bool { return p.ID == c.ID })
+	if self < 0 {
+		errs = append(errs, fmt.Errorf("id %q is not in the list of peers %s: add %s=HOST:PORT, or use an ID of the list", c.ID, formatPeers(c.Peers), c.ID))
+	}
+	if c.Bind != "" {
+		if _, _, err := net.SplitHostPort(c.Bind); err != nil {
+			errs = append(errs, fmt.Errorf("bind address %q: %s, write HOST:PORT", c.Bind, reason(err)))
+		} else if c.CertFile == "" && !loopback(c.Bind) {
+			errs = append(errs, noTLS("bind address", c.Bind))
+		}
+	}
+	if t := c.timing(); t < minTiming || t > maxTiming {
+		errs = append(errs, fmt.Errorf("raft timing %s must be from %s to %s, write %s for a ttl of 10s", t, minTiming, maxTiming, TimingFor(10*time.Second)))
+	}
+	if n := len(c.Peers); n > 2 && n%2 == 0 {
+		c.logger().Warn("an even number of voters survives no more failures than one voter less", "voters", n, "survives", (n-1)/2)
+	}
+	return errors.Join(errs...)
+}
+
+// checkGroup says what is wrong with how the group is reached.
+func (c Config) checkGroup() error {
+	if len(c.Peers) == 0 {
+		return errors.New("peers: the list is empty, write ID=HOST:PORT for every node, separated by commas")
+	}
+	errs := []error{checkPeers(c.Peers)}
+	given := 0
+	for _, file := range []string{c.CAFile, c.CertFile, c.KeyFile} {
+		if file != "" {
+			given++
+		}
+	}
+	switch {
+	case given == 3:
+		for _, p := range c.Peers {
+			if !isDNSName(p.ID) {
+				errs = append(errs, fmt.Errorf("peer ID %q: under TLS an ID is the DNS name in the node's certificate, write letters, digits, '-', '_' and '.' only", p.ID))
+			}
+		}
+	case given > 0:
+		errs = append(errs, fmt.Errorf("tls: CA file %q, certificate file %q, key file %q: give all of --raft-ca-file, --raft-cert-file, --raft-key-file, or none", c.CAFile, c.CertFile, c.KeyFile))
+	default:
+		for _, p := range c.Peers {
+			if checkAddress(p) == nil && !loopback(p.Address) {
+				errs = append(errs, noTLS("address of "+strconv.Quote(p.ID), p.Address))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func noTLS(what, address string) error {
+	return fmt.Errorf("%s %q is not loopback, and there is no TLS: give --raft-ca-file, --raft-cert-file and --raft-key-file, or a loopback address", what, address)
+}
+
+// loopback reports whether an address is surely one of this machine alone.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+func isDNSName(id string) bool {
+	return !strings.ContainsFunc(id, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
+	})
+}
+
+func formatPeers(peers []Peer) string {
+	all := make([]string, len(peers))
+	for i, p := range peers {
+		all[i] = p.String()
+	}
+	slices.Sort(all)
+	return strings.Join(all, ",")
+}
+
+func (c Config) timing() time.Duration {
+	if c.Timing == 0 {
+		return defaultTiming
+	}
+	return c.Timing
+}
+
+func (c Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Logger
+}
+
+// peer returns the peer with the ID; the zero Peer where there is none.
+func (c Config) peer(id string) Peer {
+	for _, p := range c.Peers {
+		if p.ID == id {
+			return p
+		}
+	}
+	return Peer{}
+}
+
+// others returns the peers without this node.
+func (c Config) others() []Peer {
+	return slices.DeleteFunc(slices.Clone(c.Peers), func(p Peer) bool { return p.ID == c.ID })
+}
+
+// bind returns the address to listen on.
+func (c Config) bind() string {
+	if c.Bind != "" {
+		return c.Bind
+	}
+	return c.peer(c.ID).Address
+}

@@ -1,0 +1,169 @@
+package raft
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// format is the version of what stands in log entries and snapshots. A newer one
+// is refused by name, and is never overwritten.
+const format = 1
+
+// An entry is what a log entry holds, and what a proposal is on the wire.
+type entry struct {
+	Format  int
+	Command ledger.Command
+}
+
+// An image is what a snapshot holds.
+type image struct {
+	Format int
+	Ledger *ledger.Ledger
+}
+
+// A machine is the replicated state: a ledger to which the log is applied. Once
+// it met a newer format it is frozen: it applies nothing more, and refuses
+// everything with the same error, which is lock.ErrPermanent.
+type machine struct {
+	mu      sync.Mutex
+	ledger  *ledger.Ledger
+	changed chan struct{} // closed and replaced by every entry and every restored snapshot
+	refused error
+}
+
+var _ raft.FSM = (*machine)(nil)
+
+func newMachine() *machine {
+	return &machine{ledger: ledger.New(), changed: make(chan struct{})}
+}
+
+func encode(c ledger.Command) ([]byte, error) { return json.Marshal(entry{format, c}) }
+
+// checkFormat refuses data of a newer format than this program knows.
+func checkFormat(what string, data []byte) error {
+	var head struct{ Format int }
+	if err := json.Unmarshal(data, &head); err == nil && head.Format > format {
+		return fmt.Errorf("%w: %s has format %d, this program reads up to %d: run a newer one on this node", lock.ErrPermanent, what, head.Format, format)
+	}
+	return nil
+}
+
+// Apply returns a ledger.Result, or the error of a machine that is frozen.
+func (m *machine) Apply(l *raft.Log) any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refused == nil {
+		m.refused = checkFormat(fmt.Sprintf("log entry %d", l.Index), l.Data)
+	}
+	if m.refused != nil {
+		m.wake()
+		return m.refused
+	}
+	var e entry
+	if err := json.Unmarshal(l.Data, &e); err != nil { // the same on every node
+		m.ledger.Apply(l.Index, ledger.Command{Op: ledger.Nothing})
+		return ledger.Result{Code: ledger.Permanent, Why: fmt.Sprintf("log entry %d is no command: %v", l.Index, err), Revision: l.Index}
+	}
+	r := m.ledger.Apply(l.Index, e.Command)
+	r.Revision = l.Index
+	m.wake()
+	return r
+}
+
+func (m *machine) wake() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// err says why the machine is frozen, if it is.
+func (m *machine) err() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refused
+}
+
+// standings returns how the roles stand, at which revision, and what is closed
+// by the next change.
+func (m *machine) standings(roles ...string) ([]lock.Standing, uint64, <-chan struct{}, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refused != nil {
+		return nil, 0, nil, m.refused
+	}
+	return m.ledger.Standings(roles...), m.ledger.Revision, m.changed, nil
+}
+
+// look is ledger.Store's Look.
+func (m *machine) look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
+	for {
+		standings, revision, changed, err := m.standings(roles...)
+		if err != nil || revision > after || after == 0 {
+			return standings, revision, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, 0, context.Cause(ctx)
+		}
+	}
+}
+
+// Snapshot encodes the ledger at once: it is small, and goes on changing.
+func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refused != nil {
+		return nil, m.refused
+	}
+	data, err := json.Marshal(image{format, m.ledger})
+	return snapshot(data), err
+}
+
+// Restore replaces the ledger and wakes every watcher.
+func (m *machine) Restore(r io.ReadCloser) error {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.wake()
+	if m.refused == nil {
+		m.refused = checkFormat("snapshot", data)
+	}
+	if m.refused != nil {
+		return m.refused
+	}
+	i := image{Ledger: ledger.New()}
+	if err := json.Unmarshal(data, &i); err != nil {
+		return fmt.Errorf("decode snapshot: %w", err)
+	}
+	m.ledger = i.Ledger
+	return nil
+}
+
+type snapshot []byte
+
+func (s snapshot) Persist(sink raft.SnapshotSink) error {
+	if _, err := sink.Write(s); err != nil {
+		return fmt.Errorf("write snapshot: %w", cancelled(sink, err))
+	}
+	return sink.Close()
+}
+
+func (s snapshot) Release() {}
+
+func cancelled(sink raft.SnapshotSink, err error) error {
+	if c := sink.Cancel(); c != nil {
+		return fmt.Errorf("%w (and cancel: %v)", err, c)
+	}
+	return err
+}

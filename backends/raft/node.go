@@ -1,0 +1,305 @@
+// Package raft keeps the ledger among the coordinators themselves, by embedded
+// Raft (hashicorp/raft) with its log on disk. [Open] makes this process a voter
+// of the group; [Dial] reaches a group from outside.
+//
+// Being Raft's leader is not being active in a role: roles are records of the
+// ledger, as on any store. A beat and a token are indexes of the log.
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+var errClosed = errors.New("the locker is closed")
+
+// retry is the pause after a try that found no leader.
+const retry = 5 * time.Millisecond
+
+// A node is a voter of the group.
+type node struct {
+	config  Config
+	log     *slog.Logger
+	dir     *directory
+	port    *port
+	server  *http.Server
+	caller  caller
+	machine *machine
+	raft    *raft.Raft
+
+	ctx    context.Context // ends when the node closes
+	cancel context.CancelCauseFunc
+	mu     sync.Mutex
+	closed bool           // no call begins any more
+	calls  sync.WaitGroup // what Close waits for
+	ready  chan struct{}  // closed once raft is set
+	warned sync.Map       // what compare has said already
+	once   sync.Once
+	err    error
+}
+
+var _ ledger.Store = (*node)(nil)
+
+// Open makes this process a voter of the group and returns its Locker. It
+// returns when Raft runs, which is before a leader is known. On an empty
+// directory it first waits, as long as ctx lets it, for what the peers say: only
+// if all of them are new as well does a new group begin.
+func Open(ctx context.Context, c Config) (lock.Locker, error) {
+	n, err := open(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("raft: %w", err)
+	}
+	return ledger.NewLocker(n), nil
+}
+
+func open(ctx context.Context, c Config) (*node, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	n := &node{config: c, log: c.logger(), machine: newMachine(), ready: make(chan struct{})}
+	n.ctx, n.cancel = context.WithCancelCause(context.Background())
+	if err := n.start(ctx); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func (n *node) start(ctx context.Context) error {
+	d, err := newDialer(n.config)
+	if err != nil {
+		return err
+	}
+	n.caller = newCaller(d)
+	if n.dir, err = openDirectory(n.config.Dir, n.log); err != nil {
+		return err
+	}
+	if n.port, err = openPort(d, n.config.bind(), n.log); err != nil {
+		return err
+	}
+	n.server = n.serve()
+	used, err := n.dir.used()
+	if err != nil {
+		return fmt.Errorf("read data directory %s: %w", n.config.Dir, err)
+	}
+	if !used {
+		if err := n.found(ctx); err != nil {
+			return err
+		}
+	}
+	if err := n.run(); err != nil {
+		return err
+	}
+	n.background(n.greet)
+	n.background(n.enter)
+	return nil
+}
+
+// run starts Raft and lets its streams in.
+func (n *node) run() error {
+	t := n.transport()
+	r, err := raft.NewRaft(n.options(), n.machine, n.dir.bolt, n.dir.bolt, n.dir.snaps, t)
+	if err != nil {
+		return errors.Join(n.machine.err(), fmt.Errorf("start: %w", err), t.Close())
+	}
+	n.raft = r
+	close(n.ready)
+	n.port.raftOpen.Store(true)
+	return nil
+}
+
+func (n *node) transport() *transport {
+	timing := n.config.timing()
+	return &transport{
+		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream:                streams{n.port, advertised(n.config.peer(n.config.ID).Address)},
+			ServerAddressProvider: n.port.dialer,
+			Logger:                raftLogger(n.log),
+			MaxPool:               4,
+			Timeout:               max(2*time.Second, 3*timing),
+		}),
+		log:  n,
+		done: n.port.ctx.Done(),
+		rest: min(timing/2, 200*time.Millisecond),
+	}
+}
+
+// options are the library's. Heartbeat and election timeout are equal, as its
+// documentation wants them.
+func (n *node) options() *raft.Config {
+	timing, s := n.config.timing(), n.config.snapshots
+	o := raft.DefaultConfig()
+	o.LocalID = raft.ServerID(n.config.ID)
+	o.HeartbeatTimeout, o.ElectionTimeout = timing, timing
+	o.LeaderLeaseTimeout = max(timing/2, 5*time.Millisecond)
+	o.CommitTimeout = min(50*time.Millisecond, timing/5)
+	o.SnapshotThreshold = or(s.threshold, 4096)
+	o.TrailingLogs = or(s.trailing, 1024)
+	o.SnapshotInterval = or(s.interval, 30*time.Second)
+	o.ShutdownOnRemove = false // a node that was removed to be added again stays
+	o.NoLegacyTelemetry = true
+	o.Logger = raftLogger(n.log)
+	return o
+}
+
+func or[T comparable](value, otherwise T) T {
+	if value == *new(T) {
+		return otherwise
+	}
+	return value
+}
+
+// begin counts a call, whose context ends with the node too.
+func (n *node) begin(ctx context.Context) (context.Context, func(), error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil, nil, errClosed
+	}
+	n.calls.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(n.ctx, func() { cancel(errClosed) })
+	return ctx, func() { stop(); cancel(nil); n.calls.Done() }, nil
+}
+
+// background runs f until it returns or the node closes.
+func (n *node) background(f func(context.Context)) {
+	ctx, end, err := n.begin(context.Background())
+	if err != nil {
+		return
+	}
+	go func() { defer end(); f(ctx) }()
+}
+
+func (n *node) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
+	ctx, end, err := n.begin(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer end()
+	return n.machine.look(ctx, after, roles...)
+}
+
+func (n *node) Propose(ctx context.Context, c ledger.Command) (ledger.Result, error) {
+	ctx, end, err := n.begin(ctx)
+	if err != nil {
+		return ledger.Result{}, err
+	}
+	defer end()
+	return n.propose(ctx, c)
+}
+
+// propose tries until the command is applied, may have been applied, or ctx ends.
+func (n *node) propose(ctx context.Context, c ledger.Command) (ledger.Result, error) {
+	for {
+		r, err := n.try(ctx, c)
+		if !errors.Is(err, errNotApplied) {
+			return r, err
+		}
+		select {
+		case <-time.After(retry):
+		case <-ctx.Done():
+			return r, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// try has the leader apply the command, once.
+func (n *node) try(ctx context.Context, c ledger.Command) (ledger.Result, error) {
+	if !n.running() {
+		return ledger.Result{}, fmt.Errorf("%w: raft does not run yet", errNotApplied)
+	}
+	if err := n.machine.err(); err != nil {
+		return ledger.Result{}, err
+	}
+	if n.raft.State() == raft.Leader {
+		return n.apply(ctx, c)
+	}
+	address, id := n.raft.LeaderWithID()
+	if id == "" || string(id) == n.config.ID {
+		return ledger.Result{}, fmt.Errorf("%w: no leader is known", errNotApplied)
+	}
+	leader := n.config.peer(string(id))
+	if leader.ID == "" {
+		leader = Peer{string(id), string(address)}
+	}
+	return n.caller.propose(ctx, leader, pathPropose+onlyLeader, c)
+}
+
+func (n *node) running() bool {
+	select {
+	case <-n.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// apply applies the command if this node is the leader.
+func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, error) {
+	if !n.running() {
+		return ledger.Result{}, fmt.Errorf("%w: raft does not run yet", errNotApplied)
+	}
+	if err := n.machine.err(); err != nil {
+		return ledger.Result{}, err
+	}
+	data, err := encode(c)
+	if err != nil {
+		return ledger.Result{}, fmt.Errorf("%w: %w", lock.ErrPermanent, err)
+	}
+	type outcome struct {
+		r   ledger.Result
+		err error
+	}
+	done := make(chan outcome, 1)
+	n.calls.Add(1) // within the caller's own, so Close still waits
+	go func() {
+		defer n.calls.Done()
+		r, err := n.commit(data, patience)
+		done <- outcome{r, err}
+		if r.Changed {
+			n.announce()
+		}
+	}()
+	select {
+	case o := <-done:
+		return o.r, o.err
+	case <-ctx.Done():
+		return ledger.Result{}, context.Cause(ctx)
+	}
+}
+
+// commit appends an entry and waits for what the ledger says to it.
+func (n *node) commit(data []byte, enqueue time.Duration) (ledger.Result, error) {
+	f := n.raft.Apply(data, enqueue)
+	switch err := f.Error(); {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
+		return ledger.Result{}, fmt.Errorf("%w: %w", errNotApplied, err)
+	case err != nil:
+		return ledger.Result{}, err
+	}
+	switch r := f.Response().(type) {
+	case ledger.Result:
+		return r, nil
+	case error:
+		return ledger.Result{}, r
+	}
+	return ledger.Result{}, errors.New("the entry was not applied here")
+}
+
+// announce appends an empty entry: with it the followers learn that the one
+// before is committed, at once instead of one to two CommitTimeouts later.
+func (n *node) announce() {
+	if data, err := encode(ledger.Command{Op: ledger.Nothing}); err == nil {
+		_, _ = n.commit(data, patience) // it is only faster than not to
+	}
+}

@@ -1,0 +1,275 @@
+package raft
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A connection's first byte says what it carries.
+const (
+	raftStream = 'R' // the Raft library's own
+	userStream = 'U' // HTTP/1.1
+)
+
+// greeting bounds the TLS handshake and the first byte, so that a connection
+// that says nothing holds nothing.
+const greeting = 3 * time.Second
+
+// A dialer opens connections to peers. Under TLS the peer must prove its ID.
+type dialer struct {
+	peers []Peer
+	tls   *tls.Config // nil: loopback only
+	conns *conns
+}
+
+func newDialer(c Config) (*dialer, error) {
+	d := &dialer{peers: c.Peers, conns: &conns{open: map[*tracked]bool{}}}
+	if c.CertFile == "" {
+		return d, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s with key %s: %w", c.CertFile, c.KeyFile, err)
+	}
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("CA file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("CA file %s holds no PEM certificate", c.CAFile)
+	}
+	d.tls = &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert},
+		RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
+	}
+	return d, nil
+}
+
+// dial connects to a peer. After an error nothing was asked of it.
+func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn, error) {
+	ctx, stop := context.WithTimeout(ctx, greeting)
+	defer stop()
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	conn := d.conns.add(raw)
+	if d.tls != nil {
+		config := d.tls.Clone()
+		config.ServerName = d.id(address)
+		secure := tls.Client(conn, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("tls with peer %q at %s: %w", config.ServerName, address, err), conn.Close())
+		}
+		conn = secure
+	}
+	if _, err := conn.Write([]byte{kind}); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+func (d *dialer) id(address string) string {
+	for _, p := range d.peers {
+		if p.Address == address {
+			return p.ID
+		}
+	}
+	return ""
+}
+
+// isPeer reports whether a connection's certificate names a peer. Without TLS
+// everybody on the machine is one.
+func (d *dialer) isPeer(state *tls.ConnectionState) bool {
+	if d.tls == nil {
+		return true
+	}
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(state.PeerCertificates[0].DNSNames, func(name string) bool {
+		return slices.ContainsFunc(d.peers, func(p Peer) bool { return strings.EqualFold(p.ID, name) })
+	})
+}
+
+// A port is a node's one listener. It sorts what comes in by its first byte.
+type port struct {
+	*dialer
+	listener net.Listener
+	log      *slog.Logger
+	ctx      context.Context
+	cancel   context.CancelFunc
+	raft     queue       // refused while raftOpen is false
+	user     queue       // HTTP
+	raftOpen atomic.Bool // set once Raft runs
+	wg       sync.WaitGroup
+}
+
+func openPort(d *dialer, address string, log *slog.Logger) (*port, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	p := &port{dialer: d, listener: listener, log: log}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.raft = queue{make(chan net.Conn), p.ctx.Done(), listener.Addr()}
+	p.user = queue{make(chan net.Conn), p.ctx.Done(), listener.Addr()}
+	p.wg.Go(p.accept)
+	return p, nil
+}
+
+func (p *port) accept() {
+	for {
+		raw, err := p.listener.Accept()
+		if p.ctx.Err() != nil {
+			if err == nil {
+				_ = raw.Close() // it has not said anything yet
+			}
+			return
+		}
+		if err != nil { // such as too many open files: it may get better
+			p.log.Error("cannot accept connections", "error", err)
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-p.ctx.Done():
+			}
+			continue
+		}
+		conn := p.conns.add(raw)
+		p.wg.Go(func() {
+			if err := p.sort(conn); err != nil && p.ctx.Err() == nil {
+				p.log.Debug("connection refused", "from", conn.RemoteAddr().String(), "error", err)
+			}
+		})
+	}
+}
+
+// sort reads a connection's greeting and hands it to who serves it.
+func (p *port) sort(conn net.Conn) (err error) {
+	defer func() {
+		if err != nil {
+			_ = conn.Close() // the first error is the one to tell
+		}
+	}()
+	if err := conn.SetDeadline(time.Now().Add(greeting)); err != nil {
+		return err
+	}
+	var state *tls.ConnectionState
+	if p.tls != nil {
+		secure := tls.Server(conn, p.tls)
+		if err := secure.HandshakeContext(p.ctx); err != nil {
+			return err
+		}
+		s := secure.ConnectionState()
+		conn, state = secure, &s
+	}
+	kind := make([]byte, 1)
+	if _, err := conn.Read(kind); err != nil {
+		return err
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	switch {
+	case kind[0] == userStream:
+		return p.user.put(conn)
+	case kind[0] != raftStream:
+		return fmt.Errorf("unknown kind of connection %q", kind)
+	case !p.isPeer(state):
+		return errors.New("raft streams need a certificate with a peer's ID")
+	case !p.raftOpen.Load():
+		return errors.New("raft does not run yet")
+	}
+	return p.raft.put(conn)
+}
+
+// close ends every connection and waits for who handled them.
+func (p *port) close() error {
+	p.cancel()
+	err := p.listener.Close()
+	p.conns.closeAll()
+	p.wg.Wait()
+	return err
+}
+
+// A queue is a net.Listener of connections that a port has sorted.
+type queue struct {
+	conns chan net.Conn
+	done  <-chan struct{}
+	addr  net.Addr
+}
+
+func (q queue) put(conn net.Conn) error {
+	select {
+	case q.conns <- conn:
+		return nil
+	case <-q.done:
+		return net.ErrClosed
+	}
+}
+
+func (q queue) Accept() (net.Conn, error) {
+	select {
+	case conn := <-q.conns:
+		return conn, nil
+	case <-q.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (q queue) Close() error   { return nil }
+func (q queue) Addr() net.Addr { return q.addr }
+
+// conns are the open connections of a node, both ways, so that Close can end
+// what waits on them.
+type conns struct {
+	mu     sync.Mutex
+	open   map[*tracked]bool
+	closed bool
+}
+
+type tracked struct {
+	net.Conn
+	of *conns
+}
+
+func (s *conns) add(conn net.Conn) net.Conn {
+	t := &tracked{conn, s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = conn.Close() // its user finds it closed
+		return t
+	}
+	s.open[t] = true
+	return t
+}
+
+func (t *tracked) Close() error {
+	t.of.mu.Lock()
+	delete(t.of.open, t)
+	t.of.mu.Unlock()
+	return t.Conn.Close()
+}
+
+func (s *conns) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for t := range s.open {
+		_ = t.Conn.Close() // whoever uses it hears of it
+	}
+	clear(s.open)
+}

@@ -1,0 +1,123 @@
+package raft
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// The paths of the port's HTTP, all of them POST with JSON both ways.
+const (
+	pathPropose = "/propose" // entry → ledger.Result
+	pathLook    = "/look"    // question → view; waits up to poll
+	pathHello   = "/hello"   // greetings both ways
+	pathJoin    = "/join"    // ?phase=remove|add, Peer → nothing
+)
+
+// onlyLeader is what a follower adds to the path of what it forwards, so that
+// nothing is forwarded twice.
+const onlyLeader = "?at=leader"
+
+// A question asks for the standing of roles, newer than After.
+type question struct {
+	After uint64   `json:",omitempty"`
+	Roles []string `json:",omitempty"`
+}
+
+// A view answers it. Nothing newer came where Revision is not greater than After.
+type view struct {
+	Standings []lock.Standing
+	Revision  uint64
+}
+
+// A greeting is what a node says of itself.
+type hello struct {
+	ID     string
+	Peers  string
+	Timing time.Duration
+	State  bool // it has been part of a group that elected a leader
+}
+
+const (
+	poll     = time.Second // how long /look waits
+	maxBody  = 8 << 20
+	statusNo = http.StatusMisdirectedRequest // surely not applied: ask another, or again
+)
+
+// errNotApplied means that nothing was done, for sure: the one failure after
+// which a proposal may be made again.
+var errNotApplied = errors.New("not applied")
+
+// A caller makes calls to peers.
+type caller struct{ http *http.Client }
+
+func newCaller(d *dialer) caller {
+	return caller{&http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			MaxIdleConnsPerHost: 16,
+			IdleConnTimeout:     30 * time.Second,
+			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+				conn, err := d.dial(ctx, address, userStream)
+				if err != nil {
+					return nil, fmt.Errorf("%w: %w", errNotApplied, err)
+				}
+				return conn, nil
+			},
+		},
+	}}
+}
+
+func (c caller) close() { c.http.CloseIdleConnections() }
+
+// call makes one call. Its error wraps errNotApplied, or lock.ErrPermanent, or
+// leaves the outcome unknown.
+func (c caller) call(ctx context.Context, p Peer, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("%w: %w", lock.ErrPermanent, err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.Address+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("%w: %w", lock.ErrPermanent, err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("peer %s: %w", p, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read to its end, or its error was told
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil {
+		return fmt.Errorf("peer %s: %w", p, err)
+	}
+	text := strings.TrimSpace(string(answer))
+	switch resp.StatusCode {
+	case http.StatusOK:
+		if err := json.Unmarshal(answer, out); err != nil {
+			return fmt.Errorf("peer %s: %w", p, err)
+		}
+		return nil
+	case statusNo:
+		return fmt.Errorf("%w: peer %s: %s", errNotApplied, p, text)
+	case http.StatusForbidden, http.StatusUnprocessableEntity:
+		return fmt.Errorf("%w: peer %s: %s", lock.ErrPermanent, p, text)
+	}
+	return fmt.Errorf("peer %s: %s: %s", p, resp.Status, text)
+}
+
+// propose asks a peer to apply a command.
+func (c caller) propose(ctx context.Context, p Peer, path string, cmd ledger.Command) (ledger.Result, error) {
+	var r ledger.Result
+	err := c.call(ctx, p, path, entry{format, cmd}, &r)
+	return r, err
+}

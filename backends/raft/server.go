@@ -1,0 +1,124 @@
+package raft
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// patience is how long a node looks for a leader on behalf of who asks it.
+const patience = time.Second
+
+// serve serves the port's HTTP until the node closes.
+func (n *node) serve() *http.Server {
+	mux := http.NewServeMux()
+	handle(n, mux, pathPropose, n.servePropose)
+	handle(n, mux, pathLook, n.serveLook)
+	handle(n, mux, pathHello, n.serveHello)
+	handle(n, mux, pathJoin, n.serveJoin)
+	s := &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: greeting,
+		ReadTimeout:       10 * time.Second,
+		IdleTimeout:       time.Minute,
+		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	n.port.wg.Go(func() { _ = s.Serve(n.port.user) }) // it ends with the port
+	return s
+}
+
+// handle registers a handler of JSON. It counts as one of the node's calls, ends
+// with the node, and its error becomes the status that caller.call reads.
+func handle[In, Out any](n *node, mux *http.ServeMux, path string, f func(context.Context, *http.Request, In) (Out, error)) {
+	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+		ctx, end, err := n.begin(r.Context())
+		if err != nil {
+			http.Error(w, err.Error(), statusNo)
+			return
+		}
+		defer end()
+		var in In
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&in); err != nil {
+			http.Error(w, "decode request: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		out, err := f(ctx, r, in)
+		if err != nil {
+			http.Error(w, err.Error(), status(err))
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(out) // who asked is gone
+	})
+}
+
+var errForbidden = errors.New("not allowed with this certificate")
+
+func status(err error) int {
+	switch {
+	case errors.Is(err, errForbidden):
+		return http.StatusForbidden
+	case errors.Is(err, lock.ErrPermanent):
+		return http.StatusUnprocessableEntity
+	case errors.Is(err, errNotApplied):
+		return statusNo
+	}
+	return http.StatusServiceUnavailable
+}
+
+// onlyPeers refuses who has no peer's certificate.
+func (n *node) onlyPeers(r *http.Request, what string) error {
+	if n.port.isPeer(r.TLS) {
+		return nil
+	}
+	return fmt.Errorf("%w: to %s takes one that names a peer's ID, yours names %q", errForbidden, what, r.TLS.PeerCertificates[0].DNSNames)
+}
+
+func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledger.Result, error) {
+	if e.Command.Op != ledger.Ask && e.Command.Op != ledger.Raise {
+		if err := n.onlyPeers(r, string(e.Command.Op)); err != nil {
+			return ledger.Result{}, err
+		}
+	}
+	if e.Format > format {
+		return ledger.Result{}, fmt.Errorf("%w: proposal has format %d, node %q reads up to %d", lock.ErrPermanent, e.Format, n.config.ID, format)
+	}
+	if r.URL.Query().Get("at") == "leader" {
+		return n.apply(ctx, e.Command)
+	}
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	return n.propose(ctx, e.Command)
+}
+
+func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view, error) {
+	ctx, stop := context.WithTimeout(ctx, poll)
+	defer stop()
+	standings, revision, err := n.machine.look(ctx, q.After, q.Roles...)
+	if err != nil && ctx.Err() != nil {
+		return view{}, nil
+	}
+	return view{standings, revision}, err
+}
+
+func (n *node) serveHello(_ context.Context, _ *http.Request, h hello) (hello, error) {
+	n.compare(h)
+	return n.hello()
+}
+
+func (n *node) serveJoin(ctx context.Context, r *http.Request, p Peer) (struct{}, error) {
+	if err := n.onlyPeers(r, "join"); err != nil {
+		return struct{}{}, err
+	}
+	if n.config.peer(p.ID) != p {
+		return struct{}{}, fmt.Errorf("%w: %s does not stand in the list of peers of %q, which is %s", lock.ErrPermanent, p, n.config.ID, formatPeers(n.config.Peers))
+	}
+	return struct{}{}, n.change(ctx, p, r.URL.Query().Get("phase"))
+}

@@ -1,0 +1,71 @@
+package raft
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// streams is Raft's way through the port.
+type streams struct {
+	*port
+	address net.Addr
+}
+
+func (s streams) Accept() (net.Conn, error) { return s.raft.Accept() }
+func (s streams) Close() error              { return nil }
+func (s streams) Addr() net.Addr            { return s.address }
+
+func (s streams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, stop := context.WithTimeout(s.ctx, timeout)
+	defer stop()
+	return s.dial(ctx, string(address), raftStream)
+}
+
+// advertised is the address under which the others know a node.
+type advertised string
+
+func (advertised) Network() string  { return "tcp" }
+func (a advertised) String() string { return string(a) }
+
+// ServerAddr makes the list of peers, not the log, say where a peer is.
+func (d *dialer) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	for _, p := range d.peers {
+		if p.ID == string(id) {
+			return raft.ServerAddress(p.Address), nil
+		}
+	}
+	return "", net.UnknownNetworkError("no peer " + string(id))
+}
+
+// A transport is the library's, with two of its ways mended.
+type transport struct {
+	*raft.NetworkTransport
+	log  interface{ Leads(raft.ServerID) bool }
+	done <-chan struct{}
+	rest time.Duration // between two tries
+}
+
+// SetHeartbeatHandler does nothing: heartbeats stay in Raft's main loop, which
+// the fast path races (hashicorp/raft#695).
+func (*transport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// AppendEntries tries again by itself, as long as this node leads the peer. The
+// library would wait after each failure, twice as long each time, up to 10 s, and
+// a peer that comes back would hear of nothing until that is over. Heartbeats,
+// which carry no position in the log, have a bounded wait already.
+func (t *transport) AppendEntries(id raft.ServerID, address raft.ServerAddress, in *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
+	for {
+		err := t.NetworkTransport.AppendEntries(id, address, in, out)
+		if err == nil || in.PrevLogEntry == 0 && len(in.Entries) == 0 || !t.log.Leads(id) {
+			return err
+		}
+		select {
+		case <-time.After(t.rest):
+		case <-t.done:
+			return err
+		}
+	}
+}
