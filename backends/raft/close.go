@@ -71,9 +71,13 @@ func (n *node) stop() error {
 	}
 	if n.raft != nil {
 		f := n.raft.Shutdown()
+		errs = append(errs, n.transport.Close())
 		n.port.cancel()
 		n.port.conns.closeAll() // or Raft waits for silent peers
 		errs = append(errs, f.Error())
+	}
+	if n.transport != nil {
+		errs = append(errs, n.transport.Close())
 	}
 	if n.server != nil {
 		errs = append(errs, n.server.Close())

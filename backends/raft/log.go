@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -21,14 +23,34 @@ func raftLogger(l *slog.Logger) hclog.Logger {
 	}
 	return hclog.New(&hclog.LoggerOptions{
 		Level: level, JSONFormat: true, DisableTime: true,
-		Output: lines{l.With("component", "raft")},
+		Output: &lines{log: l.With("component", "raft"), last: map[string]time.Time{}},
 	})
 }
 
-// lines turns hclog's JSON lines into records.
-type lines struct{ log *slog.Logger }
+// lines turns hclog's JSON lines into records. What Raft calls an error, such as
+// a peer that is down, is an everyday event for a group, and becomes a warning;
+// it says so at every heartbeat, which becomes one line in five seconds.
+type lines struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	last map[string]time.Time // when a warning was last written
+}
 
-func (w lines) Write(line []byte) (int, error) {
+// repeated reports whether the warning was written a short while ago.
+func (w *lines) repeated(warning string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.last[warning]) < 5*time.Second {
+		return true
+	}
+	if len(w.last) > 256 {
+		clear(w.last)
+	}
+	w.last[warning] = time.Now()
+	return false
+}
+
+func (w *lines) Write(line []byte) (int, error) {
 	fields := map[string]any{}
 	if err := json.Unmarshal(line, &fields); err != nil {
 		w.log.Info(string(bytes.TrimSpace(line)))
@@ -38,12 +60,13 @@ func (w lines) Write(line []byte) (int, error) {
 	switch fields["@level"] {
 	case "trace", "debug":
 		level = slog.LevelDebug
-	case "warn":
+	case "warn", "error":
 		level = slog.LevelWarn
-	case "error":
-		level = slog.LevelError
 	}
 	message, _ := fields["@message"].(string)
+	if level == slog.LevelWarn && w.repeated(fmt.Sprint(message, fields["peer"], fields["target"])) {
+		return len(line), nil
+	}
 	var args []any
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if !strings.HasPrefix(key, "@") {

@@ -37,15 +37,16 @@ type node struct {
 	machine *machine
 	raft    *raft.Raft
 
-	ctx    context.Context // ends when the node closes
-	cancel context.CancelCauseFunc
-	mu     sync.Mutex
-	closed bool           // no call begins any more
-	calls  sync.WaitGroup // what Close waits for
-	ready  chan struct{}  // closed once raft is set
-	warned sync.Map       // what compare has said already
-	once   sync.Once
-	err    error
+	transport *transport
+	ctx       context.Context // ends when the node closes
+	cancel    context.CancelCauseFunc
+	mu        sync.Mutex
+	closed    bool           // no call begins any more
+	calls     sync.WaitGroup // what Close waits for
+	ready     chan struct{}  // closed once raft is set
+	warned    sync.Map       // what compare has said already
+	once      sync.Once
+	err       error
 }
 
 var _ ledger.Store = (*node)(nil)
@@ -106,10 +107,11 @@ func (n *node) start(ctx context.Context) error {
 
 // run starts Raft and lets its streams in.
 func (n *node) run() error {
-	t := n.transport()
+	t := n.newTransport()
+	n.transport = t
 	r, err := raft.NewRaft(n.options(), n.machine, n.dir.bolt, n.dir.bolt, n.dir.snaps, t)
 	if err != nil {
-		return errors.Join(n.machine.err(), fmt.Errorf("start: %w", err), t.Close())
+		return errors.Join(n.machine.err(), fmt.Errorf("start: %w", err))
 	}
 	n.raft = r
 	close(n.ready)
@@ -117,7 +119,7 @@ func (n *node) run() error {
 	return nil
 }
 
-func (n *node) transport() *transport {
+func (n *node) newTransport() *transport {
 	timing := n.config.timing()
 	return &transport{
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{

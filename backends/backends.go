@@ -1,0 +1,82 @@
+// Package backends opens the store that a name stands for.
+package backends
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Config names a backend and holds its settings.
+type Config struct {
+	Backend string // one of Names
+	Raft    raft.Config
+}
+
+// Names returns the name of every backend, the default first.
+func Names() []string { return []string{"raft", "memory"} }
+
+// Open opens the store for a process that competes in it.
+func Open(ctx context.Context, c Config) (lock.Locker, error) {
+	switch c.Backend {
+	case "raft":
+		return raft.Open(ctx, c.Raft)
+	case "memory":
+		return memory.New().Open(), nil
+	}
+	return nil, unknown(c.Backend)
+}
+
+// Dial opens the store for a process that only looks, asks and raises. With
+// embedded Raft it becomes no member of the group.
+func Dial(ctx context.Context, c Config) (lock.Locker, error) {
+	if c.Backend == "raft" {
+		return raft.Dial(c.Raft)
+	}
+	return Open(ctx, c)
+}
+
+// Check says what is wrong with the name of a backend.
+func Check(name string) error {
+	for _, known := range Names() {
+		if name == known {
+			return nil
+		}
+	}
+	return unknown(name)
+}
+
+func unknown(name string) error {
+	hint := ""
+	for _, known := range Names() {
+		if distance(strings.ToLower(name), known) <= 2 {
+			hint = fmt.Sprintf(", did you mean %q?", known)
+		}
+	}
+	return fmt.Errorf("unknown backend %q%s (use one of %s)", name, hint, strings.Join(Names(), ", "))
+}
+
+// distance is how many letters must be put in, left out or replaced to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
