@@ -72,14 +72,14 @@ func (n *node) stop() error {
 	if n.raft != nil {
 		f := n.raft.Shutdown()
 		errs = append(errs, n.transport.Close())
-		n.port.cancel()
-		n.port.conns.closeAll() // or Raft waits for silent peers
+		n.port.end() // or Raft waits for silent peers
 		errs = append(errs, f.Error())
 	}
 	if n.transport != nil {
 		errs = append(errs, n.transport.Close())
 	}
 	if n.server != nil {
+		n.port.end() // or the server waits for its listener
 		errs = append(errs, n.server.Close())
 	}
 	if n.port != nil {

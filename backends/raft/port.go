@@ -195,11 +195,16 @@ func (p *port) sort(conn net.Conn) (err error) {
 	return p.raft.put(conn)
 }
 
+// end ends every connection, and whatever waits for one.
+func (p *port) end() {
+	p.cancel()
+	p.conns.closeAll()
+}
+
 // close ends every connection and waits for who handled them.
 func (p *port) close() error {
-	p.cancel()
+	p.end()
 	err := p.listener.Close()
-	p.conns.closeAll()
 	p.wg.Wait()
 	return err
 }
