@@ -1,0 +1,67 @@
+package raft
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParsePeers(t *testing.T) {
+	peers, err := ParsePeers("a=127.0.0.1:1, b=[::1]:2")
+	if err != nil || len(peers) != 2 || peers[1] != (Peer{"b", "[::1]:2"}) {
+		t.Fatalf("%v, %v", peers, err)
+	}
+	for list, want := range map[string]string{
+		"":                            "the list is empty",
+		"a":                           "write ID=HOST:PORT",
+		"a=localhost":                 "missing port",
+		"a=localhost:http":            "from 1 to 65535",
+		"=localhost:1":                "must not be empty",
+		"a=0.0.0.0:1":                 "no address that others can reach",
+		"a=[::]:1":                    "no address that others can reach",
+		"a=localhost:1,a=localhost:2": "an ID of its own",
+		"a=localhost:1,b=localhost:1": "an address of its own",
+	} {
+		if _, err := ParsePeers(list); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: want an error with %q, got %v", list, want, err)
+		}
+	}
+}
+
+func TestValidateReportsEverythingAtOnce(t *testing.T) {
+	c := Config{
+		ID: "x", Bind: "0.0.0.0", Timing: time.Millisecond, CertFile: "c.pem",
+		Peers: []Peer{{"a", "10.0.0.1:1"}, {"b", "0.0.0.0:1"}},
+	}
+	err := c.Validate()
+	for _, want := range []string{"data directory", `id "x" is not in the list`, "bind address", "1ms must be from 20ms to 10s", "0.0.0.0:1", "--raft-key-file"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+	c.CertFile = ""
+	if err := c.Validate(); !strings.Contains(err.Error(), "--raft-ca-file, --raft-cert-file and --raft-key-file") {
+		t.Errorf("want an error that names the three flags, got %v", err)
+	}
+}
+
+func TestEvenNumberOfVotersIsAWarning(t *testing.T) {
+	var said strings.Builder
+	peers, err := ParsePeers("a=localhost:1,b=localhost:2,c=localhost:3,d=localhost:4")
+	must(t, err)
+	c := Config{ID: "a", Dir: "d", Peers: peers, Logger: slog.New(slog.NewTextHandler(&said, nil))}
+	if err := c.Validate(); err != nil || !strings.Contains(said.String(), "even number") {
+		t.Fatalf("%v, %q", err, said.String())
+	}
+}
+
+func TestTimingFollowsTheTTL(t *testing.T) {
+	for ttl, want := range map[time.Duration]time.Duration{
+		100 * time.Millisecond: 50 * time.Millisecond, 2 * time.Second: 200 * time.Millisecond, time.Hour: time.Second,
+	} {
+		if got := TimingFor(ttl); got != want {
+			t.Errorf("%s: got %s, want %s", ttl, got, want)
+		}
+	}
+}
