@@ -2,10 +2,11 @@ module github.com/understudy-ha/understudy
 
 go 1.26.0
 
+// These do not build with what is pinned below.
 exclude (
-	github.com/hashicorp/consul/api v1.35.0 // does not build with what else is pinned here
-	github.com/hashicorp/go-metrics v0.7.0 // the same
-	github.com/hashicorp/raft v1.8.0 // the same
+	github.com/hashicorp/consul/api v1.35.0
+	github.com/hashicorp/go-metrics v0.7.0
+	github.com/hashicorp/raft v1.8.0
 )
 
 require (

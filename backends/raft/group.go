@@ -210,8 +210,8 @@ func (n *node) compare(h hello) {
 
 func (n *node) leading() bool { return n.raft.State() == raft.Leader }
 
-// Leads reports whether this node is the leader of a group in which id is.
-func (n *node) Leads(id raft.ServerID) bool {
+// leads reports whether this node is the leader of a group in which id is.
+func (n *node) leads(id raft.ServerID) bool {
 	return n.running() && n.leading() && n.member(string(id))
 }
 

@@ -60,11 +60,11 @@ func checkFormat(what string, data []byte) error {
 func (m *machine) Apply(l *raft.Log) any {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer m.wake()
 	if m.refused == nil {
 		m.refused = checkFormat(fmt.Sprintf("log entry %d", l.Index), l.Data)
 	}
 	if m.refused != nil {
-		m.wake()
 		return m.refused
 	}
 	var e entry
@@ -74,7 +74,6 @@ func (m *machine) Apply(l *raft.Log) any {
 	}
 	r := m.ledger.Apply(l.Index, e.Command)
 	r.Revision = l.Index
-	m.wake()
 	return r
 }
 

@@ -40,7 +40,7 @@ type view struct {
 	Revision  uint64
 }
 
-// A greeting is what a node says of itself.
+// A hello is what a node says of itself.
 type hello struct {
 	ID     string
 	Peers  string

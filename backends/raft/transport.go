@@ -43,7 +43,7 @@ func (d *dialer) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 // A transport is the library's, with two of its ways mended.
 type transport struct {
 	*raft.NetworkTransport
-	log  interface{ Leads(raft.ServerID) bool }
+	log  interface{ leads(raft.ServerID) bool }
 	done <-chan struct{}
 	rest time.Duration // between two tries
 }
@@ -59,7 +59,7 @@ func (*transport) SetHeartbeatHandler(func(raft.RPC)) {}
 func (t *transport) AppendEntries(id raft.ServerID, address raft.ServerAddress, in *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
 	for {
 		err := t.NetworkTransport.AppendEntries(id, address, in, out)
-		if err == nil || in.PrevLogEntry == 0 && len(in.Entries) == 0 || !t.log.Leads(id) {
+		if err == nil || in.PrevLogEntry == 0 && len(in.Entries) == 0 || !t.log.leads(id) {
 			return err
 		}
 		select {
