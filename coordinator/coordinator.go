@@ -55,6 +55,8 @@ type runner struct {
 	quit  chan struct{}
 	group sync.WaitGroup
 
+	exiting sync.Once
+
 	number    int          // of the registration that session and lease belong to
 	session   lock.Session // nil until registered
 	lease     *lease
@@ -288,13 +290,15 @@ func (r *runner) start(a action) {
 // exit ends the process because work outlived its time. Nothing stands before
 // it that could block.
 func (r *runner) exit() {
-	switch {
-	case r.config.NoExit:
-	case r.config.Exit != nil:
-		r.config.Exit()
-	default:
-		os.Exit(ExitCode)
-	}
+	r.exiting.Do(func() {
+		switch {
+		case r.config.NoExit:
+		case r.config.Exit != nil:
+			r.config.Exit()
+		default:
+			os.Exit(ExitCode)
+		}
+	})
 }
 
 // fail notes why Run gives up.

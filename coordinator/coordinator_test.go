@@ -10,9 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/lock"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
@@ -37,9 +41,13 @@ func newStage(t *testing.T) *stage {
 
 // contend runs one contender until stop is called, which returns Run's error.
 func (s *stage) contend(c Config, work Work) (stop func() error) {
+	return s.contendOver(s.store.Open(), c, work)
+}
+
+func (s *stage) contendOver(l lock.Locker, c Config, work Work) (stop func() error) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	result := make(chan error, 1)
-	go func() { result <- Run(ctx, s.store.Open(), c, s.judged(c.ID, work)) }()
+	go func() { result <- Run(ctx, l, c, s.judged(c.ID, work)) }()
 	return func() error { cancel(); return <-result }
 }
 
@@ -109,15 +117,15 @@ func TestHandover(t *testing.T) {
 func TestCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
-		var cause error
+		causes := make(chan error, 1)
 		stop := s.contend(config("a"), func(ctx context.Context, term Term) error {
 			<-ctx.Done()
-			cause = context.Cause(ctx)
+			causes <- context.Cause(ctx)
 			return nil
 		})
 		time.Sleep(time.Second)
 		stop()
-		if !errors.Is(cause, ErrStopping) {
+		if cause := <-causes; !errors.Is(cause, ErrStopping) {
 			t.Errorf("cause: %v", cause)
 		}
 	})
