@@ -10,11 +10,11 @@
 //
 // # States
 //
-//	            vacant, our turn        granted
-//	 registering ──► standby ──► activating ──► active
-//	      ▲             ▲ ▲                        │ stop, handoff, loss, return
-//	      │ lost        │ └── paused               ▼
-//	      └─────────────┴────────────────────── draining ──► stopped
+//	           vacant, our turn        granted
+//	registering ──► standby ──► activating ──► active
+//	     ▲             ▲ ▲                        │ stop, handoff, loss, return
+//	     │ lost        │ └── paused               ▼
+//	     └─────────────┴────────────────────── draining ──► stopped
 //
 // Paused is in line but does not compete: held down after a failure, or because
 // the store was rolled back.
