@@ -116,11 +116,18 @@ func (s *demoStage) freeze(ctx context.Context) error {
 	}
 	s.took(t, "freeze", t.first-at, "ttl + skew since its last beat")
 	s.signal(old.id, syscall.SIGCONT)
-	why, err := s.ended(ctx, old)
-	if err != nil {
+	stamped := old.stamps
+	if err := s.wait(old.id); err != nil {
 		return err
 	}
-	s.print("", "%s woken with SIGCONT: Valid() said no, it stamped nothing, its work ended: %s", old.id, why)
+	if late := old.stamps - stamped; late > 0 {
+		return fmt.Errorf("%s stamped %d times after it was woken", old.id, late)
+	}
+	s.print("", "%s woken with SIGCONT: Valid() said no, it stamped nothing, and the process exited, as its deadline had passed", old.id)
+	if err := s.start(old.id); err != nil {
+		return err
+	}
+	s.print("", "%s started again", old.id)
 	return s.inLine(ctx, 2)
 }
 

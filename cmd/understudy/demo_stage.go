@@ -204,7 +204,8 @@ func (s *demoStage) signal(id string, sig syscall.Signal) time.Duration {
 
 func (s *demoStage) running(id string) bool { return s.procs[id] != nil }
 
-// wait waits for a process to end. One that was killed is no error.
+// wait waits for a process to end. One that was killed, or that its deadline
+// ended, is no error.
 func (s *demoStage) wait(id string) error {
 	p := s.procs[id]
 	if p == nil {
@@ -213,7 +214,7 @@ func (s *demoStage) wait(id string) error {
 	delete(s.procs, id)
 	err := <-p.done
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() {
+	if errors.As(err, &exit) && (exit.Sys().(syscall.WaitStatus).Signaled() || exit.ExitCode() == coordinator.ExitCode) {
 		return nil
 	}
 	if err != nil {
