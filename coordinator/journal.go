@@ -55,7 +55,9 @@ func (r role) why(p Phase, s session) string {
 		return lock.ErrRolledBack.Error()
 	case p == Paused:
 		return "held down after a failure"
-	case p == Registering && s.lostAt != (Instant{}):
+	case p == Registering && s.number == 1:
+		return "starting"
+	case p == Registering:
 		return ErrSessionLost.Error()
 	case p == Stopped && r.done:
 		return "the work is done"

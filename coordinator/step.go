@@ -51,7 +51,7 @@ func rulesOf(c Config, nonce string) rules {
 		turn:       50 * time.Millisecond,
 		holdFirst:  250 * time.Millisecond,
 		holdMost:   time.Minute,
-		closeFor:   5 * time.Second,
+		closeFor:   min(c.TTL, 5*time.Second), // after the promise others end it
 		exclusive:  c.Exclusive,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
@@ -40,7 +41,7 @@ type (
 
 // errNotApplied is wrapped by every error after which it is sure that nothing was
 // done: the call may be made again.
-var errNotApplied = errors.New("not applied")
+var errNotApplied = errors.New("nothing was done")
 
 var errNotReady = fmt.Errorf("%w: this node has not joined its group yet", errNotApplied)
 
@@ -83,6 +84,9 @@ func (c *caller) call(ctx context.Context, path string, in, out any) error {
 	request.GetBody = nil // nothing is sent a second time behind our back
 	reply, err := c.client.Do(request)
 	if err != nil {
+		if inner := (*url.Error)(nil); errors.As(err, &inner) {
+			err = inner.Err
+		}
 		return fmt.Errorf("peer %s at %s: %w", c.peer.ID, c.peer.Address, err)
 	}
 	defer reply.Body.Close()

@@ -50,7 +50,7 @@ func (c *client) Propose(ctx context.Context, cmd ledger.Command) (ledger.Result
 func (c *client) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
 	for {
 		var r lookReply
-		err := c.each(ctx, func(ctx context.Context, p *caller) error {
+		err := c.round(ctx, func(ctx context.Context, p *caller) error {
 			err := p.call(ctx, "/look", lookRequest{After: after, Roles: roles}, &r)
 			if err != nil && !errors.Is(err, lock.ErrPermanent) {
 				return fmt.Errorf("%w: %w", errNotApplied, err) // looking changes nothing
@@ -63,33 +63,42 @@ func (c *client) Look(ctx context.Context, after uint64, roles ...string) ([]loc
 	}
 }
 
-// each asks the peers in turn, from the one that answered last on, until one
-// answers or the outcome is unknown. When ctx ends it says what each of them said.
+// each makes rounds until a peer answers, the outcome is unknown, or ctx ends.
 func (c *client) each(ctx context.Context, ask func(context.Context, *caller) error) error {
 	for {
-		var errs []error
-		for i := range c.peers {
-			at := (int(c.good.Load()) + i) % len(c.peers)
-			one, cancel := context.WithTimeout(ctx, attempt)
-			err := ask(one, c.peers[at])
-			cancel()
-			if err == nil {
-				c.good.Store(int32(at))
-				return nil
-			}
-			if !errors.Is(err, errNotApplied) {
-				return err
-			}
-			errs = append(errs, err)
+		err := c.round(ctx, ask)
+		if !errors.Is(err, errNotApplied) {
+			return err
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-c.closed:
 			return errClosed
 		case <-ctx.Done():
-			return errors.Join(append([]error{ctx.Err()}, errs...)...)
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 	}
+}
+
+// round asks the peers in turn, from the one that answered last on, until one
+// answers or the outcome is unknown. Otherwise it says what each of them said.
+func (c *client) round(ctx context.Context, ask func(context.Context, *caller) error) error {
+	var errs []error
+	for i := range c.peers {
+		at := (int(c.good.Load()) + i) % len(c.peers)
+		one, cancel := context.WithTimeout(ctx, attempt)
+		err := ask(one, c.peers[at])
+		cancel()
+		if err == nil {
+			c.good.Store(int32(at))
+			return nil
+		}
+		if !errors.Is(err, errNotApplied) {
+			return err
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func (c *client) Close() error {

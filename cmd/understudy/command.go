@@ -24,6 +24,8 @@ type command struct {
 	giveUp  context.CancelCauseFunc // stops the whole run
 	now     atomic.Pointer[group.Group]
 
+	stopTimeout time.Duration // for a stop that was asked for
+
 	once  sync.Once
 	hurry chan struct{} // closed by a second stop: kill at once
 
@@ -74,7 +76,7 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	case <-ctx.Done():
 	}
 	asked := errors.Is(context.Cause(ctx), coordinator.ErrStopping) || errors.Is(context.Cause(ctx), coordinator.ErrHandoff)
-	c.stop(g, t, asked)
+	c.stop(g, asked)
 	if !asked && c.options.onLoss == "exit" {
 		c.giveUp(errRoleLost)
 	}
@@ -94,8 +96,8 @@ func (c *command) over(code int, why error) error {
 // stop ends the group: politely, and by force when the time is over. A loss leaves
 // the grace, and never more than the promise; the coordinator exits with the
 // promise itself, so this is a little before.
-func (c *command) stop(g *group.Group, t coordinator.Term, asked bool) {
-	limit := c.options.config.StopTimeout
+func (c *command) stop(g *group.Group, asked bool) {
+	limit := c.stopTimeout
 	if !asked {
 		limit = c.options.config.Grace * 9 / 10
 	}

@@ -70,6 +70,11 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		if err := act(ctx); err != nil {
 			return err
 		}
+		select { // so that a person can follow, and the active has something to do
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	return s.verdict()
 }
@@ -116,11 +121,11 @@ func (s *demoStage) freeze(ctx context.Context) error {
 	}
 	s.took(t, "freeze", t.first-at, "ttl + skew since its last beat")
 	s.signal(old.id, syscall.SIGCONT)
-	stamped := old.stamps
+	stamped := s.stamps(old)
 	if err := s.wait(old.id); err != nil {
 		return err
 	}
-	if late := old.stamps - stamped; late > 0 {
+	if late := s.stamps(old) - stamped; late > 0 {
 		return fmt.Errorf("%s stamped %d times after it was woken", old.id, late)
 	}
 	s.print("", "%s woken with SIGCONT: Valid() said no, it stamped nothing, and the process exited, as its deadline had passed", old.id)

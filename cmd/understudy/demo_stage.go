@@ -55,7 +55,6 @@ type demoTerm struct {
 	first, last time.Duration // stamps; first is the work's start
 	stamps      int
 	end         time.Duration // zero: not said
-	why         string
 }
 
 func (s *demoStage) start(id string) error {
@@ -107,8 +106,6 @@ func (s *demoStage) take(id, line string) {
 		t.stamps++
 	case "end":
 		t.end = at
-		prefix := fmt.Sprintf("end %d %d ", token, at)
-		t.why = line[min(len(prefix), len(line)):]
 	}
 	select {
 	case s.news <- struct{}{}:
@@ -146,20 +143,23 @@ func (s *demoStage) next(ctx context.Context, after uint64) (*demoTerm, error) {
 	})
 }
 
-// ended waits until a term's work said why it ended.
-func (s *demoStage) ended(ctx context.Context, t *demoTerm) (string, error) {
+// stamps is how many there are of a term so far.
+func (s *demoStage) stamps(t *demoTerm) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return t.stamps
+}
+
+// endOf waits until a term's work said that it ended, and returns when.
+func (s *demoStage) endOf(ctx context.Context, t *demoTerm) (time.Duration, error) {
+	var end time.Duration
 	_, err := s.until(ctx, "the old work's end", func() *demoTerm {
-		if t.end == 0 {
+		if end = t.end; end == 0 {
 			return nil
 		}
 		return t
 	})
-	return t.why, err
-}
-
-func (s *demoStage) endOf(ctx context.Context, t *demoTerm) (time.Duration, error) {
-	_, err := s.ended(ctx, t)
-	return t.end, err
+	return end, err
 }
 
 // active is the last term.

@@ -18,9 +18,10 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Options are what the flags of every subcommand say.
+// options are what the flags of every subcommand say.
 type options struct {
 	set *pflag.FlagSet
+	bad []error // of flags, told with everything else that is wrong
 
 	backend string
 	role    string
@@ -80,30 +81,37 @@ func (o *options) nodeFlags() {
 // unitless is a number that lacks a unit.
 var unitless = regexp.MustCompile(`^[0-9.]+$`)
 
-// duration is a flag whose error says what is missing.
+// duration is a flag whose error says what is missing, and is told with all
+// others.
 func (o *options) duration(to *time.Duration, name string, value time.Duration, usage string) {
 	*to = value
-	o.set.Var((*durationFlag)(to), name, usage)
+	o.set.Var(&durationFlag{to, func(err error) { o.bad = append(o.bad, fmt.Errorf("%s: %w", name, err)) }}, name, usage)
 }
 
-type durationFlag time.Duration
+type durationFlag struct {
+	to  *time.Duration
+	bad func(error)
+}
+
+func (d *durationFlag) Type() string { return "duration" }
 
 func (d *durationFlag) String() string {
-	if *d == 0 {
+	if d.to == nil || *d.to == 0 {
 		return ""
 	}
-	return time.Duration(*d).String()
+	return d.to.String()
 }
-func (d *durationFlag) Type() string { return "duration" }
+
 func (d *durationFlag) Set(s string) error {
 	v, err := time.ParseDuration(s)
-	if unitless.MatchString(s) {
-		return fmt.Errorf("%q has no unit; write %ss", s, s)
+	switch {
+	case unitless.MatchString(s):
+		d.bad(fmt.Errorf("%q has no unit; write %ss", s, s))
+	case err != nil:
+		d.bad(fmt.Errorf("%q is no duration; write it as 15s or 1m30s", s))
+	default:
+		*d.to = v
 	}
-	if err != nil {
-		return fmt.Errorf("%q is no duration; write it as 15s or 1m30s", s)
-	}
-	*d = durationFlag(v)
 	return nil
 }
 
@@ -134,7 +142,7 @@ func (o *options) readEnvironment() error {
 // finish reads the environment, completes what has a default that depends on
 // something else, and returns all that is wrong.
 func (o *options) finish() error {
-	errs := []error{o.readEnvironment(), backends.Check(o.backend)}
+	errs := []error{o.readEnvironment(), errors.Join(o.bad...), backends.Check(o.backend)}
 	if o.set.Lookup("role") != nil {
 		errs = append(errs, lock.CheckName("role", o.role))
 	}

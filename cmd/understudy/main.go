@@ -76,7 +76,10 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 
 // complain prints every problem on a line of its own.
 func complain(to io.Writer, err error) {
-	for _, line := range strings.Split(err.Error(), "\n") {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
 		fmt.Fprintln(to, "understudy: "+strings.TrimPrefix(line, lock.ErrPermanent.Error()+": "))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,6 +95,8 @@ func run(ctx context.Context, o *options, path string, args []string) error {
 	log.Warn("no witness: not covered are a wrapper that is stopped while its command works on, and grandchildren of a killed wrapper",
 		"role", o.role, "id", o.config.ID)
 	o.config.Outlives = true
+	c.stopTimeout = o.config.StopTimeout
+	o.config.StopTimeout += 5 * time.Second // to see the group gone after SIGKILL, before the process gives up
 	o.config.Exit = c.exit
 	err = coordinator.Run(ctx, locker, o.config, c.work)
 	err = errors.Join(err, locker.Close())

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -50,12 +51,21 @@ an answer, also when nobody is active.
 	return cmd
 }
 
-// standing is the role's, once.
+// standing is the role's, once. It tries until ctx is done, and then says what was
+// in the way.
 func standing(ctx context.Context, l lock.Locker, role string) (lock.Standing, error) {
+	why := errors.New("nobody answered")
 	for st, err := range l.Watch(ctx, role) {
-		return st, err
+		if err == nil || errors.Is(err, lock.ErrPermanent) {
+			return st, err
+		}
+		why = err
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+		}
 	}
-	return lock.Standing{}, fmt.Errorf("the store did not answer: %w", context.Cause(ctx))
+	return lock.Standing{}, fmt.Errorf("the store cannot be reached:\n%w", why)
 }
 
 // A report is what status prints as JSON. Its names are stable.

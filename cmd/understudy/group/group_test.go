@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	if len(os.Args) > 1 && os.Args[1] == "wrapper" {
-		g, err := Start(shell("echo $$; sleep 1000"))
+		g, err := Start(shell("echo $$; exec sleep 1000"))
 		if err != nil {
 			panic(err)
 		}
