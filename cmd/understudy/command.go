@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,7 +21,9 @@ type command struct {
 	path    string
 	args    []string
 	giveUp  context.CancelCauseFunc // stops the whole run
-	now     atomic.Pointer[group.Group]
+
+	mu  sync.Mutex   // held while the command starts, so that no signal falls between
+	now *group.Group // nil: none runs
 
 	stopTimeout time.Duration // for a stop that was asked for
 
@@ -44,17 +45,20 @@ func (c *command) listen(signals <-chan os.Signal) {
 			}
 			c.giveUp(fmt.Errorf("%v", sig))
 		default:
-			if g := c.now.Load(); g != nil {
-				g.Signal(sig)
+			c.mu.Lock()
+			if c.now != nil {
+				c.now.Signal(sig)
 			}
+			c.mu.Unlock()
 		}
 	}
 }
 
 // exit kills the command and ends this process: the command outlived its time.
 func (c *command) exit() {
-	if g := c.now.Load(); g != nil {
-		g.Kill()
+	c.mu.Lock()
+	if c.now != nil {
+		c.now.Kill()
 	}
 	os.Exit(coordinator.ExitCode)
 }
@@ -62,12 +66,11 @@ func (c *command) exit() {
 // work runs the command for one term. It returns when nothing of its process
 // group is left.
 func (c *command) work(ctx context.Context, t coordinator.Term) error {
-	g, err := group.Start(c.spec(t))
+	g, err := c.start(t)
 	if err != nil {
 		return c.over(127, err)
 	}
-	c.now.Store(g)
-	defer c.now.Store(nil)
+	defer c.forget()
 	select {
 	case <-g.Done():
 		g.Kill() // what it left behind
@@ -81,6 +84,20 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 		c.giveUp(errRoleLost)
 	}
 	return nil
+}
+
+func (c *command) start(t coordinator.Term) (*group.Group, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g, err := group.Start(c.spec(t))
+	c.now = g
+	return g, err
+}
+
+func (c *command) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = nil
 }
 
 // over says what the end of the command by itself means.

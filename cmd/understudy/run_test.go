@@ -257,7 +257,7 @@ func TestCodes(t *testing.T) {
 
 // TestSignals passes SIGHUP on, and stops a command that ignores SIGTERM by force.
 func TestSignals(t *testing.T) {
-	cmd := exec.Command(os.Args[0], "run", "--backend", "memory", "--role", "r", "--stop-timeout", "300ms", "--", "sh", "-c",
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "run", "--backend", "memory", "--role", "r", "--stop-timeout", "300ms", "--", "sh", "-c",
 		`trap 'echo hup' HUP; trap '' TERM; (trap '' TERM; sleep 1000) & echo ready; while :; do sleep 0.05; done`)
 	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper")
 	out, err := cmd.StdoutPipe()
@@ -267,6 +267,8 @@ func TestSignals(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	watchdog := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer watchdog.Stop()
 	lines := bufio.NewScanner(out)
 	expect := func(want string) {
 		if !lines.Scan() || lines.Text() != want {
