@@ -67,7 +67,7 @@ type walker struct {
 }
 
 func newWalker(o options, seed uint64) *walker {
-	return &walker{options: o, rng: rand.New(rand.NewPCG(seed, 7)), fairEvery: 150}
+	return &walker{options: o, rng: rand.New(rand.NewPCG(seed, 7)), fairEvery: 400}
 }
 
 // A trace is a walk, and what was wrong at its end.
