@@ -137,7 +137,7 @@ func (s session) beatIn(r rules, now Instant) time.Duration {
 		}
 		return r.beatEvery - now.most(s.sent)
 	case 1:
-		return max(r.hedgeFirst, 2*s.trip) - now.most(s.last)
+		return max(r.hedgeFirst, min(2*s.trip, r.beatEvery)) - now.most(s.last)
 	}
 	return r.hedgeNext - now.most(s.last)
 }
