@@ -99,7 +99,7 @@ func (c Config) Defaults() Config {
 func (c Config) BeatEvery() time.Duration { return c.TTL / 4 }
 
 // Try is how long one call to the store may take before it is given up.
-func (c Config) Try() time.Duration { return c.TTL / 4 }
+func (c Config) Try() time.Duration { return min(c.TTL/4, 5*time.Second) }
 
 // Outage is the longest outage of the store that changes nothing.
 func (c Config) Outage() time.Duration {

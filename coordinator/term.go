@@ -11,7 +11,8 @@ type Term struct {
 	Role  string
 	Token lock.Token // pass it to whatever the work writes to
 
-	lease *lease
+	lease    *lease
+	returned <-chan struct{}
 }
 
 // Valid reports whether the work may still act at this moment: the promise
@@ -23,4 +24,11 @@ func (t Term) Valid() bool { return t.Left() > 0 }
 
 // Left returns how long the work may still act, by the promise alone: until
 // then the process must have stopped it. It is zero or less once it may not.
-func (t Term) Left() time.Duration { return t.lease.left() }
+func (t Term) Left() time.Duration {
+	select {
+	case <-t.returned:
+		return 0
+	default:
+		return t.lease.left()
+	}
+}

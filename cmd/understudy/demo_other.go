@@ -1,0 +1,7 @@
+//go:build !linux
+
+package main
+
+import "syscall"
+
+func demoAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

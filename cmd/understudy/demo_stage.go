@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A demoStage is the demo's processes and what their works stamped.
+type demoStage struct {
+	dir    string
+	out    io.Writer
+	colour bool
+	began  time.Time
+	ids    []string
+	peers  []raft.Peer
+	client lock.Locker
+	procs  map[string]*demoProcess
+
+	commit  time.Duration
+	results []demoResult
+
+	mu   sync.Mutex
+	seen []*demoTerm
+	news chan struct{}
+}
+
+type demoProcess struct {
+	cmd  *exec.Cmd
+	done chan error
+}
+
+type demoResult struct {
+	what string
+	took time.Duration
+	why  string
+}
+
+// A demoTerm is one term as its work stamped it, by CLOCK_MONOTONIC.
+type demoTerm struct {
+	id          string
+	token       uint64
+	first, last time.Duration // stamps; first is the work's start
+	stamps      int
+	end         time.Duration // zero: not said
+}
+
+func (s *demoStage) start(id string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, s.args(id)...)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = demoAttributes()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p := &demoProcess{cmd: cmd, done: make(chan error, 1)}
+	s.procs[id] = p
+	go func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			s.take(id, lines.Text())
+		}
+		p.done <- cmd.Wait()
+	}()
+	return nil
+}
+
+// take notes one line of a work.
+func (s *demoStage) take(id, line string) {
+	var what string
+	var token uint64
+	var at time.Duration
+	if _, err := fmt.Sscan(line, &what, &token, &at); err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.seen, func(t *demoTerm) bool { return t.token == token })
+	if i < 0 {
+		s.seen = append(s.seen, &demoTerm{id: id, token: token, first: at, last: at})
+		i = len(s.seen) - 1
+	}
+	t := s.seen[i]
+	switch what {
+	case "stamp":
+		t.last = at
+		t.stamps++
+	case "end":
+		t.end = at
+	}
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+// until waits until found returns a term.
+func (s *demoStage) until(ctx context.Context, what string, found func() *demoTerm) (*demoTerm, error) {
+	for {
+		s.mu.Lock()
+		t := found()
+		s.mu.Unlock()
+		if t != nil {
+			return t, nil
+		}
+		select {
+		case <-s.news:
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for %s: %w", what, context.Cause(ctx))
+		}
+	}
+}
+
+// next waits for a term whose token is greater.
+func (s *demoStage) next(ctx context.Context, after uint64) (*demoTerm, error) {
+	return s.until(ctx, "a new active", func() *demoTerm {
+		for _, t := range s.seen {
+			if t.token > after && t.stamps > 0 {
+				return t
+			}
+		}
+		return nil
+	})
+}
+
+// stamps is how many there are of a term so far.
+func (s *demoStage) stamps(t *demoTerm) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return t.stamps
+}
+
+// endOf waits until a term's work said that it ended, and returns when.
+func (s *demoStage) endOf(ctx context.Context, t *demoTerm) (time.Duration, error) {
+	var end time.Duration
+	_, err := s.until(ctx, "the old work's end", func() *demoTerm {
+		if end = t.end; end == 0 {
+			return nil
+		}
+		return t
+	})
+	return end, err
+}
+
+// active is the last term.
+func (s *demoStage) active() *demoTerm {
+	terms := s.terms()
+	return terms[len(terms)-1]
+}
+
+// terms are all terms, by their first stamp.
+func (s *demoStage) terms() []*demoTerm {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	terms := slices.Clone(s.seen)
+	slices.SortFunc(terms, func(a, b *demoTerm) int { return int(a.first - b.first) })
+	return terms
+}
+
+// standing is the role's standing now.
+func (s *demoStage) standing(ctx context.Context) (lock.Standing, error) {
+	for st, err := range s.client.Watch(ctx, demoRole) {
+		return st, err
+	}
+	return lock.Standing{}, context.Cause(ctx)
+}
+
+// inLine waits until n processes stand by.
+func (s *demoStage) inLine(ctx context.Context, n int) error {
+	for st, err := range s.client.Watch(ctx, demoRole) {
+		if err == nil && len(st.Line) >= n && !st.Term.Vacant() {
+			return nil
+		}
+	}
+	return fmt.Errorf("waiting for %d standbys: %w", n, context.Cause(ctx))
+}
+
+// signal sends a signal and returns when, by the works' clock.
+func (s *demoStage) signal(id string, sig syscall.Signal) time.Duration {
+	at := coordinator.Clocks().Mono
+	_ = s.procs[id].cmd.Process.Signal(sig) // one that has ended is seen by wait
+	return at
+}
+
+func (s *demoStage) running(id string) bool { return s.procs[id] != nil }
+
+// wait waits for a process to end. One that was killed, or that its deadline
+// ended, is no error.
+func (s *demoStage) wait(id string) error {
+	p := s.procs[id]
+	if p == nil {
+		return nil
+	}
+	delete(s.procs, id)
+	err := <-p.done
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && (exit.Sys().(syscall.WaitStatus).Signaled() || exit.ExitCode() == coordinator.ExitCode) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("process %s: %w", id, err)
+	}
+	return nil
+}
+
+// killAll leaves nothing behind, whatever happened.
+func (s *demoStage) killAll() {
+	for _, id := range s.ids {
+		if s.running(id) {
+			s.signal(id, syscall.SIGKILL)
+			_ = s.wait(id)
+		}
+	}
+}
+
+// print prints one line of the timeline.
+func (s *demoStage) print(mood, format string, args ...any) {
+	start, end := "", ""
+	if codes := map[string]string{"good": "\x1b[32m", "bad": "\x1b[31m"}; s.colour && codes[mood] != "" {
+		start, end = codes[mood], "\x1b[0m"
+	}
+	fmt.Fprintf(s.out, "%6.2fs  %s%s%s\n", time.Since(s.began).Seconds(), start, fmt.Sprintf(format, args...), end)
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// options are what the flags of every subcommand say.
+type options struct {
+	set *pflag.FlagSet
+	bad []error // of flags, told with everything else that is wrong
+
+	backend string
+	role    string
+	config  coordinator.Config
+	raft    raft.Config
+	peers   string
+
+	priority      int
+	labels        map[string]string
+	activeStandby bool
+	onLoss        string
+	onExit        string
+	stdin         bool
+	output        string
+	timeout       time.Duration
+	logFormat     string
+	logLevel      string
+}
+
+func newOptions(set *pflag.FlagSet) *options {
+	o := &options{set: set}
+	set.StringVar(&o.backend, "backend", backends.Names()[0], "the store: "+strings.Join(backends.Names(), ", "))
+	return o
+}
+
+func (o *options) roleFlag() {
+	o.set.StringVar(&o.role, "role", "", "the role: what one process at a time may do")
+}
+
+func (o *options) timeFlags() {
+	o.duration(&o.config.TTL, "ttl", 10*time.Second, "how long a silent active is waited for: 100ms to 12h")
+	o.duration(&o.config.Grace, "grace", 0, "for the command to stop after a loss (default ttl/5, at most 2s)")
+	o.duration(&o.config.Skew, "skew", 0, "of ttl, for differing clocks and killing (default ttl/100 + min(50ms, ttl/10))")
+	o.duration(&o.config.StopTimeout, "stop-timeout", 30*time.Second, "for the command to stop when that was asked for")
+}
+
+func (o *options) logFlags() {
+	o.set.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	o.set.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+func (o *options) groupFlags() {
+	o.set.StringVar(&o.peers, "raft-peers", "", "every node of the group, the same on each: ID=HOST:PORT,...")
+	o.set.StringVar(&o.raft.CAFile, "raft-ca-file", "", "the group's certificate authority, which signs for nothing else")
+	o.set.StringVar(&o.raft.CertFile, "raft-cert-file", "", "this node's certificate, with its ID as a DNS name")
+	o.set.StringVar(&o.raft.KeyFile, "raft-key-file", "", "its key")
+}
+
+func (o *options) nodeFlags() {
+	o.groupFlags()
+	o.set.StringVar(&o.config.ID, "id", "", "this contender; with raft a name in --raft-peers (default HOST-ROLE)")
+	o.set.StringVar(&o.raft.Dir, "raft-dir", "", "this node's data")
+	o.set.StringVar(&o.raft.Bind, "raft-bind", "", "HOST:PORT to listen on (default the node's address in --raft-peers)")
+	o.duration(&o.raft.Timing, "raft-timing", 0, "Raft's heartbeat timeout, the same on every node (default ttl/10, within 50ms and 1s)")
+}
+
+// unitless is a number that lacks a unit.
+var unitless = regexp.MustCompile(`^[0-9.]+$`)
+
+// duration is a flag whose error says what is missing, and is told with all
+// others.
+func (o *options) duration(to *time.Duration, name string, value time.Duration, usage string) {
+	*to = value
+	o.set.Var(&durationFlag{to, func(err error) { o.bad = append(o.bad, fmt.Errorf("%s: %w", name, err)) }}, name, usage)
+}
+
+type durationFlag struct {
+	to  *time.Duration
+	bad func(error)
+}
+
+func (d *durationFlag) Type() string { return "duration" }
+
+func (d *durationFlag) String() string {
+	if d.to == nil || *d.to == 0 {
+		return ""
+	}
+	return d.to.String()
+}
+
+func (d *durationFlag) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	switch {
+	case unitless.MatchString(s):
+		d.bad(fmt.Errorf("%q has no unit; write %ss", s, s))
+	case err != nil:
+		d.bad(fmt.Errorf("%q is no duration; write it as 15s or 1m30s", s))
+	default:
+		*d.to = v
+	}
+	return nil
+}
+
+// variable is the environment variable of a flag.
+func variable(flag string) string {
+	return "UNDERSTUDY_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// readEnvironment sets every flag that was not given from its variable.
+func (o *options) readEnvironment() error {
+	var errs []error
+	o.set.VisitAll(func(f *pflag.Flag) {
+		value, ok := os.LookupEnv(variable(f.Name))
+		if !ok || f.Changed || f.Name == "help" {
+			return
+		}
+		if err := o.set.Set(f.Name, value); err != nil {
+			var invalid *pflag.InvalidValueError
+			if errors.As(err, &invalid) {
+				err = invalid.Unwrap()
+			}
+			errs = append(errs, fmt.Errorf("%s=%q: %w", variable(f.Name), value, err))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// finish reads the environment, completes what has a default that depends on
+// something else, and returns all that is wrong.
+func (o *options) finish() error {
+	errs := []error{o.readEnvironment(), errors.Join(o.bad...), backends.Check(o.backend)}
+	if o.set.Lookup("role") != nil {
+		errs = append(errs, lock.CheckName("role", o.role))
+	}
+	if o.peers != "" {
+		peers, err := raft.ParsePeers(o.peers)
+		o.raft.Peers = peers
+		errs = append(errs, err)
+	}
+	if o.set.Lookup("log-format") != nil {
+		errs = append(errs, oneOf("log-format", o.logFormat, "text", "json"), o.level().err)
+	}
+	if o.set.Lookup("output") != nil {
+		errs = append(errs, oneOf("output", o.output, "table", "json"))
+	}
+	return errors.Join(errs...)
+}
+
+// finishNode is finish for a node: its ID, times and store.
+func (o *options) finishNode(log io.Writer) error {
+	errs := []error{o.finish()}
+	if o.config.ID == "" {
+		host, err := os.Hostname()
+		errs = append(errs, err)
+		o.config.ID = host + "-" + o.role
+	}
+	o.config.Roles = []lock.Bid{{Role: o.role, Priority: o.priority}}
+	o.config.Labels, o.config.Exclusive = o.labels, !o.activeStandby
+	o.config = o.config.Defaults()
+	errs = append(errs, lock.CheckName("id", o.config.ID), o.config.ValidateTimes())
+	o.config.Logger = o.logger(log)
+	if o.raft.Timing == 0 {
+		o.raft.Timing = raft.TimingFor(o.config.TTL)
+	}
+	o.raft.ID, o.raft.Logger = o.config.ID, o.config.Logger
+	if o.backend == "raft" {
+		errs = append(errs, o.raft.Validate())
+	}
+	return errors.Join(errs...)
+}
+
+// finishClient is finish for a command that only looks and asks.
+func (o *options) finishClient() error {
+	errs := []error{o.finish()}
+	if o.timeout <= 0 {
+		errs = append(errs, fmt.Errorf("timeout %v: must be more than 0", o.timeout))
+	}
+	if o.backend == "raft" {
+		errs = append(errs, o.raft.ValidatePeers())
+	}
+	return errors.Join(errs...)
+}
+
+func (o *options) open() backends.Config {
+	return backends.Config{Backend: o.backend, Raft: o.raft}
+}
+
+type levelOrError struct {
+	level slog.Level
+	err   error
+}
+
+func (o *options) level() (l levelOrError) {
+	if err := l.level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		l.err = fmt.Errorf("log-level %q: must be debug, info, warn or error", o.logLevel)
+	}
+	return l
+}
+
+func (o *options) logger(to io.Writer) *slog.Logger {
+	how := &slog.HandlerOptions{Level: o.level().level}
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(to, how))
+	}
+	return slog.New(slog.NewTextHandler(to, how))
+}
+
+func oneOf(name, value string, all ...string) error {
+	for _, one := range all {
+		if value == one {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s %q: must be one of %s", name, value, strings.Join(all, ", "))
+}
+
+// isTerminal reports whether f is a character device: a terminal, not a pipe.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && info.Name() != "null"
+}

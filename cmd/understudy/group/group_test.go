@@ -1,0 +1,159 @@
+//go:build linux
+
+package group
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain is also the wrapper that TestWrapperKilled kills.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "zombie") {
+		leaveZombie(os.Args[1])
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "wrapper" {
+		g, err := Start(shell("echo $$; exec sleep 1000"))
+		if err != nil {
+			panic(err)
+		}
+		<-g.Done()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func shell(script string) Spec {
+	return Spec{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr}
+}
+
+func start(t *testing.T, script string) *Group {
+	t.Helper()
+	g, err := Start(shell(script))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		g.Kill()
+		if err := g.WaitEmpty(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+func TestCode(t *testing.T) {
+	for script, want := range map[string]int{"exit 0": 0, "exit 7": 7, "kill -9 $$": 137, "kill -15 $$": 143} {
+		g := start(t, script)
+		<-g.Done()
+		if g.Code() != want {
+			t.Errorf("%s: code %d, want %d", script, g.Code(), want)
+		}
+	}
+}
+
+// TestGrandchild leaves one behind that ignores SIGTERM: it counts until killed.
+func TestGrandchild(t *testing.T) {
+	g := start(t, `(trap "" TERM; sleep 1000 & wait) & exit 0`)
+	<-g.Done()
+	g.Terminate()
+	time.Sleep(50 * time.Millisecond)
+	if g.Empty() {
+		t.Error("empty with a grandchild that ignores SIGTERM")
+	}
+	g.Kill()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := g.WaitEmpty(ctx); err != nil {
+		t.Error("not empty after SIGKILL")
+	}
+}
+
+// TestZombie has a member that is dead, but that its parent, which has left the
+// group, does not reap.
+func TestZombie(t *testing.T) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := Start(Spec{Path: os.Args[0], Argv: []string{os.Args[0], "zombie"}, Stdout: in, Stderr: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	parent, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := g.WaitEmpty(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := syscall.Kill(-g.pid, 0); err != nil {
+		t.Errorf("the zombie is not there, so this shows nothing: %v", err)
+	}
+	_ = syscall.Kill(parent, syscall.SIGKILL)
+	_, _ = syscall.Wait4(parent, nil, 0, nil)
+	sweep(0)
+}
+
+// leaveZombie is a process that has a child start a grandchild in its group, and
+// the child leave the group without reaping it.
+func leaveZombie(step string) {
+	again := func(args ...string) {
+		_, err := os.StartProcess(os.Args[0], append([]string{os.Args[0]}, args...), &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+		if err != nil {
+			panic(err)
+		}
+	}
+	switch step {
+	case "zombie":
+		again("zombie-parent")
+		time.Sleep(time.Second)
+	case "zombie-parent":
+		again("zombie-dead")
+		time.Sleep(200 * time.Millisecond)
+		if err := syscall.Setpgid(0, 0); err != nil {
+			panic(err)
+		}
+		fmt.Println(os.Getpid())
+		time.Sleep(time.Minute)
+	}
+}
+
+// TestWrapperKilled kills a wrapper: its command dies with it.
+func TestWrapperKilled(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "wrapper")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	for deadline := time.Now().Add(10 * time.Second); alive(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			t.Fatal("the command outlived its wrapper")
+		}
+		_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func newHandoff() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "handoff",
+		Short: "Move a role to a named standby, or to the next one",
+		Long: `Asks the active to hand the role over: it stops its work, waits for it, and gives the
+role to the standby in one commit. Waits for the outcome and shows it.
+` + exitCodes,
+		Example: `  understudy handoff --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
+  understudy handoff --role billing --to b`,
+		Args: cobra.NoArgs,
+	}
+	o := newOptions(cmd.Flags())
+	o.roleFlag()
+	o.groupFlags()
+	to := cmd.Flags().String("to", "", "the standby (default the next one)")
+	o.duration(&o.timeout, "timeout", time.Minute, "for the outcome")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.finishClient(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
+		defer cancel()
+		locker, err := backends.Dial(o.open())
+		if err != nil {
+			return err
+		}
+		defer locker.Close()
+		began := time.Now()
+		before, after, err := handOver(ctx, locker, o.role, *to)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s -> %s, token %d, in %v\n", o.role, before.Holder.ID, after.Holder.ID,
+			after.Token, time.Since(began).Round(time.Millisecond))
+		return nil
+	}
+	return cmd
+}
+
+// handOver asks, and follows the role until another term stands.
+func handOver(ctx context.Context, l lock.Locker, role, to string) (before, after lock.Term, err error) {
+	quick, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	st, err := standing(quick, l, role)
+	if err != nil {
+		return before, after, &codeError{exitUnavailable, err}
+	}
+	before = st.Term
+	target, err := choose(st, to)
+	if err != nil {
+		return before, after, err
+	}
+	host, _ := os.Hostname()
+	if err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: host}); err != nil {
+		if errors.Is(err, lock.ErrMoved) {
+			err = errors.New("the term ended meanwhile; look at status and ask again")
+		}
+		return before, after, err
+	}
+	for st, err := range l.Watch(ctx, role) {
+		if err != nil || st.Term.Token == before.Token || st.Term.Vacant() {
+			continue
+		}
+		if st.Term.Holder.Session != target.Session {
+			return before, st.Term, fmt.Errorf("%s is active instead of %s: that one was gone when the work had stopped", st.Term.Holder.ID, target.ID)
+		}
+		return before, st.Term, nil
+	}
+	return before, after, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands: %w",
+		before.Holder.ID, context.Cause(ctx))
+}
+
+// choose finds the standby.
+func choose(st lock.Standing, to string) (lock.Member, error) {
+	var names []string
+	for _, m := range st.Line {
+		names = append(names, m.ID)
+	}
+	switch {
+	case st.Term.Vacant():
+		return lock.Member{}, fmt.Errorf("role %q: nobody is active", st.Role)
+	case len(st.Line) == 0:
+		return lock.Member{}, fmt.Errorf("role %q: nobody stands by beside %s", st.Role, st.Term.Holder.ID)
+	case to == "":
+		return st.Line[0], nil
+	case to == st.Term.Holder.ID:
+		return lock.Member{}, fmt.Errorf("to %q: is active already", to)
+	}
+	for _, m := range st.Line {
+		if m.ID == to {
+			return m, nil
+		}
+	}
+	return lock.Member{}, fmt.Errorf("to %q: does not stand by; these do: %s", to, strings.Join(names, ", "))
+}

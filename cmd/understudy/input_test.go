@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+)
+
+const peers = "--raft-peers=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003"
+
+var badInput = map[string]struct {
+	args []string
+	env  string
+	want []string
+}{
+	"backend": {
+		args: []string{"run", "--backend", "rfat", "--role", "r", "--", "true"},
+		want: []string{`backend "rfat": must be one of raft, memory; did you mean raft?`},
+	},
+	"all at once": {
+		args: []string{"run", "--role", "", "--id", "z", "--ttl", "15", "--grace", "x", "--on-loss", "panic", "--log-level", "loud", peers, "--", "no-such-command"},
+		want: []string{
+			`ttl: "15" has no unit; write 15s`, `grace: "x" is no duration; write it as 15s or 1m30s`,
+			`role "": must not be empty`, `id "z": is not in raft-peers, which has a, b, c`, `raft-dir: is missing`,
+			`on-loss "panic": must be one of standby, exit`, `log-level "loud": must be debug, info, warn or error`,
+			`command "no-such-command": executable file not found`,
+		},
+	},
+	"unprintable": {
+		args: []string{"run", "--role", "a\x01b", "--id", "a", "--raft-dir", "d", peers, "--", "true"},
+		want: []string{`role "a\x01b": has the unprintable character U+0001 at byte 1`},
+	},
+	"times": {
+		args: []string{"plan", "--ttl", "1s", "--grace", "900ms", "--skew", "1ms"},
+		want: []string{
+			`skew 1ms: must be at least ttl/100 + 5ms = 15ms; leave it out for the default`,
+			`ttl/4 + one try + skew + grace must be less than ttl, but 250ms + 250ms + 1ms + 900ms = 1.401s`,
+		},
+	},
+	"ttl": {
+		args: []string{"plan", "--ttl", "50ms"},
+		want: []string{`ttl 50ms: must be from 100ms to 12h0m0s`},
+	},
+	"peers": {
+		args: []string{"run", "--role", "r", "--id", "a", "--raft-dir", "d", "--raft-peers", "a=0.0.0.0:1,a=127.0.0.1:2,b=127.0.0.1:2,c=host", "--", "true"},
+		want: []string{
+			`a="0.0.0.0:1": no other node can reach that`, `the ID "a" stands twice`,
+			`the address "127.0.0.1:2" stands twice`, `c="host": write HOST:PORT`,
+		},
+	},
+	"tls": {
+		args: []string{"status", "--role", "r", "--raft-peers", "a=10.0.0.1:1", "--timeout", "0s"},
+		want: []string{`10.0.0.1:1 is not on loopback: that needs --raft-ca-file, --raft-cert-file and --raft-key-file`, `timeout 0s: must be more than 0`},
+	},
+	"environment": {
+		args: []string{"plan"}, env: "UNDERSTUDY_TTL=7",
+		want: []string{`ttl: "7" has no unit; write 7s`},
+	},
+	"no command": {
+		args: []string{"run", "--role", "r", "--backend", "memory"},
+		want: []string{`command: is missing; write it after --`},
+	},
+	"subcommand": {args: []string{"rum"}, want: []string{`unknown command "rum"`, "run"}},
+}
+
+// TestBadInput expects every mistake of a command line to be told in one pass,
+// with what to write instead.
+func TestBadInput(t *testing.T) {
+	for name, test := range badInput {
+		t.Run(name, func(t *testing.T) {
+			if variable, value, ok := strings.Cut(test.env, "="); ok {
+				t.Setenv(variable, value)
+			}
+			var out, errs bytes.Buffer
+			if code := execute(t.Context(), test.args, &out, &errs); code != exitUsage {
+				t.Errorf("exit code %d, want %d", code, exitUsage)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(errs.String(), want) {
+					t.Errorf("want %s\ngot %s", want, errs.String())
+				}
+			}
+			if _, err := os.Stat("d"); err == nil {
+				t.Error("something was written")
+			}
+		})
+	}
+}
+
+// TestEnvironment reads a flag from its variable, and prefers the flag.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("UNDERSTUDY_TTL", "2s")
+	for want, args := range map[string][]string{"ttl 2s": {"plan"}, "ttl 3s": {"plan", "--ttl", "3s"}} {
+		var out, errs bytes.Buffer
+		if code := execute(t.Context(), args, &out, &errs); code != 0 || !strings.Contains(out.String(), want) {
+			t.Errorf("code %d, want %s in\n%s%s", code, want, out.String(), errs.String())
+		}
+	}
+}
+
+// TestHelp has an example in the help of every command.
+func TestHelp(t *testing.T) {
+	for _, cmd := range newRoot().Commands() {
+		if !cmd.Hidden && cmd.Example == "" {
+			t.Errorf("%s has no example", cmd.Name())
+		}
+	}
+}

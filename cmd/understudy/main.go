@@ -1,0 +1,105 @@
+// Command understudy runs one copy of a program among many machines, and shows
+// and steers which one.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func main() {
+	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// The exit codes, besides the command's own. They follow sysexits.h where that
+// has one.
+const (
+	exitUsage       = 64 // flags, environment, or what no retry can cure
+	exitUnavailable = 69 // the store cannot be reached
+	exitHeld        = 73 // another process has the ID, or the role with --active-standby=false
+	exitLost        = 75 // the role was lost, with --on-loss=exit
+)
+
+const exitCodes = `
+Exit codes:
+  0   a stop that was asked for
+  64  a mistake in flags or environment, or what no retry can cure
+  69  the store cannot be reached
+  73  another process has the ID, or the role with --active-standby=false
+  75  the role was lost, with --on-loss=exit; or work outlived the promise`
+
+// A codeError is an error with an exit code of its own.
+type codeError struct {
+	code int
+	err  error
+}
+
+func (e *codeError) Error() string { return e.err.Error() }
+func (e *codeError) Unwrap() error { return e.err }
+
+// execute runs one command line and returns the exit code.
+func execute(ctx context.Context, args []string, out, errs io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var coded *codeError
+	var held *lock.HeldError
+	switch {
+	case errors.As(err, &coded):
+		if coded.err != nil {
+			complain(errs, coded.err)
+		}
+		return coded.code
+	case errors.As(err, &held):
+		complain(errs, err)
+		return exitHeld
+	case errors.Is(err, context.DeadlineExceeded):
+		complain(errs, err)
+		return exitUnavailable
+	}
+	complain(errs, err)
+	return exitUsage
+}
+
+// complain prints every problem on a line of its own.
+func complain(to io.Writer, err error) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		fmt.Fprintln(to, "understudy: "+strings.TrimPrefix(line, lock.ErrPermanent.Error()+": "))
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "understudy",
+		Short: "Active-standby for any program: one runs, the others stand by",
+		Long: `Start a program on two or more machines; one is active, the others stand by and take
+over when it stops, crashes, hangs or is cut off.
+
+Every flag is also an environment variable: --raft-peers is UNDERSTUDY_RAFT_PEERS.`,
+		Example: `  understudy demo
+  understudy run --role billing --id a --raft-dir /var/lib/a --raft-peers a=h1:7001,b=h2:7001,c=h3:7001 -- ./billing
+  understudy status --role billing --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.AddCommand(newRun(), newDemo(), newDemoContender(), newStatus(), newHandoff(), newVoter(), newPlan(), newVersion())
+	for _, c := range root.Commands() {
+		c.SilenceUsage = true
+	}
+	return root
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func newRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- COMMAND [ARG...]",
+		Short: "Run a command only while this process is active",
+		Long: `Stands by for the role, and runs the command while it is active. The command gets
+UNDERSTUDY_ROLE, UNDERSTUDY_ID and UNDERSTUDY_TOKEN; it should pass the token to what
+it writes to.
+
+On a loss, a stop (SIGTERM, SIGINT) or a handoff the command's whole process group
+gets SIGTERM, and SIGKILL when the time is over. The role is released only when
+nothing of the group is left but zombies. A second SIGTERM or SIGINT kills at once.
+SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
+` + exitCodes,
+		Example: `  export UNDERSTUDY_ROLE=billing UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
+  understudy run --id a --raft-dir /tmp/a -- ./billing --port 80
+  understudy run --id b --raft-dir /tmp/b --ttl 2s --on-exit restart -- sh -c 'exec ./billing'`,
+		Args: cobra.ArbitraryArgs,
+	}
+	set := cmd.Flags()
+	o := newOptions(set)
+	o.roleFlag()
+	o.timeFlags()
+	o.nodeFlags()
+	o.logFlags()
+	o.duration(&o.config.Heartbeat, "heartbeat", 0, "between two log lines that say who is active (default 10s)")
+	set.StringVar(&o.config.Address, "address", "", "where clients reach the command; shown by status")
+	set.IntVar(&o.priority, "priority", 0, "the greatest takes over first")
+	set.StringToStringVar(&o.labels, "label", nil, "KEY=VALUE to show in status; may be repeated")
+	set.BoolVar(&o.activeStandby, "active-standby", true, "stand by; false ends at once beside a living active")
+	set.StringVar(&o.onLoss, "on-loss", "standby", "after a loss: standby, or exit with code 75")
+	set.StringVar(&o.onExit, "on-exit", "exit", "when the command ends by itself: exit with its code, or restart")
+	set.BoolVar(&o.stdin, "stdin", false, "pass standard input to the command (default /dev/null)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		path, err := o.checkCommand(args)
+		err = errors.Join(o.finishNode(cmd.ErrOrStderr()), err,
+			oneOf("on-loss", o.onLoss, "standby", "exit"), oneOf("on-exit", o.onExit, "exit", "restart"))
+		if err != nil {
+			return err
+		}
+		return run(cmd.Context(), o, path, args)
+	}
+	return cmd
+}
+
+// checkCommand finds the command before anything is opened.
+func (o *options) checkCommand(args []string) (string, error) {
+	if len(args) == 0 {
+		return "", errors.New("command: is missing; write it after --")
+	}
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return "", fmt.Errorf("command %q: %w", args[0], errors.Unwrap(err))
+	}
+	if o.stdin && isTerminal(os.Stdin) {
+		return "", errors.New("stdin: standard input is a terminal, which a background command cannot read; pipe something in")
+	}
+	return path, nil
+}
+
+var errRoleLost = errors.New("the role was lost")
+
+func run(ctx context.Context, o *options, path string, args []string) error {
+	log := o.config.Logger
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := &command{options: o, path: path, args: args, giveUp: cancel, hurry: make(chan struct{})}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	go c.listen(signals)
+
+	locker, err := backends.Open(ctx, o.open())
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	log.Warn("no witness: not covered are a wrapper that is stopped while its command works on, and grandchildren of a killed wrapper",
+		"role", o.role, "id", o.config.ID)
+	o.config.Outlives = true
+	c.stopTimeout = o.config.StopTimeout
+	o.config.StopTimeout += 5 * time.Second // to see the group gone after SIGKILL, before the process gives up
+	o.config.Exit = c.exit
+	err = coordinator.Run(ctx, locker, o.config, c.work)
+	err = errors.Join(err, locker.Close())
+	var held *lock.HeldError
+	switch {
+	case errors.As(err, &held) && o.config.Exclusive && held.Token != 0:
+		return fmt.Errorf("%w; to stand by instead, set --active-standby=true", err)
+	case err != nil:
+		return err
+	case errors.Is(context.Cause(ctx), errRoleLost):
+		return &codeError{code: exitLost, err: errRoleLost}
+	case c.ended && c.code != 0:
+		return &codeError{code: c.code}
+	}
+	return nil
+}
+
+// stopped is nil where a stop that was asked for is why something failed.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(err, lock.ErrPermanent) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func newStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show who is active in a role, and who stands by",
+		Long: `Asks any peer, from any machine; needs no data directory. Exits with 0 when there is
+an answer, also when nobody is active.
+` + exitCodes,
+		Example: `  understudy status --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
+  understudy status --role billing -o json | jq .active.id`,
+		Args: cobra.NoArgs,
+	}
+	o := newOptions(cmd.Flags())
+	o.roleFlag()
+	o.groupFlags()
+	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.finishClient(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
+		defer cancel()
+		locker, err := backends.Dial(o.open())
+		if err != nil {
+			return err
+		}
+		defer locker.Close()
+		st, err := standing(ctx, locker, o.role)
+		if err != nil {
+			return &codeError{exitUnavailable, err}
+		}
+		return show(cmd.OutOrStdout(), o.output, newReport(st))
+	}
+	return cmd
+}
+
+// standing is the role's, once. It tries until ctx is done, and then says what was
+// in the way.
+func standing(ctx context.Context, l lock.Locker, role string) (lock.Standing, error) {
+	why := errors.New("nobody answered")
+	for st, err := range l.Watch(ctx, role) {
+		if err == nil || errors.Is(err, lock.ErrPermanent) {
+			return st, err
+		}
+		why = err
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return lock.Standing{}, fmt.Errorf("the store cannot be reached:\n%w", why)
+}
+
+// A report is what status prints as JSON. Its names are stable.
+type report struct {
+	Role     string      `json:"role"`
+	Active   *activeRow  `json:"active"` // null: nobody
+	Last     string      `json:"last,omitempty"`
+	Standbys []memberRow `json:"standbys"`
+}
+
+type activeRow struct {
+	memberRow
+	Token uint64    `json:"token"`
+	Since time.Time `json:"since"`
+}
+
+type memberRow struct {
+	ID       string            `json:"id"`
+	Address  string            `json:"address,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Session  string            `json:"session"`
+	Beat     uint64            `json:"beat"` // the revision of the last one seen; 0: the session's record is missing
+	TTL      string            `json:"ttl"`
+	Priority int               `json:"priority"`
+}
+
+func newReport(st lock.Standing) report {
+	row := func(m lock.Member) memberRow {
+		return memberRow{
+			ID: m.ID, Address: m.Address, Labels: m.Labels, Session: string(m.Session),
+			Beat: uint64(m.Beat), TTL: m.TTL.String(), Priority: m.Priority,
+		}
+	}
+	r := report{Role: st.Role, Standbys: []memberRow{}}
+	if !st.Term.Vacant() {
+		r.Active = &activeRow{memberRow: row(st.Term.Holder), Token: uint64(st.Term.Token), Since: st.Term.Since}
+	} else if st.Term.Token != 0 {
+		how := st.Term.Over
+		if how == "" {
+			how = fmt.Sprintf("ended by %s: %s", st.Term.End.By, st.Term.End.Why)
+		}
+		r.Last = fmt.Sprintf("%s, token %d, %s", st.Term.Holder.ID, st.Term.Token, how)
+	}
+	for _, m := range st.Line {
+		r.Standbys = append(r.Standbys, row(m))
+	}
+	return r
+}
+
+func show(out io.Writer, format string, r report) error {
+	if format == "json" {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "role %s\n", r.Role)
+	fmt.Fprintln(w, "ID\tSTATE\tTOKEN\tSINCE\tBEAT\tTTL\tADDRESS")
+	if a := r.Active; a != nil {
+		fmt.Fprintf(w, "%s\tactive\t%d\t%s\t%d\t%s\t%s\n", a.ID, a.Token, a.Since.Format(time.RFC3339), a.Beat, a.TTL, a.Address)
+	} else {
+		fmt.Fprintf(w, "-\tnobody is active\t%s\n", r.Last)
+	}
+	for i, m := range r.Standbys {
+		fmt.Fprintf(w, "%s\tstandby %d\t-\t-\t%d\t%s\t%s\n", m.ID, i, m.Beat, m.TTL, m.Address)
+	}
+	return w.Flush()
+}

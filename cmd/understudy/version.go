@@ -1,0 +1,48 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backends"
+)
+
+func newVersion() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "version", Short: "Print what this program was built from", Args: cobra.NoArgs,
+		Example: "  understudy version -o json",
+	}
+	output := cmd.Flags().StringP("output", "o", "table", "table or json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := oneOf("output", *output, "table", "json"); err != nil {
+			return err
+		}
+		v := struct {
+			Version  string   `json:"version"`
+			Commit   string   `json:"commit"`
+			Go       string   `json:"go"`
+			Platform string   `json:"platform"`
+			Backends []string `json:"backends"`
+		}{"unknown", "unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, backends.Names()}
+		if info, ok := debug.ReadBuildInfo(); ok {
+			v.Version = info.Main.Version
+			for _, s := range info.Settings {
+				if s.Key == "vcs.revision" {
+					v.Commit = s.Value
+				}
+			}
+		}
+		if *output == "json" {
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "understudy %s, commit %s, %s, %s, backends %s\n",
+			v.Version, v.Commit, v.Go, v.Platform, strings.Join(v.Backends, ", "))
+		return nil
+	}
+	return cmd
+}

@@ -1,0 +1,329 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// Run takes part in the roles of c through l until ctx is done, and does work
+// for every term that it is granted. It blocks, and returns only when everything
+// that it started has ended; it does not close l.
+//
+// When ctx is done, Run tells the work to stop, waits for it within the stop
+// timeout with beats going on, gives the roles back and returns nil. It also
+// returns nil when the work of every role said that it is done for good. It
+// returns a *lock.HeldError when another living process has c's ID, or, with
+// Exclusive, a role of c; an error that wraps lock.ErrPermanent when no try can
+// succeed; and what is wrong with c before anything is written. An unreachable
+// store ends no Run: it goes on trying.
+//
+// Work that has not returned when the promise is over ends the process, unless
+// c.NoExit is set.
+func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
+	c = c.Defaults()
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	r := &runner{
+		config: c, locker: l, work: work,
+		news: make(chan news), quit: make(chan struct{}),
+		terms: map[string]*tenure{}, standings: map[string]lock.Standing{},
+		journal: newJournal(c),
+	}
+	r.machine = newMachine(rulesOf(c, rand.Text()), c.Roles)
+	r.renew(1)
+	return r.run(ctx)
+}
+
+// A runner performs what the machine decides. Its fields belong to run's
+// goroutine alone; what calls and works report comes as events.
+type runner struct {
+	config  Config
+	locker  lock.Locker
+	work    Work
+	machine *machine
+	journal journal
+
+	calls context.Context // every call to the store derives from it
+	news  chan news
+	quit  chan struct{}
+	group sync.WaitGroup
+
+	exiting sync.Once
+
+	number    int          // of the registration that session and lease belong to
+	session   lock.Session // nil until registered
+	lease     *lease
+	watching  bool
+	terms     map[string]*tenure
+	standings map[string]lock.Standing
+	err       error // what Run returns
+	why       error // of the last failed call that could be reported
+}
+
+// A tenure is one term's work.
+type tenure struct {
+	cancel   context.CancelCauseFunc
+	returned chan struct{}
+}
+
+func (r *runner) run(ctx context.Context) error {
+	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r.calls = calls
+	defer r.group.Wait()
+	defer close(r.quit)
+	defer cancel()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	done := ctx.Done()
+	for !r.machine.over() {
+		var n news
+		select {
+		case n = <-r.news:
+			r.take(n)
+		case <-timer.C:
+		case <-done:
+			done, n.kind = nil, stop
+		}
+		now := r.config.Now()
+		actions := r.machine.step(now, n.event)
+		r.publish()
+		for _, a := range actions {
+			r.do(a)
+		}
+		r.journal.note(now, r.machine, r.standings)
+		timer.Reset(min(r.machine.next(r.config.Now()), r.journal.next(now)))
+	}
+	return r.err
+}
+
+// renew begins the lease of a new registration.
+func (r *runner) renew(number int) {
+	r.number, r.session, r.lease = number, nil, &lease{config: r.config}
+}
+
+// publish lets those who do not ask the loop see what it knows.
+func (r *runner) publish() {
+	s := r.machine.session
+	if s.number != r.number {
+		r.renew(s.number)
+	}
+	if old := r.lease.sent.Load(); s.sent != (Instant{}) && (old == nil || *old != s.sent) {
+		r.lease.sent.Store(&s.sent)
+	}
+	if s.lostAt != (Instant{}) && r.lease.lost.Load() == nil {
+		r.lease.lost.Store(&s.lostAt)
+	}
+}
+
+// news is an event with what the machine need not know of it.
+type news struct {
+	event
+	session lock.Session
+	err     error
+}
+
+// post hands news to the loop, and drops them when the loop has ended.
+func (r *runner) post(n news) {
+	select {
+	case r.news <- n:
+	case <-r.quit:
+	}
+}
+
+// take keeps what the machine need not know.
+func (r *runner) take(n news) {
+	switch n.kind {
+	case stood:
+		r.standings[n.role] = n.standing
+	case registered:
+		if n.err != nil {
+			r.why = n.err
+		} else if n.number == r.number {
+			r.session = n.session
+			r.watch()
+		}
+	case returned:
+		close(r.terms[n.role].returned)
+		delete(r.terms, n.role)
+	}
+	if n.err != nil && (n.outcome == unknown || n.outcome == permanent) {
+		r.config.Logger.Debug("call failed", "id", r.config.ID, "call", n.kind, "role", n.role, "error", n.err)
+	}
+}
+
+// do performs one action. None of them blocks.
+func (r *runner) do(a action) {
+	switch a.do {
+	case register:
+		r.register(a)
+	case startWork:
+		r.start(a)
+	case cancelWork:
+		r.terms[a.role].cancel(a.cause)
+	case exit:
+		r.exit()
+	case fail:
+		r.fail(a)
+	default:
+		r.call(a)
+	}
+}
+
+// call makes one call to the store and reports how it went.
+func (r *runner) call(a action) {
+	session, e := r.session, event{role: a.role, number: a.number, session: a.session, at: r.config.Now()}
+	var make func(ctx context.Context) error
+	switch a.do {
+	case beat:
+		bids := r.bids()
+		e.kind, make = beaten, func(ctx context.Context) error { return session.Beat(ctx, bids...) }
+	case closeSession:
+		e.kind, make = closed, session.Close
+	case evict:
+		why := lock.End{By: r.config.ID, Why: "silent for its promise"}
+		e.kind, make = evicted, func(ctx context.Context) error { return r.locker.Evict(ctx, a.session, a.beat, why) }
+	case acquire:
+		e.kind, make = acquired, func(ctx context.Context) (err error) { e.token, err = session.TryAcquire(ctx, a.role); return err }
+	case release:
+		e.kind, make = released, func(ctx context.Context) error { return session.Release(ctx, a.role, a.token) }
+	case handoff:
+		e.kind, make = handed, func(ctx context.Context) error { return session.Handoff(ctx, a.role, a.token, a.session) }
+	}
+	r.group.Go(func() {
+		ctx, cancel := context.WithTimeout(r.calls, r.config.Try())
+		defer cancel()
+		err := make(ctx)
+		e.outcome = outcomeOf(err)
+		r.post(news{event: e, err: err})
+	})
+}
+
+// bids are the roles that the session competes for, where that changed.
+func (r *runner) bids() []lock.Bid {
+	var left []lock.Bid
+	for _, b := range r.config.Roles {
+		if !r.machine.roles[b.Role].done {
+			left = append(left, b)
+		}
+	}
+	if len(left) == len(r.config.Roles) {
+		return nil
+	}
+	return left
+}
+
+func (r *runner) register(a action) {
+	c := lock.Contender{ID: r.config.ID, Address: r.config.Address, Labels: r.config.Labels, Session: r.machine.id(a.number)}
+	if !r.config.Outlives {
+		c.Process = thisProcess()
+	}
+	p := lock.Promise{TTL: r.config.TTL, Skew: r.config.Skew}
+	r.group.Go(func() {
+		ctx, cancel := context.WithTimeout(r.calls, r.config.Try())
+		defer cancel()
+		session, err := r.locker.Register(ctx, c, p, r.config.Roles...)
+		e := event{kind: registered, number: a.number, at: r.config.Now(), outcome: outcomeOf(err)}
+		var other *lock.HeldError
+		if errors.As(err, &other) {
+			e.holder, e.dead = other.Holder, provedDead(other.Holder.Process)
+		}
+		r.post(news{event: e, session: session, err: err})
+	})
+}
+
+// watch follows the roles, once, from the first registration on: what the store
+// shows before may be older than this process.
+func (r *runner) watch() {
+	if r.watching {
+		return
+	}
+	r.watching = true
+	var names []string
+	for _, b := range r.config.Roles {
+		names = append(names, b.Role)
+	}
+	r.group.Go(func() {
+		for r.calls.Err() == nil {
+			for st, err := range r.locker.Watch(r.calls, names...) {
+				if err != nil {
+					break
+				}
+				r.post(news{event: event{kind: stood, role: st.Role, at: r.config.Now(), standing: st}})
+			}
+			select { // a watch that broke is begun anew
+			case <-r.calls.Done():
+			case <-time.After(r.machine.retry):
+			}
+		}
+	})
+}
+
+// start begins the work of a term, with a guard beside it that needs no loop.
+func (r *runner) start(a action) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.calls))
+	t := &tenure{cancel: cancel, returned: make(chan struct{})}
+	r.terms[a.role] = t
+	lease := r.lease
+	term := Term{Role: a.role, Token: a.token, lease: lease, returned: t.returned}
+	r.group.Go(func() { lease.guard(t.returned, cancel, r.exit) })
+	r.group.Go(func() {
+		err := r.work(ctx, term)
+		e := event{kind: returned, role: a.role, number: a.number, outcome: outcomeOf(err)}
+		switch {
+		case ctx.Err() != nil:
+			e.outcome = cancelled
+		case err != nil:
+			e.outcome = unknown
+		}
+		cancel(nil)
+		r.post(news{event: e, err: err})
+	})
+}
+
+// exit ends the process because work outlived its time. Nothing stands before
+// it that could block.
+func (r *runner) exit() {
+	r.exiting.Do(func() {
+		switch {
+		case r.config.NoExit:
+		case r.config.Exit != nil:
+			r.config.Exit()
+		default:
+			os.Exit(ExitCode)
+		}
+	})
+}
+
+// fail notes why Run gives up.
+func (r *runner) fail(a action) {
+	r.err = r.why
+	if a.role != "" {
+		t := r.standings[a.role].Term
+		r.err = &lock.HeldError{Name: a.role, Holder: t.Holder, Token: t.Token}
+	}
+}
+
+func outcomeOf(err error) outcome {
+	switch {
+	case err == nil:
+		return ok
+	case errors.Is(err, lock.ErrHeld):
+		return held
+	case errors.Is(err, lock.ErrLost):
+		return lost
+	case errors.Is(err, lock.ErrMoved):
+		return moved
+	case errors.Is(err, lock.ErrGone):
+		return gone
+	case errors.Is(err, lock.ErrPermanent):
+		return permanent
+	}
+	return unknown
+}

@@ -1,0 +1,39 @@
+// Package coordinator runs work in one process of many.
+//
+// # What it does not promise
+//
+// A lease bounds overlap only while clocks run at about the same rate and the
+// process is scheduled. Nothing but the token protects a resource from a process
+// that was paused and comes back, or from a write that a dead process had
+// already sent. Pass [Term.Token] to whatever the work writes to, and have it
+// refuse a smaller one.
+//
+// # States
+//
+//	           vacant, our turn        granted
+//	registering ──► standby ──► activating ──► active
+//	     ▲             ▲ ▲                        │ stop, handoff, loss, return
+//	     │ lost        │ └── paused               ▼
+//	     └─────────────┴────────────────────── draining ──► stopped
+//
+// Paused is in line but does not compete: held down after a failure, or because
+// the store was rolled back.
+//
+// # Time
+//
+// The active's deadline is the moment at which the call began whose beat was
+// acknowledged last, plus ttl, less skew. Its work is told to stop a grace before
+// that, and if it still runs at the deadline the process exits. A standby counts
+// from the moment at which it received the last change, and evicts only after ttl
+// plus skew, by compare-and-swap on the very beat that it saw. Received is after
+// committed is after sent: so the active stops before anyone may evict it, and
+// only the rates of clocks matter. Each side reads two clocks and believes the one
+// that is worse for itself; see [Instant].
+//
+// # How it is built
+//
+// A machine (step.go, session.go, role.go) is pure: it takes an event and the
+// time and says what to do. One loop (coordinator.go) performs that and owns
+// everything. A guard (lease.go) beside every work ends it on time whatever the
+// loop is doing.
+package coordinator

@@ -1,0 +1,290 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TestCutOff cuts the active off: it stops before its deadline, and the standby
+// follows after the whole promise, not before.
+func TestCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newStage(t), &link{}
+		l.Locker = s.store.Open()
+		var stopped atomic.Bool
+		stopA := s.contendOver(l, config("a"), func(ctx context.Context, term Term) error {
+			<-ctx.Done()
+			if first := !stopped.Swap(true); first && !errors.Is(context.Cause(ctx), ErrDeadline) {
+				t.Errorf("cause: %v", context.Cause(ctx))
+			}
+			return nil
+		})
+		synctest.Wait()
+		stopB := s.contend(config("b"), untilTold)
+		time.Sleep(30 * time.Second)
+		cut := time.Now()
+		l.cut.Store(true)
+		c := config("a").Defaults()
+		time.Sleep(c.TTL - c.Skew - c.Grace)
+		synctest.Wait()
+		if !stopped.Load() {
+			t.Errorf("the active still works %v after it was cut off", time.Since(cut))
+		}
+		time.Sleep(c.Grace + 2*c.Skew + time.Second)
+		if got := s.active(); len(got) != 2 || got[1] != "b" {
+			t.Fatalf("active: %v, want b to follow", got)
+		}
+		l.cut.Store(false) // and a finds its way back into the line
+		time.Sleep(2 * c.TTL)
+		stopB()
+		synctest.Wait()
+		if got := s.active(); len(got) != 3 || got[2] != "a" {
+			t.Fatalf("active: %v, want a to be back in line", got)
+		}
+		stopA()
+	})
+}
+
+// TestExit keeps working after the context has ended: the process exits, at the
+// deadline and not later, whatever else hangs.
+func TestExit(t *testing.T) {
+	for _, hang := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, l := newStage(t), &link{}
+			l.Locker = s.store.Open()
+			c := config("a").Defaults()
+			release := make(chan struct{})
+			var exited time.Time
+			c.Exit = func() {
+				exited = time.Now()
+				close(release)
+			}
+			sent := make(chan time.Time, 1)
+			if hang { // the loop itself hangs, in the log
+				c.Logger = hanging(release)
+			}
+			stop := s.contendOver(l, c, func(ctx context.Context, term Term) error {
+				sent <- time.Now()
+				l.cut.Store(true)
+				<-release
+				return nil
+			})
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			stop()
+			took := exited.Sub(<-sent)
+			if want := c.TTL - c.Skew; exited.IsZero() || took > want {
+				t.Errorf("hanging log %v: exit after %v, want at most %v", hang, took, want)
+			}
+		})
+	}
+}
+
+// TestLost has the janitor sweep the session of a living active: it stops at
+// once, ends the session itself, and the standby does not wait for the promise.
+func TestLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		causes := make(chan error, 2)
+		stopA := s.contend(config("a"), func(ctx context.Context, term Term) error {
+			<-ctx.Done()
+			causes <- context.Cause(ctx)
+			return nil
+		})
+		synctest.Wait()
+		stopB := s.contend(config("b"), untilTold)
+		time.Sleep(time.Minute)
+		l := s.store.Open()
+		for st := range l.Watch(t.Context(), "r") {
+			if err := l.Evict(t.Context(), st.Term.Holder.Session, st.Term.Holder.Beat, lock.End{By: "test", Why: "said so"}); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		synctest.Wait()
+		if cause := <-causes; !errors.Is(cause, ErrSessionLost) && !errors.Is(cause, ErrSuperseded) {
+			t.Errorf("cause: %v", cause)
+		}
+		if got := s.active(); len(got) != 2 || got[1] != "b" {
+			t.Fatalf("active: %v, want b at once", got)
+		}
+		stopB()
+		synctest.Wait()
+		if got := s.active(); len(got) != 3 || got[2] != "a" {
+			t.Fatalf("active: %v, want a back in line", got)
+		}
+		stopA()
+	})
+}
+
+// TestSameID starts a second process under a living one's ID, and one beside a
+// dead one's.
+func TestSameID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newStage(t), &link{}
+		l.Locker = s.store.Open()
+		c := config("a")
+		c.Address, c.Outlives = "10.0.0.1:1", true
+		stop := s.contendOver(l, c, untilTold)
+		time.Sleep(time.Minute)
+		err := Run(t.Context(), s.store.Open(), c, untilTold)
+		var held *lock.HeldError
+		if !errors.As(err, &held) || held.Holder.Address != "10.0.0.1:1" || !strings.Contains(err.Error(), "10.0.0.1:1") {
+			t.Fatalf("second process: %v, want an error that says where the first runs", err)
+		}
+		l.cut.Store(true)
+		again := s.contend(c, untilTold)
+		time.Sleep(time.Minute)
+		if got := s.active(); len(got) != 2 {
+			t.Errorf("active: %v, want the restart to have followed", got)
+		}
+		again()
+		stop()
+	})
+}
+
+// TestExclusive has a contender that will not stand by.
+func TestExclusive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newStage(t), &link{}
+		l.Locker = s.store.Open()
+		stopA := s.contendOver(l, config("a"), untilTold)
+		time.Sleep(time.Minute)
+		c := config("b")
+		c.Exclusive = true
+		err := Run(t.Context(), s.store.Open(), c, untilTold)
+		var held *lock.HeldError
+		if !errors.As(err, &held) || held.Name != "r" || held.Holder.ID != "a" {
+			t.Fatalf("beside a living holder: %v", err)
+		}
+		l.cut.Store(true)
+		stopB := s.contend(c, untilTold)
+		time.Sleep(time.Minute)
+		if got := s.active(); len(got) != 2 || got[1] != "b" {
+			t.Errorf("active: %v, want b beside a crashed holder", got)
+		}
+		stopB()
+		stopA()
+	})
+}
+
+// TestAsk hands the role to the one that an operator names.
+func TestAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		var stops []func() error
+		for _, id := range []string{"a", "b", "c"} {
+			stops = append(stops, s.contend(config(id), untilTold))
+			time.Sleep(time.Second)
+		}
+		l := s.store.Open()
+		for st := range l.Watch(t.Context(), "r") {
+			if err := l.Ask(t.Context(), "r", lock.Request{Token: st.Term.Token, To: st.Line[1].Session}); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		synctest.Wait()
+		if got := s.active(); len(got) != 2 || got[1] != "c" {
+			t.Errorf("active: %v, want c", got)
+		}
+		for _, stop := range stops {
+			stop()
+		}
+	})
+}
+
+// TestHoldDown has work that fails: alone it is tried again after the shortest
+// pause, and beside another it leaves the role to it.
+func TestHoldDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		failing := func(context.Context, Term) error { return errors.New("no") }
+		stopA := s.contend(config("a"), failing)
+		time.Sleep(time.Minute)
+		if n := len(s.active()); n < 100 || n > 300 {
+			t.Errorf("%d activations alone in a minute", n)
+		}
+		before := len(s.active())
+		stopB := s.contend(config("b"), failing)
+		time.Sleep(10 * time.Minute)
+		if n := len(s.active()) - before; n > 100 {
+			t.Errorf("%d activations of two in ten minutes", n)
+		}
+		stopA()
+		stopB()
+	})
+}
+
+// TestDone has two roles, one of which is done at once.
+func TestDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		c := config("a")
+		c.Roles = []lock.Bid{{Role: "once"}, {Role: "twice"}}
+		err := Run(t.Context(), s.store.Open(), c, s.judged("a", func(ctx context.Context, term Term) error {
+			if term.Role == "twice" {
+				time.Sleep(time.Minute)
+			}
+			return nil
+		}))
+		if err != nil || len(s.active()) != 2 {
+			t.Errorf("%v: %v", s.active(), err)
+		}
+	})
+}
+
+// TestDay runs three contenders for a virtual day over links that lose and delay
+// requests and replies and let them commit late, with works that dawdle.
+func TestDay(t *testing.T) {
+	for seed := range uint64(1) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			day, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+			defer cancel()
+			var stops []func() error
+			for i, id := range []string{"a", "b", "c"} {
+				c := config(id).Defaults()
+				c.NoExit = false
+				c.Exit = func() { t.Errorf("%s: exit", id) }
+				l := &link{Locker: s.store.Open(), rand: rand.New(rand.NewPCG(seed, uint64(i))), delay: 3 * time.Second}
+				w := rand.New(rand.NewPCG(seed, uint64(i+10)))
+				stops = append(stops, s.contendOver(l, c, func(ctx context.Context, term Term) error {
+					select {
+					case <-ctx.Done():
+						time.Sleep(time.Duration(w.Int64N(int64(c.Grace) - 1)))
+						return nil
+					case <-time.After(time.Duration(w.Int64N(int64(time.Hour)))):
+						return errors.New("ended by itself")
+					}
+				}))
+				go func() { // now and then it is cut off
+					for day.Err() == nil {
+						time.Sleep(l.upTo(20 * time.Minute))
+						l.cut.Store(true)
+						time.Sleep(l.upTo(40 * time.Second))
+						l.cut.Store(false)
+					}
+				}()
+			}
+			<-day.Done()
+			time.Sleep(time.Hour)
+			for _, stop := range stops {
+				stop()
+			}
+			time.Sleep(time.Minute)
+			t.Logf("seed %d: %d terms in a day", seed, len(s.active()))
+			if len(s.active()) < 24 {
+				t.Errorf("seed %d: only %d terms in a day", seed, len(s.active()))
+			}
+		})
+	}
+}

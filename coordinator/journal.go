@@ -1,0 +1,133 @@
+package coordinator
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Phase is what a person sees of a role.
+type Phase string
+
+// The phases.
+const (
+	Registering Phase = "registering" // not in line yet, or not any more
+	Standby     Phase = "standby"     // in line
+	Activating  Phase = "activating"  // taking the role
+	Active      Phase = "active"      // working
+	Draining    Phase = "draining"    // waiting for the work to return, or giving the role back
+	Paused      Phase = "paused"      // in line, but does not compete
+	Stopped     Phase = "stopped"
+)
+
+// phase is what a person sees of r.
+func (r role) phase(c rules, s session, now Instant) Phase {
+	switch {
+	case r.working && !r.told:
+		return Active
+	case r.working || r.token != 0 && r.spent:
+		return Draining
+	case s.phase == ended || r.done || s.stopping:
+		return Stopped
+	case s.phase != live:
+		return Registering
+	case r.token != 0 || r.calling == acquire:
+		return Activating
+	case r.rolledBack() || r.holdDown(c, now) > 0:
+		return Paused
+	}
+	return Standby
+}
+
+// why is why r is in its phase.
+func (r role) why(p Phase, s session) string {
+	switch {
+	case p == Draining && r.cause != nil:
+		return r.cause.Error()
+	case p == Draining:
+		return "the work returned"
+	case p == Active:
+		return "granted"
+	case p == Activating:
+		return "the role is vacant or was given to us"
+	case p == Paused && r.rolledBack():
+		return lock.ErrRolledBack.Error()
+	case p == Paused:
+		return "held down after a failure"
+	case p == Registering && s.number == 1:
+		return "starting"
+	case p == Registering:
+		return ErrSessionLost.Error()
+	case p == Stopped && r.done:
+		return "the work is done"
+	case p == Stopped:
+		return ErrStopping.Error()
+	}
+	return "in line"
+}
+
+// A journal tells a person, in the log, what each role is doing.
+type journal struct {
+	config Config
+	phases map[string]entry
+	beat   Instant // of the last heartbeat
+}
+
+type entry struct {
+	phase Phase
+	since Instant
+	token lock.Token
+}
+
+func newJournal(c Config) journal {
+	return journal{config: c, phases: map[string]entry{}, beat: c.Now()}
+}
+
+// note logs one line for every transition, and a line for every role when a
+// heartbeat is due.
+func (j *journal) note(now Instant, m *machine, standings map[string]lock.Standing) {
+	due := j.config.Heartbeat > 0 && now.most(j.beat) >= j.config.Heartbeat
+	if due {
+		j.beat = now
+	}
+	for _, b := range j.config.Roles {
+		r := m.roles[b.Role]
+		old := j.phases[b.Role]
+		p := r.phase(m.rules, m.session, now)
+		token := max(r.token, old.token)
+		if p != old.phase {
+			j.transition(now, b.Role, old, p, r.why(p, m.session), token)
+			j.phases[b.Role] = entry{phase: p, since: now, token: token}
+		}
+		if due {
+			j.heartbeat(b.Role, p, standings[b.Role].Term)
+		}
+	}
+}
+
+func (j *journal) transition(now Instant, role string, from entry, to Phase, reason string, token lock.Token) {
+	took := time.Duration(0)
+	if from.phase != "" {
+		took = now.most(from.since).Round(time.Microsecond)
+	}
+	j.config.Logger.Info("transition", slog.String("role", role), slog.String("id", j.config.ID),
+		slog.String("from", string(from.phase)), slog.String("to", string(to)), slog.String("reason", reason),
+		slog.Uint64("token", uint64(token)), slog.Duration("after", took))
+}
+
+func (j *journal) heartbeat(role string, p Phase, t lock.Term) {
+	active := t.Holder.ID
+	if t.Vacant() {
+		active = "nobody"
+	}
+	j.config.Logger.Info(string(p), "role", role, "id", j.config.ID, "active", active, "token", uint64(t.Token))
+}
+
+// next is how long it is until a heartbeat is due.
+func (j *journal) next(now Instant) time.Duration {
+	if j.config.Heartbeat <= 0 {
+		return never
+	}
+	return max(0, j.config.Heartbeat-now.most(j.beat))
+}

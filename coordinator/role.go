@@ -1,0 +1,276 @@
+package coordinator
+
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A role is one role that this process takes part in.
+type role struct {
+	done bool // its work said that it is done for good
+
+	// What the store said last.
+	known    bool // it said anything
+	holder   lock.SessionID
+	held     lock.Token // the holder's token
+	vacant   bool
+	vanished bool       // its record is gone, though it had one
+	since    Instant    // when it became vacant in our eyes
+	rank     int        // of this process in line
+	alone    bool       // nobody else is in line
+	floor    lock.Token // every token to come is greater, the store says
+	seen     lock.Token // the greatest token of any term
+	seenBy   lock.SessionID
+	wish     lock.SessionID // whom an operator asked our term to be handed to
+
+	// Our own term.
+	token   lock.Token // granted, and not known to be over; zero: none
+	gave    lock.Token // the last one that was given up
+	spent   bool       // never to be worked under again
+	working bool       // its work has not returned
+	told    bool       // the work was told to stop
+	cause   error      // why
+	toldAt  Instant
+	expired bool // the work outlived its time, and the exit was decided
+
+	calling verb // the call in flight; zero: none
+	retry   Instant
+	began   Instant // when the work started
+	fails   int     // activations that failed in a row
+	holdTo  Instant // held down until then
+}
+
+// look takes in a standing.
+func (r role) look(c rules, s session, now Instant, st lock.Standing) role {
+	t, me := st.Term, c.id(s.number)
+	was := r.vacant
+	r.vanished = t.Token == 0 && r.held != 0
+	if !r.vanished {
+		r.holder, r.held, r.vacant = t.Holder.Session, t.Token, t.Vacant()
+		r.floor = st.Floor
+	}
+	if r.vacant && (!was || !r.known) {
+		r.since = now
+	}
+	if t.Token > r.seen {
+		r.seen, r.seenBy = t.Token, t.Holder.Session
+	}
+	r.known, r.alone, r.wish, r.retry = true, true, "", Instant{}
+	for i, m := range st.Line {
+		switch {
+		case m.Session == me:
+			r.rank = i
+		default:
+			r.alone = false
+		}
+		if m.Session == st.Request.To && st.Request.Token == r.token && m.Session != me {
+			r.wish = m.Session
+		}
+	}
+	return r
+}
+
+// superseded reports whether the store names another term than ours, or has lost
+// the record of ours after it showed it.
+func (r role) superseded() bool {
+	return r.held > r.token || r.held == r.token && (r.vacant || r.vanished)
+}
+
+// observe takes in the return of a call or of the work.
+func (r role) observe(c rules, s session, now Instant, e event) role {
+	if e.kind == returned {
+		return r.returned(c, now, e)
+	}
+	if e.number != s.number {
+		return r
+	}
+	r.calling, r.retry = 0, now.plus(c.retry)
+	switch {
+	case e.kind == acquired && e.outcome == ok:
+		r.token, r.cause, r.told, r.expired = e.token, nil, false, false
+		// A token that is not greater than one seen is no grant to work on.
+		r.spent = e.token <= r.gave || e.token < r.seen || e.token == r.seen && r.seenBy != c.id(s.number)
+		r.retry = Instant{}
+	case e.kind == acquired && e.outcome == held:
+		r.retry = now.plus(c.beatEvery) // or the next standing
+	case e.kind == released && e.outcome == ok, e.kind == handed && (e.outcome == ok || e.outcome == moved):
+		r = r.settled()
+	case e.kind == handed && e.outcome == gone:
+		r.wish, r.retry = "", Instant{}
+	}
+	return r
+}
+
+// returned takes in that the work has returned. From here on its token is spent.
+func (r role) returned(c rules, now Instant, e event) role {
+	r.working, r.spent, r.retry = false, true, Instant{}
+	if r.told || e.outcome == cancelled {
+		return r
+	}
+	if e.outcome == ok {
+		r.done = true
+		return r
+	}
+	if now.most(r.began) > c.holdMost {
+		r.fails = 0
+	}
+	r.fails++
+	r.holdTo = now.plus(min(c.holdFirst<<min(r.fails-1, 20), c.holdMost))
+	return r
+}
+
+// settled is the role when its term is known to be over.
+func (r role) settled() role {
+	r.gave = max(r.gave, r.token)
+	r.token, r.spent, r.told, r.cause, r.calling, r.wish = 0, false, false, nil, 0, ""
+	return r
+}
+
+// decide picks what to do next.
+func (r role) decide(c rules, s session, now Instant) (role, []action) {
+	switch {
+	case r.working:
+		return r.watchWork(c, s, now)
+	case r.token != 0:
+		return r.settle(c, s, now)
+	}
+	return r.compete(c, s, now)
+}
+
+// watchWork tells the work to stop, and sees to it that it has.
+func (r role) watchWork(c rules, s session, now Instant) (role, []action) {
+	var do []action
+	if cause := r.reason(c, s, now); cause != nil && (!r.told || cause != r.cause && r.asked()) {
+		r.told, r.cause, r.toldAt = true, cause, now
+		do = append(do, action{do: cancelWork, cause: cause})
+	}
+	if r.told && !r.expired && r.exitIn(c, s, now) <= 0 {
+		r.expired = true
+		do = append(do, action{do: exit, token: r.token})
+	}
+	return r, do
+}
+
+// reason is why the work must stop, or nil. A loss counts more than a wish.
+func (r role) reason(c rules, s session, now Instant) error {
+	switch {
+	case s.phase != live:
+		return ErrSessionLost
+	case s.left(c, now) <= c.grace:
+		return ErrDeadline
+	case r.superseded():
+		return ErrSuperseded
+	case s.stopping:
+		return ErrStopping
+	case r.wish != "":
+		return ErrHandoff
+	}
+	return nil
+}
+
+// asked reports whether the work was told to stop because somebody asked for it.
+func (r role) asked() bool { return r.cause == ErrStopping || r.cause == ErrHandoff }
+
+// exitIn is how long the work may take to return: until the deadline; after a
+// loss the grace, after a wish the stop timeout.
+func (r role) exitIn(c rules, s session, now Instant) time.Duration {
+	left := s.left(c, now)
+	switch {
+	case s.phase != live:
+		left = min(left, c.grace-now.most(s.lostAt))
+	case r.cause == ErrSuperseded:
+		left = min(left, c.grace-now.most(r.toldAt))
+	}
+	return min(left, c.stopTimeout-now.most(r.toldAt))
+}
+
+// settle starts the work of a fresh grant, or gives a spent one back until the
+// answer is definite. Only then is there a new token to compete for.
+func (r role) settle(c rules, s session, now Instant) (role, []action) {
+	if s.phase != live {
+		return r, nil // the session's end ends the term
+	}
+	if s.stopping || r.done || r.superseded() {
+		r.spent = true
+	}
+	if !r.spent {
+		if s.left(c, now) <= c.grace {
+			return r, nil // a beat is due; it comes first
+		}
+		r.working, r.began = true, now
+		return r, []action{{do: startWork, token: r.token}}
+	}
+	if r.calling != 0 || now.until(r.retry) > 0 {
+		return r, nil
+	}
+	if r.cause == ErrHandoff && r.wish != "" {
+		r.calling = handoff
+		return r, []action{{do: handoff, token: r.token, session: r.wish}}
+	}
+	r.calling = release
+	return r, []action{{do: release, token: r.token}}
+}
+
+// compete tries to take the role when it is vacant and it is our turn, or when
+// the store says that it was given to us: only TryAcquire tells the token.
+func (r role) compete(c rules, s session, now Instant) (role, []action) {
+	if r.wait(c, s, now) > 0 {
+		return r, nil
+	}
+	r.calling = acquire
+	return r, []action{{do: acquire}}
+}
+
+// wait is how long it is until an acquisition is due.
+func (r role) wait(c rules, s session, now Instant) time.Duration {
+	switch {
+	case s.stopping || s.phase != live || r.calling != 0 || !r.known:
+		return never
+	case r.named(c, s): // also where it is not wanted: then it is released
+		return now.until(r.retry)
+	case !r.vacant || r.done || r.rolledBack():
+		return never
+	}
+	turn := r.since.plus(time.Duration(r.rank) * c.turn)
+	return max(now.until(r.retry), now.until(turn), r.holdDown(c, now))
+}
+
+// named reports whether the store says that we hold the role, under a token that
+// we have not given up.
+func (r role) named(c rules, s session) bool {
+	return r.holder == c.id(s.number) && !r.vacant && !r.vanished && r.held > r.gave
+}
+
+// rolledBack reports whether the store forgot a token that it had given.
+func (r role) rolledBack() bool { return r.held != 0 && !r.vanished && r.floor < r.seen }
+
+// holdDown is how long a role that keeps failing here is left to others. Where
+// there are none, only the shortest pause is kept.
+func (r role) holdDown(c rules, now Instant) time.Duration {
+	left := now.until(r.holdTo)
+	if r.fails == 0 || left <= 0 {
+		return 0
+	}
+	if r.alone {
+		return left - (min(c.holdFirst<<min(r.fails-1, 20), c.holdMost) - c.holdFirst)
+	}
+	return left
+}
+
+// next is how long the role can wait for an event before it wants a tick.
+func (r role) next(c rules, s session, now Instant) time.Duration {
+	switch {
+	case r.working && !r.told:
+		return s.left(c, now) - c.grace
+	case r.working && !r.expired:
+		return r.exitIn(c, s, now)
+	case r.working:
+		return never
+	case r.token != 0 && r.spent && r.calling == 0 && s.phase == live:
+		return now.until(r.retry)
+	case r.token != 0:
+		return never
+	}
+	return r.wait(c, s, now)
+}

@@ -1,0 +1,155 @@
+package coordinator
+
+import "time"
+
+// A session is this process's registration in the store.
+type session struct {
+	phase    sessionPhase
+	number   int     // of the registration: 1, 2, ...
+	stopping bool    // no more than what must be finished
+	calling  bool    // a Register or Close is in flight
+	retry    Instant // the next of them is not due before
+	lostAt   Instant // when the loss was learned
+	closeBy  Instant // a stop waits for the end to be written until then
+
+	sent  Instant       // when the acknowledged beat began that began last; zero: there is no deadline yet
+	last  Instant       // when the last try of a beat began
+	tries int           // since an acknowledgement
+	open  int           // tries without an answer
+	trip  time.Duration // how long the last acknowledged try took
+}
+
+type sessionPhase uint8
+
+const (
+	joining sessionPhase = iota // not registered, or not known to be
+	live                        // registered
+	forlorn                     // lost, and work has not returned
+	closing                     // its end is being written
+	ended                       // for good
+)
+
+// openTries is how many tries of a beat may be without an answer.
+const openTries = 4
+
+// left is how long the session's promise still stands, less the skew.
+func (s session) left(r rules, now Instant) time.Duration {
+	if s.sent == (Instant{}) {
+		return 0
+	}
+	return r.ttl - r.skew - now.most(s.sent)
+}
+
+func (s session) registered(r rules, now Instant, e event) session {
+	if e.number != s.number {
+		return s
+	}
+	s.calling, s.retry = false, now.plus(r.retry)
+	switch e.outcome {
+	case ok:
+		s.phase = live
+	case lost: // its end was written before it began
+		s.number++
+	}
+	return s
+}
+
+// beaten counts from the start of the very try that was acknowledged. Of several
+// the greatest start counts: the deadline never goes back.
+func (s session) beaten(now Instant, e event) session {
+	if e.number != s.number || s.phase == joining {
+		return s
+	}
+	s.open--
+	switch e.outcome {
+	case ok:
+		if e.at.most(s.sent) > 0 {
+			s.sent = e.at
+		}
+		s.tries, s.trip = 0, now.most(e.at)
+	case lost:
+		s = s.lose(now)
+	}
+	return s
+}
+
+// lose takes in that the session is gone for good.
+func (s session) lose(now Instant) session {
+	if s.phase == live {
+		s.phase, s.lostAt = forlorn, now
+	}
+	return s
+}
+
+func (s session) closed(r rules, now Instant, e event) session {
+	s.calling, s.retry = false, now.plus(r.retry)
+	switch {
+	case e.outcome != ok:
+		return s
+	case s.stopping:
+		s.phase = ended
+		return s
+	}
+	return session{number: s.number + 1}
+}
+
+// decide registers, beats, and closes when no work is left. There is no new
+// registration while any work has not returned.
+func (s session) decide(r rules, busy bool, now Instant) (session, []action) {
+	if !busy && (s.phase == forlorn || s.phase == live && s.stopping) {
+		s.phase, s.retry, s.closeBy = closing, Instant{}, now.plus(r.closeFor)
+	}
+	switch s.phase {
+	case joining:
+		if s.stopping {
+			s.phase = ended
+		} else if s.due(now) && !busy {
+			s.calling = true
+			return s, []action{{do: register, number: s.number}}
+		}
+	case live:
+		if s.open < openTries && s.beatIn(r, now) <= 0 {
+			s.last = now
+			s.tries++
+			s.open++
+			return s, []action{{do: beat, number: s.number}}
+		}
+	case closing:
+		if s.stopping && !s.calling && now.until(s.closeBy) <= 0 {
+			s.phase = ended // the promise ends it
+		} else if s.due(now) {
+			s.calling = true
+			return s, []action{{do: closeSession, number: s.number}}
+		}
+	}
+	return s, nil
+}
+
+func (s session) due(now Instant) bool { return !s.calling && now.until(s.retry) <= 0 }
+
+// beatIn is how long it is until the next try of a beat. Tries are hedged, not
+// backed off: while one is unacknowledged another starts.
+func (s session) beatIn(r rules, now Instant) time.Duration {
+	switch s.tries {
+	case 0:
+		if s.sent == (Instant{}) {
+			return 0
+		}
+		return r.beatEvery - now.most(s.sent)
+	case 1:
+		return max(r.hedgeFirst, min(2*s.trip, r.beatEvery)) - now.most(s.last)
+	}
+	return r.hedgeNext - now.most(s.last)
+}
+
+func (s session) next(r rules, busy bool, now Instant) time.Duration {
+	switch {
+	case s.phase != ended && s.phase != closing && s.stopping && !busy:
+		return 0
+	case s.phase == live && s.open < openTries:
+		return s.beatIn(r, now)
+	case (s.phase == joining && !busy || s.phase == closing) && !s.calling:
+		return now.until(s.retry)
+	}
+	return never
+}

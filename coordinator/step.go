@@ -1,0 +1,383 @@
+package coordinator
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A machine is all that one process knows, and what it does about it. Its parts
+// are plain comparable values: one session, the roles that it carries, and what
+// it has seen of others. It reads no clock, starts no goroutine, calls no store,
+// logs nothing and draws no random number: step says what to do, and the loop in
+// coordinator.go does it.
+type machine struct {
+	rules
+	session session
+	roles   map[string]role
+	sights  map[lock.SessionID]sight
+	line    map[string][]lock.SessionID // who stood in each role's last standing
+	failed  bool                        // fail was decided
+}
+
+// rules are what a configuration means for the machine.
+type rules struct {
+	nonce       string // of this process; a session's ID is this and the number of the registration
+	ttl, skew   time.Duration
+	grace       time.Duration
+	stopTimeout time.Duration
+	beatEvery   time.Duration
+	hedgeFirst  time.Duration // from the first unacknowledged try of a beat to the second, at least
+	hedgeNext   time.Duration // between the tries after that
+	retry       time.Duration // between two tries of anything else
+	turn        time.Duration // rank k waits k of these
+	holdFirst   time.Duration // hold-down after the first failure; doubles
+	holdMost    time.Duration
+	closeFor    time.Duration // a stop waits so long for the session's end to be written
+	exclusive   bool
+}
+
+func rulesOf(c Config, nonce string) rules {
+	return rules{
+		nonce: nonce, ttl: c.TTL, skew: c.Skew, grace: c.Grace, stopTimeout: c.StopTimeout,
+		beatEvery:  c.BeatEvery(),
+		hedgeFirst: 50 * time.Millisecond,
+		hedgeNext:  min(c.TTL/10, 100*time.Millisecond),
+		retry:      min(c.TTL/10, 100*time.Millisecond),
+		turn:       50 * time.Millisecond,
+		holdFirst:  250 * time.Millisecond,
+		holdMost:   time.Minute,
+		closeFor:   min(c.TTL, 5*time.Second), // after the promise others end it
+		exclusive:  c.Exclusive,
+	}
+}
+
+// id is the session ID of the n-th registration: new for each, never used again.
+func (r rules) id(n int) lock.SessionID {
+	return lock.SessionID(fmt.Sprintf("%s-%d", r.nonce, n))
+}
+
+// An event is one thing that happened. Only the fields that its kind needs are
+// set.
+type event struct {
+	kind     kind
+	role     string
+	number   int     // of the registration that a call was made for
+	at       Instant // when the call began; when a standing was received
+	outcome  outcome
+	token    lock.Token
+	session  lock.SessionID // that was evicted
+	standing lock.Standing
+	holder   lock.Member // who has our ID
+	dead     bool        // the holder's process is proved dead
+}
+
+type kind uint8
+
+const (
+	tick       kind = iota // time passed
+	stop                   // a stop was asked for
+	stood                  // a standing was received
+	registered             // Register returned
+	beaten                 // Beat returned
+	closed                 // Session.Close returned
+	evicted                // Evict returned
+	acquired               // TryAcquire returned
+	released               // Release returned
+	handed                 // Handoff returned
+	returned               // the work returned: ok, unknown for an error, cancelled after its context ended
+)
+
+// An outcome is how a call went: package lock's errors.
+type outcome uint8
+
+const (
+	unknown outcome = iota
+	ok
+	held
+	lost
+	moved
+	gone
+	permanent
+	cancelled
+)
+
+// An action is one thing to do.
+type action struct {
+	do      verb
+	role    string
+	number  int
+	token   lock.Token
+	session lock.SessionID
+	beat    lock.Beat
+	cause   error
+}
+
+type verb uint8
+
+const (
+	register verb = iota + 1
+	beat
+	closeSession
+	evict
+	acquire
+	release
+	handoff
+	startWork
+	cancelWork // with cause
+	exit       // work outlived its time
+	fail       // give up: somebody else is there, or no try can succeed
+)
+
+func newMachine(r rules, bids []lock.Bid) *machine {
+	m := &machine{
+		rules: r, session: session{number: 1},
+		roles:  map[string]role{},
+		sights: map[lock.SessionID]sight{},
+		line:   map[string][]lock.SessionID{},
+	}
+	for _, b := range bids {
+		m.roles[b.Role] = role{}
+	}
+	return m
+}
+
+// step folds one event into what is known and decides what to do.
+func (m *machine) step(now Instant, e event) []action {
+	before := m.session
+	m.observe(now, e)
+	if e.role != "" && m.session == before {
+		return m.decide(now, e.role)
+	}
+	return m.decide(now, slices.Sorted(maps.Keys(m.roles))...)
+}
+
+// over reports whether there is nothing left to do.
+func (m *machine) over() bool { return m.session.phase == ended }
+
+func (m *machine) observe(now Instant, e event) {
+	switch e.kind {
+	case stop:
+		m.session.stopping = true
+	case stood:
+		m.look(now, e)
+	case registered:
+		m.claimed(e)
+		m.session = m.session.registered(m.rules, now, e)
+		m.failed = m.failed || e.outcome == permanent
+	case beaten:
+		m.session = m.session.beaten(now, e)
+	case closed:
+		m.closed(now, e)
+	case evicted:
+		m.evicted(now, e)
+	case acquired, released, handed, returned:
+		if e.outcome == lost && e.number == m.session.number {
+			m.session = m.session.lose(now)
+		}
+		m.roles[e.role] = m.roles[e.role].observe(m.rules, m.session, now, e)
+	}
+}
+
+// look takes in a standing: of its role, and of everybody in its line.
+func (m *machine) look(now Instant, e event) {
+	st, me := e.standing, m.id(m.session.number)
+	if st.Term.Holder.Session == me && st.Term.End != (lock.End{}) && m.session.phase == live {
+		m.session = m.session.lose(now)
+	}
+	var line []lock.SessionID
+	for i, member := range append([]lock.Member{st.Term.Holder}, st.Line...) {
+		past := i == 0 && st.Term.Vacant()
+		if member.Session == "" || member.Session == me || past {
+			continue
+		}
+		line = append(line, member.Session)
+		m.sights[member.Session] = m.sights[member.Session].observe(member, e.at)
+	}
+	r := m.roles[st.Role].look(m.rules, m.session, now, st)
+	if r.vanished && !r.vacant && r.holder != me && !slices.Contains(line, r.holder) {
+		line = append(line, r.holder) // the role's record is gone: its holder is watched on
+		absent := lock.Member{Contender: lock.Contender{Session: r.holder}, Promise: m.sights[r.holder].promise}
+		m.sights[r.holder] = m.sights[r.holder].observe(absent, e.at)
+	}
+	for _, id := range m.line[st.Role] {
+		if !slices.Contains(line, id) {
+			delete(m.sights, id)
+		}
+	}
+	m.line[st.Role], m.roles[st.Role] = line, r
+}
+
+// claimed takes in that another session has our ID: refused while its beat
+// moves, ended when it is silent or its process is proved dead.
+func (m *machine) claimed(e event) {
+	if e.outcome != held || e.number != m.session.number {
+		return
+	}
+	s := m.sights[e.holder.Session].observe(e.holder, e.at)
+	s.dead = s.dead || e.dead
+	m.sights[e.holder.Session] = s
+	m.failed = m.failed || s.moved
+}
+
+// evicted takes in how an eviction went.
+func (m *machine) evicted(now Instant, e event) {
+	s, seen := m.sights[e.session]
+	if !seen {
+		return
+	}
+	if e.outcome != ok {
+		s.calling, s.retry = false, now.plus(m.retry)
+		m.sights[e.session] = s
+		return
+	}
+	delete(m.sights, e.session)
+	m.session.retry = Instant{} // it may have had our ID
+	for name, r := range m.roles {
+		if r.holder == e.session && !r.vacant {
+			r.vacant, r.since, r.retry = true, now, Instant{}
+			m.roles[name] = r
+		}
+	}
+}
+
+// closed takes in that the session's end is written, and with it that of every
+// term that it held.
+func (m *machine) closed(now Instant, e event) {
+	if e.number != m.session.number {
+		return
+	}
+	m.session = m.session.closed(m.rules, now, e)
+	if m.session.number == e.number && m.session.phase != ended {
+		return
+	}
+	for name, r := range m.roles {
+		m.roles[name] = r.settled()
+	}
+}
+
+// decide says what to do about the named roles, the session and the sights.
+func (m *machine) decide(now Instant, names ...string) []action {
+	if m.done() {
+		m.session.stopping = true
+	}
+	var do []action
+	if m.failed && !m.session.stopping {
+		m.session.stopping = true
+		do = append(do, action{do: fail})
+	}
+	before := m.session
+	var more []action
+	m.session, more = m.session.decide(m.rules, m.busy(), now)
+	do = append(do, more...)
+	if m.session != before {
+		names = slices.Sorted(maps.Keys(m.roles))
+	}
+	for _, name := range names {
+		r := m.roles[name]
+		if m.exclusive && r.token == 0 && !r.vacant && m.sights[r.holder].moved && !m.failed {
+			m.failed, m.session.stopping = true, true
+			return append(do, action{do: fail, role: name})
+		}
+		m.roles[name], more = r.decide(m.rules, m.session, now)
+		for _, a := range more {
+			a.role, a.number = name, m.session.number
+			do = append(do, a)
+		}
+	}
+	return append(do, m.evictSilent(now)...)
+}
+
+// evictSilent ends every session that was silent for all of its promise, by
+// compare-and-swap on the very beat that was seen.
+func (m *machine) evictSilent(now Instant) []action {
+	var do []action
+	for id, s := range m.sights {
+		if m.session.stopping || s.calling || s.due(now) > 0 {
+			continue
+		}
+		s.calling = true
+		m.sights[id] = s
+		do = append(do, action{do: evict, session: id, beat: s.beat})
+	}
+	slices.SortFunc(do, func(a, b action) int { return cmp.Compare(a.session, b.session) })
+	return do
+}
+
+// busy reports whether any work has not returned.
+func (m *machine) busy() bool {
+	for _, r := range m.roles {
+		if r.working {
+			return true
+		}
+	}
+	return false
+}
+
+// done reports whether every role's work is done for good.
+func (m *machine) done() bool {
+	for _, r := range m.roles {
+		if !r.done || r.working {
+			return false
+		}
+	}
+	return true
+}
+
+// next is how long the machine can wait for an event before it wants a tick.
+func (m *machine) next(now Instant) time.Duration {
+	d := m.session.next(m.rules, m.busy(), now)
+	for _, r := range m.roles {
+		d = min(d, r.next(m.rules, m.session, now))
+	}
+	if !m.session.stopping {
+		for _, s := range m.sights {
+			if !s.calling {
+				d = min(d, s.due(now))
+			}
+		}
+	}
+	return max(d, 0)
+}
+
+// never is longer than anybody waits.
+const never = 1000 * time.Hour
+
+// A sight is what was seen of another session.
+type sight struct {
+	beat    lock.Beat
+	promise lock.Promise
+	since   Instant // when this beat was first received
+	moved   bool    // another beat was received before this one
+	dead    bool    // its process is proved dead
+	calling bool    // an eviction is in flight
+	retry   Instant
+}
+
+// observe takes in a member as received at an instant. Only another beat starts
+// the count anew: reading the same one again does not, nor does a reconnect.
+func (s sight) observe(m lock.Member, at Instant) sight {
+	if s.since != (Instant{}) && s.beat == m.Beat {
+		return s
+	}
+	return sight{
+		beat: m.Beat, promise: m.Promise, since: at,
+		moved: s.since != (Instant{}) && m.Beat != lock.Absent, dead: s.dead, calling: s.calling,
+	}
+}
+
+// due is how long it is until the session may be evicted. A session whose
+// promise is not known is left to others.
+func (s sight) due(now Instant) time.Duration {
+	switch {
+	case s.promise.TTL <= 0:
+		return never
+	case s.dead:
+		return now.until(s.retry)
+	}
+	return max(s.promise.TTL+s.promise.Skew-now.least(s.since), now.until(s.retry))
+}

@@ -1,0 +1,104 @@
+package understudy
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/understudy-ha/understudy/"
+
+// arrows is the architecture: what the code below a folder may import of this
+// module. The longest folder that matches counts.
+var arrows = map[string][]string{
+	"lock":                 {},
+	"coordinator":          {"lock"},
+	"coordinator/witness":  {"lock", "coordinator"},
+	"backends":             {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
+	"backends/ledger":      {"lock"},
+	"backends/memory":      {"lock", "backends/ledger"},
+	"backends/raft":        {"lock", "backends/ledger"},
+	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/memory", "backends/raft", "cmd/understudy/group"},
+	"cmd/understudy/group": {},
+}
+
+// inTests may be imported by test files besides.
+var inTests = []string{"backends/ledger", "backends/memory", "conformance"}
+
+// Limits that keep a file and a function readable.
+const (
+	maxFile     = 400
+	maxFunction = 70
+)
+
+// TestTidy enforces the import arrows and the limits.
+func TestTidy(t *testing.T) {
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && name != "." || d.Name() == "testdata" || d.Name() == "bin") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		checkFile(t, filepath.ToSlash(name))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkFile(t *testing.T, name string) {
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, name, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range file.Imports {
+		imported, _ := strconv.Unquote(spec.Path.Value)
+		if to, ours := strings.CutPrefix(imported, module); ours && !allowed(name, to) {
+			t.Errorf("%s imports %s: no arrow points there", name, to)
+		}
+	}
+	if n := set.File(file.Pos()).LineCount(); n > maxFile {
+		t.Errorf("%s has %d lines, the limit is %d", name, n, maxFile)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if f, ok := n.(*ast.FuncDecl); ok {
+			if lines := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; lines > maxFunction {
+				t.Errorf("%s: %s has %d lines, the limit is %d", set.Position(f.Pos()), f.Name.Name, lines, maxFunction)
+			}
+		}
+		return true
+	})
+}
+
+func allowed(file, to string) bool {
+	if strings.HasSuffix(file, "_test.go") {
+		for _, also := range inTests {
+			if to == also {
+				return true
+			}
+		}
+	}
+	for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
+		if may, ok := arrows[dir]; ok {
+			for _, one := range may {
+				if to == one {
+					return true
+				}
+			}
+			return to == dir
+		}
+	}
+	return path.Dir(file) == "."
+}
