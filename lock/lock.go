@@ -29,7 +29,8 @@ type Locker interface {
 	// change; of all roles where none is named. It may skip what was overtaken,
 	// but never ends on a standing that is stale, and what it yields is never
 	// older than what this Locker has already shown or acknowledged. After an
-	// error it goes on when the consumer does. It ends when ctx does.
+	// error it goes on when the consumer does. It ends when ctx does; one that
+	// could show nothing yields why before.
 	Watch(ctx context.Context, roles ...string) iter.Seq2[Standing, error]
 
 	// Evict writes the end of a session whose beat is still the one that was

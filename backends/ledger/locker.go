@@ -60,6 +60,9 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 			after := max(seen, max(l.acked.Load(), 1)-1)
 			standings, revision, err := l.store.Look(ctx, after, roles...)
 			if ctx.Err() != nil {
+				if err != nil && seen == 0 {
+					yield(lock.Standing{}, fmt.Errorf("watch: %w", err))
+				}
 				return
 			}
 			if err != nil {

@@ -28,7 +28,7 @@ var _ ledger.Store = (*client)(nil)
 // needs Peers, and under TLS the three files; with a certificate that names no
 // peer it may watch, Ask and Raise. It connects when it is first used.
 func Dial(c Config) (lock.Locker, error) {
-	if err := c.checkGroup(); err != nil {
+	if err := c.ValidatePeers(); err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
 	d, err := newDialer(c)

@@ -119,7 +119,7 @@ func reason(err error) string {
 // Validate reports everything that is wrong with c, in one pass. It warns
 // through the logger about what is allowed and unwise.
 func (c Config) Validate() error {
-	errs := []error{c.checkGroup()}
+	errs := []error{c.ValidatePeers()}
 	if c.Dir == "" {
 		errs = append(errs, errors.New("data directory: must not be empty, give one of this node alone by --raft-dir"))
 	}
@@ -143,8 +143,9 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// checkGroup says what is wrong with how the group is reached.
-func (c Config) checkGroup() error {
+// ValidatePeers says everything that is wrong with how the group is reached, which
+// is all that Dial needs.
+func (c Config) ValidatePeers() error {
 	if len(c.Peers) == 0 {
 		return errors.New("peers: the list is empty, write ID=HOST:PORT for every node, separated by commas")
 	}

@@ -29,6 +29,8 @@ type options struct {
 	raft    raft.Config
 	peers   string
 
+	peersErr error
+
 	priority      int
 	labels        map[string]string
 	activeStandby bool
@@ -147,9 +149,7 @@ func (o *options) finish() error {
 		errs = append(errs, lock.CheckName("role", o.role))
 	}
 	if o.peers != "" {
-		peers, err := raft.ParsePeers(o.peers)
-		o.raft.Peers = peers
-		errs = append(errs, err)
+		o.raft.Peers, o.peersErr = raft.ParsePeers(o.peers)
 	}
 	if o.set.Lookup("log-format") != nil {
 		errs = append(errs, oneOf("log-format", o.logFormat, "text", "json"), o.level().err)
@@ -178,7 +178,7 @@ func (o *options) finishNode(log io.Writer) error {
 	}
 	o.raft.ID, o.raft.Logger = o.config.ID, o.config.Logger
 	if o.backend == "raft" {
-		errs = append(errs, o.raft.Validate())
+		errs = append(errs, o.raftErrors(raft.Config.Validate))
 	}
 	return errors.Join(errs...)
 }
@@ -190,9 +190,18 @@ func (o *options) finishClient() error {
 		errs = append(errs, fmt.Errorf("timeout %v: must be more than 0", o.timeout))
 	}
 	if o.backend == "raft" {
-		errs = append(errs, o.raft.ValidatePeers())
+		errs = append(errs, o.raftErrors(raft.Config.ValidatePeers))
 	}
 	return errors.Join(errs...)
+}
+
+// raftErrors is what is wrong with the list of peers, and with all else.
+func (o *options) raftErrors(validate func(raft.Config) error) error {
+	c := o.raft
+	if o.peersErr != nil { // told already: let the rest be judged without it
+		c.Peers = []raft.Peer{{ID: c.ID, Address: "127.0.0.1:1"}}
+	}
+	return errors.Join(o.peersErr, validate(c))
 }
 
 func (o *options) open() backends.Config {

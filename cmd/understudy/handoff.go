@@ -36,7 +36,7 @@ role to the standby in one commit. Waits for the outcome and shows it.
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 		defer cancel()
-		locker, err := backends.Dial(o.open())
+		locker, err := backends.Dial(ctx, o.open())
 		if err != nil {
 			return err
 		}

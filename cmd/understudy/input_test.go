@@ -16,13 +16,13 @@ var badInput = map[string]struct {
 }{
 	"backend": {
 		args: []string{"run", "--backend", "rfat", "--role", "r", "--", "true"},
-		want: []string{`backend "rfat": must be one of raft, memory; did you mean raft?`},
+		want: []string{`unknown backend "rfat", did you mean "raft"? (use one of raft, memory)`},
 	},
 	"all at once": {
 		args: []string{"run", "--role", "", "--id", "z", "--ttl", "15", "--grace", "x", "--on-loss", "panic", "--log-level", "loud", peers, "--", "no-such-command"},
 		want: []string{
 			`ttl: "15" has no unit; write 15s`, `grace: "x" is no duration; write it as 15s or 1m30s`,
-			`role "": must not be empty`, `id "z": is not in raft-peers, which has a, b, c`, `raft-dir: is missing`,
+			`role "": must not be empty`, `id "z" is not in the list of peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`, `data directory: must not be empty, give one of this node alone by --raft-dir`,
 			`on-loss "panic": must be one of standby, exit`, `log-level "loud": must be debug, info, warn or error`,
 			`command "no-such-command": executable file not found`,
 		},
@@ -45,13 +45,13 @@ var badInput = map[string]struct {
 	"peers": {
 		args: []string{"run", "--role", "r", "--id", "a", "--raft-dir", "d", "--raft-peers", "a=0.0.0.0:1,a=127.0.0.1:2,b=127.0.0.1:2,c=host", "--", "true"},
 		want: []string{
-			`a="0.0.0.0:1": no other node can reach that`, `the ID "a" stands twice`,
-			`the address "127.0.0.1:2" stands twice`, `c="host": write HOST:PORT`,
+			`address "0.0.0.0:1" of "a" is no address that others can reach`, `ID "a" stands at 0.0.0.0:1 and at 127.0.0.1:2`,
+			`address "127.0.0.1:2" belongs to "a" and to "b"`, `address "host" of "c": missing port in address, write HOST:PORT`,
 		},
 	},
 	"tls": {
 		args: []string{"status", "--role", "r", "--raft-peers", "a=10.0.0.1:1", "--timeout", "0s"},
-		want: []string{`10.0.0.1:1 is not on loopback: that needs --raft-ca-file, --raft-cert-file and --raft-key-file`, `timeout 0s: must be more than 0`},
+		want: []string{`address of "a" "10.0.0.1:1" is not loopback, and there is no TLS: give --raft-ca-file, --raft-cert-file and --raft-key-file`, `timeout 0s: must be more than 0`},
 	},
 	"environment": {
 		args: []string{"plan"}, env: "UNDERSTUDY_TTL=7",

@@ -37,7 +37,7 @@ an answer, also when nobody is active.
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 		defer cancel()
-		locker, err := backends.Dial(o.open())
+		locker, err := backends.Dial(ctx, o.open())
 		if err != nil {
 			return err
 		}
