@@ -120,7 +120,7 @@ const everybody = -1
 // soon, and beats must be in time. It returns what is wrong.
 func (w *world) fair(out int, dead bool) string {
 	c := w.clone()
-	c.log = w.log
+	c.log, c.m = w.log, 100
 	if out != everybody {
 		if dead {
 			c.crash(c.procs[out])

@@ -65,7 +65,11 @@ func readMutant(path string) (mutant, error) {
 			u.options = newOptions(options)
 		}
 	}
-	for line := range strings.Lines(tail) {
+	for i := range u.hunks {
+		u.hunks[i].old = strings.TrimSuffix(u.hunks[i].old, "\n")
+		u.hunks[i].new = strings.TrimSuffix(u.hunks[i].new, "\n")
+	}
+	for line := range strings.Lines(strings.TrimSpace(tail)) {
 		l, err := parseLabel(line)
 		if err != nil {
 			return mutant{}, fmt.Errorf("%s: %w", path, err)
