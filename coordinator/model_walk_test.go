@@ -206,3 +206,14 @@ func (t *trace) report() string {
 	t.replay(func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) })
 	return b.String()
 }
+
+// tick lets one unit of time pass, of which each process's clock shows its rate.
+func (w *world) tick(rates [3]uint8) {
+	for i, p := range w.procs {
+		p.clock += time.Duration(rates[i])
+		p.cool = max(p.cool-1, 0)
+		if rates[i] != 1 {
+			p.cool = w.ttl + w.skew
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package coordinator
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// BenchmarkHandover is what the state machine itself costs between the end of an
+// old work and the start of the next, on a store that takes no time.
+func BenchmarkHandover(b *testing.B) {
+	store := memory.New()
+	started := make(chan time.Time, 1)
+	work := func(ctx context.Context, _ Term) error {
+		started <- time.Now()
+		<-ctx.Done()
+		return nil
+	}
+	contend := func(id string) (stop func() time.Time) {
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		l := store.Open()
+		c := Config{ID: id, Roles: []lock.Bid{{Role: "r"}}, Logger: quiet}
+		go func() { done <- Run(ctx, l, c, work) }()
+		return func() time.Time {
+			at := time.Now()
+			cancel()
+			if err := <-done; err != nil {
+				b.Error(err)
+			}
+			return at
+		}
+	}
+	stop := contend("a")
+	<-started
+	var total time.Duration
+	ids := []string{"b", "a"}
+	for i := 0; b.Loop(); i++ {
+		next := contend(ids[i%2])
+		for inLine(b, store.Open()) == 0 {
+			time.Sleep(50 * time.Microsecond)
+		}
+		at := stop()
+		total += (<-started).Sub(at)
+		stop = next
+	}
+	stop()
+	b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), "ns/handover")
+}
+
+// inLine is how many stand by.
+func inLine(b *testing.B, l lock.Locker) int {
+	b.Helper()
+	defer l.Close()
+	for st, err := range l.Watch(context.Background(), "r") {
+		if err != nil {
+			b.Fatal(err)
+		}
+		return len(st.Line)
+	}
+	return 0
+}
