@@ -60,7 +60,7 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 			return err
 		}
 	}
-	s.client, err = raft.Dial(raft.Config{Peers: s.peers})
+	s.client, err = dialStage(s)
 	if err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func short(d time.Duration) time.Duration {
 
 // newStage finds three free ports.
 func newStage(dir string, out io.Writer) (*demoStage, error) {
-	s := &demoStage{dir: dir, out: out, began: time.Now(), procs: map[string]*demoProcess{}, news: make(chan struct{}, 1)}
+	s := &demoStage{dir: dir, out: out, ttl: demoTTL, began: time.Now(), procs: map[string]*demoProcess{}, news: make(chan struct{}, 1)}
 	f, tty := out.(*os.File)
 	s.colour = tty && isTerminal(f) && os.Getenv("NO_COLOR") == ""
 	for _, id := range []string{"a", "b", "c"} {
@@ -263,13 +263,15 @@ func newStage(dir string, out io.Writer) (*demoStage, error) {
 	return s, nil
 }
 
+func dialStage(s *demoStage) (lock.Locker, error) { return raft.Dial(raft.Config{Peers: s.peers}) }
+
 func (s *demoStage) args(id string) []string {
 	var peers []string
 	for _, p := range s.peers {
 		peers = append(peers, p.ID+"="+p.Address)
 	}
 	return []string{
-		"demo-contender", "--id", id, "--ttl", demoTTL.String(),
+		"demo-contender", "--id", id, "--ttl", s.ttl.String(),
 		"--raft-dir", filepath.Join(s.dir, id), "--raft-peers", strings.Join(peers, ","),
 	}
 }

@@ -21,6 +21,7 @@ import (
 // A demoStage is the demo's processes and what their works stamped.
 type demoStage struct {
 	dir    string
+	ttl    time.Duration
 	out    io.Writer
 	colour bool
 	began  time.Time
