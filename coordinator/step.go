@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -219,9 +220,15 @@ func (m *machine) claimed(e event) {
 		return
 	}
 	s := m.sights[e.holder.Session].observe(e.holder, e.at)
-	s.dead = s.dead || e.dead
+	s.dead = s.dead || e.dead || m.own(e.holder.Session)
 	m.sights[e.holder.Session] = s
 	m.failed = m.failed || s.moved
+}
+
+// own reports whether the session is an earlier registration of this process:
+// nobody works under it when another is tried.
+func (m *machine) own(id lock.SessionID) bool {
+	return strings.HasPrefix(string(id), m.nonce+"-")
 }
 
 // evicted takes in how an eviction went.
