@@ -237,6 +237,10 @@ func (m *machine) evicted(now Instant, e event) {
 	if !seen {
 		return
 	}
+	if e.outcome == moved && !m.inLine(e.session) {
+		delete(m.sights, e.session) // known by its claim only: the next refusal says how it stands
+		return
+	}
 	if e.outcome != ok {
 		s.calling, s.retry = false, now.plus(m.retry)
 		m.sights[e.session] = s
@@ -250,6 +254,15 @@ func (m *machine) evicted(now Instant, e event) {
 			m.roles[name] = r
 		}
 	}
+}
+
+func (m *machine) inLine(id lock.SessionID) bool {
+	for _, line := range m.line {
+		if slices.Contains(line, id) {
+			return true
+		}
+	}
+	return false
 }
 
 // closed takes in that the session's end is written, and with it that of every
