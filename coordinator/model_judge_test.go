@@ -58,7 +58,9 @@ func (w *world) judgeAction(p *proc, a action) {
 	case evict:
 		h, seen := p.heard[a.session]
 		silent := seen && h.beat == a.beat && p.clock-h.at >= w.ttl+w.skew
-		if !silent && (w.noghost || w.living(a.session)) {
+		own := p.machine.own(a.session) && a.session != p.machine.id(p.machine.session.number) &&
+			(!p.work.running || a.session != p.machine.id(p.work.number))
+		if !silent && !own && (w.noghost || w.living(a.session)) {
 			w.violate("early eviction: %s evicts %s, heard %d ago", p.name, a.session, p.clock-h.at)
 		}
 	}

@@ -200,7 +200,8 @@ func TestReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	if fault := u.replay(nil); fault != "" {
-		t.Fatalf("caught: %s", fault)
+		u.fault = fault
+		t.Fatalf("caught: %s", u.report())
 	}
 }
 

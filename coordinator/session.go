@@ -48,7 +48,10 @@ func (s session) registered(r rules, now Instant, e event) session {
 	switch e.outcome {
 	case ok:
 		s.phase = live
-	case lost: // its end was written before it began
+	case lost, unknown:
+		// Its end was written before it began; or an earlier try may still take
+		// effect, and would bring a session back that others count as absent: each
+		// ID is registered by one call only.
 		s.number++
 	}
 	return s

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -219,15 +220,25 @@ func (m *machine) claimed(e event) {
 		return
 	}
 	s := m.sights[e.holder.Session].observe(e.holder, e.at)
-	s.dead = s.dead || e.dead
+	s.dead = s.dead || e.dead || m.own(e.holder.Session)
 	m.sights[e.holder.Session] = s
 	m.failed = m.failed || s.moved
+}
+
+// own reports whether the session is an earlier registration of this process:
+// nobody works under it when another is tried.
+func (m *machine) own(id lock.SessionID) bool {
+	return strings.HasPrefix(string(id), m.nonce+"-")
 }
 
 // evicted takes in how an eviction went.
 func (m *machine) evicted(now Instant, e event) {
 	s, seen := m.sights[e.session]
 	if !seen {
+		return
+	}
+	if e.outcome == moved && !m.inLine(e.session) {
+		delete(m.sights, e.session) // known by its claim only: the next refusal says how it stands
 		return
 	}
 	if e.outcome != ok {
@@ -243,6 +254,15 @@ func (m *machine) evicted(now Instant, e event) {
 			m.roles[name] = r
 		}
 	}
+}
+
+func (m *machine) inLine(id lock.SessionID) bool {
+	for _, line := range m.line {
+		if slices.Contains(line, id) {
+			return true
+		}
+	}
+	return false
 }
 
 // closed takes in that the session's end is written, and with it that of every
