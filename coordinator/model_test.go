@@ -33,48 +33,6 @@ type options struct {
 	only             string // the one judgement that counts; empty: all
 }
 
-func newOptions(text string) options {
-	o := options{n: 2, m: 3, depth: 120, ttl: 4, skew: 1, grace: 1, beat: 1}
-	for _, f := range strings.Fields(text) {
-		key, value, _ := strings.Cut(f, "=")
-		var d int
-		_, _ = fmt.Sscan(value, &d)
-		switch key {
-		case "n":
-			o.n = d
-		case "m":
-			o.m = d
-		case "depth":
-			o.depth = d
-		case "ttl":
-			o.ttl = time.Duration(d)
-		case "skew":
-			o.skew = time.Duration(d)
-		case "grace":
-			o.grace = time.Duration(d)
-		case "beat":
-			o.beat = time.Duration(d)
-		case "only":
-			o.only = value
-		case "janitor":
-			o.janitor = true
-		case "drift":
-			o.drift = true
-		case "nocrash":
-			o.nocrash = true
-		case "norelease":
-			o.norelease = true
-		case "nohandoff":
-			o.nohandoff = true
-		case "noghost":
-			o.noghost = true
-		default:
-			panic("no such option: " + f)
-		}
-	}
-	return o
-}
-
 func (o options) rules(nonce string) rules {
 	return rules{
 		nonce: nonce, ttl: o.ttl, skew: o.skew, grace: o.grace,

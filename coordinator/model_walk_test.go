@@ -207,6 +207,7 @@ func (t *trace) report() string {
 	return b.String()
 }
 
+<<<<<<< HEAD
 // tick lets one unit of time pass, of which each process's clock shows its rate.
 func (w *world) tick(rates [3]uint8) {
 	for i, p := range w.procs {
@@ -216,4 +217,47 @@ func (w *world) tick(rates [3]uint8) {
 			p.cool = w.ttl + w.skew
 		}
 	}
+=======
+// newOptions reads options such as "n=2 m=3 janitor".
+func newOptions(text string) options {
+	o := options{n: 2, m: 3, depth: 120, ttl: 4, skew: 1, grace: 1, beat: 1}
+	for _, f := range strings.Fields(text) {
+		key, value, _ := strings.Cut(f, "=")
+		var d int
+		_, _ = fmt.Sscan(value, &d)
+		switch key {
+		case "n":
+			o.n = d
+		case "m":
+			o.m = d
+		case "depth":
+			o.depth = d
+		case "ttl":
+			o.ttl = time.Duration(d)
+		case "skew":
+			o.skew = time.Duration(d)
+		case "grace":
+			o.grace = time.Duration(d)
+		case "beat":
+			o.beat = time.Duration(d)
+		case "only":
+			o.only = value
+		case "janitor":
+			o.janitor = true
+		case "drift":
+			o.drift = true
+		case "nocrash":
+			o.nocrash = true
+		case "norelease":
+			o.norelease = true
+		case "nohandoff":
+			o.nohandoff = true
+		case "noghost":
+			o.noghost = true
+		default:
+			panic("no such option: " + f)
+		}
+	}
+	return o
+>>>>>>> model
 }
