@@ -353,3 +353,14 @@ func (w *world) workEnds(p *proc, how outcome) {
 	p.work.running = false
 	w.step(p, e)
 }
+
+// tick lets one unit of time pass, of which each process's clock shows its rate.
+func (w *world) tick(rates [3]uint8) {
+	for i, p := range w.procs {
+		p.clock += time.Duration(rates[i])
+		p.cool = max(p.cool-1, 0)
+		if rates[i] != 1 {
+			p.cool = w.ttl + w.skew
+		}
+	}
+}

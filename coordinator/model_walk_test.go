@@ -207,17 +207,6 @@ func (t *trace) report() string {
 	return b.String()
 }
 
-<<<<<<< HEAD
-// tick lets one unit of time pass, of which each process's clock shows its rate.
-func (w *world) tick(rates [3]uint8) {
-	for i, p := range w.procs {
-		p.clock += time.Duration(rates[i])
-		p.cool = max(p.cool-1, 0)
-		if rates[i] != 1 {
-			p.cool = w.ttl + w.skew
-		}
-	}
-=======
 // newOptions reads options such as "n=2 m=3 janitor".
 func newOptions(text string) options {
 	o := options{n: 2, m: 3, depth: 120, ttl: 4, skew: 1, grace: 1, beat: 1}
@@ -259,5 +248,4 @@ func newOptions(text string) options {
 		}
 	}
 	return o
->>>>>>> model
 }

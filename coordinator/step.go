@@ -366,38 +366,3 @@ func (m *machine) next(now Instant) time.Duration {
 
 // never is longer than anybody waits.
 const never = 1000 * time.Hour
-
-// A sight is what was seen of another session.
-type sight struct {
-	beat    lock.Beat
-	promise lock.Promise
-	since   Instant // when this beat was first received
-	moved   bool    // another beat was received before this one
-	dead    bool    // its process is proved dead
-	calling bool    // an eviction is in flight
-	retry   Instant
-}
-
-// observe takes in a member as received at an instant. Only another beat starts
-// the count anew: reading the same one again does not, nor does a reconnect.
-func (s sight) observe(m lock.Member, at Instant) sight {
-	if s.since != (Instant{}) && s.beat == m.Beat {
-		return s
-	}
-	return sight{
-		beat: m.Beat, promise: m.Promise, since: at,
-		moved: s.since != (Instant{}) && m.Beat != lock.Absent, dead: s.dead, calling: s.calling,
-	}
-}
-
-// due is how long it is until the session may be evicted. A session whose
-// promise is not known is left to others.
-func (s sight) due(now Instant) time.Duration {
-	switch {
-	case s.promise.TTL <= 0:
-		return never
-	case s.dead:
-		return now.until(s.retry)
-	}
-	return max(s.promise.TTL+s.promise.Skew-now.least(s.since), now.until(s.retry))
-}
