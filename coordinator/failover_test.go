@@ -88,11 +88,12 @@ func TestExit(t *testing.T) {
 	}
 }
 
-// TestLost has the janitor sweep the session of a living active: it stops at
-// once, ends the session itself, and the standby does not wait for the promise.
+// TestLost has an operator end the session of a living active: it stops at once,
+// and the standby does not wait for the promise.
 func TestLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
+		s.forced = true
 		causes := make(chan error, 2)
 		stopA := s.contend(config("a"), func(ctx context.Context, term Term) error {
 			<-ctx.Done()
