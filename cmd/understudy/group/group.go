@@ -37,12 +37,14 @@ type Group struct {
 	code int
 
 	mu    sync.Mutex
-	empty bool // seen empty: the number may be another's by now
+	ended bool // the direct child was reaped: its number may be another's by now
+	empty bool // seen empty: the group's number may be another's by now
 }
 
 // Start runs the command. It also becomes the reaper of whatever the command
 // leaves behind: a process that uses this package waits for its children by this
-// package only.
+// package only, and runs one Group after the other: the next is started when the
+// last is empty.
 func Start(s Spec) (*Group, error) {
 	if err := becomeReaper(); err != nil {
 		return nil, err
@@ -75,38 +77,47 @@ func Start(s Spec) (*Group, error) {
 	if err := <-started; err != nil {
 		return nil, &os.PathError{Op: "start", Path: s.Path, Err: err}
 	}
-	go g.sweep()
 	return g, nil
 }
 
-// sweep reaps orphans now and then while the direct child runs.
-func (g *Group) sweep() {
-	for {
-		select {
-		case <-time.After(5 * time.Second):
-			sweep(g.pid)
-		case <-g.done:
-			return
-		}
-	}
-}
-
-// reap waits for the direct child.
+// reap waits for the direct child, and sweeps meanwhile. The sweeper has ended
+// before Done is closed: it could not tell the next group's child from an orphan.
 func (g *Group) reap() {
-	var status syscall.WaitStatus
-	for {
-		_, err := syscall.Wait4(g.pid, &status, 0, nil)
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
-		break
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		sweep(g.pid, stop)
+	}()
+	for !g.reaped() {
+		awaitEnd(g.pid)
 	}
-	g.code = status.ExitStatus()
-	if status.Signaled() {
-		g.code = 128 + int(status.Signal())
-	}
+	close(stop)
+	<-stopped
 	close(g.done)
 }
+
+// reaped collects the direct child's status if it has ended.
+func (g *Group) reaped() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var status syscall.WaitStatus
+	pid, err := syscall.Wait4(g.pid, &status, syscall.WNOHANG, nil)
+	switch {
+	case errors.Is(err, syscall.EINTR) || err == nil && pid == 0:
+		return false
+	case err != nil:
+		g.code = unknownCode
+	case status.Signaled():
+		g.code = 128 + int(status.Signal())
+	default:
+		g.code = status.ExitStatus()
+	}
+	g.ended = true
+	return true
+}
+
+// unknownCode stands where somebody else reaped the direct child.
+const unknownCode = 255
 
 // Done is closed when the direct child has ended and was reaped.
 func (g *Group) Done() <-chan struct{} { return g.done }
@@ -117,9 +128,9 @@ func (g *Group) Code() int { return g.code }
 
 // Signal sends a signal to the direct child alone, if it has not ended.
 func (g *Group) Signal(sig syscall.Signal) {
-	select {
-	case <-g.done:
-	default:
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.ended {
 		_ = syscall.Kill(g.pid, sig)
 	}
 }
@@ -140,14 +151,30 @@ func (g *Group) signalAll(sig syscall.Signal) {
 
 // Empty reports whether nothing of the group is left but zombies.
 func (g *Group) Empty() bool {
+	select {
+	case <-g.done:
+	default:
+		return false
+	}
+	if g.gone() {
+		return true
+	}
+	if !onlyZombies(g.pid) { // without the mutex: a kill must not wait for a long look
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.empty = true
+	return true
+}
+
+// gone reports whether not even a zombie is left.
+func (g *Group) gone() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.empty {
-		select {
-		case <-g.done:
-			g.empty = groupEmpty(g.pid)
-		default:
-		}
+		collect(g.pid)
+		g.empty = errors.Is(syscall.Kill(-g.pid, 0), syscall.ESRCH)
 	}
 	return g.empty
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,82 +24,107 @@ func becomeReaper() error {
 	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 }
 
-// groupEmpty reaps what the group left to us, and reports whether it has no
-// living thread. The direct child was reaped before, so that nothing here can take
-// its status away.
-func groupEmpty(pgid int) bool {
+// awaitEnd waits until a child has ended, and leaves it to be reaped: until then
+// its number is nobody else's.
+func awaitEnd(pid int) {
+	for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+	}
+}
+
+// collect reaps what the group left to us. The direct child was reaped before, so
+// that nothing here can take its status away.
+func collect(pgid int) {
 	for {
 		pid, err := syscall.Wait4(-pgid, nil, syscall.WNOHANG, nil)
-		if err != nil || pid <= 0 {
-			break
+		if err != nil && !errors.Is(err, syscall.EINTR) || err == nil && pid <= 0 {
+			return
 		}
 	}
-	if err := syscall.Kill(-pgid, 0); errors.Is(err, syscall.ESRCH) {
-		return true
-	}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
+}
+
+// onlyZombies reports whether no member of the group lives. A member may fork
+// another and end while it is looked for, so one look proves nothing. Two that
+// find the same dead do: whoever could fork between them was alive in the second
+// one's listing, and would have been found alive, gone, or newly dead.
+func onlyZombies(pgid int) bool {
+	first, ok := zombies(pgid)
+	if !ok {
 		return false
 	}
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil && inGroup(pid, pgid) && alive(pid) {
-			return false
-		}
-	}
-	return true
+	second, ok := zombies(pgid)
+	return ok && slices.Equal(first, second)
 }
 
-// sweep reaps what the command left to us, in or out of its group, while it runs:
-// a command that forks much would fill the process table. other is the child that
-// somebody else waits for.
-func sweep(other int) {
+// zombies lists the members of the group. ok: all of them are dead, and no process
+// went away before it was seen; it may have been a member.
+func zombies(pgid int) (pids []int, ok bool) {
+	all, err := processes()
+	if err != nil {
+		return nil, false
+	}
+	for _, pid := range all {
+		p, err := stat(pid)
+		if err != nil || p.group == pgid && !p.dead() {
+			return nil, false
+		}
+		if p.group == pgid {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, true
+}
+
+// sweep reaps what the command left to us, in or out of its group, now and then
+// until stop is closed: a command that forks much would fill the process table.
+// direct is the child that somebody else reaps.
+func sweep(direct int, stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(5 * time.Second):
+		}
+		all, _ := processes()
+		for _, pid := range all {
+			if p, err := stat(pid); err == nil && pid != direct && p.parent == os.Getpid() && p.dead() {
+				_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+			}
+		}
+	}
+}
+
+func processes() (pids []int, err error) {
 	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return
-	}
 	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == other {
-			continue
-		}
-		if p, err := stat(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && p.parent == os.Getpid() && p.state == "Z" {
-			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			pids = append(pids, pid)
 		}
 	}
-}
-
-// alive reports whether a process has a thread that is no zombie. Its leader may
-// be one while other threads work on.
-func alive(pid int) bool {
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil {
-		return !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ESRCH)
-	}
-	for _, t := range threads {
-		p, err := stat(fmt.Sprintf("/proc/%d/task/%s/stat", pid, t.Name()))
-		if err == nil && !strings.Contains("ZX", p.state) {
-			return true
-		}
-	}
-	return false
-}
-
-func inGroup(pid, pgid int) bool {
-	p, err := stat(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && p.group == pgid
+	return pids, err
 }
 
 type status struct {
-	state         string
-	parent, group int
+	state                  string
+	parent, group, threads int
 }
 
-// stat reads what follows a process's name, which may hold anything.
-func stat(path string) (p status, err error) {
-	data, err := os.ReadFile(path)
+// dead reports whether no thread is left to run. The first thread may be a zombie
+// while others work on.
+func (s status) dead() bool { return (s.state == "Z" || s.state == "X") && s.threads <= 1 }
+
+// stat reads what the kernel says of a process, in one piece.
+func stat(pid int) (status, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return p, err
+		return status{}, err
 	}
-	_, err = fmt.Sscan(string(data[bytes.LastIndexByte(data, ')')+1:]), &p.state, &p.parent, &p.group)
-	return p, err
+	// What follows the name, which may hold anything; see proc_pid_stat(5).
+	f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(f) < 18 {
+		return status{}, fmt.Errorf("/proc/%d/stat: too short: %q", pid, data)
+	}
+	parent, err1 := strconv.Atoi(f[1])
+	group, err2 := strconv.Atoi(f[2])
+	threads, err3 := strconv.Atoi(f[17])
+	return status{f[0], parent, group, threads}, errors.Join(err1, err2, err3)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +20,10 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "zombie") {
 		leaveZombie(os.Args[1])
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "leaderless" {
+		loseLeader()
 		return
 	}
 	if len(os.Args) > 1 && os.Args[1] == "wrapper" {
@@ -63,7 +68,7 @@ func TestCode(t *testing.T) {
 
 // TestGrandchild leaves one behind that ignores SIGTERM: it counts until killed.
 func TestGrandchild(t *testing.T) {
-	g := start(t, `(trap "" TERM; sleep 1000 & wait) & exit 0`)
+	g := start(t, `trap "" TERM; (sleep 1000 & wait) & exit 0`)
 	<-g.Done()
 	g.Terminate()
 	time.Sleep(50 * time.Millisecond)
@@ -105,7 +110,7 @@ func TestZombie(t *testing.T) {
 	}
 	_ = syscall.Kill(parent, syscall.SIGKILL)
 	_, _ = syscall.Wait4(parent, nil, 0, nil)
-	sweep(0)
+	collect(g.pid)
 }
 
 // leaveZombie is a process that has a child start a grandchild in its group, and
@@ -132,6 +137,81 @@ func leaveZombie(step string) {
 	}
 }
 
+// TestThreads has a leader that is a zombie while another thread works on.
+func TestThreads(t *testing.T) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	g, err := Start(Spec{Path: "/bin/sh", Argv: []string{"sh", "-c", `"$0" leaderless & exit 0`, os.Args[0]}, Stdout: in, Stderr: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.Done()
+	if p, err := stat(pid); err != nil || p.state != "Z" {
+		t.Errorf("the leader is no zombie, so this shows nothing: %+v, %v", p, err)
+	}
+	if g.Empty() {
+		t.Error("empty with a thread that works on")
+	}
+	g.Kill()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := g.WaitEmpty(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// loseLeader ends the first thread of this process, and nothing else.
+func loseLeader() {
+	first := make(chan struct{})
+	for range 100 { // one of them runs on the first thread
+		go func() {
+			runtime.LockOSThread()
+			if syscall.Gettid() == os.Getpid() {
+				close(first)
+				_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
+			}
+			time.Sleep(time.Minute)
+		}()
+	}
+	<-first
+	for p, err := stat(os.Getpid()); err == nil && p.state != "Z"; p, err = stat(os.Getpid()) {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println(os.Getpid())
+	time.Sleep(time.Minute)
+}
+
+// TestRelay has processes that each fork the next one and end: whichever is
+// looked at is dead, and the group never is empty.
+func TestRelay(t *testing.T) {
+	t.Setenv("RELAY", `sh -c "$RELAY" & exit 0`)
+	g := start(t, `eval "$RELAY"`)
+	<-g.Done()
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		if g.Empty() {
+			g.mu.Lock()
+			g.empty = false // so that the test can end it
+			g.mu.Unlock()
+			t.Fatal("empty while every member forks another")
+		}
+	}
+}
+
+// lives reports whether a process is there and no zombie.
+func lives(pid int) bool {
+	p, err := stat(pid)
+	return err == nil && !p.dead()
+}
+
 // TestWrapperKilled kills a wrapper: its command dies with it.
 func TestWrapperKilled(t *testing.T) {
 	cmd := exec.Command(os.Args[0], "wrapper")
@@ -149,7 +229,7 @@ func TestWrapperKilled(t *testing.T) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	for deadline := time.Now().Add(10 * time.Second); alive(pid); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); lives(pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 			t.Fatal("the command outlived its wrapper")
