@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backends/raft"
@@ -250,7 +251,7 @@ func short(d time.Duration) time.Duration {
 func newStage(dir string, out io.Writer) (*demoStage, error) {
 	s := &demoStage{dir: dir, out: out, ttl: demoTTL, began: time.Now(), procs: map[string]*demoProcess{}, news: make(chan struct{}, 1)}
 	f, tty := out.(*os.File)
-	s.colour = tty && isTerminal(f) && os.Getenv("NO_COLOR") == ""
+	s.colour = tty && isatty.IsTerminal(f.Fd()) && os.Getenv("NO_COLOR") == ""
 	for _, id := range []string{"a", "b", "c"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

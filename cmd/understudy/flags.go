@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
@@ -80,71 +79,17 @@ func (o *options) nodeFlags() {
 	o.duration(&o.raft.Timing, "raft-timing", 0, "Raft's heartbeat timeout, the same on every node (default ttl/10, within 50ms and 1s)")
 }
 
-// unitless is a number that lacks a unit.
-var unitless = regexp.MustCompile(`^[0-9.]+$`)
-
-// duration is a flag whose error says what is missing, and is told with all
-// others.
+// duration is a flag for a time, which is never zero where it is given.
 func (o *options) duration(to *time.Duration, name string, value time.Duration, usage string) {
 	*to = value
-	o.set.Var(&durationFlag{to, func(err error) { o.bad = append(o.bad, fmt.Errorf("%s: %w", name, err)) }}, name, usage)
-}
-
-type durationFlag struct {
-	to  *time.Duration
-	bad func(error)
-}
-
-func (d *durationFlag) Type() string { return "duration" }
-
-func (d *durationFlag) String() string {
-	if d.to == nil || *d.to == 0 {
-		return ""
-	}
-	return d.to.String()
-}
-
-func (d *durationFlag) Set(s string) error {
-	v, err := time.ParseDuration(s)
-	switch {
-	case unitless.MatchString(s):
-		d.bad(fmt.Errorf("%q has no unit; write %ss", s, s))
-	case err != nil:
-		d.bad(fmt.Errorf("%q is no duration; write it as 15s or 1m30s", s))
-	default:
-		*d.to = v
-	}
-	return nil
-}
-
-// variable is the environment variable of a flag.
-func variable(flag string) string {
-	return "UNDERSTUDY_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// readEnvironment sets every flag that was not given from its variable.
-func (o *options) readEnvironment() error {
-	var errs []error
-	o.set.VisitAll(func(f *pflag.Flag) {
-		value, ok := os.LookupEnv(variable(f.Name))
-		if !ok || f.Changed || f.Name == "help" {
-			return
-		}
-		if err := o.set.Set(f.Name, value); err != nil {
-			var invalid *pflag.InvalidValueError
-			if errors.As(err, &invalid) {
-				err = invalid.Unwrap()
-			}
-			errs = append(errs, fmt.Errorf("%s=%q: %w", variable(f.Name), value, err))
-		}
-	})
-	return errors.Join(errs...)
+	o.set.Var((*durationFlag)(to), name, usage)
 }
 
 // finish reads the environment, completes what has a default that depends on
 // something else, and returns all that is wrong.
 func (o *options) finish() error {
-	errs := []error{o.readEnvironment(), errors.Join(o.bad...), backends.Check(o.backend)}
+	o.readEnvironment()
+	errs := append(o.bad, backends.Check(o.backend))
 	if o.set.Lookup("role") != nil {
 		errs = append(errs, lock.CheckName("role", o.role))
 	}
@@ -166,7 +111,7 @@ func (o *options) finishNode(log io.Writer) error {
 	if o.config.ID == "" {
 		host, err := os.Hostname()
 		errs = append(errs, err)
-		o.config.ID = host + "-" + o.role
+		o.config.ID = strings.TrimSuffix(host+"-"+o.role, "-") // a voter has no role
 	}
 	o.config.Roles = []lock.Bid{{Role: o.role, Priority: o.priority}}
 	o.config.Labels, o.config.Exclusive = o.labels, !o.activeStandby
@@ -186,11 +131,11 @@ func (o *options) finishNode(log io.Writer) error {
 // finishClient is finish for a command that only looks and asks.
 func (o *options) finishClient() error {
 	errs := []error{o.finish()}
-	if o.timeout <= 0 {
-		errs = append(errs, fmt.Errorf("timeout %v: must be more than 0", o.timeout))
-	}
-	if o.backend == "raft" {
+	switch o.backend {
+	case "raft":
 		errs = append(errs, o.raftErrors(raft.Config.ValidatePeers))
+	case "memory":
+		errs = append(errs, fmt.Errorf("backend %q: lives in the process that runs it, nobody else can ask it; use raft", o.backend))
 	}
 	return errors.Join(errs...)
 }
@@ -235,10 +180,4 @@ func oneOf(name, value string, all ...string) error {
 		}
 	}
 	return fmt.Errorf("%s %q: must be one of %s", name, value, strings.Join(all, ", "))
-}
-
-// isTerminal reports whether f is a character device: a terminal, not a pipe.
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && info.Name() != "null"
 }

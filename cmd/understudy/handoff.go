@@ -30,6 +30,7 @@ role to the standby in one commit. Waits for the outcome and shows it.
 	o.groupFlags()
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
 	o.duration(&o.timeout, "timeout", time.Minute, "for the outcome")
+	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := o.finishClient(); err != nil {
 			return err

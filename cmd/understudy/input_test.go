@@ -51,15 +51,34 @@ var badInput = map[string]struct {
 	},
 	"tls": {
 		args: []string{"status", "--role", "r", "--raft-peers", "a=10.0.0.1:1", "--timeout", "0s"},
-		want: []string{`address of "a" "10.0.0.1:1" is not loopback, and there is no TLS: give --raft-ca-file, --raft-cert-file and --raft-key-file`, `timeout 0s: must be more than 0`},
+		want: []string{`address of "a" "10.0.0.1:1" is not loopback, and there is no TLS: give --raft-ca-file, --raft-cert-file and --raft-key-file`, `timeout: "0s" must be more than 0`},
 	},
 	"environment": {
 		args: []string{"plan"}, env: "UNDERSTUDY_TTL=7",
-		want: []string{`ttl: "7" has no unit; write 7s`},
+		want: []string{`UNDERSTUDY_TTL: "7" has no unit; write 7s`},
 	},
 	"no command": {
 		args: []string{"run", "--role", "r", "--backend", "memory"},
 		want: []string{`command: is missing; write it after --`},
+	},
+	"values": {
+		args: []string{"run", "--role", "r", "--backend", "memory", "--priority", "high", "--active-standby=maybe", "--label", "x", "--stop-timeout", "0s", "--heartbeat", "-1s", "--", "true"},
+		want: []string{
+			`priority: "high" must be a whole number`, `active-standby: "maybe" must be true or false`, `label: "x" is no label; write KEY=VALUE`,
+			`stop-timeout: "0s" must be more than 0`, `heartbeat: "-1s" must be more than 0`,
+		},
+	},
+	"value in the environment": {
+		args: []string{"run", "--role", "r", "--backend", "memory", "--log-format", "xml", "--", "true"}, env: "UNDERSTUDY_STDIN=2",
+		want: []string{`UNDERSTUDY_STDIN: "2" must be true or false`, `log-format "xml": must be one of text, json`},
+	},
+	"dash": {
+		args: []string{"run", "--role", "r", "--backend", "memory", "true"},
+		want: []string{`command "true": does not stand after --; write -- and then the command`},
+	},
+	"memory has no outside": {
+		args: []string{"handoff", "--role", "r", "--backend", "memory"},
+		want: []string{`backend "memory": lives in the process that runs it, nobody else can ask it; use raft`},
 	},
 	"subcommand": {args: []string{"rum"}, want: []string{`unknown command "rum"`, "run"}},
 }

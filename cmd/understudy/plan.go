@@ -25,6 +25,7 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
 	o.timeFlags()
 	o.duration(&o.raft.Timing, "raft-timing", 0, "Raft's heartbeat timeout (default ttl/10, within 50ms and 1s)")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
+	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := o.finish(); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backends"
@@ -49,9 +50,11 @@ SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
 	set.StringVar(&o.onLoss, "on-loss", "standby", "after a loss: standby, or exit with code 75")
 	set.StringVar(&o.onExit, "on-exit", "exit", "when the command ends by itself: exit with its code, or restart")
 	set.BoolVar(&o.stdin, "stdin", false, "pass standard input to the command (default /dev/null)")
+	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		path, err := o.checkCommand(args)
-		err = errors.Join(o.finishNode(cmd.ErrOrStderr()), err,
+		finished := o.finishNode(cmd.ErrOrStderr())
+		path, err := o.checkCommand(args, cmd.ArgsLenAtDash())
+		err = errors.Join(finished, err,
 			oneOf("on-loss", o.onLoss, "standby", "exit"), oneOf("on-exit", o.onExit, "exit", "restart"))
 		if err != nil {
 			return err
@@ -61,19 +64,23 @@ SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
 	return cmd
 }
 
-// checkCommand finds the command before anything is opened.
-func (o *options) checkCommand(args []string) (string, error) {
-	if len(args) == 0 {
-		return "", errors.New("command: is missing; write it after --")
+// checkCommand finds the command before anything is opened. dash is how many
+// arguments stand before "--"; negative: there is none.
+func (o *options) checkCommand(args []string, dash int) (path string, err error) {
+	switch {
+	case len(args) == 0:
+		err = errors.New("command: is missing; write it after --")
+	case dash != 0:
+		err = fmt.Errorf("command %q: does not stand after --; write -- and then the command", args[0])
+	default:
+		if path, err = exec.LookPath(args[0]); err != nil {
+			err = fmt.Errorf("command %q: %w; write its path, or a name that is in PATH", args[0], errors.Unwrap(err))
+		}
 	}
-	path, err := exec.LookPath(args[0])
-	if err != nil {
-		return "", fmt.Errorf("command %q: %w", args[0], errors.Unwrap(err))
+	if o.stdin && isatty.IsTerminal(os.Stdin.Fd()) {
+		err = errors.Join(err, errors.New("stdin: standard input is a terminal, which a background command cannot read; pipe something in"))
 	}
-	if o.stdin && isTerminal(os.Stdin) {
-		return "", errors.New("stdin: standard input is a terminal, which a background command cannot read; pipe something in")
-	}
-	return path, nil
+	return path, err
 }
 
 var errRoleLost = errors.New("the role was lost")

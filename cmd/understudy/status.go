@@ -31,6 +31,7 @@ an answer, also when nobody is active.
 	o.groupFlags()
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
+	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := o.finishClient(); err != nil {
 			return err

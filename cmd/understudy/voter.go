@@ -24,6 +24,7 @@ func newVoter() *cobra.Command {
 	o.nodeFlags()
 	o.logFlags()
 	o.duration(&o.config.TTL, "ttl", 10*time.Second, "the contenders' ttl, from which the group's timing follows")
+	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var voter error
 		if o.backend != "raft" {

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// variable is the environment variable of a flag.
+func variable(flag string) string {
+	return "UNDERSTUDY_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// collect makes every flag keep what it does not accept, to be told together with
+// everything else that is wrong. It comes after the last flag is defined.
+func (o *options) collect() {
+	o.set.VisitAll(func(f *pflag.Flag) {
+		f.Value = &collector{Value: f.Value, options: o, name: f.Name}
+		f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // help shows no empty list
+	})
+}
+
+// readEnvironment sets every flag that was not given from its variable.
+func (o *options) readEnvironment() {
+	o.set.VisitAll(func(f *pflag.Flag) {
+		c, ours := f.Value.(*collector)
+		value, given := os.LookupEnv(variable(f.Name))
+		if ours && given && !f.Changed {
+			c.name = variable(f.Name)
+			_ = o.set.Set(f.Name, value)
+		}
+	})
+}
+
+// A collector is a flag's value that accepts everything and notes what is wrong.
+type collector struct {
+	pflag.Value
+	options *options
+	name    string // of what was set: the flag or its variable
+}
+
+func (c *collector) Set(s string) error {
+	if err := c.Value.Set(s); err != nil {
+		switch c.Type() {
+		case "int":
+			err = errors.New("must be a whole number")
+		case "bool":
+			err = errors.New("must be true or false")
+		case "stringToString":
+			err = errors.New("is no label; write KEY=VALUE")
+		}
+		c.options.bad = append(c.options.bad, fmt.Errorf("%s: %q %w", c.name, s, err))
+	}
+	return nil
+}
+
+type durationFlag time.Duration
+
+// unitless is a number that lacks a unit.
+var unitless = regexp.MustCompile(`^[0-9.]+$`)
+
+func (d *durationFlag) Type() string { return "duration" }
+
+func (d *durationFlag) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return time.Duration(*d).String()
+}
+
+func (d *durationFlag) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	switch {
+	case unitless.MatchString(s):
+		return fmt.Errorf("has no unit; write %ss", s)
+	case err != nil:
+		return errors.New("is no duration; write it as 15s or 1m30s")
+	case v <= 0:
+		return errors.New("must be more than 0")
+	}
+	*d = durationFlag(v)
+	return nil
+}
