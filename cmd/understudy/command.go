@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,8 +23,8 @@ type command struct {
 	args    []string
 	giveUp  context.CancelCauseFunc // stops the whole run
 
-	mu  sync.Mutex   // held while the command starts, so that no signal falls between
-	now *group.Group // nil: none runs
+	mu  sync.Mutex                  // held while the command starts, so that no signal falls between
+	now atomic.Pointer[group.Group] // nil: none runs
 
 	stopTimeout time.Duration // for a stop that was asked for
 
@@ -44,21 +45,22 @@ func (c *command) listen(signals <-chan os.Signal) {
 				c.once.Do(func() { close(c.hurry) })
 			}
 			c.giveUp(fmt.Errorf("%v", sig))
+		case syscall.SIGPIPE: // nobody reads the log any more: no reason to drop the role
 		default:
 			c.mu.Lock()
-			if c.now != nil {
-				c.now.Signal(sig)
+			if g := c.now.Load(); g != nil {
+				g.Signal(sig)
 			}
 			c.mu.Unlock()
 		}
 	}
 }
 
-// exit kills the command and ends this process: the command outlived its time.
+// exit kills the command and ends this process: the command outlived its time. It
+// waits for nothing: a command that is only now being started dies with us.
 func (c *command) exit() {
-	c.mu.Lock()
-	if c.now != nil {
-		c.now.Kill()
+	if g := c.now.Load(); g != nil {
+		g.Kill()
 	}
 	os.Exit(coordinator.ExitCode)
 }
@@ -68,9 +70,10 @@ func (c *command) exit() {
 func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	g, err := c.start(t)
 	if err != nil {
+		c.options.config.Logger.Error("command did not start", "role", c.options.role, "error", err)
 		return c.over(127, err)
 	}
-	defer c.forget()
+	defer c.now.Store(nil)
 	select {
 	case <-g.Done():
 		g.Kill() // what it left behind
@@ -79,7 +82,7 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	case <-ctx.Done():
 	}
 	asked := errors.Is(context.Cause(ctx), coordinator.ErrStopping) || errors.Is(context.Cause(ctx), coordinator.ErrHandoff)
-	c.stop(g, asked)
+	c.stop(g, t, asked)
 	if !asked && c.options.onLoss == "exit" {
 		c.giveUp(errRoleLost)
 	}
@@ -90,14 +93,8 @@ func (c *command) start(t coordinator.Term) (*group.Group, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g, err := group.Start(c.spec(t))
-	c.now = g
+	c.now.Store(g)
 	return g, err
-}
-
-func (c *command) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = nil
 }
 
 // over says what the end of the command by itself means.
@@ -110,30 +107,45 @@ func (c *command) over(code int, why error) error {
 	return nil
 }
 
-// stop ends the group: politely, and by force when the time is over. A loss leaves
-// the grace, and never more than the promise; the coordinator exits with the
-// promise itself, so this is a little before.
-func (c *command) stop(g *group.Group, asked bool) {
-	limit := c.stopTimeout
-	if !asked {
-		limit = c.options.config.Grace * 9 / 10
-	}
+// stop ends the group: politely, and by force when the time is over.
+func (c *command) stop(g *group.Group, t coordinator.Term, asked bool) {
 	g.Terminate()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), c.stopTimeout)
 	defer cancel()
-	go func() {
-		select {
-		case <-c.hurry:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	go c.lose(ctx, cancel, t, asked)
 	if g.WaitEmpty(ctx) == nil {
 		return
 	}
-	c.options.config.Logger.Warn("command killed: it did not stop in time", "role", c.options.role, "limit", limit)
+	c.options.config.Logger.Warn("command killed: it did not stop in time", "role", c.options.role)
 	g.Kill()
 	c.wait(g)
+}
+
+// lose calls cancel when the command's time is over before the stop timeout: a
+// second stop came, or the role is lost, be it only meanwhile. A loss leaves the
+// grace, and never more than the promise; the coordinator exits with the promise
+// itself, so this is a little before.
+func (c *command) lose(ctx context.Context, cancel func(), t coordinator.Term, asked bool) {
+	grace := c.options.config.Grace
+	for wait := min(c.options.config.TTL/50, 50*time.Millisecond); asked && t.Left() > grace; {
+		select {
+		case <-time.After(wait):
+		case <-c.hurry:
+			cancel()
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+	if left := t.Left(); left > 0 {
+		grace = min(grace, left)
+	}
+	select {
+	case <-time.After(grace * 9 / 10):
+	case <-c.hurry:
+	case <-ctx.Done():
+	}
+	cancel()
 }
 
 // wait waits until nothing of the group is left, and kills what it forks

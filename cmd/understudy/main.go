@@ -30,7 +30,7 @@ const (
 
 const exitCodes = `
 Exit codes:
-  0   a stop that was asked for
+  0   a stop that was asked for, or what was asked for is done
   64  a mistake in flags or environment, or what no retry can cure
   69  the store cannot be reached
   73  another process has the ID, or the role with --active-standby=false

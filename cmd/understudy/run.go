@@ -30,6 +30,9 @@ On a loss, a stop (SIGTERM, SIGINT) or a handoff the command's whole process gro
 gets SIGTERM, and SIGKILL when the time is over. The role is released only when
 nothing of the group is left but zombies. A second SIGTERM or SIGINT kills at once.
 SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
+
+A command that ends by itself ends this process with its own exit code: 128 and the
+signal where one ended it, 127 where it could not be started.
 ` + exitCodes,
 		Example: `  export UNDERSTUDY_ROLE=billing UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy run --id a --raft-dir /tmp/a -- ./billing --port 80
@@ -91,7 +94,7 @@ func run(ctx context.Context, o *options, path string, args []string) error {
 	defer cancel(nil)
 	c := &command{options: o, path: path, args: args, giveUp: cancel, hurry: make(chan struct{})}
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
 	defer signal.Stop(signals)
 	go c.listen(signals)
 

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A wrapped is a wrapper in a process of its own, on a store of its own.
+type wrapped struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	out *bufio.Scanner
+}
+
+// wrap runs a script under a wrapper, with the flags given.
+func wrap(t *testing.T, script string, flags ...string) *wrapped {
+	t.Helper()
+	args := append([]string{"run", "--backend", "memory", "--role", "r"}, flags...)
+	cmd := exec.Command(os.Args[0], append(args, "--", "sh", "-c", script)...)
+	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &wrapped{t, cmd, bufio.NewScanner(out)}
+}
+
+func (w *wrapped) start() {
+	w.t.Helper()
+	if err := w.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(time.Minute, func() { w.signal(syscall.SIGKILL) })
+	w.t.Cleanup(func() {
+		watchdog.Stop()
+		w.signal(syscall.SIGTERM)
+		w.signal(syscall.SIGTERM)
+		_ = w.cmd.Wait()
+	})
+}
+
+func (w *wrapped) signal(s syscall.Signal) { _ = w.cmd.Process.Signal(s) }
+
+func (w *wrapped) expect(want string) {
+	w.t.Helper()
+	if !w.out.Scan() || w.out.Text() != want {
+		w.t.Fatalf("got %q, want %q", w.out.Text(), want)
+	}
+}
+
+// code reads what is left, and waits for the end of the wrapper.
+func (w *wrapped) code() int {
+	for w.out.Scan() {
+	}
+	_ = w.cmd.Wait()
+	return w.cmd.ProcessState.ExitCode()
+}
+
+// TestSecondStop kills at once what a first stop waits for.
+func TestSecondStop(t *testing.T) {
+	w := wrap(t, `trap 'echo asked' TERM; echo ready; while :; do sleep 0.05; done`, "--stop-timeout", "1h")
+	w.start()
+	w.expect("ready")
+	w.signal(syscall.SIGTERM)
+	w.expect("asked")
+	w.signal(syscall.SIGINT)
+	if code := w.code(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// TestNobodyReadsTheLog closes the wrapper's standard error: its command works on.
+func TestNobodyReadsTheLog(t *testing.T) {
+	w := wrap(t, `trap 'echo working' HUP; echo ready; while :; do sleep 0.05; done`, "--heartbeat", "10ms")
+	errs, err := w.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.expect("ready")
+	errs.Close()
+	time.Sleep(100 * time.Millisecond) // some lines that nobody reads
+	w.signal(syscall.SIGHUP)
+	w.expect("working")
+	w.signal(syscall.SIGTERM)
+	if code := w.code(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// TestStandardInput is the command's with --stdin alone.
+func TestStandardInput(t *testing.T) {
+	for want, flags := range map[string][]string{"nothing": nil, "hello": {"--stdin"}} {
+		w := wrap(t, `read line; echo "${line:-nothing}"`, flags...)
+		w.cmd.Stdin = strings.NewReader("hello\n")
+		w.start()
+		w.expect(want)
+		w.code()
+	}
+}
+
+// TestNotStarted says why a command that is there could not be started.
+func TestNotStarted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "garbage")
+	if err := os.WriteFile(path, []byte("garbage"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var errs strings.Builder
+	cmd := exec.Command(os.Args[0], "run", "--backend", "memory", "--role", "r", "--", path)
+	cmd.Env, cmd.Stderr = append(os.Environ(), "UNDERSTUDY_TEST=wrapper"), &errs
+	_ = cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != 127 || !strings.Contains(errs.String(), "exec format error") {
+		t.Errorf("exit code %d, want 127 and the reason\n%s", code, errs.String())
+	}
+}
+
+// TestLost cuts the active off from a majority: its command ends, and with
+// --on-loss=exit so does it. A store that nobody reaches has a code of its own.
+func TestLost(t *testing.T) {
+	r := newTrio(t)
+	for _, p := range r.peers {
+		r.start(p.ID, "--on-loss", "exit")
+	}
+	now := r.active(0)
+	r.inLine(2)
+	active := r.procs[now.id]
+	delete(r.procs, now.id)
+	for id := range r.procs {
+		r.kill(id, syscall.SIGKILL)
+	}
+	_ = active.Wait()
+	if code := active.ProcessState.ExitCode(); code != exitLost {
+		t.Errorf("exit code %d, want %d", code, exitLost)
+	}
+	for _, args := range [][]string{{"status", "--timeout", "300ms"}, {"handoff", "--timeout", "300ms"}} {
+		var errs strings.Builder
+		code := execute(t.Context(), append(args, "--role", "r", "--raft-peers", "a="+r.peers[0].Address), io.Discard, &errs)
+		if code != exitUnavailable || !strings.Contains(errs.String(), "the store cannot be reached") {
+			t.Errorf("%s: exit code %d, want %d\n%s", args[0], code, exitUnavailable, errs.String())
+		}
+	}
+	r.judge()
+}
