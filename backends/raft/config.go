@@ -134,9 +134,7 @@ func (c Config) Validate() error {
 			errs = append(errs, noTLS("bind address", c.Bind))
 		}
 	}
-	if t := c.timing(); t < minTiming || t > maxTiming {
-		errs = append(errs, fmt.Errorf("raft timing %s must be from %s to %s, write %s for a ttl of 10s", t, minTiming, maxTiming, TimingFor(10*time.Second)))
-	}
+	errs = append(errs, c.ValidateTiming())
 	if n := len(c.Peers); n > 2 && n%2 == 0 {
 		c.logger().Warn("an even number of voters survives no more failures than one voter less", "voters", n, "survives", (n-1)/2)
 	}
@@ -199,6 +197,14 @@ func formatPeers(peers []Peer) string {
 	}
 	slices.Sort(all)
 	return strings.Join(all, ",")
+}
+
+// ValidateTiming says what is wrong with the group's timing.
+func (c Config) ValidateTiming() error {
+	if t := c.timing(); t < minTiming || t > maxTiming {
+		return fmt.Errorf("raft timing %s must be from %s to %s, write %s for a ttl of 10s", t, minTiming, maxTiming, TimingFor(10*time.Second))
+	}
+	return nil
 }
 
 func (c Config) timing() time.Duration {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -116,7 +117,7 @@ func (o *options) finishNode(log io.Writer) error {
 	o.config.Roles = []lock.Bid{{Role: o.role, Priority: o.priority}}
 	o.config.Labels, o.config.Exclusive = o.labels, !o.activeStandby
 	o.config = o.config.Defaults()
-	errs = append(errs, lock.CheckName("id", o.config.ID), o.config.ValidateTimes())
+	errs = append(errs, lock.CheckName("id", o.config.ID), checkAddress(o.config.Address), o.config.ValidateTimes())
 	o.config.Logger = o.logger(log)
 	if o.raft.Timing == 0 {
 		o.raft.Timing = raft.TimingFor(o.config.TTL)
@@ -126,6 +127,18 @@ func (o *options) finishNode(log io.Writer) error {
 		errs = append(errs, o.raftErrors(raft.Config.Validate))
 	}
 	return errors.Join(errs...)
+}
+
+// checkAddress refuses an advertised address that leads nowhere.
+func checkAddress(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	if ip := net.ParseIP(host); address != "" && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return fmt.Errorf("address %q: no other machine can reach that; write the one that clients dial", address)
+	}
+	return nil
 }
 
 // finishClient is finish for a command that only looks and asks.

@@ -19,7 +19,8 @@ func newHandoff() *cobra.Command {
 		Use:   "handoff",
 		Short: "Move a role to a named standby, or to the next one",
 		Long: `Asks the active to hand the role over: it stops its work, waits for it, and gives the
-role to the standby in one commit. Waits for the outcome and shows it.
+role to the standby in one commit. Waits for the outcome and shows it. Exits with 1
+when the role did not move in time, or moved to another.
 ` + exitCodes,
 		Example: `  understudy handoff --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy handoff --role billing --to b`,
@@ -60,7 +61,7 @@ func handOver(ctx context.Context, l lock.Locker, role, to string) (before, afte
 	defer cancel()
 	st, err := standing(quick, l, role)
 	if err != nil {
-		return before, after, &codeError{exitUnavailable, err}
+		return before, after, unavailable(err)
 	}
 	before = st.Term
 	target, err := choose(st, to)
@@ -70,21 +71,37 @@ func handOver(ctx context.Context, l lock.Locker, role, to string) (before, afte
 	host, _ := os.Hostname()
 	if err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: host}); err != nil {
 		if errors.Is(err, lock.ErrMoved) {
-			err = errors.New("the term ended meanwhile; look at status and ask again")
+			return before, after, &codeError{exitNotMoved, errors.New("the term ended meanwhile; look at status and ask again")}
 		}
-		return before, after, err
+		return before, after, unavailable(err)
 	}
+	after, err = follow(ctx, l, before, role, target)
+	return before, after, err
+}
+
+// follow waits until another term stands.
+func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, target lock.Member) (after lock.Term, err error) {
+	var broken error
 	for st, err := range l.Watch(ctx, role) {
-		if err != nil || st.Term.Token == before.Token || st.Term.Vacant() {
+		switch {
+		case err != nil:
+			if ctx.Err() == nil {
+				broken = err
+			}
+			pause(ctx)
 			continue
+		case st.Term.Token == before.Token || st.Term.Vacant():
+		case st.Term.Holder.Session == target.Session:
+			return st.Term, nil
+		default:
+			return st.Term, &codeError{exitNotMoved, fmt.Errorf("%s is active instead of %s: that one was gone when the work had stopped", st.Term.Holder.ID, target.ID)}
 		}
-		if st.Term.Holder.Session != target.Session {
-			return before, st.Term, fmt.Errorf("%s is active instead of %s: that one was gone when the work had stopped", st.Term.Holder.ID, target.ID)
-		}
-		return before, st.Term, nil
+		broken = nil
 	}
-	return before, after, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands: %w",
-		before.Holder.ID, context.Cause(ctx))
+	if broken != nil {
+		return after, unavailable(fmt.Errorf("the store cannot be reached, and the request stands:\n%w", broken))
+	}
+	return after, &codeError{exitNotMoved, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID)}
 }
 
 // choose finds the standby.

@@ -74,6 +74,17 @@ var badInput = map[string]struct {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--log-format", "xml", "--", "true"}, env: "UNDERSTUDY_STDIN=2",
 		want: []string{`UNDERSTUDY_STDIN: "2" must be true or false`, `log-format "xml": must be one of text, json`},
 	},
+	"addresses": {
+		args: []string{"run", "--role", "r", "--backend", "memory", "--address", "0.0.0.0:80", "--", "true"},
+		want: []string{`address "0.0.0.0:80": no other machine can reach that; write the one that clients dial`},
+	},
+	"plan, all at once": {
+		args: []string{"plan", "--backend", "raft", "--raft-timing", "1ms", "--skew", "1ms", "-o", "yaml"},
+		want: []string{
+			`output "yaml": must be one of table, json`, `skew 1ms: must be at least ttl/100 + 5ms = 105ms; leave it out for the default`,
+			`raft timing 1ms must be from 20ms to 10s`,
+		},
+	},
 	"dash": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "true"},
 		want: []string{`command "true": does not stand after --; write -- and then the command`},

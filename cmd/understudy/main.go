@@ -22,6 +22,7 @@ func main() {
 // The exit codes, besides the command's own. They follow sysexits.h where that
 // has one.
 const (
+	exitNotMoved    = 1  // a handoff that was asked for did not come about
 	exitUsage       = 64 // flags, environment, or what no retry can cure
 	exitUnavailable = 69 // the store cannot be reached
 	exitHeld        = 73 // another process has the ID, or the role with --active-standby=false
@@ -44,6 +45,14 @@ type codeError struct {
 
 func (e *codeError) Error() string { return e.err.Error() }
 func (e *codeError) Unwrap() error { return e.err }
+
+// unavailable gives an error of the store its exit code: some last.
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, lock.ErrPermanent) {
+		return err
+	}
+	return &codeError{exitUnavailable, err}
+}
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, out, errs io.Writer) int {

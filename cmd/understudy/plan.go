@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -27,11 +28,12 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := o.finish(); err != nil {
-			return err
-		}
+		finished := o.finish()
 		o.config = o.config.Defaults()
-		if err := o.config.ValidateTimes(); err != nil {
+		if o.raft.Timing == 0 {
+			o.raft.Timing = raft.TimingFor(o.config.TTL)
+		}
+		if err := errors.Join(finished, o.config.ValidateTimes(), o.raft.ValidateTiming()); err != nil {
 			return err
 		}
 		rows := o.bounds()
@@ -61,9 +63,6 @@ type bound struct {
 func (o *options) bounds() []bound {
 	c := o.config
 	timing := o.raft.Timing
-	if timing == 0 {
-		timing = raft.TimingFor(c.TTL)
-	}
 	election := time.Duration(0)
 	if o.backend == "raft" {
 		election = 3 * timing

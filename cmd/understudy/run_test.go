@@ -311,6 +311,12 @@ func TestStatus(t *testing.T) {
 	if code, out := do("handoff", "--to", now.id); code != exitUsage || !strings.Contains(out, "is active already") {
 		t.Errorf("handoff to the active: code %d\n%s", code, out)
 	}
+	if code, out := do("handoff", "--to", "z"); code != exitUsage || !strings.Contains(out, `to "z": does not stand by; these do: `) {
+		t.Errorf("handoff to nobody: code %d\n%s", code, out)
+	}
+	if code, out := do("status", "-o", "json"); code != 0 || !strings.Contains(out, fmt.Sprintf(`"token": %d,`, now.token)) {
+		t.Errorf("status as JSON: code %d\n%s", code, out)
+	}
 	if code, out := do("handoff"); code != 0 || !strings.Contains(out, "r: "+now.id+" -> ") {
 		t.Errorf("handoff: code %d\n%s", code, out)
 	}

@@ -21,6 +21,12 @@ func newStatus() *cobra.Command {
 		Short: "Show who is active in a role, and who stands by",
 		Long: `Asks any peer, from any machine; needs no data directory. Exits with 0 when there is
 an answer, also when nobody is active.
+
+JSON: role; active (null: nobody) with id, address, labels, session, beat, ttl,
+priority, token and since; last, how the last term ended where nobody is active; and
+standbys by rank, each as active without token and since. A beat is the store's
+revision of the last one, 0 where the session's record is missing: an active whose beat
+does not change for ttl is dead. These names stay.
 ` + exitCodes,
 		Example: `  understudy status --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy status --role billing -o json | jq .active.id`,
@@ -45,7 +51,7 @@ an answer, also when nobody is active.
 		defer locker.Close()
 		st, err := standing(ctx, locker, o.role)
 		if err != nil {
-			return &codeError{exitUnavailable, err}
+			return unavailable(err)
 		}
 		return show(cmd.OutOrStdout(), o.output, newReport(st))
 	}
@@ -61,12 +67,17 @@ func standing(ctx context.Context, l lock.Locker, role string) (lock.Standing, e
 			return st, err
 		}
 		why = err
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-		}
+		pause(ctx)
 	}
 	return lock.Standing{}, fmt.Errorf("the store cannot be reached:\n%w", why)
+}
+
+// pause keeps a store that fails at once from being asked without rest.
+func pause(ctx context.Context) {
+	select {
+	case <-time.After(100 * time.Millisecond):
+	case <-ctx.Done():
+	}
 }
 
 // A report is what status prints as JSON. Its names are stable.

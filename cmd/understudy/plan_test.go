@@ -1,0 +1,49 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"testing"
+)
+
+// TestPlan prints the bounds of the default settings, and of a short ttl, whose
+// outages are shorter than an election.
+func TestPlan(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		want map[string]string
+	}{
+		"default": {nil, map[string]string{
+			"active: told to stop": "at 7.85s", "active: process exits": "at 9.85s",
+			"clean stop": "the work's stop + commits", "handoff": "the work's stop + commits",
+			"crash, no witness": "7.65s to 15.65s", "hang": "7.65s to 15.65s", "cut off": "7.65s to 15.65s",
+			"store's outage ridden out": "2.85s", "Raft election": "about 2.3s", "log per contender": "34560 entries a day",
+		}},
+		"memory": {[]string{"--backend", "memory", "--ttl", "1s", "--grace", "100ms", "--skew", "50ms"}, map[string]string{
+			"active: told to stop": "at 850ms", "active: process exits": "at 950ms",
+			"clean stop": "the work's stop + commits", "handoff": "the work's stop + commits",
+			"crash, no witness": "800ms to 1.3s", "hang": "800ms to 1.3s", "cut off": "800ms to 1.3s",
+			"store's outage ridden out": "350ms",
+		}},
+	} {
+		var out, errs bytes.Buffer
+		var rows []bound
+		if code := execute(t.Context(), append([]string{"plan", "-o", "json"}, test.args...), &out, &errs); code != 0 {
+			t.Fatalf("%s: exit code %d\n%s", name, code, errs.String())
+		}
+		if err := json.Unmarshal(out.Bytes(), &rows); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, r := range rows {
+			got[r.What] = r.Bound
+			if r.Why == "" {
+				t.Errorf("%s: %s has no reason", name, r.What)
+			}
+		}
+		if !maps.Equal(got, test.want) {
+			t.Errorf("%s: got %v\nwant %v", name, got, test.want)
+		}
+	}
+}
