@@ -9,7 +9,17 @@ build: ## bin/understudy
 demo: build ## three real processes lose and regain an active, in under a minute
 	bin/understudy demo
 
-test: ## every test, with the race detector where the machine has a C compiler
+servers: bin/etcd bin/consul ## the real etcd and Consul servers that the tests run, once: some minutes
+
+bin/etcd: conformance/servers/etcd/go.mod
+	@echo "building etcd, for the tests only"
+	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ go.etcd.io/etcd/server/v3
+
+bin/consul: conformance/servers/consul/go.mod
+	@echo "building Consul, for the tests only: about five minutes"
+	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ github.com/hashicorp/consul
+
+test: servers ## every test, with the race detector where the machine has a C compiler
 	go vet ./...
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=amd64 go build ./...
@@ -28,4 +38,8 @@ lint: ## golangci-lint, built from tools/go.mod
 # The race detector needs cgo.
 RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 
-.PHONY: help build demo test bench soak lint
+# The tests find the servers here, unless these name others.
+export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
+export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
+
+.PHONY: help build demo servers test bench soak lint

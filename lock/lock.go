@@ -14,13 +14,14 @@ type Locker interface {
 	// the session ID in c, which the caller drew for this registration and never
 	// uses again. One of five things happens:
 	//
-	//  1. The session is registered, by this call or by an earlier try of it. In
-	//     the latter case the same step writes a beat.
+	//  1. The session is registered. Where a try inside this very call had done
+	//     that before, the same step writes a beat.
 	//  2. The contender's ID belongs to another session whose record is present:
 	//     a *HeldError that names it. A claim whose session is gone is taken over.
 	//  3. The end of this very session is written already: ErrLost.
 	//  4. No try can succeed, such as for bad credentials: ErrPermanent.
-	//  5. Anything else: unknown. Register again with the same session ID.
+	//  5. Anything else: unknown. The session may still come into line, silent,
+	//     and is evicted like any other; the next try draws a new ID.
 	//
 	// A session has no deadline before its first acknowledged Beat.
 	Register(ctx context.Context, c Contender, p Promise, bids ...Bid) (Session, error)

@@ -1,0 +1,111 @@
+// Package kv is the contract of package lock on any key-value store that has
+// transactions with comparisons, a watch, and leases that take keys with them.
+// Packages etcd and consul are such stores. What each call compares and writes
+// stands here, once, in the form of package ledger's transitions.
+package kv
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+)
+
+// A Store is one key-value store, as one process reaches it. It is safe for
+// concurrent use. Every call obeys its context, and one whose context is done
+// already writes nothing. It retries nothing that might have been applied. An
+// error means that the outcome is unknown, unless it wraps ErrNoLease or
+// lock.ErrPermanent.
+//
+// A key that ends in "/" stands for every key that begins with it.
+type Store interface {
+	// Read returns the records of the keys, all as of one revision, linearizably:
+	// never older than anything that was committed before Read began.
+	Read(ctx context.Context, keys ...string) (View, error)
+
+	// Commit does all writes of t if all its guards hold, in one step, else none.
+	// Where they do not, Result.Found is how the guarded keys stand, read in that
+	// step or after it. t has at most MaxOps guards and writes; a key is written
+	// once, and may be guarded too.
+	Commit(ctx context.Context, t Txn) (Result, error)
+
+	// Follow yields every change of the keys that was committed after a revision,
+	// in order for each key; changes that were overtaken may be left out. It ends
+	// with an error when any might have been missed, and whenever ctx is done;
+	// never in silence while the store can be reached and never without one.
+	Follow(ctx context.Context, after uint64, keys ...string) iter.Seq2[Record, error]
+
+	// Grant returns a new lease. The store deletes what hangs on it some time
+	// after it was last kept alive: not before ttl, and within a few of it.
+	Grant(ctx context.Context, ttl time.Duration) (Lease, error)
+
+	// Keep keeps a lease alive for another ttl. ErrNoLease: it is gone.
+	Keep(ctx context.Context, l Lease) error
+
+	// Revoke ends a lease, and deletes what hangs on it.
+	Revoke(ctx context.Context, l Lease) error
+
+	// Close ends every call. It may be repeated, and called from anywhere.
+	Close() error
+}
+
+// MaxOps is the most guards and writes that a transaction can have.
+const MaxOps = 64
+
+// ErrNoLease means that the lease is gone, and that nothing was written.
+var ErrNoLease = errors.New("no such lease")
+
+// A Lease is the store's own: etcd's lease, Consul's session. "" is none.
+type Lease string
+
+// A Record is a key and its value.
+type Record struct {
+	Key      string
+	Value    []byte
+	Revision uint64 // of the write that made the value; 0: there is no such key
+	Lease    Lease  // on which it hangs
+}
+
+// A View is what Read found.
+type View struct {
+	Records  []Record // that exist, by key
+	Revision uint64   // as of which
+}
+
+// Get returns the record of a key; its Revision is 0 where there is none.
+func (v View) Get(key string) Record {
+	for _, r := range v.Records {
+		if r.Key == key {
+			return r
+		}
+	}
+	return Record{Key: key}
+}
+
+// A Txn is one transaction.
+type Txn struct {
+	Guards []Guard
+	Writes []Write
+}
+
+// A Guard is what must be true of a key.
+type Guard struct {
+	Key      string
+	Exists   bool   // it exists, at whatever revision
+	Revision uint64 // else: it stands at this revision; 0: there is none
+}
+
+// A Write puts or deletes one key. Two puts never have the same value, so that
+// each makes a revision.
+type Write struct {
+	Key   string
+	Value []byte // nil: delete
+	Lease Lease  // on which the key then hangs; "": on none
+}
+
+// A Result is what became of a transaction.
+type Result struct {
+	Committed bool
+	Revision  uint64 // of its writes: greater than that of every earlier write
+	Found     View   // of the guarded keys, where it was not committed
+}
