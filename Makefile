@@ -30,7 +30,7 @@ bench: ## failover and latency benchmarks, printed as ratios
 	go test -run '^$$' -bench . ./...
 
 soak: ## random walks over the protocol for an hour, and the search for every planted mistake
-	go test ./coordinator -run TestSoak -timeout 3h -soak 1h -v
+	go test ./coordinator -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v
 
 lint: ## golangci-lint, built from tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -71,6 +72,7 @@ type runner struct {
 type tenure struct {
 	cancel   context.CancelCauseFunc
 	returned chan struct{}
+	over     atomic.Bool // the work returned, or the store names another term
 }
 
 func (r *runner) run(ctx context.Context) error {
@@ -97,7 +99,7 @@ func (r *runner) run(ctx context.Context) error {
 		for _, a := range actions {
 			r.do(a)
 		}
-		r.journal.note(now, r.machine, r.standings)
+		r.journal.note(now, r.machine, r.standings, r.why)
 		timer.Reset(min(r.machine.next(r.config.Now()), r.journal.next(now)))
 	}
 	return r.err
@@ -166,7 +168,9 @@ func (r *runner) do(a action) {
 	case startWork:
 		r.start(a)
 	case cancelWork:
-		r.terms[a.role].cancel(a.cause)
+		t := r.terms[a.role]
+		t.over.Store(a.cause == ErrSuperseded || t.over.Load())
+		t.cancel(a.cause)
 	case exit:
 		r.exit()
 	case fail:
@@ -271,10 +275,11 @@ func (r *runner) start(a action) {
 	t := &tenure{cancel: cancel, returned: make(chan struct{})}
 	r.terms[a.role] = t
 	lease := r.lease
-	term := Term{Role: a.role, Token: a.token, lease: lease, returned: t.returned}
+	term := Term{Role: a.role, Token: a.token, lease: lease, tenure: t}
 	r.group.Go(func() { lease.guard(t.returned, cancel, r.exit) })
 	r.group.Go(func() {
 		err := r.work(ctx, term)
+		t.over.Store(true)
 		e := event{kind: returned, role: a.role, number: a.number, outcome: outcomeOf(err)}
 		switch {
 		case ctx.Err() != nil:

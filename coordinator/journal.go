@@ -55,7 +55,7 @@ func (r role) why(p Phase, s session) string {
 		return lock.ErrRolledBack.Error()
 	case p == Paused:
 		return "held down after a failure"
-	case p == Registering && s.number == 1:
+	case p == Registering && s.phase == joining && s.number == 1:
 		return "starting"
 	case p == Registering:
 		return ErrSessionLost.Error()
@@ -85,8 +85,9 @@ func newJournal(c Config) journal {
 }
 
 // note logs one line for every transition, and a line for every role when a
-// heartbeat is due.
-func (j *journal) note(now Instant, m *machine, standings map[string]lock.Standing) {
+// heartbeat is due. why is what went wrong last, which matters to a role that is
+// not in line.
+func (j *journal) note(now Instant, m *machine, standings map[string]lock.Standing, why error) {
 	due := j.config.Heartbeat > 0 && now.most(j.beat) >= j.config.Heartbeat
 	if due {
 		j.beat = now
@@ -101,7 +102,7 @@ func (j *journal) note(now Instant, m *machine, standings map[string]lock.Standi
 			j.phases[b.Role] = entry{phase: p, since: now, token: token}
 		}
 		if due {
-			j.heartbeat(b.Role, p, standings[b.Role].Term)
+			j.heartbeat(b.Role, p, standings[b.Role], why)
 		}
 	}
 }
@@ -116,12 +117,19 @@ func (j *journal) transition(now Instant, role string, from entry, to Phase, rea
 		slog.Uint64("token", uint64(token)), slog.Duration("after", took))
 }
 
-func (j *journal) heartbeat(role string, p Phase, t lock.Term) {
-	active := t.Holder.ID
-	if t.Vacant() {
+func (j *journal) heartbeat(role string, p Phase, st lock.Standing, why error) {
+	active := st.Term.Holder.ID
+	switch {
+	case st.Role == "":
+		active = "unknown"
+	case st.Term.Vacant():
 		active = "nobody"
 	}
-	j.config.Logger.Info(string(p), "role", role, "id", j.config.ID, "active", active, "token", uint64(t.Token))
+	attrs := []any{"role", role, "id", j.config.ID, "active", active, "token", uint64(st.Term.Token)}
+	if p == Registering && why != nil {
+		attrs = append(attrs, "error", why)
+	}
+	j.config.Logger.Info(string(p), attrs...)
 }
 
 // next is how long it is until a heartbeat is due.

@@ -4,13 +4,14 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
 var (
-	soak = flag.Duration("soak", 0, "how long TestSoak walks, and how long TestSearch looks for each mutant")
+	soak = flag.Duration("soak", 0, "how long TestWalks walks, and TestMutants looks for each mistake whose trace shows nothing")
 	seed = flag.Uint64("seed", 1, "of the first walk")
 )
 
@@ -26,24 +27,15 @@ var walks = []string{
 	"n=2 m=3 depth=150 noghost janitor",
 }
 
-// TestWalks walks at random for a fixed number of steps.
+// TestWalks walks at random for as long as -soak says, by default a few seconds.
 func TestWalks(t *testing.T) {
 	budget := 12 * time.Second
-	if testing.Short() {
+	switch {
+	case *soak > 0:
+		budget = *soak
+	case testing.Short():
 		budget = 2 * time.Second
 	}
-	walkAll(t, budget)
-}
-
-// TestSoak walks for as long as -soak says.
-func TestSoak(t *testing.T) {
-	if *soak == 0 {
-		t.Skip("no -soak given")
-	}
-	walkAll(t, *soak)
-}
-
-func walkAll(t *testing.T, budget time.Duration) {
 	for i, text := range walks {
 		t.Run(strings.ReplaceAll(text, " ", ","), func(t *testing.T) {
 			w := newWalker(newOptions(text), *seed+uint64(i)<<32)
@@ -210,39 +202,24 @@ func (t *trace) report() string {
 // newOptions reads options such as "n=2 m=3 janitor".
 func newOptions(text string) options {
 	o := options{n: 2, m: 3, depth: 120, ttl: 4, skew: 1, grace: 1, beat: 1}
+	counts := map[string]*int{"n": &o.n, "m": &o.m, "depth": &o.depth}
+	times := map[string]*time.Duration{"ttl": &o.ttl, "skew": &o.skew, "grace": &o.grace, "beat": &o.beat}
+	switches := map[string]*bool{
+		"janitor": &o.janitor, "drift": &o.drift, "nocrash": &o.nocrash, "norelease": &o.norelease,
+		"nohandoff": &o.nohandoff, "noghost": &o.noghost,
+	}
 	for _, f := range strings.Fields(text) {
 		key, value, _ := strings.Cut(f, "=")
-		var d int
-		_, _ = fmt.Sscan(value, &d)
-		switch key {
-		case "n":
-			o.n = d
-		case "m":
-			o.m = d
-		case "depth":
-			o.depth = d
-		case "ttl":
-			o.ttl = time.Duration(d)
-		case "skew":
-			o.skew = time.Duration(d)
-		case "grace":
-			o.grace = time.Duration(d)
-		case "beat":
-			o.beat = time.Duration(d)
-		case "only":
+		n, _ := strconv.Atoi(value)
+		switch {
+		case counts[key] != nil:
+			*counts[key] = n
+		case times[key] != nil:
+			*times[key] = time.Duration(n)
+		case switches[key] != nil:
+			*switches[key] = true
+		case key == "only":
 			o.only = value
-		case "janitor":
-			o.janitor = true
-		case "drift":
-			o.drift = true
-		case "nocrash":
-			o.nocrash = true
-		case "norelease":
-			o.norelease = true
-		case "nohandoff":
-			o.nohandoff = true
-		case "noghost":
-			o.noghost = true
 		default:
 			panic("no such option: " + f)
 		}

@@ -16,10 +16,10 @@ import (
 // A mutant is a mistake that is planted in the code, with a trace that shows it.
 // Its file in testdata/mutants holds, in order: a line that says the mistake;
 // lines that begin with #, for people; the options of the world; hunks, each with
-// the file and the old and the new text; and the trace. TestSearch finds traces
-// anew when the code has changed.
+// the file and the old and the new text; and the trace. Where the code has changed
+// and a trace shows nothing any more, -soak finds another.
 
-var mutantFile = flag.String("mutant", "", "the mutant whose trace TestReplay replays, or that TestSearch looks for alone")
+var mutantFile = flag.String("mutant", "", "the one mutant that is meant")
 
 const mutantDir = "testdata/mutants"
 
@@ -153,25 +153,24 @@ func (u mutant) run(dir, test string, flags ...string) (string, error) {
 	return string(out), nil
 }
 
-// TestMutants expects that each pinned trace is harmless in our code, and shows
-// the mistake where it is planted.
+// TestMutants expects that each pinned trace shows the mistake where it is planted.
 func TestMutants(t *testing.T) {
 	all := readMutants(t)
-	for _, u := range all {
-		if fault := u.replay(nil); fault != "" {
-			t.Errorf("%s: our own code: %s", u.path, fault)
-		}
-	}
 	if testing.Short() {
 		t.Logf("-short: 3 of %d mutants are planted", len(all))
 		all = all[:min(3, len(all))]
 	}
 	inPairs(all, func(u mutant) {
 		out, err := u.run(t.TempDir(), "TestReplay")
+		caught := err == nil && strings.Contains(out, "caught: "+u.only)
 		switch {
+		case !caught && *soak > 0:
+			if err := u.search(t.TempDir(), t.Logf); err != nil {
+				t.Error(err)
+			}
 		case err != nil:
 			t.Error(err)
-		case !strings.Contains(out, "caught: "+u.only):
+		case !caught:
 			t.Errorf("%s: failed, but not with %q:\n%s", u.path, u.only, out)
 		}
 	})
@@ -190,73 +189,54 @@ func inPairs(all []mutant, do func(mutant)) {
 	group.Wait()
 }
 
-// TestReplay is run by TestMutants in the mutated code.
+// TestReplay expects that the pinned traces do no harm in our own code; TestMutants
+// runs it in the mutated code, where the trace of that mutant shows the mistake.
 func TestReplay(t *testing.T) {
-	if *mutantFile == "" {
-		t.Skip("it is run by TestMutants")
-	}
-	u, err := readMutant(*mutantFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if fault := u.replay(nil); fault != "" {
-		u.fault = fault
-		t.Fatalf("caught: %s", u.report())
+	for _, u := range readMutants(t) {
+		if fault := u.replay(nil); fault != "" {
+			u.fault = fault
+			t.Fatalf("%s: caught: %s", u.path, u.report())
+		}
 	}
 }
 
-// TestSearch looks for a trace for each mutant whose trace shows nothing any
-// more, or for the one that is named, for -soak each, and writes it down.
-func TestSearch(t *testing.T) {
-	if *soak == 0 {
-		t.Skip("no -soak given")
+// search looks for a trace that shows the mistake, for -soak, and writes it down.
+func (u mutant) search(dir string, log func(string, ...any)) error {
+	out, err := u.run(dir, "TestFind", "-soak", soak.String(), "-seed", fmt.Sprint(*seed))
+	_, found, ok := strings.Cut(out, "found: ")
+	if err != nil || !ok {
+		return fmt.Errorf("%w\n%s", err, out)
 	}
-	inPairs(readMutants(t), func(u mutant) {
-		if out, err := u.run(t.TempDir(), "TestReplay"); err == nil && strings.Contains(out, "caught: ") {
-			return
-		}
-		out, err := u.run(t.TempDir(), "TestFind", "-soak", soak.String(), "-seed", fmt.Sprint(*seed))
-		_, found, ok := strings.Cut(out, "found: ")
-		if err != nil || !ok {
-			t.Errorf("%v\n%s", err, out)
-			return
-		}
-		note, labels, _ := strings.Cut(found, "\n")
-		labels, _, _ = strings.Cut(labels, "end\n")
-		t.Logf("%s: %s", u.path, note)
-		var b strings.Builder
-		for line := range strings.Lines(labels) {
-			fmt.Fprintln(&b, strings.TrimSpace(line))
-		}
-		if err := os.WriteFile(u.path, []byte(u.head+"\ntrace:\n"+b.String()), 0o600); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// TestFind is run by TestSearch in the mutated code. It walks until the mistake
-// shows, and fails with the trace.
-func TestFind(t *testing.T) {
-	if *mutantFile == "" || *soak == 0 {
-		t.Skip("it is run by TestSearch")
-	}
-	u, err := readMutant(*mutantFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := newWalker(u.options, *seed)
-	if u.only != "stuck" && u.only != "late" {
-		k.fairEvery = 0
-	}
-	start := time.Now()
-	found := k.run(start.Add(*soak))
-	if found == nil {
-		t.Logf("nothing in %d walks, %d transitions", k.walks, k.steps)
-		return
-	}
+	note, labels, _ := strings.Cut(found, "\n")
+	labels, _, _ = strings.Cut(labels, "end\n")
+	log("%s: %s", u.path, note)
 	var b strings.Builder
-	for _, l := range found.labels {
-		fmt.Fprintln(&b, l)
+	for line := range strings.Lines(labels) {
+		fmt.Fprintln(&b, strings.TrimSpace(line))
 	}
-	t.Fatalf("found: %s, after %d transitions, %v\n%send", found.fault, k.steps, time.Since(start).Round(time.Second), b.String())
+	return os.WriteFile(u.path, []byte(u.head+"\ntrace:\n"+b.String()), 0o600)
+}
+
+// TestFind walks in the bounds of every mutant until something shows. In our own
+// code nothing does, in the moment that each has; search runs it in the mutated
+// code, where it fails with the trace.
+func TestFind(t *testing.T) {
+	budget := max(*soak, 100*time.Millisecond)
+	for _, u := range readMutants(t) {
+		k := newWalker(u.options, *seed)
+		if u.only != "stuck" && u.only != "late" {
+			k.fairEvery = 0
+		}
+		start := time.Now()
+		found := k.run(start.Add(budget))
+		if found == nil {
+			t.Logf("%s: nothing in %d walks, %d transitions", u.path, k.walks, k.steps)
+			continue
+		}
+		var b strings.Builder
+		for _, l := range found.labels {
+			fmt.Fprintln(&b, l)
+		}
+		t.Fatalf("found: %s, after %d transitions, %v\n%send", found.fault, k.steps, time.Since(start).Round(time.Second), b.String())
+	}
 }

@@ -11,8 +11,8 @@ type Term struct {
 	Role  string
 	Token lock.Token // pass it to whatever the work writes to
 
-	lease    *lease
-	returned <-chan struct{}
+	lease  *lease
+	tenure *tenure
 }
 
 // Valid reports whether the work may still act at this moment: the promise
@@ -25,10 +25,8 @@ func (t Term) Valid() bool { return t.Left() > 0 }
 // Left returns how long the work may still act, by the promise alone: until
 // then the process must have stopped it. It is zero or less once it may not.
 func (t Term) Left() time.Duration {
-	select {
-	case <-t.returned:
+	if t.tenure.over.Load() {
 		return 0
-	default:
-		return t.lease.left()
 	}
+	return t.lease.left()
 }

@@ -43,6 +43,7 @@ type HeldError struct {
 	Token  Token // of the holder's term; zero where Name is a contender's
 }
 
+// Error names what is held, by whom, where, and under which token.
 func (e *HeldError) Error() string {
 	where := ""
 	if e.Holder.Address != "" {

@@ -38,6 +38,7 @@ type Config struct {
 // others reach it.
 type Peer struct{ ID, Address string }
 
+// String returns the peer as ParsePeers reads it.
 func (p Peer) String() string { return p.ID + "=" + p.Address }
 
 // snapshots says when the log is cut. Zero values mean the defaults.

@@ -95,7 +95,7 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 	if err != nil {
 		return fmt.Errorf("peer %s: %w", p, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read to its end, or its error was told
+	defer func() { _ = resp.Body.Close() }() // it was read to its end, or its error was told
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
 		return fmt.Errorf("peer %s: %w", p, err)

@@ -1,0 +1,154 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TestDay runs three contenders for a virtual day over links that lose and delay
+// requests and replies and let them commit late, with works that dawdle.
+func TestDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		day, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		var stops []func() error
+		for i, id := range []string{"a", "b", "c"} {
+			c := config(id).Defaults()
+			c.Exit = func() { t.Errorf("%s: exit", id) }
+			l := &link{Locker: s.store.Open(), rand: rand.New(rand.NewPCG(*seed, uint64(i))), delay: 3 * time.Second}
+			draw := rand.New(rand.NewPCG(*seed, uint64(i+10)))
+			stops = append(stops, s.contendOver(l, c, func(ctx context.Context, term Term) error {
+				select {
+				case <-ctx.Done():
+					time.Sleep(time.Duration(draw.Int64N(int64(c.Grace) - 1)))
+					return nil
+				case <-time.After(time.Duration(draw.Int64N(int64(time.Hour)))):
+					return errors.New("ended by itself")
+				}
+			}))
+			go func() { // now and then it is cut off
+				for day.Err() == nil {
+					time.Sleep(l.upTo(20 * time.Minute))
+					l.cut.Store(true)
+					time.Sleep(l.upTo(40 * time.Second))
+					l.cut.Store(false)
+				}
+			}()
+		}
+		<-day.Done()
+		time.Sleep(time.Hour)
+		for _, stop := range stops {
+			stop()
+		}
+		time.Sleep(time.Minute)
+		t.Logf("seed %d: %d terms in a day", *seed, len(s.active()))
+		if len(s.active()) < 24 {
+			t.Errorf("seed %d: only %d terms in a day", *seed, len(s.active()))
+		}
+	})
+}
+
+// TestPauses runs three contenders for a virtual day whose processes stop for up
+// to three promises and go on. Their works look at Valid before every stamp: no
+// stamp is older than one under a greater token.
+func TestPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.forced = true // a paused work does not return: what it stamps is judged
+		day, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		var newest atomic.Uint64
+		var stops []func() error
+		for i, id := range []string{"a", "b", "c"} {
+			draw := rand.New(rand.NewPCG(*seed, uint64(i)))
+			var paused atomic.Bool
+			c := config(id)
+			c.NoExit = true
+			c.Now = func() Instant {
+				for paused.Load() {
+					time.Sleep(20 * time.Millisecond)
+				}
+				return Virtual()
+			}
+			stops = append(stops, s.contend(c, func(ctx context.Context, term Term) error {
+				for ctx.Err() == nil {
+					if term.Valid() {
+						if before := newest.Swap(uint64(term.Token)); before > uint64(term.Token) {
+							t.Errorf("seed %d: %s stamps under %d after %d", *seed, id, term.Token, before)
+						}
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				return nil
+			}))
+			go func() {
+				for day.Err() == nil {
+					time.Sleep(time.Duration(draw.Int64N(int64(10 * time.Minute))))
+					paused.Store(true)
+					time.Sleep(time.Duration(draw.Int64N(int64(30 * time.Second))))
+					paused.Store(false)
+				}
+			}()
+		}
+		<-day.Done()
+		time.Sleep(time.Hour)
+		for _, stop := range stops {
+			stop()
+		}
+		t.Logf("seed %d: %d terms in a day", *seed, len(s.active()))
+		if len(s.active()) < 24 {
+			t.Errorf("seed %d: only %d terms in a day", *seed, len(s.active()))
+		}
+	})
+}
+
+// TestThousandTerms hands two roles to and fro: nothing is left behind. A bubble
+// ends only when every goroutine in it has.
+func TestThousandTerms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		var stops []func() error
+		for _, id := range []string{"a", "b"} {
+			c := config(id)
+			c.Roles = []lock.Bid{{Role: "r"}, {Role: "s"}}
+			stops = append(stops, s.contend(c, untilTold))
+			synctest.Wait()
+		}
+		l := s.store.Open()
+		moved := 0
+		for st := range l.Watch(t.Context(), "r", "s") {
+			if moved == 1000 {
+				break
+			}
+			if st.Term.Vacant() || len(st.Line) == 0 || st.Request.To != "" {
+				continue
+			}
+			if err := l.Ask(t.Context(), st.Role, lock.Request{Token: st.Term.Token, To: st.Line[0].Session}); err == nil {
+				moved++
+			}
+		}
+		synctest.Wait()
+		for _, stop := range stops {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := len(s.active()); got < 1000 {
+			t.Errorf("%d terms, want 1000", got)
+		}
+		for st := range l.Watch(t.Context(), "r") {
+			if len(st.Line) != 0 || !st.Term.Vacant() {
+				t.Errorf("left behind: %+v", st)
+			}
+			break
+		}
+	})
+}
