@@ -4,6 +4,7 @@ package backends
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/understudy-ha/understudy/backends/memory"
@@ -42,41 +43,12 @@ func Dial(ctx context.Context, c Config) (lock.Locker, error) {
 
 // Check says what is wrong with the name of a backend.
 func Check(name string) error {
-	for _, known := range Names() {
-		if name == known {
-			return nil
-		}
+	if slices.Contains(Names(), name) {
+		return nil
 	}
 	return unknown(name)
 }
 
 func unknown(name string) error {
-	hint := ""
-	for _, known := range Names() {
-		if distance(strings.ToLower(name), known) <= 2 {
-			hint = fmt.Sprintf(", did you mean %q?", known)
-		}
-	}
-	return fmt.Errorf("unknown backend %q%s (use one of %s)", name, hint, strings.Join(Names(), ", "))
-}
-
-// distance is how many letters must be put in, left out or replaced to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+	return fmt.Errorf("unknown backend %q (use one of %s)", name, strings.Join(Names(), ", "))
 }

@@ -6,11 +6,9 @@ import (
 	"testing"
 )
 
-func TestUnknownBackendSuggestsOne(t *testing.T) {
-	for name, want := range map[string]string{"rafft": `did you mean "raft"?`, "Memroy": `did you mean "memory"?`, "zookeeper": "use one of raft, memory"} {
-		if _, err := Open(context.Background(), Config{Backend: name}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: want an error with %q, got %v", name, want, err)
-		}
+func TestUnknownBackend(t *testing.T) {
+	if _, err := Open(context.Background(), Config{Backend: "zookeeper"}); err == nil || !strings.Contains(err.Error(), "use one of raft, memory") {
+		t.Errorf("want an error with the names, got %v", err)
 	}
 	for _, name := range Names() {
 		if err := Check(name); err != nil {

@@ -83,3 +83,11 @@ func CheckName(what, name string) error {
 	}
 	return nil
 }
+
+// CheckFloor says what is wrong with a token to raise above.
+func CheckFloor(above Token) error {
+	if above > MaxFloor {
+		return fmt.Errorf("%w: above %d: must be at most %d", ErrPermanent, above, MaxFloor)
+	}
+	return nil
+}

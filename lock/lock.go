@@ -45,8 +45,9 @@ type Locker interface {
 	// if that term is over.
 	Ask(ctx context.Context, role string, r Request) error
 
-	// Raise makes every token to come greater than above. It never lowers one.
-	// It is the way out for a store that was rolled back.
+	// Raise makes every token to come greater than above, which is at most
+	// MaxFloor. It never lowers one. It is the way out for a store that was rolled
+	// back.
 	Raise(ctx context.Context, above Token) error
 
 	// Close ends every call and every Watch of this Locker and frees what it
@@ -99,6 +100,9 @@ type SessionID string
 // greater than that of every earlier term of the role, across restarts, changes
 // of the store's leader and deletion of the role's record.
 type Token uint64
+
+// MaxFloor is the greatest token that can be raised above: enough are left.
+const MaxFloor Token = 1 << 62
 
 // A Beat is the store's revision of a session's record. Only equality counts.
 type Beat uint64

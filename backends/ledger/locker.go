@@ -96,6 +96,9 @@ func (l *locker) Ask(ctx context.Context, role string, r lock.Request) error {
 }
 
 func (l *locker) Raise(ctx context.Context, above lock.Token) error {
+	if err := lock.CheckFloor(above); err != nil {
+		return err
+	}
 	_, err := l.propose(ctx, Command{Op: Raise, Token: above})
 	return err
 }

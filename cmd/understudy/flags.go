@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,8 @@ type options struct {
 
 	priority      int
 	labels        map[string]string
+	anyRole       bool // none needs to be named
+	connect       time.Duration
 	activeStandby bool
 	onLoss        string
 	onExit        string
@@ -90,8 +93,11 @@ func (o *options) duration(to *time.Duration, name string, value time.Duration, 
 // something else, and returns all that is wrong.
 func (o *options) finish() error {
 	o.readEnvironment()
-	errs := append(o.bad, backends.Check(o.backend))
-	if o.set.Lookup("role") != nil {
+	errs := o.bad
+	if err := backends.Check(o.backend); err != nil {
+		errs = append(errs, fmt.Errorf("%w%s", err, didYouMean(o.backend, backends.Names())))
+	}
+	if o.set.Lookup("role") != nil && !o.anyRole {
 		errs = append(errs, lock.CheckName("role", o.role))
 	}
 	if o.peers != "" {
@@ -164,6 +170,21 @@ func (o *options) raftErrors(validate func(raft.Config) error) error {
 
 func (o *options) open() backends.Config {
 	return backends.Config{Backend: o.backend, Raft: o.raft}
+}
+
+// ask does something at the store as one who only looks and asks, within the
+// timeout.
+func (o *options) ask(ctx context.Context, do func(context.Context, lock.Locker) error) error {
+	if err := o.finishClient(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	l, err := backends.Dial(ctx, o.open())
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(ctx, l), l.Close())
 }
 
 type levelOrError struct {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -33,24 +32,16 @@ when the role did not move in time, or moved to another.
 	o.duration(&o.timeout, "timeout", time.Minute, "for the outcome")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := o.finishClient(); err != nil {
+		return o.ask(cmd.Context(), func(ctx context.Context, l lock.Locker) error {
+			began := time.Now()
+			before, after, err := handOver(ctx, l, o.role, *to)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s -> %s, token %d, in %v\n", o.role, before.Holder.ID, after.Holder.ID,
+				after.Token, time.Since(began).Round(time.Millisecond))
 			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
-		defer cancel()
-		locker, err := backends.Dial(ctx, o.open())
-		if err != nil {
-			return err
-		}
-		defer locker.Close()
-		began := time.Now()
-		before, after, err := handOver(ctx, locker, o.role, *to)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s -> %s, token %d, in %v\n", o.role, before.Holder.ID, after.Holder.ID,
-			after.Token, time.Since(began).Round(time.Millisecond))
-		return nil
+		})
 	}
 	return cmd
 }
@@ -71,7 +62,7 @@ func handOver(ctx context.Context, l lock.Locker, role, to string) (before, afte
 	host, _ := os.Hostname()
 	if err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: host}); err != nil {
 		if errors.Is(err, lock.ErrMoved) {
-			return before, after, &codeError{exitNotMoved, errors.New("the term ended meanwhile; look at status and ask again")}
+			return before, after, &codeError{exitNotDone, errors.New("the term ended meanwhile; look at status and ask again")}
 		}
 		return before, after, unavailable(err)
 	}
@@ -94,14 +85,14 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 		case st.Term.Holder.Session == target.Session:
 			return st.Term, nil
 		default:
-			return st.Term, &codeError{exitNotMoved, fmt.Errorf("%s is active instead of %s: that one was gone when the work had stopped", st.Term.Holder.ID, target.ID)}
+			return st.Term, &codeError{exitNotDone, fmt.Errorf("%s is active instead of %s: that one was gone when the work had stopped", st.Term.Holder.ID, target.ID)}
 		}
 		broken = nil
 	}
 	if broken != nil {
 		return after, unavailable(fmt.Errorf("the store cannot be reached, and the request stands:\n%w", broken))
 	}
-	return after, &codeError{exitNotMoved, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID)}
+	return after, &codeError{exitNotDone, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID)}
 }
 
 // choose finds the standby.

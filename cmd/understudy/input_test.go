@@ -17,7 +17,7 @@ var badInput = map[string]struct {
 }{
 	"backend": {
 		args: []string{"run", "--backend", "rfat", "--role", "r", "--", "true"},
-		want: []string{`unknown backend "rfat", did you mean "raft"? (use one of raft, memory)`},
+		want: []string{`unknown backend "rfat" (use one of raft, memory), did you mean "raft"?`},
 	},
 	"all at once": {
 		args: []string{"run", "--role", "", "--id", "z", "--ttl", "15", "--grace", "x", "--on-loss", "panic", "--log-level", "loud", peers, "--", "no-such-command"},
@@ -93,6 +93,13 @@ var badInput = map[string]struct {
 		args: []string{"handoff", "--role", "r", "--backend", "memory"},
 		want: []string{`backend "memory": lives in the process that runs it, nobody else can ask it; use raft`},
 	},
+	"evict": {args: []string{"evict", peers}, want: []string{"role or id: give one of them"}},
+	"floor": {
+		args: []string{"token-floor", "--role", "r", "--above", "9223372036854775808", peers},
+		want: []string{"above 9223372036854775808: must be at most 4611686018427387904"},
+	},
+	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above 0: must be the greatest token", `role "": must not be empty`}},
+	"flag":       {args: []string{"run", "--rolle", "r", "--", "true"}, want: []string{`unknown flag: --rolle, did you mean "role"?`}},
 	"subcommand": {more: true, args: []string{"rum"}, want: []string{`unknown command "rum"`, "run"}},
 }
 

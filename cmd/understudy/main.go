@@ -22,7 +22,7 @@ func main() {
 // The exit codes, besides the command's own. They follow sysexits.h where that
 // has one.
 const (
-	exitNotMoved    = 1  // a handoff that was asked for did not come about
+	exitNotDone     = 1  // a handoff or an eviction that was asked for did not come about
 	exitUsage       = 64 // flags, environment, or what no retry can cure
 	exitUnavailable = 69 // the store cannot be reached
 	exitHeld        = 73 // another process has the ID, or the role with --active-standby=false
@@ -106,7 +106,9 @@ Every flag is also an environment variable: --raft-peers is UNDERSTUDY_RAFT_PEER
   understudy status --role billing --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newDemo(), newDemoContender(), newStatus(), newHandoff(), newVoter(), newPlan(), newVersion())
+	root.AddCommand(newRun(), newDemo(), newDemoContender(), newStatus(), newHandoff(), newEvict(), newTokenFloor(),
+		newVoter(), newPlan(), newVersion())
+	root.SetFlagErrorFunc(unknownFlag)
 	for _, c := range root.Commands() {
 		c.SilenceUsage = true
 	}

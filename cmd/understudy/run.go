@@ -52,6 +52,7 @@ signal where one ended it, 127 where it could not be started.
 	set.BoolVar(&o.activeStandby, "active-standby", true, "stand by; false ends at once beside a living active")
 	set.StringVar(&o.onLoss, "on-loss", "standby", "after a loss: standby, or exit with code 75")
 	set.StringVar(&o.onExit, "on-exit", "exit", "when the command ends by itself: exit with its code, or restart")
+	o.duration(&o.connect, "connect-timeout", 0, "for the store's first answer; then exit with code 69 (default: wait as long as it takes)")
 	set.BoolVar(&o.stdin, "stdin", false, "pass standard input to the command (default /dev/null)")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -98,9 +99,13 @@ func run(ctx context.Context, o *options, path string, args []string) error {
 	defer signal.Stop(signals)
 	go c.listen(signals)
 
-	locker, err := backends.Open(ctx, o.open())
-	if err != nil {
-		return stopped(ctx, err)
+	store := &awaited{}
+	if o.connect > 0 {
+		store.timer = time.AfterFunc(o.connect, func() { cancel(errNoAnswer) })
+	}
+	var err error
+	if store.Locker, err = backends.Open(ctx, o.open()); err != nil {
+		return o.stopped(ctx, err)
 	}
 	log.Warn("no witness: not covered are a wrapper that is stopped while its command works on, and grandchildren of a killed wrapper",
 		"role", o.role, "id", o.config.ID)
@@ -108,14 +113,16 @@ func run(ctx context.Context, o *options, path string, args []string) error {
 	c.stopTimeout = o.config.StopTimeout
 	o.config.StopTimeout += 5 * time.Second // to see the group gone after SIGKILL, before the process gives up
 	o.config.Exit = c.exit
-	err = coordinator.Run(ctx, locker, o.config, c.work)
-	err = errors.Join(err, locker.Close())
+	err = coordinator.Run(ctx, store, o.config, c.work)
+	err = errors.Join(err, store.Close())
 	var held *lock.HeldError
 	switch {
 	case errors.As(err, &held) && o.config.Exclusive && held.Token != 0:
 		return fmt.Errorf("%w; to stand by instead, set --active-standby=true", err)
 	case err != nil:
 		return err
+	case errors.Is(context.Cause(ctx), errNoAnswer):
+		return o.stopped(ctx, store.err)
 	case errors.Is(context.Cause(ctx), errRoleLost):
 		return &codeError{code: exitLost, err: errRoleLost}
 	case c.ended && c.code != 0:
@@ -124,10 +131,33 @@ func run(ctx context.Context, o *options, path string, args []string) error {
 	return nil
 }
 
-// stopped is nil where a stop that was asked for is why something failed.
-func stopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil && !errors.Is(err, lock.ErrPermanent) {
-		return nil
+// stopped is what a failure means after which nothing was started: nothing, where
+// a stop that was asked for is why.
+func (o *options) stopped(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, lock.ErrPermanent) || ctx.Err() == nil:
+		return err
+	case errors.Is(context.Cause(ctx), errNoAnswer):
+		return &codeError{exitUnavailable, fmt.Errorf("the store did not answer within --connect-timeout %v:\n%w", o.connect, err)}
 	}
-	return err
+	return nil
+}
+
+var errNoAnswer = errors.New("the store did not answer")
+
+// An awaited Locker stops its timer at the first answer to a registration.
+type awaited struct {
+	lock.Locker
+	timer *time.Timer // nil: as long as it takes
+	err   error       // of the last registration that had no answer; coordinator.Run makes one at a time
+}
+
+// Register is the Locker's.
+func (a *awaited) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
+	s, err := a.Locker.Register(ctx, c, p, bids...)
+	answered := err == nil || errors.Is(err, lock.ErrHeld) || errors.Is(err, lock.ErrLost) || errors.Is(err, lock.ErrPermanent)
+	if a.err = err; answered && a.timer != nil {
+		a.timer.Stop()
+	}
+	return s, err
 }

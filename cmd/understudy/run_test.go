@@ -88,17 +88,22 @@ func newTrio(t *testing.T) *trio {
 	return r
 }
 
-func (r *trio) start(id string, flags ...string) {
-	r.t.Helper()
+// args are those of a wrapper whose command stamps.
+func (r *trio) args(id string, flags ...string) []string {
 	var peers []string
 	for _, p := range r.peers {
-		peers = append(peers, p.ID+"="+p.Address)
+		peers = append(peers, p.String())
 	}
 	args := append([]string{
 		"run", "--role", "r", "--id", id, "--ttl", "500ms", "--on-exit", "restart", "--log-level", "warn",
 		"--raft-dir", filepath.Join(r.dir, id), "--raft-peers", strings.Join(peers, ","),
 	}, flags...)
-	cmd := exec.Command(os.Args[0], append(args, "--", os.Args[0])...)
+	return append(args, "--", os.Args[0])
+}
+
+func (r *trio) start(id string, flags ...string) {
+	r.t.Helper()
+	cmd := exec.Command(os.Args[0], r.args(id, flags...)...)
 	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper")
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -286,42 +291,4 @@ func TestSignals(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("after %v: %v", time.Since(began), err)
 	}
-}
-
-// TestStatus walks status and handoff through a group.
-func TestStatus(t *testing.T) {
-	r := newTrio(t)
-	for _, p := range r.peers {
-		r.start(p.ID)
-	}
-	now := r.active(0)
-	r.inLine(2)
-	var peers []string
-	for _, p := range r.peers {
-		peers = append(peers, p.ID+"="+p.Address)
-	}
-	do := func(args ...string) (int, string) {
-		var out, errs strings.Builder
-		code := execute(t.Context(), append(args, "--role", "r", "--raft-peers", strings.Join(peers, ",")), &out, &errs)
-		return code, out.String() + errs.String()
-	}
-	if code, out := do("status"); code != 0 || !strings.Contains(out, now.id+"   active") || !strings.Contains(out, "standby 1") {
-		t.Errorf("status: code %d\n%s", code, out)
-	}
-	if code, out := do("handoff", "--to", now.id); code != exitUsage || !strings.Contains(out, "is active already") {
-		t.Errorf("handoff to the active: code %d\n%s", code, out)
-	}
-	if code, out := do("handoff", "--to", "z"); code != exitUsage || !strings.Contains(out, `to "z": does not stand by; these do: `) {
-		t.Errorf("handoff to nobody: code %d\n%s", code, out)
-	}
-	if code, out := do("status", "-o", "json"); code != 0 || !strings.Contains(out, fmt.Sprintf(`"token": %d,`, now.token)) {
-		t.Errorf("status as JSON: code %d\n%s", code, out)
-	}
-	if code, out := do("handoff"); code != 0 || !strings.Contains(out, "r: "+now.id+" -> ") {
-		t.Errorf("handoff: code %d\n%s", code, out)
-	}
-	if next := r.active(now.token); next.id == now.id {
-		t.Error("the role did not move")
-	}
-	r.judge()
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -39,21 +38,13 @@ does not change for ttl is dead. These names stay.
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := o.finishClient(); err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
-		defer cancel()
-		locker, err := backends.Dial(ctx, o.open())
-		if err != nil {
-			return err
-		}
-		defer locker.Close()
-		st, err := standing(ctx, locker, o.role)
-		if err != nil {
-			return unavailable(err)
-		}
-		return show(cmd.OutOrStdout(), o.output, newReport(st))
+		return o.ask(cmd.Context(), func(ctx context.Context, l lock.Locker) error {
+			st, err := standing(ctx, l, o.role)
+			if err != nil {
+				return unavailable(err)
+			}
+			return show(cmd.OutOrStdout(), o.output, newReport(st))
+		})
 	}
 	return cmd
 }

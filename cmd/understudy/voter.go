@@ -37,7 +37,7 @@ func newVoter() *cobra.Command {
 		defer stop()
 		locker, err := backends.Open(ctx, o.open())
 		if err != nil {
-			return stopped(ctx, err)
+			return o.stopped(ctx, err)
 		}
 		o.config.Logger.Info("voting", "id", o.config.ID, "timing", o.raft.Timing)
 		<-ctx.Done()

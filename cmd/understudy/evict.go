@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func newEvict() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "evict",
+		Short: "End the session of a contender that is dead, as you know",
+		Long: `Ends the session of the active of a role, or of a contender by its ID, so that its roles
+are free at once. First it watches the session for its promise (ttl + skew) and refuses
+when a beat comes: then the contender lives, and handoff or a stop is what you want.
+
+With --force it does not wait: it is your word that the process is dead. If it is not, it
+works on until its next beat fails, at most until its own deadline, beside its successor;
+only the token protects then.
+` + exitCodes,
+		Example: `  understudy evict --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
+  understudy evict --id host1-billing --force`,
+		Args: cobra.NoArgs,
+	}
+	o := newOptions(cmd.Flags())
+	o.roleFlag()
+	o.groupFlags()
+	cmd.Flags().StringVar(&o.config.ID, "id", "", "the contender, instead of --role")
+	force := cmd.Flags().Bool("force", false, "do not wait: the process is dead, you know")
+	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer, beside the promise")
+	o.collect()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.eitherRoleOrID()
+		return o.ask(cmd.Context(), func(ctx context.Context, l lock.Locker) error {
+			e := eviction{locker: l, role: o.role, id: o.config.ID, force: *force, timeout: o.timeout, out: cmd.OutOrStdout()}
+			return e.run(ctx, cmd.Context())
+		})
+	}
+	return cmd
+}
+
+// eitherRoleOrID notes what is wrong unless exactly one of them is given.
+func (o *options) eitherRoleOrID() {
+	o.readEnvironment()
+	switch {
+	case o.role != "" && o.config.ID != "":
+		o.bad = append(o.bad, errors.New("role and id: give one of them"))
+	case o.role == "" && o.config.ID == "":
+		o.bad = append(o.bad, errors.New("role or id: give one of them"))
+	case o.role == "":
+		o.bad = append(o.bad, lock.CheckName("id", o.config.ID))
+	}
+	o.anyRole = o.role == ""
+}
+
+// An eviction is one run of evict.
+type eviction struct {
+	locker   lock.Locker
+	role, id string // one of them
+	force    bool
+	timeout  time.Duration
+	out      io.Writer
+}
+
+// run finds the session, waits out its promise, and ends it. asked bounds each
+// answer of the store, all of it.
+func (e eviction) run(asked, all context.Context) error {
+	m, err := e.find(asked)
+	if err != nil {
+		return err
+	}
+	p := m.Promise
+	if e.force {
+		fmt.Fprintf(e.out, "evicting %s (session %s) by force: if it lives, it may work beside its successor for up to %v after its last beat\n",
+			m.ID, m.Session, p.TTL-p.Skew)
+	} else {
+		fmt.Fprintf(e.out, "watching %s (session %s) for %v: evicted only if no beat comes\n", m.ID, m.Session, p.TTL+p.Skew)
+		if err := e.watch(all, m); err != nil {
+			return err
+		}
+	}
+	return e.end(all, m)
+}
+
+// find looks for the session: the holder's of the role, or the ID's in any role.
+func (e eviction) find(ctx context.Context) (lock.Member, error) {
+	if e.role != "" {
+		st, err := standing(ctx, e.locker, e.role)
+		if err != nil {
+			return lock.Member{}, unavailable(err)
+		}
+		if st.Term.Vacant() {
+			return lock.Member{}, fmt.Errorf("role %q: nobody is active", e.role)
+		}
+		return st.Term.Holder, nil
+	}
+	// The contender may bid for any role: the store shows them one by one.
+	quiet, cancel := context.WithTimeout(ctx, min(e.timeout, time.Second))
+	defer cancel()
+	why := error(nil)
+	for st, err := range e.locker.Watch(quiet) {
+		if err != nil {
+			why = err
+			pause(quiet)
+			continue
+		}
+		for _, m := range append([]lock.Member{st.Term.Holder}, st.Line...) {
+			if m.ID == e.id && (m.Session != st.Term.Holder.Session || !st.Term.Vacant()) {
+				return m, nil
+			}
+		}
+	}
+	if why != nil {
+		return lock.Member{}, unavailable(fmt.Errorf("the store cannot be reached:\n%w", why))
+	}
+	return lock.Member{}, fmt.Errorf("id %q: is neither active nor standing by in any role", e.id)
+}
+
+// watch sees the session silent for its whole promise, or refuses. Reading the
+// same beat again does not start the count anew.
+func (e eviction) watch(ctx context.Context, m lock.Member) error {
+	ctx, cancel := context.WithTimeout(ctx, m.TTL+m.Skew)
+	defer cancel()
+	for st, err := range e.locker.Watch(ctx) {
+		if err != nil {
+			if ctx.Err() == nil {
+				return unavailable(fmt.Errorf("the store went away while the session was watched; nothing was changed:\n%w", err))
+			}
+			break
+		}
+		for _, other := range append([]lock.Member{st.Term.Holder}, st.Line...) {
+			if other.Session == m.Session && other.Beat != m.Beat && other.Beat != lock.Absent {
+				return &codeError{exitNotDone, fmt.Errorf("%s lives: its beat moved from %d to %d. Nothing was changed; stop it, use handoff, or give --force", m.ID, m.Beat, other.Beat)}
+			}
+		}
+	}
+	return nil
+}
+
+// end writes the end of the session on the beat that was seen; by force on
+// whichever is there.
+func (e eviction) end(ctx context.Context, m lock.Member) error {
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	host, _ := os.Hostname()
+	for {
+		err := e.locker.Evict(ctx, m.Session, m.Beat, lock.End{By: "operator@" + host, Why: "evicted by understudy evict"})
+		switch {
+		case err == nil:
+			_, err = fmt.Fprintf(e.out, "%s is evicted: its roles are free\n", m.ID)
+			return err
+		case !errors.Is(err, lock.ErrMoved):
+			return unavailable(err)
+		case !e.force:
+			return &codeError{exitNotDone, fmt.Errorf("%s lives: it beat at the last moment. Nothing was changed", m.ID)}
+		}
+		again, err := e.find(ctx)
+		if err != nil {
+			return err
+		}
+		if again.Session != m.Session {
+			return &codeError{exitNotDone, fmt.Errorf("session %s is over already; %s has another", m.Session, again.ID)}
+		}
+		m = again
+	}
+}

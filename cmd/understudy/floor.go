@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func newTokenFloor() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "token-floor",
+		Short: "Make every later token greater than a number, after a backup was restored",
+		Long: `A store that was rolled back gives tokens again that it gave before; whoever saw the
+greater ones refuses to compete in it. This raises every later token of every role above
+a number: one at least as great as any token that was ever seen. It never lowers one.
+` + exitCodes,
+		Example: `  understudy token-floor --role billing --above 120000 --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`,
+		Args:    cobra.NoArgs,
+	}
+	o := newOptions(cmd.Flags())
+	o.roleFlag()
+	o.groupFlags()
+	above := cmd.Flags().Uint64("above", 0, "every later token is greater than this")
+	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
+	o.collect()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if o.readEnvironment(); *above == 0 {
+			o.bad = append(o.bad, errors.New("above 0: must be the greatest token that was ever seen"))
+		}
+		o.bad = append(o.bad, lock.CheckFloor(lock.Token(*above)))
+		return o.ask(cmd.Context(), func(ctx context.Context, l lock.Locker) error {
+			if err := l.Raise(ctx, lock.Token(*above)); err != nil {
+				return unavailable(err)
+			}
+			st, err := standing(ctx, l, o.role)
+			if err != nil {
+				return unavailable(err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "role %s: last token %d; every later one is greater than %d\n", o.role, st.Term.Token, st.Floor)
+			return err
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// operate runs one command line against the trio.
+func (r *trio) operate(args ...string) (code int, text string) {
+	var peers []string
+	for _, p := range r.peers {
+		peers = append(peers, p.String())
+	}
+	var out, errs strings.Builder
+	code = execute(r.t.Context(), append(args, "--raft-peers", strings.Join(peers, ",")), &out, &errs)
+	return code, out.String() + errs.String()
+}
+
+// expect is operate, and judges what came of it.
+func (r *trio) expect(code int, text string, args ...string) {
+	r.t.Helper()
+	if got, out := r.operate(args...); got != code || !strings.Contains(out, text) {
+		r.t.Errorf("%v: exit code %d, want %d and %q\n%s", args, got, code, text, out)
+	}
+}
+
+// TestOperator walks an operator's commands through a group.
+func TestOperator(t *testing.T) {
+	r := newTrio(t)
+	for _, p := range r.peers {
+		r.start(p.ID)
+	}
+	now := r.active(0)
+	r.inLine(2)
+	r.expect(0, now.id+"   active", "status", "--role", "r")
+	r.expect(0, "standby 1", "status", "--role", "r")
+	r.expect(exitUsage, "is active already", "handoff", "--role", "r", "--to", now.id)
+	r.expect(exitUsage, `to "z": does not stand by; these do: `, "handoff", "--role", "r", "--to", "z")
+	r.expect(0, "r: "+now.id+" -> ", "handoff", "--role", "r")
+	now = r.active(now.token)
+
+	r.expect(exitNotDone, "lives: its beat moved", "evict", "--role", "r")
+	r.expect(exitNotDone, "lives: its beat moved", "evict", "--id", now.id)
+	r.expect(exitUsage, `id "z": is neither active nor standing by in any role`, "evict", "--id", "z")
+	r.judge() // what a forced eviction lets overlap is not judged
+	r.expect(0, now.id+" is evicted", "evict", "--id", now.id, "--force")
+	now = r.active(now.token)
+	r.inLine(2)
+
+	r.expect(0, "every later one is greater than 1000000", "token-floor", "--role", "r", "--above", "1000000")
+	r.expect(0, "every later one is greater than 1000000", "token-floor", "--role", "r", "--above", "5")
+	r.expect(0, "r: "+now.id+" -> ", "handoff", "--role", "r")
+	if now = r.active(now.token); now.token <= 1000000 {
+		t.Errorf("token %d, want more than 1000000", now.token)
+	}
+	r.inLine(2)
+
+	r.signal(now.id, syscall.SIGSTOP) // silent: its wish is not heard, and an eviction finds it dead
+	r.expect(exitNotDone, now.id+" has not handed over", "handoff", "--role", "r", "--timeout", "100ms")
+	r.signal(now.id, syscall.SIGCONT)
+}
+
+// TestEvictTheSilent waits out the promise of a session that does not beat.
+func TestEvictTheSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := memory.New().Open()
+		p := lock.Promise{TTL: 10 * time.Second, Skew: time.Second}
+		s, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "s"}, p, lock.Bid{Role: "r"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.TryAcquire(t.Context(), "r"); err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		begin := time.Now()
+		e := eviction{locker: l, role: "r", timeout: time.Second, out: &out}
+		if err := e.run(t.Context(), t.Context()); err != nil || !strings.Contains(out.String(), "a is evicted") {
+			t.Errorf("%v: %s", err, out.String())
+		}
+		if waited := time.Since(begin); waited < p.TTL+p.Skew {
+			t.Errorf("waited for %v only", waited)
+		}
+		if st, err := standing(t.Context(), l, "r"); err != nil || !st.Term.Vacant() {
+			t.Errorf("%v: %+v", err, st)
+		}
+	})
+}
+
+func (r *trio) signal(id string, s syscall.Signal) { _ = r.procs[id].Process.Signal(s) }
+
+// TestExitCodes are those of a run that cannot begin.
+func TestExitCodes(t *testing.T) {
+	r := newTrio(t)
+	for _, p := range r.peers {
+		r.start(p.ID)
+	}
+	r.active(0)
+	r.inLine(2)
+	// The third gives way to one that will not stand by: refused beside a living active.
+	standby := "c"
+	if r.active(0).id == "c" {
+		standby = "b"
+	}
+	r.kill(standby, syscall.SIGTERM)
+	if code, text := r.run(standby, "--active-standby=false"); code != exitHeld || !strings.Contains(text, "is held by") || !strings.Contains(text, "--active-standby=true") {
+		t.Errorf("exit code %d, want %d\n%s", code, exitHeld, text)
+	}
+	for id := range r.procs {
+		r.kill(id, syscall.SIGKILL)
+	}
+	if code, text := r.run(standby, "--connect-timeout", "300ms"); code != exitUnavailable || !strings.Contains(text, "the store did not answer within --connect-timeout 300ms") {
+		t.Errorf("exit code %d, want %d\n%s", code, exitUnavailable, text)
+	}
+}
+
+// run runs a wrapper until it ends by itself.
+func (r *trio) run(id string, flags ...string) (code int, errs string) {
+	r.t.Helper()
+	var text strings.Builder
+	cmd := exec.CommandContext(r.t.Context(), os.Args[0], r.args(id, flags...)...)
+	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper")
+	cmd.Stdout, cmd.Stderr = io.Discard, &text
+	watchdog := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer watchdog.Stop()
+	_ = cmd.Run()
+	return cmd.ProcessState.ExitCode(), text.String()
+}
