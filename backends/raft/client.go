@@ -44,7 +44,7 @@ func Dial(c Config) (lock.Locker, error) {
 // proposed again only where that changes nothing.
 func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Result, err error) {
 	again := cmd.Op == ledger.Ask || cmd.Op == ledger.Raise
-	err = c.each(ctx, func(ctx context.Context, p Peer) (bool, error) {
+	err = c.each(ctx, attempt, func(ctx context.Context, p Peer) (bool, error) {
 		var err error
 		r, err = c.caller.propose(ctx, p, pathPropose, cmd)
 		return err == nil || !again && !errors.Is(err, errNotApplied), err
@@ -54,7 +54,11 @@ func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Resu
 
 func (c *client) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
 	var v view
-	err := c.each(ctx, func(ctx context.Context, p Peer) (bool, error) {
+	patience := attempt
+	if after == 0 { // whoever lives answers at once
+		patience /= 4
+	}
+	err := c.each(ctx, patience, func(ctx context.Context, p Peer) (bool, error) {
 		v = view{}
 		err := c.caller.call(ctx, p, pathLook, question{after, roles}, &v)
 		return err == nil && (v.Revision > after || after == 0), err
@@ -62,16 +66,16 @@ func (c *client) Look(ctx context.Context, after uint64, roles ...string) ([]loc
 	return v.Standings, v.Revision, err
 }
 
-// each calls f with one peer after the other until it is done or ctx ends. An
-// error then names what failed at each peer.
-func (c *client) each(ctx context.Context, f func(context.Context, Peer) (done bool, err error)) error {
+// each calls f with one peer after the other, for a time each, until it is done
+// or ctx ends. An error then names what failed at each peer.
+func (c *client) each(ctx context.Context, patience time.Duration, f func(context.Context, Peer) (done bool, err error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(c.ctx, func() { cancel(errClosed) })()
 	failed := map[string]error{}
 	for {
 		p := c.peers[c.next.Load()%uint64(len(c.peers))]
-		try, stop := context.WithTimeout(ctx, attempt)
+		try, stop := context.WithTimeout(ctx, patience)
 		done, err := f(try, p)
 		stop()
 		if done || errors.Is(err, lock.ErrPermanent) {

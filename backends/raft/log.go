@@ -78,7 +78,7 @@ func (w *lines) Write(line []byte) (int, error) {
 }
 
 // boltLogger is the logger that bbolt writes to. It formats nothing that is not
-// wanted: bbolt has a line for every transaction.
+// wanted: bbolt has lines for every transaction, which are less than Debug.
 type boltLogger struct{ log *slog.Logger }
 
 func (b boltLogger) print(level slog.Level, v []any) {
@@ -93,8 +93,8 @@ func (b boltLogger) printf(level slog.Level, format string, v []any) {
 	}
 }
 
-func (b boltLogger) Debug(v ...any)                   { b.print(slog.LevelDebug, v) }
-func (b boltLogger) Debugf(format string, v ...any)   { b.printf(slog.LevelDebug, format, v) }
+func (b boltLogger) Debug(v ...any)                   { b.print(slog.LevelDebug-4, v) }
+func (b boltLogger) Debugf(format string, v ...any)   { b.printf(slog.LevelDebug-4, format, v) }
 func (b boltLogger) Info(v ...any)                    { b.print(slog.LevelInfo, v) }
 func (b boltLogger) Infof(format string, v ...any)    { b.printf(slog.LevelInfo, format, v) }
 func (b boltLogger) Warning(v ...any)                 { b.print(slog.LevelWarn, v) }

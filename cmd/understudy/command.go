@@ -141,7 +141,7 @@ func (c *command) lose(ctx context.Context, cancel func(), t coordinator.Term, a
 		grace = min(grace, left)
 	}
 	select {
-	case <-time.After(grace * 9 / 10):
+	case <-time.After(grace - max(grace/10, min(50*time.Millisecond, grace/2))): // killing takes its time too
 	case <-c.hurry:
 	case <-ctx.Done():
 	}

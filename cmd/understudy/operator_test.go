@@ -37,7 +37,7 @@ func (r *trio) expect(code int, text string, args ...string) {
 func TestOperator(t *testing.T) {
 	r := newTrio(t)
 	for _, p := range r.peers {
-		r.start(p.ID)
+		r.start(p.ID, "--ttl", "2s")
 	}
 	now := r.active(0)
 	r.inLine(2)
@@ -65,7 +65,7 @@ func TestOperator(t *testing.T) {
 	r.inLine(2)
 
 	r.signal(now.id, syscall.SIGSTOP) // silent: its wish is not heard, and an eviction finds it dead
-	r.expect(exitNotDone, now.id+" has not handed over", "handoff", "--role", "r", "--timeout", "100ms")
+	r.expect(exitNotDone, now.id+" has not handed over", "handoff", "--role", "r", "--timeout", "1s")
 	r.signal(now.id, syscall.SIGCONT)
 }
 
