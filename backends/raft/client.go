@@ -35,9 +35,33 @@ func Dial(c Config) (lock.Locker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
-	cl := &client{peers: c.Peers, caller: newCaller(d), dialer: d}
-	cl.ctx, cl.cancel = context.WithCancelCause(context.Background())
-	return ledger.NewLocker(cl), nil
+	return ledger.NewLocker(newClient(c.Peers, d)), nil
+}
+
+// Leader returns the ID of the peer that leads the group, by the word of the first
+// that knows one. Being Raft's leader is not being active.
+func Leader(ctx context.Context, c Config) (string, error) {
+	if err := c.ValidatePeers(); err != nil {
+		return "", fmt.Errorf("raft: %w", err)
+	}
+	d, err := newDialer(c)
+	if err != nil {
+		return "", fmt.Errorf("raft: %w", err)
+	}
+	cl := newClient(c.Peers, d)
+	var h hello
+	err = cl.each(ctx, attempt/4, func(ctx context.Context, p Peer) (bool, error) {
+		h = hello{}
+		err := cl.caller.call(ctx, p, pathHello, hello{}, &h)
+		return h.Leader != "", err
+	})
+	return h.Leader, errors.Join(err, cl.Close())
+}
+
+func newClient(peers []Peer, d *dialer) *client {
+	c := &client{peers: peers, caller: newCaller(d), dialer: d}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	return c
 }
 
 // Propose asks the peers in turn. A command that may have been applied is

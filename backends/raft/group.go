@@ -192,15 +192,21 @@ func (n *node) greetOne(ctx context.Context, p Peer) (hello, error) {
 
 func (n *node) hello() (hello, error) {
 	state, err := n.dir.elected()
-	return hello{n.config.ID, formatPeers(n.config.Peers), n.config.timing(), state}, err
+	h := hello{ID: n.config.ID, Peers: formatPeers(n.config.Peers), Timing: n.config.timing(), State: state}
+	if n.running() {
+		_, leader := n.raft.LeaderWithID()
+		h.Leader = string(leader)
+	}
+	return h, err
 }
 
 // compare warns, once, about a peer that is set up differently.
 func (n *node) compare(h hello) {
 	mine := formatPeers(n.config.Peers)
-	if h.ID == n.config.ID || h.Peers == mine && h.Timing == n.config.timing() {
+	if h.ID == "" || h.ID == n.config.ID || h.Peers == mine && h.Timing == n.config.timing() {
 		return
 	}
+	h.Leader = ""
 	if _, before := n.warned.LoadOrStore(h, true); before {
 		return
 	}

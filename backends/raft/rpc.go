@@ -45,7 +45,8 @@ type hello struct {
 	ID     string
 	Peers  string
 	Timing time.Duration
-	State  bool // it has been part of a group that elected a leader
+	State  bool   // it has been part of a group that elected a leader
+	Leader string `json:",omitempty"` // whom it takes for the leader
 }
 
 const (

@@ -2,56 +2,184 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/backends/raft"
 )
 
-// BenchmarkFreeze is the time from a SIGSTOP of the active to the first stamp of
-// its successor, in three real processes on embedded Raft, at the median. The
-// moment falls anywhere in a beat. A ratio of 1 is the ttl itself.
-func BenchmarkFreeze(b *testing.B) {
+// benchStage is three real processes on embedded Raft, of which one is active.
+func benchStage(b *testing.B, ttl, every time.Duration) (*demoStage, context.Context) {
 	b.Setenv("UNDERSTUDY_TEST", "wrapper")
-	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
-	defer cancel()
+	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
+	b.Cleanup(cancel)
 	s, err := newStage(b.TempDir(), io.Discard)
+	must(b, err)
+	s.ttl, s.every = ttl, every
+	b.Cleanup(s.killAll)
+	for _, id := range s.ids {
+		must(b, s.start(id))
+	}
+	s.client, err = dialStage(s)
+	must(b, err)
+	b.Cleanup(func() { _ = s.client.Close() })
+	_, err = s.next(ctx, 0)
+	must(b, err)
+	must(b, s.inLine(ctx, 2))
+	return s, ctx
+}
+
+func must(b *testing.B, err error) {
+	b.Helper()
 	if err != nil {
 		b.Fatal(err)
 	}
-	s.ttl = 500 * time.Millisecond
-	defer s.killAll()
-	must := func(err error) {
-		b.Helper()
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	for _, id := range s.ids {
-		must(s.start(id))
-	}
-	s.client, err = dialStage(s)
-	must(err)
-	defer s.client.Close()
-	_, err = s.next(ctx, 0)
-	must(err)
+}
+
+// reportGaps reports the median and the greatest of all, as ratios to a unit.
+func reportGaps(b *testing.B, gaps []time.Duration, unit time.Duration, name string) {
+	slices.Sort(gaps)
+	median, most := gaps[len(gaps)/2], gaps[len(gaps)-1]
+	b.ReportMetric(float64(median.Microseconds())/1000, "ms-median")
+	b.ReportMetric(float64(most.Microseconds())/1000, "ms-max")
+	b.ReportMetric(float64(median)/float64(unit), "x-"+name)
+	b.ReportMetric(0, "ns/op") // what surrounds the gap is not meant
+}
+
+// BenchmarkFreeze is the time from a SIGSTOP of the active to the first stamp of
+// its successor. The moment falls anywhere in a beat. A ratio of 1 is the ttl.
+func BenchmarkFreeze(b *testing.B) {
+	s, ctx := benchStage(b, 500*time.Millisecond, time.Millisecond)
 	var gaps []time.Duration
 	for b.Loop() {
-		must(s.inLine(ctx, 2))
 		old := s.active()
-		time.Sleep(time.Duration(len(gaps)%10) * s.ttl / 40)
+		s.anywhere(len(gaps))
 		at := s.signal(old.id, syscall.SIGSTOP)
 		next, err := s.next(ctx, old.token)
-		must(err)
+		must(b, err)
 		gaps = append(gaps, next.first-at)
 		s.signal(old.id, syscall.SIGCONT)
-		must(s.wait(old.id))
-		must(s.start(old.id))
+		must(b, s.again(ctx, old.id))
 	}
-	slices.Sort(gaps)
-	median := gaps[len(gaps)/2]
-	b.ReportMetric(float64(median.Milliseconds()), "ms-median")
-	b.ReportMetric(float64(gaps[len(gaps)-1].Milliseconds()), "ms-max")
-	b.ReportMetric(float64(median)/float64(s.ttl), "x-ttl")
+	reportGaps(b, gaps, s.ttl, "ttl")
+}
+
+// anywhere lets a part of a beat pass, another one each time.
+func (s *demoStage) anywhere(i int) { time.Sleep(time.Duration(i%10) * s.ttl / 40) }
+
+// BenchmarkCleanStop is the time from the end of the old work to the start of the
+// new one, with a ratio to one write through a peer, measured in the same run.
+func BenchmarkCleanStop(b *testing.B) {
+	s, ctx := benchStage(b, time.Second, time.Millisecond)
+	var gaps []time.Duration
+	commit, err := s.measureCommit(ctx)
+	must(b, err)
+	for b.Loop() {
+		old := s.active()
+		s.signal(old.id, syscall.SIGTERM)
+		next, err := s.next(ctx, old.token)
+		must(b, err)
+		end, err := s.endOf(ctx, old)
+		must(b, err)
+		gaps = append(gaps, next.first-end)
+		must(b, s.again(ctx, old.id))
+	}
+	b.ReportMetric(float64(commit.Microseconds())/1000, "ms-commit")
+	reportGaps(b, gaps, commit, "commit")
+}
+
+// BenchmarkLeaderCrash is the time from a SIGKILL of the active, who leads Raft
+// too, to the first stamp of its successor. A ratio of 1 is what plan prints as
+// the latest.
+func BenchmarkLeaderCrash(b *testing.B) {
+	s, ctx := benchStage(b, time.Second, time.Millisecond)
+	o := options{backend: "raft"}
+	o.config.TTL = s.ttl
+	o.config = o.config.Defaults()
+	bound := o.config.TTL + o.config.Skew + 3*raft.TimingFor(s.ttl) + o.config.Try()
+	var gaps []time.Duration
+	for b.Loop() {
+		for { // until the active is the leader
+			leader, err := raft.Leader(ctx, raft.Config{Peers: s.peers})
+			must(b, err)
+			old := s.active()
+			if old.id == leader {
+				break
+			}
+			s.signal(old.id, syscall.SIGKILL)
+			_, err = s.next(ctx, old.token)
+			must(b, err)
+			must(b, s.again(ctx, old.id))
+		}
+		old := s.active()
+		s.anywhere(len(gaps))
+		at := s.signal(old.id, syscall.SIGKILL)
+		next, err := s.next(ctx, old.token)
+		must(b, err)
+		gaps = append(gaps, next.first-at)
+		must(b, s.again(ctx, old.id))
+	}
+	reportGaps(b, gaps, bound, "plan")
+}
+
+// BenchmarkIdle is what each of three contenders costs while nothing happens, at
+// the default ttl: of a core, and of memory.
+func BenchmarkIdle(b *testing.B) {
+	s, ctx := benchStage(b, 10*time.Second, time.Hour)
+	used := func() (all []time.Duration) {
+		for _, id := range s.ids {
+			all = append(all, cpu(b, s.procs[id].cmd.Process.Pid))
+		}
+		return all
+	}
+	for b.Loop() {
+		before, began := used(), time.Now()
+		select {
+		case <-time.After(20 * time.Second):
+		case <-ctx.Done():
+		}
+		after, took := used(), time.Since(began)
+		active := s.active().id
+		for i, id := range s.ids {
+			who := "standby"
+			if id == active {
+				who = "active"
+			}
+			b.ReportMetric(100*float64(after[i]-before[i])/float64(took), "%core-"+who)
+			b.ReportMetric(resident(b, s.procs[id].cmd.Process.Pid), "MiB-"+who)
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// cpu is how long the threads of a process ran.
+func cpu(b *testing.B, pid int) (all time.Duration) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	must(b, err)
+	for _, path := range threads {
+		text, err := os.ReadFile(path)
+		must(b, err)
+		n, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+		must(b, err)
+		all += time.Duration(n)
+	}
+	return all
+}
+
+// resident is a process's resident memory in MiB.
+func resident(b *testing.B, pid int) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(b, err)
+	_, rest, _ := strings.Cut(string(text), "VmRSS:")
+	kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+	must(b, err)
+	return kib / 1024
 }

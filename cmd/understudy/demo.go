@@ -104,11 +104,19 @@ func (s *demoStage) crash(ctx context.Context) error {
 		return err
 	}
 	s.took(t, "crash", t.first-at, "its silence had to last ttl + skew, as nobody stood witness")
-	s.wait(old.id)
-	if err := s.start(old.id); err != nil {
+	return s.again(ctx, old.id)
+}
+
+// again starts a process that was killed or that ended, and waits until it is in
+// line.
+func (s *demoStage) again(ctx context.Context, id string) error {
+	if err := s.wait(id); err != nil {
 		return err
 	}
-	s.print("", "%s started again", old.id)
+	if err := s.start(id); err != nil {
+		return err
+	}
+	s.print("", "%s started again", id)
 	return s.inLine(ctx, 2)
 }
 
@@ -130,11 +138,7 @@ func (s *demoStage) freeze(ctx context.Context) error {
 		return fmt.Errorf("%s stamped %d times after it was woken", old.id, late)
 	}
 	s.print("", "%s woken with SIGCONT: Valid() said no, it stamped nothing, and the process exited, as its deadline had passed", old.id)
-	if err := s.start(old.id); err != nil {
-		return err
-	}
-	s.print("", "%s started again", old.id)
-	return s.inLine(ctx, 2)
+	return s.again(ctx, old.id)
 }
 
 func (s *demoStage) handoff(ctx context.Context) error {
@@ -249,7 +253,7 @@ func short(d time.Duration) time.Duration {
 
 // newStage finds three free ports.
 func newStage(dir string, out io.Writer) (*demoStage, error) {
-	s := &demoStage{dir: dir, out: out, ttl: demoTTL, began: time.Now(), procs: map[string]*demoProcess{}, news: make(chan struct{}, 1)}
+	s := &demoStage{dir: dir, out: out, ttl: demoTTL, every: time.Millisecond, began: time.Now(), procs: map[string]*demoProcess{}, news: make(chan struct{}, 1)}
 	f, tty := out.(*os.File)
 	s.colour = tty && isatty.IsTerminal(f.Fd()) && os.Getenv("NO_COLOR") == ""
 	for _, id := range []string{"a", "b", "c"} {
@@ -272,7 +276,7 @@ func (s *demoStage) args(id string) []string {
 		peers = append(peers, p.ID+"="+p.Address)
 	}
 	return []string{
-		"demo-contender", "--id", id, "--ttl", s.ttl.String(),
+		"demo-contender", "--id", id, "--ttl", s.ttl.String(), "--every", s.every.String(),
 		"--raft-dir", filepath.Join(s.dir, id), "--raft-peers", strings.Join(peers, ","),
 	}
 }

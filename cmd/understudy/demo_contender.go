@@ -19,15 +19,12 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// stampEvery is the time between two stamps of a demo's work.
-const stampEvery = time.Millisecond
-
 // newDemoContender is one of the demo's processes: an embedder whose work writes
 // a stamp on standard output every millisecond, each only after asking Valid.
 func newDemoContender() *cobra.Command {
 	var c raft.Config
 	var peers string
-	var ttl time.Duration
+	var ttl, every time.Duration
 	cmd := &cobra.Command{
 		Use: "demo-contender", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -35,17 +32,18 @@ func newDemoContender() *cobra.Command {
 				return err
 			}
 			c.Timing, c.Logger = raft.TimingFor(ttl), slog.New(slog.DiscardHandler)
-			return contend(cmd.Context(), c, ttl, os.Stdout)
+			return contend(cmd.Context(), c, ttl, every, os.Stdout)
 		},
 	}
 	cmd.Flags().StringVar(&c.ID, "id", "", "")
 	cmd.Flags().StringVar(&c.Dir, "raft-dir", "", "")
 	cmd.Flags().StringVar(&peers, "raft-peers", "", "")
 	cmd.Flags().DurationVar(&ttl, "ttl", time.Second, "")
+	cmd.Flags().DurationVar(&every, "every", time.Millisecond, "")
 	return cmd
 }
 
-func contend(ctx context.Context, c raft.Config, ttl time.Duration, out io.Writer) error {
+func contend(ctx context.Context, c raft.Config, ttl, every time.Duration, out io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	locker, err := raft.Open(ctx, c)
@@ -56,21 +54,21 @@ func contend(ctx context.Context, c raft.Config, ttl time.Duration, out io.Write
 		ID: c.ID, TTL: ttl, Roles: []lock.Bid{{Role: demoRole}}, Logger: slog.New(slog.DiscardHandler),
 	}
 	err = coordinator.Run(ctx, locker, config, func(ctx context.Context, t coordinator.Term) error {
-		return stampAll(ctx, t, out)
+		return stampAll(ctx, t, every, out)
 	})
 	return errors.Join(err, locker.Close())
 }
 
 // stampAll writes "start", a "stamp" while the term is valid, and "end" with why.
 // Its times are of CLOCK_MONOTONIC, which all processes of a machine share.
-func stampAll(ctx context.Context, t coordinator.Term, out io.Writer) error {
+func stampAll(ctx context.Context, t coordinator.Term, every time.Duration, out io.Writer) error {
 	w := bufio.NewWriter(out)
 	say := func(what, why string) {
 		fmt.Fprintf(w, "%s %d %d %s\n", what, t.Token, coordinator.Clocks().Mono, why)
 		w.Flush()
 	}
 	say("start", "")
-	tick := time.NewTicker(stampEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		if t.Valid() {

@@ -22,6 +22,7 @@ import (
 type demoStage struct {
 	dir    string
 	ttl    time.Duration
+	every  time.Duration // between two stamps of a work
 	out    io.Writer
 	colour bool
 	began  time.Time
