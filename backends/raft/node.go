@@ -143,7 +143,7 @@ func (n *node) options() *raft.Config {
 	o.LocalID = raft.ServerID(n.config.ID)
 	o.HeartbeatTimeout, o.ElectionTimeout = timing, timing
 	o.LeaderLeaseTimeout = max(timing/2, 5*time.Millisecond)
-	o.CommitTimeout = min(50*time.Millisecond, timing/5)
+	o.CommitTimeout = min(200*time.Millisecond, timing/5)
 	o.SnapshotThreshold = or(s.threshold, 4096)
 	o.TrailingLogs = or(s.trailing, 1024)
 	o.SnapshotInterval = or(s.interval, 30*time.Second)
