@@ -67,8 +67,12 @@ func newClient(peers []Peer, d *dialer) *client {
 // Propose asks the peers in turn. A command that may have been applied is
 // proposed again only where that changes nothing.
 func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Result, err error) {
-	again := cmd.Op == ledger.Ask || cmd.Op == ledger.Raise
-	err = c.each(ctx, attempt, func(ctx context.Context, p Peer) (bool, error) {
+	again := cmd.Op == ledger.Ask || cmd.Op == ledger.Raise || cmd.Op == ledger.Nothing
+	patience := attempt
+	if cmd.Op == ledger.Nothing { // a peer that sleeps is not waited for
+		patience = attempt / 4
+	}
+	err = c.each(ctx, patience, func(ctx context.Context, p Peer) (bool, error) {
 		var err error
 		r, err = c.caller.propose(ctx, p, pathPropose, cmd)
 		return err == nil || !again && !errors.Is(err, errNotApplied), err
@@ -76,16 +80,21 @@ func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Resu
 	return r, err
 }
 
+// Look asks the peers in turn. The first answer is no older than the question: a
+// peer that was cut off, or has only started, would show a past as the present.
 func (c *client) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
-	var v view
-	patience := attempt
-	if after == 0 { // whoever lives answers at once
-		patience /= 4
+	if after == 0 {
+		r, err := c.Propose(ctx, ledger.Command{Op: ledger.Nothing})
+		if err != nil {
+			return nil, 0, err
+		}
+		after = r.Revision - 1
 	}
-	err := c.each(ctx, patience, func(ctx context.Context, p Peer) (bool, error) {
+	var v view
+	err := c.each(ctx, attempt, func(ctx context.Context, p Peer) (bool, error) {
 		v = view{}
 		err := c.caller.call(ctx, p, pathLook, question{after, roles}, &v)
-		return err == nil && (v.Revision > after || after == 0), err
+		return err == nil && v.Revision > after, err
 	})
 	return v.Standings, v.Revision, err
 }

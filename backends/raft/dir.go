@@ -14,6 +14,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // A directory is a node's data on disk. One process at a time has it.
@@ -23,7 +25,12 @@ type directory struct {
 	snaps *raft.FileSnapshotStore
 }
 
-func openDirectory(path string, log *slog.Logger) (d *directory, err error) {
+// ownerKey is where a directory names its node: another's votes are not ours.
+var ownerKey = []byte("Node")
+
+// openDirectory opens the directory of the node id, and makes it where there is
+// none.
+func openDirectory(path, id string, log *slog.Logger) (d *directory, err error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -46,11 +53,28 @@ func openDirectory(path string, log *slog.Logger) (d *directory, err error) {
 	if err != nil {
 		return d, fmt.Errorf("open the log in data directory %s: %w", path, err)
 	}
+	if err := d.own(path, id); err != nil {
+		return d, err
+	}
 	d.snaps, err = raft.NewFileSnapshotStoreWithLogger(path, 2, raftLogger(log))
 	if err != nil {
 		return d, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
 	}
 	return d, nil
+}
+
+// own refuses a directory of another node.
+func (d *directory) own(path, id string) error {
+	owner, err := d.bolt.Get(ownerKey)
+	switch {
+	case errors.Is(err, raftboltdb.ErrKeyNotFound):
+		return d.bolt.Set(ownerKey, []byte(id))
+	case err != nil:
+		return fmt.Errorf("read data directory %s: %w", path, err)
+	case string(owner) != id:
+		return fmt.Errorf("%w: data directory %s belongs to node %q, this is %q: give each node a directory of its own", lock.ErrPermanent, path, owner, id)
+	}
+	return nil
 }
 
 // lockDirectory takes the lock of a directory. The kernel frees it when the

@@ -81,7 +81,7 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	n.caller = newCaller(d)
-	if n.dir, err = openDirectory(n.config.Dir, n.log); err != nil {
+	if n.dir, err = openDirectory(n.config.Dir, n.config.ID, n.log); err != nil {
 		return err
 	}
 	if n.port, err = openPort(d, n.config.bind(), n.log); err != nil {

@@ -296,6 +296,18 @@ func TestDirectoryOfAnotherProcess(t *testing.T) {
 	}
 }
 
+func TestDirectoryOfAnotherNode(t *testing.T) {
+	g := newGroup(t, 3, nil).start()
+	g.stop(0)
+	c := g.configs[1]
+	g.stop(1)
+	c.Dir = g.configs[0].Dir
+	_, err := Open(timeout(t, 5*time.Second), c)
+	if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), `belongs to node "a", this is "b"`) {
+		t.Fatalf("want an error that names both nodes, got %v", err)
+	}
+}
+
 func TestDial(t *testing.T) {
 	g := newGroup(t, 3, nil).start()
 	s := register(t, g.lockers[0], "a")
@@ -313,6 +325,11 @@ func TestDial(t *testing.T) {
 	standing(t, l, func(st lock.Standing) bool { return st.Request.To == other.ID() })
 	g.stop(1)
 	g.stop(2)
+	for st, err := range l.Watch(timeout(t, 500*time.Millisecond), "r") {
+		if err == nil {
+			t.Fatalf("a group without a majority shows the past as the present: %+v", st)
+		}
+	}
 	err = l.Ask(timeout(t, 500*time.Millisecond), "r", lock.Request{Token: token})
 	for _, p := range g.configs[0].Peers {
 		if err == nil || !strings.Contains(err.Error(), p.String()) {

@@ -82,7 +82,7 @@ func (n *node) onlyPeers(r *http.Request, what string) error {
 }
 
 func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledger.Result, error) {
-	if e.Command.Op != ledger.Ask && e.Command.Op != ledger.Raise {
+	if op := e.Command.Op; op != ledger.Ask && op != ledger.Raise && op != ledger.Nothing {
 		if err := n.onlyPeers(r, string(e.Command.Op)); err != nil {
 			return ledger.Result{}, err
 		}

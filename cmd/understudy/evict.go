@@ -24,6 +24,8 @@ when a beat comes: then the contender lives, and handoff or a stop is what you w
 With --force it does not wait: it is your word that the process is dead. If it is not, it
 works on until its next beat fails, at most until its own deadline, beside its successor;
 only the token protects then.
+
+With raft under TLS it takes the certificate of a peer.
 ` + exitCodes,
 		Example: `  understudy evict --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy evict --id host1-billing --force`,
