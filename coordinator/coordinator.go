@@ -169,7 +169,7 @@ func (r *runner) do(a action) {
 		r.start(a)
 	case cancelWork:
 		t := r.terms[a.role]
-		t.over.Store(a.cause == ErrSuperseded || t.over.Load())
+		t.over.Store(errors.Is(a.cause, ErrSuperseded) || t.over.Load())
 		t.cancel(a.cause)
 	case exit:
 		r.exit()

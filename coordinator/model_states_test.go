@@ -265,11 +265,11 @@ func (e *encoder) value(v reflect.Value) {
 // one; when a record was created does not matter but for the order of the line.
 func (e *encoder) fields(v reflect.Value) {
 	for i := range v.NumField() {
-		switch f := v.Type().Field(i); {
-		case f.Name == "number":
+		switch v.Type().Field(i).Name {
+		case "number":
 			e.add(int(v.Field(i).Int()) - e.number)
-		case f.Name == "Revision", f.Name == "Changed":
-		case f.Name == "Created":
+		case "Revision", "Changed":
+		case "Created":
 			i, _ := slices.BinarySearch(e.created, v.Field(i).Uint())
 			e.add(i)
 		default:

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -58,10 +59,9 @@ func (r role) look(c rules, s session, now Instant, st lock.Standing) role {
 	}
 	r.known, r.alone, r.wish, r.retry = true, true, "", Instant{}
 	for i, m := range st.Line {
-		switch {
-		case m.Session == me:
+		if m.Session == me {
 			r.rank = i
-		default:
+		} else {
 			r.alone = false
 		}
 		if m.Session == st.Request.To && st.Request.Token == r.token && m.Session != me {
@@ -141,7 +141,7 @@ func (r role) decide(c rules, s session, now Instant) (role, []action) {
 // watchWork tells the work to stop, and sees to it that it has.
 func (r role) watchWork(c rules, s session, now Instant) (role, []action) {
 	var do []action
-	if cause := r.reason(c, s, now); cause != nil && (!r.told || cause != r.cause && r.asked()) {
+	if cause := r.reason(c, s, now); cause != nil && (!r.told || !errors.Is(cause, r.cause) && r.asked()) {
 		r.told, r.cause, r.toldAt = true, cause, now
 		do = append(do, action{do: cancelWork, cause: cause})
 	}
@@ -170,7 +170,7 @@ func (r role) reason(c rules, s session, now Instant) error {
 }
 
 // asked reports whether the work was told to stop because somebody asked for it.
-func (r role) asked() bool { return r.cause == ErrStopping || r.cause == ErrHandoff }
+func (r role) asked() bool { return errors.Is(r.cause, ErrStopping) || errors.Is(r.cause, ErrHandoff) }
 
 // exitIn is how long the work may take to return: until the deadline; after a
 // loss the grace, after a wish the stop timeout.
@@ -179,7 +179,7 @@ func (r role) exitIn(c rules, s session, now Instant) time.Duration {
 	switch {
 	case s.phase != live:
 		left = min(left, c.grace-now.most(s.lostAt))
-	case r.cause == ErrSuperseded:
+	case errors.Is(r.cause, ErrSuperseded):
 		left = min(left, c.grace-now.most(r.toldAt))
 	}
 	return min(left, c.stopTimeout-now.most(r.toldAt))
@@ -204,7 +204,7 @@ func (r role) settle(c rules, s session, now Instant) (role, []action) {
 	if r.calling != 0 || now.until(r.retry) > 0 {
 		return r, nil
 	}
-	if r.cause == ErrHandoff && r.wish != "" {
+	if errors.Is(r.cause, ErrHandoff) && r.wish != "" {
 		r.calling = handoff
 		return r, []action{{do: handoff, token: r.token, session: r.wish}}
 	}

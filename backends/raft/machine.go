@@ -162,7 +162,7 @@ func (s snapshot) Release() {}
 
 func cancelled(sink raft.SnapshotSink, err error) error {
 	if c := sink.Cancel(); c != nil {
-		return fmt.Errorf("%w (and cancel: %v)", err, c)
+		return fmt.Errorf("%w (and cancel: %w)", err, c)
 	}
 	return err
 }
