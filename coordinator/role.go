@@ -58,6 +58,7 @@ func (r role) look(c rules, s session, now Instant, st lock.Standing) role {
 		r.seen, r.seenBy = t.Token, t.Holder.Session
 	}
 	r.known, r.alone, r.wish, r.retry = true, true, "", Instant{}
+	r.rank = len(st.Line) // until the store shows us in line
 	for i, m := range st.Line {
 		if m.Session == me {
 			r.rank = i
