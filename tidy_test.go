@@ -24,12 +24,13 @@ var arrows = map[string][]string{
 	"backends/ledger":      {"lock"},
 	"backends/memory":      {"lock", "backends/ledger"},
 	"backends/raft":        {"lock", "backends/ledger"},
+	"conformance/servers":  {},
 	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/memory", "backends/raft", "cmd/understudy/group"},
 	"cmd/understudy/group": {},
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"backends/ledger", "backends/memory", "conformance"}
+var inTests = []string{"backends/ledger", "backends/memory", "conformance", "conformance/servers"}
 
 // Limits that keep a file and a function readable.
 const (

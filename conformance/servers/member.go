@@ -1,0 +1,183 @@
+package servers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A Member is one server: a child process that can be killed, paused and started
+// again with its data. Its methods may be called concurrently.
+type Member struct {
+	name  string
+	addr  string // where clients reach it
+	probe string // base URL of a port without TLS, for us alone
+	token string // for the probe
+	peers string // where the other servers reach it; Consul only
+	data  string // its data directory
+	log   string // its output
+	path  string
+	args  []string
+	up    func(ctx context.Context, m *Member) error // whether it answers
+
+	mu   sync.Mutex
+	proc *os.Process
+	gone chan struct{} // closed when the process has ended and was reaped
+}
+
+// Addr returns HOST:PORT of the port for clients. A restart does not change it.
+func (m *Member) Addr() string { return m.addr }
+
+// Data returns the server's data directory. Its content may be copied and put
+// back while the server does not run.
+func (m *Member) Data() string { return m.data }
+
+// Log returns the file with everything that the server said.
+func (m *Member) Log() string { return m.log }
+
+// Kill ends the process with SIGKILL and returns when it is gone. It may be
+// repeated.
+func (m *Member) Kill() { m.end(syscall.SIGKILL) }
+
+// Stop ends the process with SIGTERM, after 10 s with SIGKILL, and returns when it
+// is gone. It may be repeated.
+func (m *Member) Stop() { m.end(syscall.SIGTERM) }
+
+// Pause stops the process with SIGSTOP: its sockets stay open, and nothing
+// answers.
+func (m *Member) Pause() error { return m.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (m *Member) Resume() error { return m.signal(syscall.SIGCONT) }
+
+// Restart starts a member that was killed or stopped, with its data and its
+// ports, and returns when it answers: where most members are down that is not
+// before others were restarted too.
+func (m *Member) Restart(ctx context.Context) error {
+	if m.running() != nil {
+		return fmt.Errorf("%s runs already: kill it or stop it first", m.name)
+	}
+	if err := m.launch(); err != nil {
+		return err
+	}
+	return m.ready(ctx)
+}
+
+// stopTimeout is how long a server may take to stop by itself.
+const stopTimeout = 10 * time.Second
+
+func (m *Member) end(sig syscall.Signal) {
+	gone := m.running()
+	if gone == nil {
+		return
+	}
+	_ = m.signal(sig) // it fails where the process has ended: just what is wanted
+	if sig != syscall.SIGKILL {
+		select {
+		case <-gone:
+		case <-time.After(stopTimeout):
+			_ = m.signal(syscall.SIGKILL)
+		}
+	}
+	<-gone
+}
+
+// running returns what is closed when the process is gone; nil: none runs.
+func (m *Member) running() chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.gone:
+		return nil
+	default:
+		return m.gone
+	}
+}
+
+func (m *Member) signal(sig syscall.Signal) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.proc == nil {
+		return fmt.Errorf("%s was never started", m.name)
+	}
+	if err := m.proc.Signal(sig); err != nil {
+		return fmt.Errorf("%s: %s: %w", m.name, sig, err)
+	}
+	return nil
+}
+
+// launch starts the process.
+func (m *Member) launch() error {
+	log, err := os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(m.path, m.args...)
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, attributes()
+	cmd.Dir = filepath.Dir(m.log)
+
+	started, gone := make(chan error), make(chan struct{})
+	onThread(func() {
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended stands in its log
+			close(gone)
+		}
+	})
+	if err := <-started; err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.proc, m.gone = cmd.Process, gone
+	return nil
+}
+
+// poll is how often a server that starts is asked whether it answers.
+const poll = 50 * time.Millisecond
+
+// ready waits until the server answers.
+func (m *Member) ready(ctx context.Context) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	m.mu.Lock()
+	gone := m.gone
+	m.mu.Unlock()
+	for {
+		err := m.up(ctx, m)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-gone:
+			return m.failed(errors.New("the server ended"))
+		case <-ctx.Done():
+			return m.failed(fmt.Errorf("%w; it said last: %w", context.Cause(ctx), err))
+		case <-tick.C:
+		}
+	}
+}
+
+// lastLines is how much of a server's log an error shows.
+const lastLines = 10
+
+// failed returns err with the end of the log.
+func (m *Member) failed(err error) error {
+	text, readErr := os.ReadFile(m.log)
+	if readErr != nil {
+		return errors.Join(err, readErr)
+	}
+	lines := strings.Split(string(bytes.TrimSpace(text)), "\n")
+	lines = lines[max(0, len(lines)-lastLines):]
+	return fmt.Errorf("%s: %w\n%s:\n\t%s", m.name, err, m.log, strings.Join(lines, "\n\t"))
+}

@@ -1,0 +1,186 @@
+// Package servers runs real etcd and Consul servers as child processes on
+// loopback, so that tests and benchmarks can kill, pause and restart them, and a
+// proxy that spoils the network between a client and one of them.
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Cluster is a number of servers that are one store. Its members end with this
+// process, where the system can do that (Linux).
+type Cluster struct {
+	Members []*Member
+
+	leads func(ctx context.Context, m *Member) (bool, error)
+}
+
+// Options change how servers are started. The zero Options mean plain servers.
+type Options struct {
+	TLS    *Files   // the clients' port speaks TLS alone, and asks for a certificate of the same authority
+	Args   []string // more arguments for every server
+	Config string   // Consul only: more configuration, as HCL; it overrides what is set here
+	Token  string   // Consul only: a token that may read the catalog, where Config turns ACLs on
+}
+
+// Leader returns the index of the member that leads the store. It asks every
+// member that runs, and fails where none of them says that it leads.
+func (c *Cluster) Leader(ctx context.Context) (int, error) {
+	var errs []error
+	for i, m := range c.Members {
+		yes, err := c.leads(ctx, m)
+		if yes {
+			return i, nil
+		}
+		errs = append(errs, err)
+	}
+	return 0, fmt.Errorf("no member says that it leads: %w", errors.Join(errs...))
+}
+
+// Stop kills every member and waits until they are gone. It may be repeated.
+func (c *Cluster) Stop() {
+	for _, m := range c.Members {
+		m.Kill()
+	}
+}
+
+// attempts is how often the first start is tried: another process may take a
+// port between our choice and the server's.
+const attempts = 3
+
+// start starts members until they answer. build makes them anew, with new ports,
+// for every attempt.
+func start(ctx context.Context, dir string, build func(dir string) ([]*Member, error)) ([]*Member, error) {
+	var last error
+	for n := range attempts {
+		members, err := build(filepath.Join(dir, fmt.Sprintf("try%d", n)))
+		if err != nil {
+			return nil, err
+		}
+		if last = startAll(ctx, members); last == nil {
+			return members, nil
+		}
+		for _, m := range members {
+			m.Kill()
+		}
+		if !strings.Contains(last.Error(), "address already in use") {
+			break
+		}
+	}
+	return nil, last
+}
+
+func startAll(ctx context.Context, members []*Member) error {
+	for _, m := range members {
+		if err := m.launch(); err != nil {
+			return err
+		}
+	}
+	for _, m := range members {
+		if err := m.ready(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// binary finds a server: what the variable names, else what `make servers` built
+// in the module around the working directory, else what stands in PATH.
+func binary(variable, name string) (string, error) {
+	if path := os.Getenv(variable); path != "" {
+		return runnable(path, fmt.Sprintf("%s=%s", variable, path))
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	built := "bin/" + name
+	for ; filepath.Dir(dir) != dir; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			built = filepath.Join(dir, "bin", name)
+			break
+		}
+	}
+	if path, err := runnable(built, built); err == nil {
+		return path, nil
+	}
+	path, err := exec.LookPath(name)
+	return runnable(path, fmt.Sprintf("%s and %s in PATH", built, name))
+}
+
+func runnable(path, what string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+		return "", fmt.Errorf("%s: no such program: run `make servers` once, or set UNDERSTUDY_ETCD and UNDERSTUDY_CONSUL to the servers", what)
+	}
+	return filepath.Abs(path)
+}
+
+// Ports are taken below every system's range for outgoing connections, so that
+// none takes a port while its server is down.
+const lowPort, highPort = 10_000, 32_000
+
+// ports returns n different ports of loopback that nobody uses now.
+func ports(n int) ([]int, error) {
+	var found []int
+	for range 100 * n {
+		port := lowPort + rand.IntN(highPort-lowPort)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil || slices.Contains(found, port) {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			return nil, err
+		}
+		if found = append(found, port); len(found) == n {
+			return found, nil
+		}
+	}
+	return nil, fmt.Errorf("found %d free ports between %d and %d, need %d", len(found), lowPort, highPort, n)
+}
+
+// probeTimeout bounds one question to a server, which may be paused.
+const probeTimeout = 2 * time.Second
+
+// get returns the body and the status of a page.
+func get(ctx context.Context, url, token string) (string, int, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", 0, err
+	}
+	req.Close = true // nothing of ours stays open at a server
+	if token != "" {
+		req.Header.Set("X-Consul-Token", token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", 0, err
+	}
+	body, err := io.ReadAll(res.Body)
+	return string(body), res.StatusCode, errors.Join(err, res.Body.Close())
+}
+
+// onThread runs f on a thread of its own that lives until f returns. A child that
+// is to die with its parent dies with the thread that forked it.
+func onThread(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		f()
+	}()
+}
