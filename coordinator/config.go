@@ -98,8 +98,11 @@ func (c Config) Defaults() Config {
 // BeatEvery is the time between two beats.
 func (c Config) BeatEvery() time.Duration { return c.TTL / 4 }
 
-// Try is how long one call to the store may take before it is given up.
-func (c Config) Try() time.Duration { return min(c.TTL/4, 5*time.Second) }
+// Try is how long one call to the store may take before it is given up: an eighth
+// of the TTL, not less than 100 ms where that is within a beat, and at most 5 s.
+func (c Config) Try() time.Duration {
+	return min(max(c.TTL/8, min(c.BeatEvery(), 100*time.Millisecond)), 5*time.Second)
+}
 
 // Outage is the longest outage of the store that changes nothing.
 func (c Config) Outage() time.Duration {

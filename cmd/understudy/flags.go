@@ -32,6 +32,8 @@ type options struct {
 
 	peersErr error
 
+	raftMultiplier int // Consul's
+
 	priority      int
 	labels        map[string]string
 	anyRole       bool // none needs to be named

@@ -36,7 +36,7 @@ var badInput = map[string]struct {
 		args: []string{"plan", "--ttl", "1s", "--grace", "900ms", "--skew", "1ms"},
 		want: []string{
 			`skew 1ms: must be at least ttl/100 + 5ms = 15ms; leave it out for the default`,
-			`ttl/4 + one try + skew + grace must be less than ttl, but 250ms + 250ms + 1ms + 900ms = 1.401s`,
+			`ttl/4 + one try + skew + grace must be less than ttl, but 250ms + 125ms + 1ms + 900ms = 1.276s`,
 		},
 	},
 	"ttl": {

@@ -25,6 +25,7 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
 	o := newOptions(cmd.Flags())
 	o.timeFlags()
 	o.duration(&o.raft.Timing, "raft-timing", 0, "Raft's heartbeat timeout (default ttl/10, within 50ms and 1s)")
+	cmd.Flags().IntVar(&o.raftMultiplier, "consul-raft-multiplier", 5, "performance.raft_multiplier of the Consul servers, 1 to 10")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -32,6 +33,9 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
 		o.config = o.config.Defaults()
 		if o.raft.Timing == 0 {
 			o.raft.Timing = raft.TimingFor(o.config.TTL)
+		}
+		if o.raftMultiplier < 1 || o.raftMultiplier > 10 {
+			finished = errors.Join(finished, fmt.Errorf("consul-raft-multiplier %d: must be from 1 to 10", o.raftMultiplier))
 		}
 		if err := errors.Join(finished, o.config.ValidateTimes(), o.raft.ValidateTiming()); err != nil {
 			return err
@@ -61,35 +65,68 @@ type bound struct {
 }
 
 func (o *options) bounds() []bound {
-	c := o.config
-	timing := o.raft.Timing
-	election := time.Duration(0)
-	if o.backend == "raft" {
-		election = 3 * timing
-	}
+	c, st := o.config, o.store()
 	silent := c.TTL + c.Skew
+	most := silent + c.Try()
+	own := ""
+	if o.backend == "raft" { // the process that dies may lead the store
+		most += 3 * o.raft.Timing
+		own = ", after an election if it led the store"
+	}
 	ms := func(d time.Duration) string { return d.Round(time.Millisecond).String() }
+	late := ms(silent-c.BeatEvery()) + " to " + ms(most)
 	rows := []bound{
 		{"active: told to stop", "at " + ms(c.TTL-c.Skew-c.Grace), "after the start of its last acknowledged beat: ttl - skew - grace"},
 		{"active: process exits", "at " + ms(c.TTL-c.Skew), "after the same, if its work still runs: ttl - skew"},
 		{"clean stop", "the work's stop + commits", "the role is released when the work has returned (at most " + ms(c.StopTimeout) + "); the next takes it in two commits"},
 		{"handoff", "the work's stop + commits", "as a clean stop, to a named standby"},
-		{"crash, no witness", ms(silent-c.BeatEvery()) + " to " + ms(silent+election+c.Try()), "ttl + skew since the last beat that was seen, which is up to ttl/4 old; then two commits, after an election if it led the store"},
-		{"hang", ms(silent-c.BeatEvery()) + " to " + ms(silent+election+c.Try()), "as a crash: a process that is stopped does not beat"},
-		{"cut off", ms(silent-c.BeatEvery()) + " to " + ms(silent+election+c.Try()), "as a crash; the old active has stopped " + ms(2*c.Skew) + " before, by its own clocks"},
+		{"crash, no witness", late, "ttl + skew since the last beat that was seen, which is up to ttl/4 old; then two commits" + own},
+		{"hang", late, "as a crash: a process that is stopped does not beat"},
+		{"cut off", late, "as a crash; the old active has stopped " + ms(2*c.Skew) + " before, by its own clocks"},
 		{"store's outage ridden out", ms(c.Outage()), "ttl - ttl/4 - one try - skew - grace: shorter ones change nothing"},
 	}
-	if o.backend == "raft" {
-		rows = append(rows, bound{"Raft election", "about " + ms(timing*23/10), "2.3 times the timing of " + ms(timing) + " (measured at the median); within what is ridden out: " + yes(timing*23/10 < c.Outage())})
-		perDay := int(24 * time.Hour / c.BeatEvery())
-		rows = append(rows, bound{"log per contender", fmt.Sprintf("%d entries a day", perDay), "a beat every ttl/4; truncated after snapshots"})
+	if st.election > 0 {
+		rows = append(rows, bound{"store's election", "about " + ms(st.election), st.why + "; within what is ridden out: " + within(st.election, c.Outage(), st.cure)})
 	}
-	return rows
+	perDay := int(24 * time.Hour / c.BeatEvery())
+	return append(rows, bound{"history per contender", fmt.Sprintf("%d %s a day", perDay, st.unit), "a beat every ttl/4; " + st.history})
 }
 
-func yes(b bool) string {
-	if b {
+// A store is what plan knows of a backend.
+type store struct {
+	election time.Duration // how long writes stall when its leader dies; 0: it has none
+	why      string        // where that figure is from
+	cure     string        // what else to change where that is too long
+	unit     string        // of its history
+	history  string        // what becomes of it
+}
+
+func (o *options) store() store {
+	switch o.backend {
+	case "raft":
+		return store{
+			o.raft.Timing * 23 / 10, "2.3 times the timing of " + o.raft.Timing.String() + ", measured at the median", "lower --raft-timing",
+			"entries", "cut off after snapshots",
+		}
+	case "etcd":
+		return store{
+			1900 * time.Millisecond, "1.1s to 1.9s were measured at etcd's default election timeout of 1s", "lower etcd's --election-timeout",
+			"revisions", "start etcd with --auto-compaction-retention=1h: it has none by itself, and at its quota (2 GB) every write fails",
+		}
+	case "consul":
+		return store{
+			time.Duration(o.raftMultiplier) * 3400 * time.Millisecond,
+			fmt.Sprintf("3.4s times Consul's raft_multiplier of %d, measured; --consul-raft-multiplier says yours", o.raftMultiplier),
+			"set performance.raft_multiplier = 1 on the servers",
+			"entries", "cut off by Consul's own snapshots",
+		}
+	}
+	return store{unit: "changes", history: "kept nowhere"}
+}
+
+func within(election, outage time.Duration, cure string) string {
+	if election < outage {
 		return "yes"
 	}
-	return "NO: the active stops when the store's leader dies; raise ttl or lower raft-timing"
+	return "NO: the active stops when the store's leader dies; raise --ttl, or " + cure
 }
