@@ -50,7 +50,9 @@ func (r *recorder) logger() *slog.Logger {
 // trace is what was logged. Of what happens at one moment the contenders' order
 // does not matter; each one's own does.
 func (r *recorder) trace() string {
+	r.mu.Lock()
 	lines := slices.Collect(strings.Lines(r.text.String()))
+	r.mu.Unlock()
 	at := func(line string) time.Duration {
 		var text string
 		_, rest, _ := strings.Cut(line, "at=")
