@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/lock"
@@ -16,16 +17,19 @@ import (
 type Config struct {
 	Backend string // one of Names
 	Raft    raft.Config
+	Etcd    etcd.Config
 }
 
 // Names returns the name of every backend, the default first.
-func Names() []string { return []string{"raft", "memory"} }
+func Names() []string { return []string{"raft", "etcd", "memory"} }
 
 // Open opens the store for a process that competes in it.
 func Open(ctx context.Context, c Config) (lock.Locker, error) {
 	switch c.Backend {
 	case "raft":
 		return raft.Open(ctx, c.Raft)
+	case "etcd":
+		return etcd.Open(ctx, c.Etcd)
 	case "memory":
 		return memory.New().Open(), nil
 	}

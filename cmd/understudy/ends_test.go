@@ -124,9 +124,9 @@ func TestNotStarted(t *testing.T) {
 // TestLost cuts the active off from a majority: its command ends, and with
 // --on-loss=exit so does it. A store that nobody reaches has a code of its own.
 func TestLost(t *testing.T) {
-	r := newTrio(t)
-	for _, p := range r.peers {
-		r.start(p.ID, "--on-loss", "exit")
+	r := newTrio(t, onRaft)
+	for _, id := range r.ids {
+		r.start(id, "--on-loss", "exit")
 	}
 	now := r.active(0)
 	r.inLine(2)
@@ -141,7 +141,7 @@ func TestLost(t *testing.T) {
 	}
 	for _, args := range [][]string{{"status", "--timeout", "300ms"}, {"handoff", "--timeout", "300ms"}} {
 		var errs strings.Builder
-		code := execute(t.Context(), append(args, "--role", "r", "--raft-peers", "a="+r.peers[0].Address), io.Discard, &errs)
+		code := execute(t.Context(), append(args, "--role", "r", "--raft-peers", r.store.Raft.Peers[0].String()), io.Discard, &errs)
 		if code != exitUnavailable || !strings.Contains(errs.String(), "the store cannot be reached") {
 			t.Errorf("%s: exit code %d, want %d\n%s", args[0], code, exitUnavailable, errs.String())
 		}

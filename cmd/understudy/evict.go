@@ -33,7 +33,7 @@ With raft under TLS it takes the certificate of a peer.
 	}
 	o := newOptions(cmd.Flags())
 	o.roleFlag()
-	o.groupFlags()
+	o.storeFlags()
 	cmd.Flags().StringVar(&o.config.ID, "id", "", "the contender, instead of --role")
 	force := cmd.Flags().Bool("force", false, "do not wait: the process is dead, you know")
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer, beside the promise")

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/lock"
@@ -29,6 +30,8 @@ type options struct {
 	config  coordinator.Config
 	raft    raft.Config
 	peers   string
+	etcd    etcd.Config
+	members string // etcd's endpoints
 
 	peersErr error
 
@@ -70,7 +73,15 @@ func (o *options) logFlags() {
 	o.set.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 }
 
-func (o *options) groupFlags() {
+// storeFlags say how the store is reached, by whomever.
+func (o *options) storeFlags() {
+	o.set.StringVar(&o.members, "etcd-endpoints", "", "every member: HOST:PORT or https://HOST:PORT,...")
+	o.set.StringVar(&o.etcd.Prefix, "etcd-prefix", "", "of all keys (default understudy/)")
+	o.set.StringVar(&o.etcd.Username, "etcd-username", "", "the user, where it is not a certificate's")
+	o.set.StringVar(&o.etcd.PasswordFile, "etcd-password-file", "", "the user's password, for nobody else to read")
+	o.set.StringVar(&o.etcd.CAFile, "etcd-ca-file", "", "authorities that sign etcd's certificates")
+	o.set.StringVar(&o.etcd.CertFile, "etcd-cert-file", "", "our certificate")
+	o.set.StringVar(&o.etcd.KeyFile, "etcd-key-file", "", "its key")
 	o.set.StringVar(&o.peers, "raft-peers", "", "every node of the group, the same on each: ID=HOST:PORT,...")
 	o.set.StringVar(&o.raft.CAFile, "raft-ca-file", "", "the group's certificate authority, which signs for nothing else")
 	o.set.StringVar(&o.raft.CertFile, "raft-cert-file", "", "this node's certificate, with its ID as a DNS name")
@@ -78,7 +89,7 @@ func (o *options) groupFlags() {
 }
 
 func (o *options) nodeFlags() {
-	o.groupFlags()
+	o.storeFlags()
 	o.set.StringVar(&o.config.ID, "id", "", "this contender; with raft a name in --raft-peers (default HOST-ROLE)")
 	o.set.StringVar(&o.raft.Dir, "raft-dir", "", "this node's data")
 	o.set.StringVar(&o.raft.Bind, "raft-bind", "", "HOST:PORT to listen on (default the node's address in --raft-peers)")
@@ -105,6 +116,7 @@ func (o *options) finish() error {
 	if o.peers != "" {
 		o.raft.Peers, o.peersErr = raft.ParsePeers(o.peers)
 	}
+	o.etcd.Endpoints = etcd.ParseEndpoints(o.members)
 	if o.set.Lookup("log-format") != nil {
 		errs = append(errs, oneOf("log-format", o.logFormat, "text", "json"), o.level().err)
 	}
@@ -131,10 +143,18 @@ func (o *options) finishNode(log io.Writer) error {
 		o.raft.Timing = raft.TimingFor(o.config.TTL)
 	}
 	o.raft.ID, o.raft.Logger = o.config.ID, o.config.Logger
-	if o.backend == "raft" {
-		errs = append(errs, o.raftErrors(raft.Config.Validate))
+	return errors.Join(append(errs, o.checkStore(raft.Config.Validate))...)
+}
+
+// checkStore is what is wrong with the settings of the store that is chosen.
+func (o *options) checkStore(group func(raft.Config) error) error {
+	switch o.backend {
+	case "raft":
+		return o.raftErrors(group)
+	case "etcd":
+		return o.etcd.Validate()
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // checkAddress refuses an advertised address that leads nowhere.
@@ -151,12 +171,9 @@ func checkAddress(address string) error {
 
 // finishClient is finish for a command that only looks and asks.
 func (o *options) finishClient() error {
-	errs := []error{o.finish()}
-	switch o.backend {
-	case "raft":
-		errs = append(errs, o.raftErrors(raft.Config.ValidatePeers))
-	case "memory":
-		errs = append(errs, fmt.Errorf("backend %q: lives in the process that runs it, nobody else can ask it; use raft", o.backend))
+	errs := []error{o.finish(), o.checkStore(raft.Config.ValidatePeers)}
+	if o.backend == "memory" {
+		errs = append(errs, fmt.Errorf("backend %q: lives in the process that runs it, nobody else can ask it; use another", o.backend))
 	}
 	return errors.Join(errs...)
 }
@@ -171,7 +188,7 @@ func (o *options) raftErrors(validate func(raft.Config) error) error {
 }
 
 func (o *options) open() backends.Config {
-	return backends.Config{Backend: o.backend, Raft: o.raft}
+	return backends.Config{Backend: o.backend, Raft: o.raft, Etcd: o.etcd}
 }
 
 // ask does something at the store as one who only looks and asks, within the

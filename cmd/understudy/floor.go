@@ -24,7 +24,7 @@ a number: one at least as great as any token that was ever seen. It never lowers
 	}
 	o := newOptions(cmd.Flags())
 	o.roleFlag()
-	o.groupFlags()
+	o.storeFlags()
 	above := cmd.Flags().Uint64("above", 0, "every later token is greater than this")
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
 	o.collect()

@@ -27,7 +27,7 @@ when the role did not move in time, or moved to another.
 	}
 	o := newOptions(cmd.Flags())
 	o.roleFlag()
-	o.groupFlags()
+	o.storeFlags()
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
 	o.duration(&o.timeout, "timeout", time.Minute, "for the outcome")
 	o.collect()

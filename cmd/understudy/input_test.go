@@ -17,7 +17,7 @@ var badInput = map[string]struct {
 }{
 	"backend": {
 		args: []string{"run", "--backend", "rfat", "--role", "r", "--", "true"},
-		want: []string{`unknown backend "rfat" (use one of raft, memory), did you mean "raft"?`},
+		want: []string{`unknown backend "rfat" (use one of raft, etcd, memory), did you mean "raft"?`},
 	},
 	"all at once": {
 		args: []string{"run", "--role", "", "--id", "z", "--ttl", "15", "--grace", "x", "--on-loss", "panic", "--log-level", "loud", peers, "--", "no-such-command"},
@@ -91,7 +91,7 @@ var badInput = map[string]struct {
 	},
 	"memory has no outside": {
 		args: []string{"handoff", "--role", "r", "--backend", "memory"},
-		want: []string{`backend "memory": lives in the process that runs it, nobody else can ask it; use raft`},
+		want: []string{`backend "memory": lives in the process that runs it, nobody else can ask it; use another`},
 	},
 	"evict": {args: []string{"evict", peers}, want: []string{"role or id: give one of them"}},
 	"floor": {

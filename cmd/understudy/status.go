@@ -33,7 +33,7 @@ does not change for ttl is dead. These names stay.
 	}
 	o := newOptions(cmd.Flags())
 	o.roleFlag()
-	o.groupFlags()
+	o.storeFlags()
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()

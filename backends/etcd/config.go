@@ -1,0 +1,96 @@
+package etcd
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+)
+
+// A Config says which etcd cluster, and as whom. Every field but Endpoints may be
+// empty.
+type Config struct {
+	Endpoints    []string // of each member: HOST:PORT, or with http:// or https://
+	Prefix       string   // of all keys: default kv.DefaultPrefix
+	Username     string
+	PasswordFile string // read anew when etcd refuses the password
+	CAFile       string // TLS: authorities; CertFile and KeyFile: our certificate
+	CertFile     string
+	KeyFile      string
+}
+
+// ParseEndpoints reads a list of endpoints, such as "h1:2379,h2:2379".
+func ParseEndpoints(text string) []string {
+	var all []string
+	for e := range strings.SplitSeq(text, ",") {
+		if e = strings.TrimSpace(e); e != "" {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func (c Config) files() kv.TLSFiles {
+	return kv.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
+}
+
+// secure reports whether connections are by TLS.
+func (c Config) secure() bool {
+	for _, e := range c.Endpoints {
+		if strings.HasPrefix(e, "https://") {
+			return true
+		}
+	}
+	return c.files().Used()
+}
+
+// Validate says everything that is wrong with c. Every line names the flag, its
+// value, and what to write instead.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(c.Endpoints) == 0 {
+		bad("etcd-endpoints: none given; write the address of each member, such as h1:2379,h2:2379,h3:2379")
+	}
+	seen := map[string]bool{}
+	for _, e := range c.Endpoints {
+		host, err := address(e)
+		switch {
+		case err != nil:
+			bad("etcd-endpoints %q: %w", e, err)
+		case seen[host]:
+			bad("etcd-endpoints %q: given twice", e)
+		case strings.HasPrefix(e, "http://") && c.secure():
+			bad("etcd-endpoints %q: is without TLS beside others with it; write https://", e)
+		}
+		seen[host] = true
+	}
+	if (c.Username == "") != (c.PasswordFile == "") {
+		bad("etcd-username and etcd-password-file: give both or none; a user of a certificate needs neither")
+	} else if c.PasswordFile != "" {
+		if _, err := kv.Secret(c.PasswordFile); err != nil {
+			bad("etcd-password-file %q: %w", c.PasswordFile, err)
+		}
+	}
+	errs = append(errs, kv.CheckPrefix("etcd-prefix", c.Prefix), c.files().Check("etcd-"))
+	return errors.Join(errs...)
+}
+
+// address is HOST:PORT of an endpoint.
+func address(endpoint string) (string, error) {
+	if strings.Contains(endpoint, "://") {
+		u, err := url.Parse(endpoint)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+			return "", errors.New("is no endpoint; write HOST:PORT, http://HOST:PORT or https://HOST:PORT")
+		}
+		endpoint = u.Host
+	}
+	host, port, err := net.SplitHostPort(endpoint)
+	if err != nil || host == "" || port == "" {
+		return "", errors.New("is no endpoint; write HOST:PORT, such as h1:2379")
+	}
+	return endpoint, nil
+}

@@ -1,0 +1,262 @@
+// Package etcd keeps the contract of package lock in an etcd cluster of version
+// 3.5 or later. It uses plain transactions; etcd's leases are only the janitor.
+// What each call compares and writes stands in package kv.
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// Open returns a Locker on the cluster. It connects when it is first used.
+func Open(_ context.Context, c Config) (lock.Locker, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return kv.NewLocker(newStore(c), c.Prefix), nil
+}
+
+// A store is the cluster. Each call is one request to one member.
+type store struct {
+	members *members
+	prefix  string
+}
+
+var _ kv.Store = (*store)(nil)
+
+func newStore(c Config) *store { return &store{members: newMembers(c), prefix: c.Prefix} }
+
+func (s *store) Read(ctx context.Context, keys ...string) (kv.View, error) {
+	var ops []clientv3.Op
+	for _, key := range keys {
+		ops = append(ops, get(key))
+	}
+	r, err := s.txn(ctx, clientv3.OpTxn(nil, ops, nil))
+	if err != nil {
+		return kv.View{}, fmt.Errorf("read: %w", err)
+	}
+	return viewOf(r), nil
+}
+
+func get(key string) clientv3.Op {
+	if strings.HasSuffix(key, "/") {
+		return clientv3.OpGet(key, clientv3.WithPrefix())
+	}
+	return clientv3.OpGet(key)
+}
+
+func (s *store) Commit(ctx context.Context, t kv.Txn) (kv.Result, error) {
+	var if_ []clientv3.Cmp
+	var then, else_ []clientv3.Op
+	for _, g := range t.Guards {
+		if g.Exists {
+			if_ = append(if_, clientv3.Compare(clientv3.Version(g.Key), ">", 0))
+		} else {
+			if_ = append(if_, clientv3.Compare(clientv3.ModRevision(g.Key), "=", int64(g.Revision)))
+		}
+		else_ = append(else_, clientv3.OpGet(g.Key))
+	}
+	for _, w := range t.Writes {
+		op, err := write(w)
+		if err != nil {
+			return kv.Result{}, err
+		}
+		then = append(then, op)
+	}
+	r, err := s.txn(ctx, clientv3.OpTxn(if_, then, else_))
+	switch {
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		return kv.Result{}, kv.ErrNoLease
+	case err != nil:
+		return kv.Result{}, fmt.Errorf("commit: %w", err)
+	case !r.Succeeded:
+		return kv.Result{Found: viewOf(r)}, nil
+	}
+	return kv.Result{Committed: true, Revision: uint64(r.Header.Revision)}, nil
+}
+
+func write(w kv.Write) (clientv3.Op, error) {
+	if w.Value == nil {
+		return clientv3.OpDelete(w.Key), nil
+	}
+	if w.Lease == "" {
+		return clientv3.OpPut(w.Key, string(w.Value)), nil
+	}
+	id, err := leaseID(w.Lease)
+	return clientv3.OpPut(w.Key, string(w.Value), clientv3.WithLease(id)), err
+}
+
+func (s *store) txn(ctx context.Context, op clientv3.Op) (*clientv3.TxnResponse, error) {
+	var r *clientv3.TxnResponse
+	err := s.members.call(ctx, func(ctx context.Context, c *clientv3.Client) (*pb.ResponseHeader, error) {
+		out, err := c.Do(ctx, op)
+		if err != nil {
+			return nil, err
+		}
+		r = out.Txn()
+		return r.Header, nil
+	})
+	return r, err
+}
+
+// viewOf is what the gets of a transaction found.
+func viewOf(r *clientv3.TxnResponse) kv.View {
+	v := kv.View{Revision: uint64(r.Header.Revision)}
+	for _, op := range r.Responses {
+		for _, found := range op.GetResponseRange().GetKvs() {
+			v.Records = append(v.Records, recordOf(found))
+		}
+	}
+	return v
+}
+
+func recordOf(found *mvccpb.KeyValue) kv.Record {
+	return kv.Record{
+		Key: string(found.Key), Value: found.Value, Revision: uint64(found.ModRevision), Lease: leaseOf(found.Lease),
+	}
+}
+
+// leaseOf writes a lease's ID as etcdctl does.
+func leaseOf(id int64) kv.Lease {
+	if id == 0 {
+		return ""
+	}
+	return kv.Lease(strconv.FormatInt(id, 16))
+}
+
+func leaseID(l kv.Lease) (clientv3.LeaseID, error) {
+	id, err := strconv.ParseInt(string(l), 16, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %q is no lease of etcd", lock.ErrPermanent, l)
+	}
+	return clientv3.LeaseID(id), nil
+}
+
+// Follow watches at the member that answered last. What a leader that lost its
+// majority would keep silent about ends it.
+func (s *store) Follow(ctx context.Context, after uint64, keys ...string) iter.Seq2[kv.Record, error] {
+	return func(yield func(kv.Record, error) bool) {
+		c, err := s.members.best(ctx)
+		if err != nil {
+			yield(kv.Record{}, err)
+			return
+		}
+		ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+		defer cancel()
+		all := make(chan clientv3.WatchResponse)
+		for _, key := range keys {
+			opts := []clientv3.OpOption{clientv3.WithRev(int64(after) + 1)}
+			if strings.HasSuffix(key, "/") {
+				opts = append(opts, clientv3.WithPrefix())
+			}
+			go pass(ctx, c.Watch(ctx, key, opts...), all)
+		}
+		for {
+			var r clientv3.WatchResponse
+			select {
+			case r = <-all:
+			case <-ctx.Done():
+				yield(kv.Record{}, fmt.Errorf("watch: %w", context.Cause(ctx)))
+				return
+			}
+			if err := r.Err(); err != nil {
+				yield(kv.Record{}, fmt.Errorf("watch: %w", s.members.explain(err)))
+				return
+			}
+			for _, e := range r.Events {
+				if !yield(changeOf(e), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// errEnded is what a watch that ended without a word is given for a reason.
+var errEnded = errors.New("etcd ended the watch")
+
+// pass hands on what a watch says, until it ends or ctx does.
+func pass(ctx context.Context, from clientv3.WatchChan, to chan<- clientv3.WatchResponse) {
+	for {
+		r, open := <-from
+		if !open {
+			r = clientv3.WatchResponse{Canceled: true}
+		}
+		select {
+		case to <- r:
+		case <-ctx.Done():
+			return
+		}
+		if !open {
+			return
+		}
+	}
+}
+
+func changeOf(e *clientv3.Event) kv.Record {
+	if e.Type == clientv3.EventTypeDelete {
+		return kv.Record{Key: string(e.Kv.Key)}
+	}
+	return recordOf(e.Kv)
+}
+
+func (s *store) Grant(ctx context.Context, ttl time.Duration) (l kv.Lease, err error) {
+	seconds := int64((ttl + time.Second - 1) / time.Second)
+	err = s.members.call(ctx, func(ctx context.Context, c *clientv3.Client) (*pb.ResponseHeader, error) {
+		r, err := c.Grant(ctx, seconds)
+		if err != nil {
+			return nil, err
+		}
+		l = leaseOf(int64(r.ID))
+		return r.ResponseHeader, nil
+	})
+	return l, err
+}
+
+func (s *store) Keep(ctx context.Context, l kv.Lease) error {
+	return s.lease(ctx, l, func(ctx context.Context, c *clientv3.Client, id clientv3.LeaseID) (*pb.ResponseHeader, error) {
+		r, err := c.KeepAliveOnce(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return r.ResponseHeader, nil
+	})
+}
+
+func (s *store) Revoke(ctx context.Context, l kv.Lease) error {
+	return s.lease(ctx, l, func(ctx context.Context, c *clientv3.Client, id clientv3.LeaseID) (*pb.ResponseHeader, error) {
+		r, err := c.Revoke(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return r.Header, nil
+	})
+}
+
+// lease makes one call about a lease.
+func (s *store) lease(ctx context.Context, l kv.Lease, f func(context.Context, *clientv3.Client, clientv3.LeaseID) (*pb.ResponseHeader, error)) error {
+	id, err := leaseID(l)
+	if err != nil {
+		return err
+	}
+	err = s.members.call(ctx, func(ctx context.Context, c *clientv3.Client) (*pb.ResponseHeader, error) { return f(ctx, c, id) })
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return kv.ErrNoLease
+	}
+	return err
+}
+
+func (s *store) Close() error { return s.members.close() }

@@ -1,0 +1,253 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// members are the ways to a cluster, one for each endpoint. A call goes to the
+// member that answered last; one that is made while another waits there goes to
+// the next. So the second try of a beat reaches another member when the first is
+// stuck at one that died, and nobody waits for a client's back-off.
+type members struct {
+	config  Config
+	all     []*member
+	last    atomic.Int32  // who answered last
+	cluster atomic.Uint64 // its ID; 0: not known yet
+	refused atomic.Pointer[error]
+	open    context.Context
+	cancel  context.CancelCauseFunc
+}
+
+// A member is one endpoint.
+type member struct {
+	endpoint string
+	busy     atomic.Int32 // calls without an answer
+
+	mu     sync.Mutex
+	making chan struct{} // closed when the client is made, or could not be; nil: nobody makes it
+	client *clientv3.Client
+	err    error
+}
+
+var errClosed = errors.New("the locker is closed")
+
+func newMembers(c Config) *members {
+	m := &members{config: c}
+	for _, e := range c.Endpoints {
+		m.all = append(m.all, &member{endpoint: e})
+	}
+	m.open, m.cancel = context.WithCancelCause(context.Background())
+	return m
+}
+
+// call makes one call at one member. f returns the header of its answer.
+func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Client) (*pb.ResponseHeader, error)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(m.open, func() { cancel(errClosed) })()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	i := m.pick()
+	at := m.all[i]
+	at.busy.Add(1)
+	defer at.busy.Add(-1)
+	c, err := m.clientOf(ctx, at)
+	if err != nil {
+		m.pass(i)
+		return m.explain(err)
+	}
+	h, err := f(ctx, c)
+	if err != nil {
+		m.pass(i)
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		return m.explain(m.refresh(at, c, err))
+	}
+	m.last.Store(int32(i))
+	if !m.cluster.CompareAndSwap(0, h.ClusterId) && m.cluster.Load() != h.ClusterId {
+		return fmt.Errorf("%w: etcd-endpoints: %s belongs to cluster %x, another endpoint to %x", lock.ErrPermanent, at.endpoint, h.ClusterId, m.cluster.Load())
+	}
+	return nil
+}
+
+// pick returns the member with the fewest calls under way, from the one that
+// answered last on.
+func (m *members) pick() int {
+	last := int(m.last.Load())
+	best := last
+	for n := range m.all {
+		if i := (last + n) % len(m.all); m.all[i].busy.Load() < m.all[best].busy.Load() {
+			best = i
+		}
+	}
+	return best
+}
+
+// pass sends the next call to another member, if i was to get it.
+func (m *members) pass(i int) { m.last.CompareAndSwap(int32(i), int32((i+1)%len(m.all))) }
+
+// best is the client of the member that answered last.
+func (m *members) best(ctx context.Context) (*clientv3.Client, error) {
+	if m.open.Err() != nil {
+		return nil, errClosed
+	}
+	i := m.pick()
+	c, err := m.clientOf(ctx, m.all[i])
+	if err != nil {
+		m.pass(i)
+	}
+	return c, m.explain(err)
+}
+
+// clientOf returns the member's client, and makes it where there is none. With a
+// password that takes a call to the member: who cannot wait for it does not.
+func (m *members) clientOf(ctx context.Context, at *member) (*clientv3.Client, error) {
+	at.mu.Lock()
+	if at.client != nil {
+		defer at.mu.Unlock()
+		return at.client, nil
+	}
+	if at.making == nil {
+		at.making = make(chan struct{})
+		go m.make(at)
+	}
+	making := at.making
+	at.mu.Unlock()
+	select {
+	case <-making:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if at.client == nil && at.err == nil {
+		return nil, errors.New("the connection was given up meanwhile")
+	}
+	return at.client, at.err
+}
+
+// dialTimeout bounds what making a client asks of the member.
+const dialTimeout = 2 * time.Second
+
+func (m *members) make(at *member) {
+	c, err := m.dial(at.endpoint)
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if err == nil && m.open.Err() != nil {
+		_ = c.Close() // nobody needs it any more
+		c, err = nil, errClosed
+	}
+	at.client, at.err = c, err
+	close(at.making)
+	at.making = nil
+}
+
+func (m *members) dial(endpoint string) (*clientv3.Client, error) {
+	c := clientv3.Config{
+		Endpoints: []string{endpoint}, Context: m.open, Logger: zap.NewNop(),
+		DialTimeout: dialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
+		PermitWithoutStream: true, MaxUnaryRetries: 1, Username: m.config.Username,
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
+			MinConnectTimeout: dialTimeout,
+		})},
+	}
+	if m.config.PasswordFile != "" {
+		password, err := kv.Secret(m.config.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("%w: etcd-password-file: %w", lock.ErrPermanent, err)
+		}
+		c.Password = password
+	}
+	if m.config.secure() {
+		c.TLS = m.config.files().Config(func(err error) { m.refused.Store(&err) })
+	}
+	return clientv3.New(c)
+}
+
+// refresh gives up a client whose password or token is refused: the next call
+// reads the password again.
+func (m *members) refresh(at *member, c *clientv3.Client, err error) error {
+	if m.config.PasswordFile == "" || !errors.Is(err, rpctypes.ErrAuthFailed) && !errors.Is(err, rpctypes.ErrInvalidAuthToken) {
+		return err
+	}
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if at.client == c {
+		at.client = nil
+		go func() { _ = c.Close() }() // calls on it end with an error, as this one did
+	}
+	return err
+}
+
+// explain names what no waiting cures. Anything else is as it was.
+func (m *members) explain(err error) error {
+	user := m.config.Username
+	if user == "" {
+		user = "of the certificate"
+	}
+	permanent := func(what string) error { return fmt.Errorf("%w: etcd: %s: %w", lock.ErrPermanent, what, err) }
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()))
+	case errors.Is(err, rpctypes.ErrUserEmpty):
+		return permanent("it asks who we are; give --etcd-username and --etcd-password-file, or a certificate")
+	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
+		return permanent("it refuses user " + user + " and the password in --etcd-password-file")
+	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
+		return permanent("it has no users; leave out --etcd-username and --etcd-password-file, or enable authentication there")
+	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):
+		return permanent("the request is too large")
+	}
+	if why := m.refused.Swap(nil); why != nil { // gRPC keeps only its text
+		return fmt.Errorf("etcd: %w", *why)
+	}
+	return err
+}
+
+func (m *members) prefix() string {
+	if m.config.Prefix == "" {
+		return kv.DefaultPrefix
+	}
+	return strings.TrimSuffix(m.config.Prefix, "/") + "/"
+}
+
+func (m *members) close() error {
+	m.cancel(errClosed)
+	var errs []error
+	for _, at := range m.all {
+		at.mu.Lock()
+		c, making := at.client, at.making
+		at.client = nil
+		at.mu.Unlock()
+		if making != nil {
+			<-making
+		}
+		if c != nil {
+			if err := c.Close(); err != nil && !errors.Is(err, context.Canceled) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,258 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A follower reads and follows the store for all watches of one Locker, while
+// there are any. One goroutine reads everything under the prefix, publishes it,
+// and reads again when anything changes but a holder's beat, when it is asked to,
+// and once in a while: the line's beats are seen by that, and a watch that died in
+// silence is noticed.
+type follower struct {
+	locker *locker
+	stop   context.CancelFunc
+	users  int           // watches; under the locker's mutex
+	wake   chan struct{} // of size one: a read was asked for
+
+	mu      sync.Mutex
+	asked   uint64        // how many reads were asked for
+	last    news          // published last
+	changed chan struct{} // closed and replaced when news are published
+}
+
+// News are what a follower publishes.
+type news struct {
+	number    uint64 // of the news: 1, 2, ...
+	answered  uint64 // of the reads that were asked for: this one began after them
+	picture   *picture
+	standings map[string]*lock.Standing // unchanged ones are the same as before
+	err       error                     // why there is nothing newer; nil: all is well
+}
+
+// Bounds of how often everything is read, and of how long a read may take. After a
+// failure there is a pause, or a dead store would make a busy loop.
+const (
+	oftenest   = 100 * time.Millisecond
+	seldomest  = 10 * time.Second
+	whileEmpty = time.Second
+
+	firstPatience = 500 * time.Millisecond
+	lastPatience  = 30 * time.Second
+	failurePause  = 100 * time.Millisecond
+)
+
+// join returns the follower of the locker and what ends its use.
+func (l *locker) join() (f *follower, leave func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.follower == nil {
+		ctx, stop := context.WithCancel(l.open)
+		l.follower = &follower{locker: l, stop: stop, wake: make(chan struct{}, 1), changed: make(chan struct{})}
+		if started := l.follower; l.open.Err() == nil {
+			l.group.Go(func() { started.run(ctx) })
+		}
+	}
+	f = l.follower
+	f.users++
+	f.ask()
+	return f, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if f.users--; f.users == 0 {
+			f.stop()
+			l.follower = nil
+		}
+	}
+}
+
+// ask asks for a read that begins after now. Nothing older is shown.
+func (f *follower) ask() {
+	f.mu.Lock()
+	f.asked++
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next returns the news after number, as soon as there are any that may be shown.
+func (f *follower) next(ctx context.Context, number uint64) (news, error) {
+	for {
+		f.mu.Lock()
+		n, changed := f.last, f.changed
+		fresh := n.number > number && (n.err != nil || n.answered == f.asked)
+		f.mu.Unlock()
+		switch {
+		case ctx.Err() != nil:
+			return news{}, ctx.Err()
+		case f.locker.open.Err() != nil:
+			return news{}, errClosed
+		case fresh:
+			return n, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		case <-f.locker.open.Done():
+		}
+	}
+}
+
+func (f *follower) run(ctx context.Context) {
+	patience := firstPatience
+	var now *picture
+	var s *stream
+	timed := false
+	for ctx.Err() == nil {
+		p, err := f.read(ctx, patience)
+		if err == nil {
+			patience = firstPatience
+			keys := p.followed()
+			if s == nil || !slices.Equal(s.keys, keys) || p.revision < now.revision || timed && now.missed(p) {
+				s.end()
+				s = f.stream(ctx, p.revision, keys)
+			}
+			now, timed, err = f.attend(ctx, s, p)
+		} else {
+			patience = min(2*patience, lastPatience)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.end()
+			s = nil
+			f.publish(news{err: err})
+			pause(ctx)
+		}
+	}
+}
+
+func pause(ctx context.Context) {
+	select {
+	case <-time.After(failurePause):
+	case <-ctx.Done():
+	}
+}
+
+// read reads everything and publishes it.
+func (f *follower) read(ctx context.Context, patience time.Duration) (*picture, error) {
+	f.mu.Lock()
+	asked := f.asked
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	v, err := f.locker.store.Read(ctx, string(f.locker.keys))
+	if err != nil {
+		return nil, err
+	}
+	p := newPicture(f.locker.keys, v)
+	f.publish(news{answered: asked, picture: p})
+	return p, nil
+}
+
+// attend publishes the beats that come in until everything must be read again;
+// timed: because it was long ago. It returns what it published last.
+func (f *follower) attend(ctx context.Context, s *stream, p *picture) (last *picture, timed bool, err error) {
+	f.mu.Lock()
+	answered := f.last.answered
+	f.mu.Unlock()
+	timer := time.NewTimer(interval(p))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return p, false, ctx.Err()
+		case <-timer.C:
+			return p, true, nil
+		case <-f.wake:
+			return p, false, nil
+		case err := <-s.failed:
+			return p, false, err
+		case r := <-s.records:
+			next := p.apply(r)
+			if next == nil {
+				return p, false, nil
+			}
+			if next != p {
+				p = next
+				f.publish(news{answered: answered, picture: p})
+			}
+		}
+	}
+}
+
+// interval is how long it is from one reading of everything to the next: less
+// than the shortest promise, or the beats of the line would seem to have stopped.
+func interval(p *picture) time.Duration {
+	ttl := p.shortest()
+	if ttl == 0 {
+		return whileEmpty
+	}
+	return min(max(ttl*3/4, oftenest), seldomest)
+}
+
+// publish makes n the last news. A failure leaves the picture as it was.
+func (f *follower) publish(n news) {
+	f.mu.Lock()
+	last := f.last
+	f.mu.Unlock() // only this goroutine publishes
+	n.number = last.number + 1
+	if n.err != nil {
+		n.answered, n.picture, n.standings = last.answered, last.picture, last.standings
+	} else {
+		n.standings = map[string]*lock.Standing{}
+		for _, role := range n.picture.names() {
+			st := n.picture.standing(role)
+			if old := last.standings[role]; old != nil && reflect.DeepEqual(*old, st) {
+				n.standings[role] = old
+			} else {
+				n.standings[role] = &st
+			}
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = n
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// A stream is one Follow that runs.
+type stream struct {
+	keys    []string
+	records chan Record
+	failed  chan error // of size one
+	cancel  context.CancelFunc
+}
+
+func (f *follower) stream(ctx context.Context, after uint64, keys []string) *stream {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &stream{keys: keys, records: make(chan Record), failed: make(chan error, 1), cancel: cancel}
+	f.locker.background(func(context.Context) {
+		for r, err := range f.locker.store.Follow(ctx, after, keys...) {
+			if err != nil {
+				s.failed <- err
+				return
+			}
+			select {
+			case s.records <- r:
+			case <-ctx.Done():
+			}
+		}
+		s.failed <- errors.New("the store's watch ended")
+	})
+	return s
+}
+
+func (s *stream) end() {
+	if s != nil {
+		s.cancel()
+	}
+}

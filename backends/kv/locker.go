@@ -1,0 +1,263 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// DefaultPrefix is the prefix of all keys where none is given.
+const DefaultPrefix = "understudy/"
+
+// NewLocker returns the Locker that keeps its records in s, which it closes, under
+// the prefix: DefaultPrefix if it is empty.
+func NewLocker(s Store, prefix string) lock.Locker {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	if !strings.HasSuffix(prefix, "/") {
+		prefix += "/"
+	}
+	l := &locker{store: s, keys: keys(prefix)}
+	l.open, l.close = context.WithCancelCause(context.Background())
+	return l
+}
+
+type locker struct {
+	store Store
+	keys  keys
+	open  context.Context // done when the locker is closed
+	close context.CancelCauseFunc
+	group sync.WaitGroup // what runs in the background
+
+	mu       sync.Mutex
+	follower *follower // nil: nobody watches
+}
+
+var (
+	_ lock.Locker = (*locker)(nil)
+
+	errClosed = errors.New("the locker is closed")
+)
+
+func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
+	errs := []error{lock.CheckName("id", c.ID), lock.CheckName("session", string(c.Session)), checkBids(bids)}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	defer l.look()
+	s := &session{locker: l, contender: c, promise: p, bids: bids}
+	if err := s.register(ctx); err != nil {
+		return nil, fmt.Errorf("register: %w", err)
+	}
+	return s, nil
+}
+
+func checkBids(bids []lock.Bid) error {
+	var errs []error
+	for _, b := range bids {
+		errs = append(errs, lock.CheckName("role", b.Role))
+	}
+	return errors.Join(errs...)
+}
+
+func (l *locker) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, why lock.End) error {
+	if err := lock.CheckName("session", string(id)); err != nil {
+		return err
+	}
+	defer l.look()
+	moved := func(r Record) bool { return lock.Beat(r.Revision) != seen }
+	if err := l.end(ctx, ending{session: id, why: why, moved: moved}); err != nil {
+		return fmt.Errorf("evict: %w", err)
+	}
+	return nil
+}
+
+// An ending is what is written when a session is over.
+type ending struct {
+	session lock.SessionID
+	why     lock.End
+	moved   func(session Record) bool // whether the record that stands there forbids it; nil: none does
+
+	// Where the session's record is not there to tell them.
+	contender string
+	created   uint64
+	lease     Lease
+	promise   lock.Promise
+}
+
+// end writes a session's end in place of its record and of its claim, in one
+// step. It returns nil where the end is written already.
+func (l *locker) end(ctx context.Context, e ending) error {
+	own, end := l.keys.session(e.session), l.keys.end(e.session)
+	found, err := l.store.Read(ctx, own, end)
+	for keepClaim := false; err == nil; {
+		if found.Get(end).Revision != 0 {
+			return nil
+		}
+		was := found.Get(own)
+		if e.moved != nil && e.moved(was) {
+			return lock.ErrMoved
+		}
+		e.recall(was)
+		if err = l.hang(ctx, &e); err != nil {
+			return err
+		}
+		t := Txn{
+			Guards: []Guard{{Key: end}, {Key: own, Revision: was.Revision}},
+			Writes: []Write{{Key: end, Value: encode(endRecord{newHeader(), e.why}), Lease: e.lease}, {Key: own}},
+		}
+		// The claim was made with the record, and by nobody else if it still
+		// stands as it was made.
+		claim := l.keys.claim(e.contender)
+		if e.contender != "" && !keepClaim {
+			t.Guards = append(t.Guards, Guard{Key: claim, Revision: e.created})
+			t.Writes = append(t.Writes, Write{Key: claim})
+		}
+		var r Result
+		r, err = l.store.Commit(ctx, t)
+		switch {
+		case errors.Is(err, ErrNoLease): // just now; the record went with it
+			found, err = l.store.Read(ctx, own, end)
+		case r.Committed:
+			return nil
+		case err == nil:
+			keepClaim = r.Found.Get(claim).Revision != e.created
+			found = r.Found
+		}
+	}
+	return err
+}
+
+// recall takes from a session's record what its end needs.
+func (e *ending) recall(r Record) {
+	if r.Revision == 0 {
+		return
+	}
+	e.lease = r.Lease
+	if s := decodeSession(e.session, r); s.Contender.ID != "" {
+		e.contender, e.created, e.promise = s.Contender.ID, s.created(), s.Promise.lock()
+	}
+}
+
+// hang sees to it that e has a lease with all its time before it: the one that the
+// session's record hung on, so that no registration which is still on its way can
+// outlive the end; a new one only where that is gone.
+func (l *locker) hang(ctx context.Context, e *ending) (err error) {
+	if e.lease != "" {
+		if err = l.store.Keep(ctx, e.lease); !errors.Is(err, ErrNoLease) {
+			return err
+		}
+	}
+	e.lease, err = l.store.Grant(ctx, leaseFor(e.promise))
+	return err
+}
+
+// leaseFor is how long the store keeps what nobody renews. It is the janitor, not
+// the judge: nobody acts on it.
+func leaseFor(p lock.Promise) time.Duration { return max(time.Minute, 2*p.TTL) }
+
+func (l *locker) Ask(ctx context.Context, role string, r lock.Request) error {
+	if err := lock.CheckName("role", role); err != nil {
+		return err
+	}
+	defer l.look()
+	if err := l.ask(ctx, role, r); err != nil {
+		return fmt.Errorf("ask: %w", err)
+	}
+	return nil
+}
+
+func (l *locker) ask(ctx context.Context, name string, r lock.Request) error {
+	key, wish := l.keys.role(name), l.keys.wish(name)
+	found, err := l.store.Read(ctx, key, wish)
+	if err != nil {
+		return err
+	}
+	role, err := decodeRole(found.Get(key))
+	if err != nil {
+		return err
+	}
+	if _, err := decode[wishRecord](found.Get(wish)); err != nil {
+		return err
+	}
+	if !role.held() || role.token() != r.Token {
+		return lock.ErrMoved
+	}
+	done, err := l.store.Commit(ctx, Txn{
+		Guards: []Guard{{Key: key, Revision: role.revision}, {Key: l.keys.end(role.Holder.Session)}},
+		Writes: []Write{{Key: wish, Value: encode(wishRecord{newHeader(), r})}},
+	})
+	if err == nil && !done.Committed {
+		return lock.ErrMoved
+	}
+	return err
+}
+
+func (l *locker) Raise(ctx context.Context, above lock.Token) error {
+	if err := lock.CheckFloor(above); err != nil {
+		return err
+	}
+	defer l.look()
+	if err := l.raise(ctx, above); err != nil {
+		return fmt.Errorf("raise: %w", err)
+	}
+	return nil
+}
+
+func (l *locker) raise(ctx context.Context, above lock.Token) error {
+	found, err := l.store.Read(ctx, l.keys.floor())
+	for err == nil {
+		var floor floorRecord
+		if floor, err = decodeFloor(found.Get(l.keys.floor())); err != nil {
+			return err
+		}
+		next := floorRecord{header: newHeader(), Floor: max(floor.Floor, above), Offset: floor.Offset}
+		if uint64(next.Floor) > found.Revision { // every revision to come is greater than this one
+			next.Offset = max(next.Offset, uint64(next.Floor)-found.Revision)
+		}
+		var r Result
+		r, err = l.store.Commit(ctx, Txn{
+			Guards: []Guard{{Key: l.keys.floor(), Revision: floor.revision}},
+			Writes: []Write{{Key: l.keys.floor(), Value: encode(next)}},
+		})
+		if r.Committed {
+			return nil
+		}
+		found = r.Found
+	}
+	return err
+}
+
+func (l *locker) Close() error {
+	l.mu.Lock()
+	l.close(errClosed)
+	l.mu.Unlock()
+	err := l.store.Close()
+	l.group.Wait()
+	return err
+}
+
+// background runs f until it returns, with a context that is done when the locker
+// is closed. Close waits for it.
+func (l *locker) background(f func(context.Context)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open.Err() == nil {
+		l.group.Go(func() { f(l.open) })
+	}
+}
+
+// look makes every Watch of this Locker look again, and show nothing older.
+func (l *locker) look() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.follower != nil {
+		l.follower.ask()
+	}
+}

@@ -1,0 +1,257 @@
+package kv
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// Keys are the keys below a prefix, which ends in "/". What everybody must hear
+// of stands under state/, what changes with every beat under line/:
+//
+//	state/role/ROLE       its last term; durable
+//	state/wish/ROLE       what an operator asked of that term; durable
+//	state/floor           what Raise raised; durable
+//	state/end/SESSION     on the lease that the session's record hung on
+//	line/session/SESSION  on the session's lease
+//	line/claim/CONTENDER  the session that has this contender's ID; on its lease
+type keys string
+
+func (k keys) roles() string { return string(k) + "state/role/" }
+func (k keys) state() string { return string(k) + "state/" }
+func (k keys) floor() string { return string(k) + "state/floor" }
+
+func (k keys) role(name string) string      { return k.roles() + escape(name) }
+func (k keys) wish(role string) string      { return string(k) + "state/wish/" + escape(role) }
+func (k keys) end(id lock.SessionID) string { return string(k) + "state/end/" + escape(string(id)) }
+func (k keys) session(id lock.SessionID) string {
+	return string(k) + "line/session/" + escape(string(id))
+}
+func (k keys) claim(contender string) string { return string(k) + "line/claim/" + escape(contender) }
+
+// kind takes a key apart. Both are empty where it is none of ours.
+func (k keys) kind(key string) (kind, name string) {
+	rest, ours := strings.CutPrefix(key, string(k))
+	slash := strings.LastIndexByte(rest, '/')
+	if !ours || slash < 0 {
+		return "", ""
+	}
+	name, err := url.PathUnescape(rest[slash+1:])
+	if err != nil || name == "" || escape(name) != rest[slash+1:] {
+		return "", ""
+	}
+	return rest[:slash], name
+}
+
+// escape makes one path element of a name.
+func escape(name string) string {
+	if name == "." || name == ".." {
+		return strings.ReplaceAll(name, ".", "%2E")
+	}
+	return url.PathEscape(name)
+}
+
+// format is the version of the records below. Who changes what a record means
+// raises it, and older programs leave such a record alone.
+const format = 1
+
+// A header begins every record.
+type header struct {
+	Format int
+	At     time.Time // when it was written, by the writer's clock; for people
+	Nonce  string    // makes the value differ from every other
+}
+
+func newHeader() header {
+	return header{Format: format, At: time.Now().UTC().Truncate(time.Millisecond), Nonce: rand.Text()}
+}
+
+// A roleRecord is a role's last term.
+type roleRecord struct {
+	header
+	Holder   lock.Contender
+	Promise  promise
+	Priority int `json:",omitempty"`
+	Since    time.Time
+	Offset   uint64     `json:",omitempty"` // the term's token is the record's revision plus this
+	Previous lock.Token `json:",omitempty"` // the term that a handoff ended for this one
+	Over     string     `json:",omitempty"` // how the term ended
+	Token    lock.Token `json:",omitempty"` // of a term that is over
+
+	revision uint64 // 0: there is no record
+}
+
+// token is the fencing token of the term; 0 where there was none.
+func (r roleRecord) token() lock.Token {
+	if r.Over != "" || r.revision == 0 {
+		return r.Token
+	}
+	return lock.Token(r.revision + r.Offset)
+}
+
+// holder is the session that the term is of, as it was when the term began.
+func (r roleRecord) holder() lock.Member {
+	return lock.Member{Contender: r.Holder, Promise: r.Promise.lock(), Priority: r.Priority}
+}
+
+// held reports whether the term has not been ended by its record. The end of the
+// holder's session may have been written all the same.
+func (r roleRecord) held() bool { return r.revision != 0 && r.Over == "" }
+
+// A sessionRecord is a session as its owner's last beat left it.
+type sessionRecord struct {
+	header
+	Contender lock.Contender
+	Promise   promise
+	Bids      []lock.Bid
+	Created   uint64 `json:",omitempty"` // the revision of its registration; 0 in the first record, which cannot hold it
+
+	revision uint64
+}
+
+// created is the revision of the registration, which made the claim too.
+func (s sessionRecord) created() uint64 {
+	if s.Created == 0 {
+		return s.revision
+	}
+	return s.Created
+}
+
+func (s sessionRecord) member(role string) lock.Member {
+	m := lock.Member{Contender: s.Contender, Promise: s.Promise.lock(), Beat: lock.Beat(s.revision)}
+	m.Priority, _ = s.bid(role)
+	return m
+}
+
+func (s sessionRecord) bid(role string) (priority int, ok bool) {
+	for _, b := range s.Bids {
+		if b.Role == role {
+			return b.Priority, true
+		}
+	}
+	return 0, false
+}
+
+type claimRecord struct {
+	header
+	Session lock.SessionID
+}
+
+type endRecord struct {
+	header
+	lock.End
+}
+
+type wishRecord struct {
+	header
+	Request lock.Request
+}
+
+type floorRecord struct {
+	header
+	Floor  lock.Token // every token to come is greater
+	Offset uint64     // because of this, which is added to the store's revision
+
+	revision uint64
+}
+
+// A promise is a lock.Promise that a person can read.
+type promise struct{ TTL, Skew duration }
+
+func promiseOf(p lock.Promise) promise { return promise{duration(p.TTL), duration(p.Skew)} }
+
+func (p promise) lock() lock.Promise {
+	return lock.Promise{TTL: time.Duration(p.TTL), Skew: time.Duration(p.Skew)}
+}
+
+type duration time.Duration
+
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+func (d *duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	*d = duration(parsed)
+	return err
+}
+
+// encode writes a record. None of them holds what JSON cannot.
+func encode(record any) []byte {
+	value, err := json.Marshal(record)
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+// decode reads a record; the zero T where there is none. It fails with
+// lock.ErrPermanent where the value is newer than this program, or not ours.
+func decode[T any](r Record) (T, error) {
+	var record T
+	if r.Revision == 0 {
+		return record, nil
+	}
+	var h header
+	err := json.Unmarshal(r.Value, &h)
+	switch {
+	case err != nil || h.Format < 1:
+		return record, foreign(r.Key)
+	case h.Format > format:
+		return record, fmt.Errorf("%w: key %q has format %d, this program knows %d: use the newer program", lock.ErrPermanent, r.Key, h.Format, format)
+	}
+	if json.Unmarshal(r.Value, &record) != nil {
+		return *new(T), foreign(r.Key)
+	}
+	return record, nil
+}
+
+func foreign(key string) error {
+	return fmt.Errorf("%w: the value of key %q is not one of understudy's: delete the key, or use another prefix", lock.ErrPermanent, key)
+}
+
+func decodeRole(r Record) (roleRecord, error) {
+	role, err := decode[roleRecord](r)
+	if err == nil && r.Revision != 0 && role.Holder.Session == "" {
+		return roleRecord{}, foreign(r.Key)
+	}
+	role.revision = r.Revision
+	return role, err
+}
+
+// decodeSession reads a session's record. An unreadable one is a beat of a
+// session of which nothing else is known, until its owner's next beat.
+func decodeSession(id lock.SessionID, r Record) sessionRecord {
+	s, err := decode[sessionRecord](r)
+	if err != nil || s.Contender.Session != id {
+		s = sessionRecord{Contender: lock.Contender{Session: id}}
+	}
+	s.revision = r.Revision
+	return s
+}
+
+func decodeClaim(r Record) (lock.SessionID, error) {
+	c, err := decode[claimRecord](r)
+	if err == nil && r.Revision != 0 && c.Session == "" {
+		err = foreign(r.Key)
+	}
+	return c.Session, err
+}
+
+func decodeFloor(r Record) (floorRecord, error) {
+	f, err := decode[floorRecord](r)
+	f.revision = r.Revision
+	return f, err
+}
+
+// decodeEnd reads an end. That there is one counts, whatever it says.
+func decodeEnd(r Record) lock.End {
+	e, err := decode[endRecord](r)
+	if r.Revision != 0 && (err != nil || e.End == lock.End{}) {
+		return lock.End{By: "unknown", Why: "its end is not readable"}
+	}
+	return e.End
+}

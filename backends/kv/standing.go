@@ -1,0 +1,190 @@
+package kv
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A picture is everything under the prefix, as of one revision but for the beats
+// that came after it. It is never changed.
+type picture struct {
+	keys     keys
+	revision uint64
+	state    map[string]uint64 // the revision of each key under state/
+	roles    map[string]roleRecord
+	bad      map[string]error // roles whose record is not readable
+	wishes   map[string]lock.Request
+	sessions map[lock.SessionID]sessionRecord
+	ends     map[lock.SessionID]lock.End
+	floor    lock.Token
+}
+
+func newPicture(k keys, v View) *picture {
+	p := &picture{
+		keys: k, revision: v.Revision, state: map[string]uint64{},
+		roles: map[string]roleRecord{}, bad: map[string]error{}, wishes: map[string]lock.Request{},
+		sessions: map[lock.SessionID]sessionRecord{}, ends: map[lock.SessionID]lock.End{},
+	}
+	for _, r := range v.Records {
+		if strings.HasPrefix(r.Key, k.state()) {
+			p.state[r.Key] = r.Revision
+		}
+		p.add(r)
+	}
+	return p
+}
+
+// add takes in one record. What is not ours is left alone, but for a role's.
+func (p *picture) add(r Record) {
+	if r.Key == p.keys.floor() {
+		if f, err := decodeFloor(r); err == nil {
+			p.floor = f.Floor
+		}
+		return
+	}
+	switch kind, name := p.keys.kind(r.Key); kind {
+	case "state/role":
+		role, err := decodeRole(r)
+		if err != nil {
+			p.bad[name] = err
+			return
+		}
+		p.roles[name] = role
+	case "state/wish":
+		if w, err := decode[wishRecord](r); err == nil {
+			p.wishes[name] = w.Request
+		}
+	case "state/end":
+		p.ends[lock.SessionID(name)] = decodeEnd(r)
+	case "line/session":
+		p.sessions[lock.SessionID(name)] = decodeSession(lock.SessionID(name), r)
+	}
+}
+
+// apply returns the picture with a change that was followed: p itself where it
+// knew that already, and nil where everything must be read again.
+func (p *picture) apply(r Record) *picture {
+	kind, name := p.keys.kind(r.Key)
+	id := lock.SessionID(name)
+	was, known := p.sessions[id]
+	switch {
+	case r.Revision == 0: // deleted, some time or other
+		if _, stood := p.state[r.Key]; stood || kind == "line/session" && known {
+			return nil
+		}
+		return p
+	case r.Revision <= p.revision || r.Revision == p.state[r.Key]:
+		return p
+	case kind != "line/session" || !known:
+		return nil
+	case r.Revision <= was.revision:
+		return p
+	}
+	next := *p
+	next.sessions = maps.Clone(p.sessions)
+	next.sessions[id] = decodeSession(id, r)
+	return &next
+}
+
+// followed is what must be followed: what everybody must hear of, and the beats
+// of each holder.
+func (p *picture) followed() []string {
+	keys := map[string]bool{p.keys.state(): true}
+	for _, r := range p.roles {
+		if r.held() {
+			keys[p.keys.session(r.Holder.Session)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(keys))
+}
+
+// missed reports whether p lacks a change that stands in a later picture and is
+// followed.
+func (p *picture) missed(later *picture) bool {
+	if !maps.Equal(p.state, later.state) {
+		return true
+	}
+	for _, r := range p.roles {
+		if id := r.Holder.Session; r.held() && p.sessions[id].revision != later.sessions[id].revision {
+			return true
+		}
+	}
+	return false
+}
+
+// shortest is the shortest ttl that anybody promised; 0 where nobody is.
+func (p *picture) shortest() time.Duration {
+	var least duration
+	see := func(d duration) {
+		if d > 0 && (least == 0 || d < least) {
+			least = d
+		}
+	}
+	for _, s := range p.sessions {
+		see(s.Promise.TTL)
+	}
+	for _, r := range p.roles {
+		if r.held() {
+			see(r.Promise.TTL)
+		}
+	}
+	return time.Duration(least)
+}
+
+// names returns the name of every role that has a record or a bid.
+func (p *picture) names() []string {
+	names := map[string]bool{}
+	for name := range p.roles {
+		names[name] = true
+	}
+	for name := range p.bad {
+		names[name] = true
+	}
+	for _, s := range p.sessions {
+		for _, b := range s.Bids {
+			names[b.Role] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// standing says how a role stands.
+func (p *picture) standing(role string) lock.Standing {
+	r := p.roles[role]
+	st := lock.Standing{Role: role, Term: p.term(r)}
+	st.Floor = max(st.Term.Token, p.floor)
+	if w := p.wishes[role]; r.held() && w.Token == st.Term.Token {
+		st.Request = w
+	}
+	var line []sessionRecord
+	for id, s := range p.sessions {
+		if _, bids := s.bid(role); bids && (st.Term.Vacant() || id != r.Holder.Session) {
+			line = append(line, s)
+		}
+	}
+	slices.SortFunc(line, func(a, b sessionRecord) int {
+		first, _ := a.bid(role)
+		second, _ := b.bid(role)
+		return cmp.Or(cmp.Compare(second, first), cmp.Compare(a.created(), b.created()))
+	})
+	for _, s := range line {
+		st.Line = append(st.Line, s.member(role))
+	}
+	return st
+}
+
+// term is a role's term with what its holder's session has come to.
+func (p *picture) term(r roleRecord) lock.Term {
+	t := lock.Term{Token: r.token(), Holder: r.holder(), Since: r.Since, Over: r.Over, End: p.ends[r.Holder.Session]}
+	s := p.sessions[r.Holder.Session]
+	t.Holder.Beat = lock.Beat(s.revision)
+	if s.Promise.TTL > 0 {
+		t.Holder.Promise = s.Promise.lock()
+	}
+	return t
+}

@@ -1,0 +1,182 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TryAcquire reads the role and takes it if nothing has changed since. ErrMoved is
+// also the answer where the floor was raised in between.
+func (s *session) TryAcquire(ctx context.Context, role string) (lock.Token, error) {
+	if err := lock.CheckName("role", role); err != nil {
+		return 0, err
+	}
+	defer s.locker.look()
+	t, err := s.acquire(ctx, role)
+	if err != nil {
+		return 0, fmt.Errorf("acquire: %w", err)
+	}
+	return t, nil
+}
+
+func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) {
+	l := s.locker
+	key, own, floor := l.keys.role(name), l.keys.session(s.contender.Session), l.keys.floor()
+	found, err := l.store.Read(ctx, key, own, floor)
+	if err != nil {
+		return 0, err
+	}
+	last, mine, err := s.lookAt(found, key)
+	if err != nil || mine {
+		return last.token(), err
+	}
+	s.mu.Lock()
+	holder := sessionRecord{Contender: s.contender, Promise: promiseOf(s.promise), Bids: s.bids}
+	s.mu.Unlock()
+	t, offset, err := l.begin(found, name, last, holder, 0)
+	if err != nil {
+		return 0, err
+	}
+	t.Guards = append(t.Guards, Guard{Key: own, Exists: true})
+	if last.held() { // then the end of its holder must be written
+		t.Guards = append(t.Guards, Guard{Key: l.keys.end(last.Holder.Session), Exists: true})
+	}
+	r, err := l.store.Commit(ctx, t)
+	if err != nil {
+		return 0, err
+	}
+	if r.Committed {
+		return lock.Token(r.Revision + offset), nil
+	}
+	now, mine, err := s.lookAt(r.Found, key)
+	switch {
+	case err != nil || mine:
+		return now.token(), err
+	case now.revision != last.revision || r.Found.Get(floor).Revision != found.Get(floor).Revision:
+		return 0, lock.ErrMoved
+	}
+	return 0, &lock.HeldError{Name: name, Holder: now.holder(), Token: now.token()}
+}
+
+// lookAt returns the role's last term as found, and whether it is this session's.
+func (s *session) lookAt(found View, key string) (role roleRecord, mine bool, err error) {
+	if found.Get(s.locker.keys.session(s.contender.Session)).Revision == 0 {
+		return roleRecord{}, false, lock.ErrLost
+	}
+	role, err = decodeRole(found.Get(key))
+	return role, role.held() && role.Holder.Session == s.contender.Session, err
+}
+
+// begin is the transaction that begins a term of holder after the last one, if the
+// role and the floor still stand as they were found. The term's token is the
+// revision of its commit plus offset. previous names the term that a handoff ends.
+func (l *locker) begin(found View, name string, last roleRecord, holder sessionRecord, previous lock.Token) (t Txn, offset uint64, err error) {
+	floor, err := decodeFloor(found.Get(l.keys.floor()))
+	if err != nil {
+		return Txn{}, 0, err
+	}
+	offset = max(floor.Offset, last.Offset) // the last one's too: the floor's key may have been deleted
+	if uint64(max(last.token(), floor.Floor)) > found.Revision+offset {
+		return Txn{}, 0, fmt.Errorf("%w: role %q had token %d, the next one would be %d", lock.ErrRolledBack, name, last.token(), found.Revision+offset+1)
+	}
+	next := roleRecord{header: newHeader(), Holder: holder.Contender, Promise: holder.Promise, Offset: offset, Previous: previous}
+	next.Since = next.At
+	next.Priority, _ = holder.bid(name)
+	return Txn{
+		Guards: []Guard{{Key: l.keys.role(name), Revision: last.revision}, {Key: l.keys.floor(), Revision: floor.revision}},
+		Writes: []Write{{Key: l.keys.role(name), Value: encode(next)}, {Key: l.keys.wish(name)}},
+	}, offset, nil
+}
+
+func (s *session) Release(ctx context.Context, role string, t lock.Token) error {
+	if err := lock.CheckName("role", role); err != nil {
+		return err
+	}
+	defer s.locker.look()
+	l, key := s.locker, s.locker.keys.role(role)
+	found, err := l.store.Read(ctx, key)
+	for err == nil {
+		var last roleRecord
+		if last, err = decodeRole(found.Get(key)); err != nil {
+			break
+		}
+		if last.revision != 0 && (!last.held() || last.token() != t || last.Holder.Session != s.contender.Session) {
+			return nil
+		}
+		if last.revision == 0 { // somebody deleted it: whoever had seen it waits for this
+			last = roleRecord{Holder: s.contender, Promise: promiseOf(s.promise), Token: t}
+		}
+		var r Result
+		if r, err = l.store.Commit(ctx, l.release(role, last)); r.Committed {
+			return nil
+		}
+		found = r.Found
+	}
+	return fmt.Errorf("release: %w", err)
+}
+
+// release is the transaction that ends a term, if it still stands.
+func (l *locker) release(name string, last roleRecord) Txn {
+	over := last
+	over.header, over.Token, over.Over = newHeader(), last.token(), "released"
+	return Txn{
+		Guards: []Guard{{Key: l.keys.role(name), Revision: last.revision}},
+		Writes: []Write{{Key: l.keys.role(name), Value: encode(over)}, {Key: l.keys.wish(name)}},
+	}
+}
+
+func (s *session) Handoff(ctx context.Context, role string, t lock.Token, to lock.SessionID) error {
+	if err := lock.CheckName("role", role); err != nil {
+		return err
+	}
+	if err := lock.CheckName("session", string(to)); err != nil {
+		return err
+	}
+	defer s.locker.look()
+	if err := s.handoff(ctx, role, t, to); err != nil {
+		return fmt.Errorf("handoff: %w", err)
+	}
+	return nil
+}
+
+func (s *session) handoff(ctx context.Context, name string, t lock.Token, to lock.SessionID) error {
+	l, id := s.locker, s.contender.Session
+	key, own, end, successor, floor := l.keys.role(name), l.keys.session(id), l.keys.end(id), l.keys.session(to), l.keys.floor()
+	found, err := l.store.Read(ctx, key, own, end, successor, floor)
+	for err == nil {
+		var last roleRecord
+		last, err = decodeRole(found.Get(key))
+		switch {
+		case err != nil:
+			return err
+		case t != 0 && last.Previous == t && last.Holder.Session == to: // an earlier try of this very handoff
+			return nil
+		case !last.held() || last.token() != t || last.Holder.Session != id || found.Get(end).Revision != 0:
+			return lock.ErrMoved
+		case found.Get(own).Revision == 0:
+			return lock.ErrLost
+		case found.Get(successor).Revision == 0:
+			return lock.ErrGone
+		}
+		next := decodeSession(to, found.Get(successor))
+		if next.Contender.ID == "" {
+			return fmt.Errorf("the record of session %s is not readable until its next beat", to)
+		}
+		var begin Txn
+		if begin, _, err = l.begin(found, name, last, next, t); err != nil {
+			return err
+		}
+		begin.Guards = append(begin.Guards, Guard{Key: own, Exists: true}, Guard{Key: end})
+		if to != id {
+			begin.Guards = append(begin.Guards, Guard{Key: successor, Exists: true})
+		}
+		var r Result
+		if r, err = l.store.Commit(ctx, begin); r.Committed {
+			return nil
+		}
+		found = r.Found
+	}
+	return err
+}

@@ -1,0 +1,105 @@
+package kv
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TLSFiles are the files of a client that speaks TLS. They are read for every
+// connection, so that a certificate that was renewed needs no restart.
+type TLSFiles struct {
+	CA   string // authorities that sign servers; "": those of the system
+	Cert string // our certificate; "": none
+	Key  string // its key
+}
+
+// Used reports whether any file is named.
+func (f TLSFiles) Used() bool { return f != TLSFiles{} }
+
+// Check says what is wrong with the files, each by the name of its flag: prefix
+// and "ca-file", "cert-file" or "key-file".
+func (f TLSFiles) Check(prefix string) error {
+	var errs []error
+	if (f.Cert == "") != (f.Key == "") {
+		errs = append(errs, fmt.Errorf("%scert-file and %skey-file: give both or none", prefix, prefix))
+	} else if f.Cert != "" {
+		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
+			errs = append(errs, fmt.Errorf("%scert-file %q: %w", prefix, f.Cert, err))
+		}
+	}
+	if _, err := f.roots(); err != nil {
+		errs = append(errs, fmt.Errorf("%sca-file %q: %w", prefix, f.CA, err))
+	}
+	return errors.Join(errs...)
+}
+
+// Config returns the client's TLS. failed hears of each server that was refused:
+// the error is lock.ErrPermanent.
+func (f TLSFiles) Config(failed func(error)) *tls.Config {
+	c := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, // VerifyConnection does it, with the files as they are now
+		VerifyConnection: func(s tls.ConnectionState) error {
+			err := f.verify(s)
+			if err != nil {
+				err = fmt.Errorf("%w: tls: %w", lock.ErrPermanent, err)
+				failed(err)
+			}
+			return err
+		},
+	}
+	if f.Cert != "" {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+			return &pair, err
+		}
+	}
+	return c
+}
+
+func (f TLSFiles) verify(s tls.ConnectionState) error {
+	roots, err := f.roots()
+	if err != nil {
+		return err
+	}
+	o := x509.VerifyOptions{Roots: roots, DNSName: s.ServerName, Intermediates: x509.NewCertPool()}
+	for _, c := range s.PeerCertificates[1:] {
+		o.Intermediates.AddCert(c)
+	}
+	_, err = s.PeerCertificates[0].Verify(o)
+	return err
+}
+
+func (f TLSFiles) roots() (*x509.CertPool, error) {
+	if f.CA == "" {
+		return nil, nil // the system's
+	}
+	text, err := os.ReadFile(f.CA)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, errors.New("no certificate in it")
+	}
+	return pool, nil
+}
+
+// Secret reads a password or a token from a file that nobody else may read.
+func Secret(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s: others may read it (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	text, err := os.ReadFile(path)
+	return strings.TrimRight(string(text), "\r\n"), err
+}

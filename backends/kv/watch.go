@@ -1,0 +1,88 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
+	return func(yield func(lock.Standing, error) bool) {
+		f, leave := l.join()
+		defer leave()
+		w := watch{roles: roles, yield: yield, shown: map[string]*lock.Standing{}, bad: map[string]error{}}
+		var number uint64
+		var looked bool
+		var failure error
+		for {
+			n, err := f.next(ctx, number)
+			if err != nil {
+				if !looked || errors.Is(err, errClosed) {
+					yield(lock.Standing{}, fmt.Errorf("watch: %w", errors.Join(err, failure)))
+				}
+				return
+			}
+			number = n.number
+			if failure = n.err; failure != nil {
+				if !yield(lock.Standing{}, fmt.Errorf("watch: %w", failure)) {
+					return
+				}
+				continue
+			}
+			looked = true
+			if !w.show(n) {
+				return
+			}
+		}
+	}
+}
+
+// A watch is what one consumer has been shown.
+type watch struct {
+	roles []string // none: all
+	yield func(lock.Standing, error) bool
+	shown map[string]*lock.Standing
+	bad   map[string]error // roles of which it was said that their record is not readable
+}
+
+// show yields what has changed, and what is not readable last. It reports whether
+// the consumer goes on.
+func (w *watch) show(n news) bool {
+	names := w.roles
+	if len(names) == 0 {
+		all := maps.Clone(n.standings)
+		maps.Copy(all, w.shown) // a role that is gone changes too
+		names = slices.Sorted(maps.Keys(all))
+	}
+	for _, role := range names {
+		if n.picture.bad[role] != nil {
+			continue
+		}
+		st, old := n.standings[role], w.shown[role]
+		if st == nil {
+			vacant := n.picture.standing(role)
+			st = &vacant
+		}
+		if old != nil && (st == old || reflect.DeepEqual(*st, *old)) {
+			continue
+		}
+		w.shown[role] = st
+		if !w.yield(*st, nil) {
+			return false
+		}
+	}
+	for _, role := range names {
+		err := n.picture.bad[role]
+		if err != nil && w.bad[role] == nil && !w.yield(lock.Standing{Role: role}, fmt.Errorf("watch: %w", err)) {
+			return false
+		}
+		w.bad[role] = err
+	}
+	return true
+}

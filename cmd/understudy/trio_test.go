@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/coordinator"
+)
+
+// stampForever says every two milliseconds that this process works, until SIGTERM.
+func stampForever() {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	for {
+		fmt.Printf("%s %d %s %d\n", os.Getenv("UNDERSTUDY_TOKEN"), os.Getpid(), os.Getenv("UNDERSTUDY_ID"), coordinator.Clocks().Mono)
+		select {
+		case <-stop:
+			os.Exit(0)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// A span is what one command stamped.
+type span struct {
+	token       uint64
+	pid         int
+	id          string
+	first, last time.Duration
+	alone       bool // its wrapper was stopped: overlap is not judged
+}
+
+// A trio is three wrappers of one role on a real store.
+type trio struct {
+	t     *testing.T
+	dir   string
+	ids   []string
+	store backends.Config
+	flags []string // that name the store
+	procs map[string]*exec.Cmd
+	pipes sync.WaitGroup
+
+	mu    sync.Mutex
+	spans []*span
+}
+
+// onEveryStore runs a test on each store that processes can share.
+func onEveryStore(t *testing.T, test func(t *testing.T, r *trio)) {
+	for name, prepare := range stores {
+		t.Run(name, func(t *testing.T) { test(t, newTrio(t, prepare)) })
+	}
+}
+
+// stores start what a store needs, and say how it is reached.
+var stores = map[string]func(r *trio) (backends.Config, []string){"raft": onRaft, "etcd": onEtcd}
+
+func onRaft(r *trio) (c backends.Config, flags []string) {
+	var peers []string
+	for _, id := range r.ids {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		defer l.Close()
+		c.Raft.Peers = append(c.Raft.Peers, raft.Peer{ID: id, Address: l.Addr().String()})
+		peers = append(peers, id+"="+l.Addr().String())
+	}
+	return c, []string{"--backend", "raft", "--raft-peers", strings.Join(peers, ",")}
+}
+
+func onEtcd(r *trio) (c backends.Config, flags []string) {
+	cluster, err := servers.StartEtcd(r.t.Context(), filepath.Join(r.dir, "etcd"), 1, servers.Options{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(cluster.Stop)
+	c.Etcd.Endpoints = []string{cluster.Members[0].Addr()}
+	return c, []string{"--backend", "etcd", "--etcd-endpoints", cluster.Members[0].Addr()}
+}
+
+func newTrio(t *testing.T, prepare func(r *trio) (backends.Config, []string)) *trio {
+	r := &trio{t: t, dir: t.TempDir(), ids: []string{"a", "b", "c"}, procs: map[string]*exec.Cmd{}}
+	r.store, r.flags = prepare(r)
+	r.store.Backend = r.flags[1]
+	t.Cleanup(func() {
+		for id := range r.procs {
+			r.kill(id, syscall.SIGKILL)
+		}
+		r.pipes.Wait()
+		if t.Failed() {
+			r.logs()
+		}
+	})
+	return r
+}
+
+// logs shows what the wrappers logged.
+func (r *trio) logs() {
+	for _, id := range r.ids {
+		if text, err := os.ReadFile(filepath.Join(r.dir, id+".log")); err == nil {
+			r.t.Logf("%s:\n%s", id, text)
+		}
+	}
+}
+
+// args are those of a wrapper whose command stamps.
+func (r *trio) args(id string, flags ...string) []string {
+	args := append([]string{
+		"run", "--role", "r", "--id", id, "--ttl", "500ms", "--on-exit", "restart", "--log-level", "debug",
+		"--raft-dir", filepath.Join(r.dir, id),
+	}, r.flags...)
+	return append(append(args, flags...), "--", os.Args[0])
+}
+
+func (r *trio) start(id string, flags ...string) {
+	r.t.Helper()
+	cmd := exec.Command(os.Args[0], r.args(id, flags...)...)
+	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper")
+	out, in, err := os.Pipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	log, err := os.OpenFile(filepath.Join(r.dir, id+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = in, log
+	if err := cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	in.Close()
+	log.Close()
+	r.procs[id] = cmd
+	r.pipes.Go(func() {
+		defer out.Close()
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			r.take(lines.Text())
+		}
+	})
+}
+
+func (r *trio) take(line string) {
+	var s span
+	if _, err := fmt.Sscan(line, &s.token, &s.pid, &s.id, &s.first); err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, old := range r.spans {
+		if old.pid == s.pid && old.token == s.token {
+			old.last = s.first
+			return
+		}
+	}
+	s.last = s.first
+	r.spans = append(r.spans, &s)
+}
+
+// active waits until somebody works who is not the one with the given token.
+func (r *trio) active(not uint64) span {
+	r.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		r.mu.Lock()
+		if n := len(r.spans); n > 0 && r.spans[n-1].token > not {
+			s := *r.spans[n-1]
+			r.mu.Unlock()
+			return s
+		}
+		r.mu.Unlock()
+	}
+	r.t.Fatal("nobody works")
+	return span{}
+}
+
+func (r *trio) kill(id string, sig syscall.Signal) {
+	cmd := r.procs[id]
+	_ = cmd.Process.Signal(sig)
+	_ = cmd.Wait()
+	delete(r.procs, id)
+}
+
+// inLine waits until n stand by.
+func (r *trio) inLine(n int) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
+	defer cancel()
+	l, err := backends.Dial(ctx, r.store)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer l.Close()
+	for st, err := range l.Watch(ctx, "r") {
+		if err == nil && len(st.Line) == n && !st.Term.Vacant() {
+			return
+		}
+	}
+	r.t.Fatalf("%d did not stand by", n)
+}
+
+// judge expects no two commands to have worked at once, and tokens to rise.
+func (r *trio) judge() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	slices.SortFunc(r.spans, func(a, b *span) int { return int(a.first - b.first) })
+	for i := 1; i < len(r.spans); i++ {
+		a, b := r.spans[i-1], r.spans[i]
+		if b.first <= a.last && !a.alone {
+			r.t.Errorf("%s (token %d) worked until %v, %s (token %d) from %v", a.id, a.token, a.last, b.id, b.token, b.first)
+		}
+		if b.token <= a.token {
+			r.t.Errorf("token %d after %d", b.token, a.token)
+		}
+	}
+	r.t.Logf("%d terms", len(r.spans))
+}
