@@ -24,8 +24,12 @@ var arrows = map[string][]string{
 	"backends/ledger":      {"lock"},
 	"backends/memory":      {"lock", "backends/ledger"},
 	"backends/raft":        {"lock", "backends/ledger"},
+	"backends/kv":          {"lock"},
+	"backends/etcd":        {"lock", "backends/kv"},
+	"backends/consul":      {"lock", "backends/kv"},
+	"conformance":          {"lock", "coordinator"},
 	"conformance/servers":  {},
-	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/memory", "backends/raft", "cmd/understudy/group"},
+	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "cmd/understudy/group"},
 	"cmd/understudy/group": {},
 }
 
