@@ -79,6 +79,13 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// host is the host of a valid endpoint.
+func host(endpoint string) string {
+	a, _ := address(endpoint)
+	h, _, _ := net.SplitHostPort(a)
+	return h
+}
+
 // address is HOST:PORT of an endpoint.
 func address(endpoint string) (string, error) {
 	if strings.Contains(endpoint, "://") {

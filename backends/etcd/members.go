@@ -74,6 +74,10 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 		return m.explain(err)
 	}
 	h, err := f(ctx, c)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) { // an answer like any other
+		m.last.Store(int32(i))
+		return err
+	}
 	if err != nil {
 		m.pass(i)
 		if ctx.Err() != nil {
@@ -178,7 +182,7 @@ func (m *members) dial(endpoint string) (*clientv3.Client, error) {
 		c.Password = password
 	}
 	if m.config.secure() {
-		c.TLS = m.config.files().Config(func(err error) { m.refused.Store(&err) })
+		c.TLS = m.config.files().Config(host(endpoint), func(err error) { m.refused.Store(&err) })
 	}
 	return clientv3.New(c)
 }

@@ -39,14 +39,16 @@ func (f TLSFiles) Check(prefix string) error {
 	return errors.Join(errs...)
 }
 
-// Config returns the client's TLS. failed hears of each server that was refused:
-// the error is lock.ErrPermanent.
-func (f TLSFiles) Config(failed func(error)) *tls.Config {
+// Config returns the TLS of a client of a host, which is the name or the address
+// that the server's certificate must have. failed hears of each server that was
+// refused: the error is lock.ErrPermanent.
+func (f TLSFiles) Config(host string, failed func(error)) *tls.Config {
 	c := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
+		ServerName:         host,
 		InsecureSkipVerify: true, // VerifyConnection does it, with the files as they are now
 		VerifyConnection: func(s tls.ConnectionState) error {
-			err := f.verify(s)
+			err := f.verify(s, host)
 			if err != nil {
 				err = fmt.Errorf("%w: tls: %w", lock.ErrPermanent, err)
 				failed(err)
@@ -63,12 +65,12 @@ func (f TLSFiles) Config(failed func(error)) *tls.Config {
 	return c
 }
 
-func (f TLSFiles) verify(s tls.ConnectionState) error {
+func (f TLSFiles) verify(s tls.ConnectionState, host string) error {
 	roots, err := f.roots()
 	if err != nil {
 		return err
 	}
-	o := x509.VerifyOptions{Roots: roots, DNSName: s.ServerName, Intermediates: x509.NewCertPool()}
+	o := x509.VerifyOptions{Roots: roots, DNSName: host, Intermediates: x509.NewCertPool()}
 	for _, c := range s.PeerCertificates[1:] {
 		o.Intermediates.AddCert(c)
 	}

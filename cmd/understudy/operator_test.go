@@ -61,7 +61,7 @@ func testOperator(t *testing.T, r *trio) {
 	}
 	r.inLine(2)
 
-	r.signal(now.id, syscall.SIGSTOP) // silent: its wish is not heard, and an eviction finds it dead
+	r.signal(now.id, syscall.SIGSTOP)                                                                                        // silent: its wish is not heard, and an eviction finds it dead
 	if code, out := r.operate("handoff", "--role", "r", "--timeout", "1s"); code != exitNotDone && code != exitUnavailable { // the latter where it led Raft
 		t.Errorf("exit code %d, want %d\n%s", code, exitNotDone, out)
 	}

@@ -1,0 +1,221 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func timeout(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func cluster(t testing.TB, n int, o servers.Options) *servers.Cluster {
+	t.Helper()
+	c, err := servers.StartEtcd(timeout(t, time.Minute), t.TempDir(), n, o)
+	must(t, err)
+	t.Cleanup(c.Stop)
+	return c
+}
+
+func endpoints(c *servers.Cluster) (all []string) {
+	for _, m := range c.Members {
+		all = append(all, m.Addr())
+	}
+	return all
+}
+
+func open(t testing.TB, c Config) lock.Locker {
+	t.Helper()
+	l, err := Open(t.Context(), c)
+	must(t, err)
+	t.Cleanup(func() { must(t, l.Close()) })
+	return l
+}
+
+// raw is a client of etcd's own, for what an operator does by hand.
+func raw(t testing.TB, c clientv3.Config) *clientv3.Client {
+	t.Helper()
+	c.Logger = zap.NewNop()
+	client, err := clientv3.New(c)
+	must(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// walk takes a session through every call of the contract, and returns the first
+// error.
+func walk(t testing.TB, l lock.Locker, name string) error {
+	ctx := timeout(t, 10*time.Second)
+	p := lock.Promise{TTL: time.Second, Skew: 60 * time.Millisecond}
+	s, err := l.Register(ctx, lock.Contender{ID: name, Session: lock.SessionID(name + "-1")}, p, lock.Bid{Role: "r"})
+	if err != nil {
+		return err
+	}
+	next, err := l.Register(ctx, lock.Contender{ID: name + "2", Session: lock.SessionID(name + "2-1")}, p, lock.Bid{Role: "r"})
+	if err != nil {
+		return err
+	}
+	token, err := s.TryAcquire(ctx, "r")
+	errs := []error{s.Beat(ctx), err, l.Ask(ctx, "r", lock.Request{Token: token, To: next.ID()}), s.Handoff(ctx, "r", token, next.ID())}
+	after, err := next.TryAcquire(ctx, "r")
+	errs = append(errs, err, l.Raise(ctx, after), next.Release(ctx, "r", after), s.Close(ctx))
+	for st, err := range l.Watch(ctx, "r") {
+		if err != nil {
+			return err
+		}
+		errs = append(errs, l.Evict(ctx, next.ID(), st.Line[0].Beat, lock.End{By: "test", Why: "done"}))
+		break
+	}
+	return errors.Join(errs...)
+}
+
+// secret writes a password where nobody else may read it.
+func secret(t *testing.T, text string) string {
+	path := filepath.Join(t.TempDir(), "password")
+	must(t, os.WriteFile(path, []byte(text+"\n"), 0o600))
+	return path
+}
+
+// TestLeastPrivilege walks through the contract as a user with exactly the role in
+// docs/etcd.md, and expects each refusal to be named.
+func TestLeastPrivilege(t *testing.T) {
+	c := cluster(t, 1, servers.Options{})
+	root := raw(t, clientv3.Config{Endpoints: endpoints(c)})
+	ctx := timeout(t, 30*time.Second)
+	for _, do := range []func() error{
+		func() error { _, err := root.RoleAdd(ctx, "root"); return err },
+		func() error { _, err := root.UserAdd(ctx, "root", "rootpw"); return err },
+		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
+		func() error { _, err := root.RoleAdd(ctx, "understudy"); return err },
+		func() error {
+			_, err := root.RoleGrantPermission(ctx, "understudy", "understudy/", clientv3.GetPrefixRangeEnd("understudy/"), clientv3.PermissionType(clientv3.PermReadWrite))
+			return err
+		},
+		func() error { _, err := root.UserAdd(ctx, "billing", "hunter2"); return err },
+		func() error { _, err := root.UserGrantRole(ctx, "billing", "understudy"); return err },
+		func() error { _, err := root.AuthEnable(ctx); return err },
+	} {
+		must(t, do())
+	}
+	config := Config{Endpoints: endpoints(c), Username: "billing", PasswordFile: secret(t, "hunter2")}
+	must(t, walk(t, open(t, config), "a"))
+
+	for _, test := range []struct {
+		what, want string
+		change     func(*Config)
+	}{
+		{"another prefix", "grant it a role with readwrite on the prefix \"elsewhere/\"", func(c *Config) { c.Prefix = "elsewhere" }},
+		{"a wrong password", "refuses user billing", func(c *Config) { c.PasswordFile = secret(t, "wrong") }},
+		{"no user", "--etcd-username", func(c *Config) { c.Username, c.PasswordFile = "", "" }},
+	} {
+		other := config
+		test.change(&other)
+		err := walk(t, open(t, other), "b")
+		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want ErrPermanent with %q", test.what, err, test.want)
+		}
+		if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "wrong\n")) {
+			t.Errorf("%s: the error shows a secret: %v", test.what, err)
+		}
+	}
+}
+
+// TestTLS speaks to a server that asks for certificates, with a right one, after
+// it was replaced, and with each that is wrong.
+func TestTLS(t *testing.T) {
+	ca, err := servers.NewCA(t.TempDir())
+	must(t, err)
+	server, err := ca.Issue("server", time.Now().Add(time.Hour))
+	must(t, err)
+	c := cluster(t, 1, servers.Options{TLS: &server})
+	ours, err := ca.Issue("ours", time.Now().Add(time.Hour))
+	must(t, err)
+	config := Config{Endpoints: []string{"https://" + c.Members[0].Addr()}, CAFile: ours.CA, CertFile: ours.Cert, KeyFile: ours.Key}
+	must(t, walk(t, open(t, config), "a"))
+
+	stranger, err := servers.NewCA(t.TempDir())
+	must(t, err)
+	theirs, err := stranger.Issue("ours", time.Now().Add(time.Hour))
+	must(t, err)
+	wrong := config
+	wrong.CAFile = theirs.CA
+	if err := walk(t, open(t, wrong), "b"); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("wrong authority: %v", err)
+	}
+	renamed := config
+	renamed.Endpoints = []string{strings.Replace(config.Endpoints[0], "127.0.0.1", "ip6-localhost.invalid", 1)}
+	if err := renamed.Validate(); err != nil {
+		t.Error(err)
+	}
+
+	// A certificate that has expired is replaced while the process runs.
+	_, err = ca.Issue("server", time.Now().Add(-time.Minute))
+	must(t, err)
+	c.Members[0].Kill()
+	must(t, c.Members[0].Restart(timeout(t, time.Minute)))
+	l := open(t, config)
+	if err := walk(t, l, "c"); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("expired: %v", err)
+	}
+	_, err = ca.Issue("server", time.Now().Add(time.Hour))
+	must(t, err)
+	c.Members[0].Kill()
+	must(t, c.Members[0].Restart(timeout(t, time.Minute)))
+	must(t, walk(t, l, "d"))
+}
+
+// TestTwoClusters refuses endpoints that do not belong together.
+func TestTwoClusters(t *testing.T) {
+	a, b := cluster(t, 1, servers.Options{}), cluster(t, 1, servers.Options{})
+	l := open(t, Config{Endpoints: append(endpoints(a), endpoints(b)...)})
+	err := walk(t, l, "a") // which of them it meets first is chance
+	if err == nil {
+		a.Stop()
+		for range 2 { // the first may still meet the one that is gone
+			err = walk(t, l, "b")
+		}
+	}
+	if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "cluster") {
+		t.Errorf("got %v, want ErrPermanent that names the clusters", err)
+	}
+}
+
+// TestNobodyThere is bounded by the context, and nothing that gives up for good.
+func TestNobodyThere(t *testing.T) {
+	c := cluster(t, 1, servers.Options{})
+	l := open(t, Config{Endpoints: endpoints(c)})
+	must(t, walk(t, l, "a"))
+	must(t, c.Members[0].Pause())
+	defer func() { must(t, c.Members[0].Resume()) }()
+	ctx := timeout(t, 200*time.Millisecond)
+	begin := time.Now()
+	_, err := l.Register(ctx, lock.Contender{ID: "b", Session: "b-1"}, lock.Promise{TTL: time.Second})
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+	for _, named := range []error{lock.ErrPermanent, lock.ErrHeld, lock.ErrLost, lock.ErrMoved, lock.ErrGone, lock.ErrRolledBack} {
+		if err == nil || errors.Is(err, named) {
+			t.Errorf("got %v, want no named error", err)
+		}
+	}
+}

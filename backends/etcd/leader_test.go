@@ -1,0 +1,126 @@
+package etcd
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TestLeaderDies kills the leader of three members, twice, under a role that is
+// held with default settings: the role does not move.
+func TestLeaderDies(t *testing.T) {
+	c := cluster(t, 3, servers.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	var terms atomic.Int32
+	held, ended := make(chan struct{}), make(chan error, 2)
+	work := func(ctx context.Context, _ coordinator.Term) error {
+		if terms.Add(1) == 1 {
+			close(held)
+		}
+		<-ctx.Done()
+		return nil
+	}
+	for _, id := range []string{"a", "b"} {
+		l := open(t, Config{Endpoints: endpoints(c)})
+		config := coordinator.Config{ID: id, Roles: []lock.Bid{{Role: "r"}}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+		go func() { ended <- coordinator.Run(ctx, l, config, work) }()
+	}
+	<-held
+	for range 2 {
+		leader, err := c.Leader(timeout(t, time.Minute))
+		must(t, err)
+		c.Members[leader].Kill()
+		client := raw(t, clientv3.Config{Endpoints: endpoints(c)})
+		for begin := time.Now(); ; {
+			try, stop := context.WithTimeout(ctx, 100*time.Millisecond)
+			_, err := client.Put(try, "elsewhere", "x")
+			stop()
+			if err == nil {
+				t.Logf("writes stalled for %v", time.Since(begin).Round(time.Millisecond))
+				break
+			}
+		}
+		must(t, c.Members[leader].Restart(timeout(t, time.Minute)))
+	}
+	// The next beats of both come to pass: a loss would have been seen by then.
+	l := open(t, Config{Endpoints: endpoints(c)})
+	beats := map[lock.Beat]bool{}
+	for st, err := range l.Watch(timeout(t, time.Minute), "r") {
+		must(t, err)
+		if beats[st.Term.Holder.Beat] = true; len(beats) > 3 {
+			break
+		}
+	}
+	if n := terms.Load(); n != 1 {
+		t.Errorf("%d terms, want the one that was", n)
+	}
+	cancel()
+	for range 2 {
+		must(t, <-ended)
+	}
+}
+
+// BenchmarkLeaderDies is how long beats stall when the leader of three members is
+// killed, beside how long a client of etcd's own stalls that makes short attempts
+// meanwhile: the store's election.
+func BenchmarkLeaderDies(b *testing.B) {
+	c := cluster(b, 3, servers.Options{})
+	l := open(b, Config{Endpoints: endpoints(c)})
+	s, err := l.Register(timeout(b, 10*time.Second), lock.Contender{ID: "a", Session: "a-1"}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
+	must(b, err)
+	client := raw(b, clientv3.Config{Endpoints: endpoints(c)})
+	var ours, theirs []time.Duration
+	for b.Loop() {
+		leader, err := c.Leader(timeout(b, time.Minute))
+		must(b, err)
+		c.Members[leader].Kill()
+		begin := time.Now()
+		election := make(chan time.Duration)
+		go func() {
+			election <- stall(b, begin, func(ctx context.Context) error { _, err := client.Put(ctx, "elsewhere", "x"); return err })
+		}()
+		ours = append(ours, stall(b, begin, func(ctx context.Context) error { return s.Beat(ctx) }))
+		theirs = append(theirs, <-election)
+		must(b, c.Members[leader].Restart(timeout(b, time.Minute)))
+	}
+	median := func(all []time.Duration) time.Duration { slices.Sort(all); return all[len(all)/2] }
+	b.ReportMetric(float64(median(ours).Milliseconds()), "ms-beats")
+	b.ReportMetric(float64(median(theirs).Milliseconds()), "ms-election")
+	b.ReportMetric(0, "ns/op")
+}
+
+// stall makes hedged tries until one succeeds, as the coordinator does: a new one
+// every 100 ms, each for a second, and returns how long that took.
+func stall(b *testing.B, begin time.Time, try func(context.Context) error) time.Duration {
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	done := make(chan struct{}, 1000)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			if try(ctx) == nil {
+				done <- struct{}{}
+			}
+		}()
+		select {
+		case <-done:
+			return time.Since(begin)
+		case <-ctx.Done():
+			b.Fatal("writes never came back")
+		case <-tick.C:
+		}
+	}
+}
