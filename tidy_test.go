@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"backends/ledger", "backends/memory", "conformance", "conformance/servers"}
+var inTests = []string{"coordinator", "backends/ledger", "backends/memory", "conformance", "conformance/servers"}
 
 // Limits that keep a file and a function readable.
 const (
