@@ -139,6 +139,12 @@ func (r *runner) post(n news) {
 	}
 }
 
+// kindNames are how the log names what returned.
+var kindNames = map[kind]string{
+	registered: "register", beaten: "beat", closed: "close", evicted: "evict", acquired: "acquire", released: "release",
+	handed: "handoff", returned: "work",
+}
+
 // take keeps what the machine need not know.
 func (r *runner) take(n news) {
 	switch n.kind {
@@ -156,7 +162,7 @@ func (r *runner) take(n news) {
 		delete(r.terms, n.role)
 	}
 	if n.err != nil && (n.outcome == unknown || n.outcome == permanent) {
-		r.config.Logger.Debug("call failed", "id", r.config.ID, "call", n.kind, "role", n.role, "error", n.err)
+		r.config.Logger.Debug("call failed", "id", r.config.ID, "call", kindNames[n.kind], "role", n.role, "error", n.err)
 	}
 }
 

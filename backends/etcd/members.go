@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,7 +38,8 @@ type members struct {
 // A member is one endpoint.
 type member struct {
 	endpoint string
-	busy     atomic.Int32 // calls without an answer
+	busy     atomic.Int32          // calls without an answer
+	why      atomic.Pointer[error] // the last connection failed; nil: it did not
 
 	mu     sync.Mutex
 	making chan struct{} // closed when the client is made, or could not be; nil: nobody makes it
@@ -80,16 +82,25 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	}
 	if err != nil {
 		m.pass(i)
-		if ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-		return m.explain(m.refresh(at, c, err))
+		return m.explain(m.refresh(at, c, at.told(ctx, err)))
 	}
 	m.last.Store(int32(i))
 	if !m.cluster.CompareAndSwap(0, h.ClusterId) && m.cluster.Load() != h.ClusterId {
 		return fmt.Errorf("%w: etcd-endpoints: %s belongs to cluster %x, another endpoint to %x", lock.ErrPermanent, at.endpoint, h.ClusterId, m.cluster.Load())
 	}
 	return nil
+}
+
+// told is the error of a call with what gRPC keeps to itself: which member, and
+// why there is no connection to it.
+func (at *member) told(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	if why := at.why.Load(); why != nil {
+		err = fmt.Errorf("%w: %w", err, *why)
+	}
+	return fmt.Errorf("etcd %s: %w", at.endpoint, err)
 }
 
 // pick returns the member with the fewest calls under way, from the one that
@@ -152,7 +163,7 @@ func (m *members) clientOf(ctx context.Context, at *member) (*clientv3.Client, e
 const dialTimeout = 2 * time.Second
 
 func (m *members) make(at *member) {
-	c, err := m.dial(at.endpoint)
+	c, err := m.dial(at)
 	at.mu.Lock()
 	defer at.mu.Unlock()
 	if err == nil && m.open.Err() != nil {
@@ -164,12 +175,12 @@ func (m *members) make(at *member) {
 	at.making = nil
 }
 
-func (m *members) dial(endpoint string) (*clientv3.Client, error) {
+func (m *members) dial(at *member) (*clientv3.Client, error) {
 	c := clientv3.Config{
-		Endpoints: []string{endpoint}, Context: m.open, Logger: zap.NewNop(),
+		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(),
 		DialTimeout: dialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
 		PermitWithoutStream: true, MaxUnaryRetries: 1, Username: m.config.Username,
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+		DialOptions: []grpc.DialOption{grpc.WithContextDialer(at.connect), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
 			MinConnectTimeout: dialTimeout,
 		})},
@@ -182,9 +193,19 @@ func (m *members) dial(endpoint string) (*clientv3.Client, error) {
 		c.Password = password
 	}
 	if m.config.secure() {
-		c.TLS = m.config.files().Config(host(endpoint), func(err error) { m.refused.Store(&err) })
+		c.TLS = m.config.files().Config(host(at.endpoint), func(err error) { m.refused.Store(&err) })
 	}
 	return clientv3.New(c)
+}
+
+// connect connects to the member, and keeps why that failed.
+func (at *member) connect(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	at.why.Store(nil)
+	if err != nil {
+		at.why.Store(&err)
+	}
+	return conn, err
 }
 
 // refresh gives up a client whose password or token is refused: the next call

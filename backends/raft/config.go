@@ -125,7 +125,7 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("data directory: must not be empty, give one of this node alone by --raft-dir"))
 	}
 	self := slices.IndexFunc(c.Peers, func(p Peer) bool { return p.ID == c.ID })
-	if self < 0 {
+	if self < 0 && len(c.Peers) > 0 {
 		errs = append(errs, fmt.Errorf("id %q is not in the list of peers %s: add %s=HOST:PORT, or use an ID of the list", c.ID, formatPeers(c.Peers), c.ID))
 	}
 	if c.Bind != "" {

@@ -156,7 +156,10 @@ type awaited struct {
 func (a *awaited) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
 	s, err := a.Locker.Register(ctx, c, p, bids...)
 	answered := err == nil || errors.Is(err, lock.ErrHeld) || errors.Is(err, lock.ErrLost) || errors.Is(err, lock.ErrPermanent)
-	if a.err = err; answered && a.timer != nil {
+	if a.err == nil || ctx.Err() == nil { // that we gave up is no reason
+		a.err = err
+	}
+	if answered && a.timer != nil {
 		a.timer.Stop()
 	}
 	return s, err
