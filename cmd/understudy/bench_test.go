@@ -149,6 +149,7 @@ func BenchmarkIdle(b *testing.B) {
 			shares[id] = append(shares[id], 100*float64(used)/float64(time.Since(began)))
 		}
 	}
+	b.ReportMetric(timerCost(b), "%core-bare-timer")
 	for _, id := range s.ids {
 		who := "standby"
 		switch {
@@ -164,6 +165,18 @@ func BenchmarkIdle(b *testing.B) {
 		b.ReportMetric(resident(b, s.procs[id].cmd.Process.Pid), "MiB-"+who)
 	}
 	b.ReportMetric(0, "ns/op")
+}
+
+// timerCost is what a timer alone costs here that fires every 50 ms: the floor of
+// a process that does anything so often, as the active's guard does.
+func timerCost(b *testing.B) float64 {
+	before, began := cpu(b, os.Getpid()), time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for range 100 {
+		<-tick.C
+	}
+	return 100 * float64(cpu(b, os.Getpid())-before) / float64(time.Since(began))
 }
 
 // cpu is how long the threads of a process ran.

@@ -122,6 +122,21 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestSameID starts a second process under a living one's ID: it is refused, and
+// told where that one runs.
+func TestSameID(t *testing.T) {
+	r := newTrio(t, onEtcd)
+	r.start("a", "--address", "10.0.0.1:80")
+	r.active(0)
+	code, text := r.run("a", "--address", "10.0.0.2:80")
+	if code != exitHeld || !strings.Contains(text, `ID "a" is in use`) || !strings.Contains(text, "10.0.0.1:80") {
+		t.Errorf("exit code %d, want %d and where the other runs\n%s", code, exitHeld, text)
+	}
+	if now := r.active(0); now.id != "a" {
+		t.Errorf("%s is active", now.id)
+	}
+}
+
 // run runs a wrapper until it ends by itself.
 func (r *trio) run(id string, flags ...string) (code int, errs string) {
 	r.t.Helper()
