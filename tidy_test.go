@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"backends/memory":      {"lock", "backends/ledger"},
 	"backends/raft":        {"lock", "backends/ledger"},
 	"backends/kv":          {"lock"},
+	"backends/kv/kvtest":   {"backends/kv"},
 	"backends/etcd":        {"lock", "backends/kv"},
 	"backends/consul":      {"lock", "backends/kv"},
 	"conformance":          {"lock", "coordinator"},
@@ -34,7 +35,7 @@ var arrows = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "backends/ledger", "backends/memory", "conformance", "conformance/servers"}
+var inTests = []string{"coordinator", "backends/ledger", "backends/memory", "backends/kv/kvtest", "conformance", "conformance/servers"}
 
 // Limits that keep a file and a function readable.
 const (

@@ -147,7 +147,7 @@ func leaseID(l kv.Lease) (clientv3.LeaseID, error) {
 
 // Follow watches at the member that answered last. What a leader that lost its
 // majority would keep silent about ends it.
-func (s *store) Follow(ctx context.Context, after uint64, keys ...string) iter.Seq2[kv.Record, error] {
+func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[kv.Record, error] {
 	return func(yield func(kv.Record, error) bool) {
 		c, err := s.members.best(ctx)
 		if err != nil {
@@ -158,7 +158,7 @@ func (s *store) Follow(ctx context.Context, after uint64, keys ...string) iter.S
 		defer cancel()
 		all := make(chan clientv3.WatchResponse)
 		for _, key := range keys {
-			opts := []clientv3.OpOption{clientv3.WithRev(int64(after) + 1)}
+			opts := []clientv3.OpOption{clientv3.WithRev(int64(since.Revision) + 1)}
 			if strings.HasSuffix(key, "/") {
 				opts = append(opts, clientv3.WithPrefix())
 			}

@@ -117,9 +117,9 @@ func (f *follower) run(ctx context.Context) {
 		if err == nil {
 			patience = firstPatience
 			keys := p.followed()
-			if s == nil || !slices.Equal(s.keys, keys) || p.revision < now.revision || timed && now.missed(p) {
+			if s == nil || !slices.Equal(s.keys, keys) || p.view.Revision < now.view.Revision || timed && now.missed(p) {
 				s.end()
-				s = f.stream(ctx, p.revision, keys)
+				s = f.stream(ctx, p.view, keys)
 			}
 			now, timed, err = f.attend(ctx, s, p)
 		} else {
@@ -232,11 +232,11 @@ type stream struct {
 	cancel  context.CancelFunc
 }
 
-func (f *follower) stream(ctx context.Context, after uint64, keys []string) *stream {
+func (f *follower) stream(ctx context.Context, since View, keys []string) *stream {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{keys: keys, records: make(chan Record), failed: make(chan error, 1), cancel: cancel}
 	f.locker.background(func(context.Context) {
-		for r, err := range f.locker.store.Follow(ctx, after, keys...) {
+		for r, err := range f.locker.store.Follow(ctx, since, keys...) {
 			if err != nil {
 				s.failed <- err
 				return

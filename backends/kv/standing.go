@@ -14,7 +14,7 @@ import (
 // that came after it. It is never changed.
 type picture struct {
 	keys     keys
-	revision uint64
+	view     View
 	state    map[string]uint64 // the revision of each key under state/
 	roles    map[string]roleRecord
 	bad      map[string]error // roles whose record is not readable
@@ -26,7 +26,7 @@ type picture struct {
 
 func newPicture(k keys, v View) *picture {
 	p := &picture{
-		keys: k, revision: v.Revision, state: map[string]uint64{},
+		keys: k, view: v, state: map[string]uint64{},
 		roles: map[string]roleRecord{}, bad: map[string]error{}, wishes: map[string]lock.Request{},
 		sessions: map[lock.SessionID]sessionRecord{}, ends: map[lock.SessionID]lock.End{},
 	}
@@ -78,7 +78,7 @@ func (p *picture) apply(r Record) *picture {
 			return nil
 		}
 		return p
-	case r.Revision <= p.revision || r.Revision == p.state[r.Key]:
+	case r.Revision <= p.view.Revision || r.Revision == p.state[r.Key]:
 		return p
 	case kind != "line/session" || !known:
 		return nil

@@ -29,11 +29,11 @@ type Store interface {
 	// once, and may be guarded too.
 	Commit(ctx context.Context, t Txn) (Result, error)
 
-	// Follow yields every change of the keys that was committed after a revision,
-	// in order for each key; changes that were overtaken may be left out. It ends
-	// with an error when any might have been missed, and whenever ctx is done;
-	// never in silence while the store can be reached and never without one.
-	Follow(ctx context.Context, after uint64, keys ...string) iter.Seq2[Record, error]
+	// Follow yields every change of the keys since a View in which Read showed all
+	// of them, in order for each key; changes that were overtaken may be left out.
+	// It ends with an error when any might have been missed, and whenever ctx is
+	// done; never in silence while the store can be reached and never without one.
+	Follow(ctx context.Context, since View, keys ...string) iter.Seq2[Record, error]
 
 	// Grant returns a new lease. The store deletes what hangs on it some time
 	// after it was last kept alive: not before ttl, and within a few of it.
@@ -68,8 +68,8 @@ type Record struct {
 
 // A View is what Read found.
 type View struct {
-	Records  []Record // that exist, by key
-	Revision uint64   // as of which
+	Records  []Record // that exist, in any order
+	Revision uint64   // as of which: no record is newer, and nothing up to it is missing
 }
 
 // Get returns the record of a key; its Revision is 0 where there is none.

@@ -1,0 +1,84 @@
+package consul
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Config says which Consul agent, and as whom. Every field may be empty.
+type Config struct {
+	Address    string // of an agent: HOST:PORT, or with http:// or https://; default DefaultAddress
+	Prefix     string // of all keys: default kv.DefaultPrefix
+	Datacenter string // default: the agent's own
+	TokenFile  string // holds an ACL token; read for every call, so that a new token needs no restart
+	CAFile     string // TLS: authorities; CertFile and KeyFile: our certificate
+	CertFile   string
+	KeyFile    string
+}
+
+// DefaultAddress is where an agent listens on its own host.
+const DefaultAddress = "127.0.0.1:8500"
+
+// Validate says everything that is wrong with c. Every line names the flag, its
+// value, and what to write instead.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	switch host, _, err := c.address(); {
+	case err != nil:
+		bad("consul-address %q: %w", c.Address, err)
+	case strings.HasPrefix(c.Address, "http://") && c.files().Used():
+		bad("consul-address %q: is without TLS, and there are files for TLS; write https://%s", c.Address, host)
+	}
+	if c.Datacenter != "" {
+		if err := lock.CheckName("consul-datacenter", c.Datacenter); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if c.TokenFile != "" {
+		if text, err := kv.Secret(c.TokenFile); err != nil {
+			bad("consul-token-file %q: %w", c.TokenFile, err)
+		} else if !isToken(text) {
+			bad("consul-token-file %q: must hold one token and nothing else, in one line", c.TokenFile)
+		}
+	}
+	errs = append(errs, kv.CheckPrefix("consul-prefix", c.Prefix), c.files().Check("consul-"))
+	return errors.Join(errs...)
+}
+
+func (c Config) files() kv.TLSFiles {
+	return kv.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
+}
+
+// address is HOST:PORT of the agent, and whether it speaks TLS.
+func (c Config) address() (host string, secure bool, err error) {
+	host, secure = c.Address, c.files().Used()
+	if host == "" {
+		host = DefaultAddress
+	}
+	wrong := errors.New("is no address of an agent; write HOST:PORT, http://HOST:PORT or https://HOST:PORT, such as " + DefaultAddress)
+	if strings.Contains(host, "://") {
+		u, err := url.Parse(host)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
+			return "", false, wrong
+		}
+		host, secure = u.Host, u.Scheme == "https"
+	}
+	name, port, err := net.SplitHostPort(host)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || name == "" {
+		return "", false, wrong
+	}
+	return host, secure, nil
+}
+
+// isToken reports whether text can stand in a header.
+func isToken(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}

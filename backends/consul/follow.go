@@ -1,0 +1,163 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+)
+
+// How long Consul may block before it answers that nothing changed; what it and
+// the network may add to that; and the pause after an answer that came early and
+// held no change: Consul gives those for a key that is absent, and for a prefix
+// that is empty, at every write of anybody.
+const (
+	blocking = 10 * time.Second
+	slack    = blocking/16 + 3*time.Second
+	breather = 100 * time.Millisecond
+)
+
+// Follow asks one blocking query for each key, on a connection of its own.
+func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[kv.Record, error] {
+	return func(yield func(kv.Record, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer cancel()
+		changes, failed := make(chan kv.Record), make(chan error, len(keys))
+		for _, key := range keys {
+			t := track{key: key, index: since.Revision, seen: map[string]uint64{}}
+			for _, r := range since.Records {
+				if r.Key == key || strings.HasSuffix(key, "/") && strings.HasPrefix(r.Key, key) {
+					t.seen[r.Key] = r.Revision
+				}
+			}
+			running.Go(func() { failed <- s.follow(ctx, t, changes) })
+		}
+		for {
+			select {
+			case r := <-changes:
+				if !yield(r, nil) {
+					return
+				}
+			case err := <-failed:
+				yield(kv.Record{}, fmt.Errorf("follow: %w", err))
+				return
+			}
+		}
+	}
+}
+
+// A track is how far one key was followed.
+type track struct {
+	key   string
+	index uint64            // of the last answer: who is not in seen and not newer came back
+	seen  map[string]uint64 // the index of each record
+}
+
+// follow sends the changes of one key until that fails.
+func (s *store) follow(ctx context.Context, t track, to chan<- kv.Record) error {
+	for first := true; ; first = false {
+		wait := t.index
+		if first {
+			wait = 0 // answer at once: the index may be one that is yet to come
+		}
+		asked := time.Now()
+		records, index, err := s.look(ctx, t.key, wait)
+		if err != nil {
+			return err
+		}
+		changes, err := t.compare(records)
+		if err != nil {
+			return err
+		}
+		for _, r := range changes {
+			select {
+			case to <- r:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		// Without a record that went back, a smaller index only means that Consul
+		// has forgotten of deletions.
+		t.index = index
+		if early := time.Since(asked) < blocking; early && !first && len(changes) == 0 {
+			select {
+			case <-time.After(breather):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+}
+
+// look asks for the records of a key as soon as their index exceeds wait, or at
+// last after a while. The time is bounded by the context, not by the client, whose
+// own timeout would cut every query.
+func (s *store) look(ctx context.Context, key string, wait uint64) (api.KVPairs, uint64, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, blocking+slack, errSilent)
+	defer cancel()
+	q, _, done, err := s.call(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
+	q.WaitIndex, q.WaitTime = wait, blocking
+	var pairs api.KVPairs
+	var meta *api.QueryMeta
+	if strings.HasSuffix(key, "/") {
+		pairs, meta, err = s.client.KV().List(key, q)
+	} else {
+		var one *api.KVPair
+		if one, meta, err = s.client.KV().Get(key, q); one != nil {
+			pairs = api.KVPairs{one}
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, 0, s.explain(q, err)
+	case meta.ResultsFilteredByACLs:
+		return nil, 0, s.denied(fmt.Sprintf("reading everything under %q", key))
+	case meta.LastIndex == 0:
+		return nil, 0, errors.New("consul answered without an index")
+	}
+	return pairs, meta.LastIndex, nil
+}
+
+var (
+	errSilent   = errors.New("consul did not answer a blocking query in time")
+	errWentBack = errors.New("consul went back to an earlier state")
+)
+
+// compare returns what changed since the last answer, by the records' own indexes:
+// an answer is not a change. It fails where one went back.
+func (t *track) compare(now api.KVPairs) ([]kv.Record, error) {
+	var changes []kv.Record
+	gone := maps.Clone(t.seen)
+	for _, p := range now {
+		was, known := t.seen[p.Key]
+		delete(gone, p.Key)
+		switch {
+		case known && p.ModifyIndex == was:
+			continue
+		case known && p.ModifyIndex < was, !known && p.ModifyIndex <= t.index:
+			return nil, fmt.Errorf("%w: key %q has index %d, after %d", errWentBack, p.Key, p.ModifyIndex, max(was, t.index))
+		}
+		t.seen[p.Key] = p.ModifyIndex
+		changes = append(changes, recordOf(p))
+	}
+	for _, key := range slices.Sorted(maps.Keys(gone)) {
+		delete(t.seen, key)
+		changes = append(changes, kv.Record{Key: key})
+	}
+	return changes, nil
+}

@@ -1,0 +1,161 @@
+package consul
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A transport sends requests, and makes an error of each answer that says that no
+// try can succeed.
+type transport struct {
+	config Config
+	wire   *http.Transport
+}
+
+// A call that waits keeps its connection for itself, so that none waits behind
+// another. What is kept besides is little: an agent allows 200 connections for
+// each address that they come from.
+const (
+	dialTimeout = 3 * time.Second
+	keptIdle    = 4
+	idleTimeout = 30 * time.Second
+)
+
+func newTransport(c Config, host string) *transport {
+	name, _, _ := net.SplitHostPort(host) // Validate has seen it
+	dialer := &net.Dialer{
+		Timeout:         dialTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 5},
+	}
+	return &transport{config: c, wire: &http.Transport{
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     c.files().Config(name, func(error) {}), // the error reaches the caller by itself
+		TLSHandshakeTimeout: dialTimeout,
+		MaxIdleConnsPerHost: keptIdle,
+		IdleConnTimeout:     idleTimeout,
+	}}
+}
+
+// maxWords is as much of an answer as an error repeats.
+const maxWords = 1 << 10
+
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := t.wire.RoundTrip(req)
+	if err != nil {
+		return nil, t.failed(err)
+	}
+	switch res.StatusCode {
+	case http.StatusForbidden, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusInternalServerError:
+	default:
+		return res, nil
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxWords))
+	if err != nil {
+		return nil, err
+	}
+	return nil, t.answered(res.StatusCode, strings.TrimSpace(string(text)))
+}
+
+// failed names what is wrong with TLS.
+func (t *transport) failed(err error) error {
+	var record tls.RecordHeaderError
+	var remote *net.OpError
+	switch {
+	case errors.As(err, &record), strings.HasSuffix(err.Error(), "server gave HTTP response to HTTPS client"):
+		return permanent("the agent does not speak TLS at this address (%w); write http:// in --consul-address and give no files for TLS, or its HTTPS port", err)
+	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate"):
+		return permanent("the agent refuses our certificate (%w); see --consul-cert-file", err)
+	}
+	return err
+}
+
+func (t *transport) answered(status int, text string) error {
+	switch {
+	case status == http.StatusForbidden:
+		return denied(t.config, text)
+	case status == http.StatusBadRequest && strings.Contains(text, "HTTP request to an HTTPS server"):
+		return permanent("the agent speaks TLS at this address; write https:// in --consul-address, and --consul-ca-file")
+	case status == http.StatusRequestEntityTooLarge:
+		return permanent("the request is too large (%s)", text)
+	case strings.Contains(text, "No path to datacenter"):
+		return errNoPath
+	}
+	return fmt.Errorf("consul answered %d: %s", status, text)
+}
+
+// errNoPath means that the datacenter is unknown, or only cut off.
+var errNoPath = errors.New("consul has no path to the datacenter")
+
+// explain finds out what an error of the client means.
+func (s *store) explain(q *api.QueryOptions, err error) error {
+	if ctx := q.Context(); ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !errors.Is(err, errNoPath) {
+		return err
+	}
+	var known []string
+	_, listErr := s.client.Raw().Query("/v1/catalog/datacenters", &known, q)
+	if listErr != nil || slices.Contains(known, s.config.Datacenter) {
+		return err
+	}
+	return permanent("no datacenter %q is known to the agent; write one of %s in --consul-datacenter", s.config.Datacenter, strings.Join(known, ", "))
+}
+
+func permanent(format string, args ...any) error {
+	return fmt.Errorf("%w: consul: "+format, append([]any{lock.ErrPermanent}, args...)...)
+}
+
+// denied is the error for a right that is missing. Consul's words name the right
+// and the key, and the token only by its accessor.
+func (s *store) denied(what string) error { return denied(s.config, what) }
+
+func denied(c Config, what string) error {
+	who := "the token in --consul-token-file"
+	if c.TokenFile == "" {
+		who = "a client without --consul-token-file"
+	}
+	prefix := c.Prefix
+	if prefix == "" {
+		prefix = kv.DefaultPrefix
+	}
+	if strings.Contains(what, "ACL not found") {
+		return permanent("it does not know %s (%s)", who, what)
+	}
+	return permanent("%s may not do that (%s); it needs key_prefix %q write, and session write on the agent's node", who, what, prefix)
+}
+
+// A token is what stands in a file, read anew for each call; what was read last
+// while the file cannot be read or is empty, as it may be while it is replaced.
+type token struct {
+	file string
+	last atomic.Pointer[string]
+}
+
+func (t *token) read() string {
+	if t.file == "" {
+		return ""
+	}
+	if text, err := kv.Secret(t.file); err == nil && isToken(text) {
+		t.last.Store(&text)
+	}
+	if last := t.last.Load(); last != nil {
+		return *last
+	}
+	return ""
+}

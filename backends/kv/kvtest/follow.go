@@ -1,0 +1,126 @@
+package kvtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+)
+
+func followsSince(t *testing.T, b *bench) {
+	b.commit(b.put("p/same", "1", ""), b.put("p/deleted", "1", ""), b.put("p/changed", "1", ""), b.put("one", "1", ""), b.put("two", "1", ""))
+	v := b.read(b.prefix)
+	b.commit(b.put("p/changed", "2", ""), b.put("p/new", "1", ""), kv.Write{Key: b.key("p/deleted")}, kv.Write{Key: b.key("one")})
+	f := b.follow(v, b.key("p/"), b.key("one"), b.key("two"), b.key("three"))
+	f.until(map[string]string{"p/same": "1", "p/changed": "2", "p/new": "1", "two": "1"})
+	b.commit(b.put("two", "2", ""), b.put("three", "1", ""), b.put("one", "2", ""), kv.Write{Key: b.key("p/new")})
+	f.until(map[string]string{"p/same": "1", "p/changed": "2", "one": "2", "two": "2", "three": "1"})
+}
+
+func followsInOrder(t *testing.T, b *bench) {
+	f := b.follow(b.read(b.prefix), b.key("p/"), b.key("one"))
+	const changes = 30
+	for i := range changes {
+		b.commit(b.put("p/a", fmt.Sprint(i), ""), b.put("one", fmt.Sprint(i), ""), b.put("q", fmt.Sprint(i), ""), b.put("one/more", fmt.Sprint(i), ""))
+	}
+	last := fmt.Sprint(changes - 1)
+	f.until(map[string]string{"p/a": last, "one": last})
+	latest := map[string]uint64{}
+	for _, r := range f.seen {
+		if r.Revision <= latest[r.Key] {
+			t.Errorf("%s: revision %d after %d", r.Key, r.Revision, latest[r.Key])
+		}
+		latest[r.Key] = r.Revision
+	}
+}
+
+func followsLease(t *testing.T, b *bench) {
+	l := b.grant()
+	b.commit(b.put("p/a", "1", l), b.put("one", "1", l), b.put("two", "1", ""))
+	f := b.follow(b.read(b.prefix), b.key("p/"), b.key("one"), b.key("two"))
+	b.must(b.s.Revoke(b.ctx, l))
+	f.until(map[string]string{"two": "1"})
+}
+
+func followEnds(t *testing.T, b *bench) {
+	for _, after := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(b.ctx)
+		if !after {
+			cancel()
+		}
+		v := b.read(b.prefix)
+		if after {
+			time.AfterFunc(50*time.Millisecond, cancel)
+		}
+		var last error
+		for _, err := range b.s.Follow(ctx, v, b.key("a"), b.prefix) {
+			last = err
+		}
+		if !errors.Is(last, context.Canceled) {
+			t.Errorf("it ended with %v", last)
+		}
+		cancel()
+	}
+}
+
+// A following is one Follow, and what the keys came to by it.
+type following struct {
+	b       *bench
+	records chan kv.Record
+	ended   chan error
+	state   map[string]string
+	seen    []kv.Record
+}
+
+// follow follows keys since a view of all that the case has.
+func (b *bench) follow(v kv.View, keys ...string) *following {
+	f := &following{b: b, records: make(chan kv.Record), ended: make(chan error, 1), state: map[string]string{}}
+	for _, r := range v.Records {
+		if slices.ContainsFunc(keys, func(k string) bool { return k == r.Key || strings.HasSuffix(k, "/") && strings.HasPrefix(r.Key, k) }) {
+			f.state[r.Key[len(b.prefix):]] = string(r.Value)
+		}
+	}
+	ctx, cancel := context.WithCancel(b.ctx)
+	done := make(chan struct{})
+	b.t.Cleanup(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		for r, err := range b.s.Follow(ctx, v, keys...) {
+			if err != nil {
+				f.ended <- err
+				return
+			}
+			select {
+			case f.records <- r:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return f
+}
+
+// until takes changes in until the keys that are followed stand as wanted.
+func (f *following) until(want map[string]string) {
+	f.b.t.Helper()
+	for !reflect.DeepEqual(f.state, want) {
+		select {
+		case r := <-f.records:
+			f.seen = append(f.seen, r)
+			if name := r.Key[len(f.b.prefix):]; r.Revision == 0 {
+				delete(f.state, name)
+			} else {
+				f.state[name] = string(r.Value)
+			}
+		case err := <-f.ended:
+			f.b.t.Fatalf("follow ended: %v", err)
+		case <-f.b.ctx.Done():
+			f.b.t.Fatalf("the keys came to %v, want %v", f.state, want)
+		}
+	}
+}
