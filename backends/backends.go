@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/understudy-ha/understudy/backends/consul"
 	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/backends/raft"
@@ -18,10 +19,11 @@ type Config struct {
 	Backend string // one of Names
 	Raft    raft.Config
 	Etcd    etcd.Config
+	Consul  consul.Config
 }
 
 // Names returns the name of every backend, the default first.
-func Names() []string { return []string{"raft", "etcd", "memory"} }
+func Names() []string { return []string{"raft", "etcd", "consul", "memory"} }
 
 // Open opens the store for a process that competes in it.
 func Open(ctx context.Context, c Config) (lock.Locker, error) {
@@ -30,6 +32,8 @@ func Open(ctx context.Context, c Config) (lock.Locker, error) {
 		return raft.Open(ctx, c.Raft)
 	case "etcd":
 		return etcd.Open(ctx, c.Etcd)
+	case "consul":
+		return consul.Open(ctx, c.Consul)
 	case "memory":
 		return memory.New().Open(), nil
 	}

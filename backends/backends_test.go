@@ -7,7 +7,7 @@ import (
 )
 
 func TestUnknownBackend(t *testing.T) {
-	if _, err := Open(context.Background(), Config{Backend: "zookeeper"}); err == nil || !strings.Contains(err.Error(), "use one of raft, etcd, memory") {
+	if _, err := Open(context.Background(), Config{Backend: "zookeeper"}); err == nil || !strings.Contains(err.Error(), "use one of raft, etcd, consul, memory") {
 		t.Errorf("want an error with the names, got %v", err)
 	}
 	for _, name := range Names() {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/consul"
 	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
@@ -32,6 +33,7 @@ type options struct {
 	peers   string
 	etcd    etcd.Config
 	members string // etcd's endpoints
+	consul  consul.Config
 
 	peersErr error
 
@@ -82,6 +84,13 @@ func (o *options) storeFlags() {
 	o.set.StringVar(&o.etcd.CAFile, "etcd-ca-file", "", "authorities that sign etcd's certificates")
 	o.set.StringVar(&o.etcd.CertFile, "etcd-cert-file", "", "our certificate")
 	o.set.StringVar(&o.etcd.KeyFile, "etcd-key-file", "", "its key")
+	o.set.StringVar(&o.consul.Address, "consul-address", "", "the agent: HOST:PORT or https://HOST:PORT (default 127.0.0.1:8500)")
+	o.set.StringVar(&o.consul.Prefix, "consul-prefix", "", "of all keys (default understudy/)")
+	o.set.StringVar(&o.consul.Datacenter, "consul-datacenter", "", "the datacenter (default the agent's)")
+	o.set.StringVar(&o.consul.TokenFile, "consul-token-file", "", "the ACL token, for nobody else to read")
+	o.set.StringVar(&o.consul.CAFile, "consul-ca-file", "", "authorities that sign Consul's certificates")
+	o.set.StringVar(&o.consul.CertFile, "consul-cert-file", "", "our certificate")
+	o.set.StringVar(&o.consul.KeyFile, "consul-key-file", "", "its key")
 	o.set.StringVar(&o.peers, "raft-peers", "", "every node of the group, the same on each: ID=HOST:PORT,...")
 	o.set.StringVar(&o.raft.CAFile, "raft-ca-file", "", "the group's certificate authority, which signs for nothing else")
 	o.set.StringVar(&o.raft.CertFile, "raft-cert-file", "", "this node's certificate, with its ID as a DNS name")
@@ -153,6 +162,8 @@ func (o *options) checkStore(group func(raft.Config) error) error {
 		return o.raftErrors(group)
 	case "etcd":
 		return o.etcd.Validate()
+	case "consul":
+		return o.consul.Validate()
 	}
 	return nil
 }
@@ -188,7 +199,7 @@ func (o *options) raftErrors(validate func(raft.Config) error) error {
 }
 
 func (o *options) open() backends.Config {
-	return backends.Config{Backend: o.backend, Raft: o.raft, Etcd: o.etcd}
+	return backends.Config{Backend: o.backend, Raft: o.raft, Etcd: o.etcd, Consul: o.consul}
 }
 
 // ask does something at the store as one who only looks and asks, within the

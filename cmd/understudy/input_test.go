@@ -17,7 +17,7 @@ var badInput = map[string]struct {
 }{
 	"backend": {
 		args: []string{"run", "--backend", "rfat", "--role", "r", "--", "true"},
-		want: []string{`unknown backend "rfat" (use one of raft, etcd, memory), did you mean "raft"?`},
+		want: []string{`unknown backend "rfat" (use one of raft, etcd, consul, memory), did you mean "raft"?`},
 	},
 	"all at once": {
 		args: []string{"run", "--role", "", "--id", "z", "--ttl", "15", "--grace", "x", "--on-loss", "panic", "--log-level", "loud", peers, "--", "no-such-command"},

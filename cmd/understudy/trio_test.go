@@ -67,7 +67,7 @@ func onEveryStore(t *testing.T, test func(t *testing.T, r *trio)) {
 }
 
 // stores start what a store needs, and say how it is reached.
-var stores = map[string]func(r *trio) (backends.Config, []string){"raft": onRaft, "etcd": onEtcd}
+var stores = map[string]func(r *trio) (backends.Config, []string){"raft": onRaft, "etcd": onEtcd, "consul": onConsul}
 
 func onRaft(r *trio) (c backends.Config, flags []string) {
 	var peers []string
@@ -91,6 +91,16 @@ func onEtcd(r *trio) (c backends.Config, flags []string) {
 	r.t.Cleanup(cluster.Stop)
 	c.Etcd.Endpoints = []string{cluster.Members[0].Addr()}
 	return c, []string{"--backend", "etcd", "--etcd-endpoints", cluster.Members[0].Addr()}
+}
+
+func onConsul(r *trio) (c backends.Config, flags []string) {
+	cluster, err := servers.StartConsul(r.t.Context(), filepath.Join(r.dir, "consul"), 1, servers.Options{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(cluster.Stop)
+	c.Consul.Address = cluster.Members[0].Addr()
+	return c, []string{"--backend", "consul", "--consul-address", cluster.Members[0].Addr()}
 }
 
 func newTrio(t *testing.T, prepare func(r *trio) (backends.Config, []string)) *trio {
