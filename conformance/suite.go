@@ -52,12 +52,12 @@ type Store struct {
 	Open  func(ctx context.Context) (*Client, error) // another process's way to the store
 	Close func() error                               // may be nil
 
-	Restart       func(ctx context.Context) error                         // kills all servers at once and starts them on their data; returns when they answer
-	Compact       func(ctx context.Context) error                         // makes the store forget its history
-	DeleteSession func(ctx context.Context, id lock.SessionID) error      // deletes a session's record, as by hand
-	RevokeLease   func(ctx context.Context, id lock.SessionID) error      // ends the store's lease below a session
-	DeleteRole    func(ctx context.Context, role string) error            // deletes a role's record, as by hand
-	Overwrite     func(ctx context.Context, role string) error            // puts a foreign value in the place of a role's record
+	Restart       func(ctx context.Context) error                    // kills all servers at once and starts them on their data; returns when they answer
+	Compact       func(ctx context.Context) error                    // makes the store forget its history
+	DeleteSession func(ctx context.Context, id lock.SessionID) error // deletes a session's record, as by hand
+	RevokeLease   func(ctx context.Context, id lock.SessionID) error // ends the store's lease below a session
+	DeleteRole    func(ctx context.Context, role string) error       // deletes a role's record, as by hand
+	Overwrite     func(ctx context.Context, role string) error       // puts a foreign value in the place of a role's record
 }
 
 // A Client is one process's way to the store, over a network that can be spoiled.
