@@ -1,0 +1,8 @@
+package conformance
+
+import "slices"
+
+// cases is the table: what a store must do, then what a coordinator does over it.
+func cases() []kase {
+	return slices.Concat(acquireCases(), tokenCases(), sessionCases(), releaseCases(), watchCases(), lifecycleCases())
+}

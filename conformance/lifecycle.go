@@ -1,0 +1,296 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func lifecycleCases() []kase {
+	return []kase{
+		{name: "ContextDone", run: contextDone,
+			rule: "a call whose context is already done writes nothing"},
+		{name: "ContextObeyed", run: contextObeyed, needs: []Fault{Cut},
+			rule: "Every call obeys its context within 100 ms"},
+		{name: "SessionClose", run: sessionClose,
+			rule: "Close releases every role of the session and writes its end. nil: the end is written, by whomever."},
+		{name: "SessionCloseAgain", run: sessionCloseAgain,
+			rule: "It presupposes that all work of the session has returned, needs no living session, and may be repeated."},
+		{name: "SessionCloseAbsent", run: sessionCloseAbsent, needs: []Fault{DeleteSession},
+			rule: "needs no living session, and may be repeated"},
+		{name: "LockerClose", run: lockerClose,
+			rule: "Close ends every call and every Watch of this Locker and frees what it holds. It ends no session."},
+		{name: "LockerCloseCut", run: lockerCloseCut, needs: []Fault{Cut},
+			rule: "It may be repeated, and called from anywhere."},
+		{name: "NothingLeft", run: nothingLeft, alone: true,
+			rule: "Close ends every call and every Watch of this Locker and frees what it holds."},
+	}
+}
+
+// calls are all calls of the contract, each as one that would write.
+func calls(l lock.Locker, s lock.Session, c lock.Contender, p lock.Promise, role string, token lock.Token, seen lock.Beat, to lock.SessionID) map[string]func(ctx context.Context) error {
+	return map[string]func(ctx context.Context) error{
+		"Register":   func(ctx context.Context) error { _, err := l.Register(ctx, c, p, lock.Bid{Role: role}); return err },
+		"Evict":      func(ctx context.Context) error { return l.Evict(ctx, s.ID(), seen, lock.End{By: "the suite"}) },
+		"Ask":        func(ctx context.Context) error { return l.Ask(ctx, role, lock.Request{Token: token, To: to}) },
+		"Raise":      func(ctx context.Context) error { return l.Raise(ctx, token+1_000_000) },
+		"Beat":       func(ctx context.Context) error { return s.Beat(ctx, lock.Bid{Role: role, Priority: 8}) },
+		"TryAcquire": func(ctx context.Context) error { _, err := s.TryAcquire(ctx, role+" too"); return err },
+		"Release":    func(ctx context.Context) error { return s.Release(ctx, role, token) },
+		"Handoff":    func(ctx context.Context) error { return s.Handoff(ctx, role, token, to) },
+		"Close":      s.Close,
+	}
+}
+
+func contextDone(t *trial) {
+	l, role := t.open(), t.named("r")
+	a, b := t.join(l, "a", role), t.join(l, "b", role)
+	token := t.acquire(a, role)
+	before, done := t.look(l, role), func() context.Context {
+		ctx, cancel := context.WithCancel(t.ctx)
+		cancel()
+		return ctx
+	}()
+	for name, call := range calls(l, a, t.contender("c"), t.promise(), role, token, before.Term.Holder.Beat, b.ID()) {
+		if err := call(done); isKnown(err) {
+			t.errorf("%s under a context that is done: %s, want an error without a name", name, outcome(err))
+		}
+		st := t.look(l, role)
+		if fmt.Sprint(st) != fmt.Sprint(before) {
+			t.fatalf("%s under a context that is done changed the standing from %+v to %+v", name, before, st)
+		}
+		if st := t.look(l, role+" too"); st.Term.Token != 0 {
+			t.fatalf("%s under a context that is done began a term: %+v", name, st.Term)
+		}
+	}
+	if st := t.look(t.open(), role); fmt.Sprint(st) != fmt.Sprint(before) {
+		t.errorf("calls under a context that is done changed the standing from %+v to %+v", before, st)
+	}
+}
+
+// contextObeyed makes every call while the store cannot be reached. None may
+// claim to know what became of it.
+func contextObeyed(t *trial) {
+	near, role := t.open(), t.named("r")
+	a, b := t.join(near, "a", role), t.join(near, "b", role)
+	token := t.acquire(a, role)
+	seen := beatOf(t.look(near, role), a.ID())
+	t.must("cut", func(context.Context) error { return near.Cut() })
+	for _, cancelled := range []bool{false, true} {
+		for name, call := range calls(near, a, t.contender("c"), t.promise(), role, token, seen, b.ID()) {
+			ctx, cancel := context.WithTimeout(t.ctx, 200*time.Millisecond)
+			if cancelled {
+				ctx, cancel = context.WithCancel(t.ctx)
+				time.AfterFunc(200*time.Millisecond, cancel)
+			}
+			begun := time.Now()
+			err := call(ctx)
+			took := time.Since(begun)
+			cancel()
+			if isKnown(err) {
+				t.errorf("%s to a store that cannot be reached: %s, want an error without a name", name, outcome(err))
+			}
+			if took > 300*time.Millisecond+t.Slack/2 {
+				t.errorf("%s to a store that cannot be reached returns %v after it was told to after 200ms", name, took)
+			}
+		}
+	}
+	t.must("heal", func(context.Context) error { return near.Heal() })
+	t.release(b, role, t.acquire(t.freeAndJoin(near, role, a, b), role))
+}
+
+// freeAndJoin ends sessions of which nothing is known any more, and joins anew.
+func (t *trial) freeAndJoin(l lock.Locker, role string, old ...lock.Session) lock.Session {
+	for _, s := range old {
+		t.end(s)
+	}
+	return t.join(l, "after", role)
+}
+
+func sessionClose(t *trial) {
+	l := t.open()
+	roles := []string{t.named("r"), t.named("s"), t.named("t")}
+	a := t.join(l, "a", roles...)
+	b := t.join(l, "b", roles...)
+	tokens := map[string]lock.Token{}
+	for _, role := range roles {
+		tokens[role] = t.acquire(a, role)
+	}
+	t.must("hand off", func(ctx context.Context) error { return a.Handoff(ctx, roles[2], tokens[roles[2]], b.ID()) })
+	stays := t.acquire(b, roles[2])
+	t.end(a)
+	for _, role := range roles[:2] {
+		st := t.look(l, role)
+		if !st.Term.Vacant() || st.Term.Token != tokens[role] || len(st.Line) != 1 {
+			t.errorf("after its holder was closed: %+v", st)
+		}
+		if st.Term.End == (lock.End{}) {
+			t.errorf("after a session was closed its end is not written: %+v", st.Term)
+		}
+		t.acquire(b, role)
+	}
+	if st := t.look(l, roles[2]); !holds(stays)(st) {
+		t.errorf("closing a session ended another's term: %+v", st.Term)
+	}
+	for name, call := range map[string]func(ctx context.Context) error{
+		"Beat":       func(ctx context.Context) error { return a.Beat(ctx) },
+		"TryAcquire": func(ctx context.Context) error { _, err := a.TryAcquire(ctx, roles[0]); return err },
+	} {
+		t.want(lock.ErrLost, name+" after Close", call)
+	}
+	t.release(a, roles[0], tokens[roles[0]])
+}
+
+func sessionCloseAgain(t *trial) {
+	l, role := t.open(), t.named("r")
+	a, b := t.join(l, "a", role), t.join(l, "b", role)
+	t.acquire(a, role)
+	t.together(8, func(int) { t.end(a) })
+	token := t.acquire(b, role)
+	t.end(a)
+	if st := t.look(l, role); !holds(token)(st) {
+		t.errorf("a session that was closed once more ended another's term: %+v", st.Term)
+	}
+	c := t.join(l, "c", role)
+	t.evict(l, role, b.ID())
+	next := t.acquire(c, role)
+	t.end(b) // after its eviction
+	if st := t.look(l, role); !holds(next)(st) {
+		t.errorf("a session that was closed after its eviction ended another's term: %+v", st.Term)
+	}
+}
+
+func sessionCloseAbsent(t *trial) {
+	l, role := t.open(), t.named("r")
+	a, b := t.join(l, "a", role), t.join(l, "b", role)
+	t.acquire(a, role)
+	t.must("delete the session's record", func(ctx context.Context) error { return t.store.DeleteSession(ctx, a.ID()) })
+	t.end(a)
+	t.acquire(b, role)
+}
+
+func lockerClose(t *trial) {
+	role := t.named("r")
+	far := t.open()
+	var near *Client
+	t.must("open", func(ctx context.Context) (err error) { near, err = t.store.Open(ctx); return err })
+	a := t.join(near, "a", role)
+	token := t.acquire(a, role)
+	f := t.follow(near, role)
+	f.until("the term", role, holds(token))
+	begun := time.Now()
+	t.together(5, func(int) {
+		if err := near.Close(); err != nil {
+			t.errorf("close: %v", err)
+		}
+	})
+	if took := time.Since(begun); took > 5*time.Second {
+		t.errorf("Close took %v", took)
+	}
+	f.stop()
+	for name, call := range calls(near, a, t.contender("c"), t.promise(), role, token, lock.Absent, a.ID()) {
+		if err := t.one(call); isKnown(err) && !errors.Is(err, lock.ErrPermanent) {
+			t.errorf("%s after Close: %s, want an error without a name", name, outcome(err))
+		}
+	}
+	if err := near.Close(); err != nil {
+		t.errorf("close once more: %v", err)
+	}
+	st := t.look(far, role)
+	if !holds(token)(st) || st.Term.Holder.Beat == lock.Absent {
+		t.errorf("closing a Locker ended a session: %+v", st.Term)
+	}
+	t.evict(far, role, a.ID())
+}
+
+// lockerCloseCut closes a Locker whose calls hang.
+func lockerCloseCut(t *trial) {
+	role := t.named("r")
+	var near *Client
+	t.must("open", func(ctx context.Context) (err error) { near, err = t.store.Open(ctx); return err })
+	a := t.join(near, "a", role)
+	t.must("cut", func(context.Context) error { return near.Cut() })
+	ctx, cancel := context.WithTimeout(t.ctx, t.TTL/4)
+	begun := time.Now()
+	if err := a.Close(ctx); isKnown(err) {
+		t.errorf("close a session while the store cannot be reached: %s, want an error without a name", outcome(err))
+	}
+	cancel()
+	if took := time.Since(begun); took > t.TTL/4+100*time.Millisecond+t.Slack {
+		t.errorf("closing a session while the store cannot be reached took %v", took)
+	}
+	hung := make(chan error, 1)
+	go func() { hung <- a.Beat(t.ctx) }()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for _, err := range near.Watch(t.ctx, role) {
+			if err != nil && near.Close() != nil { // from anywhere
+				t.errorf("close inside a watch failed")
+			}
+			if t.pause(time.Millisecond); t.ctx.Err() != nil || err != nil {
+				return
+			}
+		}
+	}()
+	t.pause(50 * time.Millisecond)
+	begun = time.Now()
+	if err := near.Close(); err != nil {
+		t.errorf("close: %v", err)
+	}
+	select {
+	case err := <-hung:
+		if isKnown(err) {
+			t.errorf("a beat that hung when its Locker was closed: %s, want an error without a name", outcome(err))
+		}
+	case <-time.After(5*time.Second + t.Slack):
+		t.errorf("a beat that hung still hangs %v after its Locker was closed", time.Since(begun))
+	}
+	if !within(watched, 5*time.Second+t.Slack) {
+		t.errorf("a watch still goes on %v after its Locker was closed", time.Since(begun))
+	}
+}
+
+// nothingLeft goes through 1,000 sessions and 30 Lockers, and counts goroutines.
+func nothingLeft(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	cycle := func(l lock.Locker) {
+		s := t.join(l, "a", role)
+		t.acquire(s, role)
+		t.look(l, role)
+		t.end(s)
+	}
+	reopen := func() {
+		var c *Client
+		t.must("open", func(ctx context.Context) (err error) { c, err = t.store.Open(ctx); return err })
+		f := t.follow(c, role)
+		cycle(c)
+		f.stop()
+		if err := c.Close(); err != nil {
+			t.errorf("close: %v", err)
+		}
+	}
+	for range 5 { // what is kept for good is there now
+		cycle(l)
+		reopen()
+	}
+	before := runtime.NumGoroutine()
+	for range 1000 {
+		cycle(l)
+	}
+	for range 30 {
+		reopen()
+	}
+	var after int
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); t.pause(50 * time.Millisecond) {
+		if after = runtime.NumGoroutine(); after <= before+5 {
+			return
+		}
+	}
+	t.errorf("%d goroutines before 1,000 sessions and 30 Lockers, %d after:\n%s", before, after, stacks())
+}

@@ -1,0 +1,253 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func releaseCases() []kase {
+	return []kase{
+		{name: "ReleaseAgain", run: releaseAgain,
+			rule: "Release ends the term t. nil: t is over, by whomever."},
+		{name: "ReleaseByAnother", run: releaseByAnother,
+			rule: "It needs no living session and touches no other term."},
+		{name: "ReleaseLate", run: releaseLate,
+			rule: "It needs no living session and touches no other term."},
+		{name: "ReleaseAfterEnd", run: releaseAfterEnd,
+			rule: "It needs no living session and touches no other term."},
+		{name: "ReleaseAbsent", run: releaseAbsent, needs: []Fault{DeleteSession},
+			rule: "It needs no living session and touches no other term."},
+		{name: "HandoffOneCommit", run: handoffOneCommit,
+			rule: "Handoff ends the term t and begins the next one, of the session to, in one commit."},
+		{name: "HandoffAgain", run: handoffAgain,
+			rule: "nil: this very handoff was made, now or before."},
+		{name: "HandoffGone", run: handoffGone,
+			rule: "ErrGone: there is no such session, and t stands."},
+		{name: "HandoffMoved", run: handoffMoved,
+			rule: "ErrMoved: t is over."},
+		{name: "HandoffLost", run: handoffLost,
+			rule: "ErrMoved: t is over. ErrLost: this session's record is gone."},
+		{name: "AskSeen", run: askSeen,
+			rule: "It names the term that it is about and is void in any other"},
+	}
+}
+
+func releaseAgain(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	a, b := t.join(l, "a", role), t.join(l, "b", role)
+	token := t.acquire(a, role)
+	for range 3 {
+		t.release(a, role, token)
+		if st := t.look(l, role); !st.Term.Vacant() || st.Term.Over == "" || st.Term.Token != token {
+			t.errorf("after its release the term is %+v", st.Term)
+		}
+	}
+	t.beat(a) // the session goes on
+	next := t.acquire(b, role)
+	for range 3 {
+		t.release(a, role, token)
+	}
+	if st := t.look(l, role); !holds(next)(st) {
+		t.errorf("a release of an earlier term ended the term %d: %+v", next, st.Term)
+	}
+	t.release(a, t.named("never"), token)
+}
+
+// releaseByAnother does not say what a release of another's term returns: its
+// caller has lost its way.
+func releaseByAnother(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	a, b := t.join(l, "a", role), t.join(l, "b", role)
+	token := t.acquire(a, role)
+	_ = t.known("release another's term", func(ctx context.Context) error { return b.Release(ctx, role, token) })
+	_ = t.known("release a term that never was", func(ctx context.Context) error { return a.Release(ctx, role, token+1) })
+	_ = t.known("release no term", func(ctx context.Context) error { return a.Release(ctx, role, 0) })
+	if st := t.look(l, role); !holds(token)(st) || st.Term.Holder.Session != a.ID() {
+		t.errorf("another's release ended the term: %+v", st.Term)
+	}
+}
+
+// releaseLate has a release arrive in a later term of the same session.
+func releaseLate(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	a, b := t.join(l, "a", role), t.join(l, "b", role)
+	first := t.acquire(a, role)
+	t.release(a, role, first)
+	t.settle(b, role)
+	second := t.acquire(a, role)
+	t.release(a, role, first)
+	if st := t.look(l, role); !holds(second)(st) {
+		t.errorf("a late release of term %d ended term %d of the same session: %+v", first, second, st.Term)
+	}
+	if again := t.acquire(a, role); again != second {
+		t.errorf("a late release changed the token from %d to %d", second, again)
+	}
+}
+
+func releaseAfterEnd(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	a := t.join(l, "a", role)
+	token := t.acquire(a, role)
+	t.evict(l, role, a.ID())
+	t.release(a, role, token)
+	b := t.join(l, "b", role)
+	next := t.acquire(b, role)
+	t.release(a, role, token)
+	t.end(a)
+	if st := t.look(l, role); !holds(next)(st) {
+		t.errorf("what a session that has ended released was another's term: %+v", st.Term)
+	}
+}
+
+func releaseAbsent(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	a, b := t.join(l, "a", role), t.join(l, "b", role)
+	token := t.acquire(a, role)
+	t.must("delete the session's record", func(ctx context.Context) error { return t.store.DeleteSession(ctx, a.ID()) })
+	t.release(a, role, token)
+	if next := t.acquire(b, role); next <= token {
+		t.errorf("token %d after %d", next, token)
+	}
+}
+
+func handoffOneCommit(t *trial) {
+	role := t.named("r")
+	near, far := t.open(), t.open()
+	a, b := t.join(near, "a", role), t.join(far, "b", role)
+	token := t.acquire(a, role)
+	f := t.follow(far, role)
+	f.until("the first term", role, holds(token))
+	for range 10 {
+		t.must("hand off", func(ctx context.Context) error { return a.Handoff(ctx, role, token, b.ID()) })
+		st := t.look(near, role)
+		if st.Term.Holder.Session != b.ID() || st.Term.Token <= token || st.Term.Vacant() || st.Term.Holder.Promise != t.promise() {
+			t.fatalf("after the handoff of term %d the term is %+v", token, st.Term)
+		}
+		if got := t.acquire(b, role); got != st.Term.Token {
+			t.errorf("the successor is granted token %d, and the store names %d", got, st.Term.Token)
+		}
+		token = st.Term.Token
+		f.until("the handoff", role, holds(token))
+		a, b = b, a
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i := slices.IndexFunc(f.seen, vacant); i >= 0 {
+		t.errorf("between two terms of a handoff the role was seen vacant: %+v", f.seen[i].Term)
+	}
+}
+
+func handoffAgain(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	a, b := t.join(l, "a", role), t.join(l, "b", role)
+	token := t.acquire(a, role)
+	hand := func(ctx context.Context) error { return a.Handoff(ctx, role, token, b.ID()) }
+	t.must("hand off", hand)
+	next := t.look(l, role).Term.Token
+	for range 3 {
+		t.must("hand off once more", hand)
+		if now := t.look(l, role).Term; now.Token != next || now.Holder.Session != b.ID() {
+			t.errorf("a handoff that was repeated began another term: %d, then %+v", next, now)
+		}
+	}
+	if token := t.acquire(b, role); token != next {
+		t.errorf("the successor's token is %d, want %d", token, next)
+	}
+}
+
+func handoffGone(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	a, b, c := t.join(l, "a", role), t.join(l, "b", role), t.join(l, "c", role)
+	token := t.acquire(a, role)
+	t.end(b)
+	t.evict(l, role, c.ID())
+	for _, to := range []lock.SessionID{b.ID(), c.ID(), nonce()} {
+		t.want(lock.ErrGone, "hand off to a session that is not there", func(ctx context.Context) error { return a.Handoff(ctx, role, token, to) })
+		if st := t.look(l, role); !holds(token)(st) || st.Term.Holder.Session != a.ID() {
+			t.fatalf("a handoff to nobody changed the term: %+v", st.Term)
+		}
+	}
+	d := t.join(l, "d", role)
+	t.must("hand off to a session that is there", func(ctx context.Context) error { return a.Handoff(ctx, role, token, d.ID()) })
+}
+
+// handoffMoved has handoffs arrive when their term is over: released, handed
+// over to another, or long past.
+func handoffMoved(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	a, b, c := t.join(l, "a", role), t.join(l, "b", role), t.join(l, "c", role)
+	refused := func(when string, s lock.Session, token lock.Token, to lock.Session) {
+		before := t.look(l, role).Term
+		t.want(lock.ErrMoved, "hand off "+when, func(ctx context.Context) error { return s.Handoff(ctx, role, token, to.ID()) })
+		if after := t.look(l, role).Term; after.Token != before.Token || after.Vacant() != before.Vacant() {
+			t.errorf("a handoff %s changed the term from %+v to %+v", when, before, after)
+		}
+	}
+	first := t.acquire(a, role)
+	refused("by another than the holder", b, first, c)
+	refused("of a term that never was", a, first+1, b)
+	t.release(a, role, first)
+	refused("after the release", a, first, b)
+	second := t.acquire(a, role)
+	refused("in a later term of the same session", a, first, b)
+	t.must("hand off", func(ctx context.Context) error { return a.Handoff(ctx, role, second, b.ID()) })
+	refused("to another than the one it went to", a, second, c)
+	t.release(b, role, t.acquire(b, role))
+	t.settle(b, role)
+	refused("long after", a, first, b)
+}
+
+func handoffLost(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	a, b := t.join(l, "a", role), t.join(l, "b", role)
+	token := t.acquire(a, role)
+	t.evict(l, role, a.ID())
+	err := t.known("hand off", func(ctx context.Context) error { return a.Handoff(ctx, role, token, b.ID()) })
+	if !errors.Is(err, lock.ErrMoved) && !errors.Is(err, lock.ErrLost) {
+		t.errorf("a session that has ended hands off: %s, want ErrMoved or ErrLost", outcome(err))
+	}
+	if st := t.look(l, role); st.Term.Token != token || !st.Term.Vacant() {
+		t.errorf("a session that has ended handed off: %+v", st.Term)
+	}
+}
+
+func askSeen(t *trial) {
+	role := t.named("r")
+	near, far := t.open(), t.open()
+	a, b := t.join(near, "a", role), t.join(near, "b", role)
+	wish := lock.Request{Token: 1, To: b.ID(), By: "an operator"}
+	ask := func(ctx context.Context) error { return far.Ask(ctx, role, wish) }
+	t.want(lock.ErrMoved, "ask before there was a term", ask)
+	wish.Token = t.acquire(a, role)
+	f := t.follow(near, role)
+	t.must("ask", ask)
+	f.until("the wish", role, func(st lock.Standing) bool { return st.Request == wish && holds(wish.Token)(st) })
+	t.beat(a)
+	f.until("the wish after a beat", role, func(st lock.Standing) bool { return st.Request == wish })
+	t.must("hand off", func(ctx context.Context) error { return a.Handoff(ctx, role, wish.Token, b.ID()) })
+	void := func(when string) {
+		if st := t.look(near, role); st.Request.Token == st.Term.Token {
+			t.errorf("the wish still stands %s: %+v", when, st)
+		}
+	}
+	void("when it was done")
+	t.want(lock.ErrMoved, "ask in a later term", ask)
+	wish.Token = t.acquire(b, role)
+	t.must("ask", ask)
+	t.release(b, role, wish.Token)
+	t.want(lock.ErrMoved, "ask after the release", ask)
+	t.acquire(b, role)
+	void("in the next term of the same session")
+}

@@ -1,0 +1,193 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A shelf is the reference ledger with every fault that a harness can have, in
+// virtual time. Mistakes are planted in it.
+type shelf struct {
+	mistake
+	mu       sync.Mutex
+	ledger   *ledger.Ledger
+	foreign  map[string]bool
+	changed  chan struct{} // closed and replaced by every command
+	restarts int
+}
+
+// A mistake is what a backend can get wrong. Its zero value is none.
+type mistake struct {
+	apply func(s *shelf, revision uint64, c ledger.Command) ledger.Result // in the place of the ledger's
+	wrap  func(s *shelf, l lock.Locker) lock.Locker                       // around each Locker
+}
+
+func newShelf(m mistake) *shelf {
+	return &shelf{mistake: m, ledger: ledger.New(), foreign: map[string]bool{}, changed: make(chan struct{})}
+}
+
+func (s *shelf) store() *Store {
+	return &Store{
+		Open:    s.open,
+		Restart: func(context.Context) error { return s.change(func() { s.restarts++ }) },
+		DeleteSession: func(_ context.Context, id lock.SessionID) error {
+			return s.change(func() {
+				delete(s.ledger.Claims, s.ledger.Sessions[id].Contender.ID)
+				delete(s.ledger.Sessions, id)
+			})
+		},
+		DeleteRole: func(_ context.Context, role string) error { return s.change(func() { delete(s.ledger.Roles, role) }) },
+		Overwrite:  func(_ context.Context, role string) error { return s.change(func() { s.foreign[role] = true }) },
+	}
+}
+
+// change does something that is no command.
+func (s *shelf) change(do func()) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+	s.ledger.Revision++
+	s.wake()
+	return nil
+}
+
+func (s *shelf) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *shelf) open(context.Context) (*Client, error) {
+	w := &wire{shelf: s, closed: make(chan struct{}), healed: make(chan struct{})}
+	w.set(false, false)
+	l := ledger.NewLocker(w)
+	if s.wrap != nil {
+		l = s.wrap(s, l)
+	}
+	return &Client{
+		Locker:     l,
+		Cut:        func() error { return w.set(true, true) },
+		CutReplies: func() error { return w.set(false, true) },
+		Heal:       func() error { return w.set(false, false) },
+	}, nil
+}
+
+// A wire is one Locker's way to the shelf.
+type wire struct {
+	*shelf
+	once   sync.Once
+	closed chan struct{}
+
+	state   sync.Mutex
+	out, in bool // requests and replies are held back
+	healed  chan struct{}
+}
+
+var (
+	errShut  = errors.New("the locker is closed")
+	errReset = errors.New("the connection was reset")
+)
+
+func (w *wire) set(out, in bool) error {
+	w.state.Lock()
+	defer w.state.Unlock()
+	w.out, w.in = out, in
+	close(w.healed)
+	w.healed = make(chan struct{})
+	return nil
+}
+
+// pass lets a message through when nothing holds it back.
+func (w *wire) pass(ctx context.Context, reply bool) error {
+	for {
+		w.state.Lock()
+		held, healed := !reply && w.out || reply && w.in, w.healed
+		w.state.Unlock()
+		select {
+		case <-w.closed:
+			return errShut
+		case <-ctx.Done():
+			return ctx.Err()
+		default:
+		}
+		if !held {
+			return nil
+		}
+		select {
+		case <-healed:
+		case <-w.closed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (w *wire) Propose(ctx context.Context, c ledger.Command) (ledger.Result, error) {
+	if err := w.pass(ctx, false); err != nil {
+		return ledger.Result{}, err
+	}
+	r := w.propose(c)
+	return r, w.pass(ctx, true)
+}
+
+func (s *shelf) propose(c ledger.Command) ledger.Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.foreign[c.Role] {
+		return ledger.Result{Code: ledger.Permanent, Why: "a foreign value", Revision: s.ledger.Revision}
+	}
+	revision := s.ledger.Revision + 1
+	var r ledger.Result
+	if s.apply != nil {
+		r = s.apply(s, revision, c)
+	} else {
+		r = s.ledger.Apply(revision, c)
+	}
+	r.Revision = s.ledger.Revision
+	s.wake()
+	return r
+}
+
+func (w *wire) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
+	if err := w.pass(ctx, false); err != nil {
+		return nil, 0, err
+	}
+	w.mu.Lock()
+	restarts := w.restarts
+	w.mu.Unlock()
+	for {
+		w.mu.Lock()
+		all, revision, changed, reset := w.ledger.Standings(roles...), w.ledger.Revision, w.changed, w.restarts != restarts
+		var err error
+		for _, st := range all {
+			if w.foreign[st.Role] {
+				err = fmt.Errorf("%w: role %q holds a foreign value", lock.ErrPermanent, st.Role)
+			}
+		}
+		w.mu.Unlock()
+		if reset {
+			return nil, 0, errReset
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		if revision > after || after == 0 {
+			return all, revision, w.pass(ctx, true)
+		}
+		select {
+		case <-changed:
+		case <-w.closed:
+			return nil, 0, errShut
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+func (w *wire) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	return nil
+}

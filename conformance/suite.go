@@ -1,0 +1,160 @@
+// Package conformance proves that a store keeps the contract of package lock,
+// and that a coordinator over it keeps its own.
+//
+// Whoever writes a backend runs the suite from one test:
+//
+//	func TestConformance(t *testing.T) {
+//		conformance.Suite{
+//			New: func(ctx context.Context) (*conformance.Store, error) {
+//				return &conformance.Store{Open: open}, nil
+//			},
+//			Lacks: map[conformance.Fault]string{conformance.Restart: "it is a service that we cannot restart"},
+//		}.Run(t)
+//	}
+//
+// Every case quotes the sentence that it tests. Nothing is left out in silence: a
+// fault that a harness cannot do stands in [Suite.Lacks], with the reason, and is
+// shown as the result of every case that needs it.
+package conformance
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Suite is a store under test. The zero value of a field but New means its
+// default.
+type Suite struct {
+	// New returns a store for one case, which closes it. Two cases may share one:
+	// each uses names of its own, and a case that restarts or compacts a store, or
+	// fills it, runs when no other does.
+	New func(ctx context.Context) (*Store, error)
+
+	// Lacks says of each fault that New's stores cannot do why not. Any other must
+	// be there.
+	Lacks map[Fault]string
+
+	TTL     time.Duration // of the promises in cases that do not choose their own: default 1 s
+	Slack   time.Duration // how much later than it is due a thing may be seen, on a busy machine: default 1 s
+	History time.Duration // how long random calls are made, to be judged whole: default 5 s
+
+	// Virtual runs each case in a bubble of testing/synctest. It fits a store that
+	// lives in this process and uses no sockets, and only Run heeds it.
+	Virtual bool
+}
+
+// A Store is one store and what can be done to it. A function that is nil is a
+// fault that stands in Suite.Lacks.
+type Store struct {
+	Open  func(ctx context.Context) (*Client, error) // another process's way to the store
+	Close func() error                               // may be nil
+
+	Restart       func(ctx context.Context) error                    // kills all servers at once and starts them on their data; returns when they answer
+	Compact       func(ctx context.Context) error                    // makes the store forget its history
+	DeleteSession func(ctx context.Context, id lock.SessionID) error // deletes a session's record, as by hand
+	RevokeLease   func(ctx context.Context, id lock.SessionID) error // ends the store's lease below a session
+	DeleteRole    func(ctx context.Context, role string) error       // deletes a role's record, as by hand
+	Overwrite     func(ctx context.Context, role string) error       // puts a foreign value in the place of a role's record
+}
+
+// A Client is one process's way to the store, over a network that can be spoiled.
+type Client struct {
+	lock.Locker
+
+	Cut        func() error // from now on nothing passes, either way, and nobody is told
+	CutReplies func() error // from now on requests pass and replies do not
+	Heal       func() error // ends both; what was held back may arrive then
+}
+
+// A Fault names something that a harness can do to a store.
+type Fault string
+
+// The faults: the functions of Store and Client. Heal belongs to Cut.
+const (
+	Cut           Fault = "Cut"
+	CutReplies    Fault = "CutReplies"
+	Restart       Fault = "Restart"
+	Compact       Fault = "Compact"
+	DeleteSession Fault = "DeleteSession"
+	RevokeLease   Fault = "RevokeLease"
+	DeleteRole    Fault = "DeleteRole"
+	Overwrite     Fault = "Overwrite"
+)
+
+// A Verdict is how a case went.
+type Verdict string
+
+// The verdicts.
+const (
+	Passed        Verdict = "passed"
+	Failed        Verdict = "failed"
+	NotApplicable Verdict = "not applicable" // its fault stands in Suite.Lacks
+)
+
+// A Result is what became of one case.
+type Result struct {
+	Case    string
+	Rule    string // the sentence of the contract that the case tests
+	Verdict Verdict
+	Why     string // what failed, or why the case does not apply
+	Took    time.Duration
+}
+
+// Check runs every case and reports each result, one at a time, as it comes. It
+// returns whether none failed. When ctx ends, what runs fails.
+func (s Suite) Check(ctx context.Context, report func(Result)) bool {
+	s.Virtual = false
+	var mu sync.Mutex
+	ok := true
+	s.each(func(c kase) {
+		r := s.defaults().try(ctx, c)
+		mu.Lock()
+		defer mu.Unlock()
+		ok = ok && r.Verdict != Failed
+		report(r)
+	})
+	return ok
+}
+
+func (s Suite) defaults() Suite {
+	set := func(d *time.Duration, to time.Duration) {
+		if *d == 0 {
+			*d = to
+		}
+	}
+	set(&s.TTL, time.Second)
+	set(&s.Slack, time.Second)
+	set(&s.History, 5*time.Second)
+	return s
+}
+
+// atOnce is how many cases run at the same time: most of the time they wait.
+const atOnce = 6
+
+// each calls run for every case: several at once where they let each other be.
+func (s Suite) each(run func(kase)) {
+	most := atOnce
+	if s.Virtual {
+		most = 1
+	}
+	slots := make(chan struct{}, most)
+	var group sync.WaitGroup
+	for _, c := range cases() {
+		if !c.isAlone() {
+			slots <- struct{}{}
+			group.Go(func() {
+				defer func() { <-slots }()
+				run(c)
+			})
+		}
+	}
+	group.Wait()
+	for _, c := range cases() {
+		if c.isAlone() {
+			run(c)
+		}
+	}
+}
