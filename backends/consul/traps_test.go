@@ -136,7 +136,7 @@ func TestADeregisteredNodeIsNoLease(t *testing.T) {
 // same.
 func TestARestoredSnapshotEndsAFollow(t *testing.T) {
 	c := start(t, 1, servers.Options{})
-	s, ctx := open(t, Config{Address: c.Members[0].Addr()}), timeout(t, 20*time.Second)
+	s, ctx := open(t, Config{Address: c.Members[0].Addr()}), timeout(t, 30*time.Second)
 	_, err := put(ctx, s, "back/a", "1", "")
 	must(t, err)
 	operator := raw(t, c.Members[0].Addr(), "")
@@ -145,9 +145,10 @@ func TestARestoredSnapshotEndsAFollow(t *testing.T) {
 	snapshot, err := io.ReadAll(stream)
 	must(t, err)
 	must(t, stream.Close())
+	records, ended := following(t, s, "back/a")
 	last, err := put(ctx, s, "back/a", "2", "")
 	must(t, err)
-	_, ended := following(t, s, "back/a")
+	next(t, records, ended)
 	must(t, operator.Snapshot().Restore(nil, bytes.NewReader(snapshot)))
 	select {
 	case err := <-ended:
