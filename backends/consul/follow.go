@@ -66,13 +66,10 @@ type track struct {
 
 // follow sends the changes of one key until that fails.
 func (s *store) follow(ctx context.Context, t track, to chan<- kv.Record) error {
-	for first := true; ; first = false {
-		wait := t.index
-		if first {
-			wait = 0 // answer at once: the index may be one that is yet to come
-		}
-		asked := time.Now()
-		records, index, err := s.look(ctx, t.key, wait)
+	ask := uint64(0) // answer at once: our index may be one that is yet to come
+	for {
+		began := time.Now()
+		records, index, err := s.look(ctx, t.key, ask)
 		if err != nil {
 			return err
 		}
@@ -90,12 +87,17 @@ func (s *store) follow(ctx context.Context, t track, to chan<- kv.Record) error 
 		// Without a record that went back, a smaller index only means that Consul
 		// has forgotten of deletions.
 		t.index = index
-		if early := time.Since(asked) < blocking; early && !first && len(changes) == 0 {
-			select {
-			case <-time.After(breather):
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
+		if len(changes) > 0 || ask == 0 || time.Since(began) >= blocking {
+			ask = index
+			continue
+		}
+		// It answered early, perhaps because a snapshot was restored: then the
+		// answer was still the old one, and the next may be below our index.
+		ask = 0
+		select {
+		case <-time.After(breather):
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 }

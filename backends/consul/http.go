@@ -130,9 +130,9 @@ func denied(c Config, what string) error {
 	if c.TokenFile == "" {
 		who = "a client without --consul-token-file"
 	}
-	prefix := c.Prefix
-	if prefix == "" {
-		prefix = kv.DefaultPrefix
+	prefix := kv.DefaultPrefix
+	if c.Prefix != "" {
+		prefix = strings.TrimSuffix(c.Prefix, "/") + "/"
 	}
 	if strings.Contains(what, "ACL not found") {
 		return permanent("it does not know %s (%s)", who, what)

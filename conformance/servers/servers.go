@@ -117,7 +117,7 @@ func binary(variable, name string) (string, error) {
 	if path, err := runnable(built, built); err == nil {
 		return path, nil
 	}
-	path, err := exec.LookPath(name)
+	path, _ := exec.LookPath(name) // "" where there is none
 	return runnable(path, fmt.Sprintf("%s and %s in PATH", built, name))
 }
 

@@ -1,0 +1,197 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// walk takes a session through every call of the contract, and returns the first
+// error.
+func walk(t testing.TB, c Config, name string) error {
+	ctx := timeout(t, 10*time.Second)
+	l, err := Open(ctx, c)
+	must(t, err)
+	defer func() { must(t, l.Close()) }()
+	p := lock.Promise{TTL: time.Second, Skew: 60 * time.Millisecond}
+	s, err := l.Register(ctx, lock.Contender{ID: name, Session: lock.SessionID(name + "-1")}, p, lock.Bid{Role: "r"})
+	if err != nil {
+		return err
+	}
+	next, err := l.Register(ctx, lock.Contender{ID: name + "2", Session: lock.SessionID(name + "2-1")}, p, lock.Bid{Role: "r"})
+	if err != nil {
+		return err
+	}
+	token, err := s.TryAcquire(ctx, "r")
+	errs := []error{s.Beat(ctx), err, l.Ask(ctx, "r", lock.Request{Token: token, To: next.ID()}), s.Handoff(ctx, "r", token, next.ID())}
+	after, err := next.TryAcquire(ctx, "r")
+	if after <= token {
+		t.Errorf("token %d after %d", after, token)
+	}
+	errs = append(errs, err, l.Raise(ctx, after), next.Release(ctx, "r", after), s.Close(ctx))
+	for st, err := range l.Watch(ctx, "r") {
+		if err != nil {
+			return err
+		}
+		errs = append(errs, l.Evict(ctx, next.ID(), st.Line[0].Beat, lock.End{By: "test", Why: "done"}))
+		break
+	}
+	return errors.Join(errs...)
+}
+
+func TestEveryCall(t *testing.T) { must(t, walk(t, Config{Address: shared.Members[0].Addr()}, "a")) }
+
+const root = "5f1ccbd2-6a5d-4e0f-8b0f-2f6c1f6f1c11"
+
+// issue makes a token with one policy.
+func issue(t *testing.T, c *servers.Cluster, name, rules string) string {
+	t.Helper()
+	acl := raw(t, c.Members[0].Addr(), root).ACL()
+	policy, _, err := acl.PolicyCreate(&api.ACLPolicy{Name: name, Rules: rules}, nil)
+	must(t, err)
+	token, _, err := acl.TokenCreate(&api.ACLToken{Policies: []*api.ACLTokenPolicyLink{{ID: policy.ID}}}, nil)
+	must(t, err)
+	return token.SecretID
+}
+
+func tokenFile(t *testing.T, text string) string {
+	path := filepath.Join(t.TempDir(), "token")
+	must(t, os.WriteFile(path, []byte(text+"\n"), 0o600))
+	return path
+}
+
+// TestLeastPrivilege walks through the contract with exactly the policy in
+// docs/consul.md, and expects each refusal to be named.
+func TestLeastPrivilege(t *testing.T) {
+	c := start(t, 1, servers.Options{Token: root, Config: `acl {
+		enabled = true
+		default_policy = "deny"
+		tokens { initial_management = "` + root + `" }
+	}`})
+	page, err := os.ReadFile("../../docs/consul.md")
+	must(t, err)
+	const keys, sessions = `key_prefix "understudy/" { policy = "write" }`, `session_prefix "" { policy = "write" }`
+	for _, rule := range []string{keys, sessions} {
+		if !strings.Contains(string(page), rule) {
+			t.Errorf("docs/consul.md does not say %s", rule)
+		}
+	}
+	good := issue(t, c, "good", keys+sessions)
+	config := Config{Address: c.Members[0].Addr(), TokenFile: tokenFile(t, good)}
+	must(t, walk(t, config, "a"))
+
+	unknown := "11111111-2222-3333-4444-555555555555"
+	for _, test := range []struct{ what, token, prefix, want string }{
+		{"another prefix", good, "elsewhere", `key_prefix "elsewhere/" write`},
+		{"no right to sessions", issue(t, c, "keys", keys), "", "session:write"},
+		{"no right to write", issue(t, c, "reads", `key_prefix "" { policy = "read" }`+sessions), "", "key:write"},
+		{"an unknown token", unknown, "", "does not know the token in --consul-token-file"},
+		{"no token", "", "", "--consul-token-file"},
+	} {
+		other := Config{Address: config.Address, Prefix: test.prefix}
+		if test.token != "" {
+			other.TokenFile = tokenFile(t, test.token)
+		}
+		err := walk(t, other, "b")
+		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want ErrPermanent with %q", test.what, err, test.want)
+		}
+		if err != nil && test.token != "" && strings.Contains(err.Error(), test.token) {
+			t.Errorf("%s: the error shows the token: %v", test.what, err)
+		}
+		s := open(t, other) // what may not be read is no empty store
+		_, err = s.Read(timeout(t, 5*time.Second), kv.DefaultPrefix)
+		if may := test.token == good || strings.HasPrefix(test.what, "no right"); may != (err == nil) || !may && !errors.Is(err, lock.ErrPermanent) {
+			t.Errorf("%s: read: %v", test.what, err)
+		}
+	}
+
+	t.Run("a token file is read again", func(t *testing.T) {
+		file := tokenFile(t, unknown)
+		s, ctx := open(t, Config{Address: config.Address, TokenFile: file}), timeout(t, 5*time.Second)
+		if _, err := s.Read(ctx, "understudy/a"); !errors.Is(err, lock.ErrPermanent) {
+			t.Error(err)
+		}
+		must(t, os.WriteFile(file, []byte(good), 0o600))
+		_, err := s.Read(ctx, "understudy/a")
+		must(t, err)
+		must(t, os.WriteFile(file, nil, 0o600)) // on its way to be replaced
+		_, err = s.Read(ctx, "understudy/a")
+		must(t, err)
+	})
+}
+
+// TestTLS speaks to a server that asks for certificates, with a right one, after
+// it was replaced, and with each that is wrong.
+func TestTLS(t *testing.T) {
+	ca, err := servers.NewCA(t.TempDir())
+	must(t, err)
+	server, err := ca.Issue("server", time.Now().Add(time.Hour))
+	must(t, err)
+	c := start(t, 1, servers.Options{TLS: &server})
+	files, err := ca.Issue("client", time.Now().Add(-time.Minute))
+	must(t, err)
+	config := Config{Address: c.Members[0].Addr(), CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}
+	s := open(t, config)
+	refused := func(what string, s *store, want string) {
+		t.Helper()
+		ctx := timeout(t, 10*time.Second)
+		for { // a refusal may be told by a connection that just breaks
+			_, err := s.Read(ctx, "a")
+			if errors.Is(err, lock.ErrPermanent) && strings.Contains(err.Error(), want) {
+				return
+			}
+			if err == nil || ctx.Err() != nil || errors.Is(err, lock.ErrPermanent) {
+				t.Errorf("%s: %v, want ErrPermanent with %q", what, err, want)
+				return
+			}
+		}
+	}
+	refused("an expired certificate", s, "--consul-cert-file")
+	_, err = ca.Issue("client", time.Now().Add(time.Hour))
+	must(t, err)
+	_, err = s.Read(timeout(t, 10*time.Second), "a") // the very store, with the files as they are now
+	must(t, err)
+	must(t, walk(t, config, "a"))
+
+	other, err := servers.NewCA(t.TempDir())
+	must(t, err)
+	stranger, err := other.Issue("client", time.Now().Add(time.Hour))
+	must(t, err)
+	refused("an unknown authority", open(t, Config{Address: config.Address, CAFile: stranger.CA, CertFile: files.Cert, KeyFile: files.Key}), "unknown authority")
+	refused("a stranger's certificate", open(t, Config{Address: config.Address, CAFile: files.CA, CertFile: stranger.Cert, KeyFile: stranger.Key}), "--consul-cert-file")
+	refused("no certificate", open(t, Config{Address: config.Address, CAFile: files.CA}), "--consul-cert-file")
+	refused("no TLS", open(t, Config{Address: "http://" + config.Address}), "https://")
+}
+
+func TestValidate(t *testing.T) {
+	must(t, Config{}.Validate())
+	open := filepath.Join(t.TempDir(), "open")
+	must(t, os.WriteFile(open, []byte("x"), 0o644))
+	err := Config{Address: "nowhere", Prefix: "/a", TokenFile: open, CertFile: "x", CAFile: "none"}.Validate()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		`consul-address "nowhere": is no address of an agent; write HOST:PORT`, "consul-prefix", "consul-token-file",
+		"chmod 600", "consul-cert-file and consul-key-file", `consul-ca-file "none"`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+	_, err = Open(context.Background(), Config{Address: "http://127.0.0.1:8500", CAFile: open})
+	if err == nil || !strings.Contains(err.Error(), "https://127.0.0.1:8500") {
+		t.Error(err)
+	}
+}
