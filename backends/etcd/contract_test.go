@@ -12,7 +12,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -21,7 +20,7 @@ import (
 // what then stands in the store.
 func TestContract(t *testing.T) {
 	c := start(t, 1)
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	noLeak(t)
 	for _, test := range []struct {
 		name string
 		run  func(*rig)
