@@ -30,7 +30,6 @@ type members struct {
 	all     []*member
 	last    atomic.Int32  // who answered last
 	cluster atomic.Uint64 // its ID; 0: not known yet
-	refused atomic.Pointer[error]
 	open    context.Context
 	cancel  context.CancelCauseFunc
 }
@@ -39,6 +38,7 @@ type members struct {
 type member struct {
 	endpoint string
 	busy     atomic.Int32          // calls without an answer
+	known    atomic.Bool           // its server will do
 	why      atomic.Pointer[error] // the last connection failed; nil: it did not
 
 	mu     sync.Mutex
@@ -66,15 +66,13 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	i := m.pick()
+	i, c, err := m.contact(ctx)
+	if err != nil {
+		return err
+	}
 	at := m.all[i]
 	at.busy.Add(1)
 	defer at.busy.Add(-1)
-	c, err := m.clientOf(ctx, at)
-	if err != nil {
-		m.pass(i)
-		return m.explain(err)
-	}
 	h, err := f(ctx, c)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) { // an answer like any other
 		m.last.Store(int32(i))
@@ -118,19 +116,6 @@ func (m *members) pick() int {
 
 // pass sends the next call to another member, if i was to get it.
 func (m *members) pass(i int) { m.last.CompareAndSwap(int32(i), int32((i+1)%len(m.all))) }
-
-// best is the client of the member that answered last.
-func (m *members) best(ctx context.Context) (*clientv3.Client, error) {
-	if m.open.Err() != nil {
-		return nil, errClosed
-	}
-	i := m.pick()
-	c, err := m.clientOf(ctx, m.all[i])
-	if err != nil {
-		m.pass(i)
-	}
-	return c, m.explain(err)
-}
 
 // clientOf returns the member's client, and makes it where there is none. With a
 // password that takes a call to the member: who cannot wait for it does not.
@@ -193,7 +178,7 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 		c.Password = password
 	}
 	if m.config.secure() {
-		c.TLS = m.config.files().Config(host(at.endpoint), func(err error) { m.refused.Store(&err) })
+		c.TLS = m.config.files().Config(host(at.endpoint), func(err error) { at.why.Store(&err) }) // gRPC keeps only its text
 	}
 	return clientv3.New(c)
 }
@@ -243,9 +228,6 @@ func (m *members) explain(err error) error {
 		return permanent("it has no users; leave out --etcd-username and --etcd-password-file, or enable authentication there")
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):
 		return permanent("the request is too large")
-	}
-	if why := m.refused.Swap(nil); why != nil { // gRPC keeps only its text
-		return fmt.Errorf("etcd: %w", *why)
 	}
 	return err
 }

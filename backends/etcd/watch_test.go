@@ -314,6 +314,7 @@ func rolledBack(r *rig) {
 	saved := r.TempDir()
 	must(r, os.CopyFS(saved, os.DirFS(member.Data())))
 	must(r, member.Restart(r.ctx))
+	hedged(r, a)
 	v := r.view(r.locker())
 	for range 20 {
 		must(r, a.Release(r.ctx, "r", r.acquire(a)))
@@ -353,7 +354,7 @@ func TestServerRestarts(t *testing.T) {
 			}
 		}
 		must(t, r.Members[0].Restart(r.ctx))
-		must(t, a.Beat(r.ctx))
+		hedged(t, a)
 		must(t, a.Release(r.ctx, "r", token))
 		t.Logf("seen %v after the release", v.until("vacant", vacant).Round(time.Millisecond))
 		token = r.acquire(a)
