@@ -29,6 +29,7 @@ type members struct {
 	config  Config
 	all     []*member
 	last    atomic.Int32  // who answered last
+	worked  atomic.Bool   // a call was answered
 	cluster atomic.Uint64 // its ID; 0: not known yet
 	open    context.Context
 	cancel  context.CancelCauseFunc
@@ -45,6 +46,7 @@ type member struct {
 	making chan struct{} // closed when the client is made, or could not be; nil: nobody makes it
 	client *clientv3.Client
 	err    error
+	failed time.Time // when err was had
 }
 
 var errClosed = errors.New("the locker is closed")
@@ -83,6 +85,7 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 		return m.explain(m.refresh(at, c, at.told(ctx, err)))
 	}
 	m.last.Store(int32(i))
+	m.worked.Store(true)
 	if !m.cluster.CompareAndSwap(0, h.ClusterId) && m.cluster.Load() != h.ClusterId {
 		return fmt.Errorf("%w: etcd-endpoints: %s belongs to cluster %x, another endpoint to %x", lock.ErrPermanent, at.endpoint, h.ClusterId, m.cluster.Load())
 	}
@@ -125,6 +128,10 @@ func (m *members) clientOf(ctx context.Context, at *member) (*clientv3.Client, e
 		defer at.mu.Unlock()
 		return at.client, nil
 	}
+	if errors.Is(at.err, rpctypes.ErrAuthFailed) && time.Since(at.failed) < refusalPause {
+		defer at.mu.Unlock()
+		return nil, at.err
+	}
 	if at.making == nil {
 		at.making = make(chan struct{})
 		go m.make(at)
@@ -144,8 +151,14 @@ func (m *members) clientOf(ctx context.Context, at *member) (*clientv3.Client, e
 	return at.client, at.err
 }
 
-// dialTimeout bounds what making a client asks of the member.
-const dialTimeout = 2 * time.Second
+const (
+	// dialTimeout bounds what making a client asks of the member.
+	dialTimeout = 2 * time.Second
+
+	// refusalPause is how long a refused password is not tried again: to check one
+	// costs a member much.
+	refusalPause = time.Second
+)
 
 func (m *members) make(at *member) {
 	c, err := m.dial(at)
@@ -155,7 +168,7 @@ func (m *members) make(at *member) {
 		_ = c.Close() // nobody needs it any more
 		c, err = nil, errClosed
 	}
-	at.client, at.err = c, err
+	at.client, at.err, at.failed = c, err, time.Now()
 	close(at.making)
 	at.making = nil
 }
@@ -222,6 +235,8 @@ func (m *members) explain(err error) error {
 		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()))
 	case errors.Is(err, rpctypes.ErrUserEmpty):
 		return permanent("it asks who we are; give --etcd-username and --etcd-password-file, or a certificate")
+	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow
+		return fmt.Errorf("the password of %s was changed; write the new one to --etcd-password-file: %w", user, err)
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
 		return permanent("it refuses user " + user + " and the password in --etcd-password-file")
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
