@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/backends/kv/kvtest"
 	"github.com/understudy-ha/understudy/conformance/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -46,6 +47,13 @@ func TestPasswordChanges(t *testing.T) {
 	must(t, err)
 }
 
+// TestStore: etcd is what package kv needs.
+func TestStore(t *testing.T) {
+	s := newStore(Config{Endpoints: endpoints(cluster(t, 1, servers.Options{}))})
+	t.Cleanup(func() { must(t, s.Close()) })
+	kvtest.Run(t, s, "kvtest/")
+}
+
 // TestFollow is what package kv cannot bring about by itself: a revision that was
 // compacted, and a watch that is cut.
 func TestFollow(t *testing.T) {
@@ -63,7 +71,7 @@ func TestFollow(t *testing.T) {
 		last = r.Revision
 	}
 	seen := func(ctx context.Context, after uint64, stop bool) (n int, err error) {
-		for _, err := range s.Follow(ctx, after, "x/", "other") {
+		for _, err := range s.Follow(ctx, kv.View{Revision: after}, "x/", "other") {
 			if err != nil {
 				return n, err
 			}
