@@ -65,7 +65,7 @@ func (m *members) reach(ctx context.Context, at *member) (*clientv3.Client, erro
 	if conn.GetState() == connectivity.Ready && at.known.Load() {
 		return c, nil
 	}
-	st, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{}, grpc.WaitForReady(false))
+	st, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
 	if err != nil {
 		return nil, m.explain(m.refresh(at, c, at.told(ctx, rpctypes.Error(err))))
 	}
@@ -74,6 +74,12 @@ func (m *members) reach(ctx context.Context, at *member) (*clientv3.Client, erro
 	}
 	at.known.Store(true)
 	return c, nil
+}
+
+// atOnce makes a call fail whose connection has just broken. The client would have
+// it wait for another.
+func atOnce(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return next(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
 }
 
 // tooOld reports whether a server's version is one before 3.5.

@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 
 	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/lock"
@@ -221,13 +222,27 @@ func (s *store) Grant(ctx context.Context, ttl time.Duration) (l kv.Lease, err e
 	return l, err
 }
 
+// Keep makes one request of a stream of its own: the client's KeepAliveOnce goes on
+// trying where there is no connection.
 func (s *store) Keep(ctx context.Context, l kv.Lease) error {
 	return s.lease(ctx, l, func(ctx context.Context, c *clientv3.Client, id clientv3.LeaseID) (*pb.ResponseHeader, error) {
-		r, err := c.KeepAliveOnce(ctx, id)
+		ctx, cancel := context.WithCancel(ctx) // ends the stream
+		defer cancel()
+		stream, err := pb.NewLeaseClient(c.ActiveConnection()).LeaseKeepAlive(ctx, grpc.WaitForReady(false))
 		if err != nil {
-			return nil, err
+			return nil, rpctypes.Error(err)
 		}
-		return r.ResponseHeader, nil
+		if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(id)}); err != nil {
+			return nil, rpctypes.Error(err)
+		}
+		r, err := stream.Recv()
+		if err != nil {
+			return nil, rpctypes.Error(err)
+		}
+		if r.TTL <= 0 {
+			return nil, rpctypes.ErrLeaseNotFound
+		}
+		return r.Header, nil
 	})
 }
 
