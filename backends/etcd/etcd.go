@@ -10,12 +10,14 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 
 	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/lock"
@@ -145,65 +147,59 @@ func leaseID(l kv.Lease) (clientv3.LeaseID, error) {
 	return clientv3.LeaseID(id), nil
 }
 
-// Follow watches at the member that answered last. What a leader that lost its
-// majority would keep silent about ends it.
+// Follow watches at the member that answered last. It ends when that member's
+// connection breaks, and when it has no leader: the client would wait in silence.
 func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[kv.Record, error] {
 	return func(yield func(kv.Record, error) bool) {
-		c, err := s.members.best(ctx)
+		ctx, end := context.WithCancelCause(clientv3.WithRequireLeader(ctx))
+		var group sync.WaitGroup
+		defer group.Wait()
+		defer end(nil)
+		_, c, err := s.members.contact(ctx)
 		if err != nil {
-			yield(kv.Record{}, err)
+			yield(kv.Record{}, fmt.Errorf("watch: %w", err))
 			return
 		}
-		ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-		defer cancel()
+		group.Go(func() { end(lost(ctx, c.ActiveConnection())) })
 		all := make(chan clientv3.WatchResponse)
 		for _, key := range keys {
 			opts := []clientv3.OpOption{clientv3.WithRev(int64(since.Revision) + 1)}
 			if strings.HasSuffix(key, "/") {
 				opts = append(opts, clientv3.WithPrefix())
 			}
-			go pass(ctx, c.Watch(ctx, key, opts...), all)
+			group.Go(func() { end(pass(ctx, c.Watch(ctx, key, opts...), all)) })
 		}
 		for {
-			var r clientv3.WatchResponse
 			select {
-			case r = <-all:
-			case <-ctx.Done():
-				yield(kv.Record{}, fmt.Errorf("watch: %w", context.Cause(ctx)))
-				return
-			}
-			if err := r.Err(); err != nil {
-				yield(kv.Record{}, fmt.Errorf("watch: %w", s.members.explain(err)))
-				return
-			}
-			for _, e := range r.Events {
-				if !yield(changeOf(e), nil) {
-					return
+			case r := <-all:
+				for _, e := range r.Events {
+					if !yield(changeOf(e), nil) {
+						return
+					}
 				}
+			case <-ctx.Done():
+				yield(kv.Record{}, fmt.Errorf("watch: %w", s.members.explain(context.Cause(ctx))))
+				return
 			}
 		}
 	}
 }
 
-// errEnded is what a watch that ended without a word is given for a reason.
-var errEnded = errors.New("etcd ended the watch")
-
-// pass hands on what a watch says, until it ends or ctx does.
-func pass(ctx context.Context, from clientv3.WatchChan, to chan<- clientv3.WatchResponse) {
-	for {
-		r, open := <-from
-		if !open {
-			r = clientv3.WatchResponse{Canceled: true}
+// pass hands on what a watch says, until it ends, and returns why.
+func pass(ctx context.Context, from clientv3.WatchChan, to chan<- clientv3.WatchResponse) error {
+	for r := range from {
+		if err := r.Err(); err != nil {
+			return err
 		}
 		select {
 		case to <- r:
 		case <-ctx.Done():
-			return
-		}
-		if !open {
-			return
 		}
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.New("etcd ended the watch")
 }
 
 func changeOf(e *clientv3.Event) kv.Record {
@@ -226,13 +222,27 @@ func (s *store) Grant(ctx context.Context, ttl time.Duration) (l kv.Lease, err e
 	return l, err
 }
 
+// Keep makes one request of a stream of its own: the client's KeepAliveOnce goes on
+// trying where there is no connection.
 func (s *store) Keep(ctx context.Context, l kv.Lease) error {
 	return s.lease(ctx, l, func(ctx context.Context, c *clientv3.Client, id clientv3.LeaseID) (*pb.ResponseHeader, error) {
-		r, err := c.KeepAliveOnce(ctx, id)
+		ctx, cancel := context.WithCancel(ctx) // ends the stream
+		defer cancel()
+		stream, err := pb.NewLeaseClient(c.ActiveConnection()).LeaseKeepAlive(ctx, grpc.WaitForReady(false))
 		if err != nil {
-			return nil, err
+			return nil, rpctypes.Error(err)
 		}
-		return r.ResponseHeader, nil
+		if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(id)}); err != nil {
+			return nil, rpctypes.Error(err)
+		}
+		r, err := stream.Recv()
+		if err != nil {
+			return nil, rpctypes.Error(err)
+		}
+		if r.TTL <= 0 {
+			return nil, rpctypes.ErrLeaseNotFound
+		}
+		return r.Header, nil
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"github.com/understudy-ha/understudy/backends/etcd"
@@ -35,6 +36,12 @@ func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// noLeak fails the test if what it starts from here on is not all stopped.
+func noLeak(t testing.TB) {
+	now := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, now) })
 }
 
 // A rig is a cluster, a prefix of one test's own, and a client by whose hand the

@@ -29,8 +29,8 @@ type members struct {
 	config  Config
 	all     []*member
 	last    atomic.Int32  // who answered last
+	worked  atomic.Bool   // a call was answered
 	cluster atomic.Uint64 // its ID; 0: not known yet
-	refused atomic.Pointer[error]
 	open    context.Context
 	cancel  context.CancelCauseFunc
 }
@@ -39,12 +39,14 @@ type members struct {
 type member struct {
 	endpoint string
 	busy     atomic.Int32          // calls without an answer
+	known    atomic.Bool           // its server will do
 	why      atomic.Pointer[error] // the last connection failed; nil: it did not
 
 	mu     sync.Mutex
 	making chan struct{} // closed when the client is made, or could not be; nil: nobody makes it
 	client *clientv3.Client
 	err    error
+	failed time.Time // when err was had
 }
 
 var errClosed = errors.New("the locker is closed")
@@ -66,15 +68,13 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	i := m.pick()
+	i, c, err := m.contact(ctx)
+	if err != nil {
+		return err
+	}
 	at := m.all[i]
 	at.busy.Add(1)
 	defer at.busy.Add(-1)
-	c, err := m.clientOf(ctx, at)
-	if err != nil {
-		m.pass(i)
-		return m.explain(err)
-	}
 	h, err := f(ctx, c)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) { // an answer like any other
 		m.last.Store(int32(i))
@@ -85,6 +85,7 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 		return m.explain(m.refresh(at, c, at.told(ctx, err)))
 	}
 	m.last.Store(int32(i))
+	m.worked.Store(true)
 	if !m.cluster.CompareAndSwap(0, h.ClusterId) && m.cluster.Load() != h.ClusterId {
 		return fmt.Errorf("%w: etcd-endpoints: %s belongs to cluster %x, another endpoint to %x", lock.ErrPermanent, at.endpoint, h.ClusterId, m.cluster.Load())
 	}
@@ -119,19 +120,6 @@ func (m *members) pick() int {
 // pass sends the next call to another member, if i was to get it.
 func (m *members) pass(i int) { m.last.CompareAndSwap(int32(i), int32((i+1)%len(m.all))) }
 
-// best is the client of the member that answered last.
-func (m *members) best(ctx context.Context) (*clientv3.Client, error) {
-	if m.open.Err() != nil {
-		return nil, errClosed
-	}
-	i := m.pick()
-	c, err := m.clientOf(ctx, m.all[i])
-	if err != nil {
-		m.pass(i)
-	}
-	return c, m.explain(err)
-}
-
 // clientOf returns the member's client, and makes it where there is none. With a
 // password that takes a call to the member: who cannot wait for it does not.
 func (m *members) clientOf(ctx context.Context, at *member) (*clientv3.Client, error) {
@@ -139,6 +127,10 @@ func (m *members) clientOf(ctx context.Context, at *member) (*clientv3.Client, e
 	if at.client != nil {
 		defer at.mu.Unlock()
 		return at.client, nil
+	}
+	if errors.Is(at.err, rpctypes.ErrAuthFailed) && time.Since(at.failed) < refusalPause {
+		defer at.mu.Unlock()
+		return nil, at.err
 	}
 	if at.making == nil {
 		at.making = make(chan struct{})
@@ -159,8 +151,14 @@ func (m *members) clientOf(ctx context.Context, at *member) (*clientv3.Client, e
 	return at.client, at.err
 }
 
-// dialTimeout bounds what making a client asks of the member.
-const dialTimeout = 2 * time.Second
+const (
+	// dialTimeout bounds what making a client asks of the member.
+	dialTimeout = 2 * time.Second
+
+	// refusalPause is how long a refused password is not tried again: to check one
+	// costs a member much.
+	refusalPause = time.Second
+)
 
 func (m *members) make(at *member) {
 	c, err := m.dial(at)
@@ -170,7 +168,7 @@ func (m *members) make(at *member) {
 		_ = c.Close() // nobody needs it any more
 		c, err = nil, errClosed
 	}
-	at.client, at.err = c, err
+	at.client, at.err, at.failed = c, err, time.Now()
 	close(at.making)
 	at.making = nil
 }
@@ -180,7 +178,7 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(),
 		DialTimeout: dialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
 		PermitWithoutStream: true, MaxUnaryRetries: 1, Username: m.config.Username,
-		DialOptions: []grpc.DialOption{grpc.WithContextDialer(at.connect), grpc.WithConnectParams(grpc.ConnectParams{
+		DialOptions: []grpc.DialOption{grpc.WithContextDialer(at.connect), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
 			MinConnectTimeout: dialTimeout,
 		})},
@@ -193,7 +191,7 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 		c.Password = password
 	}
 	if m.config.secure() {
-		c.TLS = m.config.files().Config(host(at.endpoint), func(err error) { m.refused.Store(&err) })
+		c.TLS = m.config.files().Config(host(at.endpoint), func(err error) { at.why.Store(&err) }) // gRPC keeps only its text
 	}
 	return clientv3.New(c)
 }
@@ -237,15 +235,14 @@ func (m *members) explain(err error) error {
 		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()))
 	case errors.Is(err, rpctypes.ErrUserEmpty):
 		return permanent("it asks who we are; give --etcd-username and --etcd-password-file, or a certificate")
+	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow
+		return fmt.Errorf("the password of %s was changed; write the new one to --etcd-password-file: %w", user, err)
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
 		return permanent("it refuses user " + user + " and the password in --etcd-password-file")
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
 		return permanent("it has no users; leave out --etcd-username and --etcd-password-file, or enable authentication there")
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):
 		return permanent("the request is too large")
-	}
-	if why := m.refused.Swap(nil); why != nil { // gRPC keeps only its text
-		return fmt.Errorf("etcd: %w", *why)
 	}
 	return err
 }
