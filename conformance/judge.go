@@ -61,9 +61,7 @@ func (j *judge) work(who string, dawdle time.Duration) coordinator.Work {
 		}
 		<-ctx.Done()
 		j.note(func() { s.told, s.cause = time.Now(), context.Cause(ctx) })
-		if dawdle > 0 {
-			time.Sleep(dawdle)
-		}
+		time.Sleep(dawdle)
 		j.note(func() { s.ended = time.Now() })
 		return nil
 	}
@@ -164,7 +162,7 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 	p.cancel = cancel
 	go func() {
 		defer close(p.done)
-		p.err = coordinator.Run(ctx, p.link, c, j.work(id, 0))
+		p.err = coordinator.Run(ctx, p.link, c, j.work(id, p.config.Grace/4))
 	}()
 	t.after(func() {
 		p.link.set(weather{})
