@@ -62,7 +62,7 @@ func acquireHeld(t *trial) {
 	role := t.named("r")
 	a, b := t.join(t.open(), "a", role), t.join(t.open(), "b", role)
 	token := t.acquire(a, role)
-	err := t.known("acquire", func(ctx context.Context) error { _, err := b.TryAcquire(ctx, role); return err })
+	err := t.refused(b, role)
 	var held *lock.HeldError
 	if !errors.As(err, &held) {
 		t.fatalf("acquire a held role: %s, want a *lock.HeldError", outcome(err))

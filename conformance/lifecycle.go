@@ -259,30 +259,32 @@ func lockerCloseCut(t *trial) {
 func nothingLeft(t *trial) {
 	role := t.named("r")
 	l := t.open()
-	cycle := func(l lock.Locker) {
-		s := t.join(l, "a", role)
-		t.acquire(s, role)
-		t.look(l, role)
+	cycle := func(l lock.Locker, id string) {
+		s := t.join(l, id, role+id)
+		t.acquire(s, role+id)
+		t.look(l, role+id)
 		t.end(s)
 	}
 	reopen := func() {
 		var c *Client
 		t.must("open", func(ctx context.Context) (err error) { c, err = t.store.Open(ctx); return err })
 		f := t.follow(c, role)
-		cycle(c)
+		cycle(c, "a")
 		f.stop()
 		if err := c.Close(); err != nil {
 			t.errorf("close: %v", err)
 		}
 	}
 	for range 5 { // what is kept for good is there now
-		cycle(l)
+		t.together(5, func(i int) { cycle(l, fmt.Sprint(i)) })
 		reopen()
 	}
 	before := runtime.NumGoroutine()
-	for range 1000 {
-		cycle(l)
-	}
+	t.together(5, func(i int) {
+		for range 200 {
+			cycle(l, fmt.Sprint(i))
+		}
+	})
 	for range 30 {
 		reopen()
 	}

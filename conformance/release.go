@@ -127,8 +127,8 @@ func handoffOneCommit(t *trial) {
 	f.until("the first term", role, holds(token))
 	for range 10 {
 		t.must("hand off", func(ctx context.Context) error { return a.Handoff(ctx, role, token, b.ID()) })
-		st := t.look(near, role)
-		if st.Term.Holder.Session != b.ID() || st.Term.Token <= token || st.Term.Vacant() || st.Term.Holder.Promise != t.promise() {
+		st := t.await(near, role, "the successor's term", func(st lock.Standing) bool { return st.Term.Token > token })
+		if st.Term.Holder.Session != b.ID() || st.Term.Vacant() || st.Term.Holder.Promise != t.promise() {
 			t.fatalf("after the handoff of term %d the term is %+v", token, st.Term)
 		}
 		if got := t.acquire(b, role); got != st.Term.Token {

@@ -352,7 +352,7 @@ func evictAbsent(t *trial) {
 		t.errorf("the term of a session whose record was deleted is %+v, want it to stand with the role's promise", st.Term)
 	}
 	t.want(lock.ErrLost, "beat without a record", func(ctx context.Context) error { return a.Beat(ctx) })
-	t.want(lock.ErrHeld, "acquire from the absent", func(ctx context.Context) error { _, err := b.TryAcquire(ctx, role); return err })
+	t.expect(t.refused(b, role), lock.ErrHeld, "acquire from the absent")
 	end := lock.End{By: "the suite", Why: "absent for long"}
 	t.want(lock.ErrMoved, "evict on the last beat", func(ctx context.Context) error { return far.Evict(ctx, a.ID(), seen, end) })
 	t.must("evict on the absence", func(ctx context.Context) error { return far.Evict(ctx, a.ID(), lock.Absent, end) })

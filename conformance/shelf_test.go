@@ -146,6 +146,11 @@ func (s *shelf) propose(c ledger.Command) ledger.Result {
 	} else {
 		r = s.ledger.Apply(revision, c)
 	}
+	if _, known := s.ledger.Roles[c.Role]; c.Op == ledger.Release && !known && c.Token != 0 {
+		// Its record was deleted by hand: who releases it writes it again.
+		t := lock.Term{Token: c.Token, Holder: lock.Member{Contender: lock.Contender{Session: c.Session}}, Over: "released"}
+		s.ledger.Roles[c.Role] = ledger.Role{Term: t}
+	}
 	r.Revision = s.ledger.Revision
 	s.wake()
 	return r

@@ -62,18 +62,34 @@ func (t *trial) register(l lock.Locker, c lock.Contender, bids ...lock.Bid) (s l
 }
 
 // acquire takes a role that is vacant or the session's own.
-func (t *trial) acquire(s lock.Session, role string) (token lock.Token) {
-	t.must("acquire "+role, func(ctx context.Context) (err error) {
-		token, err = s.TryAcquire(ctx, role)
-		if errors.Is(err, lock.ErrMoved) { // look again
-			token, err = s.TryAcquire(ctx, role)
-		}
-		return err
-	})
+func (t *trial) acquire(s lock.Session, role string) lock.Token {
+	token, err := t.tryAcquire(s, role)
+	t.expect(err, nil, "acquire "+role)
 	if token == 0 {
 		t.fatalf("acquire %s: the token is zero", role)
 	}
 	return token
+}
+
+// refused is why a session cannot take a role.
+func (t *trial) refused(s lock.Session, role string) error {
+	token, err := t.tryAcquire(s, role)
+	if err != nil && token != 0 {
+		t.errorf("acquire %s: token %d and the error %v", role, token, err)
+	}
+	return err
+}
+
+// tryAcquire looks again for as long as the role moved on: a Locker that did not
+// write may read what is old.
+func (t *trial) tryAcquire(s lock.Session, role string) (token lock.Token, err error) {
+	for end := time.Now().Add(t.patience()); time.Now().Before(end); t.pause(10 * time.Millisecond) {
+		err = t.known("acquire "+role, func(ctx context.Context) (err error) { token, err = s.TryAcquire(ctx, role); return err })
+		if !errors.Is(err, lock.ErrMoved) {
+			break
+		}
+	}
+	return token, err
 }
 
 func (t *trial) release(s lock.Session, role string, token lock.Token) {

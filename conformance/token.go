@@ -9,7 +9,7 @@ import (
 
 func tokenCases() []kase {
 	return []kase{
-		{name: "TokenIncreases", run: tokenIncreases, alone: true,
+		{name: "TokenIncreases", run: tokenIncreases,
 			rule: "greater than that of every earlier term of the role"},
 		{name: "TokenUnmoved", run: tokenUnmoved,
 			rule: "A role's record is durable: it names the last term, and during a term nobody writes it."},

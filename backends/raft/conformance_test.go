@@ -1,0 +1,156 @@
+package raft
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/conformance"
+	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// lacking is what nobody can do to a ledger behind a replicated log.
+func lacking(more map[conformance.Fault]string) map[conformance.Fault]string {
+	lacks := map[conformance.Fault]string{
+		conformance.Compact:       "the ledger keeps no history that a watch reads",
+		conformance.DeleteSession: "nobody reaches the ledger's records but through the Locker",
+		conformance.RevokeLease:   "the ledger has no leases",
+		conformance.DeleteRole:    "nobody reaches the ledger's records but through the Locker",
+		conformance.Overwrite:     "nobody reaches the ledger's records but through the Locker",
+	}
+	for f, why := range more {
+		lacks[f] = why
+	}
+	return lacks
+}
+
+func slower(c *Config) { c.Timing = 200 * time.Millisecond }
+
+// TestConformance runs the suite over clients of a group of three, each behind
+// proxies of its own.
+func TestConformance(t *testing.T) {
+	g := newGroup(t, 3, slower).start()
+	conformance.Suite{
+		New: func(context.Context) (*conformance.Store, error) {
+			return &conformance.Store{
+				Open:    func(context.Context) (*conformance.Client, error) { return g.dial() },
+				Restart: func(context.Context) error { return g.restart() },
+			}, nil
+		},
+		Lacks: lacking(nil),
+	}.Run(t)
+}
+
+// dial opens a client whose way to each node leads through a proxy.
+func (g *group) dial() (*conformance.Client, error) {
+	var proxies []*servers.Proxy
+	var peers []Peer
+	for _, p := range g.configs[0].Peers {
+		proxy, err := servers.StartProxy(p.Address)
+		if err != nil {
+			return nil, err
+		}
+		proxies, peers = append(proxies, proxy), append(peers, Peer{p.ID, proxy.Addr()})
+	}
+	l, err := Dial(Config{Peers: peers})
+	if err != nil {
+		return nil, err
+	}
+	hold := func(requests, replies bool) func() error {
+		return func() error {
+			for _, p := range proxies {
+				p.Hold(requests, replies)
+			}
+			return nil
+		}
+	}
+	closer := &proxied{Locker: l, close: func() {
+		for _, p := range proxies {
+			p.Close()
+		}
+	}}
+	return &conformance.Client{Locker: closer, Cut: hold(true, true), CutReplies: hold(false, true), Heal: hold(false, false)}, nil
+}
+
+// proxied closes the proxies with the Locker.
+type proxied struct {
+	lock.Locker
+	close func()
+}
+
+func (p *proxied) Close() error {
+	defer p.close()
+	return p.Locker.Close()
+}
+
+// restart stops all nodes at once and starts them on their data.
+func (g *group) restart() error {
+	var all sync.WaitGroup
+	for i := range g.nodes {
+		all.Go(func() { g.stop(i) })
+	}
+	all.Wait()
+	g.start()
+	return nil
+}
+
+// TestConformanceOfMembers runs the suite over the nodes themselves.
+func TestConformanceOfMembers(t *testing.T) {
+	g := newGroup(t, 3, slower).start()
+	var opened atomic.Int64
+	conformance.Suite{
+		New: func(context.Context) (*conformance.Store, error) {
+			return &conformance.Store{Open: func(context.Context) (*conformance.Client, error) {
+				m := &member{Store: g.nodes[opened.Add(1)%3]}
+				m.ctx, m.cancel = context.WithCancelCause(context.Background())
+				return &conformance.Client{Locker: ledger.NewLocker(m)}, nil
+			}}, nil
+		},
+		Lacks: lacking(map[conformance.Fault]string{
+			conformance.Cut:        "the Locker is a node of the group, in this process",
+			conformance.CutReplies: "the Locker is a node of the group, in this process",
+			conformance.Restart:    "a Locker that is a node ends with it",
+		}),
+	}.Run(t)
+}
+
+// A member is a node that several Lockers use; each is closed by itself.
+type member struct {
+	ledger.Store
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+func (m *member) Propose(ctx context.Context, c ledger.Command) (ledger.Result, error) {
+	ctx, done := m.join(ctx)
+	defer done()
+	if ctx.Err() != nil {
+		return ledger.Result{}, context.Cause(ctx)
+	}
+	return m.Store.Propose(ctx, c)
+}
+
+func (m *member) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
+	ctx, done := m.join(ctx)
+	defer done()
+	if ctx.Err() != nil {
+		return nil, 0, context.Cause(ctx)
+	}
+	return m.Store.Look(ctx, after, roles...)
+}
+
+func (m *member) join(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(m.ctx, func() { cancel(errClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+func (m *member) Close() error {
+	m.cancel(errClosed)
+	return nil
+}
+

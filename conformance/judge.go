@@ -1,0 +1,187 @@
+package conformance
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A judge watches the works of contenders: two never work in one role at once,
+// and tokens of a role only grow.
+type judge struct {
+	t *trial
+
+	mu      sync.Mutex
+	spells  map[string][]*spell // by role
+	changed chan struct{}       // closed with every change
+}
+
+// A spell is one term's work.
+type spell struct {
+	who                string
+	token              lock.Token
+	began, told, ended time.Time // zero: not yet
+	cause              error     // why it was told to stop
+}
+
+func (t *trial) judge() *judge {
+	return &judge{t: t, spells: map[string][]*spell{}, changed: make(chan struct{})}
+}
+
+func (j *judge) note(change func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	change()
+	close(j.changed)
+	j.changed = make(chan struct{})
+}
+
+// work is the work of a contender: it goes on until it is told to stop, and then
+// for as long as it dawdles.
+func (j *judge) work(who string, dawdle time.Duration) coordinator.Work {
+	return func(ctx context.Context, term coordinator.Term) error {
+		s := &spell{who: who, token: term.Token, began: time.Now()}
+		j.note(func() {
+			for _, before := range j.spells[term.Role] {
+				if before.ended.IsZero() {
+					j.t.errorf("%s works under token %d while %s works under token %d", who, term.Token, before.who, before.token)
+				}
+				if before.token >= term.Token {
+					j.t.errorf("%s works under token %d after %s worked under token %d", who, term.Token, before.who, before.token)
+				}
+			}
+			j.spells[term.Role] = append(j.spells[term.Role], s)
+		})
+		if !term.Valid() {
+			j.t.errorf("%s was started on a term that is not valid", who)
+		}
+		<-ctx.Done()
+		j.note(func() { s.told, s.cause = time.Now(), context.Cause(ctx) })
+		time.Sleep(dawdle)
+		j.note(func() { s.ended = time.Now() })
+		return nil
+	}
+}
+
+// await waits until ok says so of a role's spells.
+func (j *judge) await(role, what string, ok func([]*spell) bool) {
+	timer := time.NewTimer(j.t.patience())
+	defer timer.Stop()
+	for {
+		j.mu.Lock()
+		good, changed := ok(j.spells[role]), j.changed
+		j.mu.Unlock()
+		if good {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			j.t.fatalf("waited %v in vain until %s; the works were: %s", j.t.patience(), what, j.tell(role))
+		case <-j.t.ctx.Done():
+			j.t.fatalf("told to end while waiting until %s", what)
+		}
+	}
+}
+
+// active waits until who works in the role, in a spell after the n first, and
+// returns that spell as it then stands.
+func (j *judge) active(role, who string, after int) (found spell) {
+	j.await(role, who+" works", func(all []*spell) bool {
+		for _, s := range all[min(after, len(all)):] {
+			if s.who == who && s.told.IsZero() {
+				found = *s
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// spell returns the n-th spell as it stands, and count how many there were.
+func (j *judge) spell(role string, n int) spell {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return *j.spells[role][n]
+}
+
+func (j *judge) count(role string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.spells[role])
+}
+
+// tell lists a role's spells for people.
+func (j *judge) tell(role string) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	text := ""
+	for _, s := range j.spells[role] {
+		text += s.who + " from " + s.began.Format("05.000")
+		if !s.ended.IsZero() {
+			text += " to " + s.ended.Format("05.000") + " (" + s.cause.Error() + ")"
+		}
+		text += "; "
+	}
+	return text
+}
+
+// A contender is one process that runs a coordinator over a link of its own.
+type contender struct {
+	*link
+	t      *trial
+	config coordinator.Config
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // of Run; settled when done is closed
+}
+
+// contend starts a contender for the roles; it ends with the case.
+func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), roles ...string) *contender {
+	c := coordinator.Config{
+		ID: t.named(id), Address: id + ".example:1", TTL: t.TTL,
+		StopTimeout: t.TTL, Logger: slog.New(slog.DiscardHandler),
+	}
+	for _, r := range roles {
+		c.Roles = append(c.Roles, lock.Bid{Role: r})
+	}
+	if t.Virtual {
+		c.Now = coordinator.Virtual
+	}
+	if change != nil {
+		change(&c)
+	}
+	c.Exit = func() { t.errorf("%s: the work outlived its promise", id) }
+	p := &contender{link: t.link(), t: t, config: c.Defaults(), done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.ctx)
+	p.cancel = cancel
+	go func() {
+		defer close(p.done)
+		p.err = coordinator.Run(ctx, p.link, c, j.work(id, p.config.Grace/4))
+	}()
+	t.after(func() {
+		p.link.set(weather{})
+		_ = p.stop()
+	})
+	return p
+}
+
+// stop tells the contender to stop and returns what Run returned.
+func (p *contender) stop() error {
+	p.cancel()
+	if !within(p.done, 2*p.config.TTL+p.config.StopTimeout+p.t.Slack+5*time.Second) {
+		p.t.fatalf("%s: Run does not return", p.config.ID)
+	}
+	return p.err
+}
+
+// takeover is the longest time from the last beat of a session to the work of
+// its successor.
+func (p *contender) takeover() time.Duration {
+	return p.config.TTL + p.config.Skew + p.t.Slack
+}

@@ -1,0 +1,440 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// runCases are about a coordinator over the store.
+func runCases() []kase {
+	return []kase{
+		{name: "RunStop", run: runStop,
+			rule: "Run tells the work to stop, waits for it within the stop timeout with beats going on, gives the roles back and returns nil."},
+		{name: "RunCutOff", run: func(t *trial) { runDeadline(t, false, weather{cut: true}) },
+			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."},
+		{name: "RunRepliesLost", run: func(t *trial) { runDeadline(t, false, weather{mute: true}) },
+			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."},
+		{name: "RunRepliesLate", run: func(t *trial) { runDeadline(t, true, weather{cut: true}) },
+			rule: "The active's deadline is the moment at which the call began whose beat was acknowledged last, plus ttl, less skew."},
+		{name: "RunAbandoned", run: runAbandoned,
+			rule: "evicts only after ttl plus skew, by compare-and-swap on the very beat that it saw"},
+		{name: "RunOutageShort", run: runOutageShort,
+			rule: "Outage is the longest outage of the store that changes nothing."},
+		{name: "RunOutageLong", run: runOutageLong,
+			rule: "An unreachable store ends no Run: it goes on trying."},
+		{name: "RunEvicted", run: runEvicted,
+			rule: "Stop, close it, register again under a new ID."},
+		{name: "RunRegistrationLost", run: runRegistrationLost,
+			rule: "The session may still come into line, silent, and is evicted like any other; the next try draws a new ID."},
+		{name: "RunSameID", run: runSameID,
+			rule: "It returns a *lock.HeldError when another living process has c's ID"},
+		{name: "RunRestarted", run: runRestarted,
+			rule: "nobody evicts it before they have themselves seen TTL + Skew without another beat, on their own clock"},
+		{name: "RunAsked", run: runAsked,
+			rule: "Ask puts an operator's wish beside the role's record. It names the term that it is about and is void in any other; the active acts on it."},
+		{name: "RunRough", run: runRough,
+			rule: "So the active stops before anyone may evict it, and only the rates of clocks matter."},
+		{name: "RunSessionDeleted", needs: []Fault{DeleteSession},
+			run: func(t *trial) {
+				runSpoiled(t, func(st lock.Standing) error { return t.store.DeleteSession(t.ctx, st.Term.Holder.Session) })
+			},
+			rule: "whoever has seen it absent for the whole promise may evict on it"},
+		{name: "RunLeaseRevoked", needs: []Fault{RevokeLease},
+			run: func(t *trial) {
+				runSpoiled(t, func(st lock.Standing) error { return t.store.RevokeLease(t.ctx, st.Term.Holder.Session) })
+			},
+			rule: "whoever has seen it absent for the whole promise may evict on it"},
+		{name: "RunRoleDeleted", needs: []Fault{DeleteRole},
+			run: func(t *trial) {
+				runSpoiled(t, func(st lock.Standing) error { return t.store.DeleteRole(t.ctx, st.Role) })
+			},
+			rule: "changes of the store's leader and deletion of the role's record"},
+		{name: "RunStoreRestart", needs: []Fault{Restart},
+			run:  func(t *trial) { runSpoiled(t, func(lock.Standing) error { return t.store.Restart(t.ctx) }) },
+			rule: "An unreachable store ends no Run: it goes on trying."},
+		{name: "RunForeignValue", run: runForeignValue, needs: []Fault{Overwrite},
+			rule: "a foreign value in our place, a newer format"},
+	}
+}
+
+// runStop stops one active after another.
+func runStop(t *trial) {
+	role, j := t.named("r"), t.judge()
+	running := []*contender{}
+	for _, id := range []string{"a", "b", "c"} {
+		running = append(running, t.contend(j, id, nil, role))
+		j.active(role, "a", 0)
+		t.await(running[0].link, role, "the line", func(st lock.Standing) bool { return len(st.Line) == len(running)-1 })
+	}
+	for i, next := range []string{"b", "c"} {
+		if err := running[i].stop(); err != nil {
+			t.errorf("Run ends with %v", err)
+		}
+		began := j.active(role, next, i+1).began
+		before := j.spell(role, i)
+		if !errors.Is(before.cause, coordinator.ErrStopping) {
+			t.errorf("the work was told to stop because of %v", before.cause)
+		}
+		if took := began.Sub(before.ended); took > t.Slack {
+			t.errorf("the takeover from a work that was stopped took %v, want at most %v", took, t.Slack)
+		}
+	}
+	if err := running[2].stop(); err != nil {
+		t.errorf("Run ends with %v", err)
+	}
+	t.await(t.open(), role, "nobody", func(st lock.Standing) bool { return st.Term.Vacant() && len(st.Line) == 0 })
+}
+
+// runDeadline spoils the active's network: its work is told to stop in time, and
+// the standby follows after that, and not late.
+func runDeadline(t *trial, late bool, then weather) {
+	role, j := t.named("r"), t.judge()
+	a := t.contend(j, "a", nil, role)
+	if late {
+		a.set(weather{late: a.config.Try() / 2})
+	}
+	j.active(role, "a", 0)
+	b := t.contend(j, "b", nil, role)
+	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.pause(t.TTL)
+	n := j.count(role) // late replies may have cost a term or two
+	first := j.active(role, "a", 0)
+	cut := time.Now()
+	a.set(then)
+	second := j.active(role, "b", n)
+	first = j.spell(role, n-1)
+	deadline := a.config.TTL - a.config.Skew - a.config.Grace
+	if told := first.told.Sub(cut); told > deadline+t.Slack/2 {
+		t.errorf("the work was told to stop %v after the last beat can have been acknowledged, want at most %v", told, deadline)
+	}
+	if took := second.began.Sub(cut); took > b.takeover() {
+		t.errorf("the standby works %v after the active was cut off, want at most %v", took, b.takeover())
+	}
+	a.set(weather{})
+	t.await(b.link, role, "the one that was cut off in line again", func(st lock.Standing) bool {
+		return len(st.Line) == 1 && st.Line[0].ID == a.config.ID
+	})
+	b.cancel()
+	j.active(role, "a", n+1)
+}
+
+// runAbandoned leaves 20 sessions of each of three promises, and stops the time
+// until a standby works in their roles.
+func runAbandoned(t *trial) {
+	j, holders := t.judge(), t.open()
+	type left struct {
+		promise   lock.Promise
+		s         lock.Session
+		sent, got time.Time // of the last acknowledged beat
+	}
+	var mu sync.Mutex
+	lefts := map[string]*left{}
+	var roles []string
+	for _, ttl := range []time.Duration{300 * time.Millisecond, time.Second, 5 * time.Second} {
+		for i := range 20 {
+			role := t.named(fmt.Sprintf("%v %d", ttl, i))
+			roles = append(roles, role)
+			lefts[role] = &left{promise: promiseOf(ttl)}
+		}
+	}
+	t.together(len(roles), func(i int) {
+		one := lefts[roles[i]]
+		c := t.contender(fmt.Sprint("holder ", i))
+		t.must("register", func(ctx context.Context) (err error) {
+			one.s, err = holders.Register(ctx, c, one.promise, lock.Bid{Role: roles[i]})
+			return err
+		})
+		t.acquire(one.s, roles[i])
+	})
+	t.contend(j, "standby", nil, roles...)
+	t.await(holders, roles[0], "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.together(len(roles), func(i int) {
+		one := lefts[roles[i]]
+		for range 4 + i%7 { // they stop at different moments
+			sent := time.Now()
+			if err := t.one(func(ctx context.Context) error { return one.s.Beat(ctx) }); err == nil {
+				mu.Lock()
+				one.sent, one.got = sent, time.Now()
+				mu.Unlock()
+			}
+			t.pause(one.promise.TTL / 7)
+		}
+	})
+	for role, one := range lefts {
+		whole := one.promise.TTL + one.promise.Skew
+		began := j.active(role, "standby", 0).began
+		if since := began.Sub(one.sent); !one.sent.IsZero() && since < whole {
+			t.errorf("%s was taken %v after the last beat began, before its promise of %v was over", role, since, whole)
+		}
+		if since := began.Sub(one.got); !one.got.IsZero() && since > whole+t.Slack {
+			t.errorf("%s was taken %v after the last beat, want at most %v and %v more", role, since, whole, t.Slack)
+		}
+	}
+}
+
+// runOutageShort cuts everybody off for less than what a beat rides out.
+func runOutageShort(t *trial) {
+	role, j := t.named("r"), t.judge()
+	longer := func(c *coordinator.Config) { c.TTL = 3 * t.TTL }
+	a, b := t.contend(j, "a", longer, role), (*contender)(nil)
+	j.active(role, "a", 0)
+	b = t.contend(j, "b", longer, role)
+	for range 3 {
+		t.pause(a.config.TTL / 2)
+		a.set(weather{cut: true})
+		b.set(weather{cut: true})
+		t.pause(a.config.Outage() / 2)
+		a.set(weather{})
+		b.set(weather{})
+	}
+	t.pause(a.config.TTL)
+	if j.count(role) != 1 || !j.spell(role, 0).told.IsZero() {
+		t.errorf("outages of %v changed something, where %v should change nothing: %s", a.config.Outage()/2, a.config.Outage(), j.tell(role))
+	}
+}
+
+// runOutageLong cuts everybody off for longer than the promise. Nobody can have
+// evicted anybody then, and nobody who holds the role may be left that does not
+// work.
+func runOutageLong(t *trial) {
+	role, j := t.named("r"), t.judge()
+	a := t.contend(j, "a", nil, role)
+	j.active(role, "a", 0)
+	b := t.contend(j, "b", nil, role)
+	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	for _, of := range []float64{1.5, 4} {
+		n := j.count(role)
+		a.set(weather{cut: true})
+		b.set(weather{cut: true})
+		t.pause(time.Duration(of * float64(t.TTL)))
+		j.await(role, "nobody works", func(all []*spell) bool { return !all[len(all)-1].ended.IsZero() })
+		a.set(weather{})
+		b.set(weather{})
+		healed := time.Now()
+		j.await(role, "somebody works again", func(all []*spell) bool { return len(all) > n })
+		if took := time.Since(healed); took > 2*t.TTL+t.Slack {
+			t.errorf("somebody works again %v after an outage, want at most %v", took, 2*t.TTL)
+		}
+		t.await(b.link, role, "both back in line", func(st lock.Standing) bool { return !st.Term.Vacant() && len(st.Line) == 1 })
+		if took := time.Since(healed); took > 2*t.TTL+t.Slack {
+			t.errorf("both are in line again %v after an outage, want at most %v", took, 2*t.TTL)
+		}
+	}
+}
+
+// runEvicted ends a standby's session, and then the active's, by an operator's
+// word. The active stops when it learns of it, which the word allows.
+func runEvicted(t *trial) {
+	role := t.named("r")
+	l, j := t.open(), t.judge()
+	a := t.contend(j, "a", nil, role)
+	j.active(role, "a", 0)
+	seen := map[lock.SessionID]bool{}
+	for range 3 {
+		st := t.await(l, role, "the active alone", func(st lock.Standing) bool {
+			return !st.Term.Vacant() && len(st.Line) == 0 && !seen[st.Term.Holder.Session]
+		})
+		seen[st.Term.Holder.Session] = true
+		t.evict(l, role, st.Term.Holder.Session)
+		at := time.Now()
+		next := t.await(l, role, "a new session", func(st lock.Standing) bool {
+			return !st.Term.Vacant() && !seen[st.Term.Holder.Session]
+		})
+		if took := time.Since(at); took > 2*t.TTL+t.Slack {
+			t.errorf("one that was evicted is active again after %v, want at most %v", took, 2*t.TTL)
+		}
+		if next.Term.Token <= st.Term.Token || next.Term.Holder.ID != a.config.ID {
+			t.errorf("after the term %+v came %+v", st.Term, next.Term)
+		}
+	}
+}
+
+// runRegistrationLost loses the reply of a registration: the session of which
+// nobody knows does not keep its contender out.
+func runRegistrationLost(t *trial) {
+	role := t.named("r")
+	l, j := t.open(), t.judge()
+	a := t.contend(j, "a", nil, role)
+	a.set(weather{mute: true})
+	t.await(l, role, "a registration without a reply", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.pause(t.TTL / 2)
+	a.set(weather{})
+	at := time.Now()
+	began := j.active(role, "a", 0).began
+	if took := began.Sub(at); took > 2*t.TTL+t.Slack {
+		t.errorf("a contender whose registrations had no reply is active %v later, want at most %v", took, 2*t.TTL)
+	}
+	t.await(l, role, "one session of it", func(st lock.Standing) bool { return len(st.Line) == 0 && !st.Term.Vacant() })
+}
+
+// runSameID starts a second process under a living one's ID.
+func runSameID(t *trial) {
+	role, j := t.named("r"), t.judge()
+	outlives := func(c *coordinator.Config) { c.Outlives = true }
+	first := t.contend(j, "a", outlives, role)
+	j.active(role, "a", 0)
+	l := t.open()
+	f := t.follow(l, role)
+	second := t.contend(j, "a", outlives, role)
+	if !within(second.done, 4*t.TTL+t.Slack) {
+		t.fatalf("a second process with the ID of a living one still runs after %v", 4*t.TTL)
+	}
+	var held *lock.HeldError
+	if !errors.As(second.err, &held) || held.Name != first.config.ID || held.Holder.Address != first.config.Address {
+		t.errorf("a second process with the ID of a living one: %s, want a *lock.HeldError that says where that is", outcome(second.err))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, st := range f.seen {
+		if len(st.Line) != 0 || st.Term.Holder.ID != first.config.ID {
+			t.errorf("two of one ID were seen: %+v", st)
+		}
+	}
+	if j.count(role) != 1 {
+		t.errorf("the works were: %s", j.tell(role))
+	}
+}
+
+// runRestarted starts a process again under an ID whose process is silent, and
+// may be dead or not: it waits out the promise, and the one before never works
+// beside it.
+func runRestarted(t *trial) {
+	role, j := t.named("r"), t.judge()
+	outlives := func(c *coordinator.Config) { c.Outlives = true }
+	first := t.contend(j, "a", outlives, role)
+	j.active(role, "a", 0)
+	first.set(weather{cut: true})
+	at := time.Now()
+	second := t.contend(j, "a", outlives, role)
+	began := j.active(role, "a", 1).began
+	if took := began.Sub(at); took > 2*t.TTL+second.config.Skew+t.Slack {
+		t.errorf("a process that was started again is active after %v, want at most %v", took, 2*t.TTL+second.config.Skew)
+	}
+	first.set(weather{})
+	if !within(first.done, 4*t.TTL+t.Slack) {
+		t.errorf("of two processes with one ID the first still runs, %v after it could see the second", 4*t.TTL)
+	}
+	if j.count(role) != 2 {
+		t.errorf("the works were: %s", j.tell(role))
+	}
+}
+
+// runAsked asks for one after another.
+func runAsked(t *trial) {
+	role, j := t.named("r"), t.judge()
+	ids := []string{"a", "b", "c"}
+	for i, id := range ids {
+		p := t.contend(j, id, nil, role)
+		j.active(role, "a", 0)
+		t.await(p.link, role, "the line", func(st lock.Standing) bool { return !st.Term.Vacant() && len(st.Line) == i })
+	}
+	l := t.open()
+	f := t.follow(l, role)
+	var from lock.Token
+	for n, want := range []string{"c", "b", "a", "c"} {
+		st := t.await(l, role, "another active", func(st lock.Standing) bool {
+			return st.Term.Token > from && !st.Term.Vacant() && len(st.Line) == 2
+		})
+		from = st.Term.Token
+		for _, m := range st.Line {
+			if m.ID == t.named(want) {
+				t.must("ask", func(ctx context.Context) error {
+					return l.Ask(ctx, role, lock.Request{Token: from, To: m.Session, By: "the suite"})
+				})
+			}
+		}
+		asked := time.Now()
+		began := j.active(role, want, n+1).began
+		if took := began.Sub(asked); took > 2*t.Slack+t.TTL/10 {
+			t.errorf("a handoff on request took %v", took)
+		}
+	}
+	f.until("the last handoff", role, func(st lock.Standing) bool { return st.Term.Token > from })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, st := range f.seen {
+		if st.Term.Vacant() {
+			t.errorf("in a handoff the role was seen vacant: %+v", st)
+		}
+	}
+}
+
+// runRough has three contenders on networks that lose, delay and send late by
+// chance, and that are cut now and then.
+func runRough(t *trial) {
+	role, j := t.named("r"), t.judge()
+	all := []*contender{}
+	for i, id := range []string{"a", "b", "c"} {
+		p := t.contend(j, id, nil, role)
+		p.set(weather{rough: rand.New(rand.NewPCG(uint64(i), 1)), worst: t.TTL / 3})
+		all = append(all, p)
+	}
+	chance := rand.New(rand.NewPCG(7, 7))
+	for end := time.Now().Add(t.History + 5*t.TTL); time.Now().Before(end) && t.ctx.Err() == nil; {
+		p := all[chance.IntN(len(all))]
+		w, _ := p.now()
+		w.cut = chance.IntN(2) == 0
+		p.set(w)
+		t.pause(time.Duration(chance.Int64N(int64(t.TTL))))
+		w.cut = false
+		p.set(w)
+		t.pause(time.Duration(chance.Int64N(int64(2 * t.TTL))))
+	}
+	for _, p := range all {
+		p.set(weather{})
+	}
+	at := time.Now()
+	j.await(role, "somebody works", func(spells []*spell) bool {
+		return len(spells) > 0 && spells[len(spells)-1].told.IsZero()
+	})
+	if took := time.Since(at); took > 3*t.TTL+t.Slack {
+		t.errorf("somebody works %v after the network is well again, want at most %v", took, 3*t.TTL)
+	}
+	t.await(all[0].link, role, "all in line", func(st lock.Standing) bool { return len(st.Line) == 2 && !st.Term.Vacant() })
+}
+
+// runSpoiled does something to the store in a term. The judge sees to it that
+// nobody starts while the holder works; and somebody works again within what
+// silence costs.
+func runSpoiled(t *trial, spoil func(st lock.Standing) error) {
+	role, j := t.named("r"), t.judge()
+	a := t.contend(j, "a", nil, role)
+	j.active(role, "a", 0)
+	b := t.contend(j, "b", nil, role)
+	l := t.open()
+	for range 3 {
+		st := t.await(l, role, "one active, one standby", func(st lock.Standing) bool { return !st.Term.Vacant() && len(st.Line) == 1 })
+		t.pause(t.TTL / 4) // now both have seen it
+		if err := spoil(st); err != nil {
+			t.fatalf("spoil: %v", err)
+		}
+		at := time.Now()
+		t.pause(t.TTL / 4)
+		j.await(role, "somebody works", func(all []*spell) bool { return all[len(all)-1].told.IsZero() })
+		if took := time.Since(at); took > a.takeover()+b.takeover() {
+			t.errorf("somebody works %v later, want at most %v", took, a.takeover())
+		}
+	}
+}
+
+// runForeignValue overwrites the record of a role in which somebody works. Nobody
+// else starts.
+func runForeignValue(t *trial) {
+	role, j := t.named("r"), t.judge()
+	t.contend(j, "a", nil, role)
+	j.active(role, "a", 0)
+	b := t.contend(j, "b", nil, role)
+	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.must("overwrite", func(ctx context.Context) error { return t.store.Overwrite(ctx, role) })
+	t.pause(3 * t.TTL)
+	if j.count(role) != 1 {
+		t.errorf("works after the role's record was overwritten: %s", j.tell(role))
+	}
+}
