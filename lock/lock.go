@@ -29,7 +29,8 @@ type Locker interface {
 	// Watch yields the standing of each named role now, and again after every
 	// change; of all roles where none is named. It may skip what was overtaken,
 	// but never ends on a standing that is stale, and what it yields is never
-	// older than what this Locker has already shown or acknowledged. After an
+	// older than what this Locker has already shown or acknowledged. Who joins or
+	// leaves the line may show as late as the shortest TTL in it. After an
 	// error it goes on when the consumer does. It ends when ctx does; one that
 	// could show nothing yields why before.
 	Watch(ctx context.Context, roles ...string) iter.Seq2[Standing, error]

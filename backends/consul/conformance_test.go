@@ -15,7 +15,7 @@ import (
 // TestConformance runs the suite on one real server, each Locker behind a proxy of
 // its own.
 func TestConformance(t *testing.T) {
-	c := start(t, 1, servers.Options{})
+	c := start(t, 1, servers.Options{Config: "limits { http_max_conns_per_client = 4000 }"}) // all of them come from one address
 	hand, err := api.NewClient(&api.Config{Address: c.Members[0].Addr()})
 	must(t, err)
 	conformance.Suite{

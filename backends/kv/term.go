@@ -7,8 +7,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// TryAcquire reads the role and takes it if nothing has changed since. ErrMoved is
-// also the answer where the floor was raised in between.
+// TryAcquire reads the role and takes it if nothing has changed since.
 func (s *session) TryAcquire(ctx context.Context, role string) (lock.Token, error) {
 	if err := lock.CheckName("role", role); err != nil {
 		return 0, err
@@ -54,8 +53,10 @@ func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) 
 	switch {
 	case err != nil || mine:
 		return now.token(), err
-	case now.revision != last.revision || r.Found.Get(floor).Revision != found.Get(floor).Revision:
+	case now.revision != last.revision:
 		return 0, lock.ErrMoved
+	case r.Found.Get(floor).Revision != found.Get(floor).Revision: // it was raised: the term is the one that was read
+		return s.acquire(ctx, name)
 	}
 	return 0, &lock.HeldError{Name: name, Holder: now.holder(), Token: now.token()}
 }
