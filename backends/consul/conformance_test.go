@@ -2,7 +2,9 @@ package consul
 
 import (
 	"context"
+	"fmt"
 	"net/url"
+	"sync/atomic"
 	"testing"
 
 	"github.com/hashicorp/consul/api"
@@ -16,23 +18,24 @@ import (
 // its own.
 func TestConformance(t *testing.T) {
 	c := start(t, 1, servers.Options{Config: "limits { http_max_conns_per_client = 4000 }"}) // all of them come from one address
+	var cases atomic.Int64 // each has a prefix of its own
 	hand, err := api.NewClient(&api.Config{Address: c.Members[0].Addr()})
 	must(t, err)
 	conformance.Suite{
-		New:   func(context.Context) (*conformance.Store, error) { return storeOf(c.Members[0], hand), nil },
+		New: func(context.Context) (*conformance.Store, error) {
+			return storeOf(c.Members[0], hand, fmt.Sprintf("conformance%d/", cases.Add(1))), nil
+		},
 		Lacks: map[conformance.Fault]string{conformance.Compact: "Consul's blocking queries read no history"},
 	}.Run(t)
 }
 
-const testPrefix = "conformance/"
-
 // storeOf is what can be done to the server.
-func storeOf(m *servers.Member, hand *api.Client) *conformance.Store {
-	session := func(id lock.SessionID) string { return testPrefix + "line/session/" + url.PathEscape(string(id)) }
-	role := func(name string) string { return testPrefix + "state/role/" + url.PathEscape(name) }
+func storeOf(m *servers.Member, hand *api.Client, prefix string) *conformance.Store {
+	session := func(id lock.SessionID) string { return prefix + "line/session/" + url.PathEscape(string(id)) }
+	role := func(name string) string { return prefix + "state/role/" + url.PathEscape(name) }
 	write := func(ctx context.Context) *api.WriteOptions { return new(api.WriteOptions).WithContext(ctx) }
 	return &conformance.Store{
-		Open: func(ctx context.Context) (*conformance.Client, error) { return dialProxied(ctx, m) },
+		Open: func(ctx context.Context) (*conformance.Client, error) { return dialProxied(ctx, m, prefix) },
 		Restart: func(ctx context.Context) error {
 			m.Kill()
 			return m.Restart(ctx)
@@ -60,12 +63,12 @@ func storeOf(m *servers.Member, hand *api.Client) *conformance.Store {
 }
 
 // dialProxied opens a Locker whose way to the server leads through a proxy.
-func dialProxied(ctx context.Context, m *servers.Member) (*conformance.Client, error) {
+func dialProxied(ctx context.Context, m *servers.Member, prefix string) (*conformance.Client, error) {
 	proxy, err := servers.StartProxy(m.Addr())
 	if err != nil {
 		return nil, err
 	}
-	l, err := Open(ctx, Config{Address: proxy.Addr(), Prefix: testPrefix})
+	l, err := Open(ctx, Config{Address: proxy.Addr(), Prefix: prefix})
 	if err != nil {
 		proxy.Close()
 		return nil, err

@@ -2,7 +2,9 @@ package etcd_test
 
 import (
 	"context"
+	"fmt"
 	"net/url"
+	"sync/atomic"
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -17,8 +19,12 @@ import (
 // its own.
 func TestConformance(t *testing.T) {
 	r := newRig(t, start(t, 1))
-	r.prefix = "conformance/"
-	conformance.Suite{New: func(context.Context) (*conformance.Store, error) { return r.store(), nil }}.Run(t)
+	var cases atomic.Int64 // each has a prefix of its own
+	conformance.Suite{New: func(context.Context) (*conformance.Store, error) {
+		own := *r
+		own.prefix = fmt.Sprintf("conformance%d/", cases.Add(1))
+		return own.store(), nil
+	}}.Run(t)
 }
 
 // store is what can be done to the server.
