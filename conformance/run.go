@@ -23,7 +23,7 @@ func runCases() []kase {
 			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."},
 		{name: "RunRepliesLate", run: func(t *trial) { runDeadline(t, true, weather{cut: true}) },
 			rule: "The active's deadline is the moment at which the call began whose beat was acknowledged last, plus ttl, less skew."},
-		{name: "RunAbandoned", run: runAbandoned,
+		{name: "RunAbandoned", run: runAbandoned, alone: true,
 			rule: "evicts only after ttl plus skew, by compare-and-swap on the very beat that it saw"},
 		{name: "RunOutageShort", run: runOutageShort,
 			rule: "Outage is the longest outage of the store that changes nothing."},
@@ -40,7 +40,7 @@ func runCases() []kase {
 		{name: "RunAsked", run: runAsked,
 			rule: "Ask puts an operator's wish beside the role's record. It names the term that it is about and is void in any other; the active acts on it."},
 		{name: "RunRough", run: runRough,
-			rule: "So the active stops before anyone may evict it, and only the rates of clocks matter."},
+			rule: "so the active stops before anyone may evict it, and only the rates of clocks matter."},
 		{name: "RunSessionDeleted", needs: []Fault{DeleteSession},
 			run: func(t *trial) {
 				runSpoiled(t, func(st lock.Standing) error { return t.store.DeleteSession(t.ctx, st.Term.Holder.Session) })
@@ -157,14 +157,14 @@ func runAbandoned(t *trial) {
 	t.await(holders, roles[0], "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
 	t.together(len(roles), func(i int) {
 		one := lefts[roles[i]]
-		for range 4 + i%7 { // they stop at different moments
+		for range 2 + i%3 { // they stop at different moments
 			sent := time.Now()
 			if err := t.one(func(ctx context.Context) error { return one.s.Beat(ctx) }); err == nil {
 				mu.Lock()
 				one.sent, one.got = sent, time.Now()
 				mu.Unlock()
 			}
-			t.pause(one.promise.TTL / 7)
+			t.pause(one.promise.TTL / 3)
 		}
 	})
 	for role, one := range lefts {
@@ -293,7 +293,7 @@ func runSameID(t *trial) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, st := range f.seen {
-		if len(st.Line) != 0 || st.Term.Holder.ID != first.config.ID {
+		if len(st.Line) > 1 || len(st.Line) == 1 && !st.Term.Vacant() {
 			t.errorf("two of one ID were seen: %+v", st)
 		}
 	}

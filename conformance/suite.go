@@ -30,7 +30,7 @@ import (
 type Suite struct {
 	// New returns a store for one case, which closes it. Two cases may share one:
 	// each uses names of its own, and a case that restarts or compacts a store, or
-	// fills it, runs when no other does.
+	// fills it or counts what is left, runs when no other does.
 	New func(ctx context.Context) (*Store, error)
 
 	// Lacks says of each fault that New's stores cannot do why not. Any other must
@@ -132,7 +132,7 @@ func (s Suite) defaults() Suite {
 }
 
 // atOnce is how many cases run at the same time: most of the time they wait.
-const atOnce = 6
+const atOnce = 4
 
 // each calls run for every case: several at once where they let each other be.
 func (s Suite) each(run func(kase)) {

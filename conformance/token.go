@@ -14,7 +14,7 @@ func tokenCases() []kase {
 		{name: "TokenUnmoved", run: tokenUnmoved,
 			rule: "A role's record is durable: it names the last term, and during a term nobody writes it."},
 		{name: "TokenRaised", run: tokenRaised,
-			rule: "Raise makes every token to come greater than above. It never lowers one."},
+			rule: "Raise makes every token to come greater than above, which is at most MaxFloor. It never lowers one."},
 		{name: "TokenRestart", run: tokenRestart, needs: []Fault{Restart},
 			rule: "greater than that of every earlier term of the role, across restarts, changes of the store's leader"},
 		{name: "TokenRoleDeleted", run: tokenRoleDeleted, needs: []Fault{DeleteRole},
@@ -88,6 +88,7 @@ func tokenRaised(t *trial) {
 	if st := t.look(l, role); st.Floor < floor || st.Term.Token != token || st.Term.Vacant() {
 		t.errorf("after the floor was raised to %d: floor %d, term %+v, want the floor raised and the term to stand", floor, st.Floor, st.Term)
 	}
+	t.want(lock.ErrPermanent, "raise above the limit", func(ctx context.Context) error { return l.Raise(ctx, lock.MaxFloor+1) })
 	t.beat(a)
 	t.must("hand off", func(ctx context.Context) error { return a.Handoff(ctx, role, token, b.ID()) })
 	handed := t.acquire(b, role)

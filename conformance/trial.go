@@ -132,6 +132,12 @@ func (t *trial) errorf(format string, args ...any) {
 	}
 }
 
+func (t *trial) hasFailed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.failed) > 0
+}
+
 // fatalf notes a failure and ends the goroutine that calls it.
 func (t *trial) fatalf(format string, args ...any) {
 	t.errorf(format, args...)

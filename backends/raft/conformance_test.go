@@ -42,6 +42,7 @@ func TestConformance(t *testing.T) {
 			}, nil
 		},
 		Lacks: lacking(nil),
+		TTL:   2 * time.Second, Slack: 3 * time.Second,
 	}.Run(t)
 }
 
@@ -115,6 +116,7 @@ func TestConformanceOfMembers(t *testing.T) {
 			conformance.CutReplies: "the Locker is a node of the group, in this process",
 			conformance.Restart:    "a Locker that is a node ends with it",
 		}),
+		TTL: 2 * time.Second, Slack: 3 * time.Second,
 	}.Run(t)
 }
 
@@ -153,4 +155,3 @@ func (m *member) Close() error {
 	m.cancel(errClosed)
 	return nil
 }
-
