@@ -1,0 +1,82 @@
+package conformance
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// runRough has three contenders on networks that lose, delay and send late by
+// chance, and that are cut now and then.
+func runRough(t *trial) {
+	role, j := t.named("r"), t.judge()
+	all := []*contender{}
+	for i, id := range []string{"a", "b", "c"} {
+		p := t.contend(j, id, nil, role)
+		p.set(weather{rough: rand.New(rand.NewPCG(uint64(i), 1)), worst: t.TTL / 3})
+		all = append(all, p)
+	}
+	chance := rand.New(rand.NewPCG(7, 7))
+	for end := time.Now().Add(t.History + 5*t.TTL); time.Now().Before(end) && t.ctx.Err() == nil; {
+		p := all[chance.IntN(len(all))]
+		w, _ := p.now()
+		w.cut = chance.IntN(2) == 0
+		p.set(w)
+		t.pause(time.Duration(chance.Int64N(int64(t.TTL))))
+		w.cut = false
+		p.set(w)
+		t.pause(time.Duration(chance.Int64N(int64(2 * t.TTL))))
+	}
+	for _, p := range all {
+		p.set(weather{})
+	}
+	at := time.Now()
+	j.await(role, "somebody works", func(spells []*spell) bool {
+		return len(spells) > 0 && spells[len(spells)-1].told.IsZero()
+	})
+	if took := time.Since(at); took > 3*t.TTL+t.Slack {
+		t.errorf("somebody works %v after the network is well again, want at most %v", took, 3*t.TTL)
+	}
+	t.await(all[0].link, role, "all in line", func(st lock.Standing) bool { return len(st.Line) == 2 && !st.Term.Vacant() })
+}
+
+// runSpoiled does something to the store in a term. The judge sees to it that
+// nobody starts while the holder works; and somebody works again within what
+// silence costs.
+func runSpoiled(t *trial, spoil func(st lock.Standing) error) {
+	role, j := t.named("r"), t.judge()
+	a := t.contend(j, "a", nil, role)
+	j.active(role, "a", 0)
+	b := t.contend(j, "b", nil, role)
+	l := t.open()
+	for range 3 {
+		st := t.await(l, role, "one active, one standby", func(st lock.Standing) bool { return !st.Term.Vacant() && len(st.Line) == 1 })
+		t.pause(t.TTL / 4) // now both have seen it
+		if err := spoil(st); err != nil {
+			t.fatalf("spoil: %v", err)
+		}
+		at := time.Now()
+		t.pause(t.TTL / 4)
+		j.await(role, "somebody works", func(all []*spell) bool { return all[len(all)-1].told.IsZero() })
+		if took := time.Since(at); took > a.takeover()+b.takeover() {
+			t.errorf("somebody works %v later, want at most %v", took, a.takeover())
+		}
+	}
+}
+
+// runForeignValue overwrites the record of a role in which somebody works. Nobody
+// else starts.
+func runForeignValue(t *trial) {
+	role, j := t.named("r"), t.judge()
+	t.contend(j, "a", nil, role)
+	j.active(role, "a", 0)
+	b := t.contend(j, "b", nil, role)
+	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.must("overwrite", func(ctx context.Context) error { return t.store.Overwrite(ctx, role) })
+	t.pause(3 * t.TTL)
+	if j.count(role) != 1 {
+		t.errorf("works after the role's record was overwritten: %s", j.tell(role))
+	}
+}
