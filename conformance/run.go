@@ -182,11 +182,11 @@ func runAbandoned(t *trial) {
 // runOutageShort cuts everybody off for less than what a beat rides out.
 func runOutageShort(t *trial) {
 	role, j := t.named("r"), t.judge()
-	longer := func(c *coordinator.Config) { c.TTL = 3 * t.TTL }
+	longer := func(c *coordinator.Config) { c.TTL = 2 * t.TTL }
 	a, b := t.contend(j, "a", longer, role), (*contender)(nil)
 	j.active(role, "a", 0)
 	b = t.contend(j, "b", longer, role)
-	for range 3 {
+	for range 2 {
 		t.pause(a.config.TTL / 2)
 		a.set(weather{cut: true})
 		b.set(weather{cut: true})
