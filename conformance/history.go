@@ -32,6 +32,7 @@ func historyCases() []kase {
 const (
 	historians = 5  // clients at once
 	calledEach = 25 // calls of each
+	openEach   = 2  // of these, that may still take effect when the round is over
 )
 
 // history makes random calls from several clients at once, whose replies are
@@ -102,25 +103,13 @@ type chronicle struct {
 
 // play has every client make its calls.
 func (h *chronicle) play(seed uint64, all []*Client, spoil func(r *rand.Rand, all []*Client)) {
-	done := make(chan struct{})
 	var spoiling sync.WaitGroup
 	if spoil != nil {
-		spoiling.Go(func() {
-			for r := rand.New(rand.NewPCG(seed, 99)); ; {
-				select {
-				case <-done:
-					return
-				case <-h.t.ctx.Done():
-					return
-				default:
-					spoil(r, all)
-				}
-			}
-		})
+		spoiling.Go(func() { spoil(rand.New(rand.NewPCG(seed, 99)), all) })
 	}
 	h.t.together(len(all), func(i int) {
 		c := &historian{chronicle: h, id: i, l: all[i], r: rand.New(rand.NewPCG(seed, uint64(i)))}
-		for range calledEach {
+		for n := 0; n < calledEach && c.open < openEach; n++ {
 			if c.s == nil {
 				c.register()
 				continue
@@ -128,7 +117,6 @@ func (h *chronicle) play(seed uint64, all []*Client, spoil func(r *rand.Rand, al
 			c.call()
 		}
 	})
-	close(done)
 	spoiling.Wait()
 }
 
@@ -141,6 +129,7 @@ type historian struct {
 	s      lock.Session // nil: it must register
 	number int          // of that session in the chronicle
 	token  lock.Token   // of its last term
+	open   int          // calls that may still take effect
 }
 
 // does makes one call, with a short time, and keeps it. A call may be made twice
@@ -171,6 +160,7 @@ func (h *historian) record(in input, call func(ctx context.Context) (output, err
 	}
 	if out.code == unknown && !errors.Is(err, errNoReply) {
 		ended = math.MaxInt64 // it may take effect whenever
+		h.open++
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -41,7 +42,7 @@ func (j *judge) note(change func()) {
 }
 
 // work is the work of a contender: it goes on until it is told to stop, and then
-// for as long as it dawdles.
+// for as long as it dawdles; to the end of its promise where that is negative.
 func (j *judge) work(who string, dawdle time.Duration) coordinator.Work {
 	return func(ctx context.Context, term coordinator.Term) error {
 		s := &spell{who: who, token: term.Token, began: time.Now()}
@@ -64,6 +65,9 @@ func (j *judge) work(who string, dawdle time.Duration) coordinator.Work {
 		}
 		j.note(func() { s.told, s.cause = time.Now(), context.Cause(ctx) })
 		time.Sleep(dawdle)
+		for dawdle < 0 && term.Left() > 0 && errors.Is(context.Cause(ctx), coordinator.ErrDeadline) {
+			time.Sleep(max(term.Left(), time.Microsecond))
+		}
 		j.note(func() { s.ended = time.Now() })
 		return nil
 	}
@@ -160,11 +164,15 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 	}
 	c.Exit = func() { t.errorf("%s: the work outlived its promise", id) }
 	p := &contender{link: t.link(), t: t, config: c.Defaults(), done: make(chan struct{})}
+	dawdle := p.config.Grace / 4
+	if c.NoExit {
+		dawdle = -1
+	}
 	ctx, cancel := context.WithCancel(t.ctx)
 	p.cancel = cancel
 	go func() {
 		defer close(p.done)
-		p.err = coordinator.Run(ctx, p.link, c, j.work(id, p.config.Grace/4))
+		p.err = coordinator.Run(ctx, p.link, c, j.work(id, dawdle))
 	}()
 	t.after(func() {
 		p.link.set(weather{})

@@ -242,6 +242,9 @@ func lockerCloseCut(t *trial) {
 	if err := near.Close(); err != nil {
 		t.errorf("close: %v", err)
 	}
+	if took := time.Since(begun); took > 5*time.Second+t.Slack {
+		t.errorf("closing a Locker whose store cannot be reached took %v", took)
+	}
 	select {
 	case err := <-hung:
 		if isKnown(err) {

@@ -16,7 +16,8 @@ import (
 // caller gave up. It does so on every store alike.
 type link struct {
 	lock.Locker
-	t *trial
+	t      *trial
+	client *Client
 
 	mu      sync.Mutex
 	weather weather
@@ -31,12 +32,15 @@ type weather struct {
 	late  time.Duration // every reply takes so much longer
 	rough *rand.Rand    // loses, delays and sends late by chance
 	worst time.Duration // the longest delay by chance
+
+	spoil func(c *Client) error // what the harness does to the network below
 }
 
 var errNoReply = errors.New("no reply")
 
 func (t *trial) link() *link {
-	l := &link{Locker: t.open(), t: t, changed: make(chan struct{})}
+	c := t.open()
+	l := &link{Locker: c, client: c, t: t, changed: make(chan struct{})}
 	t.after(l.running.Wait)
 	return l
 }
@@ -45,6 +49,16 @@ func (t *trial) link() *link {
 func (l *link) set(w weather) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var err error
+	switch {
+	case w.spoil != nil:
+		err = w.spoil(l.client)
+	case l.weather.spoil != nil:
+		err = l.client.Heal()
+	}
+	if err != nil {
+		l.t.errorf("spoil the network: %v", err)
+	}
 	l.weather = w
 	close(l.changed)
 	l.changed = make(chan struct{})
@@ -100,7 +114,7 @@ func (l *link) pass(ctx context.Context, call func(context.Context) error) error
 // wait waits for d, and reports whether that was within ctx.
 func (l *link) wait(ctx context.Context, d time.Duration) bool {
 	if d == 0 {
-		return ctx.Err() == nil
+		return true
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()

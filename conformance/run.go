@@ -16,12 +16,16 @@ func runCases() []kase {
 	return []kase{
 		{name: "RunStop", run: runStop,
 			rule: "Run tells the work to stop, waits for it within the stop timeout with beats going on, gives the roles back and returns nil."},
-		{name: "RunCutOff", run: func(t *trial) { runDeadline(t, false, weather{cut: true}) },
+		{name: "RunCutOff", run: func(t *trial) { runDeadline(t, weather{}, weather{cut: true}) },
 			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."},
-		{name: "RunRepliesLost", run: func(t *trial) { runDeadline(t, false, weather{mute: true}) },
+		{name: "RunRepliesLost", run: func(t *trial) { runDeadline(t, weather{}, weather{mute: true}) },
 			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."},
-		{name: "RunRepliesLate", run: func(t *trial) { runDeadline(t, true, weather{cut: true}) },
+		{name: "RunRepliesLate", run: runRepliesLate,
 			rule: "The active's deadline is the moment at which the call began whose beat was acknowledged last, plus ttl, less skew."},
+		{name: "RunNetworkCut", needs: []Fault{Cut}, run: func(t *trial) { runDeadline(t, weather{}, weather{spoil: (*Client).cut}) },
+			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."},
+		{name: "RunNetworkMute", needs: []Fault{CutReplies}, run: func(t *trial) { runDeadline(t, weather{}, weather{spoil: (*Client).cutReplies}) },
+			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."},
 		{name: "RunAbandoned", run: runAbandoned, alone: true,
 			rule: "evicts only after ttl plus skew, by compare-and-swap on the very beat that it saw"},
 		{name: "RunOutageShort", run: runOutageShort,
@@ -93,22 +97,24 @@ func runStop(t *trial) {
 
 // runDeadline spoils the active's network: its work is told to stop in time, and
 // the standby follows after that, and not late.
-func runDeadline(t *trial, late bool, then weather) {
+func runDeadline(t *trial, at, then weather, change ...func(*coordinator.Config)) {
 	role, j := t.named("r"), t.judge()
-	a := t.contend(j, "a", nil, role)
-	if late {
-		a.set(weather{late: a.config.Try() / 2})
-	}
+	a := t.contend(j, "a", func(c *coordinator.Config) {
+		for _, f := range change {
+			f(c)
+		}
+	}, role)
+	a.set(at)
 	j.active(role, "a", 0)
 	b := t.contend(j, "b", nil, role)
 	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
 	t.pause(t.TTL)
+	j.active(role, "a", 0)
 	n := j.count(role) // late replies may have cost a term or two
-	first := j.active(role, "a", 0)
 	cut := time.Now()
 	a.set(then)
 	second := j.active(role, "b", n)
-	first = j.spell(role, n-1)
+	first := j.spell(role, n-1)
 	deadline := a.config.TTL - a.config.Skew - a.config.Grace
 	if told := first.told.Sub(cut); told > deadline+t.Slack/2 {
 		t.errorf("the work was told to stop %v after the last beat can have been acknowledged, want at most %v", told, deadline)
@@ -122,6 +128,19 @@ func runDeadline(t *trial, late bool, then weather) {
 	})
 	b.cancel()
 	j.active(role, "a", n+1)
+}
+
+// runRepliesLate lets replies take nearly as long as a call may, in the least skew
+// that is allowed, so that whoever counts from a reply works on when its promise
+// is over. In virtual time the work uses all the time that it has.
+func runRepliesLate(t *trial) {
+	try := coordinator.Config{TTL: t.TTL}.Try()
+	runDeadline(t, weather{late: try * 9 / 10}, weather{late: try * 9 / 10, cut: true}, func(c *coordinator.Config) {
+		if t.Virtual {
+			c.Skew, c.Grace = t.TTL/100+5*time.Millisecond, t.TTL/20
+			c.NoExit = true
+		}
+	})
 }
 
 // runAbandoned leaves 20 sessions of each of three promises, and stops the time
@@ -181,11 +200,11 @@ func runAbandoned(t *trial) {
 // runOutageShort cuts everybody off for less than what a beat rides out.
 func runOutageShort(t *trial) {
 	role, j := t.named("r"), t.judge()
-	longer := func(c *coordinator.Config) { c.TTL = 3 * t.TTL }
+	longer := func(c *coordinator.Config) { c.TTL = 2 * t.TTL }
 	a, b := t.contend(j, "a", longer, role), (*contender)(nil)
 	j.active(role, "a", 0)
 	b = t.contend(j, "b", longer, role)
-	for range 3 {
+	for range 2 {
 		t.pause(a.config.TTL / 2)
 		a.set(weather{cut: true})
 		b.set(weather{cut: true})

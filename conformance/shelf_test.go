@@ -25,6 +25,7 @@ type shelf struct {
 type mistake struct {
 	apply func(s *shelf, revision uint64, c ledger.Command) ledger.Result // in the place of the ledger's
 	wrap  func(s *shelf, l lock.Locker) lock.Locker                       // around each Locker
+	start func(s *shelf)                                                  // after a restart, before anything else
 }
 
 func newShelf(m mistake) *shelf {
@@ -33,8 +34,14 @@ func newShelf(m mistake) *shelf {
 
 func (s *shelf) store() *Store {
 	return &Store{
-		Open:    s.open,
-		Restart: func(context.Context) error { return s.change(func() { s.restarts++ }) },
+		Open: s.open,
+		Restart: func(context.Context) error {
+			return s.change(func() {
+				if s.restarts++; s.start != nil {
+					s.start(s)
+				}
+			})
+		},
 		DeleteSession: func(_ context.Context, id lock.SessionID) error {
 			return s.change(func() {
 				delete(s.ledger.Claims, s.ledger.Sessions[id].Contender.ID)

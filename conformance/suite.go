@@ -69,6 +69,9 @@ type Client struct {
 	Heal       func() error // ends both; what was held back may arrive then
 }
 
+func (c *Client) cut() error        { return c.Cut() }
+func (c *Client) cutReplies() error { return c.CutReplies() }
+
 // A Fault names something that a harness can do to a store.
 type Fault string
 
