@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 build: ## bin/understudy
 	CGO_ENABLED=0 go build -trimpath -o bin/understudy ./cmd/understudy
@@ -26,6 +26,10 @@ test: servers ## every test, with the race detector where the machine has a C co
 	GOOS=linux GOARCH=arm64 go build ./...
 	go test $(RACE) -timeout 20m ./...
 
+conformance: servers ## the suite on Raft, etcd and Consul: some minutes, and not yet green on Consul
+	go vet -tags conformance ./backends/...
+	go test -tags conformance -p 1 -timeout 30m -run 'TestConformance' -v ./backends/raft ./backends/etcd ./backends/consul
+
 bench: ## failover and latency benchmarks, printed as ratios
 	go test -run '^$$' -bench . ./...
 
@@ -42,4 +46,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test bench soak lint
+.PHONY: help build demo servers test conformance bench soak lint

@@ -12,107 +12,105 @@ import (
 )
 
 // inLocker are mistakes around calls and watches.
-func inLocker() []planted {
-	return []planted{
-		{"a timeout is success", "ContextObeyed", spoiled(func(err error) error {
-			if errors.Is(err, context.DeadlineExceeded) {
-				return nil
-			}
-			return err
-		})},
-		{"a beat that timed out is success, and the active goes on", "RunNetworkCut", beating(func(ctx context.Context, s lock.Session) error {
-			if err := s.Beat(ctx); isKnown(err) {
-				return err
-			}
+var inLocker = []planted{
+	{"a timeout is success", "ContextObeyed", spoiled(func(err error) error {
+		if errors.Is(err, context.DeadlineExceeded) {
 			return nil
-		})},
-		{"a broken connection is ErrLost", "ContextObeyed", spoiled(func(err error) error {
-			if !isKnown(err) {
-				return lock.ErrLost
-			}
+		}
+		return err
+	})},
+	{"a beat that timed out is success, and the active goes on", "RunNetworkCut", beating(func(ctx context.Context, s lock.Session) error {
+		if err := s.Beat(ctx); isKnown(err) {
 			return err
-		})},
-		{"a beat after the loss is success", "BeatLost", beating(func(ctx context.Context, s lock.Session) error {
-			if err := s.Beat(ctx); !errors.Is(err, lock.ErrLost) {
-				return err
+		}
+		return nil
+	})},
+	{"a broken connection is ErrLost", "ContextObeyed", spoiled(func(err error) error {
+		if !isKnown(err) {
+			return lock.ErrLost
+		}
+		return err
+	})},
+	{"a beat after the loss is success", "BeatLost", beating(func(ctx context.Context, s lock.Session) error {
+		if err := s.Beat(ctx); !errors.Is(err, lock.ErrLost) {
+			return err
+		}
+		return nil
+	})},
+	{"a beat that finds an earlier try of itself done is success", "BeatReplyLost", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
+		return &brokenLocker{Locker: l, session: func(s lock.Session) lock.Session { return &lazy{Session: s} }}
+	}}},
+	{"a context that is done already is not looked at", "ContextDone", beating(func(ctx context.Context, s lock.Session) error {
+		return s.Beat(context.WithoutCancel(ctx), lock.Bid{Role: "nothing"})
+	})},
+	{"the session's calls end with the context of its registration", "AcquireFree", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
+		return &brokenLocker{Locker: l, register: func(ctx context.Context, s lock.Session) lock.Session { return &bound{s, ctx} }}
+	}}},
+	{"a cancelled acquisition leaves a holder whom nobody knows", "AcquireCancelled", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
+		return &brokenLocker{Locker: l, session: func(s lock.Session) lock.Session { return &residue{s, l} }}
+	}}},
+	{"a handoff is two commits", "HandoffOneCommit", twoCommits()},
+	{"a watch ends in silence when its connection breaks", "WatchRestart", watching(func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
+		for st, err := range in {
+			if err != nil || !yield(st, nil) {
+				return
 			}
-			return nil
-		})},
-		{"a beat that finds an earlier try of itself done is success", "BeatReplyLost", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
-			return &brokenLocker{Locker: l, session: func(s lock.Session) lock.Session { return &lazy{Session: s} }}
-		}}},
-		{"a context that is done already is not looked at", "ContextDone", beating(func(ctx context.Context, s lock.Session) error {
-			return s.Beat(context.WithoutCancel(ctx), lock.Bid{Role: "nothing"})
-		})},
-		{"the session's calls end with the context of its registration", "AcquireFree", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
-			return &brokenLocker{Locker: l, register: func(ctx context.Context, s lock.Session) lock.Session { return &bound{s, ctx} }}
-		}}},
-		{"a cancelled acquisition leaves a holder whom nobody knows", "AcquireCancelled", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
-			return &brokenLocker{Locker: l, session: func(s lock.Session) lock.Session { return &residue{s, l} }}
-		}}},
-		{"a handoff is two commits", "HandoffOneCommit", twoCommits()},
-		{"a watch ends in silence when its connection breaks", "WatchRestart", watching(func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
+		}
+	})},
+	{"a watch waits for an index that is never reached again", "WatchRestart", watching(func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
+		broken := false
+		for st, err := range in {
+			if broken = broken || err != nil; !broken && !yield(st, err) {
+				return
+			}
+		}
+	})},
+	{"a watch drops what comes soon after another change", "WatchChanges", watching(func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
+		var last time.Time
+		for st, err := range in {
+			if time.Since(last) < 10*time.Millisecond {
+				continue
+			}
+			if last = time.Now(); !yield(st, err) {
+				return
+			}
+		}
+	})},
+	{"a watch shows what it showed first", "WatchOwn", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
+		return &caching{Locker: l, first: map[string]lock.Standing{}}
+	}}},
+	{"a slow consumer holds up the others", "WatchSlow", oneAtATime()},
+	{"a watch of every role shows those of its beginning", "WatchAll", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
+		return &brokenLocker{Locker: l, watch: func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
+			var known []string
+			begun := time.Now()
 			for st, err := range in {
-				if err != nil || !yield(st, nil) {
+				if time.Since(begun) == 0 && len(known) < 2 {
+					known = append(known, st.Role)
+				}
+				if slices.Contains(known, st.Role) && !yield(st, err) {
 					return
 				}
 			}
-		})},
-		{"a watch waits for an index that is never reached again", "WatchRestart", watching(func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
-			broken := false
-			for st, err := range in {
-				if broken = broken || err != nil; !broken && !yield(st, err) {
-					return
-				}
+		}}
+	}}},
+	{"a watch outlives its context", "WatchEnds", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &lingering{l} }}},
+	{"a watch that shows nothing keeps why to itself", "WatchUnreachable", watching(func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
+		for st, err := range in {
+			if err == nil && !yield(st, nil) {
+				return
 			}
-		})},
-		{"a watch drops what comes soon after another change", "WatchChanges", watching(func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
-			var last time.Time
-			for st, err := range in {
-				if time.Since(last) < 10*time.Millisecond {
-					continue
-				}
-				if last = time.Now(); !yield(st, err) {
-					return
-				}
-			}
-		})},
-		{"a watch shows what it showed first", "WatchOwn", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
-			return &caching{Locker: l, first: map[string]lock.Standing{}}
-		}}},
-		{"a slow consumer holds up the others", "WatchSlow", oneAtATime()},
-		{"a watch of every role shows those of its beginning", "WatchAll", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
-			return &brokenLocker{Locker: l, watch: func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
-				var known []string
-				begun := time.Now()
-				for st, err := range in {
-					if time.Since(begun) == 0 && len(known) < 2 {
-						known = append(known, st.Role)
-					}
-					if slices.Contains(known, st.Role) && !yield(st, err) {
-						return
-					}
-				}
-			}}
-		}}},
-		{"a watch outlives its context", "WatchEnds", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &lingering{l} }}},
-		{"a watch that shows nothing keeps why to itself", "WatchUnreachable", watching(func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
-			for st, err := range in {
-				if err == nil && !yield(st, nil) {
-					return
-				}
-			}
-		})},
-		{"a closed Locker goes on", "LockerClose", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &unclosed{l} }}},
-		{"a Locker ends its sessions when it closes", "LockerClose", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
-			b := &ending{Locker: l}
-			return b
-		}}},
-		{"a Locker that cannot reach its store hangs when it closes", "LockerCloseCut", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &polite{Locker: l} }}},
-		{"a goroutine is left behind for each session", "NothingLeft", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return newRenewing(l, time.Hour) }}},
-		{"a session is kept alive by the store's client", "RunCutOff", mistake{wrap: func(s *shelf, l lock.Locker) lock.Locker { return newRenewing(l, 50*time.Millisecond) }}},
-		{"any name will do", "NamesRefused", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &lenient{l} }}},
-	}
+		}
+	})},
+	{"a closed Locker goes on", "LockerClose", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &unclosed{l} }}},
+	{"a Locker ends its sessions when it closes", "LockerClose", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
+		b := &ending{Locker: l}
+		return b
+	}}},
+	{"a Locker that cannot reach its store hangs when it closes", "LockerCloseCut", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &polite{Locker: l} }}},
+	{"a goroutine is left behind for each session", "NothingLeft", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return newRenewing(l, time.Hour) }}},
+	{"a session is kept alive by the store's client", "RunCutOff", mistake{wrap: func(s *shelf, l lock.Locker) lock.Locker { return newRenewing(l, 50*time.Millisecond) }}},
+	{"any name will do", "NamesRefused", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &lenient{l} }}},
 }
 
 // A brokenLocker is one with a mistake in its sessions or its watches.

@@ -9,7 +9,7 @@ import (
 // TestBroken plants mistakes in the store and around it. Each must be caught, by
 // the case that is about it.
 func TestBroken(t *testing.T) {
-	all := slices.Concat(inStore(), inLocker())
+	all := slices.Concat(inStore, inLocker)
 	if len(all) < 25 {
 		t.Errorf("%d mistakes are planted, want 25 or more", len(all))
 	}

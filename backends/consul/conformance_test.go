@@ -1,3 +1,5 @@
+//go:build conformance
+
 package consul
 
 import (
@@ -18,7 +20,7 @@ import (
 // its own.
 func TestConformance(t *testing.T) {
 	c := start(t, 1, servers.Options{Config: "limits { http_max_conns_per_client = 4000 }"}) // all of them come from one address
-	var cases atomic.Int64 // each has a prefix of its own
+	var cases atomic.Int64                                                                   // each has a prefix of its own
 	hand, err := api.NewClient(&api.Config{Address: c.Members[0].Addr()})
 	must(t, err)
 	conformance.Suite{
@@ -91,4 +93,3 @@ func (b behind) Close() error {
 	defer b.proxy.Close()
 	return b.Locker.Close()
 }
-
