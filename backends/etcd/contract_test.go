@@ -187,6 +187,11 @@ func handoffs(r *rig) {
 	want(r, a.Handoff(r.ctx, "r", token, a.ID()), lock.ErrMoved)
 	next := r.acquire(b)
 	must(r, a.Release(r.ctx, "r", token)) // is over
+	must(r, a.Release(r.ctx, "r", next))  // is not a's
+	must(r, b.Release(r.ctx, "r", token)) // was not b's
+	if st := r.now(l); st.Term.Token != next || st.Term.Vacant() {
+		r.Fatalf("%+v", st)
+	}
 	must(r, b.Release(r.ctx, "r", next))
 	must(r, a.Handoff(r.ctx, "r", token, b.ID()))
 	token = r.acquire(a)

@@ -104,9 +104,22 @@ func foreignValues(r *rig) {
 	must(r, a.Release(r.ctx, "r", token))
 	must(r, a.Close(r.ctx))
 
+	// A record that was put by hand hangs on no lease, and outlives it.
+	d := r.join(l, "d")
+	own := "line/session/" + string(d.ID())
+	g, err := r.hand.Get(r.ctx, r.prefix+own)
+	must(r, err)
+	r.put(own, "x")
+	_, err = r.hand.Revoke(r.ctx, clientv3.LeaseID(g.Kvs[0].Lease))
+	must(r, err)
+	must(r, d.Beat(r.ctx))
+	if g, err = r.hand.Get(r.ctx, r.prefix+own); err != nil || g.Kvs[0].Lease == 0 {
+		r.Errorf("after the next beat: %+v, %v", g, err)
+	}
+
 	b := r.join(l, "b")
 	r.put("line/claim/b", "x") // refuses the ID, stops no eviction
-	_, err := l.Register(r.ctx, r.contender("b"), long)
+	_, err = l.Register(r.ctx, r.contender("b"), long)
 	want(r, err, lock.ErrPermanent)
 	r.acquire(b)
 	must(r, l.Evict(r.ctx, b.ID(), r.now(l).Term.Holder.Beat, lock.End{By: "me", Why: "test"}))
