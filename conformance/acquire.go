@@ -255,7 +255,8 @@ func namesApart(t *trial) {
 		}
 		tokens[name], holders[name] = t.acquire(s, name), s
 	}
-	for name, s := range holders {
+	for _, name := range touching() {
+		s := holders[name]
 		for other, token := range tokens {
 			st := t.look(l, other)
 			if st.Term.Token != token || st.Term.Vacant() || st.Term.Holder.ID != other || len(st.Line) != 0 {

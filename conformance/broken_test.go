@@ -1,14 +1,97 @@
 package conformance
 
 import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 )
 
+// inCoordinator are some of the mistakes that package coordinator plants for its
+// own tests, with the case that catches each here.
+var inCoordinator = map[string]string{
+	"absence-from-last-beat":     "RunSessionDeletedUnseen",
+	"deadline-from-reply":        "RunRepliesLate",
+	"no-skew":                    "RunAbandoned",
+	"release-before-return":      "RunRough",
+	"second-work":                "RunEvicted",
+	"start-on-a-standing":        "RunRough",
+	"start-with-less-than-grace": "RunRough",
+}
+
+// TestMutants plants mistakes in the coordinator, by the files of its own tests.
+// Each builds this package anew: a few seconds. With -short three are planted.
+func TestMutants(t *testing.T) {
+	names := slices.Sorted(maps.Keys(inCoordinator))
+	if testing.Short() {
+		names = names[:3]
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join("../coordinator/testdata/mutants", name+".txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			overlay, err := plant(t.TempDir(), string(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			only := "^TestShelf$/^" + inCoordinator[name] + "$"
+			out, err := exec.Command("go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-run", only, ".").CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "--- FAIL: TestShelf/"+inCoordinator[name]) {
+				t.Errorf("%s does not catch it: %v\n%s", inCoordinator[name], err, out)
+			}
+		})
+	}
+}
+
+// plant writes the files that a mutant changes, and the overlay that puts them in
+// place. The mutant's text is read as package coordinator's tests read it.
+func plant(dir, text string) (string, error) {
+	text, _, _ = strings.Cut(text, "\ntrace:\n")
+	replace := map[string]string{}
+	for i, hunk := range strings.Split(text, "\nfile: ")[1:] {
+		file, change, _ := strings.Cut(hunk+"\n", "\nold:\n")
+		before, after, _ := strings.Cut(change, "\nnew:\n")
+		path, err := filepath.Abs(filepath.Join("..", file))
+		if err != nil {
+			return "", err
+		}
+		from := path
+		if replace[path] != "" {
+			from = replace[path]
+		}
+		data, err := os.ReadFile(from)
+		if err != nil {
+			return "", err
+		}
+		if n := strings.Count(string(data), before); n != 1 {
+			return "", fmt.Errorf("the old text is in %s %d times", file, n)
+		}
+		replace[path] = filepath.Join(dir, fmt.Sprintf("%d_%s", i, filepath.Base(file)))
+		changed := strings.Replace(string(data), before, strings.TrimSuffix(after, "\n"), 1)
+		if err := os.WriteFile(replace[path], []byte(changed), 0o600); err != nil {
+			return "", err
+		}
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "overlay.json")
+	return path, os.WriteFile(path, overlay, 0o600)
+}
+
 // TestBroken plants mistakes in the store and around it. Each must be caught, by
 // the case that is about it.
 func TestBroken(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir()) // histories that are drawn
 	all := slices.Concat(inStore, inLocker)
 	if len(all) < 25 {
 		t.Errorf("%d mistakes are planted, want 25 or more", len(all))

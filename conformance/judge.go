@@ -41,9 +41,16 @@ func (j *judge) note(change func()) {
 	j.changed = make(chan struct{})
 }
 
-// work is the work of a contender: it goes on until it is told to stop, and then
-// for as long as it dawdles; to the end of its promise where that is negative.
-func (j *judge) work(who string, dawdle time.Duration) coordinator.Work {
+// A manner is how a work behaves that was told to stop.
+type manner struct {
+	grace    time.Duration   // that its coordinator leaves it
+	dawdle   time.Duration   // how much of that it takes
+	toTheEnd bool            // it takes all that is left of its promise
+	until    <-chan struct{} // where there is one, it goes on until the process is ended
+}
+
+// work is the work of a contender.
+func (j *judge) work(who string, m manner) coordinator.Work {
 	return func(ctx context.Context, term coordinator.Term) error {
 		s := &spell{who: who, token: term.Token, began: time.Now()}
 		j.note(func() {
@@ -57,15 +64,18 @@ func (j *judge) work(who string, dawdle time.Duration) coordinator.Work {
 			}
 			j.spells[term.Role] = append(j.spells[term.Role], s)
 		})
-		valid := term.Valid()
-		begun := time.Now()
+		left := term.Left()
 		<-ctx.Done()
-		if !valid && time.Since(begun) > j.t.Slack { // a loss may be learned in the very moment of the start
-			j.t.errorf("%s was started on a term that is not valid", who)
+		lost := errors.Is(context.Cause(ctx), coordinator.ErrSessionLost) // which may be learned in the very moment of the start
+		if short := left < m.grace*3/4 || left <= m.grace && j.t.Virtual; short && !lost {
+			j.t.errorf("%s was started when %v of its promise were left, want more than the grace of %v", who, left, m.grace)
 		}
 		j.note(func() { s.told, s.cause = time.Now(), context.Cause(ctx) })
-		time.Sleep(dawdle)
-		for dawdle < 0 && term.Left() > 0 && errors.Is(context.Cause(ctx), coordinator.ErrDeadline) {
+		time.Sleep(m.dawdle)
+		if m.until != nil {
+			<-m.until
+		}
+		for m.toTheEnd && term.Left() > 0 && errors.Is(context.Cause(ctx), coordinator.ErrDeadline) {
 			time.Sleep(max(term.Left(), time.Microsecond))
 		}
 		j.note(func() { s.ended = time.Now() })
@@ -162,17 +172,25 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 	if change != nil {
 		change(&c)
 	}
-	c.Exit = func() { t.errorf("%s: the work outlived its promise", id) }
 	p := &contender{link: t.link(), t: t, config: c.Defaults(), done: make(chan struct{})}
-	dawdle := p.config.Grace / 4
-	if c.NoExit {
-		dawdle = -1
+	m := manner{grace: p.config.Grace, dawdle: p.config.Grace / 10}
+	if t.Virtual { // where no machine is busy
+		m.dawdle = p.config.Grace / 4
+	}
+	switch {
+	case c.NoExit:
+		m.toTheEnd = true
+	case c.Exit != nil:
+		ended, exit := make(chan struct{}), c.Exit
+		c.Exit, m.until = func() { exit(); close(ended) }, ended
+	default:
+		c.Exit = func() { t.errorf("%s: the work outlived its promise", id) }
 	}
 	ctx, cancel := context.WithCancel(t.ctx)
 	p.cancel = cancel
 	go func() {
 		defer close(p.done)
-		p.err = coordinator.Run(ctx, p.link, c, j.work(id, dawdle))
+		p.err = coordinator.Run(ctx, p.link, c, j.work(id, m))
 	}()
 	t.after(func() {
 		p.link.set(weather{})

@@ -67,9 +67,9 @@ func contextDone(t *trial) {
 			t.fatalf("%s under a context that is done began a term: %+v", name, st.Term)
 		}
 	}
-	if st := t.look(t.open(), role); fmt.Sprint(st) != fmt.Sprint(before) {
-		t.errorf("calls under a context that is done changed the standing from %+v to %+v", before, st)
-	}
+	t.await(t.open(), role, fmt.Sprintf("as before the calls under a context that is done: %+v", before), func(st lock.Standing) bool {
+		return fmt.Sprint(st) == fmt.Sprint(before)
+	})
 }
 
 // contextObeyed makes every call while the store cannot be reached. None may
@@ -200,8 +200,8 @@ func lockerClose(t *trial) {
 	if err := near.Close(); err != nil {
 		t.errorf("close once more: %v", err)
 	}
-	st := t.look(far, role)
-	if !holds(token)(st) || st.Term.Holder.Beat == lock.Absent {
+	st := t.await(far, role, "the term, which closing a Locker does not end", holds(token))
+	if st.Term.Holder.Beat == lock.Absent {
 		t.errorf("closing a Locker ended a session: %+v", st.Term)
 	}
 	t.evict(far, role, a.ID())

@@ -145,16 +145,16 @@ func (l *link) Register(ctx context.Context, c lock.Contender, p lock.Promise, b
 	return &linked{s, l}, nil
 }
 
-// Watch shows nothing while the link is cut.
+// Watch shows nothing while the link is cut, and breaks then.
 func (l *link) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
 	return func(yield func(lock.Standing, error) bool) {
 		for st, err := range l.Locker.Watch(ctx, roles...) {
-			for w, changed := l.now(); w.cut || w.mute; w, changed = l.now() {
+			if w, changed := l.now(); w.cut || w.mute { // what was on its way is lost
 				select {
 				case <-changed:
 				case <-ctx.Done():
-					return
 				}
+				return
 			}
 			l.wait(ctx, l.delay())
 			if !yield(st, err) || l.chance(40) { // now and then the watch breaks

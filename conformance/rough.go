@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -63,6 +64,52 @@ func runSpoiled(t *trial, spoil func(st lock.Standing) error) {
 		if took := time.Since(at); took > a.takeover()+b.takeover() {
 			t.errorf("somebody works %v later, want at most %v", took, a.takeover())
 		}
+	}
+}
+
+// runDeletedUnseen deletes the session of an active that is cut off, while the
+// standby cannot see it. What the standby saw last was long ago: it must not be
+// what it counts from.
+func runDeletedUnseen(t *trial) {
+	role, j := t.named("r"), t.judge()
+	a := t.contend(j, "a", nil, role)
+	j.active(role, "a", 0)
+	b := t.contend(j, "b", nil, role)
+	st := t.await(t.open(), role, "one active, one standby", func(st lock.Standing) bool { return !st.Term.Vacant() && len(st.Line) == 1 })
+	t.pause(t.TTL / 4)
+	b.set(weather{cut: true})
+	t.pause(t.TTL * 9 / 10)
+	a.set(weather{cut: true})
+	t.must("delete the session's record", func(ctx context.Context) error { return t.store.DeleteSession(ctx, st.Term.Holder.Session) })
+	seen := time.Now()
+	b.set(weather{})
+	began := j.active(role, "b", 1).began
+	if took := began.Sub(seen); took < a.config.TTL+a.config.Skew {
+		t.errorf("the role of a session whose record was deleted was taken after %v, want at least %v", took, a.config.TTL+a.config.Skew)
+	}
+}
+
+// runExit has work that goes on when it is told to stop. The process must end
+// before anybody else starts.
+func runExit(t *trial) {
+	role, j := t.named("r"), t.judge()
+	exits := make(chan time.Time, 1)
+	a := t.contend(j, "a", func(c *coordinator.Config) {
+		c.Exit = func() { exits <- time.Now() }
+	}, role)
+	j.active(role, "a", 0)
+	b := t.contend(j, "b", nil, role)
+	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	cut := time.Now()
+	a.set(weather{cut: true})
+	began := j.active(role, "b", 1).began
+	select {
+	case at := <-exits:
+		if took := at.Sub(cut); took > a.config.TTL-a.config.Skew+t.Slack/2 || at.After(began) {
+			t.errorf("the process whose work goes on was ended %v after it was cut off, and %v before its successor started", took, began.Sub(at))
+		}
+	default:
+		t.errorf("the process whose work goes on was not ended when its successor started")
 	}
 }
 

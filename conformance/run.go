@@ -26,6 +26,8 @@ func runCases() []kase {
 			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."},
 		{name: "RunNetworkMute", needs: []Fault{CutReplies}, run: func(t *trial) { runDeadline(t, weather{}, weather{spoil: (*Client).cutReplies}) },
 			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."},
+		{name: "RunExit", run: runExit,
+			rule: "Work that has not returned when the promise is over ends the process, unless c.NoExit is set."},
 		{name: "RunAbandoned", run: runAbandoned, alone: true,
 			rule: "evicts only after ttl plus skew, by compare-and-swap on the very beat that it saw"},
 		{name: "RunOutageShort", run: runOutageShort,
@@ -48,6 +50,8 @@ func runCases() []kase {
 			run: func(t *trial) {
 				runSpoiled(t, func(st lock.Standing) error { return t.store.DeleteSession(t.ctx, st.Term.Holder.Session) })
 			},
+			rule: "whoever has seen it absent for the whole promise may evict on it"},
+		{name: "RunSessionDeletedUnseen", needs: []Fault{DeleteSession}, run: runDeletedUnseen,
 			rule: "whoever has seen it absent for the whole promise may evict on it"},
 		{name: "RunLeaseRevoked", needs: []Fault{RevokeLease},
 			run: func(t *trial) {
