@@ -52,6 +52,35 @@ func TestCutOff(t *testing.T) {
 	})
 }
 
+// TestRepliesLost loses the replies to the active alone: its beats still arrive, and
+// its release does not. The role moves all the same, and a is back in line when
+// replies are.
+func TestRepliesLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newStage(t), &link{reads: true}
+		l.Locker = s.store.Open()
+		stopA := s.contendOver(l, config("a"), untilTold)
+		synctest.Wait()
+		stopB := s.contend(config("b"), untilTold)
+		time.Sleep(30 * time.Second)
+		l.mute.Store(true)
+		c := config("a").Defaults()
+		time.Sleep(2*c.TTL + c.Skew)
+		synctest.Wait()
+		if got := s.active(); len(got) != 2 || got[1] != "b" {
+			t.Fatalf("active: %v, want b to follow", got)
+		}
+		l.mute.Store(false)
+		time.Sleep(2 * c.TTL)
+		stopB()
+		synctest.Wait()
+		if got := s.active(); len(got) != 3 || got[2] != "a" {
+			t.Fatalf("active: %v, want a to be back in line", got)
+		}
+		stopA()
+	})
+}
+
 // TestExit keeps working after the context has ended: the process exits, at the
 // deadline and not later, whatever else hangs.
 func TestExit(t *testing.T) {

@@ -23,6 +23,7 @@ type link struct {
 	delay time.Duration
 	cut   atomic.Bool // nothing passes, either way
 	mute  atomic.Bool // requests pass, replies do not
+	reads bool        // a release and a close read before they write, as on a key-value store
 }
 
 var errLost = errors.New("lost on the way")
@@ -50,6 +51,16 @@ func (l *link) pass(ctx context.Context, call func(context.Context) error) error
 		return ctx.Err()
 	}
 	return err
+}
+
+// passRead is pass for a call that may read first: without the reply to that it
+// writes nothing.
+func (l *link) passRead(ctx context.Context, call func(context.Context) error) error {
+	if l.reads && l.mute.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return l.pass(ctx, call)
 }
 
 // wait delays a message, and reports whether it arrives.
@@ -126,7 +137,7 @@ func (s *linked) TryAcquire(ctx context.Context, role string) (lock.Token, error
 }
 
 func (s *linked) Release(ctx context.Context, role string, t lock.Token) error {
-	return s.l.pass(ctx, func(ctx context.Context) error { return s.Session.Release(ctx, role, t) })
+	return s.l.passRead(ctx, func(ctx context.Context) error { return s.Session.Release(ctx, role, t) })
 }
 
 func (s *linked) Handoff(ctx context.Context, role string, t lock.Token, to lock.SessionID) error {
@@ -134,7 +145,7 @@ func (s *linked) Handoff(ctx context.Context, role string, t lock.Token, to lock
 }
 
 func (s *linked) Close(ctx context.Context) error {
-	return s.l.pass(ctx, s.Session.Close)
+	return s.l.passRead(ctx, s.Session.Close)
 }
 
 // hanging is a logger that blocks as soon as somebody works, until release.

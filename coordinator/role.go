@@ -103,6 +103,13 @@ func (r role) observe(c rules, s session, now Instant, e event) role {
 	return r
 }
 
+// missed reports whether e is the return of work that the deadline ended. Its term
+// is over, and so is the session: beats that are still committed would only keep
+// others from it, where the replies are lost.
+func (r role) missed(e event) bool {
+	return e.kind == returned && (errors.Is(r.cause, ErrDeadline) || !r.told && e.outcome == cancelled)
+}
+
 // returned takes in that the work has returned. From here on its token is spent.
 func (r role) returned(c rules, now Instant, e event) role {
 	r.working, r.spent, r.retry = false, true, Instant{}

@@ -12,6 +12,7 @@ type session struct {
 	lostAt   Instant // when the loss was learned
 	closeBy  Instant // a stop waits for the end to be written until then
 
+	heard Instant       // when the store last acknowledged anything, counted as sent is
 	sent  Instant       // when the acknowledged beat began that began last; zero: there is no deadline yet
 	last  Instant       // when the last try of a beat began
 	tries int           // since an acknowledgement
@@ -47,7 +48,7 @@ func (s session) registered(r rules, now Instant, e event) session {
 	s.calling, s.retry = false, now.plus(r.retry)
 	switch e.outcome {
 	case ok:
-		s.phase = live
+		s.phase, s.heard = live, e.at
 	case lost, unknown:
 		// Its end was written before it began; or an earlier try may still take
 		// effect, and would bring a session back that others count as absent: each
@@ -69,7 +70,7 @@ func (s session) beaten(now Instant, e event) session {
 		if e.at.most(s.sent) > 0 {
 			s.sent = e.at
 		}
-		s.tries, s.trip = 0, now.most(e.at)
+		s.heard, s.tries, s.trip = s.sent, 0, now.most(e.at)
 	case lost:
 		s = s.lose(now)
 	}
@@ -96,10 +97,18 @@ func (s session) closed(r rules, now Instant, e event) session {
 	return session{number: s.number + 1}
 }
 
+// unheardIn is how long it is until the store has acknowledged nothing for the
+// whole promise.
+func (s session) unheardIn(r rules, now Instant) time.Duration {
+	return r.ttl - now.most(s.heard)
+}
+
 // decide registers, beats, and closes when no work is left. There is no new
-// registration while any work has not returned.
+// registration while any work has not returned. A session of whose beats nothing
+// is heard is given up too: where only the replies are lost it would hold for ever
+// what it does not know of.
 func (s session) decide(r rules, busy bool, now Instant) (session, []action) {
-	if !busy && (s.phase == forlorn || s.phase == live && s.stopping) {
+	if !busy && (s.phase == forlorn || s.phase == live && (s.stopping || s.unheardIn(r, now) <= 0)) {
 		s.phase, s.retry, s.closeBy = closing, Instant{}, now.plus(r.closeFor)
 	}
 	switch s.phase {
@@ -149,8 +158,15 @@ func (s session) next(r rules, busy bool, now Instant) time.Duration {
 	switch {
 	case s.phase != ended && s.phase != closing && s.stopping && !busy:
 		return 0
-	case s.phase == live && s.open < openTries:
-		return s.beatIn(r, now)
+	case s.phase == live:
+		d := never
+		if s.open < openTries {
+			d = s.beatIn(r, now)
+		}
+		if !busy {
+			d = min(d, s.unheardIn(r, now))
+		}
+		return d
 	case (s.phase == joining && !busy || s.phase == closing) && !s.calling:
 		return now.until(s.retry)
 	}

@@ -177,7 +177,7 @@ func (m *machine) observe(now Instant, e event) {
 	case evicted:
 		m.evicted(now, e)
 	case acquired, released, handed, returned:
-		if e.outcome == lost && e.number == m.session.number {
+		if e.number == m.session.number && (e.outcome == lost || m.roles[e.role].missed(e)) {
 			m.session = m.session.lose(now)
 		}
 		m.roles[e.role] = m.roles[e.role].observe(m.rules, m.session, now, e)
