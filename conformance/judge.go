@@ -45,6 +45,7 @@ func (j *judge) note(change func()) {
 type manner struct {
 	grace    time.Duration   // that its coordinator leaves it
 	dawdle   time.Duration   // how much of that it takes
+	stop     time.Duration   // what it takes besides when a stop was asked for
 	toTheEnd bool            // it takes all that is left of its promise
 	until    <-chan struct{} // where there is one, it goes on until the process is ended
 }
@@ -72,6 +73,9 @@ func (j *judge) work(who string, m manner) coordinator.Work {
 		}
 		j.note(func() { s.told, s.cause = time.Now(), context.Cause(ctx) })
 		time.Sleep(m.dawdle)
+		if errors.Is(context.Cause(ctx), coordinator.ErrStopping) {
+			time.Sleep(m.stop)
+		}
 		if m.until != nil {
 			<-m.until
 		}
@@ -174,7 +178,8 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 	}
 	p := &contender{link: t.link(), t: t, config: c.Defaults(), done: make(chan struct{})}
 	m := manner{grace: p.config.Grace, dawdle: p.config.Grace / 10}
-	if t.Virtual { // where no machine is busy
+	m.stop = (p.config.StopTimeout - t.TTL) / 2 // of what a case leaves beyond the usual
+	if t.Virtual {                              // where no machine is busy
 		m.dawdle = p.config.Grace / 4
 	}
 	switch {
@@ -193,7 +198,7 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 		p.err = coordinator.Run(ctx, p.link, c, j.work(id, m))
 	}()
 	t.after(func() {
-		p.link.set(weather{})
+		p.set(weather{})
 		_ = p.stop()
 	})
 	return p

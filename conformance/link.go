@@ -29,7 +29,9 @@ type link struct {
 type weather struct {
 	cut   bool          // nothing passes, either way
 	mute  bool          // requests pass, replies do not
+	deaf  bool          // the replies to beats are lost
 	late  time.Duration // every reply takes so much longer
+	lag   time.Duration // every standing comes so much later
 	rough *rand.Rand    // loses, delays and sends late by chance
 	worst time.Duration // the longest delay by chance
 
@@ -156,7 +158,8 @@ func (l *link) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standi
 				}
 				return
 			}
-			l.wait(ctx, l.delay())
+			w, _ := l.now()
+			l.wait(ctx, w.lag+l.delay())
 			if !yield(st, err) || l.chance(40) { // now and then the watch breaks
 				return
 			}
@@ -176,7 +179,12 @@ type linked struct {
 }
 
 func (s *linked) Beat(ctx context.Context, bids ...lock.Bid) error {
-	return s.l.pass(ctx, func(ctx context.Context) error { return s.Session.Beat(ctx, bids...) })
+	err := s.l.pass(ctx, func(ctx context.Context) error { return s.Session.Beat(ctx, bids...) })
+	if w, _ := s.l.now(); w.deaf {
+		<-ctx.Done()
+		return errors.Join(errNoReply, ctx.Err())
+	}
+	return err
 }
 
 func (s *linked) TryAcquire(ctx context.Context, role string) (lock.Token, error) {

@@ -43,6 +43,50 @@ func runRough(t *trial) {
 	t.await(all[0].link, role, "all in line", func(st lock.Standing) bool { return len(st.Line) == 2 && !st.Term.Vacant() })
 }
 
+// runGrantLate gives the role to a standby that has heard of no beat for most of its
+// promise: it holds the role, and starts only when a beat is acknowledged again.
+func runGrantLate(t *trial) {
+	role, j := t.named("r"), t.judge()
+	l := t.open()
+	holder := t.join(l, "holder", role)
+	token := t.acquire(holder, role)
+	grace := t.TTL * 3 / 10
+	a := t.contend(j, "a", func(c *coordinator.Config) { c.Grace = grace }, role)
+	t.await(a.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.pause(t.TTL / 2)
+	t.beat(holder)
+	a.set(weather{deaf: true})
+	t.pause(t.TTL*2/3 - a.config.Skew/2) // what is left then is less than the grace, whenever its last beat was
+	t.release(holder, role, token)
+	t.pause(grace / 2)
+	if n := j.count(role); n != 0 {
+		t.errorf("a started although nothing was heard of its beats")
+	}
+	a.set(weather{})
+	j.active(role, "a", 0)
+}
+
+// runStandingLate shows the active standings that are old, so that it still sees
+// itself hold a role that it has handed over.
+func runStandingLate(t *trial) {
+	role, j := t.named("r"), t.judge()
+	a := t.contend(j, "a", nil, role)
+	j.active(role, "a", 0)
+	t.contend(j, "b", nil, role)
+	l, lag := t.open(), t.TTL/2
+	st := t.await(l, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 && holds(st.Term.Token)(st) })
+	a.set(weather{lag: lag})
+	t.pause(lag)
+	t.must("ask", func(ctx context.Context) error {
+		return l.Ask(ctx, role, lock.Request{Token: st.Term.Token, To: st.Line[0].Session, By: "the suite"})
+	})
+	j.active(role, "b", 1)
+	t.pause(3 * lag) // what was on its way to a arrives
+	if n := j.count(role); n != 2 {
+		t.errorf("%d terms, want that of a and that of b: %s", n, j.tell(role))
+	}
+}
+
 // runSpoiled does something to the store in a term. The judge sees to it that
 // nobody starts while the holder works; and somebody works again within what
 // silence costs.

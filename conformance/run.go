@@ -44,6 +44,10 @@ func runCases() []kase {
 			rule: "nobody evicts it before they have themselves seen TTL + Skew without another beat, on their own clock"},
 		{name: "RunAsked", run: runAsked,
 			rule: "Ask puts an operator's wish beside the role's record. It names the term that it is about and is void in any other; the active acts on it."},
+		{name: "RunGrantLate", run: runGrantLate,
+			rule: "Work starts only if more than the grace is left."},
+		{name: "RunStandingLate", run: runStandingLate,
+			rule: "It is a hint, never a grant."},
 		{name: "RunRough", run: runRough,
 			rule: "so the active stops before anyone may evict it, and only the rates of clocks matter."},
 		{name: "RunSessionDeleted", needs: []Fault{DeleteSession},
@@ -71,12 +75,14 @@ func runCases() []kase {
 	}
 }
 
-// runStop stops one active after another.
+// runStop stops one active after another. Their works take their time, and keep the
+// role for as long.
 func runStop(t *trial) {
 	role, j := t.named("r"), t.judge()
 	running := []*contender{}
 	for _, id := range []string{"a", "b", "c"} {
-		running = append(running, t.contend(j, id, nil, role))
+		slow := func(c *coordinator.Config) { c.StopTimeout = 2 * t.TTL }
+		running = append(running, t.contend(j, id, slow, role))
 		j.active(role, "a", 0)
 		t.await(running[0].link, role, "the line", func(st lock.Standing) bool { return len(st.Line) == len(running)-1 })
 	}

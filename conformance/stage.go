@@ -139,7 +139,7 @@ func isKnown(err error) bool {
 // patience is how long something is waited for that has no bound of its own.
 func (t *trial) patience() time.Duration { return 15*time.Second + 5*t.TTL }
 
-// try makes one call, with the time of one.
+// one makes one call, with the time of one.
 func (t *trial) one(call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(t.ctx, 5*time.Second)
 	defer cancel()

@@ -23,7 +23,9 @@
 //
 // The active's deadline is the moment at which the call began whose beat was
 // acknowledged last, plus ttl, less skew. Its work is told to stop a grace before
-// that, and if it still runs at the deadline the process exits. A standby counts
+// that, and if it still runs at the deadline the process exits. Work starts only if
+// more than the grace is left. A session of whose beats nothing is heard is given up,
+// be it that they arrive: it would hold its roles for nobody. A standby counts
 // from the moment at which it received the last change, and evicts only after ttl
 // plus skew, by compare-and-swap on the very beat that it saw. Received is after
 // committed is after sent: so the active stops before anyone may evict it, and
