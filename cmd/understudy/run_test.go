@@ -10,11 +10,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/coordinator/witness"
 )
 
 // TestMain is also the command and the wrapper of the tests: this binary, run
 // again.
 func TestMain(m *testing.M) {
+	witness.Main(openBeside)
 	switch os.Getenv("UNDERSTUDY_TEST") {
 	case "stamp":
 		stampForever()
