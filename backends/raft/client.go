@@ -1,9 +1,12 @@
 package raft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,13 +54,13 @@ type outsider struct {
 
 func (o outsider) Close() error { return o.Locker.Close() }
 
-// Elect has one peer stand for election, and another only when that brought no leader
-// soon: two at once would split the votes. A peer that knows another leader than the one
-// that is dead changes nothing. It is for a witness, whose word is that the process is
-// dead.
+// Elect has one peer stand for election, the one with the longest log, and another only
+// when that brought no leader soon: two at once would split the votes. A peer that knows
+// another leader than the one that is dead changes nothing. It is for a witness, whose
+// word is that the process is dead.
 func (o outsider) Elect(ctx context.Context, dead string) error {
 	var errs []error
-	for _, p := range o.client.peers {
+	for _, p := range o.client.byLog(ctx) {
 		try, stop := context.WithTimeout(ctx, 2*electing)
 		var now hello
 		err := o.client.caller.call(try, p, pathElect, hello{Leader: dead}, &now)
@@ -88,6 +91,29 @@ func Leader(ctx context.Context, c Config) (string, error) {
 		return h.Leader != "", err
 	})
 	return h.Leader, errors.Join(err, cl.Close())
+}
+
+// byLog are the peers that answer soon, the one with the longest log first, and then the
+// others.
+func (c *client) byLog(ctx context.Context) []Peer {
+	ctx, stop := context.WithTimeout(ctx, electing/5)
+	defer stop()
+	last := make([]uint64, len(c.peers))
+	var all sync.WaitGroup
+	for i, p := range c.peers {
+		all.Go(func() {
+			var h hello
+			if c.caller.call(ctx, p, pathHello, hello{}, &h) == nil {
+				last[i] = h.Last + 1
+			}
+		})
+	}
+	all.Wait()
+	peers := slices.Clone(c.peers)
+	slices.SortStableFunc(peers, func(a, b Peer) int {
+		return cmp.Compare(last[slices.Index(c.peers, b)], last[slices.Index(c.peers, a)])
+	})
+	return peers
 }
 
 func newClient(peers []Peer, d *dialer) *client {

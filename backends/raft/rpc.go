@@ -48,6 +48,7 @@ type hello struct {
 	Timing time.Duration
 	State  bool   // it has been part of a group that elected a leader
 	Leader string `json:",omitempty"` // whom it takes for the leader
+	Last   uint64 `json:",omitempty"` // the index of its last entry
 }
 
 const (

@@ -138,7 +138,7 @@ func (n *node) serveElect(ctx context.Context, r *http.Request, dead hello) (hel
 		return hello{}, fmt.Errorf("%w: raft does not run yet", errNotApplied)
 	}
 	me := n.config.peer(n.config.ID)
-	if _, leader := n.raft.LeaderWithID(); string(leader) == dead.Leader && dead.Leader != me.ID {
+	if _, leader := n.raft.LeaderWithID(); string(leader) == dead.Leader || leader == "" {
 		header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(me.ID), Addr: []byte(me.Address)}
 		err := n.transport.TimeoutNow(raft.ServerID(me.ID), raft.ServerAddress(me.Address), &raft.TimeoutNowRequest{RPCHeader: header}, &raft.TimeoutNowResponse{})
 		if err != nil {

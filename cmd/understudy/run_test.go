@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,6 +25,10 @@ func TestMain(m *testing.M) {
 	case "wrapper":
 		os.Setenv("UNDERSTUDY_TEST", "stamp")
 		os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	if size, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "fill "); ok {
+		n, _ := strconv.Atoi(size)
+		fill(n)
 	}
 	os.Exit(m.Run())
 }
