@@ -78,8 +78,8 @@ func BenchmarkLarge(b *testing.B) {
 
 // everyone starts all three.
 func (r *trio) everyone(flags ...string) {
-	r.more, r.path = flags, filepath.Join(r.dir, "stamp")
-	if out, err := exec.Command("go", "build", "-o", r.path, "./testdata/stamp").CombinedOutput(); err != nil {
+	r.more, r.command = flags, []string{filepath.Join(r.dir, "stamp")}
+	if out, err := exec.Command("go", "build", "-o", r.command[0], "./testdata/stamp").CombinedOutput(); err != nil {
 		r.t.Fatalf("%v\n%s", err, out)
 	}
 	for _, id := range r.ids {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -29,6 +30,13 @@ func TestMain(m *testing.M) {
 	if size, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "fill "); ok {
 		n, _ := strconv.Atoi(size)
 		fill(n)
+	}
+	if text, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "embed "); ok {
+		if err := embed(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }

@@ -46,16 +46,16 @@ type span struct {
 
 // A trio is three wrappers of one role on a real store.
 type trio struct {
-	t     testing.TB
-	dir   string
-	ids   []string
-	store backends.Config
-	flags []string // that name the store
-	more  []string // of every wrapper
-	procs map[string]*exec.Cmd
-	pipes sync.WaitGroup
-	ttl   time.Duration
-	path  string // of the command
+	t       testing.TB
+	dir     string
+	ids     []string
+	store   backends.Config
+	flags   []string // that name the store
+	more    []string // of every wrapper
+	procs   map[string]*exec.Cmd
+	pipes   sync.WaitGroup
+	ttl     time.Duration
+	command []string
 
 	mu    sync.Mutex
 	spans []*span
@@ -106,7 +106,7 @@ func onConsul(r *trio) (c backends.Config, flags []string) {
 }
 
 func newTrio(t testing.TB, prepare func(r *trio) (backends.Config, []string)) *trio {
-	r := &trio{t: t, dir: t.TempDir(), ids: []string{"a", "b", "c"}, ttl: 500 * time.Millisecond, path: os.Args[0], procs: map[string]*exec.Cmd{}}
+	r := &trio{t: t, dir: t.TempDir(), ids: []string{"a", "b", "c"}, ttl: 500 * time.Millisecond, command: os.Args[:1], procs: map[string]*exec.Cmd{}}
 	r.store, r.flags = prepare(r)
 	r.store.Backend = r.flags[1]
 	t.Cleanup(func() {
@@ -136,7 +136,7 @@ func (r *trio) args(id string, flags ...string) []string {
 		"run", "--role", "r", "--id", id, "--ttl", r.ttl.String(), "--on-exit", "restart", "--log-level", "debug",
 		"--raft-dir", filepath.Join(r.dir, id),
 	}, r.flags...)
-	return append(append(append(args, r.more...), flags...), "--", r.path)
+	return slices.Concat(args, r.more, flags, []string{"--"}, r.command)
 }
 
 func (r *trio) start(id string, flags ...string) {

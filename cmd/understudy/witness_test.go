@@ -262,13 +262,114 @@ func (r *trio) log(id string) string {
 	return string(text)
 }
 
-// TestNoMain is a program that does not call witness.Main: it is told, and starts
-// nothing beside itself.
-func TestNoMain(t *testing.T) {
-	cmd := exec.Command(os.Args[0], "-test.run", "^$")
+// TestNoOrders is a witness that nobody started as one: it ends at once.
+func TestNoOrders(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
 	cmd.Args[0] = "understudy-witness"
-	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=no witness")
 	if out, err := cmd.CombinedOutput(); err == nil {
 		t.Errorf("a witness without orders goes on: %s", out)
 	}
+}
+
+// grandchildren makes the trio's command a shell whose child stamps: who kills the
+// wrapper kills the shell, and the child works on.
+func (r *trio) grandchildren() {
+	r.command = []string{"sh", "-c", "trap '' TERM; " + os.Args[0] + " & wait"}
+}
+
+// TestWitnessStays sends its witness what ends a process, and then kills the wrapper:
+// the grandchild that works on is killed before a standby starts.
+func TestWitnessStays(t *testing.T) {
+	r := newTrio(t, onRaft)
+	r.ttl = 30 * time.Second
+	r.grandchildren()
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	now := r.settle()
+	pid := r.witness(now.id)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
+		_ = syscall.Kill(pid, sig)
+	}
+	time.Sleep(100 * time.Millisecond)
+	if again := r.witness(now.id); again != pid {
+		t.Fatalf("the witness is %d, want %d still", again, pid)
+	}
+	began := time.Now()
+	r.kill(now.id, syscall.SIGKILL)
+	r.active(now.token)
+	if took := time.Since(began); took > r.ttl/2 {
+		t.Errorf("the takeover took %v", took)
+	}
+	r.start(now.id)
+	r.settle()
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.judge()
+	r.nothingLeft()
+}
+
+// TestRestartWaits starts a wrapper again under its ID while the witness of the one
+// before is stopped: the grandchild works on, so the new one waits, until that witness
+// goes on and has killed it.
+func TestRestartWaits(t *testing.T) {
+	r := newTrio(t, onEtcd)
+	r.ttl = time.Minute
+	r.grandchildren()
+	r.start("a")
+	now := r.active(0)
+	pid := r.witness("a")
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	r.kill("a", syscall.SIGKILL)
+	r.start("a")
+	time.Sleep(time.Second)
+	if next := r.active(0); next.token != now.token {
+		t.Errorf("token %d works beside token %d", next.token, now.token)
+	}
+	_ = syscall.Kill(pid, syscall.SIGCONT)
+	r.active(now.token)
+	r.kill("a", syscall.SIGTERM)
+	r.judge()
+	r.nothingLeft()
+}
+
+// TestWitnessReplaced kills a wrapper's witness again and again: the command works on,
+// and no descriptor is left behind.
+func TestWitnessReplaced(t *testing.T) {
+	r := newTrio(t, onRaft)
+	r.ttl = 5 * time.Second
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	now := r.settle()
+	descriptors := func() int {
+		all, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", r.procs[now.id].Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	before := descriptors()
+	for range 10 {
+		old := r.witness(now.id)
+		_ = syscall.Kill(old, syscall.SIGKILL)
+		for r.witness(now.id) == old || r.witness(now.id) == 0 {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	if after := descriptors(); after > before+2 { // connections come and go
+		t.Errorf("%d descriptors after ten witnesses, %d before", after, before)
+	}
+	if still := r.settle(); still.token != now.token {
+		t.Errorf("token %d works, want %d still", still.token, now.token)
+	}
+	began := time.Now()
+	r.kill(now.id, syscall.SIGKILL)
+	r.active(now.token)
+	if took := time.Since(began); took > r.ttl/2 {
+		t.Errorf("the takeover took %v", took)
+	}
+	r.judge()
 }
