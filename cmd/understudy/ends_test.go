@@ -126,7 +126,7 @@ func TestNotStarted(t *testing.T) {
 func TestLost(t *testing.T) {
 	r := newTrio(t, onRaft)
 	for _, id := range r.ids {
-		r.start(id, "--on-loss", "exit")
+		r.start(id, "--on-loss", "exit", "--hang-timeout", "0")
 	}
 	now := r.active(0)
 	r.inLine(2)

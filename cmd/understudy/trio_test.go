@@ -106,7 +106,7 @@ func onConsul(r *trio) (c backends.Config, flags []string) {
 }
 
 func newTrio(t testing.TB, prepare func(r *trio) (backends.Config, []string)) *trio {
-	r := &trio{t: t, dir: t.TempDir(), ids: []string{"a", "b", "c"}, ttl: 500 * time.Millisecond, command: os.Args[:1], procs: map[string]*exec.Cmd{}}
+	r := &trio{t: t, dir: t.TempDir(), ids: []string{"a", "b", "c"}, ttl: 2 * time.Second, command: os.Args[:1], procs: map[string]*exec.Cmd{}}
 	r.store, r.flags = prepare(r)
 	r.store.Backend = r.flags[1]
 	t.Cleanup(func() {

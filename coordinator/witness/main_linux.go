@@ -52,6 +52,7 @@ type child struct {
 	locker lock.Locker
 	opened chan struct{} // closed when locker is set
 
+	killed bool // it was said so
 	pulse  uint64
 	silent time.Duration // since the pulse changed, without what the witness slept
 	looked coordinator.Instant
@@ -88,7 +89,10 @@ func (c *child) watch() lock.SessionID {
 	c.page.ready.Store(true)
 	for !c.poll(0) {
 		if why := c.due(); why != "" {
-			c.log.Warn("process killed", "why", why)
+			if !c.killed {
+				c.log.Warn("process killed", "why", why)
+			}
+			c.killed = true
 			c.kill()
 		}
 		if g := c.page.group.Load(); c.page.guarded.Load() != g {
