@@ -30,7 +30,8 @@ var arrows = map[string][]string{
 	"backends/consul":      {"lock", "backends/kv"},
 	"conformance":          {"lock", "coordinator"},
 	"conformance/servers":  {},
-	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "cmd/understudy/group"},
+	"conformance/failover": {"lock", "coordinator", "conformance/servers"},
+	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "cmd/understudy/group"},
 	"cmd/understudy/group": {},
 }
 
