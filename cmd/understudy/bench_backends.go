@@ -12,9 +12,13 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
+// benchPatience is how much later than its promise a failover may come: an election
+// of the store may fall into it.
+const benchPatience = 10 * time.Second
+
 // benchBackend is a store as the bench reaches it.
 func (o *options) benchBackend(name string) failover.Backend {
-	b := failover.Backend{Who: failover.Understudy, Name: name, Inside: name == "raft", Plain: true}
+	b := failover.Backend{Who: failover.Understudy, Name: name, Inside: name == "raft", Plain: true, Patience: benchPatience}
 	b.Command = func(c failover.Contender) (*exec.Cmd, error) {
 		self, err := os.Executable()
 		return exec.Command(self, o.benchFlags(name, c)...), err
@@ -24,7 +28,6 @@ func (o *options) benchBackend(name string) failover.Backend {
 	}
 	switch name {
 	case "raft":
-		b.Patience = 5 * time.Second // an election
 		b.Leader = func(ctx context.Context, addresses []string) (string, error) {
 			return raft.Leader(ctx, raft.Config{Peers: benchPeers(addresses)})
 		}

@@ -30,7 +30,7 @@ const StampEvery = time.Millisecond
 //	success  the first stamp was taken by whoever reads the lines
 //	stamp    the work was active at that moment
 //	end      the work returned
-//	standby  the coordinator is in line
+//	standby  the coordinator is in line, or takes the role
 //	out      it is not, or does not compete
 //	calls    how many calls to the store there were (in place of a token), after SIGUSR1
 //
@@ -59,9 +59,11 @@ func Contend(ctx context.Context, l lock.Locker, c coordinator.Config, out io.Wr
 
 // A script is what a contender writes.
 type script struct {
-	calls atomic.Int64
-	mu    sync.Mutex
-	out   io.Writer
+	calls  atomic.Int64
+	holder atomic.Value // lock.SessionID: of the term that was seen last
+
+	mu  sync.Mutex
+	out io.Writer
 }
 
 func (s *script) say(what string, token lock.Token) { s.sayAt(what, token, coordinator.Clocks().Mono) }
@@ -108,7 +110,7 @@ func (p phases) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
 		if r.Message == "transition" && a.Key == "to" {
 			switch coordinator.Phase(a.Value.String()) {
-			case coordinator.Standby:
+			case coordinator.Standby, coordinator.Activating:
 				p.say("standby", 0)
 			case coordinator.Registering, coordinator.Paused, coordinator.Stopped:
 				p.say("out", 0)
@@ -150,6 +152,7 @@ func (o observed) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Sta
 // look stamps a standing. A successor named by a handoff sees a term that stands:
 // its token is that of the grant that follows.
 func (s *script) look(st lock.Standing) {
+	s.holder.Store(st.Term.Holder.Session)
 	what := "seen"
 	if st.Term.Vacant() {
 		what = "told"
@@ -159,7 +162,9 @@ func (s *script) look(st lock.Standing) {
 
 func (o observed) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, why lock.End) error {
 	o.script.calls.Add(1)
-	o.script.say("told", 0)
+	if o.script.holder.Load() == id { // a standby that is silent is evicted too
+		o.script.say("told", 0)
+	}
 	return o.Locker.Evict(ctx, id, seen, why)
 }
 

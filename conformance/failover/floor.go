@@ -144,7 +144,8 @@ func (s *stage) loseLeader(ctx context.Context, f Fault, old term, r *Sample) er
 	if r.Outcome == Late && r.Started != Unknown {
 		r.Outcome = Moved
 	}
-	return errors.Join(err, session.Close(ctx))
+	_ = session.Close(ctx) // if it fails the session is silent, and of no role
+	return err
 }
 
 // storeLeader says who leads the store, how one reaches the others, and how it is

@@ -114,9 +114,9 @@ func (s *stage) try(ctx context.Context, f Fault, r *Sample) error {
 
 // limit is how long a failover may take before it is late.
 func (s *stage) limit(f Fault) time.Duration {
-	most := 10 * time.Second
+	most := s.site.backend.Patience
 	if f.silence {
-		most += s.config.TTL + s.config.Skew + s.site.backend.Patience
+		most += s.config.TTL + s.config.Skew
 	}
 	return most
 }

@@ -25,7 +25,7 @@ type Backend struct {
 	Inside bool     // the store lives in its contenders
 	Plain  bool     // no TLS: proxies can stand between
 
-	Patience time.Duration // that a failover may take beyond the promise, as an election in the store does
+	Patience time.Duration // how much longer than a silent active's promise a failover may take, or it is late
 
 	Command func(c Contender) (*exec.Cmd, error)                                             // how a contender is started; it runs Contend
 	Dial    func(ctx context.Context, space string, addresses []string) (lock.Locker, error) // as one who only looks and asks; nil: a baseline, of which only stamps are read
