@@ -51,7 +51,7 @@ func Compare(before, after []Sample) (all []Change) {
 			continue
 		}
 		change := Change{Cell: c, Before: old[i].Median, After: c.Median, Late: c.Late - old[i].Late}
-		_, low, high := difference(durations(old[i].measures), durations(c.measures))
+		low, high := difference(durations(old[i].measures), durations(c.measures))
 		change.Low, change.High, change.Real = Millis(low), Millis(high), low > 0 || high < 0
 		all = append(all, change)
 	}

@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -50,12 +51,20 @@ func (s Summary) of(fault string, ttl time.Duration, others bool) (all []Cell) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Cell) int {
-		return strings.Compare(fmt.Sprint(a.Who != Understudy, a.Store), fmt.Sprint(b.Who != Understudy, b.Store))
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), look(a.Store)-look(b.Store))
 	})
 	return all
 }
 
-// look is how a store is drawn, everywhere.
+// rank puts baselines behind.
+func (c Cell) rank() int {
+	if c.Who == Understudy {
+		return 0
+	}
+	return 1
+}
+
+// look is a store's place, and how it is drawn, everywhere.
 func look(store string) int {
 	return max(0, slices.Index([]string{"raft", "etcd", "consul"}, store))
 }

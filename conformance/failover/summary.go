@@ -1,9 +1,9 @@
 package failover
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -88,7 +88,7 @@ func (m *Millis) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// Summarize puts runs together that are alike, in the order of their first.
+// Summarize puts runs together that are alike, by fault, store and ttl.
 func Summarize(r Result) Summary {
 	var s Summary
 	floors := map[string]FloorLine{}
@@ -96,7 +96,7 @@ func Summarize(r Result) Summary {
 		floors[name] = FloorLine{name, median(f.Commit), median(f.Delivery)}
 		s.Floors = append(s.Floors, floors[name])
 	}
-	slices.SortFunc(s.Floors, func(a, b FloorLine) int { return strings.Compare(a.Store, b.Store) })
+	slices.SortFunc(s.Floors, func(a, b FloorLine) int { return look(a.Store) - look(b.Store) })
 	for _, one := range r.Samples {
 		i := slices.IndexFunc(s.Cells, func(c Cell) bool {
 			return c.Who == one.Who && c.Store == one.Store && c.Fault == one.Fault && time.Duration(c.TTL) == one.TTL
@@ -110,7 +110,9 @@ func Summarize(r Result) Summary {
 	for i := range s.Cells {
 		s.Cells[i].fill(floors[s.Cells[i].Store])
 	}
-	slices.SortStableFunc(s.Cells, func(a, b Cell) int { return faultIndex(a.Fault) - faultIndex(b.Fault) })
+	slices.SortStableFunc(s.Cells, func(a, b Cell) int {
+		return cmp.Or(faultIndex(a.Fault)-faultIndex(b.Fault), look(a.Store)-look(b.Store), cmp.Compare(a.TTL, b.TTL))
+	})
 	for _, c := range r.Costs {
 		s.Costs = append(s.Costs, CostLine{
 			c.Store, c.Process, c.Roles, c.Contenders, Millis(c.TTL), c.Calls, 100 * c.CPU, float64(c.Resident) / (1 << 20),

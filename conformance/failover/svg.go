@@ -37,7 +37,7 @@ var (
 
 // styles are the variables, light and dark.
 const styles = `<style>
-.us{--ink:#1f2328;--faint:#8b949e;--a:#0072b2;--b:#00875f;--c:#c2500c;--d:#8250df;font-family:system-ui,sans-serif}
+.us{--ink:#1f2328;--faint:#8b949e;--a:#0072b2;--b:#00875f;--c:#c2500c;--d:#8250df;font-family:Arial,'Liberation Sans',Helvetica,sans-serif}
 @media (prefers-color-scheme:dark){.us{--ink:#e6edf3;--faint:#8b949e;--a:#56b4e9;--b:#3fcf9f;--c:#ff9a55;--d:#c297ff}}
 @media print{.us{--ink:#000;--faint:#666;--a:#0072b2;--b:#00875f;--c:#c2500c;--d:#8250df}}
 .us text{fill:var(--ink);font-family:inherit!important}
@@ -75,7 +75,7 @@ func newPlot() *plot.Plot {
 // render draws a plot. The figure's words are in it.
 func render(p *plot.Plot, f Figure, width, height vg.Length) (Figure, error) {
 	c := vgsvg.New(width, height)
-	p.Draw(draw.NewCanvas(c, width, height))
+	p.Draw(draw.Crop(draw.NewCanvas(c, width, height), 4, -16, 4, -4)) // the last mark's words reach beyond its end
 	var out bytes.Buffer
 	if _, err := c.WriteTo(&out); err != nil {
 		return f, fmt.Errorf("figure %s: %w", f.Name, err)
@@ -85,9 +85,9 @@ func render(p *plot.Plot, f Figure, width, height vg.Length) (Figure, error) {
 	if box == nil {
 		return f, fmt.Errorf("figure %s: the library draws another kind of SVG", f.Name)
 	}
-	begin := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" class="us" %s role="img" aria-labelledby="%s-t %[2]s-d">
-<title id="%[2]s-t">%s</title><desc id="%[2]s-d">%s</desc>
-%s
+	begin := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" class="us" %[1]s role="img" aria-labelledby="%[2]s-t %[2]s-d">
+<title id="%[2]s-t">%[3]s</title><desc id="%[2]s-d">%[4]s</desc>
+%[5]s
 `, box[1], f.Name, html.EscapeString(f.Title), html.EscapeString(f.Alt), styles)
 	f.SVG = []byte(begin + variables.Replace(string(body[len(box[0]):])))
 	return f, nil
@@ -138,8 +138,10 @@ func inWords(ms float64) string {
 		return strings.TrimSuffix(fmt.Sprintf("%.2f", ms/1000), ".00") + " s"
 	case size >= 100:
 		return fmt.Sprintf("%.0f ms", ms)
+	case size >= 1:
+		return fmt.Sprintf("%.3g ms", ms)
 	}
-	return fmt.Sprintf("%.3g ms", ms)
+	return fmt.Sprintf("%.0f µs", 1000*ms)
 }
 
 // String is the time as the report writes it.
