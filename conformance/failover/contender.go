@@ -17,8 +17,11 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// StampEvery is the time between two stamps of a work.
-const StampEvery = time.Millisecond
+// StampEvery is the time between two stamps of a work. The start, the first success
+// and the end are stamped besides, so it bounds only how exactly one knows when a work
+// stopped that was killed or frozen; and stamping must not be what the machine is busy
+// with.
+const StampEvery = 5 * time.Millisecond
 
 // Contend is a contender: it takes part in the roles of c through l until ctx is
 // done, and writes a line "WHAT TOKEN NANOSECONDS" by CLOCK_MONOTONIC for

@@ -15,7 +15,7 @@
 // function was entered. success: the work did its first thing and it was taken. The
 // gap is fault to started, the sum of its three parts.
 //
-// The work stamps every millisecond that it believes to be active; a stamp's time is
+// The work stamps every few milliseconds that it believes to be active; a stamp's time is
 // read before the belief is checked, so a process that was paused between the two
 // claims nothing. Overlap is how long two works stamped at once. It must be 0.
 //

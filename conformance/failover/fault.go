@@ -96,15 +96,12 @@ func freeze(_ context.Context, s *stage, old term) (time.Duration, error) {
 // its work or itself.
 func thaw(ctx context.Context, s *stage, old term) error {
 	s.signal(old.id, syscall.SIGCONT)
-	back := make(chan error, 1)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() { back <- s.ready(ctx) }()
+	err := s.ready(ctx)
 	select {
-	case err := <-back:
-		return err
 	case <-s.procs[old.id].done:
 		return s.revive(ctx, old.id)
+	default:
+		return err
 	}
 }
 

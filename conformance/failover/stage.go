@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +36,7 @@ type stage struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed with every line
 	inLine  map[string]bool
+	ended   map[string]bool // contenders whose process is gone
 	terms   []*term
 	told    []notice
 	granted map[lock.Token]time.Duration
@@ -64,7 +66,7 @@ type notice struct {
 func newStage(ctx context.Context, s *site, name string, c coordinator.Config, ids []string) (*stage, error) {
 	st := &stage{
 		site: s, name: name, config: c, ids: ids, roles: 1, procs: map[string]*process{},
-		changed: make(chan struct{}), inLine: map[string]bool{}, granted: map[lock.Token]time.Duration{}, calls: map[string][]int64{},
+		changed: make(chan struct{}), inLine: map[string]bool{}, ended: map[string]bool{}, granted: map[lock.Token]time.Duration{}, calls: map[string][]int64{},
 	}
 	var err error
 	if st.network, err = s.connect(ids); err != nil {
@@ -79,8 +81,26 @@ func newStage(ctx context.Context, s *site, name string, c coordinator.Config, i
 	return st, nil
 }
 
+// beginnings is how often a group of embedded Raft is begun anew. A node that comes
+// late to the beginning is let in only by its address, and here each node has another
+// for it, so that every way can be cut by itself.
+const beginnings = 5
+
 // startAll starts every contender and waits until one works and the others stand by.
-func (s *stage) startAll(ctx context.Context) error {
+func (s *stage) startAll(ctx context.Context) (err error) {
+	for range beginnings {
+		if err = s.startEach(ctx); err == nil || !s.site.backend.Inside || ctx.Err() != nil {
+			return err
+		}
+		for _, id := range s.ids {
+			s.end(id)
+		}
+		err = errors.Join(err, os.RemoveAll(filepath.Join(s.site.dir, s.name)))
+	}
+	return err
+}
+
+func (s *stage) startEach(ctx context.Context) error {
 	for _, id := range s.ids {
 		if s.procs[id] == nil {
 			if err := s.start(id); err != nil {
@@ -116,6 +136,9 @@ func (s *stage) start(id string) error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	delete(s.ended, id)
+	s.mu.Unlock()
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -129,7 +152,7 @@ func (s *stage) start(id string) error {
 			s.take(id, lines.Text())
 		}
 		_ = cmd.Wait() // how it ended stands in its log
-		s.take(id, "out 0 0")
+		s.take(id, "exit 0 0")
 		close(p.done)
 	}()
 	if err := <-started; err != nil {
@@ -141,12 +164,16 @@ func (s *stage) start(id string) error {
 
 // take notes one line of a contender.
 func (s *stage) take(id, line string) {
-	var what string
-	var token lock.Token
-	var at time.Duration
-	if _, err := fmt.Sscan(line, &what, &token, &at); err != nil {
+	fields := strings.Fields(line)
+	if len(fields) != 3 {
 		return
 	}
+	number, err := strconv.ParseUint(fields[1], 10, 64)
+	nanoseconds, bad := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil || bad != nil {
+		return
+	}
+	what, token, at := fields[0], lock.Token(number), time.Duration(nanoseconds)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch what {
@@ -154,6 +181,9 @@ func (s *stage) take(id, line string) {
 		s.inLine[id] = true
 	case "out":
 		delete(s.inLine, id)
+	case "exit":
+		delete(s.inLine, id)
+		s.ended[id] = true
 	case "told":
 		s.told = append(s.told, notice{id, 0, at})
 	case "seen":
@@ -229,14 +259,25 @@ func (s *stage) last() *term {
 	return slices.MaxFunc(s.terms, func(a, b *term) int { return int(int64(a.token) - int64(b.token)) })
 }
 
-// ready waits until one works and all others stand by.
+// ready waits until one works and all others stand by. A contender that has ended
+// will not.
 func (s *stage) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*s.config.TTL+30*time.Second)
 	defer cancel()
+	ended := ""
 	err := s.until(ctx, "one active and the others in line", func() bool {
+		for _, id := range s.ids {
+			if s.ended[id] {
+				ended = id
+				return true
+			}
+		}
 		t := s.last()
 		return t != nil && t.success != 0 && t.end == 0 && s.inLine[t.id] && len(s.inLine) == len(s.ids)
 	})
+	if err == nil && ended != "" {
+		err = fmt.Errorf("%s: %s has ended", s.name, ended)
+	}
 	if err != nil {
 		return fmt.Errorf("%w%s%s", err, s.state(), s.logs())
 	}
