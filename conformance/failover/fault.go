@@ -200,7 +200,9 @@ func (s *stage) leader(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	switch {
-	case s.site.backend.Inside && s.site.backend.Leader != nil:
+	case s.client == nil: // a baseline, which cannot be placed
+		return "", nil
+	case s.site.backend.Inside:
 		return s.site.backend.Leader(ctx, s.network.outside)
 	case s.site.backend.Name == "consul" && s.site.cluster != nil: // each contender has one agent
 		i, err := s.site.cluster.Leader(ctx)

@@ -39,14 +39,17 @@ func (s *stage) measureFloor(ctx context.Context, n int) (f Floor, err error) {
 		return f, err
 	}
 	defer func() { err = errors.Join(err, session.Close(ctx)) }()
-	for i := range n + 1 {
+	warm := false
+	for len(f.Commit) < n {
 		began := time.Now()
-		if err := session.Beat(ctx); err != nil {
-			return f, err
+		err := session.Beat(ctx)
+		if ctx.Err() != nil {
+			return f, errors.Join(err, context.Cause(ctx))
 		}
-		if i > 0 {
+		if err == nil && warm { // a store that elects a leader meanwhile is asked again
 			f.Commit = append(f.Commit, time.Since(began))
 		}
+		warm = warm || err == nil
 	}
 	f.Delivery, err = s.deliveries(ctx, session, n)
 	return f, err
@@ -74,24 +77,26 @@ func (s *stage) deliveries(ctx context.Context, session lock.Session, n int) (al
 	})
 	defer group.Wait()
 	defer stop()
-	for i := range n + 1 {
+	warm := false
+	for len(all) < n {
 		began := time.Now()
 		token, err := session.TryAcquire(ctx, floorRole)
-		if err != nil {
-			return all, err
+		if err != nil && ctx.Err() == nil {
+			continue
 		}
-		for told := lock.Token(0); told != token; {
+		for told := lock.Token(0); told != token || err != nil; {
 			select {
 			case told = <-seen:
 			case <-ctx.Done():
-				return all, fmt.Errorf("waiting for a watch: %w", context.Cause(ctx))
+				return all, errors.Join(err, fmt.Errorf("waiting for a watch: %w", context.Cause(ctx)))
 			}
 		}
-		if i > 0 {
+		if warm {
 			all = append(all, time.Since(began))
 		}
-		if err := session.Release(ctx, floorRole, token); err != nil {
-			return all, err
+		warm = true
+		for session.Release(ctx, floorRole, token) != nil && ctx.Err() == nil {
+			warm = false // the reply may have been lost: the next is none of the quick ones
 		}
 	}
 	return all, nil
