@@ -19,7 +19,7 @@ const module = "github.com/understudy-ha/understudy/"
 var arrows = map[string][]string{
 	"lock":                 {},
 	"coordinator":          {"lock"},
-	"coordinator/witness":  {"lock", "coordinator"},
+	"coordinator/witness":  {"lock", "coordinator", "coordinator/group"},
 	"backends":             {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
 	"backends/ledger":      {"lock"},
 	"backends/memory":      {"lock", "backends/ledger"},
@@ -31,8 +31,8 @@ var arrows = map[string][]string{
 	"conformance":          {"lock", "coordinator"},
 	"conformance/servers":  {},
 	"conformance/failover": {"lock", "coordinator", "conformance/servers"},
-	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "cmd/understudy/group"},
-	"cmd/understudy/group": {},
+	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
+	"coordinator/group":    {},
 }
 
 // inTests may be imported by test files besides.

@@ -25,6 +25,7 @@ var (
 	ErrDeadline    = errors.New("no beat was acknowledged in time")
 	ErrSessionLost = errors.New("the session was lost")
 	ErrSuperseded  = errors.New("the store names another term")
+	ErrUnhealthy   = errors.New("the health check failed")
 )
 
 // ExitCode is what the process exits with when work outlives the promise.
@@ -60,12 +61,31 @@ type Config struct {
 	// it returns, and block on nothing.
 	Exit func()
 
+	// Witness ends the session when this process is dead, and kills the process when it
+	// hangs, or works on after the deadline. It is one Run's alone. With NoExit it kills
+	// nothing. nil: there is none, and a crash or a hang costs the ttl.
+	Witness Witness
+
+	// HangTimeout is how long a coordinator that does not turn, or whose health check does
+	// not return, is left alive by its witness: default ttl/2, at least 100 ms; negative:
+	// as long as no work outlives the deadline.
+	HangTimeout time.Duration
+
+	// Healthy is asked every HealthEvery, by default every beat, one call at a time. While
+	// it last said an error, or has said nothing yet, this process does not compete, and
+	// hands over what it holds. A call that does not return is a hang. Its context ends
+	// with Run.
+	Healthy     func(ctx context.Context) error
+	HealthEvery time.Duration
+
 	Heartbeat time.Duration // between two log lines that say how the roles stand: default 10 s
 	Logger    *slog.Logger  // default slog.Default()
 
 	// Now reads the clocks: default those of the machine. Virtual fits a
 	// testing/synctest bubble.
 	Now func() Instant
+
+	machine bool // Now reads the clocks of the machine
 }
 
 // Limits of a TTL.
@@ -73,6 +93,10 @@ const (
 	MinTTL = 100 * time.Millisecond
 	MaxTTL = 12 * time.Hour
 )
+
+// minHang is the shortest HangTimeout: a process that merely waits for a processor must
+// not look hung.
+const minHang = 100 * time.Millisecond
 
 // Defaults returns c with every zero field that has a default set to it.
 func (c Config) Defaults() Config {
@@ -86,11 +110,13 @@ func (c Config) Defaults() Config {
 	set(&c.Grace, min(2*time.Second, c.TTL/5))
 	set(&c.StopTimeout, 30*time.Second)
 	set(&c.Heartbeat, 10*time.Second)
+	set(&c.HangTimeout, max(c.TTL/2, minHang))
+	set(&c.HealthEvery, c.BeatEvery())
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
 	if c.Now == nil {
-		c.Now = Clocks
+		c.Now, c.machine = Clocks, true
 	}
 	return c
 }
@@ -143,6 +169,12 @@ func (c Config) ValidateTimes() error {
 	}
 	if c.StopTimeout <= 0 {
 		bad("stop-timeout %v: must be more than 0", c.StopTimeout)
+	}
+	if c.HangTimeout >= 0 && c.HangTimeout < minHang {
+		bad("hang-timeout %v: must be at least %v, or 0 for none", c.HangTimeout, minHang)
+	}
+	if c.HealthEvery <= 0 {
+		bad("health-interval %v: must be more than 0", c.HealthEvery)
 	}
 	if c.Heartbeat < 0 {
 		bad("heartbeat %v: must not be negative", c.Heartbeat)

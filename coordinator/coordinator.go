@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,10 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	if err := c.callWitness(); err != nil {
+		return fmt.Errorf("witness: %w", err)
+	}
+	defer c.Witness.Close()
 	r := &runner{
 		config: c, locker: l, work: work,
 		news: make(chan news), quit: make(chan struct{}),
@@ -38,6 +43,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 		journal: newJournal(c),
 	}
 	r.machine = newMachine(rulesOf(c, rand.Text()), c.Roles)
+	r.machine.session.sick = c.Healthy != nil
 	r.renew(1)
 	return r.run(ctx)
 }
@@ -56,7 +62,8 @@ type runner struct {
 	quit  chan struct{}
 	group sync.WaitGroup
 
-	exiting sync.Once
+	exiting  sync.Once
+	checking atomic.Bool // a health check has not returned
 
 	number    int          // of the registration that session and lease belong to
 	session   lock.Session // nil until registered
@@ -81,6 +88,9 @@ func (r *runner) run(ctx context.Context) error {
 	defer r.group.Wait()
 	defer close(r.quit)
 	defer cancel()
+	if r.config.Healthy != nil {
+		r.group.Go(r.check)
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	done := ctx.Done()
@@ -94,20 +104,46 @@ func (r *runner) run(ctx context.Context) error {
 			done, n.kind = nil, stop
 		}
 		now := r.config.Now()
+		if !r.checking.Load() {
+			r.config.Witness.Pulse()
+		}
 		actions := r.machine.step(now, n.event)
 		r.publish()
 		for _, a := range actions {
 			r.do(a)
 		}
 		r.journal.note(now, r.machine, r.standings, r.why)
-		timer.Reset(min(r.machine.next(r.config.Now()), r.journal.next(now)))
+		timer.Reset(min(r.machine.next(r.config.Now()), r.journal.next(now), r.pulseEvery()))
 	}
 	return r.err
 }
 
+// pulseEvery is how often the witness must hear that the loop turns.
+func (r *runner) pulseEvery() time.Duration {
+	if r.config.HangTimeout < 0 || !r.config.witnessed() {
+		return never
+	}
+	return r.config.HangTimeout / 10
+}
+
+// check asks whether this process is healthy, until Run ends.
+func (r *runner) check() {
+	for r.calls.Err() == nil {
+		r.checking.Store(true)
+		err := r.config.Healthy(r.calls)
+		r.checking.Store(false)
+		e := event{kind: checked, outcome: outcomeOf(err)}
+		r.post(news{event: e, err: err})
+		select {
+		case <-r.calls.Done():
+		case <-time.After(r.config.HealthEvery):
+		}
+	}
+}
+
 // renew begins the lease of a new registration.
 func (r *runner) renew(number int) {
-	r.number, r.session, r.lease = number, nil, &lease{config: r.config}
+	r.number, r.session, r.lease = number, nil, newLease(r.config)
 }
 
 // publish lets those who do not ask the loop see what it knows.
@@ -118,9 +154,10 @@ func (r *runner) publish() {
 	}
 	if old := r.lease.sent.Load(); s.sent != (Instant{}) && (old == nil || *old != s.sent) {
 		r.lease.sent.Store(&s.sent)
+		r.config.Witness.Deadline(s.sent.plus(r.config.TTL - r.config.Skew))
 	}
-	if s.lostAt != (Instant{}) && r.lease.lost.Load() == nil {
-		r.lease.lost.Store(&s.lostAt)
+	if s.lostAt != (Instant{}) {
+		r.lease.lose(s.lostAt)
 	}
 }
 
@@ -141,7 +178,7 @@ func (r *runner) post(n news) {
 
 // kindNames are how the log names what returned.
 var kindNames = map[kind]string{
-	registered: "register", beaten: "beat", closed: "close", evicted: "evict", acquired: "acquire", released: "release",
+	registered: "register", beaten: "beat", checked: "health check", closed: "close", evicted: "evict", acquired: "acquire", released: "release",
 	handed: "handoff", returned: "work",
 }
 
@@ -156,6 +193,10 @@ func (r *runner) take(n news) {
 		} else if n.number == r.number {
 			r.session = n.session
 			r.watch()
+		}
+	case closed:
+		if n.outcome == ok && n.number == r.number {
+			r.config.Witness.Session("")
 		}
 	case returned:
 		close(r.terms[n.role].returned)
@@ -231,7 +272,8 @@ func (r *runner) bids() []lock.Bid {
 
 func (r *runner) register(a action) {
 	c := lock.Contender{ID: r.config.ID, Address: r.config.Address, Labels: r.config.Labels, Session: r.machine.id(a.number)}
-	if !r.config.Outlives {
+	r.config.Witness.Session(c.Session)
+	if c.Witness = r.config.witnessed(); !c.Witness && !r.config.Outlives {
 		c.Process = thisProcess()
 	}
 	p := lock.Promise{TTL: r.config.TTL, Skew: r.config.Skew}
@@ -282,10 +324,12 @@ func (r *runner) start(a action) {
 	r.terms[a.role] = t
 	lease := r.lease
 	term := Term{Role: a.role, Token: a.token, lease: lease, tenure: t}
+	r.config.Witness.Working(1)
 	r.group.Go(func() { lease.guard(t.returned, cancel, r.exit) })
 	r.group.Go(func() {
 		err := r.work(ctx, term)
 		t.over.Store(true)
+		r.config.Witness.Working(-1)
 		e := event{kind: returned, role: a.role, number: a.number, outcome: outcomeOf(err)}
 		switch {
 		case ctx.Err() != nil:

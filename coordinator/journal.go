@@ -34,7 +34,7 @@ func (r role) phase(c rules, s session, now Instant) Phase {
 		return Registering
 	case r.token != 0 || r.calling == acquire:
 		return Activating
-	case r.rolledBack() || r.holdDown(c, now) > 0:
+	case r.rolledBack() || s.sick || r.holdDown(c, now) > 0:
 		return Paused
 	}
 	return Standby
@@ -53,6 +53,8 @@ func (r role) why(p Phase, s session) string {
 		return "the role is vacant or was given to us"
 	case p == Paused && r.rolledBack():
 		return lock.ErrRolledBack.Error()
+	case p == Paused && s.sick:
+		return "not known to be healthy"
 	case p == Paused:
 		return "held down after a failure"
 	case p == Registering && s.phase == joining && s.number == 1:

@@ -12,6 +12,16 @@ type lease struct {
 	config Config
 	sent   atomic.Pointer[Instant] // when the last acknowledged beat began; nil: no deadline yet
 	lost   atomic.Pointer[Instant] // when the loss of the session was learned; nil: it was not
+	loss   chan struct{}           // closed when it was
+}
+
+func newLease(c Config) *lease { return &lease{config: c, loss: make(chan struct{})} }
+
+// lose notes when the loss of the session was learned.
+func (l *lease) lose(at Instant) {
+	if l.lost.CompareAndSwap(nil, &at) {
+		close(l.loss)
+	}
 }
 
 // left is how long work may still act.
@@ -43,10 +53,11 @@ func (l *lease) untilExit(now Instant) time.Duration {
 
 // guard ends one term on time, whatever the loop, the store, the log and the
 // work are doing: it cancels the work when no more than the grace is left, and
-// calls exit when nothing is left and the work has not returned. Go's timers
-// stand still while a machine sleeps, so it looks at the clocks often.
+// calls exit when nothing is left and the work has not returned.
 func (l *lease) guard(returned <-chan struct{}, cancel context.CancelCauseFunc, exit func()) {
-	tick := min(l.config.TTL/50, 50*time.Millisecond)
+	w := l.config.waiter()
+	defer w.close()
+	loss := l.loss
 	for {
 		now := l.config.Now()
 		left, exitIn := l.untilDeadline(now), l.untilExit(now)
@@ -57,14 +68,49 @@ func (l *lease) guard(returned <-chan struct{}, cancel context.CancelCauseFunc, 
 			exit()
 			return
 		}
-		wait := min(tick, exitIn)
+		wait := exitIn
 		if left > l.config.Grace {
 			wait = min(wait, left-l.config.Grace)
 		}
 		select {
 		case <-returned:
 			return
-		case <-time.After(wait):
+		case <-loss:
+			loss = nil
+		case <-w.after(wait):
 		}
+	}
+}
+
+// A waiter waits in a way that neither a sleeping machine nor a clock that is slewed
+// can draw out.
+type waiter struct {
+	alarm *alarm        // nil: there is none
+	often time.Duration // without an alarm the clocks are looked at so often
+}
+
+func (c Config) waiter() waiter {
+	w := waiter{often: min(c.TTL/50, 50*time.Millisecond)}
+	if c.machine {
+		w.alarm = newAlarm()
+	}
+	return w
+}
+
+// after rings at the latest when d has passed on whichever clock. The alarm's clock
+// may be slewed, by no more than a tenth: so it is set for nine tenths, and what is
+// left then is waited for anew.
+func (w waiter) after(d time.Duration) <-chan struct{} {
+	if w.alarm != nil && w.alarm.set(max(d*9/10, min(d, time.Millisecond))) {
+		return w.alarm.rings
+	}
+	rings := make(chan struct{})
+	time.AfterFunc(min(d, w.often), func() { close(rings) })
+	return rings
+}
+
+func (w waiter) close() {
+	if w.alarm != nil {
+		w.alarm.close()
 	}
 }

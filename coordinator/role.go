@@ -171,6 +171,8 @@ func (r role) reason(c rules, s session, now Instant) error {
 		return ErrSuperseded
 	case s.stopping:
 		return ErrStopping
+	case s.sick:
+		return ErrUnhealthy
 	case r.wish != "":
 		return ErrHandoff
 	}
@@ -178,7 +180,13 @@ func (r role) reason(c rules, s session, now Instant) error {
 }
 
 // asked reports whether the work was told to stop because somebody asked for it.
-func (r role) asked() bool { return errors.Is(r.cause, ErrStopping) || errors.Is(r.cause, ErrHandoff) }
+func (r role) asked() bool { return Asked(r.cause) }
+
+// Asked reports whether a term that ended for this cause was asked to end: its work has
+// the stop timeout to return, with beats going on. After any other cause it has the grace.
+func Asked(cause error) bool {
+	return errors.Is(cause, ErrStopping) || errors.Is(cause, ErrHandoff) || errors.Is(cause, ErrUnhealthy)
+}
 
 // exitIn is how long the work may take to return: until the deadline; after a
 // loss the grace, after a wish the stop timeout.
@@ -199,7 +207,7 @@ func (r role) settle(c rules, s session, now Instant) (role, []action) {
 	if s.phase != live {
 		return r, nil // the session's end ends the term
 	}
-	if s.stopping || r.done || r.superseded() {
+	if s.stopping || s.sick || r.done || r.superseded() {
 		r.spent = true
 	}
 	if !r.spent {
@@ -237,7 +245,7 @@ func (r role) wait(c rules, s session, now Instant) time.Duration {
 		return never
 	case r.named(c, s): // also where it is not wanted: then it is released
 		return now.until(r.retry)
-	case !r.vacant || r.done || r.rolledBack():
+	case !r.vacant || r.done || s.sick || r.rolledBack():
 		return never
 	}
 	turn := r.since.plus(time.Duration(r.rank) * c.turn)

@@ -7,6 +7,7 @@ type session struct {
 	phase    sessionPhase
 	number   int     // of the registration: 1, 2, ...
 	stopping bool    // no more than what must be finished
+	sick     bool    // the health check failed, or said nothing yet
 	calling  bool    // a Register or Close is in flight
 	retry    Instant // the next of them is not due before
 	lostAt   Instant // when the loss was learned
@@ -94,7 +95,7 @@ func (s session) closed(r rules, now Instant, e event) session {
 		s.phase = ended
 		return s
 	}
-	return session{number: s.number + 1}
+	return session{number: s.number + 1, sick: s.sick}
 }
 
 // unheardIn is how long it is until the store has acknowledged nothing for the

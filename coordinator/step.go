@@ -91,6 +91,7 @@ const (
 	released               // Release returned
 	handed                 // Handoff returned
 	returned               // the work returned: ok, unknown for an error, cancelled after its context ended
+	checked                // the health check returned: ok, unknown for an error
 )
 
 // An outcome is how a call went: package lock's errors.
@@ -170,6 +171,8 @@ func (m *machine) observe(now Instant, e event) {
 		m.claimed(e)
 		m.session = m.session.registered(m.rules, now, e)
 		m.failed = m.failed || e.outcome == permanent
+	case checked:
+		m.session.sick = e.outcome != ok
 	case beaten:
 		m.session = m.session.beaten(now, e)
 	case closed:

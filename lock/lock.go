@@ -134,6 +134,7 @@ type Contender struct {
 	Labels  map[string]string `json:",omitempty"`
 	Session SessionID         // of this registration
 	Process Process           `json:",omitzero"`
+	Witness bool              `json:",omitempty"` // one stands by, which ends the session when the process is dead
 }
 
 // A Process names an operating system process in a way that proves its death: on

@@ -1,9 +1,12 @@
 package raft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +29,8 @@ var _ ledger.Store = (*client)(nil)
 
 // Dial returns a Locker on the group of which this process is no member. It
 // needs Peers, and under TLS the three files; with a certificate that names no
-// peer it may watch, Ask and Raise. It connects when it is first used.
+// peer it may watch, Ask and Raise. Where ID is a peer's, that peer is never asked: it
+// is the process that the caller is a witness of. It connects when it is first used.
 func Dial(c Config) (lock.Locker, error) {
 	if err := c.ValidatePeers(); err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
@@ -35,7 +39,38 @@ func Dial(c Config) (lock.Locker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
-	return ledger.NewLocker(newClient(c.Peers, d)), nil
+	if len(c.others()) == 0 {
+		return nil, fmt.Errorf("raft: %w: %q is the only peer, there is no other to ask", lock.ErrPermanent, c.ID)
+	}
+	cl := newClient(c.others(), d)
+	return outsider{ledger.NewLocker(cl), cl}, nil
+}
+
+// An outsider is what Dial returns.
+type outsider struct {
+	lock.Locker
+	client *client
+}
+
+func (o outsider) Close() error { return o.Locker.Close() }
+
+// Elect has one peer stand for election, the one with the longest log, and another only
+// when that brought no leader soon: two at once would split the votes. A peer that knows
+// another leader than the one that is dead changes nothing. It is for a witness, whose
+// word is that the process is dead.
+func (o outsider) Elect(ctx context.Context, dead string) error {
+	var errs []error
+	for _, p := range o.client.byLog(ctx) {
+		try, stop := context.WithTimeout(ctx, 2*electing)
+		var now hello
+		err := o.client.caller.call(try, p, pathElect, hello{Leader: dead}, &now)
+		stop()
+		if err == nil && now.Leader != "" {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, ctx.Err())...)
 }
 
 // Leader returns the ID of the peer that leads the group, by the word of the first
@@ -56,6 +91,29 @@ func Leader(ctx context.Context, c Config) (string, error) {
 		return h.Leader != "", err
 	})
 	return h.Leader, errors.Join(err, cl.Close())
+}
+
+// byLog are the peers that answer soon, the one with the longest log first, and then the
+// others.
+func (c *client) byLog(ctx context.Context) []Peer {
+	ctx, stop := context.WithTimeout(ctx, electing/5)
+	defer stop()
+	last := make([]uint64, len(c.peers))
+	var all sync.WaitGroup
+	for i, p := range c.peers {
+		all.Go(func() {
+			var h hello
+			if c.caller.call(ctx, p, pathHello, hello{}, &h) == nil {
+				last[i] = h.Last + 1
+			}
+		})
+	}
+	all.Wait()
+	peers := slices.Clone(c.peers)
+	slices.SortStableFunc(peers, func(a, b Peer) int {
+		return cmp.Compare(last[slices.Index(c.peers, b)], last[slices.Index(c.peers, a)])
+	})
+	return peers
 }
 
 func newClient(peers []Peer, d *dialer) *client {

@@ -29,7 +29,7 @@ type Config struct {
 	// name. Without them only loopback addresses are allowed.
 	CAFile, CertFile, KeyFile string
 
-	Logger *slog.Logger // nil: none
+	Logger *slog.Logger `json:"-"` // nil: none
 
 	snapshots snapshots // for tests
 }

@@ -195,7 +195,7 @@ func (n *node) hello() (hello, error) {
 	h := hello{ID: n.config.ID, Peers: formatPeers(n.config.Peers), Timing: n.config.timing(), State: state}
 	if n.running() {
 		_, leader := n.raft.LeaderWithID()
-		h.Leader = string(leader)
+		h.Leader, h.Last = string(leader), n.raft.LastIndex()
 	}
 	return h, err
 }
@@ -206,7 +206,7 @@ func (n *node) compare(h hello) {
 	if h.ID == "" || h.ID == n.config.ID || h.Peers == mine && h.Timing == n.config.timing() {
 		return
 	}
-	h.Leader = ""
+	h.Leader, h.Last = "", 0
 	if _, before := n.warned.LoadOrStore(h, true); before {
 		return
 	}

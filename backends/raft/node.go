@@ -268,7 +268,7 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 		defer n.calls.Done()
 		r, err := n.commit(data, patience)
 		done <- outcome{r, err}
-		if r.Changed {
+		if r.Changed || c.Op == ledger.Nothing { // a reader waits for what it asked to be applied where it reads
 			n.announce()
 		}
 	}()

@@ -22,6 +22,7 @@ const (
 	pathLook    = "/look"    // question → view; waits up to poll
 	pathHello   = "/hello"   // greetings both ways
 	pathJoin    = "/join"    // ?phase=remove|add, Peer → nothing
+	pathElect   = "/elect"   // hello with the leader that is dead → hello with the one there is then
 )
 
 // onlyLeader is what a follower adds to the path of what it forwards, so that
@@ -47,10 +48,12 @@ type hello struct {
 	Timing time.Duration
 	State  bool   // it has been part of a group that elected a leader
 	Leader string `json:",omitempty"` // whom it takes for the leader
+	Last   uint64 `json:",omitempty"` // the index of its last entry
 }
 
 const (
-	poll     = time.Second // how long /look waits
+	poll     = time.Second            // how long /look waits
+	electing = 250 * time.Millisecond // how long /elect waits for a leader
 	maxBody  = 8 << 20
 	statusNo = http.StatusMisdirectedRequest // surely not applied: ask another, or again
 )

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -23,6 +25,7 @@ func (n *node) serve() *http.Server {
 	handle(n, mux, pathLook, n.serveLook)
 	handle(n, mux, pathHello, n.serveHello)
 	handle(n, mux, pathJoin, n.serveJoin)
+	handle(n, mux, pathElect, n.serveElect)
 	s := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: greeting,
@@ -121,4 +124,31 @@ func (n *node) serveJoin(ctx context.Context, r *http.Request, p Peer) (struct{}
 		return struct{}{}, fmt.Errorf("%w: %s does not stand in the list of peers of %q, which is %s", lock.ErrPermanent, p, n.config.ID, formatPeers(n.config.Peers))
 	}
 	return struct{}{}, n.change(ctx, p, r.URL.Query().Get("phase"))
+}
+
+// serveElect makes this node stand for election at once where the leader that it knows
+// is said to be dead, and says who leads then: nobody, where that took too long. The
+// library takes it for a leader's word that hands over, so that the others vote although
+// the dead one was heard a moment ago.
+func (n *node) serveElect(ctx context.Context, r *http.Request, dead hello) (hello, error) {
+	if err := n.onlyPeers(r, "call an election"); err != nil {
+		return hello{}, err
+	}
+	if !n.running() {
+		return hello{}, fmt.Errorf("%w: raft does not run yet", errNotApplied)
+	}
+	me := n.config.peer(n.config.ID)
+	if _, leader := n.raft.LeaderWithID(); string(leader) == dead.Leader || leader == "" {
+		header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(me.ID), Addr: []byte(me.Address)}
+		err := n.transport.TimeoutNow(raft.ServerID(me.ID), raft.ServerAddress(me.Address), &raft.TimeoutNowRequest{RPCHeader: header}, &raft.TimeoutNowResponse{})
+		if err != nil {
+			return hello{}, err
+		}
+	}
+	for end := time.Now().Add(electing); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if _, leader := n.raft.LeaderWithID(); leader != "" && string(leader) != dead.Leader {
+			return hello{Leader: string(leader)}, nil
+		}
+	}
+	return hello{}, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/conformance/failover"
+	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -23,7 +24,7 @@ func newBenchContender() *cobra.Command {
 	o.nodeFlags()
 	o.timeFlags()
 	roles := cmd.Flags().Int("roles", 1, "")
-	witness := cmd.Flags().Bool("witness", false, "")
+	witnessed := cmd.Flags().Bool("witness", false, "")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		o.logLevel, o.role, o.activeStandby = "error", failover.Role, true
@@ -33,8 +34,8 @@ func newBenchContender() *cobra.Command {
 		for i := range *roles - 1 {
 			o.config.Roles = append(o.config.Roles, lock.Bid{Role: fmt.Sprintf("%s-%d", failover.Role, i+1)})
 		}
-		if *witness && !withWitness {
-			return errors.New("witness: there is none yet")
+		if *witnessed {
+			o.config.Witness = witness.New(o.open())
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM)
 		defer stop()
@@ -46,10 +47,6 @@ func newBenchContender() *cobra.Command {
 	}
 	return cmd
 }
-
-// withWitness says whether a contender can have a witness: then the faults that need
-// one are measured.
-const withWitness = false
 
 // benchFlags are the flags by which a contender reaches the store.
 func (o *options) benchFlags(backend string, c failover.Contender) []string {

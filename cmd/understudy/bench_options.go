@@ -161,12 +161,6 @@ func (b *benchOptions) chooseFaults(p *failover.Plan, say io.Writer) error {
 		}
 	}
 	for _, f := range failover.Faults {
-		if !withWitness && f.NeedsWitness() {
-			if slices.Contains(b.faults, f.Name) {
-				errs = append(errs, fmt.Errorf("faults: %q: there is no witness yet", f.Name))
-			}
-			continue
-		}
 		if len(b.faults) > 0 && !slices.ContainsFunc(b.faults, func(n string) bool { return f.Name == n || strings.HasPrefix(f.Name, n+"-") }) {
 			continue
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -12,8 +11,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/understudy-ha/understudy/cmd/understudy/group"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/coordinator/group"
+	"github.com/understudy-ha/understudy/coordinator/witness"
 )
 
 // A command is the user's program, run once for every term.
@@ -26,7 +26,8 @@ type command struct {
 	mu  sync.Mutex                  // held while the command starts, so that no signal falls between
 	now atomic.Pointer[group.Group] // nil: none runs
 
-	stopTimeout time.Duration // for a stop that was asked for
+	stopTimeout time.Duration    // for a stop that was asked for
+	witness     *witness.Witness // nil: none
 
 	once  sync.Once
 	hurry chan struct{} // closed by a second stop: kill at once
@@ -73,7 +74,7 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 		c.options.config.Logger.Error("command did not start", "role", c.options.role, "error", err)
 		return c.over(127, err)
 	}
-	defer c.now.Store(nil)
+	defer c.forget()
 	select {
 	case <-g.Done():
 		g.Kill() // what it left behind
@@ -81,7 +82,7 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 		return c.over(g.Code(), fmt.Errorf("the command ended with code %d", g.Code()))
 	case <-ctx.Done():
 	}
-	asked := errors.Is(context.Cause(ctx), coordinator.ErrStopping) || errors.Is(context.Cause(ctx), coordinator.ErrHandoff)
+	asked := coordinator.Asked(context.Cause(ctx))
 	c.stop(g, t, asked)
 	if !asked && c.options.onLoss == "exit" {
 		c.giveUp(errRoleLost)
@@ -95,6 +96,14 @@ func (c *command) start(t coordinator.Term) (*group.Group, error) {
 	g, err := group.Start(c.spec(t))
 	c.now.Store(g)
 	return g, err
+}
+
+// forget notes that nothing of the group is left.
+func (c *command) forget() {
+	if c.witness != nil {
+		_ = c.witness.Guard(0) // cannot fail
+	}
+	c.now.Store(nil)
 }
 
 // over says what the end of the command by itself means.
@@ -171,6 +180,9 @@ func (c *command) spec(t coordinator.Term) group.Spec {
 	s := group.Spec{Path: c.path, Argv: c.args, Env: env, Stdout: os.Stdout, Stderr: os.Stderr}
 	if c.options.stdin {
 		s.Stdin = os.Stdin
+	}
+	if c.witness != nil {
+		s.Gate = c.witness.Guard
 	}
 	return s
 }

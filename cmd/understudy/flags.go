@@ -44,6 +44,8 @@ type options struct {
 	anyRole       bool // none needs to be named
 	connect       time.Duration
 	activeStandby bool
+	witness       bool
+	health        string
 	onLoss        string
 	onExit        string
 	stdin         bool
@@ -109,6 +111,11 @@ func (o *options) nodeFlags() {
 func (o *options) duration(to *time.Duration, name string, value time.Duration, usage string) {
 	*to = value
 	o.set.Var((*durationFlag)(to), name, usage)
+}
+
+// durationOrOff is a flag for a time that 0 switches off, which is -1 then.
+func (o *options) durationOrOff(to *time.Duration, name, usage string) {
+	o.set.Var((*offFlag)(to), name, usage)
 }
 
 // finish reads the environment, completes what has a default that depends on

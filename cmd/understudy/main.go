@@ -12,10 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 func main() {
+	witness.Main(openBeside)
 	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -34,7 +34,7 @@ func TestOperator(t *testing.T) { onEveryStore(t, testOperator) }
 
 func testOperator(t *testing.T, r *trio) {
 	for _, id := range r.ids {
-		r.start(id, "--ttl", "2s")
+		r.start(id, "--ttl", "2s", "--hang-timeout", "0") // one is stopped, and must stay alive
 	}
 	now := r.active(0)
 	r.inLine(2)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -24,6 +25,7 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
 	}
 	o := newOptions(cmd.Flags())
 	o.timeFlags()
+	o.durationOrOff(&o.config.HangTimeout, "hang-timeout", "for a process that hangs, before its witness kills it; 0: only at the end of its promise (default ttl/2)")
 	o.duration(&o.raft.Timing, "raft-timing", 0, "Raft's heartbeat timeout (default ttl/10, within 50ms and 1s)")
 	cmd.Flags().IntVar(&o.raftMultiplier, "consul-raft-multiplier", 5, "performance.raft_multiplier of the Consul servers, 1 to 10")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
@@ -80,13 +82,21 @@ func (o *options) bounds() []bound {
 		{"active: process exits", "at " + ms(c.TTL-c.Skew), "after the same, if its work still runs: ttl - skew"},
 		{"clean stop", "the work's stop + commits", "the role is released when the work has returned (at most " + ms(c.StopTimeout) + "); the next takes it in two commits"},
 		{"handoff", "the work's stop + commits", "as a clean stop, to a named standby"},
+		{"crash", "tens of ms", "the witness ends the session when the kernel says that the process is dead, and freed its memory (75ms per GB); then two commits" + own},
+		{"hang", "about " + ms(c.HangTimeout), "the witness kills a process that has not turned for hang-timeout; then as a crash"},
 		{"crash, no witness", late, "ttl + skew since the last beat that was seen, which is up to ttl/4 old; then two commits" + own},
-		{"hang", late, "as a crash: a process that is stopped does not beat"},
+		{"hang, no witness", late, "as a crash: a process that is stopped does not beat; a command that works on is not stopped"},
 		{"cut off", late, "as a crash; the old active has stopped " + ms(2*c.Skew) + " before, by its own clocks"},
 		{"store's outage ridden out", ms(c.Outage()), "ttl - ttl/4 - one try - skew - grace: shorter ones change nothing"},
 	}
 	if st.election > 0 {
 		rows = append(rows, bound{"store's election", "about " + ms(st.election), st.why + "; within what is ridden out: " + within(st.election, c.Outage(), st.cure)})
+	}
+	if c.HangTimeout < 0 {
+		rows[5].Bound, rows[5].Why = late, "--hang-timeout 0: a process that is stopped does not beat; the witness kills it when its promise is over"
+	}
+	if o.backend == "memory" {
+		rows = slices.Delete(rows, 4, 6) // a store that dies with its process has no use for a witness
 	}
 	perDay := int(24 * time.Hour / c.BeatEvery())
 	return append(rows, bound{"history per contender", fmt.Sprintf("%d %s a day", perDay, st.unit), "a beat every ttl/4; " + st.history})

@@ -17,13 +17,14 @@ func TestPlan(t *testing.T) {
 		"default": {nil, map[string]string{
 			"active: told to stop": "at 7.85s", "active: process exits": "at 9.85s",
 			"clean stop": "the work's stop + commits", "handoff": "the work's stop + commits",
-			"crash, no witness": "7.65s to 14.4s", "hang": "7.65s to 14.4s", "cut off": "7.65s to 14.4s",
+			"crash": "tens of ms", "hang": "about 5s",
+			"crash, no witness": "7.65s to 14.4s", "hang, no witness": "7.65s to 14.4s", "cut off": "7.65s to 14.4s",
 			"store's outage ridden out": "4.1s", "store's election": "about 2.3s", "history per contender": "34560 entries a day",
 		}},
 		"memory": {[]string{"--backend", "memory", "--ttl", "1s", "--grace", "100ms", "--skew", "50ms"}, map[string]string{
 			"active: told to stop": "at 850ms", "active: process exits": "at 950ms",
 			"clean stop": "the work's stop + commits", "handoff": "the work's stop + commits",
-			"crash, no witness": "800ms to 1.175s", "hang": "800ms to 1.175s", "cut off": "800ms to 1.175s",
+			"crash, no witness": "800ms to 1.175s", "hang, no witness": "800ms to 1.175s", "cut off": "800ms to 1.175s",
 			"store's outage ridden out": "475ms", "history per contender": "345600 changes a day",
 		}},
 	} {

@@ -54,6 +54,10 @@ signal where one ended it, 127 where it could not be started.
 	set.StringVar(&o.onExit, "on-exit", "exit", "when the command ends by itself: exit with its code, or restart")
 	o.duration(&o.connect, "connect-timeout", 0, "for the store's first answer; then exit with code 69 (default: wait as long as it takes)")
 	set.BoolVar(&o.stdin, "stdin", false, "pass standard input to the command (default /dev/null)")
+	set.BoolVar(&o.witness, "witness", true, "start a process that ends the command and releases the role the moment this process is dead")
+	o.durationOrOff(&o.config.HangTimeout, "hang-timeout", "for a process, or a health check, that hangs, before its witness kills it; 0: only at the end of its promise (default ttl/2)")
+	set.StringVar(&o.health, "health", "", "a shell command that says by exit code 0 that this process may be active")
+	o.duration(&o.config.HealthEvery, "health-interval", 0, "between two of them (default ttl/4)")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		finished := o.finishNode(cmd.ErrOrStderr())
@@ -90,7 +94,6 @@ func (o *options) checkCommand(args []string, dash int) (path string, err error)
 var errRoleLost = errors.New("the role was lost")
 
 func run(ctx context.Context, o *options, path string, args []string) error {
-	log := o.config.Logger
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c := &command{options: o, path: path, args: args, giveUp: cancel, hurry: make(chan struct{})}
@@ -107,9 +110,8 @@ func run(ctx context.Context, o *options, path string, args []string) error {
 	if store.Locker, err = backends.Open(ctx, o.open()); err != nil {
 		return o.stopped(ctx, err)
 	}
-	log.Warn("no witness: not covered are a wrapper that is stopped while its command works on, and grandchildren of a killed wrapper",
-		"role", o.role, "id", o.config.ID)
 	o.config.Outlives = true
+	c.beside()
 	c.stopTimeout = o.config.StopTimeout
 	o.config.StopTimeout += 5 * time.Second // to see the group gone after SIGKILL, before the process gives up
 	o.config.Exit = c.exit

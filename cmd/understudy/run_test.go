@@ -3,24 +3,40 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/coordinator/witness"
 )
 
 // TestMain is also the command and the wrapper of the tests: this binary, run
 // again.
 func TestMain(m *testing.M) {
+	witness.Main(openBeside)
 	switch os.Getenv("UNDERSTUDY_TEST") {
 	case "stamp":
 		stampForever()
 	case "wrapper":
 		os.Setenv("UNDERSTUDY_TEST", "stamp")
 		os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	if size, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "fill "); ok {
+		n, _ := strconv.Atoi(size)
+		fill(n)
+	}
+	if text, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "embed "); ok {
+		if err := embed(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -33,8 +49,8 @@ func testFaults(t *testing.T, r *trio) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	draw := rand.New(rand.NewPCG(seed, 0))
-	for _, id := range r.ids {
-		r.start(id)
+	for _, id := range r.ids { // the deadline alone, or the witness would end who is stopped for a moment
+		r.start(id, "--hang-timeout", "0")
 	}
 	now := r.active(0)
 	deck := append(draw.Perm(len(faults)), draw.Perm(len(faults))...)
@@ -76,27 +92,24 @@ var faults = []struct {
 		_ = syscall.Kill(now.pid, syscall.SIGCONT)
 		return r.active(now.token - 1)
 	}},
-	{"wrapper and command are stopped, the wrapper is woken", func(r *trio, now span, _ string) span {
+	{"wrapper and command are stopped", func(r *trio, now span, _ string) span {
 		_ = syscall.Kill(now.pid, syscall.SIGSTOP)
 		r.signal(now.id, syscall.SIGSTOP)
-		next := r.active(now.token)
-		r.signal(now.id, syscall.SIGCONT) // it finds its time over, and kills the command, which sleeps on
+		next := r.active(now.token) // its witness has killed both
 		_ = r.procs[now.id].Wait()
-		r.start(now.id)
+		r.start(now.id, "--hang-timeout", "0")
 		return next
 	}},
-	{"the wrapper alone is stopped and woken", func(r *trio, now span, _ string) span {
-		r.alone(now.token) // the command works on: no witness is there to see to it
-		r.signal(now.id, syscall.SIGSTOP)
+	{"the wrapper alone is stopped", func(r *trio, now span, _ string) span {
+		r.signal(now.id, syscall.SIGSTOP) // the command works on, until its witness kills it at the deadline
 		next := r.active(now.token)
-		r.signal(now.id, syscall.SIGCONT)
 		_ = r.procs[now.id].Wait()
-		r.start(now.id)
+		r.start(now.id, "--hang-timeout", "0")
 		return next
 	}},
 	{"SIGKILL of a standby", func(r *trio, now span, standby string) span {
 		r.kill(standby, syscall.SIGKILL)
-		r.start(standby)
+		r.start(standby, "--hang-timeout", "0")
 		return r.active(now.token - 1)
 	}},
 	{"a standby is stopped and woken", func(r *trio, now span, standby string) span {
@@ -110,7 +123,7 @@ var faults = []struct {
 // replaced waits for a successor, and starts the wrapper again that is gone.
 func (r *trio) replaced(now span) span {
 	next := r.active(now.token)
-	r.start(now.id)
+	r.start(now.id, "--hang-timeout", "0")
 	return next
 }
 
@@ -119,15 +132,6 @@ func (r *trio) pause(token uint64) {
 	time.Sleep(300 * time.Millisecond)
 	if now := r.active(token - 1); now.token != token {
 		r.t.Logf("token %d instead of %d after a pause", now.token, token)
-	}
-}
-
-// alone says that the wrapper of a term is stopped while its command works.
-func (r *trio) alone(token uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, s := range r.spans {
-		s.alone = s.alone || s.token == token
 	}
 }
 

@@ -21,7 +21,7 @@ func newStatus() *cobra.Command {
 		Long: `Asks any peer, from any machine; needs no data directory. Exits with 0 when there is
 an answer, also when nobody is active.
 
-JSON: role; active (null: nobody) with id, address, labels, session, beat, ttl,
+JSON: role; active (null: nobody) with id, witness, address, labels, session, beat, ttl,
 priority, token and since; last, how the last term ended where nobody is active; and
 standbys by rank, each as active without token and since. A beat is the store's
 revision of the last one, 0 where the session's record is missing: an active whose beat
@@ -87,6 +87,7 @@ type activeRow struct {
 
 type memberRow struct {
 	ID       string            `json:"id"`
+	Witness  bool              `json:"witness"` // one stands by: a crash costs milliseconds
 	Address  string            `json:"address,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Session  string            `json:"session"`
@@ -95,10 +96,18 @@ type memberRow struct {
 	Priority int               `json:"priority"`
 }
 
+// crash is how long nobody is active where this one crashes.
+func (m memberRow) crash() string {
+	if m.Witness {
+		return "ms (witness)"
+	}
+	return m.TTL
+}
+
 func newReport(st lock.Standing) report {
 	row := func(m lock.Member) memberRow {
 		return memberRow{
-			ID: m.ID, Address: m.Address, Labels: m.Labels, Session: string(m.Session),
+			ID: m.ID, Witness: m.Witness, Address: m.Address, Labels: m.Labels, Session: string(m.Session),
 			Beat: uint64(m.Beat), TTL: m.TTL.String(), Priority: m.Priority,
 		}
 	}
@@ -126,14 +135,14 @@ func show(out io.Writer, format string, r report) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "role %s\n", r.Role)
-	fmt.Fprintln(w, "ID\tSTATE\tTOKEN\tSINCE\tBEAT\tTTL\tADDRESS")
+	fmt.Fprintln(w, "ID\tSTATE\tTOKEN\tSINCE\tBEAT\tTTL\tCRASH COSTS\tADDRESS")
 	if a := r.Active; a != nil {
-		fmt.Fprintf(w, "%s\tactive\t%d\t%s\t%d\t%s\t%s\n", a.ID, a.Token, a.Since.Format(time.RFC3339), a.Beat, a.TTL, a.Address)
+		fmt.Fprintf(w, "%s\tactive\t%d\t%s\t%d\t%s\t%s\t%s\n", a.ID, a.Token, a.Since.Format(time.RFC3339), a.Beat, a.TTL, a.crash(), a.Address)
 	} else {
 		fmt.Fprintf(w, "-\tnobody is active\t%s\n", r.Last)
 	}
 	for i, m := range r.Standbys {
-		fmt.Fprintf(w, "%s\tstandby %d\t-\t-\t%d\t%s\t%s\n", m.ID, i, m.Beat, m.TTL, m.Address)
+		fmt.Fprintf(w, "%s\tstandby %d\t-\t-\t%d\t%s\t%s\t%s\n", m.ID, i, m.Beat, m.TTL, m.crash(), m.Address)
 	}
 	return w.Flush()
 }

@@ -42,18 +42,20 @@ type span struct {
 	pid         int
 	id          string
 	first, last time.Duration
-	alone       bool // its wrapper was stopped: overlap is not judged
 }
 
 // A trio is three wrappers of one role on a real store.
 type trio struct {
-	t     *testing.T
-	dir   string
-	ids   []string
-	store backends.Config
-	flags []string // that name the store
-	procs map[string]*exec.Cmd
-	pipes sync.WaitGroup
+	t       testing.TB
+	dir     string
+	ids     []string
+	store   backends.Config
+	flags   []string // that name the store
+	more    []string // of every wrapper
+	procs   map[string]*exec.Cmd
+	pipes   sync.WaitGroup
+	ttl     time.Duration
+	command []string
 
 	mu    sync.Mutex
 	spans []*span
@@ -103,8 +105,8 @@ func onConsul(r *trio) (c backends.Config, flags []string) {
 	return c, []string{"--backend", "consul", "--consul-address", cluster.Members[0].Addr()}
 }
 
-func newTrio(t *testing.T, prepare func(r *trio) (backends.Config, []string)) *trio {
-	r := &trio{t: t, dir: t.TempDir(), ids: []string{"a", "b", "c"}, procs: map[string]*exec.Cmd{}}
+func newTrio(t testing.TB, prepare func(r *trio) (backends.Config, []string)) *trio {
+	r := &trio{t: t, dir: t.TempDir(), ids: []string{"a", "b", "c"}, ttl: 500 * time.Millisecond, command: os.Args[:1], procs: map[string]*exec.Cmd{}}
 	r.store, r.flags = prepare(r)
 	r.store.Backend = r.flags[1]
 	t.Cleanup(func() {
@@ -131,16 +133,16 @@ func (r *trio) logs() {
 // args are those of a wrapper whose command stamps.
 func (r *trio) args(id string, flags ...string) []string {
 	args := append([]string{
-		"run", "--role", "r", "--id", id, "--ttl", "500ms", "--on-exit", "restart", "--log-level", "debug",
+		"run", "--role", "r", "--id", id, "--ttl", r.ttl.String(), "--on-exit", "restart", "--log-level", "debug",
 		"--raft-dir", filepath.Join(r.dir, id),
 	}, r.flags...)
-	return append(append(args, flags...), "--", os.Args[0])
+	return slices.Concat(args, r.more, flags, []string{"--"}, r.command)
 }
 
 func (r *trio) start(id string, flags ...string) {
 	r.t.Helper()
 	cmd := exec.Command(os.Args[0], r.args(id, flags...)...)
-	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper")
+	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper", "UNDERSTUDY_TEST_MARK="+r.dir)
 	out, in, err := os.Pipe()
 	if err != nil {
 		r.t.Fatal(err)
@@ -229,7 +231,7 @@ func (r *trio) judge() {
 	slices.SortFunc(r.spans, func(a, b *span) int { return int(a.first - b.first) })
 	for i := 1; i < len(r.spans); i++ {
 		a, b := r.spans[i-1], r.spans[i]
-		if b.first <= a.last && !a.alone {
+		if b.first <= a.last {
 			r.t.Errorf("%s (token %d) worked until %v, %s (token %d) from %v", a.id, a.token, a.last, b.id, b.token, b.first)
 		}
 		if b.token <= a.token {

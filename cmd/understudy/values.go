@@ -89,6 +89,20 @@ func (d *durationFlag) Set(s string) error {
 	return nil
 }
 
+// An offFlag is a duration of which 0 means never.
+type offFlag time.Duration
+
+func (d *offFlag) Type() string   { return "duration" }
+func (d *offFlag) String() string { return (*durationFlag)(d).String() }
+
+func (d *offFlag) Set(s string) error {
+	if v, err := time.ParseDuration(s); err == nil && v == 0 {
+		*d = -1
+		return nil
+	}
+	return (*durationFlag)(d).Set(s)
+}
+
 // didYouMean names the word that is spelled most like the one given, if any is.
 func didYouMean(word string, known []string) string {
 	best, least := "", 3

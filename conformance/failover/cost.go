@@ -15,7 +15,7 @@ import (
 // A Cost is what one kind of process costs while nothing happens.
 type Cost struct {
 	Store      string
-	Process    string // active, standby, or server
+	Process    string // active, standby, witness, or server
 	Roles      int    // that each contender bids for
 	Contenders int
 	TTL        time.Duration
@@ -60,7 +60,7 @@ func (b *bench) cost(ctx context.Context, s *site, roles, contenders int) (all [
 		return nil, err
 	}
 	defer st.close()
-	st.roles = roles
+	st.roles, st.witness = roles, true
 	if err := st.settle(ctx); err != nil {
 		return nil, err
 	}
@@ -124,6 +124,14 @@ func (s *stage) readings(ctx context.Context) (all []reading, err error) {
 		}
 		r.process, r.calls = kind, calls
 		all = append(all, r)
+		for _, child := range children(s.procs[id].cmd.Process.Pid) {
+			r, err := read(child)
+			if err != nil {
+				return nil, err
+			}
+			r.process = "witness"
+			all = append(all, r)
+		}
 	}
 	if s.site.cluster == nil {
 		return all, nil
@@ -139,9 +147,26 @@ func (s *stage) readings(ctx context.Context) (all []reading, err error) {
 	return all, nil
 }
 
+// children are those of a process: of a contender its witness.
+func children(pid int) (all []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // a good pattern
+	for _, path := range lists {
+		text, _ := os.ReadFile(path) // of a thread that ended: none
+		for _, word := range strings.Fields(string(text)) {
+			if n, err := strconv.Atoi(word); err == nil {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
+}
+
 // costsOf is the mean over the processes of a kind.
 func costsOf(before, after []reading, like Cost) (all []Cost) {
-	for _, kind := range []string{"active", "standby", "server"} {
+	if len(before) != len(after) { // a process came or went: nothing can be said
+		return nil
+	}
+	for _, kind := range []string{"active", "standby", "witness", "server"} {
 		c, n := like, 0
 		c.Process = kind
 		for i, r := range after {

@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// NeedsWitness reports whether the fault is about contenders with a witness.
-func (f Fault) NeedsWitness() bool { return f.witness }
-
 // Check says why a fault cannot be measured at a ttl.
 func (f Fault) Check(ttl time.Duration) error {
 	if f.Name == "latency" && ttl < MinLatencyTTL {

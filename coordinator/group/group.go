@@ -27,6 +27,12 @@ type Spec struct {
 	Stdin  *os.File // nil: /dev/null
 	Stdout *os.File
 	Stderr *os.File
+
+	// Gate, where there is one, is called with the group's number when the group exists
+	// and nothing of the program has run. The program runs when Gate returns nil, and
+	// never otherwise. On Linux this takes ptrace(2), which a set-user-ID program does not
+	// survive as such; elsewhere the program may run before.
+	Gate func(pgid int) error
 }
 
 // A Group is one run of a command, with all that it started and that has not left
@@ -42,9 +48,9 @@ type Group struct {
 }
 
 // Start runs the command. It also becomes the reaper of whatever the command
-// leaves behind: a process that uses this package waits for its children by this
-// package only, and runs one Group after the other: the next is started when the
-// last is empty.
+// leaves behind: a process that uses this package waits for every other child of its
+// own from the moment that it starts it, and runs one Group after the other: the next is
+// started when the last is empty.
 func Start(s Spec) (*Group, error) {
 	if err := becomeReaper(); err != nil {
 		return nil, err
@@ -66,11 +72,14 @@ func Start(s Spec) (*Group, error) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
-			Env: s.Env, Files: []uintptr{stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(),
+			Env: s.Env, Files: []uintptr{stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s.Gate != nil),
 		})
 		g.pid = pid
+		if err == nil && s.Gate != nil {
+			err = pass(pid, s.Gate)
+		}
 		started <- err
-		if err == nil {
+		if pid > 0 {
 			g.reap()
 		}
 	}()
@@ -194,4 +203,24 @@ func (g *Group) WaitEmpty(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Attributes are those of a child in a group of its own that dies with this process.
+// Whoever starts one waits for it at once: see Start.
+func Attributes() *syscall.SysProcAttr { return attributes(false) }
+
+// Kill ends all of a group whose reaper is gone. It does not wait.
+func Kill(pgid int) { _ = syscall.Kill(-pgid, syscall.SIGKILL) }
+
+// End kills a group whose reaper is gone, and what it forks meanwhile, and returns when
+// nothing of it is left but zombies. The caller vouches that it is that group still:
+// its number is nobody else's while any of it is left.
+func End(pgid int) {
+	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		err := syscall.Kill(-pgid, syscall.SIGKILL)
+		if errors.Is(err, syscall.ESRCH) || onlyZombies(pgid) {
+			return
+		}
+		time.Sleep(wait)
+	}
 }

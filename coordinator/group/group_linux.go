@@ -14,10 +14,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes give the child a group of its own, and its death with ours.
-func attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// attributes give the child a group of its own, and its death with ours. A gated one
+// stops before its first instruction.
+func attributes(gated bool) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: gated}
 }
+
+// pass lets a gated child run when gate says so, and kills it otherwise. It must be
+// called from the thread that forked, which is the child's tracer.
+func pass(pid int, gate func(int) error) error {
+	var status syscall.WaitStatus
+	for {
+		_, err := syscall.Wait4(pid, &status, 0, nil)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil || !status.Stopped() {
+			return fmt.Errorf("the program did not reach its start: %w", errors.Join(err, errNotStopped))
+		}
+		break
+	}
+	err := gate(pid)
+	if err == nil {
+		err = os.NewSyscallError("ptrace", syscall.PtraceDetach(pid))
+	}
+	if err != nil {
+		_ = syscall.Kill(-pid, syscall.SIGKILL) // whoever reaps it sees its end
+	}
+	return err
+}
+
+var errNotStopped = errors.New("it was killed before")
 
 // becomeReaper makes orphans below this process its own children.
 func becomeReaper() error {
@@ -76,8 +103,10 @@ func zombies(pgid int) (pids []int, ok bool) {
 
 // sweep reaps what the command left to us, in or out of its group, now and then
 // until stop is closed: a command that forks much would fill the process table.
-// direct is the child that somebody else reaps.
+// direct is the child that somebody else reaps. So is any other that we started: one
+// that is waited for is not found dead twice.
 func sweep(direct int, stop <-chan struct{}) {
+	var before []int
 	for {
 		select {
 		case <-stop:
@@ -85,11 +114,18 @@ func sweep(direct int, stop <-chan struct{}) {
 		case <-time.After(5 * time.Second):
 		}
 		all, _ := processes()
+		var dead []int
 		for _, pid := range all {
 			if p, err := stat(pid); err == nil && pid != direct && p.parent == os.Getpid() && p.dead() {
+				dead = append(dead, pid)
+			}
+		}
+		for _, pid := range dead {
+			if slices.Contains(before, pid) {
 				_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 			}
 		}
+		before = dead
 	}
 }
 

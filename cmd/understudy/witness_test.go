@@ -1,0 +1,375 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends"
+)
+
+// rounds is how many faults TestAnyOne injects on each store.
+var rounds = flag.Int("rounds", 15, "faults that TestAnyOne injects on each store")
+
+// TestAnyOne kills or stops any one of wrapper, command and witness, of the active or a
+// standby, at any moment. No two commands ever work at once, and when all are told to
+// stop nothing is left: no process, no role, no session.
+func TestAnyOne(t *testing.T) { onEveryStore(t, testAnyOne) }
+
+func testAnyOne(t *testing.T, r *trio) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	draw := rand.New(rand.NewPCG(seed, 0))
+	r.ttl = time.Second
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	for range *rounds {
+		now := r.settle()
+		time.Sleep(time.Duration(draw.Int64N(int64(r.ttl / 2))))
+		id, pid, whom := now.id, now.pid, "command"
+		if draw.IntN(2) == 0 {
+			id = r.ids[draw.IntN(3)]
+		}
+		switch what := draw.IntN(3); {
+		case what == 0 || what == 1 && id != now.id:
+			pid, whom = r.procs[id].Process.Pid, "wrapper"
+		case what == 2:
+			pid, whom = r.witness(id), "witness"
+		}
+		if pid == 0 { // it is being replaced
+			continue
+		}
+		if draw.IntN(2) == 0 {
+			t.Logf("SIGKILL of the %s of %s (active %s)", whom, id, now.id)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			continue
+		}
+		t.Logf("SIGSTOP of the %s of %s (active %s)", whom, id, now.id)
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+		time.Sleep(time.Duration(draw.Int64N(int64(2 * r.ttl))))
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+	}
+	r.settle()
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.judge()
+	r.nothingLeft()
+}
+
+// settle starts wrappers again that are gone, until one is active and two stand by, and
+// returns who works.
+func (r *trio) settle() span {
+	r.t.Helper()
+	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		for _, id := range r.ids {
+			if state, _ := r.state(r.procs[id].Process.Pid); state == "Z" {
+				_ = r.procs[id].Wait()
+				r.start(id)
+			}
+		}
+		if now, ok := r.whole(); ok {
+			return now
+		}
+	}
+	r.t.Fatal("one active and two standbys did not come about")
+	return span{}
+}
+
+// whole returns who works, if the store says that two stand by.
+func (r *trio) whole() (span, bool) {
+	var out, errs bytes.Buffer
+	args := append([]string{"status", "--role", "r", "--timeout", "1s", "-o", "json"}, r.flags...)
+	if execute(r.t.Context(), args, &out, &errs) != 0 {
+		return span{}, false
+	}
+	text := out.String()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.spans) == 0 || strings.Count(text, `"session"`) != 3 {
+		return span{}, false
+	}
+	now := *r.spans[len(r.spans)-1]
+	return now, strings.Contains(text, fmt.Sprintf(`"token": %d`, now.token))
+}
+
+// state is a process's state and its parent's ID, by the kernel's word.
+func (r *trio) state(pid int) (state string, parent int) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", 0
+	}
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	parent, _ = strconv.Atoi(f[1])
+	return f[0], parent
+}
+
+// witness is the process ID of a wrapper's witness; 0: it has none now.
+func (r *trio) witness(id string) int {
+	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, name := range names {
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if text, err := os.ReadFile(name); err == nil && string(text) == "understudy-witness\x00" {
+			if _, parent := r.state(pid); parent == r.procs[id].Process.Pid {
+				return pid
+			}
+		}
+	}
+	return 0
+}
+
+// nothingLeft looks for processes that the trio started, and for what stands in the
+// store.
+func (r *trio) nothingLeft() {
+	r.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		left := r.left()
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			r.t.Errorf("still there: %q", left)
+			break
+		}
+	}
+	if r.store.Backend == "raft" { // its store is gone with it
+		return
+	}
+	l, err := backends.Dial(r.t.Context(), r.store)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer l.Close()
+	for st, err := range l.Watch(r.t.Context(), "r") {
+		if err == nil && st.Term.Vacant() && len(st.Line) == 0 {
+			return
+		}
+		if err == nil {
+			r.t.Logf("not empty yet: %+v", st)
+		}
+	}
+	r.t.Error("the role or a session is left")
+}
+
+// left are the processes that carry the trio's mark in their environment.
+func (r *trio) left() (left []string) {
+	names, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, name := range names {
+		if text, err := os.ReadFile(name); err == nil && bytes.Contains(text, []byte("UNDERSTUDY_TEST_MARK="+r.dir)) {
+			args, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "cmdline"))
+			left = append(left, filepath.Base(filepath.Dir(name))+": "+strings.ReplaceAll(string(args), "\x00", " "))
+		}
+	}
+	return left
+}
+
+// TestHang stops the active's wrapper, with a command that ignores SIGTERM and a
+// grandchild that works on: its witness kills them all before a standby starts, long
+// before the promise is over.
+func TestHang(t *testing.T) { onEveryStore(t, testHang) }
+
+func testHang(t *testing.T, r *trio) {
+	r.ttl = 20 * time.Second
+	for _, id := range r.ids {
+		r.start(id, "--hang-timeout", "500ms", "--label", "x=y")
+	}
+	for range 3 {
+		now := r.settle()
+		began := time.Now()
+		r.signal(now.id, syscall.SIGSTOP)
+		next := r.active(now.token)
+		if took := time.Since(began); took > r.ttl/2 {
+			t.Errorf("the takeover from a hung wrapper took %v, which is no better than its promise of %v", took, r.ttl)
+		}
+		if next.id == now.id {
+			t.Errorf("%s hangs and took over from itself", now.id)
+		}
+	}
+	r.settle()
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.judge()
+	r.nothingLeft()
+}
+
+// TestHealth lets a standby's and then an active's health check fail, and hang.
+func TestHealth(t *testing.T) {
+	r := newTrio(t, onRaft)
+	r.ttl = 10 * time.Second
+	sick := func(id string) string { return filepath.Join(r.dir, id+".sick") }
+	for _, id := range r.ids {
+		r.start(id, "--health", fmt.Sprintf("test ! -e %[1]s || exec $(cat %[1]s)", sick(id)), "--health-interval", "100ms", "--hang-timeout", "2s")
+	}
+	fall := func(id, how string) {
+		t.Helper()
+		if err := os.WriteFile(sick(id), []byte(how), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := r.settle()
+	fall(now.id, "false")
+	next := r.active(now.token)
+	if next.id == now.id {
+		t.Fatalf("%s is not healthy and works again", now.id)
+	}
+	third := ""
+	for _, id := range r.ids {
+		if id != now.id && id != next.id {
+			third = id
+		}
+	}
+	fall(next.id, "false")
+	if last := r.active(next.token); last.id != third {
+		t.Errorf("%s works, want %s, which alone is healthy", last.id, third)
+	}
+	_ = os.Remove(sick(now.id))
+	fall(third, "sleep 1000") // it hangs: the witness kills the wrapper
+	if last := r.active(next.token + 1); last.id == third {
+		last = r.active(last.token)
+		if last.id != now.id {
+			t.Errorf("%s works, want %s, which is healthy again", last.id, now.id)
+		}
+	}
+	if !strings.Contains(r.log(third), "it hangs") {
+		t.Errorf("nobody said that %s hangs", third)
+	}
+	r.judge()
+}
+
+// log is what a wrapper and its witness logged.
+func (r *trio) log(id string) string {
+	text, err := os.ReadFile(filepath.Join(r.dir, id+".log"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestNoOrders is a witness that nobody started as one: it ends at once.
+func TestNoOrders(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Args[0] = "understudy-witness"
+	if out, err := cmd.CombinedOutput(); err == nil {
+		t.Errorf("a witness without orders goes on: %s", out)
+	}
+}
+
+// grandchildren makes the trio's command a shell whose child stamps: who kills the
+// wrapper kills the shell, and the child works on.
+func (r *trio) grandchildren() {
+	r.command = []string{"sh", "-c", "trap '' TERM; " + os.Args[0] + " & wait"}
+}
+
+// TestWitnessStays sends its witness what ends a process, and then kills the wrapper:
+// the grandchild that works on is killed before a standby starts.
+func TestWitnessStays(t *testing.T) {
+	r := newTrio(t, onRaft)
+	r.ttl = 30 * time.Second
+	r.grandchildren()
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	now := r.settle()
+	pid := r.witness(now.id)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
+		_ = syscall.Kill(pid, sig)
+	}
+	time.Sleep(100 * time.Millisecond)
+	if again := r.witness(now.id); again != pid {
+		t.Fatalf("the witness is %d, want %d still", again, pid)
+	}
+	began := time.Now()
+	r.kill(now.id, syscall.SIGKILL)
+	r.active(now.token)
+	if took := time.Since(began); took > r.ttl/2 {
+		t.Errorf("the takeover took %v", took)
+	}
+	r.start(now.id)
+	r.settle()
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.judge()
+	r.nothingLeft()
+}
+
+// TestRestartWaits starts a wrapper again under its ID while the witness of the one
+// before is stopped: the grandchild works on, so the new one waits, until that witness
+// goes on and has killed it.
+func TestRestartWaits(t *testing.T) {
+	r := newTrio(t, onEtcd)
+	r.ttl = time.Minute
+	r.grandchildren()
+	r.start("a")
+	now := r.active(0)
+	pid := r.witness("a")
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	r.kill("a", syscall.SIGKILL)
+	r.start("a")
+	time.Sleep(time.Second)
+	if next := r.active(0); next.token != now.token {
+		t.Errorf("token %d works beside token %d", next.token, now.token)
+	}
+	_ = syscall.Kill(pid, syscall.SIGCONT)
+	r.active(now.token)
+	r.kill("a", syscall.SIGTERM)
+	r.judge()
+	r.nothingLeft()
+}
+
+// TestWitnessReplaced kills a wrapper's witness again and again: the command works on,
+// and no descriptor is left behind.
+func TestWitnessReplaced(t *testing.T) {
+	r := newTrio(t, onRaft)
+	r.ttl = 5 * time.Second
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	now := r.settle()
+	descriptors := func() int {
+		all, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", r.procs[now.id].Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	before := descriptors()
+	for range 10 {
+		old := r.witness(now.id)
+		_ = syscall.Kill(old, syscall.SIGKILL)
+		for r.witness(now.id) == old || r.witness(now.id) == 0 {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	if after := descriptors(); after > before+2 { // connections come and go
+		t.Errorf("%d descriptors after ten witnesses, %d before", after, before)
+	}
+	if still := r.settle(); still.token != now.token {
+		t.Errorf("token %d works, want %d still", still.token, now.token)
+	}
+	began := time.Now()
+	r.kill(now.id, syscall.SIGKILL)
+	r.active(now.token)
+	if took := time.Since(began); took > r.ttl/2 {
+		t.Errorf("the takeover took %v", took)
+	}
+	r.judge()
+}

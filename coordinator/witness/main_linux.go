@@ -1,0 +1,172 @@
+package witness
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/coordinator/group"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// Main returns at once, unless this process was started as a witness: then it is one,
+// and never returns. Call it first in main, before flags are read and before anything
+// is opened.
+func Main(open Open) {
+	if os.Args[0] != name {
+		return
+	}
+	// What ends a process group, a terminal or a pipeline does not end a witness.
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP)
+	c, err := newChild()
+	if err != nil {
+		slog.Error("witness: cannot start", "error", err)
+		os.Exit(1)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go c.reach(ctx, open)
+	if id := c.watch(); id != "" {
+		c.end(id)
+	}
+	cancel()
+	os.Exit(0)
+}
+
+// A child is the witness's side.
+type child struct {
+	orders
+	log    *slog.Logger
+	page   *page
+	parent int // its pidfd
+	wake   int
+	timer  int // of CLOCK_BOOTTIME, which goes on while the machine sleeps
+
+	locker lock.Locker
+	opened chan struct{} // closed when locker is set
+
+	pulse  uint64
+	silent time.Duration // since the pulse changed, without what the witness slept
+	looked coordinator.Instant
+}
+
+func newChild() (*child, error) {
+	c := &child{parent: 4, wake: 5, opened: make(chan struct{})}
+	text, err := io.ReadAll(os.NewFile(6, "orders"))
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &c.orders); err != nil {
+		return nil, err
+	}
+	if c.timer, err = unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
+		return nil, os.NewSyscallError("timerfd_create", err)
+	}
+	if c.page, err = share(3); err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	how := &slog.HandlerOptions{Level: c.Level}
+	var to slog.Handler = slog.NewTextHandler(os.Stderr, how)
+	if c.JSON {
+		to = slog.NewJSONHandler(os.Stderr, how)
+	}
+	c.log = slog.New(to).With("witness of", c.ID)
+	return c, nil
+}
+
+// watch waits until the process is dead, and kills it when it must be. It returns the
+// session that is to be ended, or "". Nothing of the group is left then but zombies.
+func (c *child) watch() lock.SessionID {
+	c.looked = coordinator.Clocks()
+	c.page.ready.Store(true)
+	for !c.poll(0) {
+		if why := c.due(); why != "" {
+			c.log.Warn("process killed", "why", why)
+			c.kill()
+		}
+		if g := c.page.group.Load(); c.page.guarded.Load() != g {
+			c.page.guarded.Store(g)
+		}
+		if c.poll(-1) {
+			break
+		}
+	}
+	if pgid := int(c.page.group.Load()); pgid != 0 {
+		group.End(pgid)
+	}
+	return c.page.session.load().id()
+}
+
+// poll waits until the process is dead, which it reports, or the timer rings, or the
+// process wants to be looked at. With a timeout of 0 it only looks.
+func (c *child) poll(timeout int) (dead bool) {
+	if timeout != 0 {
+		c.arm()
+	}
+	fds := []unix.PollFd{
+		{Fd: int32(c.parent), Events: unix.POLLIN}, {Fd: int32(c.wake), Events: unix.POLLIN}, {Fd: int32(c.timer), Events: unix.POLLIN},
+	}
+	if _, err := unix.Poll(fds, timeout); err != nil {
+		return false // a signal came
+	}
+	var count [8]byte
+	for _, f := range fds[1:] {
+		if f.Revents&unix.POLLIN != 0 {
+			_, _ = unix.Read(int(f.Fd), count[:])
+		}
+	}
+	return fds[0].Revents&unix.POLLIN != 0
+}
+
+// due says why the process must be killed now, or "".
+func (c *child) due() string {
+	now := coordinator.Clocks()
+	slept := now.Mono - c.looked.Mono
+	c.looked = now
+	switch pulse := c.page.pulse.Load(); {
+	case pulse != c.pulse:
+		c.pulse, c.silent = pulse, 0
+	default:
+		c.silent += min(slept, 2*c.tick())
+	}
+	switch {
+	case c.Spare:
+	case c.page.works.Load() > 0 && c.page.deadline.load().left(now) <= 0:
+		return "its work runs and its promise is over"
+	case c.HangTimeout > 0 && c.silent >= c.HangTimeout && c.page.session.load().n > 0:
+		return "it hangs"
+	}
+	return ""
+}
+
+// tick is how often a pulse is looked for.
+func (c *child) tick() time.Duration { return c.HangTimeout / 10 }
+
+// arm sets the timer for the next look. The timer's clock may be slewed, by no more
+// than a tenth: so it is set for nine tenths of what is left.
+func (c *child) arm() {
+	wait := c.page.deadline.load().left(coordinator.Clocks())
+	if c.page.works.Load() == 0 { // the process says when a work starts
+		wait = time.Hour
+	}
+	wait = max(wait*9/10, time.Millisecond)
+	if c.HangTimeout > 0 && !c.Spare {
+		wait = min(wait, c.tick())
+	}
+	_ = unix.TimerfdSettime(c.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}, nil)
+}
+
+// kill kills the process, and the group at once: it may be all that works.
+func (c *child) kill() {
+	_ = unix.PidfdSendSignal(c.parent, unix.SIGKILL, nil, 0)
+	if pgid := int(c.page.group.Load()); pgid != 0 {
+		group.Kill(pgid)
+	}
+}

@@ -1,0 +1,50 @@
+//go:build !linux
+
+package witness
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Witness is Linux's alone.
+type Witness struct{}
+
+// New returns a witness whose Start says that there is none.
+func New(any) *Witness { return &Witness{} }
+
+// By returns a witness whose Start says that there is none.
+func By(string, any) *Witness { return &Witness{} }
+
+// Main returns at once.
+func Main(Open) {}
+
+// Start says that there is no witness.
+func (*Witness) Start(coordinator.Config) error {
+	return fmt.Errorf("%w: a witness needs Linux, this is %s; the ttl is the bound", errors.ErrUnsupported, runtime.GOOS)
+}
+
+// Guard has nobody who could answer.
+func (*Witness) Guard(int) error { return nil }
+
+// PID is nobody's.
+func (*Witness) PID() int { return 0 }
+
+// Session is coordinator.Witness's.
+func (*Witness) Session(lock.SessionID) {}
+
+// Deadline is coordinator.Witness's.
+func (*Witness) Deadline(coordinator.Instant) {}
+
+// Working is coordinator.Witness's.
+func (*Witness) Working(int) {}
+
+// Pulse is coordinator.Witness's.
+func (*Witness) Pulse() {}
+
+// Close has nothing to end.
+func (*Witness) Close() {}

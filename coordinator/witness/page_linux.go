@@ -1,0 +1,78 @@
+package witness
+
+import (
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A page is the memory that a process shares with its witness. The process writes what
+// is so, the witness reads it when it looks: nothing blocks, and the last word counts.
+// What the process wrote stays when it dies.
+type page struct {
+	ready    atomic.Bool   // the witness stands by; written by it
+	guarded  atomic.Int32  // the group that it answers for; written by it
+	group    atomic.Int32  // the one that it is to answer for; 0: none
+	works    atomic.Int32  // that have not returned
+	pulse    atomic.Uint64 // times that the coordinator turned
+	deadline latest[instant]
+	session  latest[nonce]
+}
+
+// An instant is a coordinator.Instant by the clocks that an owner believes.
+type instant struct{ raw, boot time.Duration }
+
+// left is how long it is until i by the clock that shows less.
+func (i instant) left(now coordinator.Instant) time.Duration {
+	return min(i.raw-now.Raw, i.boot-now.Boot)
+}
+
+// A nonce is a lock.SessionID.
+type nonce struct {
+	n    uint8
+	text [95]byte
+}
+
+func (s nonce) id() lock.SessionID { return lock.SessionID(s.text[:s.n]) }
+
+// A latest is a value that one writer changes, and that a reader sees whole, also where
+// the writer was stopped or killed in the midst of a change: the value that counts is
+// never written to.
+type latest[T any] struct {
+	writes atomic.Uint64
+	values [2]T
+}
+
+func (l *latest[T]) store(v T) {
+	n := l.writes.Load() + 1
+	l.values[n%2] = v
+	l.writes.Store(n)
+}
+
+// load returns the value; the zero one where none was stored.
+func (l *latest[T]) load() T {
+	for {
+		n := l.writes.Load()
+		if v := l.values[n%2]; l.writes.Load() == n {
+			return v
+		}
+	}
+}
+
+const pageSize = 4096
+
+// share maps the page that a memory file holds.
+func share(fd int) (*page, error) {
+	b, err := unix.Mmap(fd, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, err
+	}
+	return (*page)(unsafe.Pointer(&b[0])), nil
+}
+
+func (p *page) unmap() { _ = unix.MunmapPtr(unsafe.Pointer(p), pageSize) }

@@ -1,0 +1,266 @@
+package witness
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Witness is the parent's side. It fits coordinator.Config.Witness, of one Run.
+type Witness struct {
+	store  any
+	path   string
+	log    *slog.Logger
+	orders []byte
+
+	page   *page
+	memory *os.File
+	self   *os.File // this process's pidfd
+	wake   *os.File // an eventfd that makes the witness look
+
+	mu     sync.Mutex
+	child  *exec.Cmd
+	closed bool
+	quit   chan struct{}
+	ended  chan struct{} // closed when no witness is started any more
+}
+
+// New returns a witness that is this program, started again: its main function calls
+// Main before anything else. store says how the store is reached; it goes to Main's Open
+// as JSON, through a pipe, and so belongs in no list of processes.
+func New(store any) *Witness { return By("/proc/self/exe", store) }
+
+// By returns a witness that is another program, such as the understudy command, which
+// takes a backends.Config for store.
+func By(path string, store any) *Witness {
+	return &Witness{store: store, path: path, quit: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// Start starts the witness and returns when it stands by, within ten seconds. When it
+// ends, another is started.
+func (w *Witness) Start(c coordinator.Config) (err error) {
+	if os.Args[0] == name {
+		return errors.New("the program was started as a witness, and does not call witness.Main first in main")
+	}
+	w.log = c.Logger
+	if w.orders, err = w.order(c); err != nil {
+		return err
+	}
+	if err := w.prepare(); err != nil {
+		return errors.Join(err, w.free())
+	}
+	if err := w.spawn(); err != nil {
+		return errors.Join(err, w.free())
+	}
+	go w.keep()
+	if !w.until(starting, w.page.ready.Load) {
+		w.Close()
+		return fmt.Errorf("%s did not stand by within %v: does its main call witness.Main first?", w.path, starting)
+	}
+	return nil
+}
+
+// order is what the witness is told.
+func (w *Witness) order(c coordinator.Config) ([]byte, error) {
+	store, err := json.Marshal(w.store)
+	if err != nil {
+		return nil, fmt.Errorf("how to reach the store: %w", err)
+	}
+	o := orders{
+		Store: store, ID: c.ID, Promise: lock.Promise{TTL: c.TTL, Skew: c.Skew}, HangTimeout: c.HangTimeout, Spare: c.NoExit,
+	}
+	for _, b := range c.Roles {
+		o.Roles = append(o.Roles, b.Role)
+	}
+	_, o.JSON = c.Logger.Handler().(*slog.JSONHandler)
+	for o.Level = slog.LevelDebug; o.Level < slog.LevelError && !c.Logger.Enabled(context.Background(), o.Level); o.Level += 4 {
+	}
+	return json.Marshal(o)
+}
+
+// prepare makes what this process and its witness share.
+func (w *Witness) prepare() error {
+	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return fmt.Errorf("%w: pidfd_open: %w", errors.ErrUnsupported, err)
+	}
+	w.self = os.NewFile(uintptr(pidfd), "pidfd")
+	memory, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("memfd_create", err)
+	}
+	w.memory = os.NewFile(uintptr(memory), "memfd")
+	if err := w.memory.Truncate(pageSize); err != nil {
+		return err
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	w.wake = os.NewFile(uintptr(wake), "eventfd")
+	w.page, err = share(memory)
+	return os.NewSyscallError("mmap", err)
+}
+
+// spawn starts a child and tells it its orders.
+func (w *Witness) spawn() error {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer read.Close()
+	child := &exec.Cmd{
+		Path: w.path, Args: []string{name}, Stderr: os.Stderr,
+		ExtraFiles:  []*os.File{w.memory, w.self, w.wake, read},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	w.page.ready.Store(false)
+	w.page.guarded.Store(0)
+	if err := child.Start(); err != nil {
+		return errors.Join(fmt.Errorf("start %s: %w", w.path, err), write.Close())
+	}
+	w.mu.Lock()
+	w.child = child
+	if w.closed {
+		_ = child.Process.Kill()
+	}
+	w.mu.Unlock()
+	_ = write.SetWriteDeadline(time.Now().Add(starting)) // it may never read
+	_, err = write.Write(w.orders)
+	if err = errors.Join(err, write.Close()); err != nil {
+		_ = child.Process.Kill()
+	}
+	return nil
+}
+
+// keep starts another witness whenever one ends, until Close.
+func (w *Witness) keep() {
+	defer close(w.ended)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		began := time.Now()
+		err := w.child.Wait()
+		select {
+		case <-w.quit:
+			return
+		default:
+		}
+		if time.Since(began) > 10*time.Second {
+			pause = 10 * time.Millisecond
+		}
+		w.log.Warn("the witness ended, another is started; until it stands by a crash or a hang costs the ttl", "how", fmt.Sprint(err))
+		for {
+			select {
+			case <-w.quit:
+				return
+			case <-time.After(pause):
+			}
+			if err = w.spawn(); err == nil {
+				break
+			}
+			w.log.Error("no witness can be started", "error", err)
+		}
+	}
+}
+
+// Guard has the witness answer for a process group, of which it kills all before it
+// ends the session. It returns when the witness has acknowledged that, which a stopped
+// one does not: it is replaced then. With 0 it answers for none any more.
+func (w *Witness) Guard(pgid int) error {
+	w.page.group.Store(int32(pgid))
+	if pgid == 0 {
+		return nil
+	}
+	for range 3 {
+		w.look()
+		if w.until(guarding, func() bool { return w.page.guarded.Load() == int32(pgid) }) {
+			return nil
+		}
+		w.kill()
+	}
+	return errors.New("no witness answers for the command")
+}
+
+// until waits for ok, and reports whether it came.
+func (w *Witness) until(d time.Duration, ok func() bool) bool {
+	for end := time.Now().Add(d); !ok(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// look makes the witness look at the page. A full counter means that it will.
+func (w *Witness) look() { _, _ = w.wake.Write([]byte{0: 1, 7: 0}) }
+
+// Session is coordinator.Witness's.
+func (w *Witness) Session(id lock.SessionID) {
+	var s nonce
+	s.n = uint8(copy(s.text[:], id))
+	w.page.session.store(s)
+}
+
+// Deadline is coordinator.Witness's.
+func (w *Witness) Deadline(at coordinator.Instant) {
+	w.page.deadline.store(instant{at.Raw, at.Boot})
+}
+
+// Working is coordinator.Witness's.
+func (w *Witness) Working(change int) {
+	if w.page.works.Add(int32(change)); change > 0 {
+		w.look()
+	}
+}
+
+// Pulse is coordinator.Witness's.
+func (w *Witness) Pulse() { w.page.pulse.Add(1) }
+
+// PID returns the witness's process ID, for people.
+func (w *Witness) PID() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.child.Process.Pid
+}
+
+func (w *Witness) kill() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.child != nil {
+		_ = w.child.Process.Kill()
+	}
+}
+
+// Close ends the witness, waits until it is gone, and frees what was shared.
+func (w *Witness) Close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	close(w.quit)
+	w.kill()
+	<-w.ended
+	_ = w.free()
+}
+
+func (w *Witness) free() error {
+	if w.page != nil {
+		w.page.unmap()
+	}
+	for _, f := range []*os.File{w.memory, w.self, w.wake} {
+		if f != nil {
+			_ = f.Close() // nothing was written that could be lost
+		}
+	}
+	return nil
+}

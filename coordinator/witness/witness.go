@@ -1,0 +1,39 @@
+package witness
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// name is what a process that is started as a witness finds as its own name. It is
+// what a person sees in ps, and how Main knows.
+const name = "understudy-witness"
+
+// An Open opens the store that New was told of, for a process that only looks and
+// evicts. It must not become a contender.
+type Open func(ctx context.Context, store json.RawMessage) (lock.Locker, error)
+
+// An orders is all that a witness is told when it starts, by a pipe.
+type orders struct {
+	Store       json.RawMessage
+	ID          string // of the contender
+	Roles       []string
+	Promise     lock.Promise
+	HangTimeout time.Duration // not positive: hangs are left alone
+	Spare       bool          // kill nothing
+	JSON        bool          // how to log
+	Level       slog.Level
+}
+
+// limits of what a witness does.
+const (
+	starting = 10 * time.Second // for a witness to say that it stands by
+	guarding = time.Second      // for it to acknowledge a group; then another is started
+	warm     = 20 * time.Second // between two reads that keep its connection
+	reading  = 2 * time.Second  // for one of them
+	retry    = 5 * time.Millisecond
+)
