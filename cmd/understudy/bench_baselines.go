@@ -45,7 +45,7 @@ func (b *benchOptions) findBaselines() (all []failover.Baseline, err error) {
 // baselineProgram is what the variable names, or stands in bin/, or beside this
 // program.
 func baselineProgram() (string, error) {
-	candidates := []string{os.Getenv("UNDERSTUDY_BASELINES"), "bin/baselines"}
+	candidates := []string{os.Getenv("UNDERSTUDY_BASELINE_PROGRAM"), "bin/baselines"}
 	if self, err := os.Executable(); err == nil {
 		candidates = append(candidates, filepath.Join(filepath.Dir(self), "baselines"))
 	}
@@ -54,5 +54,5 @@ func baselineProgram() (string, error) {
 			return filepath.Abs(c)
 		}
 	}
-	return "", errors.New("baselines: bin/baselines: no such program: run `make baselines` once, or set UNDERSTUDY_BASELINES")
+	return "", errors.New("baselines: bin/baselines: no such program: run `make baselines` once, or set UNDERSTUDY_BASELINE_PROGRAM")
 }

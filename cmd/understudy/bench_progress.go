@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ type progress struct {
 	tty   bool
 	order []string
 	at    map[string]failover.Progress
+	drawn int // bars that stand on the terminal
 	said  time.Time
 }
 
@@ -32,20 +34,18 @@ func newProgress(out io.Writer) *progress {
 
 func (p *progress) show(now failover.Progress) {
 	if now.Total == 0 { // something that has no number of runs
-		fmt.Fprintf(p.out, "%s\n", now.Name)
-		p.order = nil
+		fmt.Fprintln(p.out, now.Name)
+		p.order, p.drawn = nil, 0
 		return
 	}
-	lines := len(p.order)
-	if _, known := p.at[now.Name]; !known || len(p.order) == 0 {
+	if !slices.Contains(p.order, now.Name) {
 		p.order = append(p.order, now.Name)
 	}
 	p.at[now.Name] = now
-	last := now.Name == p.order[len(p.order)-1]
 	switch {
-	case p.tty && last:
-		p.bars(min(lines, len(p.order)))
-	case !p.tty && last && (time.Since(p.said) >= sayEvery || now.Left == 0):
+	case p.tty:
+		p.bars(now.Left)
+	case time.Since(p.said) >= sayEvery || now.Left == 0 && now.Name == p.order[len(p.order)-1]:
 		p.said = time.Now()
 		p.line(now.Left)
 	}
@@ -54,16 +54,16 @@ func (p *progress) show(now failover.Progress) {
 const barWidth = 30
 
 // bars draws over the bars that are there.
-func (p *progress) bars(above int) {
-	if above > 0 && p.said != (time.Time{}) {
-		fmt.Fprintf(p.out, "\x1b[%dA", len(p.order))
+func (p *progress) bars(left time.Duration) {
+	if p.drawn > 0 {
+		fmt.Fprintf(p.out, "\x1b[%dA", p.drawn)
 	}
-	p.said = time.Now()
+	p.drawn = len(p.order)
 	for _, name := range p.order {
 		one := p.at[name]
 		full := barWidth * one.Done / one.Total
-		fmt.Fprintf(p.out, "\x1b[2K%-7s %s%s %d/%d, %v left\n", name, strings.Repeat("█", full), strings.Repeat("░", barWidth-full),
-			one.Done, one.Total, one.Left.Round(time.Second))
+		fmt.Fprintf(p.out, "\x1b[2K%-16s %s%s %d/%d, %v left\n", name, strings.Repeat("█", full), strings.Repeat("░", barWidth-full),
+			one.Done, one.Total, left.Round(time.Second))
 	}
 }
 

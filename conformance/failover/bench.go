@@ -64,15 +64,12 @@ type bench struct {
 	plan   Plan
 	draw   *rand.Rand
 	sites  []*site
-	stages []*stage
+	stages []*stage // of the block that is being measured
 	timing *timing
 	result Result
 }
 
 func (b *bench) close() {
-	for _, s := range b.stages {
-		s.close()
-	}
 	for _, s := range b.sites {
 		s.close()
 	}
@@ -82,16 +79,11 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.setUp(ctx); err != nil {
 		return err
 	}
-	if err := b.floors(ctx); err != nil {
-		return err
+	for _, witness := range []bool{false, true} { // one after the other: what idles beside costs time too
+		if err := b.block(ctx, witness); err != nil {
+			return err
+		}
 	}
-	if err := b.failovers(ctx); err != nil {
-		return err
-	}
-	for _, s := range b.stages { // what comes next is measured without them
-		s.close()
-	}
-	b.stages = nil
 	if err := b.sweep(ctx); err != nil {
 		return err
 	}
@@ -101,8 +93,7 @@ func (b *bench) run(ctx context.Context) error {
 	return b.costs(ctx)
 }
 
-// setUp starts the servers and the contenders: whatever does not come up is told
-// before the first run.
+// setUp starts the servers: one that does not come up is told before the first run.
 func (b *bench) setUp(ctx context.Context) error {
 	for _, backend := range b.plan.Backends {
 		dir, err := os.MkdirTemp(b.plan.Dir, backend.Name+"-")
@@ -114,36 +105,50 @@ func (b *bench) setUp(ctx context.Context) error {
 			return err
 		}
 		b.sites = append(b.sites, s)
-		if _, err := b.stage(ctx, s, "plain", b.plan.TTL, false); err != nil {
-			return err
-		}
-		if slices.ContainsFunc(b.plan.Faults, func(f Fault) bool { return f.witness }) {
-			if _, err := b.stage(ctx, s, "witness", b.plan.TTL, true); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
+}
+
+// block makes all runs with contenders that have a witness, or all others.
+func (b *bench) block(ctx context.Context, witness bool) error {
+	if witness && !slices.ContainsFunc(b.plan.Faults, func(f Fault) bool { return f.witness }) {
+		return nil
+	}
+	defer func() {
+		for _, s := range b.stages {
+			s.close()
+		}
+		b.stages = nil
+	}()
+	name := "plain"
+	if witness {
+		name = "witness"
+		b.say("now with a witness beside every contender")
+	}
+	for _, s := range b.sites {
+		st, err := newStage(ctx, s, name, timesOf(b.plan.TTL), IDs(contenders))
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.backend.Name, err)
+		}
+		st.witness = witness
+		b.stages = append(b.stages, st)
+		if err := st.startAll(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.backend.Name, err)
+		}
+	}
+	if !witness {
+		if err := b.floors(ctx); err != nil {
+			return err
+		}
+	}
+	return b.failovers(ctx)
 }
 
 // timesOf is how the coordinator divides a ttl.
 func timesOf(ttl time.Duration) coordinator.Config { return coordinator.Config{TTL: ttl}.Defaults() }
 
-func (b *bench) stage(ctx context.Context, s *site, name string, ttl time.Duration, witness bool) (*stage, error) {
-	st, err := newStage(ctx, s, name, timesOf(ttl), IDs(contenders))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.backend.Name, err)
-	}
-	st.witness = witness
-	b.stages = append(b.stages, st)
-	return st, st.startAll(ctx)
-}
-
 func (b *bench) floors(ctx context.Context) error {
 	for _, s := range b.stages {
-		if s.witness {
-			continue
-		}
 		f, err := s.measureFloor(ctx, floorWrites)
 		if err != nil {
 			return fmt.Errorf("%s: floor: %w", s.site.backend.Name, err)
@@ -178,9 +183,7 @@ func (b *bench) turns() []turn {
 		for _, f := range b.plan.Faults {
 			phases[s][f.Name] = spread(b.draw, b.plan.Runs)
 		}
-		if !s.witness {
-			all = append(all, turn{s, warmUp, 0, b.draw.Float64()})
-		}
+		all = append(all, turn{s, warmUp, 0, b.draw.Float64()})
 	}
 	for run := range b.plan.Runs {
 		for _, f := range b.plan.Faults {
@@ -233,10 +236,13 @@ func (b *bench) tell(turns []turn, n int) {
 	for _, t := range turns[n:] {
 		left += b.timing.expect(t)
 	}
-	for _, s := range b.sites {
-		p := Progress{Name: s.backend.Name, Left: left}
+	for _, s := range b.stages {
+		p := Progress{Name: s.site.backend.Name, Left: left}
+		if s.witness {
+			p.Name += ", witness"
+		}
 		for i, t := range turns {
-			if t.stage.site == s {
+			if t.stage == s {
 				p.Total++
 				if i < n {
 					p.Done++

@@ -36,7 +36,7 @@ func Draw(s Summary, ttl time.Duration) (all []Figure, err error) {
 		keep(box(s, f, ttl))
 	}
 	keep(parts(s, ttl, "quick", "clean", "handoff", "crash-witness", "crash-leader-witness"))
-	keep(parts(s, ttl, "silent", "crash", "crash-leader", "hang", "partition"))
+	keep(parts(s, ttl, "silent", "crash", "crash-leader", "hang", "hang-witness", "partition"))
 	keep(byTTL(s))
 	keep(timeline(s, ttl))
 	return all, errors.Join(errs...)

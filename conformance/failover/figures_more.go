@@ -51,7 +51,7 @@ func parts(s Summary, ttl time.Duration, kind string, faults ...string) (Figure,
 		p.Legend.Add(name, bars)
 	}
 	p.NominalY(names...)
-	p.Y.Min, p.Y.Max = -0.6, float64(len(cells))+0.9 // the legend stands above the bars
+	p.Y.Min, p.Y.Max = -0.6, float64(len(cells))+1.6 // the legend stands above the bars
 	p.Legend.XOffs = -6
 	return render(p, Figure{
 		Name: "parts-" + kind, Title: "What the gap is made of: " + strings.Join(present(cells), ", "), Alt: strings.Join(alt, ". ") + ".",
