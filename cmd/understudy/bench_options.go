@@ -172,6 +172,11 @@ func (b *benchOptions) chooseFaults(p *failover.Plan, say io.Writer) error {
 			}
 			continue
 		}
+		for _, backend := range p.Backends {
+			if why := f.Lacks(backend); why != "" {
+				fmt.Fprintf(say, "%s on %s is left out: %s\n", f.Name, backend.Name, why)
+			}
+		}
 		p.Faults = append(p.Faults, f)
 	}
 	return errors.Join(errs...)

@@ -160,9 +160,19 @@ func (b *bench) floors(ctx context.Context) error {
 
 // fits reports whether a fault can be done to a stage.
 func (f Fault) fits(s *stage) bool {
-	inside := s.site.backend.Inside
-	return f.witness == s.witness && (!f.inside || inside) && (!f.servers || inside || s.site.cluster != nil) &&
-		(!f.spoils || len(s.network.ways) > 0)
+	return f.witness == s.witness && (!f.inside || s.site.backend.Inside) && f.Lacks(s.site.backend) == ""
+}
+
+// Lacks says why a fault cannot be done to a store whose servers are somebody else's, or
+// nothing.
+func (f Fault) Lacks(b Backend) string {
+	switch {
+	case f.servers && len(b.Given) > 0:
+		return "the servers are not ours to kill"
+	case f.spoils && !b.Plain:
+		return "through TLS no proxy can stand between"
+	}
+	return ""
 }
 
 // A turn is one run to come.

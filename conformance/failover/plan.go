@@ -24,7 +24,7 @@ func (p Plan) Expect() (d time.Duration) {
 	for _, b := range p.Backends {
 		d += 5 * time.Second
 		for _, f := range p.Faults {
-			if (!f.inside || b.Inside) && (!f.servers || len(b.Given) == 0) {
+			if (!f.inside || b.Inside) && f.Lacks(b) == "" {
 				d += time.Duration(p.Runs) * f.Expect(p.TTL)
 			}
 		}
