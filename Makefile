@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 build: ## bin/understudy
 	CGO_ENABLED=0 go build -trimpath -o bin/understudy ./cmd/understudy
@@ -52,6 +52,12 @@ test-report: ## the bench's report in a headless Chromium
 soak: ## random walks over the protocol for an hour, and the search for every planted mistake
 	go test ./coordinator -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v
 
+soakwitness: servers ## 1,000 faults on wrapper, command and witness, on each store: about an hour
+	go test ./cmd/understudy -run TestAnyOne -rounds 1000 -timeout 24h -v
+
+testcontainer: servers ## run as the first process of a real container: takes Docker
+	go test -tags container ./cmd/understudy -run TestContainer -v
+
 lint: ## golangci-lint, built from tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...
 
@@ -62,4 +68,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test conformance bench baselines bench-soak benchmarks test-report soak lint
+.PHONY: help build demo servers test conformance bench baselines bench-soak benchmarks test-report soak soakwitness testcontainer lint

@@ -181,6 +181,7 @@ func (c *command) spec(t coordinator.Term) group.Spec {
 	if c.options.stdin {
 		s.Stdin = os.Stdin
 	}
+	s.Isolate = c.options.isolate
 	if c.witness != nil {
 		s.Gate = c.witness.Guard
 	}

@@ -23,16 +23,17 @@ import (
 const (
 	demoRole = "demo"
 	demoTTL  = time.Second
+	demoHang = 300 * time.Millisecond
 )
 
 func newDemo() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
 		Short: "Three real processes lose and regain an active, on embedded Raft, in under a minute",
-		Long: `Starts three processes on loopback, each a voter of one Raft group, with a ttl of
-1s and no witness. Kills the active with SIGKILL, freezes the next with SIGSTOP and
-wakes it again, hands over, stops one cleanly, then stops everything and leaves
-nothing behind. The times are those that the works stamped themselves.`,
+		Long: `Starts three processes on loopback, each a voter of one Raft group, with a ttl of 1s and
+a witness beside it. Kills the active with SIGKILL, freezes the next with SIGSTOP, freezes
+one together with its witness and wakes both again, hands over, stops one cleanly, then
+stops everything and leaves nothing behind. The times are those that the works stamped themselves.`,
 		Example: "  understudy demo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,6 +56,7 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	s.beside = true
 	defer s.killAll()
 	for _, id := range s.ids {
 		if err := s.start(id); err != nil {
@@ -66,8 +68,8 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer s.client.Close()
-	s.print("", "three processes start: a, b, c; embedded Raft on loopback, ttl %v, no witness", demoTTL)
-	for _, act := range []func(context.Context) error{s.first, s.crash, s.freeze, s.handoff, s.cleanStop, s.stopAll} {
+	s.print("", "three processes start: a, b, c; embedded Raft on loopback, ttl %v, a witness beside each", demoTTL)
+	for _, act := range []func(context.Context) error{s.first, s.crash, s.hang, s.freeze, s.handoff, s.cleanStop, s.stopAll} {
 		if err := act(ctx); err != nil {
 			return err
 		}
@@ -103,7 +105,19 @@ func (s *demoStage) crash(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.took(t, "crash", t.first-at, "its silence had to last ttl + skew, as nobody stood witness")
+	s.took(t, "crash", t.first-at, "its witness heard of it from the kernel, and ended its session")
+	return s.again(ctx, old.id)
+}
+
+func (s *demoStage) hang(ctx context.Context) error {
+	old := s.active()
+	at := s.signal(old.id, syscall.SIGSTOP)
+	s.print("bad", "%s frozen with SIGSTOP", old.id)
+	t, err := s.next(ctx, old.token)
+	if err != nil {
+		return err
+	}
+	s.took(t, "hang", t.first-at, fmt.Sprintf("its witness killed it after %v without a turn", demoHang))
 	return s.again(ctx, old.id)
 }
 
@@ -122,13 +136,15 @@ func (s *demoStage) again(ctx context.Context, id string) error {
 
 func (s *demoStage) freeze(ctx context.Context) error {
 	old := s.active()
+	_ = syscall.Kill(old.witness, syscall.SIGSTOP) // first, or it would see the other hang
+	defer func() { _ = syscall.Kill(old.witness, syscall.SIGCONT) }()
 	at := s.signal(old.id, syscall.SIGSTOP)
-	s.print("bad", "%s frozen with SIGSTOP", old.id)
+	s.print("bad", "%s frozen with SIGSTOP, and its witness too, as with a machine that stands still", old.id)
 	t, err := s.next(ctx, old.token)
 	if err != nil {
 		return err
 	}
-	s.took(t, "freeze", t.first-at, "ttl + skew since its last beat")
+	s.took(t, "freeze of both", t.first-at, "ttl + skew since its last beat")
 	s.signal(old.id, syscall.SIGCONT)
 	stamped := s.stamps(old)
 	if err := s.wait(old.id); err != nil {
@@ -210,9 +226,9 @@ func (s *demoStage) verdict() error {
 	for _, t := range terms {
 		stamps += t.stamps
 	}
-	fmt.Fprintf(s.out, "\n%-12s %10s\n", "takeover", "took")
+	fmt.Fprintf(s.out, "\n%-15s %10s\n", "takeover", "took")
 	for _, r := range s.results {
-		fmt.Fprintf(s.out, "%-12s %10v   %s\n", r.what, short(r.took), r.why)
+		fmt.Fprintf(s.out, "%-15s %10v   %s\n", r.what, short(r.took), r.why)
 	}
 	if overlap > 0 {
 		return fmt.Errorf("two were active at once for %v", overlap)
@@ -277,6 +293,6 @@ func (s *demoStage) args(id string) []string {
 	}
 	return []string{
 		"demo-contender", "--id", id, "--ttl", s.ttl.String(), "--every", s.every.String(),
-		"--raft-dir", filepath.Join(s.dir, id), "--raft-peers", strings.Join(peers, ","),
+		"--raft-dir", filepath.Join(s.dir, id), "--raft-peers", strings.Join(peers, ","), fmt.Sprintf("--witness=%t", s.beside),
 	}
 }

@@ -9,13 +9,16 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -25,6 +28,7 @@ func newDemoContender() *cobra.Command {
 	var c raft.Config
 	var peers string
 	var ttl, every time.Duration
+	var beside bool
 	cmd := &cobra.Command{
 		Use: "demo-contender", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -32,7 +36,15 @@ func newDemoContender() *cobra.Command {
 				return err
 			}
 			c.Timing, c.Logger = raft.TimingFor(ttl), slog.New(slog.DiscardHandler)
-			return contend(cmd.Context(), c, ttl, every, os.Stdout)
+			config := coordinator.Config{ID: c.ID, TTL: ttl, Roles: []lock.Bid{{Role: demoRole}}, Logger: c.Logger, HangTimeout: demoHang}
+			var w *witness.Witness
+			if beside {
+				w = witness.New(backends.Config{Backend: "raft", Raft: c})
+				config.Witness = w
+			}
+			return contend(cmd.Context(), c, config, func(ctx context.Context, t coordinator.Term) error {
+				return stampAll(ctx, t, every, os.Stdout, w)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&c.ID, "id", "", "")
@@ -40,34 +52,33 @@ func newDemoContender() *cobra.Command {
 	cmd.Flags().StringVar(&peers, "raft-peers", "", "")
 	cmd.Flags().DurationVar(&ttl, "ttl", time.Second, "")
 	cmd.Flags().DurationVar(&every, "every", time.Millisecond, "")
+	cmd.Flags().BoolVar(&beside, "witness", false, "")
 	return cmd
 }
 
-func contend(ctx context.Context, c raft.Config, ttl, every time.Duration, out io.Writer) error {
+func contend(ctx context.Context, c raft.Config, config coordinator.Config, work coordinator.Work) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	locker, err := raft.Open(ctx, c)
 	if err != nil {
 		return err
 	}
-	config := coordinator.Config{
-		ID: c.ID, TTL: ttl, Roles: []lock.Bid{{Role: demoRole}}, Logger: slog.New(slog.DiscardHandler),
-	}
-	err = coordinator.Run(ctx, locker, config, func(ctx context.Context, t coordinator.Term) error {
-		return stampAll(ctx, t, every, out)
-	})
-	return errors.Join(err, locker.Close())
+	return errors.Join(coordinator.Run(ctx, locker, config, work), locker.Close())
 }
 
-// stampAll writes "start", a "stamp" while the term is valid, and "end" with why.
+// stampAll writes "start" with the witness's process ID, a "stamp" while the term is valid, and "end" with why.
 // Its times are of CLOCK_MONOTONIC, which all processes of a machine share.
-func stampAll(ctx context.Context, t coordinator.Term, every time.Duration, out io.Writer) error {
+func stampAll(ctx context.Context, t coordinator.Term, every time.Duration, out io.Writer, beside *witness.Witness) error {
 	w := bufio.NewWriter(out)
 	say := func(what, why string) {
 		fmt.Fprintf(w, "%s %d %d %s\n", what, t.Token, coordinator.Clocks().Mono, why)
 		w.Flush()
 	}
-	say("start", "")
+	pid := 0
+	if beside != nil {
+		pid = beside.PID()
+	}
+	say("start", strconv.Itoa(pid))
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for ctx.Err() == nil {

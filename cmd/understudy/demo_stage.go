@@ -25,6 +25,7 @@ type demoStage struct {
 	every  time.Duration // between two stamps of a work
 	out    io.Writer
 	colour bool
+	beside bool // with a witness beside each
 	began  time.Time
 	ids    []string
 	peers  []raft.Peer
@@ -56,6 +57,7 @@ type demoTerm struct {
 	token       uint64
 	first, last time.Duration // stamps; first is the work's start
 	stamps      int
+	witness     int           // its process ID
 	end         time.Duration // zero: not said
 }
 
@@ -94,11 +96,15 @@ func (s *demoStage) take(id, line string) {
 	if _, err := fmt.Sscan(line, &what, &token, &at); err != nil {
 		return
 	}
+	pid := 0
+	if what == "start" {
+		_, _ = fmt.Sscan(line, &what, &token, &at, &pid)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.seen, func(t *demoTerm) bool { return t.token == token })
 	if i < 0 {
-		s.seen = append(s.seen, &demoTerm{id: id, token: token, first: at, last: at})
+		s.seen = append(s.seen, &demoTerm{id: id, token: token, first: at, last: at, witness: pid})
 		i = len(s.seen) - 1
 	}
 	t := s.seen[i]

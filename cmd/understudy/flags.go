@@ -46,6 +46,7 @@ type options struct {
 	activeStandby bool
 	witness       bool
 	health        string
+	isolate       bool
 	onLoss        string
 	onExit        string
 	stdin         bool

@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -55,6 +56,7 @@ signal where one ended it, 127 where it could not be started.
 	o.duration(&o.connect, "connect-timeout", 0, "for the store's first answer; then exit with code 69 (default: wait as long as it takes)")
 	set.BoolVar(&o.stdin, "stdin", false, "pass standard input to the command (default /dev/null)")
 	set.BoolVar(&o.witness, "witness", true, "start a process that ends the command and releases the role the moment this process is dead")
+	set.BoolVar(&o.isolate, "isolate", false, "run the command in a PID namespace: nothing of it outlives this process, whatever is killed (Linux, as root)")
 	o.durationOrOff(&o.config.HangTimeout, "hang-timeout", "for a process, or a health check, that hangs, before its witness kills it; 0: only at the end of its promise (default ttl/2)")
 	set.StringVar(&o.health, "health", "", "a shell command that says by exit code 0 that this process may be active")
 	o.duration(&o.config.HealthEvery, "health-interval", 0, "between two of them (default ttl/4)")
@@ -62,10 +64,20 @@ signal where one ended it, 127 where it could not be started.
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		finished := o.finishNode(cmd.ErrOrStderr())
 		path, err := o.checkCommand(args, cmd.ArgsLenAtDash())
+		if o.isolate {
+			if cannot := group.CanIsolate(); cannot != nil {
+				err = errors.Join(err, fmt.Errorf("isolate: %w; run as root or with CAP_SYS_ADMIN, or leave it out", cannot))
+			}
+		}
 		err = errors.Join(finished, err,
 			oneOf("on-loss", o.onLoss, "standby", "exit"), oneOf("on-exit", o.onExit, "exit", "restart"))
 		if err != nil {
 			return err
+		}
+		if os.Getpid() == 1 && o.noWitness() == "" {
+			// All others die with a container's first process, the witness too: so that is
+			// one that does nothing but wait for them.
+			return &codeError{code: group.Supervise()}
 		}
 		return run(cmd.Context(), o, path, args)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 )
 
@@ -20,11 +21,14 @@ import (
 // again.
 func TestMain(m *testing.M) {
 	witness.Main(openBeside)
+	group.Init()
 	switch os.Getenv("UNDERSTUDY_TEST") {
 	case "stamp":
 		stampForever()
 	case "wrapper":
-		os.Setenv("UNDERSTUDY_TEST", "stamp")
+		if os.Getpid() != 1 { // which starts itself once more, to be the wrapper
+			os.Setenv("UNDERSTUDY_TEST", "stamp")
+		}
 		os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
 	if size, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "fill "); ok {

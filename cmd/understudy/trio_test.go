@@ -158,12 +158,15 @@ func (r *trio) start(id string, flags ...string) {
 	in.Close()
 	log.Close()
 	r.procs[id] = cmd
-	r.pipes.Go(func() {
-		defer out.Close()
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			r.take(lines.Text())
-		}
-	})
+	r.pipes.Go(func() { r.read(out) })
+}
+
+// read takes in what commands stamp, until nobody is left who could.
+func (r *trio) read(out *os.File) {
+	defer out.Close()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		r.take(lines.Text())
+	}
 }
 
 func (r *trio) take(line string) {

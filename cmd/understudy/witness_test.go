@@ -135,16 +135,7 @@ func (r *trio) witness(id string) int {
 // store.
 func (r *trio) nothingLeft() {
 	r.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		left := r.left()
-		if len(left) == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			r.t.Errorf("still there: %q", left)
-			break
-		}
-	}
+	r.noProcessLeft()
 	if r.store.Backend == "raft" { // its store is gone with it
 		return
 	}
@@ -162,6 +153,16 @@ func (r *trio) nothingLeft() {
 		}
 	}
 	r.t.Error("the role or a session is left")
+}
+
+// noProcessLeft waits until all are gone.
+func (r *trio) noProcessLeft() {
+	r.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); len(r.left()) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("still there: %q", r.left())
+		}
+	}
 }
 
 // left are the processes that carry the trio's mark in their environment.

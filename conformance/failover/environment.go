@@ -67,6 +67,9 @@ func Describe(ctx context.Context, p Plan, command []string) Environment {
 		e.Settings.Faults = append(e.Settings.Faults, f.Name)
 	}
 	for _, b := range p.Backends {
+		if len(b.Given) > 0 {
+			e.Versions[b.Name] = "the user's own servers"
+		}
 		e.Settings.Stores = append(e.Settings.Stores, b.Name)
 		if path, err := servers.Path(b.Name); err == nil && len(b.Given) == 0 {
 			e.Versions[b.Name] = version(ctx, path)

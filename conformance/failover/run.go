@@ -161,15 +161,24 @@ func (s *stage) judge(f Fault, at time.Duration, old term, r *Sample) {
 			break
 		}
 	}
-	until := before.last
-	if !f.pauses {
-		until = max(until, before.end)
-	}
-	for _, t := range s.terms {
-		if t.token > old.token {
-			r.Overlap = max(r.Overlap, until-t.start)
+	r.Overlap = s.overlap(func(t *term) bool { return f.pauses && t == before })
+}
+
+// overlap is the longest time that a later work was active beside an earlier one. One
+// that was paused may return late: of it only its stamps count.
+func (s *stage) overlap(paused func(*term) bool) (most time.Duration) {
+	for _, a := range s.terms {
+		until := a.last
+		if !paused(a) {
+			until = max(until, a.end)
+		}
+		for _, b := range s.terms {
+			if b.token > a.token {
+				most = max(most, until-b.start)
+			}
 		}
 	}
+	return most
 }
 
 // Gap is the time from the fault to the start of the new work.

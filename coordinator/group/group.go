@@ -28,6 +28,11 @@ type Spec struct {
 	Stdout *os.File
 	Stderr *os.File
 
+	// Isolate puts the program and all that it starts into a PID namespace that dies with
+	// its first process, and that with this one: also what leaves the group. It takes
+	// Linux, the right to make a namespace, and Init; CanIsolate asks.
+	Isolate bool
+
 	// Gate, where there is one, is called with the group's number when the group exists
 	// and nothing of the program has run. The program runs when Gate returns nil, and
 	// never otherwise. On Linux this takes ptrace(2), which a set-user-ID program does not
@@ -64,6 +69,9 @@ func Start(s Spec) (*Group, error) {
 		defer null.Close()
 		stdin = null
 	}
+	if s.Isolate {
+		s = isolated(s)
+	}
 	g := &Group{done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
@@ -72,7 +80,7 @@ func Start(s Spec) (*Group, error) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		pid, err := syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
-			Env: s.Env, Files: []uintptr{stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s.Gate != nil),
+			Env: s.Env, Files: []uintptr{stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s),
 		})
 		g.pid = pid
 		if err == nil && s.Gate != nil {
@@ -116,13 +124,19 @@ func (g *Group) reaped() bool {
 		return false
 	case err != nil:
 		g.code = unknownCode
-	case status.Signaled():
-		g.code = 128 + int(status.Signal())
 	default:
-		g.code = status.ExitStatus()
+		g.code = codeOf(status)
 	}
 	g.ended = true
 	return true
+}
+
+// codeOf is a shell's exit code for how a process ended.
+func codeOf(status syscall.WaitStatus) int {
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
 }
 
 // unknownCode stands where somebody else reaped the direct child.
@@ -207,7 +221,7 @@ func (g *Group) WaitEmpty(ctx context.Context) error {
 
 // Attributes are those of a child in a group of its own that dies with this process.
 // Whoever starts one waits for it at once: see Start.
-func Attributes() *syscall.SysProcAttr { return attributes(false) }
+func Attributes() *syscall.SysProcAttr { return attributes(Spec{}) }
 
 // Kill ends all of a group whose reaper is gone. It does not wait.
 func Kill(pgid int) { _ = syscall.Kill(-pgid, syscall.SIGKILL) }

@@ -16,8 +16,12 @@ import (
 
 // attributes give the child a group of its own, and its death with ours. A gated one
 // stops before its first instruction.
-func attributes(gated bool) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: gated}
+func attributes(s Spec) *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: s.Gate != nil}
+	if s.Isolate {
+		a.Cloneflags = syscall.CLONE_NEWPID
+	}
+	return a
 }
 
 // pass lets a gated child run when gate says so, and kills it otherwise. It must be

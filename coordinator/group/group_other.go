@@ -3,11 +3,12 @@
 package group
 
 import (
+	"errors"
 	"syscall"
 	"time"
 )
 
-func attributes(bool) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func attributes(Spec) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // pass is late: the program runs already.
 func pass(pid int, gate func(int) error) error {
@@ -19,6 +20,17 @@ func pass(pid int, gate func(int) error) error {
 }
 
 func becomeReaper() error { return nil }
+
+// Init has nothing to do: only Linux isolates.
+func Init() {}
+
+// Supervise is for the first process of a Linux container.
+func Supervise() int { return unknownCode }
+
+// CanIsolate says that only Linux can.
+func CanIsolate() error { return errors.ErrUnsupported }
+
+func isolated(s Spec) Spec { return s }
 
 // awaitEnd returns now and then: what waits without reaping is not to be had in
 // the same way everywhere.

@@ -1,0 +1,104 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestIsolate kills wrapper and witness in the same moment, with a grandchild that has
+// left the command's group: it dies with them.
+func TestIsolate(t *testing.T) {
+	needRoot(t)
+	r := newTrio(t, onEtcd)
+	r.ttl = time.Second
+	r.command = []string{"sh", "-c", "setsid " + os.Args[0] + " & wait"}
+	r.start("a", "--isolate")
+	now := r.active(0)
+	witness := r.witness("a")
+	_ = syscall.Kill(witness, syscall.SIGSTOP)
+	_ = syscall.Kill(witness, syscall.SIGKILL)
+	r.kill("a", syscall.SIGKILL)
+	r.noProcessLeft()
+	r.start("b", "--isolate")
+	if next := r.active(now.token); next.id != "b" {
+		t.Errorf("%s works", next.id)
+	}
+	r.kill("b", syscall.SIGTERM)
+	r.judge()
+	r.nothingLeft()
+}
+
+// TestFirstProcess runs a wrapper as the first process of a PID namespace, as in a
+// container: it makes itself the second, so that its witness outlives it, and ends with
+// its code when the witness is done.
+func TestFirstProcess(t *testing.T) {
+	needRoot(t)
+	r := newTrio(t, onEtcd)
+	r.ttl = time.Minute
+	args := append([]string{"-pf", "--mount-proc", os.Args[0]}, r.args("a")...)
+	cmd := exec.Command("unshare", args...)
+	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper", "UNDERSTUDY_TEST_MARK="+r.dir)
+	var errs strings.Builder
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = in, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	r.pipes.Go(func() { r.read(out) })
+	first := r.active(0)
+	_ = syscall.Kill(r.wrapperOf("a"), syscall.SIGKILL)
+	err = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 128+9 {
+		t.Errorf("%v: exit code %d, want %d\n%s", err, code, 128+9, errs.String())
+	}
+	if !strings.Contains(errs.String(), "its session is ended") {
+		t.Errorf("the witness did not end the session:\n%s", errs.String())
+	}
+	r.start("b")
+	r.active(first.token)
+	r.kill("b", syscall.SIGTERM)
+	r.judge()
+	r.nothingLeft()
+}
+
+// wrapperOf is the wrapper that a first process has started.
+func (r *trio) wrapperOf(id string) int {
+	r.t.Helper()
+	for _, line := range r.left() {
+		pid, args, _ := strings.Cut(line, ": ")
+		if !strings.HasPrefix(args, "unshare") && strings.Contains(args, " run ") && strings.Contains(args, " --id "+id+" ") {
+			if n, _ := strconv.Atoi(pid); r.isChildOfFirst(n) {
+				return n
+			}
+		}
+	}
+	r.t.Fatal("there is no wrapper")
+	return 0
+}
+
+// isChildOfFirst reports whether a process's grandparent is unshare.
+func (r *trio) isChildOfFirst(pid int) bool {
+	_, first := r.state(pid)
+	_, outer := r.state(first)
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", outer))
+	return strings.TrimSpace(string(name)) == "unshare"
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("a PID namespace takes root; CI runs this as root")
+	}
+}
