@@ -32,6 +32,9 @@ conformance: servers ## the suite on Raft, etcd and Consul: some minutes, and on
 	go vet -tags conformance ./backends/...
 	go test -tags conformance -p 1 -timeout 30m -run 'TestConformance' -v ./backends/raft ./backends/etcd ./backends/consul
 
+# About 50 minutes. BENCH=--quick: about one, with the baselines some more.
+BENCH ?= --runs 20 --ttl 2s
+
 bench: build servers bin/baselines ## failover on every store, measured and drawn, with what others do beside: report/
 	bin/understudy bench --baselines $(BENCH)
 
