@@ -15,7 +15,7 @@ import (
 // A Cost is what one kind of process costs while nothing happens.
 type Cost struct {
 	Store      string
-	Process    string // active, standby, witness, or server
+	Process    string // active, standby, witness, or server; Unsettled: nothing was measured
 	Roles      int    // that each contender bids for
 	Contenders int
 	TTL        time.Duration
@@ -23,6 +23,12 @@ type Cost struct {
 	CPU        float64 // of a core
 	Resident   int64   // bytes
 }
+
+// Unsettled is a cost that could not be measured: not every role had an active in time.
+const Unsettled = "unsettled"
+
+// settleTime is that time.
+const settleTime = time.Minute
 
 // costWindow is how long a cost is measured, or two ttls where that is more.
 const costWindow = 10 * time.Second
@@ -45,8 +51,12 @@ func (b *bench) costs(ctx context.Context) error {
 			}
 			b.say(fmt.Sprintf("cost: %s, roles %d, contenders %d", s.backend.Name, scale.roles, scale.contenders))
 			c, err := b.cost(ctx, s, scale.roles, scale.contenders)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			if err != nil {
-				return fmt.Errorf("cost of %s with %d roles and %d contenders: %w", s.backend.Name, scale.roles, scale.contenders, err)
+				b.say(fmt.Sprintf("not measured: %v", err))
+				c = []Cost{{Store: s.backend.Name, Process: Unsettled, Roles: scale.roles, Contenders: scale.contenders, TTL: b.plan.TTL}}
 			}
 			b.result.Costs = append(b.result.Costs, c...)
 		}
@@ -82,14 +92,22 @@ func (b *bench) cost(ctx context.Context, s *site, roles, contenders int) (all [
 
 // settle starts everything and waits until every role has an active.
 func (s *stage) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, settleTime+2*s.config.TTL)
 	defer cancel()
 	for _, id := range s.ids {
 		if err := s.start(id); err != nil {
 			return err
 		}
 	}
-	return s.until(ctx, "an active of every role", func() bool { return len(s.terms) >= s.roles && len(s.inLine) == len(s.ids) })
+	return s.until(ctx, "an active of every role", func() bool {
+		active := 0
+		for _, t := range s.terms {
+			if t.end == 0 {
+				active++
+			}
+		}
+		return active >= s.roles && len(s.inLine) == len(s.ids)
+	})
 }
 
 // A reading is what a process has used so far.

@@ -43,10 +43,13 @@ func Draw(s Summary, ttl time.Duration) (all []Figure, err error) {
 }
 
 // of is the cells of a fault at a ttl that have something to draw; others' too, at
-// whatever ttl, where asked.
+// whatever ttl, where asked. No baseline has a witness: its crash stands beside both of
+// ours.
 func (s Summary) of(fault string, ttl time.Duration, others bool) (all []Cell) {
 	for _, c := range s.Cells {
-		if c.Fault == fault && len(c.measures) > 0 && (c.Who == Understudy && time.Duration(c.TTL) == ttl || others && c.Who != Understudy) {
+		ours := c.Who == Understudy && c.Fault == fault && time.Duration(c.TTL) == ttl
+		theirs := others && c.Who != Understudy && c.Fault == strings.TrimSuffix(fault, "-witness")
+		if len(c.measures) > 0 && (ours || theirs) {
 			all = append(all, c)
 		}
 	}
@@ -136,7 +139,7 @@ func widen(p *plot.Plot) {
 // box draws the quartiles and every point.
 func box(s Summary, f Fault, ttl time.Duration) (Figure, error) {
 	cells := s.of(f.Name, ttl, true)
-	if len(cells) == 0 {
+	if len(s.of(f.Name, ttl, false)) == 0 {
 		return Figure{}, nil
 	}
 	p := newPlot()

@@ -54,7 +54,7 @@ type FloorLine struct {
 // A CostLine is what a process costs while nothing happens.
 type CostLine struct {
 	Store      string  `json:"store"`
-	Process    string  `json:"process"` // active, standby, witness, server
+	Process    string  `json:"process"` // active, standby, witness, server; unsettled: nothing was measured
 	Roles      int     `json:"roles"`
 	Contenders int     `json:"contenders"`
 	TTL        Millis  `json:"ttl_ms"`
