@@ -23,7 +23,7 @@ func newBenchContender() *cobra.Command {
 	o := newOptions(cmd.Flags())
 	o.nodeFlags()
 	o.timeFlags()
-	roles := cmd.Flags().Int("roles", 1, "")
+	roles := cmd.Flags().Int("roles", 0, "")
 	witnessed := cmd.Flags().Bool("witness", false, "")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
@@ -31,8 +31,8 @@ func newBenchContender() *cobra.Command {
 		if err := o.finishNode(cmd.ErrOrStderr()); err != nil {
 			return err
 		}
-		for i := range *roles - 1 {
-			o.config.Roles = append(o.config.Roles, lock.Bid{Role: fmt.Sprintf("%s-%d", failover.Role, i+1)})
+		for i := range *roles {
+			o.config.Roles = append(o.config.Roles[:i], lock.Bid{Role: fmt.Sprintf("%s-%d", failover.Role, i+1)})
 		}
 		if *witnessed {
 			o.config.Witness = witness.New(o.open())
@@ -43,7 +43,7 @@ func newBenchContender() *cobra.Command {
 		if err != nil {
 			return o.stopped(ctx, err)
 		}
-		return errors.Join(failover.Contend(ctx, locker, o.config, os.Stdout), locker.Close())
+		return errors.Join(failover.Contend(ctx, locker, o.config, *roles == 0, os.Stdout), locker.Close())
 	}
 	return cmd
 }
@@ -52,7 +52,7 @@ func newBenchContender() *cobra.Command {
 func (o *options) benchFlags(backend string, c failover.Contender) []string {
 	args := []string{
 		"bench-contender", "--backend", backend, "--id", c.ID, "--ttl", c.TTL.String(),
-		"--roles", fmt.Sprint(max(1, c.Roles)), fmt.Sprintf("--witness=%t", c.Witness),
+		"--roles", fmt.Sprint(c.Roles), fmt.Sprintf("--witness=%t", c.Witness),
 	}
 	switch backend {
 	case "raft":

@@ -37,8 +37,8 @@ const StampEvery = 5 * time.Millisecond
 //	out      it is not, or does not compete
 //	calls    how many calls to the store there were (in place of a token), after SIGUSR1
 //
-// Where more than one role is bid for, the works stamp nothing.
-func Contend(ctx context.Context, l lock.Locker, c coordinator.Config, out io.Writer) error {
+// Where stamps is false there are no lines for success and stamp: the works cost nothing.
+func Contend(ctx context.Context, l lock.Locker, c coordinator.Config, stamps bool, out io.Writer) error {
 	s := &script{out: out}
 	c.Logger = slog.New(phases{s})
 	asked := make(chan os.Signal, 1)
@@ -55,7 +55,7 @@ func Contend(ctx context.Context, l lock.Locker, c coordinator.Config, out io.Wr
 		}
 	}()
 	return coordinator.Run(ctx, observed{l, s}, c, func(ctx context.Context, t coordinator.Term) error {
-		s.work(ctx, t, len(c.Roles) == 1)
+		s.work(ctx, t, stamps)
 		return nil
 	})
 }

@@ -221,7 +221,7 @@ func TestContendSaysWhatTheCoordinatorDoes(t *testing.T) {
 	out := &stopAfter{what: "success", stop: cancel}
 	l := memory.New().Open()
 	config := coordinator.Config{ID: "c0", TTL: time.Second, Roles: []lock.Bid{{Role: Role}}}
-	if err := Contend(ctx, l, config, out); err != nil {
+	if err := Contend(ctx, l, config, true, out); err != nil {
 		t.Fatal(err)
 	}
 	rest := out.String()

@@ -40,7 +40,7 @@ type Contender struct {
 	Addresses []string // where it reaches the store; embedded Raft: its peers, itself among them
 	Bind      string   // embedded Raft: where it listens
 	TTL       time.Duration
-	Roles     int  // how many it bids for: Role, then Role-1 and so on
+	Roles     int  // 0: it bids for Role, and stamps; else for so many, Role-1 and so on, and works at nothing
 	Witness   bool // a witness stands beside it
 }
 

@@ -27,7 +27,7 @@ type stage struct {
 	name    string // of the stage: a space of names in the store
 	config  coordinator.Config
 	witness bool
-	roles   int
+	roles   int // see Contender
 	ids     []string
 	network *network
 	client  lock.Locker
@@ -65,7 +65,7 @@ type notice struct {
 
 func newStage(ctx context.Context, s *site, name string, c coordinator.Config, ids []string) (*stage, error) {
 	st := &stage{
-		site: s, name: name, config: c, ids: ids, roles: 1, procs: map[string]*process{},
+		site: s, name: name, config: c, ids: ids, procs: map[string]*process{},
 		changed: make(chan struct{}), inLine: map[string]bool{}, ended: map[string]bool{}, granted: map[lock.Token]time.Duration{}, calls: map[string][]int64{},
 	}
 	var err error
