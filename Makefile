@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 build: ## bin/understudy
 	CGO_ENABLED=0 go build -trimpath -o bin/understudy ./cmd/understudy
@@ -21,6 +21,8 @@ bin/consul: conformance/servers/consul/go.mod
 
 test: servers ## every test, with the race detector where the machine has a C compiler
 	go vet ./...
+	go vet -tags soak,report ./cmd/... ./conformance/...
+	cd conformance/failover/baselines && go vet .
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=amd64 go build ./...
 	GOOS=linux GOARCH=arm64 go build ./...
@@ -30,8 +32,25 @@ conformance: servers ## the suite on Raft, etcd and Consul: some minutes, and on
 	go vet -tags conformance ./backends/...
 	go test -tags conformance -p 1 -timeout 30m -run 'TestConformance' -v ./backends/raft ./backends/etcd ./backends/consul
 
-bench: ## failover and latency benchmarks, printed as ratios
+# About 50 minutes. BENCH=--quick: about one, with the baselines some more.
+BENCH ?= --runs 20 --ttl 2s
+
+bench: build servers bin/baselines ## failover on every store, measured and drawn, with what others do beside: report/
+	bin/understudy bench --baselines $(BENCH)
+
+bin/baselines: $(wildcard conformance/failover/baselines/*.go) conformance/failover/baselines/go.mod
+	cd conformance/failover/baselines && CGO_ENABLED=0 go build -trimpath -o $(CURDIR)/$@ .
+
+baselines: bin/baselines ## bin/baselines: contenders as they are written without understudy, for the bench only
+
+bench-soak: servers ## nobody may lose the role while nothing fails: an hour idle, ten minutes busy, on each store
+	go test ./cmd/understudy -tags soak -run TestNoFalseTakeover -timeout 24h -v $(SOAK)
+
+benchmarks: ## Go benchmarks, printed as ratios
 	go test -run '^$$' -bench . ./...
+
+test-report: ## the bench's report in a headless Chromium
+	go test ./conformance/failover -tags report -run TestReportInABrowser -v
 
 soak: ## random walks over the protocol for an hour, and the search for every planted mistake
 	go test ./coordinator -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v
@@ -52,4 +71,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test conformance bench soak soakwitness testcontainer lint
+.PHONY: help build demo servers test conformance bench baselines bench-soak benchmarks test-report soak soakwitness testcontainer lint

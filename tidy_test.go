@@ -17,21 +17,22 @@ const module = "github.com/understudy-ha/understudy/"
 // arrows is the architecture: what the code below a folder may import of this
 // module. The longest folder that matches counts.
 var arrows = map[string][]string{
-	"lock":                {},
-	"coordinator":         {"lock"},
-	"coordinator/witness": {"lock", "coordinator", "coordinator/group"},
-	"backends":            {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
-	"backends/ledger":     {"lock"},
-	"backends/memory":     {"lock", "backends/ledger"},
-	"backends/raft":       {"lock", "backends/ledger"},
-	"backends/kv":         {"lock"},
-	"backends/kv/kvtest":  {"backends/kv"},
-	"backends/etcd":       {"lock", "backends/kv"},
-	"backends/consul":     {"lock", "backends/kv"},
-	"conformance":         {"lock", "coordinator"},
-	"conformance/servers": {},
-	"cmd/understudy":      {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "coordinator/group", "coordinator/witness"},
-	"coordinator/group":   {},
+	"lock":                 {},
+	"coordinator":          {"lock"},
+	"coordinator/witness":  {"lock", "coordinator", "coordinator/group"},
+	"backends":             {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
+	"backends/ledger":      {"lock"},
+	"backends/memory":      {"lock", "backends/ledger"},
+	"backends/raft":        {"lock", "backends/ledger"},
+	"backends/kv":          {"lock"},
+	"backends/kv/kvtest":   {"backends/kv"},
+	"backends/etcd":        {"lock", "backends/kv"},
+	"backends/consul":      {"lock", "backends/kv"},
+	"conformance":          {"lock", "coordinator"},
+	"conformance/servers":  {},
+	"conformance/failover": {"lock", "coordinator", "conformance/servers"},
+	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
+	"coordinator/group":    {},
 }
 
 // inTests may be imported by test files besides.

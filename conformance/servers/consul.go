@@ -14,7 +14,7 @@ import (
 // can (raft_multiplier 1) unless o.Config says otherwise. When it fails, nothing
 // runs, and the error has the end of the server's log.
 func StartConsul(ctx context.Context, dir string, n int, o Options) (*Cluster, error) {
-	path, err := binary("UNDERSTUDY_CONSUL", "consul")
+	path, err := Path("consul")
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func StartConsul(ctx context.Context, dir string, n int, o Options) (*Cluster, e
 const consulPorts = 4
 
 func consuls(path, dir string, n int, o Options) ([]*Member, error) {
-	free, err := ports(consulPorts * n)
+	free, err := Ports(consulPorts * n)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 // all of them answer. When it fails, nothing runs, and the error has the end of
 // the server's log.
 func StartEtcd(ctx context.Context, dir string, n int, o Options) (*Cluster, error) {
-	path, err := binary("UNDERSTUDY_ETCD", "etcd")
+	path, err := Path("etcd")
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func StartEtcd(ctx context.Context, dir string, n int, o Options) (*Cluster, err
 }
 
 func etcds(path, dir string, n int, o Options) ([]*Member, error) {
-	free, err := ports(3 * n)
+	free, err := Ports(3 * n)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,16 @@ func (m *Member) Data() string { return m.data }
 // Log returns the file with everything that the server said.
 func (m *Member) Log() string { return m.log }
 
+// PID returns the process's number; 0: none runs.
+func (m *Member) PID() int {
+	if m.running() == nil {
+		return 0
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.proc.Pid
+}
+
 // Kill ends the process with SIGKILL and returns when it is gone. It may be
 // repeated.
 func (m *Member) Kill() { m.end(syscall.SIGKILL) }

@@ -36,7 +36,7 @@ const (
 // StartProxy starts a proxy to target, HOST:PORT, on a port of loopback. The caller
 // closes it.
 func StartProxy(target string) (*Proxy, error) {
-	free, err := ports(1)
+	free, err := Ports(1)
 	if err != nil {
 		return nil, err
 	}

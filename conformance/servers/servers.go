@@ -97,6 +97,18 @@ func startAll(ctx context.Context, members []*Member) error {
 	return nil
 }
 
+// Path returns where the server of a store, etcd or consul, is found, as a start
+// would.
+func Path(store string) (string, error) {
+	switch store {
+	case "etcd":
+		return binary("UNDERSTUDY_ETCD", "etcd")
+	case "consul":
+		return binary("UNDERSTUDY_CONSUL", "consul")
+	}
+	return "", fmt.Errorf("%q: no servers are known for it", store)
+}
+
 // binary finds a server: what the variable names, else what `make servers` built
 // in the module around the working directory, else what stands in PATH.
 func binary(variable, name string) (string, error) {
@@ -133,8 +145,8 @@ func runnable(path, what string) (string, error) {
 // none takes a port while its server is down.
 const lowPort, highPort = 10_000, 32_000
 
-// ports returns n different ports of loopback that nobody uses now.
-func ports(n int) ([]int, error) {
+// Ports returns n different ports of loopback that nobody uses now.
+func Ports(n int) ([]int, error) {
 	var found []int
 	for range 100 * n {
 		port := lowPort + rand.IntN(highPort-lowPort)

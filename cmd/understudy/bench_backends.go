@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/conformance/failover"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// benchPatience is how much later than its promise a failover may come: an election
+// of the store may fall into it.
+const benchPatience = 10 * time.Second
+
+// benchBackend is a store as the bench reaches it.
+func (o *options) benchBackend(name string) failover.Backend {
+	b := failover.Backend{Who: failover.Understudy, Name: name, Inside: name == "raft", Plain: true, Patience: benchPatience}
+	b.Command = func(c failover.Contender) (*exec.Cmd, error) {
+		self, err := os.Executable()
+		return exec.Command(self, o.benchFlags(name, c)...), err
+	}
+	b.Dial = func(ctx context.Context, space string, addresses []string) (lock.Locker, error) {
+		return backends.Dial(ctx, o.benchStore(name, space, addresses))
+	}
+	switch name {
+	case "raft":
+		b.Leader = func(ctx context.Context, addresses []string) (string, error) {
+			return raft.Leader(ctx, raft.Config{Peers: benchPeers(addresses)})
+		}
+	case "etcd":
+		b.Given, b.Plain = o.etcd.Endpoints, o.etcd.CertFile == "" && o.etcd.CAFile == ""
+	case "consul":
+		b.Plain = o.consul.CertFile == "" && o.consul.CAFile == ""
+		if o.consul.Address != "" {
+			b.Given = []string{o.consul.Address}
+		}
+	}
+	return b
+}
+
+func (o *options) benchStore(name, space string, addresses []string) backends.Config {
+	c := backends.Config{Backend: name, Raft: raft.Config{Peers: benchPeers(addresses)}, Etcd: o.etcd, Consul: o.consul}
+	c.Etcd.Endpoints, c.Etcd.Prefix = addresses, o.benchPrefix(space)
+	if name == "consul" {
+		c.Consul.Address, c.Consul.Prefix = addresses[0], o.benchPrefix(space)
+	}
+	return c
+}
+
+// benchPeers are the nodes of the bench's group.
+func benchPeers(addresses []string) (peers []raft.Peer) {
+	for i, id := range failover.IDs(len(addresses)) {
+		peers = append(peers, raft.Peer{ID: id, Address: addresses[i]})
+	}
+	return peers
+}

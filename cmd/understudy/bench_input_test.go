@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/conformance/failover"
+)
+
+// TestBenchRefusesBadInput expects all that is wrong before anything is started.
+func TestBenchRefusesBadInput(t *testing.T) {
+	dir := t.TempDir()
+	full := filepath.Join(dir, "full")
+	if err := os.MkdirAll(full, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(full, failover.RunsFile), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	none := filepath.Join(dir, "none")
+	t.Setenv("UNDERSTUDY_ETCD", none)
+	t.Setenv("UNDERSTUDY_CONSUL", none)
+	for name, c := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"all at once": {
+			[]string{"--backends", "rat,raft,raft", "--faults", "crush", "--runs", "0", "--ttl", "10", "--out", full},
+			[]string{
+				`backends: "rat" cannot be measured, use some of raft, etcd, consul, did you mean "raft"?`, `backends: "raft" is given twice`,
+				`faults: there is no "crush"`, `did you mean "crash"?`, "runs 0: must be at least 1", `ttl: "10" has no unit; write 10s`,
+				`out "` + full + `": holds another report; write another directory, or add --force`,
+			},
+		},
+		"negative": {[]string{"--runs", "-3"}, []string{"runs -3: must be at least 1"}},
+		"memory":   {[]string{"--backends", "memory"}, []string{`"memory" cannot be measured`}},
+		"no server": {
+			[]string{"--backends", "etcd"},
+			[]string{none + ": no such program: run `make servers` once, or set UNDERSTUDY_ETCD and UNDERSTUDY_CONSUL"},
+		},
+		"endpoints": {[]string{"--backends", "etcd", "--etcd-endpoints", "nowhere"}, []string{`etcd-endpoints "nowhere": is no endpoint`}},
+		"latency": {
+			[]string{"--backends", "raft", "--faults", "latency", "--ttl", "1s"},
+			[]string{"latency: at a ttl of 1s no beat gets through where everything takes 100ms longer each way; write a ttl of at least 5s"},
+		},
+		"out": {[]string{"--out", filepath.Join(full, failover.RunsFile)}, []string{"is no directory"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"bench"}, c.args...)
+			if !strings.Contains(strings.Join(args, " "), "--out") {
+				args = append(args, "--out", filepath.Join(dir, "new"))
+			}
+			var out, errs bytes.Buffer
+			code := execute(t.Context(), args, &out, &errs)
+			if code != exitUsage {
+				t.Errorf("code %d, want %d", code, exitUsage)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(errs.String(), want) {
+					t.Errorf("no %q in\n%s", want, errs.String())
+				}
+			}
+			if strings.Contains(out.String(), "seed") {
+				t.Error("it began to measure")
+			}
+		})
+	}
+}
+
+// TestBenchMeasuresRaft is the smallest bench, whole: it needs no server.
+func TestBenchMeasuresRaft(t *testing.T) {
+	t.Setenv("UNDERSTUDY_TEST", "wrapper")
+	out := filepath.Join(t.TempDir(), "report")
+	var said, errs bytes.Buffer
+	args := []string{"bench", "--backends", "raft", "--faults", "clean,crash-witness", "--runs", "1", "--ttl", "1s", "--sweep=false", "--cost=false", "--out", out}
+	if code := execute(t.Context(), args, &said, &errs); code != 0 {
+		t.Fatalf("code %d\n%s%s", code, said.String(), errs.String())
+	}
+	env, samples, err := failover.Load(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !env.Complete || len(samples) != 2 {
+		t.Errorf("complete: %t, runs: %+v", env.Complete, samples)
+	}
+	for _, s := range samples {
+		if s.Outcome != failover.Moved || s.Overlap != 0 || s.Told > s.Granted || s.Granted > s.Started || s.Started > s.Success {
+			t.Errorf("%+v", s)
+		}
+	}
+	if page, err := os.ReadFile(filepath.Join(out, failover.ReportFile)); err != nil || !bytes.Contains(page, []byte("Never two at once")) {
+		t.Errorf("%v: the report lacks its verdict", err)
+	}
+	said.Reset()
+	if code := execute(t.Context(), []string{"bench", "compare", out, out}, &said, &errs); code != 0 || !strings.Contains(said.String(), "within noise") {
+		t.Errorf("code %d: %s%s", code, said.String(), errs.String())
+	}
+}

@@ -1,0 +1,78 @@
+// Command baselines is a contender as it is commonly written without understudy. It
+// writes the same lines as failover.Contend does, for the same moments.
+//
+//	baselines etcd-election|milvus|consul-lock|raft-leadership --id ID --addresses A,B,C --ttl 60s --key PREFIX --dir DIR
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A contender is what the flags say.
+type contender struct {
+	id, key, dir string
+	addresses    []string
+	ttl          time.Duration
+}
+
+// kinds are the baselines. Each takes part until ctx is done.
+var kinds = map[string]func(ctx context.Context, c contender) error{
+	"etcd-election": etcdElection, "milvus": milvus, "consul-lock": consulLock, "raft-leadership": raftLeadership,
+}
+
+func main() {
+	set := flag.NewFlagSet("baselines", flag.ExitOnError)
+	var c contender
+	var addresses string
+	set.StringVar(&c.id, "id", "", "")
+	set.StringVar(&c.key, "key", "", "")
+	set.StringVar(&c.dir, "dir", "", "")
+	set.StringVar(&addresses, "addresses", "", "")
+	set.DurationVar(&c.ttl, "ttl", time.Minute, "")
+	if len(os.Args) < 2 || kinds[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "baselines: say which: etcd-election, milvus, consul-lock or raft-leadership")
+		os.Exit(64)
+	}
+	_ = set.Parse(os.Args[2:]) // it exits by itself
+	c.addresses = strings.Split(addresses, ",")
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := kinds[os.Args[1]](ctx, c); err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, "baselines:", err)
+		os.Exit(1)
+	}
+}
+
+// say writes a line by CLOCK_MONOTONIC.
+func say(what string, token uint64) {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // Linux has had it always
+	fmt.Printf("%s %d %d\n", what, token, t.Nano())
+}
+
+// work stamps until ctx ends: the recipes have no other word for being active.
+func work(ctx context.Context, token uint64) {
+	say("start", token)
+	defer say("end", token)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for first := true; ctx.Err() == nil; first = false {
+		say("stamp", token)
+		if first {
+			say("success", token)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package failover
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/conformance/servers"
+)
+
+// An Environment is environment.json: what a figure may depend on.
+type Environment struct {
+	Began    time.Time         `json:"began"`
+	Took     string            `json:"took"`
+	Complete bool              `json:"complete"` // false: the runs were ended before the last
+	Error    string            `json:"error,omitempty"`
+	Command  []string          `json:"command"`
+	Seed     uint64            `json:"seed"`
+	Settings Settings          `json:"settings"`
+	Versions map[string]string `json:"versions"` // of understudy, Go and the servers
+	Kernel   string            `json:"kernel"`
+	OS       string            `json:"os"`
+	Arch     string            `json:"arch"`
+	CPU      string            `json:"cpu"`
+	Cores    int               `json:"cores"`
+	Memory   string            `json:"memory"`
+	Load     string            `json:"load"` // of the machine when it began: others may work on it
+}
+
+// Settings are those of the plan.
+type Settings struct {
+	Stores     []string `json:"stores"`
+	Faults     []string `json:"faults"`
+	Runs       int      `json:"runs"`
+	TTL        Millis   `json:"ttl_ms"`
+	Sweep      []Millis `json:"sweep_ttl_ms"`
+	Contenders int      `json:"contenders"`
+	Members    int      `json:"store_members"`
+	Network    string   `json:"network"`
+}
+
+// Describe looks at the machine.
+func Describe(ctx context.Context, p Plan, command []string) Environment {
+	e := Environment{
+		Began: time.Now().UTC(), Command: command, Seed: p.Seed, Versions: map[string]string{"go": runtime.Version()},
+		OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.NumCPU(),
+		Kernel: firstLine("/proc/sys/kernel/osrelease"), Load: firstLine("/proc/loadavg"),
+		CPU: field("/proc/cpuinfo", "model name"), Memory: field("/proc/meminfo", "MemTotal"),
+		Settings: Settings{
+			Runs: p.Runs, TTL: Millis(p.TTL), Contenders: contenders, Members: members,
+			Network: "loopback, through a proxy per contender and server that can be cut",
+		},
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		e.Versions[Understudy] = info.Main.Version
+	}
+	for _, ttl := range p.Sweep {
+		e.Settings.Sweep = append(e.Settings.Sweep, Millis(ttl))
+	}
+	for _, f := range p.Faults {
+		e.Settings.Faults = append(e.Settings.Faults, f.Name)
+	}
+	for _, b := range p.Backends {
+		if len(b.Given) > 0 {
+			e.Versions[b.Name] = "the user's own servers"
+		}
+		e.Settings.Stores = append(e.Settings.Stores, b.Name)
+		if path, err := servers.Path(b.Name); err == nil && len(b.Given) == 0 {
+			e.Versions[b.Name] = version(ctx, path)
+		}
+	}
+	return e
+}
+
+// version is what a program says of itself, in its first line.
+func version(ctx context.Context, path string) string {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	if err != nil {
+		return "unknown: " + filepath.Base(path) + ": " + err.Error()
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	return first
+}
+
+func firstLine(path string) string {
+	text, _ := os.ReadFile(path)
+	first, _, _ := strings.Cut(string(text), "\n")
+	return first
+}
+
+// field is the value of the first line "NAME : VALUE".
+func field(path, name string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,249 @@
+package failover
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TestMain is also the fake contender: this binary, run again.
+func TestMain(m *testing.M) {
+	if path := os.Getenv("FAILOVER_FAKE"); path != "" {
+		if err := contendFake(path, os.Getenv("FAILOVER_FAULT")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// The fake store's delays, each of its own length, so that none passes for another.
+const (
+	fakeDetect   = 50 * time.Millisecond
+	fakeGrant    = 90 * time.Millisecond
+	fakeActivate = 30 * time.Millisecond
+	fakeSuccess  = 70 * time.Millisecond
+	fakeOverlap  = 300 * time.Millisecond
+)
+
+// contendFake competes for the lock of a file, which the kernel gives away the moment
+// its holder is dead, and takes a known time for every step from there.
+func contendFake(path, fault string) error {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	s := &script{out: os.Stdout}
+	s.say("standby", 0)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	token := nextToken(f)
+	for _, step := range []struct {
+		after time.Duration
+		what  string
+		token lock.Token
+	}{{fakeDetect, "told", 0}, {fakeGrant, "granted", token}, {fakeActivate, "start", token}, {fakeSuccess, "success", token}} {
+		time.Sleep(step.after)
+		s.say(step.what, step.token)
+	}
+	for tick := time.NewTicker(StampEvery); ; {
+		s.say("stamp", token)
+		select {
+		case <-stop:
+			if fault == "overlap" {
+				_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+				stampFor(s, token, fakeDetect+fakeGrant+fakeActivate+fakeOverlap)
+			}
+			s.say("end", token)
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func stampFor(s *script, token lock.Token, d time.Duration) {
+	for until := time.Now().Add(d); time.Now().Before(until); time.Sleep(StampEvery) {
+		s.say("stamp", token)
+	}
+}
+
+// nextToken counts in the file.
+func nextToken(f *os.File) lock.Token {
+	text := make([]byte, 20)
+	n, _ := f.ReadAt(text, 0)
+	last, _ := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	_, _ = f.WriteAt([]byte(strconv.Itoa(last+1)), 0)
+	return lock.Token(last + 1)
+}
+
+// fakePlan measures fake contenders; fault is what is wrong with them.
+func fakePlan(t *testing.T, fault string, runs int, names ...string) Plan {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "lock")
+	store := memory.New()
+	p := Plan{Runs: runs, TTL: 200 * time.Millisecond, Seed: 1, Dir: t.TempDir(), Backends: []Backend{{
+		Who: Understudy, Name: "fake", Patience: 2 * time.Second,
+		Command: func(Contender) (*exec.Cmd, error) {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), "FAILOVER_FAKE="+path, "FAILOVER_FAULT="+fault)
+			return cmd, nil
+		},
+		Dial: func(context.Context, string, []string) (lock.Locker, error) { return store.Open(), nil },
+	}}}
+	for _, name := range names {
+		p.Faults = append(p.Faults, Faults[faultIndex(name)])
+	}
+	return p
+}
+
+// TestReportSaysWhatWasPutIn measures a store whose delays are known.
+func TestReportSaysWhatWasPutIn(t *testing.T) {
+	p := fakePlan(t, "", 2, "clean", "crash")
+	began := time.Now()
+	r, err := Run(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began)
+	if len(r.Samples) != 4 {
+		t.Fatalf("%d runs, want 4: the warm-up does not count", len(r.Samples))
+	}
+	var all time.Duration
+	for _, s := range r.Samples {
+		if s.Outcome != Moved || s.Overlap != 0 || s.Old == s.New || s.OldEnd == Unknown {
+			t.Errorf("%+v", s)
+		}
+		detect, grant, activate := s.Parts()
+		for _, part := range []struct {
+			name      string
+			got, want time.Duration
+		}{
+			{"detect", time.Duration(detect), fakeDetect}, {"grant", time.Duration(grant), fakeGrant},
+			{"activate", time.Duration(activate), fakeActivate}, {"success", time.Duration(s.Success - s.Started), fakeSuccess},
+		} {
+			if part.got < part.want { // a sleep is never short
+				t.Errorf("%s, %s: %v was measured, %v was put in", s.Fault, part.name, part.got, part.want)
+			}
+		}
+		if detect+grant+activate != s.Gap() {
+			t.Errorf("the parts %v, %v, %v do not make the gap %v", detect, grant, activate, s.Gap())
+		}
+		if s.OldEnd > s.Told {
+			t.Errorf("%s: the old work ended at %v, after the next was told at %v", s.Fault, s.OldEnd, s.Told)
+		}
+		all += time.Duration(s.Success)
+	}
+	if all > took {
+		t.Errorf("%v were measured within %v", all, took)
+	}
+	if err := r.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnOverlapIsAnError(t *testing.T) {
+	r, err := Run(t.Context(), fakePlan(t, "overlap", 1, "clean"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Check(); err == nil || !strings.Contains(err.Error(), ErrOverlap.Error()) {
+		t.Errorf("%v: two were active at once: %+v", err, r.Samples)
+	}
+}
+
+// TestALateRunIsCounted stops a holder of a lock that no silence frees.
+func TestALateRunIsCounted(t *testing.T) {
+	r, err := Run(t.Context(), fakePlan(t, "", 1, "hang"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Samples) != 1 || r.Samples[0].Outcome != Late || r.Samples[0].Started != Unknown {
+		t.Fatalf("%+v", r.Samples)
+	}
+	c := Summarize(r).Cells[0]
+	if c.Late != 1 || time.Duration(c.Median) != Endless || c.Median.String() != "late" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestAnInterruptLeavesNoChild ends a bench in its first run.
+func TestAnInterruptLeavesNoChild(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	p := fakePlan(t, "", 5, "clean")
+	var pids []int
+	command := p.Backends[0].Command
+	var children []*exec.Cmd
+	p.Backends[0].Command = func(c Contender) (*exec.Cmd, error) {
+		cmd, err := command(c)
+		children = append(children, cmd)
+		return cmd, err
+	}
+	p.Progress = func(now Progress) {
+		if now.Done == 2 { // the warm-up and one run
+			cancel()
+		}
+	}
+	r, err := Run(ctx, p)
+	if err == nil || len(r.Samples) != 1 {
+		t.Errorf("%v, %d runs: want what was measured, and why it is not all", err, len(r.Samples))
+	}
+	for _, c := range children {
+		pids = append(pids, c.Process.Pid)
+		if err := syscall.Kill(c.Process.Pid, 0); err != syscall.ESRCH {
+			t.Errorf("process %d: %v", c.Process.Pid, err)
+		}
+	}
+	if len(pids) < contenders {
+		t.Errorf("%d children", len(pids))
+	}
+}
+
+// TestContendSaysWhatTheCoordinatorDoes runs a real coordinator on the reference
+// store.
+func TestContendSaysWhatTheCoordinatorDoes(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &stopAfter{what: "success", stop: cancel}
+	l := memory.New().Open()
+	config := coordinator.Config{ID: "c0", TTL: time.Second, Roles: []lock.Bid{{Role: Role}}}
+	if err := Contend(ctx, l, config, true, out); err != nil {
+		t.Fatal(err)
+	}
+	rest := out.String()
+	for _, what := range []string{"standby", "told", "granted", "start", "success", "end"} {
+		_, after, found := strings.Cut("\n"+rest, "\n"+what+" ")
+		if !found {
+			t.Fatalf("no %q in its place:\n%s", what, out.String())
+		}
+		_, rest, _ = strings.Cut(after, "\n")
+	}
+}
+
+// stopAfter keeps what is written, and stops when a line begins with a word.
+type stopAfter struct {
+	strings.Builder
+	what string
+	stop func()
+}
+
+func (s *stopAfter) Write(p []byte) (int, error) {
+	if strings.HasPrefix(string(p), s.what+" ") {
+		s.stop()
+	}
+	return s.Builder.Write(p)
+}

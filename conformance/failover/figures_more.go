@@ -1,0 +1,181 @@
+package failover
+
+import (
+	"fmt"
+	"image/color"
+	"slices"
+	"strings"
+	"time"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+)
+
+// parts draws what the gap is made of, a bar for every fault and store.
+func parts(s Summary, ttl time.Duration, kind string, faults ...string) (Figure, error) {
+	var cells []Cell
+	for _, f := range faults {
+		cells = append(cells, s.of(f, ttl, false)...)
+	}
+	cells = slices.DeleteFunc(cells, func(c Cell) bool { return Moment(c.Detect) == Unknown })
+	if len(cells) == 0 {
+		return Figure{}, nil
+	}
+	slices.Reverse(cells) // the first on top
+	p := newPlot()
+	p.X.Tick.Marker = evenly{}
+	p.X.Label.Text = "median of each part"
+	var names, alt []string
+	values := make([]plotter.Values, 3)
+	for _, c := range cells {
+		names = append(names, c.Fault+", "+c.Store)
+		for i, part := range []Millis{c.Detect, c.Grant, c.Activate} {
+			values[i] = append(values[i], part.value())
+		}
+		alt = append(alt, fmt.Sprintf("%s on %s: detect %v, grant %v, activate %v", c.Fault, c.Store, c.Detect, c.Grant, c.Activate))
+	}
+	slices.Reverse(alt)
+	var below *plotter.BarChart
+	for i, name := range []string{"detect", "grant", "activate"} {
+		bars, err := plotter.NewBarChart(values[i], 12)
+		if err != nil {
+			return Figure{}, err
+		}
+		bars.Horizontal, bars.Color, bars.LineStyle.Width = true, []color.Color{paint[0], paint[2], paint[3]}[i], 0
+		if below != nil {
+			bars.StackOn(below)
+		}
+		below = bars
+		p.Add(bars)
+		p.Legend.Add(name, bars)
+	}
+	p.NominalY(names...)
+	p.Y.Min, p.Y.Max = -0.6, float64(len(cells))+1.6 // the legend stands above the bars
+	p.Legend.XOffs = -6
+	return render(p, Figure{
+		Name: "parts-" + kind, Title: "What the gap is made of: " + strings.Join(present(cells), ", "), Alt: strings.Join(alt, ". ") + ".",
+	}, figureWidth, max(figureHeight*3/4, 22*vg.Length(len(cells)+4)))
+}
+
+// present are the faults of cells, from the top.
+func present(cells []Cell) (all []string) {
+	for _, c := range slices.Backward(cells) {
+		if !slices.Contains(all, c.Fault) {
+			all = append(all, c.Fault)
+		}
+	}
+	return all
+}
+
+// byTTL draws the median failover of a crash against the ttl.
+func byTTL(s Summary) (Figure, error) {
+	p := newPlot()
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, times{}
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, times{}
+	p.X.Label.Text, p.Y.Label.Text = "ttl", "crash without a witness: median gap"
+	p.Legend.Left = true
+	points := map[string]plotter.XYs{}
+	var alt []string
+	for _, c := range s.Cells {
+		if c.Fault == "crash" && c.Who == Understudy && len(c.measures) > 0 && time.Duration(c.Median) != Endless {
+			points[c.Store] = append(points[c.Store], plotter.XY{X: c.TTL.value(), Y: c.Median.value()})
+			alt = append(alt, fmt.Sprintf("%s at %v: %v", c.Store, c.TTL, c.Median))
+		}
+	}
+	most := 0
+	for _, store := range []string{"raft", "etcd", "consul"} {
+		all := points[store]
+		if len(all) == 0 {
+			continue
+		}
+		most = max(most, len(all))
+		slices.SortFunc(all, func(a, b plotter.XY) int { return int(a.X - b.X) })
+		line, dots, err := plotter.NewLinePoints(all)
+		if err != nil {
+			return Figure{}, err
+		}
+		i := look(store)
+		line.Color, line.Width, line.Dashes = paint[i], 1.6, dashes[i]
+		dots.Color, dots.Shape, dots.Radius = paint[i], shapes[i], 3
+		p.Add(line, dots)
+		p.Legend.Add(store, line, dots)
+	}
+	if most < 2 {
+		return Figure{}, nil
+	}
+	same, err := plotter.NewLine(plotter.XYs{{X: p.X.Min, Y: p.X.Min}, {X: p.X.Max, Y: p.X.Max}})
+	if err != nil {
+		return Figure{}, err
+	}
+	same.Color, same.Dashes = faint, []vg.Length{2, 3}
+	p.Add(same)
+	p.Legend.Add("gap = ttl", same)
+	return render(p, Figure{
+		Name: "ttl", Title: "Failover against ttl", Alt: "A dotted line is where the gap is the ttl. " + strings.Join(alt, ". ") + ".",
+	}, figureWidth, figureHeight)
+}
+
+// timelines are the faults of which a timeline is drawn, the most telling first.
+var timelines = []string{"partition", "hang", "crash", "clean"}
+
+// timeline draws who was active when, in the median run of each store.
+func timeline(s Summary, ttl time.Duration) (Figure, error) {
+	for _, fault := range timelines {
+		if cells := s.of(fault, ttl, false); len(cells) > 0 {
+			return timelineOf(fault, cells)
+		}
+	}
+	return Figure{}, nil
+}
+
+func timelineOf(fault string, cells []Cell) (Figure, error) {
+	p := newPlot()
+	p.X.Tick.Marker = evenly{}
+	p.X.Label.Text = "time from the fault"
+	var runs []Sample
+	var most float64
+	for _, c := range slices.Backward(cells) {
+		if r, ok := c.medianRun(); ok {
+			runs = append(runs, r)
+			most = max(most, Millis(r.Started).value())
+		}
+	}
+	if len(runs) == 0 {
+		return Figure{}, nil
+	}
+	var names, alt []string
+	for i, r := range runs {
+		lower, upper := float64(2*i), float64(2*i+1)
+		names = append(names, r.Store+", "+r.New, r.Store+", "+r.Old)
+		bars := []struct{ y, from, to float64 }{
+			{upper, -0.2 * most, Millis(r.OldEnd).value()}, {lower, Millis(r.Started).value(), 1.25 * most},
+		}
+		for _, b := range bars {
+			line, err := plotter.NewLine(plotter.XYs{{X: b.from, Y: b.y}, {X: b.to, Y: b.y}})
+			if err != nil {
+				return Figure{}, err
+			}
+			line.Color, line.Width = paint[look(r.Store)], 9
+			p.Add(line)
+		}
+		alt = append(alt, fmt.Sprintf("%s: %s was active until %v, %s from %v", r.Store, r.Old, Millis(r.OldEnd), r.New, Millis(r.Started)))
+	}
+	slices.Reverse(alt)
+	p.NominalY(names...)
+	p.Y.Min, p.Y.Max = -0.7, float64(2*len(runs))-0.3
+	upright(p, 0)
+	return render(p, Figure{
+		Name: "timeline", Title: "Who was active when: the median " + fault + " of each store", Alt: strings.Join(alt, ". ") + ". The fault is at 0.",
+	}, figureWidth, max(figureHeight*3/4, 26*vg.Length(2*len(runs)+2)))
+}
+
+// medianRun is the run that is the median.
+func (c Cell) medianRun() (Sample, bool) {
+	for _, s := range c.samples {
+		if s.Outcome == Moved && Millis(s.Measure()) == c.Median && s.OldEnd != Unknown {
+			return s, true
+		}
+	}
+	return Sample{}, false
+}
