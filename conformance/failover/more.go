@@ -100,7 +100,9 @@ func (b *bench) aside(ctx context.Context, s *site, name string, ttl time.Durati
 		if ctx.Err() != nil {
 			return nil
 		}
-		return []Sample{{Who: s.backend.Who, Store: s.backend.Name, Fault: faults[0], TTL: ttl, Outcome: Broken, Note: err.Error()}}
+		broken := newSample(s.backend, faults[0], ttl)
+		broken.Note = err.Error()
+		return []Sample{broken}
 	}
 	for run := range runs {
 		for _, f := range Faults {

@@ -46,12 +46,18 @@ type Moment time.Duration
 // Unknown is no moment.
 const Unknown = Moment(-1 << 63)
 
-// run makes one run at a phase of the beat interval.
-func (s *stage) run(ctx context.Context, f Fault, number int, phase float64) Sample {
-	r := Sample{
-		Who: s.site.backend.Who, Store: s.site.backend.Name, Fault: f.Name, TTL: s.config.TTL, Run: number, Phase: phase, Outcome: Broken,
+// newSample is a run of which nothing is known yet.
+func newSample(b Backend, fault string, ttl time.Duration) Sample {
+	return Sample{
+		Who: b.Who, Store: b.Name, Fault: fault, TTL: ttl, Outcome: Broken,
 		OldEnd: Unknown, Told: Unknown, Granted: Unknown, Started: Unknown, Success: Unknown, Stall: Unknown,
 	}
+}
+
+// run makes one run at a phase of the beat interval.
+func (s *stage) run(ctx context.Context, f Fault, number int, phase float64) Sample {
+	r := newSample(s.site.backend, f.Name, s.config.TTL)
+	r.Run, r.Phase = number, phase
 	if err := s.try(ctx, f, &r); err != nil {
 		r.Note = err.Error()
 		if r.Outcome != Late {

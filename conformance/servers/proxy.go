@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -35,16 +36,21 @@ const (
 
 // StartProxy starts a proxy to target, HOST:PORT, on a port of loopback. The caller
 // closes it.
-func StartProxy(target string) (*Proxy, error) {
-	free, err := Ports(1)
-	if err != nil {
-		return nil, err
+func StartProxy(target string) (p *Proxy, err error) {
+	for range attempts { // another process may take the port first
+		var free []int
+		if free, err = Ports(1); err != nil {
+			return nil, err
+		}
+		p = &Proxy{
+			target: target, addr: fmt.Sprintf("127.0.0.1:%d", free[0]),
+			changed: make(chan struct{}), links: map[*link]bool{},
+		}
+		if err = p.Accept(); !errors.Is(err, syscall.EADDRINUSE) {
+			return p, err
+		}
 	}
-	p := &Proxy{
-		target: target, addr: fmt.Sprintf("127.0.0.1:%d", free[0]),
-		changed: make(chan struct{}), links: map[*link]bool{},
-	}
-	return p, p.Accept()
+	return p, err
 }
 
 // Addr returns HOST:PORT, where clients reach the server through the proxy.
