@@ -45,7 +45,7 @@ func (alone) Working(int)            {}
 func (alone) Pulse()                 {}
 func (alone) Close()                 {}
 
-// call starts the witness, where there can be one.
+// callWitness starts the witness, where there can be one.
 func (c *Config) callWitness() error {
 	if c.Witness == nil {
 		c.Witness = alone{}
