@@ -55,6 +55,12 @@ var inStore = []planted{
 		}
 		return next(c)
 	})},
+	{"an eviction of the dead waits for a beat that it knows", "EvictAny", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if c.Op == ledger.Evict && c.Seen == lock.AnyBeat {
+			c.Seen = s.ledger.Sessions[c.Session].Beat + 1
+		}
+		return next(c)
+	})},
 	{"absence is taken for an end", "EvictAbsent", absenceEnds()},
 	{"absence is taken for an end, and a successor starts", "RunSessionDeleted", absenceEnds()},
 	{"a release compares the name, not the token", "ReleaseLate", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {

@@ -194,7 +194,7 @@ func (l *Ledger) evict(c Command) Result {
 	if _, ended := l.Ended[c.Session]; ended {
 		return Result{}
 	}
-	if l.Sessions[c.Session].Beat != c.Seen {
+	if c.Seen != lock.AnyBeat && l.Sessions[c.Session].Beat != c.Seen {
 		return Result{Code: Moved}
 	}
 	l.end(c.Session, c.End)

@@ -152,24 +152,17 @@ func (e eviction) end(ctx context.Context, m lock.Member) error {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	host, _ := os.Hostname()
-	for {
-		err := e.locker.Evict(ctx, m.Session, m.Beat, lock.End{By: "operator@" + host, Why: "evicted by understudy evict"})
-		switch {
-		case err == nil:
-			_, err = fmt.Fprintf(e.out, "%s is evicted: its roles are free\n", m.ID)
-			return err
-		case !errors.Is(err, lock.ErrMoved):
-			return unavailable(err)
-		case !e.force:
-			return &codeError{exitNotDone, fmt.Errorf("%s lives: it beat at the last moment. Nothing was changed", m.ID)}
-		}
-		again, err := e.find(ctx)
-		if err != nil {
-			return err
-		}
-		if again.Session != m.Session {
-			return &codeError{exitNotDone, fmt.Errorf("session %s is over already; %s has another", m.Session, again.ID)}
-		}
-		m = again
+	seen := m.Beat
+	if e.force {
+		seen = lock.AnyBeat
 	}
+	err := e.locker.Evict(ctx, m.Session, seen, lock.End{By: "operator@" + host, Why: "evicted by understudy evict"})
+	switch {
+	case errors.Is(err, lock.ErrMoved):
+		return &codeError{exitNotDone, fmt.Errorf("%s lives: it beat at the last moment. Nothing was changed", m.ID)}
+	case err != nil:
+		return unavailable(err)
+	}
+	_, err = fmt.Fprintf(e.out, "%s is evicted: its roles are free\n", m.ID)
+	return err
 }

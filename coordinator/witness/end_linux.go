@@ -22,7 +22,7 @@ func (c *child) reach(ctx context.Context, open Open) {
 		time.Sleep(pause)
 	}
 	for ctx.Err() == nil {
-		if _, err := c.find(ctx, c.page.session.load().id()); err != nil {
+		if err := c.read(ctx); err != nil {
 			c.log.Debug("the line cannot be read", "error", err)
 		}
 		time.Sleep(warm)
@@ -68,37 +68,20 @@ func (c *child) end(id lock.SessionID) {
 	c.log.Info("the process is dead, its session is ended", "session", id, "took", time.Since(began).Round(time.Microsecond))
 }
 
-// evict ends the session on the beat on which it stands.
+// evict ends the session, on whichever beat it stands: a beat may still arrive that the
+// process had sent before it died.
 func (c *child) evict(ctx context.Context, id lock.SessionID) error {
-	beat, err := c.find(ctx, id)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, reading)
 	defer cancel()
-	return c.locker.Evict(ctx, id, beat, lock.End{By: "the witness of " + c.ID, Why: "its process is dead"})
+	return c.locker.Evict(ctx, id, lock.AnyBeat, lock.End{By: "the witness of " + c.ID, Why: "its process is dead"})
 }
 
-// find reads the line once, and returns the beat on which a session stands there.
-func (c *child) find(ctx context.Context, id lock.SessionID) (lock.Beat, error) {
+// read reads the line once.
+func (c *child) read(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, reading)
 	defer cancel()
-	seen := map[string]bool{}
-	for st, err := range c.locker.Watch(ctx, c.Roles...) {
-		if err != nil {
-			return 0, err
-		}
-		for _, m := range st.Line {
-			if m.Session == id {
-				return m.Beat, nil
-			}
-		}
-		if st.Term.Holder.Session == id && !st.Term.Vacant() {
-			return st.Term.Holder.Beat, nil
-		}
-		if seen[st.Role] = true; len(seen) == len(c.Roles) {
-			return lock.Absent, nil
-		}
+	for _, err := range c.locker.Watch(ctx, c.Roles...) {
+		return err
 	}
-	return 0, context.Cause(ctx)
+	return context.Cause(ctx)
 }
