@@ -117,6 +117,10 @@ func sweep(direct int, stop <-chan struct{}) {
 			return
 		case <-time.After(5 * time.Second):
 		}
+		if !anyDead() {
+			before = nil
+			continue
+		}
 		all, _ := processes()
 		var dead []int
 		for _, pid := range all {
@@ -131,6 +135,13 @@ func sweep(direct int, stop <-chan struct{}) {
 		}
 		before = dead
 	}
+}
+
+// anyDead reports whether any child waits to be reaped, and leaves it so.
+func anyDead() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo != 0
 }
 
 func processes() (pids []int, err error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -29,37 +30,26 @@ func (c *child) reach(ctx context.Context, open Open) {
 	}
 }
 
-// An elector is a Locker whose store lives in the processes themselves: the one that is
-// dead may have led it. Elect has the others choose another leader at once where it
-// did, and returns when that was asked for.
-type elector interface {
-	Elect(ctx context.Context, dead string) error
-}
-
-// end ends the session, and tries until the promise has surely run out: then others
-// have ended it.
-func (c *child) end(id lock.SessionID) {
+// end ends the group and then the session, where there are any; meanwhile the store may
+// choose another leader. It tries until the promise has surely run out: then others have
+// ended the session.
+func (c *child) end(pgid int, id lock.SessionID) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), c.Promise.TTL+c.Promise.Skew+time.Second)
 	defer cancel()
-	select {
-	case <-c.opened:
-	case <-ctx.Done():
-		c.log.Error("the process is dead, and its session could not be ended: the store was never reached")
+	ready := make(chan error, 1)
+	if id != "" {
+		go func() { ready <- c.elect(ctx) }()
+	}
+	if pgid != 0 {
+		group.End(pgid)
+	}
+	if id == "" {
 		return
 	}
-	if e, ok := c.locker.(elector); ok {
-		if err := e.Elect(ctx, c.ID); err != nil {
-			c.log.Warn("no election was asked for", "error", err)
-		}
-	}
-	var err error
-	for ctx.Err() == nil {
-		if err = c.evict(ctx, id); err == nil || errors.Is(err, lock.ErrPermanent) {
-			break
-		}
-		c.log.Debug("the session is not ended yet", "error", err)
-		time.Sleep(retry)
+	err := <-ready
+	if err == nil {
+		err = c.evict(ctx, id)
 	}
 	if err != nil {
 		c.log.Error("the process is dead, and its session could not be ended: its promise ends it", "session", id, "error", err)
@@ -68,12 +58,42 @@ func (c *child) end(id lock.SessionID) {
 	c.log.Info("the process is dead, its session is ended", "session", id, "took", time.Since(began).Round(time.Microsecond))
 }
 
-// evict ends the session, on whichever beat it stands: a beat may still arrive that the
-// process had sent before it died.
+// An elector is a Locker whose store lives in the processes themselves: the one that is
+// dead may have led it. Elect has the others choose another leader at once where it
+// did, and returns when that was asked for.
+type elector interface {
+	Elect(ctx context.Context, dead string) error
+}
+
+// elect waits for the store, and has it do without the dead process.
+func (c *child) elect(ctx context.Context) error {
+	select {
+	case <-c.opened:
+	case <-ctx.Done():
+		return errors.New("the store was never reached")
+	}
+	if e, ok := c.locker.(elector); ok {
+		if err := e.Elect(ctx, c.ID); err != nil {
+			c.log.Warn("no election was asked for", "error", err)
+		}
+	}
+	return nil
+}
+
+// evict ends the session, and tries as long as it may. It does so on whichever beat
+// there is: one may still arrive that the process had sent before it died.
 func (c *child) evict(ctx context.Context, id lock.SessionID) error {
-	ctx, cancel := context.WithTimeout(ctx, reading)
-	defer cancel()
-	return c.locker.Evict(ctx, id, lock.AnyBeat, lock.End{By: "the witness of " + c.ID, Why: "its process is dead"})
+	why := lock.End{By: "the witness of " + c.ID, Why: "its process is dead"}
+	for {
+		try, cancel := context.WithTimeout(ctx, reading)
+		err := c.locker.Evict(try, id, lock.AnyBeat, why)
+		cancel()
+		if err == nil || errors.Is(err, lock.ErrPermanent) || ctx.Err() != nil {
+			return err
+		}
+		c.log.Debug("the session is not ended yet", "error", err)
+		time.Sleep(retry)
+	}
 }
 
 // read reads the line once.

@@ -33,9 +33,8 @@ func Main(open Open) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go c.reach(ctx, open)
-	if id := c.watch(); id != "" {
-		c.end(id)
-	}
+	c.watch()
+	c.end(int(c.page.group.Load()), c.page.session.load().id())
 	cancel()
 	os.Exit(0)
 }
@@ -82,9 +81,8 @@ func newChild() (*child, error) {
 	return c, nil
 }
 
-// watch waits until the process is dead, and kills it when it must be. It returns the
-// session that is to be ended, or "". Nothing of the group is left then but zombies.
-func (c *child) watch() lock.SessionID {
+// watch waits until the process is dead, and kills it when it must be.
+func (c *child) watch() {
 	c.looked = coordinator.Clocks()
 	c.page.ready.Store(true)
 	for !c.poll(0) {
@@ -99,13 +97,9 @@ func (c *child) watch() lock.SessionID {
 			c.page.guarded.Store(g)
 		}
 		if c.poll(-1) {
-			break
+			return
 		}
 	}
-	if pgid := int(c.page.group.Load()); pgid != 0 {
-		group.End(pgid)
-	}
-	return c.page.session.load().id()
 }
 
 // poll waits until the process is dead, which it reports, or the timer rings, or the
