@@ -52,8 +52,8 @@ type child struct {
 	opened chan struct{} // closed when locker is set
 
 	killed bool // it was said so
-	pulse  uint64
-	silent time.Duration // since the pulse changed, without what the witness slept
+	pulse  time.Duration // the last one that was seen
+	silent time.Duration // since then, without what the witness slept
 	looked coordinator.Instant
 }
 
@@ -128,9 +128,9 @@ func (c *child) due() string {
 	now := coordinator.Clocks()
 	slept := now.Mono - c.looked.Mono
 	c.looked = now
-	switch pulse := c.page.pulse.Load(); {
+	switch pulse := time.Duration(c.page.pulse.Load()); {
 	case pulse != c.pulse:
-		c.pulse, c.silent = pulse, 0
+		c.pulse, c.silent = pulse, min(now.Mono-pulse, 2*c.tick())
 	default:
 		c.silent += min(slept, 2*c.tick())
 	}
@@ -157,6 +157,9 @@ func (c *child) arm() {
 	wait = max(wait*9/10, time.Millisecond)
 	if c.HangTimeout > 0 && !c.Spare {
 		wait = min(wait, c.tick())
+		if left := c.HangTimeout - c.silent; left > 0 {
+			wait = min(wait, left)
+		}
 	}
 	_ = unix.TimerfdSettime(c.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}, nil)
 }

@@ -19,7 +19,7 @@ type page struct {
 	guarded  atomic.Int32  // the group that it answers for; written by it
 	group    atomic.Int32  // the one that it is to answer for; 0: none
 	works    atomic.Int32  // that have not returned
-	pulse    atomic.Uint64 // times that the coordinator turned
+	pulse    atomic.Int64  // when the coordinator turned last, by CLOCK_MONOTONIC
 	deadline latest[instant]
 	session  latest[nonce]
 }

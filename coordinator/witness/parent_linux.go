@@ -225,7 +225,7 @@ func (w *Witness) Working(change int) {
 }
 
 // Pulse is coordinator.Witness's.
-func (w *Witness) Pulse() { w.page.pulse.Add(1) }
+func (w *Witness) Pulse() { w.page.pulse.Store(int64(coordinator.Clocks().Mono)) }
 
 // PID returns the witness's process ID, for people.
 func (w *Witness) PID() int {
