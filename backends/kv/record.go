@@ -32,6 +32,7 @@ func (k keys) end(id lock.SessionID) string { return string(k) + "state/end/" + 
 func (k keys) session(id lock.SessionID) string {
 	return string(k) + "line/session/" + escape(string(id))
 }
+
 func (k keys) claim(contender string) string { return string(k) + "line/claim/" + escape(contender) }
 
 // kind takes a key apart. Both are empty where it is none of ours.

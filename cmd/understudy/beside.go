@@ -27,8 +27,8 @@ func openBeside(ctx context.Context, store json.RawMessage) (lock.Locker, error)
 // beside gives the coordinator its witness and its health check.
 func (c *command) beside() {
 	o := c.options
-	switch why := o.noWitness(); {
-	case why == "":
+	switch why := o.noWitness(); why {
+	case "":
 		c.witness = witness.New(o.open())
 		o.config.Witness = c.witness
 	default:
