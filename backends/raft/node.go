@@ -101,6 +101,7 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	n.background(n.greet)
+	n.background(n.calm)
 	n.background(n.enter)
 	return nil
 }
@@ -142,7 +143,7 @@ func (n *node) options() *raft.Config {
 	o := raft.DefaultConfig()
 	o.LocalID = raft.ServerID(n.config.ID)
 	o.HeartbeatTimeout, o.ElectionTimeout = timing, timing
-	o.LeaderLeaseTimeout = max(timing/2, 5*time.Millisecond)
+	o.LeaderLeaseTimeout = timing // nobody relies on a leader that steps down sooner
 	o.CommitTimeout = min(200*time.Millisecond, timing/5)
 	o.SnapshotThreshold = or(s.threshold, 4096)
 	o.TrailingLogs = or(s.trailing, 1024)
