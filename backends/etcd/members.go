@@ -177,7 +177,7 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 	c := clientv3.Config{
 		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(),
 		DialTimeout: dialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
-		PermitWithoutStream: true, MaxUnaryRetries: 1, Username: m.config.Username,
+		PermitWithoutStream: true, MaxUnaryRetries: 1, Username: m.config.Username, Password: m.config.Password,
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(at.connect), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
 			MinConnectTimeout: dialTimeout,
@@ -209,7 +209,7 @@ func (at *member) connect(ctx context.Context, address string) (net.Conn, error)
 // refresh gives up a client whose password or token is refused: the next call
 // reads the password again.
 func (m *members) refresh(at *member, c *clientv3.Client, err error) error {
-	if m.config.PasswordFile == "" || !errors.Is(err, rpctypes.ErrAuthFailed) && !errors.Is(err, rpctypes.ErrInvalidAuthToken) {
+	if m.config.Username == "" || !errors.Is(err, rpctypes.ErrAuthFailed) && !errors.Is(err, rpctypes.ErrInvalidAuthToken) {
 		return err
 	}
 	at.mu.Lock()

@@ -83,7 +83,7 @@ func newChild() (*child, error) {
 }
 
 // watch waits until the process is dead, and kills it when it must be. It returns the
-// session that is to be ended, or "". Nothing of the group is left then but zombies.
+// session that is to be ended, or "". Nothing of the groups is left then but zombies.
 func (c *child) watch() lock.SessionID {
 	c.looked = coordinator.Clocks()
 	c.page.ready.Store(true)
@@ -95,14 +95,17 @@ func (c *child) watch() lock.SessionID {
 			c.killed = true
 			c.kill()
 		}
-		if g := c.page.group.Load(); c.page.guarded.Load() != g {
-			c.page.guarded.Store(g)
+		for i := range c.page.groups {
+			if g := c.page.groups[i].Load(); c.page.guarded[i].Load() != g {
+				c.page.guarded[i].Store(g)
+			}
 		}
 		if c.poll(-1) {
 			break
 		}
 	}
-	if pgid := int(c.page.group.Load()); pgid != 0 {
+	c.killGroups() // all at once, and then each to its end
+	for _, pgid := range c.guards() {
 		group.End(pgid)
 	}
 	return c.page.session.load().id()
@@ -167,10 +170,24 @@ func (c *child) arm() {
 	_ = unix.TimerfdSettime(c.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}, nil)
 }
 
-// kill kills the process, and the group at once: it may be all that works.
+// kill kills the process, and its groups at once: they may be all that works.
 func (c *child) kill() {
 	_ = unix.PidfdSendSignal(c.parent, unix.SIGKILL, nil, 0)
-	if pgid := int(c.page.group.Load()); pgid != 0 {
+	c.killGroups()
+}
+
+func (c *child) killGroups() {
+	for _, pgid := range c.guards() {
 		group.Kill(pgid)
 	}
+}
+
+// guards are the groups that this witness answers for.
+func (c *child) guards() (all []int) {
+	for i := range c.page.groups {
+		if pgid := int(c.page.groups[i].Load()); pgid != 0 {
+			all = append(all, pgid)
+		}
+	}
+	return all
 }

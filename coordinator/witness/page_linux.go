@@ -16,12 +16,12 @@ import (
 // What the process wrote stays when it dies.
 type page struct {
 	ready    atomic.Bool   // the witness stands by; written by it
-	guarded  atomic.Int32  // the group that it answers for; written by it
-	group    atomic.Int32  // the one that it is to answer for; 0: none
 	works    atomic.Int32  // that have not returned
 	pulse    atomic.Uint64 // times that the coordinator turned
 	deadline latest[instant]
 	session  latest[nonce]
+	groups   [MaxGroups]atomic.Int32 // that it is to answer for; 0: none
+	guarded  [MaxGroups]atomic.Int32 // that it answers for; written by it
 }
 
 // An instant is a coordinator.Instant by the clocks that an owner believes.
