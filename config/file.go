@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -43,7 +44,7 @@ func (f *file) Unmarshal(text []byte) (map[string]any, error) {
 	switch more := d.Decode(new(yaml.Node)); {
 	case errors.Is(err, io.EOF): // nothing but comments
 	case err != nil:
-		f.errs = append(f.errs, fmt.Errorf("%s: %s", f.path, strings.TrimPrefix(err.Error(), "yaml: ")))
+		f.errs = append(f.errs, fmt.Errorf("%s: %s", f.path, syntax.ReplaceAllString(err.Error(), "$1")))
 	case !errors.Is(more, io.EOF):
 		f.errs = append(f.errs, fmt.Errorf("%s: holds more than one document; write one", f.path))
 	case len(doc.Content) == 1:
@@ -52,6 +53,9 @@ func (f *file) Unmarshal(text []byte) (map[string]any, error) {
 	f.checkSecrets(flat)
 	return maps.Unflatten(flat, "."), nil
 }
+
+// syntax is what the parser puts before what is wrong.
+var syntax = regexp.MustCompile(`^yaml: (line [0-9]+: )?`)
 
 // Marshal is koanf.Parser's, and not wanted.
 func (*file) Marshal(map[string]any) ([]byte, error) { return nil, errors.ErrUnsupported }
