@@ -19,64 +19,69 @@ func contend(s Source) (*Config, error) {
 	return c, errors.Join(err, c.ForContender())
 }
 
+// problems are files and variables, and all that is wrong with them.
+var problems = map[string]struct {
+	file string
+	env  []string
+	want []string // FILE stands for its name
+}{
+	"all at once": {
+		file: "ttl: 15\nraft:\n  tming: 3s\n  dir: [x]\nlog: {level: loud}\nstdin: perhaps\npriority: {a: b}\nstop-timeout: 3s\naddress: 0.0.0.0:80\n",
+		env:  []string{"UNDERSTUDY_GRACE=3s", "UNDERSTUDY_SKEW=x"},
+		want: []string{
+			`FILE:1: ttl: "15" has no unit; write 15s`,
+			`FILE:3: raft.tming: there is no such key, did you mean "raft.timing"?`,
+			`FILE:4: raft.dir: must be a text, and is a list`,
+			`FILE:5: log.level "loud": must be one of debug, info, warn, error`,
+			`FILE:6: stdin: "perhaps" must be true or false`,
+			`FILE:7: priority: must be a whole number, and is a section`,
+			`FILE:8: stop-timeout: there is no such key, did you mean "stopTimeout"?`,
+			`UNDERSTUDY_SKEW: "x" is no duration; write it as 15s or 1m30s`,
+			`grace 3s: must be more than 0 and at most 2s`,
+			`address "0.0.0.0:80": no other machine can reach that`,
+		},
+	},
+	"twice":         {file: "ttl: 2s\nttl: 3s\n", want: []string{`FILE:2: ttl: is given twice, in line 1 too`}},
+	"twice, apart":  {file: "raft.dir: a\nraft:\n  dir: b\n", want: []string{`FILE:3: raft.dir: is given twice, in line 1 too`}},
+	"empty":         {file: "ttl:\netcd:\n", want: []string{`FILE:1: ttl: is empty; write a value, or leave the key out`}},
+	"no section":    {file: "etcd: h1:2379\n", want: []string{`FILE:1: etcd: must be a section, KEY: VALUE on each line`}},
+	"a list":        {file: "- ttl\n", want: []string{`FILE:1: the file: must be a section`}},
+	"no YAML":       {file: "ttl: [2s\nrole: x\n", want: []string{`FILE: line 1: did not find expected ',' or ']'`}},
+	"two documents": {file: "ttl: 2s\n---\nttl: 3s\n", want: []string{`FILE: holds more than one document; write one`}},
+	"a list in it":  {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
+	"label":         {file: "label: {a: {b: c}}\n", want: []string{`FILE:1: label: a must be a plain value`}},
+	"peers":         {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: peers: address "nowhere" of "a": missing port in address`}},
+	"backend":       {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: unknown backend "rafd" (use one of raft, etcd, consul, memory), did you mean "raft"?`}},
+	"roles": {
+		file: "roles:\n- name: a\n  comand: [x]\n  priority: high\n- command: x\n- name: b\n  onExit: maybe\n  activeStandby: true\n- name: a\n- 7\n", env: []string{"UNDERSTUDY_BACKEND=memory"},
+		want: []string{
+			`FILE:3: comand: there is no such key, did you mean "command"?`, `FILE:4: priority: "high" must be a whole number`,
+			`FILE:5: roles: a role has no name; write name: NAME`, `FILE:7: onExit: "maybe": must be one of exit, restart`,
+			`FILE:8: activeStandby: must be a section`, `FILE:1: roles: role "a" is given twice`, `FILE:10: the file: must be a section`,
+		},
+	},
+	"role and roles": {file: "role: x\nroles: [{name: a}]\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:2: roles: role "x" is given by FILE:1 too; give one of them`}},
+	"no roles":       {file: "roles: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:1: roles: 0 roles are given; give from 1 to 256`}},
+	"roles by variable": {
+		env:  []string{"UNDERSTUDY_BACKEND=memory", "UNDERSTUDY_ROLES=[{name: a, x: y}]"},
+		want: []string{`UNDERSTUDY_ROLES:1: x: there is no such key`},
+	},
+	"secrets": {
+		env:  []string{"UNDERSTUDY_ROLE=r", "UNDERSTUDY_BACKEND=etcd", "UNDERSTUDY_ETCD_ENDPOINTS=h:1", "UNDERSTUDY_ETCD_PASSWORD=p", "UNDERSTUDY_ETCD_PASSWORD_FILE=/x"},
+		want: []string{`etcd-password and etcd-password-file: give one of them`, `etcd-username and etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD): give both or none`},
+	},
+}
+
 // TestProblems expects everything that is wrong with a file to be told in one pass,
 // together with what is wrong elsewhere.
 func TestProblems(t *testing.T) {
-	for name, test := range map[string]struct {
-		file string
-		env  []string
-		want []string // FILE stands for its name
-	}{
-		"all at once": {
-			file: "ttl: 15\nraft:\n  tming: 3s\n  dir: [x]\nlog: {level: loud}\nstdin: perhaps\npriority: {a: b}\nstop-timeout: 3s\naddress: 0.0.0.0:80\n",
-			env:  []string{"UNDERSTUDY_GRACE=3s", "UNDERSTUDY_SKEW=x"},
-			want: []string{
-				`FILE:1: ttl: "15" has no unit; write 15s`,
-				`FILE:3: raft.tming: there is no such key, did you mean "raft.timing"?`,
-				`FILE:4: raft.dir: must be a text, and is a list`,
-				`FILE:5: log.level "loud": must be one of debug, info, warn, error`,
-				`FILE:6: stdin: "perhaps" must be true or false`,
-				`FILE:7: priority: must be a whole number, and is a section`,
-				`FILE:8: stop-timeout: there is no such key, did you mean "stopTimeout"?`,
-				`UNDERSTUDY_SKEW: "x" is no duration; write it as 15s or 1m30s`,
-				`grace 3s: must be more than 0 and at most 2s`,
-				`address "0.0.0.0:80": no other machine can reach that`,
-			},
-		},
-		"twice":         {file: "ttl: 2s\nttl: 3s\n", want: []string{`FILE:2: ttl: is given twice, in line 1 too`}},
-		"twice, apart":  {file: "raft.dir: a\nraft:\n  dir: b\n", want: []string{`FILE:3: raft.dir: is given twice, in line 1 too`}},
-		"empty":         {file: "ttl:\netcd:\n", want: []string{`FILE:1: ttl: is empty; write a value, or leave the key out`}},
-		"no section":    {file: "etcd: h1:2379\n", want: []string{`FILE:1: etcd: must be a section, KEY: VALUE on each line`}},
-		"a list":        {file: "- ttl\n", want: []string{`FILE:1: the file: must be a section`}},
-		"no YAML":       {file: "ttl: [2s\nrole: x\n", want: []string{`FILE: line 1: did not find expected ',' or ']'`}},
-		"two documents": {file: "ttl: 2s\n---\nttl: 3s\n", want: []string{`FILE: holds more than one document; write one`}},
-		"a list in it":  {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
-		"label":         {file: "label: {a: {b: c}}\n", want: []string{`FILE:1: label: a must be a plain value`}},
-		"peers":         {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: peers: address "nowhere" of "a": missing port in address`}},
-		"backend":       {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: unknown backend "rafd" (use one of raft, etcd, consul, memory), did you mean "raft"?`}},
-		"roles": {
-			file: "roles:\n- name: a\n  comand: [x]\n  priority: high\n- command: x\n- name: b\n  onExit: maybe\n  activeStandby: true\n- name: a\n- 7\n", env: []string{"UNDERSTUDY_BACKEND=memory"},
-			want: []string{
-				`FILE:3: comand: there is no such key, did you mean "command"?`, `FILE:4: priority: "high" must be a whole number`,
-				`FILE:5: roles: a role has no name; write name: NAME`, `FILE:7: onExit: "maybe": must be one of exit, restart`,
-				`FILE:8: activeStandby: must be a section`, `FILE:1: roles: role "a" is given twice`, `FILE:10: the file: must be a section`,
-			},
-		},
-		"role and roles": {file: "role: x\nroles: [{name: a}]\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:2: roles: role "x" is given by FILE:1 too; give one of them`}},
-		"no roles":       {file: "roles: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:1: roles: 0 roles are given; give from 1 to 256`}},
-		"roles by variable": {
-			env:  []string{"UNDERSTUDY_BACKEND=memory", "UNDERSTUDY_ROLES=[{name: a, x: y}]"},
-			want: []string{`UNDERSTUDY_ROLES:1: x: there is no such key`},
-		},
-		"secrets": {
-			env:  []string{"UNDERSTUDY_ROLE=r", "UNDERSTUDY_BACKEND=etcd", "UNDERSTUDY_ETCD_ENDPOINTS=h:1", "UNDERSTUDY_ETCD_PASSWORD=p", "UNDERSTUDY_ETCD_PASSWORD_FILE=/x"},
-			want: []string{`etcd-password and etcd-password-file: give one of them`, `etcd-username and etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD): give both or none`},
-		},
-	} {
+	for name, test := range problems {
 		t.Run(name, func(t *testing.T) {
 			path := write(t, test.file)
 			env := test.env
-			if !slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, "UNDERSTUDY_BACKEND") || strings.HasPrefix(s, "UNDERSTUDY_ROLE") }) {
+			if !slices.ContainsFunc(env, func(s string) bool {
+				return strings.HasPrefix(s, "UNDERSTUDY_BACKEND") || strings.HasPrefix(s, "UNDERSTUDY_ROLE")
+			}) {
 				env = append(slices.Clone(env), node...)
 			}
 			_, err := contend(Source{Environ: append([]string{"UNDERSTUDY_CONFIG=" + path}, env...)})
