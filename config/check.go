@@ -18,6 +18,7 @@ import (
 // again: its main calls witness.Main(Beside) first.
 func (c *Config) ForContender() error {
 	err := errors.Join(c.completeRoles(), c.ForVoter())
+	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
 	for _, r := range c.Roles {
 		c.Coordinator.Roles = append(c.Coordinator.Roles, lock.Bid{Role: r.Name, Priority: r.Priority})
 		if !r.ActiveStandby {

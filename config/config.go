@@ -136,5 +136,5 @@ func (c *Config) text(k Key) string {
 	}
 }
 
-// Given reports whether a key was set, by whatever but its default.
-func (c *Config) Given(name string) bool { return c.values[name].rank > byDefault }
+// Given reports whether a key was set by a flag, a variable of ours, or the file.
+func (c *Config) Given(name string) bool { return c.values[name].rank > byOther }

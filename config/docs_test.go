@@ -25,7 +25,7 @@ func TestDocs(t *testing.T) {
 		if !ok || !also {
 			t.Fatalf("docs/configuration.md: has no place for the table of keys: %q and %q", begin, end)
 		}
-		return before + begin + Table() + end + after
+		return before + begin + table() + end + after
 	})
 }
 

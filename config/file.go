@@ -83,7 +83,7 @@ func (f *file) section(name string, n *yaml.Node, into map[string]any) {
 		case f.isSection(path):
 			f.section(path, v, into)
 		default:
-			f.bad(key.Line, path, "there is no such key%s", DidYouMean(path, f.names()))
+			f.bad(key.Line, path, "there is no such key%s", f.meant(path))
 		}
 	}
 }
@@ -94,6 +94,17 @@ func resolve(n *yaml.Node) *yaml.Node {
 		return n.Alias
 	}
 	return n
+}
+
+// meant is the key or section that may have been meant.
+func (f *file) meant(path string) string {
+	known := f.names()
+	for _, name := range f.names() {
+		if section, _, nested := strings.Cut(name, "."); nested && !slices.Contains(known, section) {
+			known = append(known, section)
+		}
+	}
+	return DidYouMean(path, known)
 }
 
 func (f *file) isSection(path string) bool {

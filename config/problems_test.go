@@ -49,6 +49,7 @@ var problems = map[string]struct {
 	"no YAML":       {file: "ttl: [2s\nrole: x\n", want: []string{`FILE: line 1: did not find expected ',' or ']'`}},
 	"two documents": {file: "ttl: 2s\n---\nttl: 3s\n", want: []string{`FILE: holds more than one document; write one`}},
 	"a list in it":  {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
+	"section":       {file: "etdc: {endpoints: x}\n", want: []string{`FILE:1: etdc: there is no such key, did you mean "etcd"?`}},
 	"label":         {file: "label: {a: {b: c}}\n", want: []string{`FILE:1: label: a must be a plain value`}},
 	"peers":         {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: peers: address "nowhere" of "a": missing port in address`}},
 	"backend":       {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: unknown backend "rafd" (use one of raft, etcd, consul, memory), did you mean "raft"?`}},

@@ -76,8 +76,8 @@ func schemaOf(k Key) map[string]any {
 	return s
 }
 
-// Table is every key as a table in Markdown.
-func Table() string {
+// table is every key as a table in Markdown.
+func table() string {
 	var b strings.Builder
 	b.WriteString("| in the file | type | default | what |\n|---|---|---|---|\n")
 	for _, k := range Keys() {

@@ -234,11 +234,11 @@ func (m *members) explain(err error) error {
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()))
 	case errors.Is(err, rpctypes.ErrUserEmpty):
-		return permanent("it asks who we are; give --etcd-username and --etcd-password-file, or a certificate")
+		return permanent("it asks who we are; give --etcd-username and --etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD), or a certificate")
 	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow
-		return fmt.Errorf("the password of %s was changed; write the new one to --etcd-password-file: %w", user, err)
+		return fmt.Errorf("the password of %s was changed; write the new one to --etcd-password-file, or start anew: %w", user, err)
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
-		return permanent("it refuses user " + user + " and the password in --etcd-password-file")
+		return permanent("it refuses user " + user + " and the password in --etcd-password-file or UNDERSTUDY_ETCD_PASSWORD")
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
 		return permanent("it has no users; leave out --etcd-username and --etcd-password-file, or enable authentication there")
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):

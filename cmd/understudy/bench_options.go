@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backends/consul"
+	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/conformance/failover"
@@ -66,6 +68,12 @@ var sweepTTLs = []time.Duration{
 // finish checks everything before the first run, and says what is left out.
 func (b *benchOptions) finish(cmd *cobra.Command) (p failover.Plan, err error) {
 	errs := []error{b.read(cmd)}
+	if !b.Given("etcd.endpoints") { // another tool's variables do not say what is to be measured
+		b.Store.Etcd = etcd.Config{}
+	}
+	if !b.Given("consul.address") {
+		b.Store.Consul = consul.Config{}
+	}
 	say := cmd.ErrOrStderr()
 	if runtime.GOOS != "linux" {
 		errs = append(errs, errors.New("bench: measures on Linux only: it needs one clock that all processes share"))

@@ -28,7 +28,7 @@ func main() {
 // has one.
 const (
 	exitNotDone     = 1  // a handoff or an eviction that was asked for did not come about
-	exitUsage       = 64 // flags, environment, or what no retry can cure
+	exitUsage       = 64 // flags, environment, file, or what no retry can cure
 	exitUnavailable = 69 // the store cannot be reached
 	exitHeld        = 73 // another process has the ID, or the role with --active-standby=false
 	exitLost        = 75 // the role was lost, with --on-loss=exit
@@ -37,7 +37,7 @@ const (
 const exitCodes = `
 Exit codes:
   0   a stop that was asked for, or what was asked for is done
-  64  a mistake in flags or environment, or what no retry can cure
+  64  a mistake in flags, environment or file, or what no retry can cure
   69  the store cannot be reached
   73  another process has the ID, or the role with --active-standby=false
   75  the role was lost, with --on-loss=exit; or work outlived the promise`

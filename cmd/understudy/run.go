@@ -18,7 +18,7 @@ import (
 
 func newRun() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "run [flags] -- COMMAND [ARG...]",
+		Use:   "run [flags] [-- COMMAND [ARG...]]",
 		Short: "Run a command only while this process is active",
 		Long: `Stands by for the role, and runs the command while it is active. The command gets
 UNDERSTUDY_ROLE, UNDERSTUDY_ID and UNDERSTUDY_TOKEN; it should pass the token to what
@@ -31,10 +31,14 @@ SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
 
 A command that ends by itself ends this process with its own exit code: 128 and the
 signal where one ended it, 127 where it could not be started.
+
+Several roles in one process, each with a command of its own and active or standby by
+itself, stand as "roles" in the file that --config names; see docs/configuration.md.
 ` + exitCodes,
 		Example: `  export UNDERSTUDY_ROLE=billing UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy run --id a --raft-dir /tmp/a -- ./billing --port 80
-  understudy run --id b --raft-dir /tmp/b --ttl 2s --on-exit restart -- sh -c 'exec ./billing'`,
+  understudy run --id b --raft-dir /tmp/b --ttl 2s --on-exit restart -- sh -c 'exec ./billing'
+  understudy run --config coordinators.yaml --id a`,
 		Args: cobra.ArbitraryArgs,
 	}
 	set := cmd.Flags()

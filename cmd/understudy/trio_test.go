@@ -113,6 +113,9 @@ func newTrio(t testing.TB, prepare func(r *trio) (backends.Config, []string)) *t
 		for id := range r.procs {
 			r.kill(id, syscall.SIGKILL)
 		}
+		if t.Failed() { // nothing may outlive a test, whatever it found
+			r.killLeft()
+		}
 		r.pipes.Wait()
 		if t.Failed() {
 			r.logs()
