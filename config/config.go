@@ -130,9 +130,11 @@ func (c *Config) text(k Key) string {
 	case k.Secret && text != "":
 		return "(redacted)"
 	case c.bad[k.Name]:
-		return c.values[k.Name].text()
-	default:
+		return scalar(c.values[k.Name].text())
+	case k.Type() == "roles":
 		return text
+	default:
+		return scalar(text)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/knadh/koanf/maps"
@@ -163,6 +164,16 @@ var wants = map[string]string{
 }
 
 var is = map[yaml.Kind]string{yaml.MappingNode: "a section", yaml.SequenceNode: "a list", yaml.ScalarNode: "a plain value"}
+
+// scalar is a text as it stands in a file: in quotes where it must.
+func scalar(text string) string {
+	var as struct{ K yaml.Node }
+	err := yaml.Unmarshal([]byte("k: "+text), &as)
+	if text == "" || err == nil && as.K.Kind == yaml.ScalarNode && as.K.Value == text && as.K.LineComment == "" {
+		return text
+	}
+	return strconv.Quote(text)
+}
 
 // flow is a node in one line.
 func flow(n *yaml.Node) string {
