@@ -48,6 +48,9 @@ type Config struct {
 	// contender holds a role and its beat moves.
 	Exclusive bool
 
+	// ExclusiveRoles are those of Roles for which Exclusive holds where it is false.
+	ExclusiveRoles []string
+
 	// Outlives says that work may outlive this process, as a command that it
 	// started may. A restart under the same ID then never takes the death of the
 	// process for the end of its work, and waits out the promise.
@@ -121,6 +124,18 @@ func (c Config) Defaults() Config {
 	return c
 }
 
+// exclusive are the roles for which this process does not stand by.
+func (c Config) exclusive() []string {
+	if !c.Exclusive {
+		return c.ExclusiveRoles
+	}
+	var all []string
+	for _, b := range c.Roles {
+		all = append(all, b.Role)
+	}
+	return all
+}
+
 // BeatEvery is the time between two beats.
 func (c Config) BeatEvery() time.Duration { return c.TTL / 4 }
 
@@ -149,6 +164,11 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("role %q: given twice", b.Role))
 		}
 		seen[b.Role] = true
+	}
+	for _, name := range c.ExclusiveRoles {
+		if !seen[name] {
+			errs = append(errs, fmt.Errorf("exclusive role %q: is not one of the roles", name))
+		}
 	}
 	return errors.Join(append(errs, c.ValidateTimes())...)
 }

@@ -89,6 +89,7 @@ func TestLeastPrivilege(t *testing.T) {
 	good := issue(t, c, "good", keys+sessions)
 	config := Config{Address: c.Members[0].Addr(), TokenFile: tokenFile(t, good)}
 	must(t, walk(t, config, "a"))
+	must(t, walk(t, Config{Address: config.Address, Token: good}, "text"))
 
 	unknown := "11111111-2222-3333-4444-555555555555"
 	for _, test := range []struct{ what, token, prefix, want string }{
@@ -163,6 +164,13 @@ func TestTLS(t *testing.T) {
 	_, err = s.Read(timeout(t, 10*time.Second), "a") // the very store, with the files as they are now
 	must(t, err)
 	must(t, walk(t, config, "a"))
+
+	named := config
+	named.ServerName = "elsewhere"
+	refused("another name", open(t, named), "elsewhere")
+	named.ServerName = "server"
+	_, err = open(t, named).Read(timeout(t, 10*time.Second), "a")
+	must(t, err)
 
 	other, err := servers.NewCA(t.TempDir())
 	must(t, err)

@@ -60,7 +60,7 @@ func newStore(c Config) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consul: %w", err)
 	}
-	s := &store{config: c, client: client, token: token{file: c.TokenFile}, idle: t.wire.CloseIdleConnections}
+	s := &store{config: c, client: client, token: token{fixed: c.Token, file: c.TokenFile}, idle: t.wire.CloseIdleConnections}
 	s.open, s.cancel = context.WithCancelCause(context.Background())
 	return s, nil
 }

@@ -16,7 +16,8 @@ type Config struct {
 	Endpoints    []string // of each member: HOST:PORT, or with http:// or https://
 	Prefix       string   // of all keys: default kv.DefaultPrefix
 	Username     string
-	PasswordFile string // read anew when etcd refuses the password
+	Password     string
+	PasswordFile string // instead of Password; read anew when etcd refuses the password
 	CAFile       string // TLS: authorities; CertFile and KeyFile: our certificate
 	CertFile     string
 	KeyFile      string
@@ -68,8 +69,11 @@ func (c Config) Validate() error {
 		}
 		seen[host] = true
 	}
-	if (c.Username == "") != (c.PasswordFile == "") {
-		bad("etcd-username and etcd-password-file: give both or none; a user of a certificate needs neither")
+	if c.Password != "" && c.PasswordFile != "" {
+		bad("etcd-password and etcd-password-file: give one of them")
+	}
+	if (c.Username == "") != (c.Password+c.PasswordFile == "") {
+		bad("etcd-username and etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD): give both or none; a user of a certificate needs neither")
 	} else if c.PasswordFile != "" {
 		if _, err := kv.Secret(c.PasswordFile); err != nil {
 			bad("etcd-password-file %q: %w", c.PasswordFile, err)

@@ -177,7 +177,7 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 	c := clientv3.Config{
 		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(),
 		DialTimeout: dialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
-		PermitWithoutStream: true, MaxUnaryRetries: 1, Username: m.config.Username,
+		PermitWithoutStream: true, MaxUnaryRetries: 1, Username: m.config.Username, Password: m.config.Password,
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(at.connect), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
 			MinConnectTimeout: dialTimeout,
@@ -209,7 +209,7 @@ func (at *member) connect(ctx context.Context, address string) (net.Conn, error)
 // refresh gives up a client whose password or token is refused: the next call
 // reads the password again.
 func (m *members) refresh(at *member, c *clientv3.Client, err error) error {
-	if m.config.PasswordFile == "" || !errors.Is(err, rpctypes.ErrAuthFailed) && !errors.Is(err, rpctypes.ErrInvalidAuthToken) {
+	if m.config.Username == "" || !errors.Is(err, rpctypes.ErrAuthFailed) && !errors.Is(err, rpctypes.ErrInvalidAuthToken) {
 		return err
 	}
 	at.mu.Lock()
@@ -234,11 +234,11 @@ func (m *members) explain(err error) error {
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()))
 	case errors.Is(err, rpctypes.ErrUserEmpty):
-		return permanent("it asks who we are; give --etcd-username and --etcd-password-file, or a certificate")
+		return permanent("it asks who we are; give --etcd-username and --etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD), or a certificate")
 	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow
-		return fmt.Errorf("the password of %s was changed; write the new one to --etcd-password-file: %w", user, err)
+		return fmt.Errorf("the password of %s was changed; write the new one to --etcd-password-file, or start anew: %w", user, err)
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
-		return permanent("it refuses user " + user + " and the password in --etcd-password-file")
+		return permanent("it refuses user " + user + " and the password in --etcd-password-file or UNDERSTUDY_ETCD_PASSWORD")
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
 		return permanent("it has no users; leave out --etcd-username and --etcd-password-file, or enable authentication there")
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):

@@ -25,20 +25,19 @@ when the role did not move in time, or moved to another.
   understudy handoff --role billing --to b`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags())
-	o.roleFlag()
-	o.storeFlags()
+	o := newOptions(cmd.Flags(), storeKeys, []string{"role"})
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
 	o.duration(&o.timeout, "timeout", time.Minute, "for the outcome")
 	o.collect()
+	o.judge = o.oneRole
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return o.ask(cmd.Context(), func(ctx context.Context, l lock.Locker) error {
+		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			began := time.Now()
-			before, after, err := handOver(ctx, l, o.role, *to)
+			before, after, err := handOver(ctx, l, o.Role(), *to)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s -> %s, token %d, in %v\n", o.role, before.Holder.ID, after.Holder.ID,
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s -> %s, token %d, in %v\n", o.Role(), before.Holder.ID, after.Holder.ID,
 				after.Token, time.Since(began).Round(time.Millisecond))
 			return err
 		})

@@ -31,15 +31,14 @@ does not change for ttl is dead. These names stay.
   understudy status --role billing -o json | jq .active.id`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags())
-	o.roleFlag()
-	o.storeFlags()
+	o := newOptions(cmd.Flags(), storeKeys, []string{"role"})
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()
+	o.judge = o.oneRole
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return o.ask(cmd.Context(), func(ctx context.Context, l lock.Locker) error {
-			st, err := standing(ctx, l, o.role)
+		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
+			st, err := standing(ctx, l, o.Role())
 			if err != nil {
 				return unavailable(err)
 			}

@@ -27,7 +27,7 @@ func stampForever() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	for {
-		fmt.Printf("%s %d %s %d\n", os.Getenv("UNDERSTUDY_TOKEN"), os.Getpid(), os.Getenv("UNDERSTUDY_ID"), coordinator.Clocks().Mono)
+		fmt.Printf("%s %d %s %d %s\n", os.Getenv("UNDERSTUDY_TOKEN"), os.Getpid(), os.Getenv("UNDERSTUDY_ID"), coordinator.Clocks().Mono, os.Getenv("UNDERSTUDY_ROLE"))
 		select {
 		case <-stop:
 			os.Exit(0)
@@ -40,7 +40,7 @@ func stampForever() {
 type span struct {
 	token       uint64
 	pid         int
-	id          string
+	id, role    string
 	first, last time.Duration
 }
 
@@ -113,6 +113,9 @@ func newTrio(t testing.TB, prepare func(r *trio) (backends.Config, []string)) *t
 		for id := range r.procs {
 			r.kill(id, syscall.SIGKILL)
 		}
+		if t.Failed() { // nothing may outlive a test, whatever it found
+			r.killLeft()
+		}
 		r.pipes.Wait()
 		if t.Failed() {
 			r.logs()
@@ -141,7 +144,13 @@ func (r *trio) args(id string, flags ...string) []string {
 
 func (r *trio) start(id string, flags ...string) {
 	r.t.Helper()
-	cmd := exec.Command(os.Args[0], r.args(id, flags...)...)
+	r.launch(id, r.args(id, flags...)...)
+}
+
+// launch starts a process of the group with any arguments.
+func (r *trio) launch(id string, args ...string) {
+	r.t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper", "UNDERSTUDY_TEST_MARK="+r.dir)
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -171,7 +180,7 @@ func (r *trio) read(out *os.File) {
 
 func (r *trio) take(line string) {
 	var s span
-	if _, err := fmt.Sscan(line, &s.token, &s.pid, &s.id, &s.first); err != nil {
+	if n, _ := fmt.Sscan(line, &s.token, &s.pid, &s.id, &s.first, &s.role); n < 4 {
 		return
 	}
 	r.mu.Lock()
@@ -227,13 +236,18 @@ func (r *trio) inLine(n int) {
 	r.t.Fatalf("%d did not stand by", n)
 }
 
-// judge expects no two commands to have worked at once, and tokens to rise.
+// judge expects no two commands of a role to have worked at once, and its tokens to rise.
 func (r *trio) judge() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	slices.SortFunc(r.spans, func(a, b *span) int { return int(a.first - b.first) })
-	for i := 1; i < len(r.spans); i++ {
-		a, b := r.spans[i-1], r.spans[i]
+	before := map[string]*span{}
+	for _, b := range r.spans {
+		a := before[b.role]
+		before[b.role] = b
+		if a == nil {
+			continue
+		}
 		if b.first <= a.last {
 			r.t.Errorf("%s (token %d) worked until %v, %s (token %d) from %v", a.id, a.token, a.last, b.id, b.token, b.first)
 		}

@@ -165,6 +165,16 @@ func (r *trio) noProcessLeft() {
 	}
 }
 
+// killLeft kills what carries the trio's mark.
+func (r *trio) killLeft() {
+	for _, one := range r.left() {
+		pid, _, _ := strings.Cut(one, ":")
+		if n, err := strconv.Atoi(pid); err == nil && n != os.Getpid() {
+			_ = syscall.Kill(n, syscall.SIGKILL)
+		}
+	}
+}
+
 // left are the processes that carry the trio's mark in their environment.
 func (r *trio) left() (left []string) {
 	names, err := filepath.Glob("/proc/[0-9]*/environ")

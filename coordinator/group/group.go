@@ -54,8 +54,7 @@ type Group struct {
 
 // Start runs the command. It also becomes the reaper of whatever the command
 // leaves behind: a process that uses this package waits for every other child of its
-// own from the moment that it starts it, and runs one Group after the other: the next is
-// started when the last is empty.
+// own from the moment that it starts it. Several Groups may run at once.
 func Start(s Spec) (*Group, error) {
 	if err := becomeReaper(); err != nil {
 		return nil, err
@@ -83,6 +82,7 @@ func Start(s Spec) (*Group, error) {
 			Env: s.Env, Files: []uintptr{stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s),
 		})
 		g.pid = pid
+		direct.Store(pid, true)
 		if err == nil && s.Gate != nil {
 			err = pass(pid, s.Gate)
 		}
@@ -97,17 +97,20 @@ func Start(s Spec) (*Group, error) {
 	return g, nil
 }
 
-// reap waits for the direct child, and sweeps meanwhile. The sweeper has ended
-// before Done is closed: it could not tell the next group's child from an orphan.
+// direct are the children that a Group of this process waits for: no sweeper's.
+var direct sync.Map
+
+// reap waits for the direct child, and sweeps meanwhile.
 func (g *Group) reap() {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		sweep(g.pid, stop)
+		sweep(stop)
 	}()
 	for !g.reaped() {
 		awaitEnd(g.pid)
 	}
+	direct.Delete(g.pid)
 	close(stop)
 	<-stopped
 	close(g.done)

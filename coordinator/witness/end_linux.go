@@ -30,10 +30,10 @@ func (c *child) reach(ctx context.Context, open Open) {
 	}
 }
 
-// end ends the group and then the session, where there are any; meanwhile the store may
+// end ends the groups and then the session, where there are any; meanwhile the store may
 // choose another leader. It tries until the promise has surely run out: then others have
 // ended the session.
-func (c *child) end(pgid int, id lock.SessionID) {
+func (c *child) end(id lock.SessionID) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), c.Promise.TTL+c.Promise.Skew+time.Second)
 	defer cancel()
@@ -41,7 +41,8 @@ func (c *child) end(pgid int, id lock.SessionID) {
 	if id != "" {
 		go func() { ready <- c.elect(ctx) }()
 	}
-	if pgid != 0 {
+	c.killGroups() // all at once, and then each to its end
+	for _, pgid := range c.guards() {
 		group.End(pgid)
 	}
 	if id == "" {

@@ -34,7 +34,7 @@ func Main(open Open) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go c.reach(ctx, open)
 	c.watch()
-	c.end(int(c.page.group.Load()), c.page.session.load().id())
+	c.end(c.page.session.load().id())
 	cancel()
 	os.Exit(0)
 }
@@ -51,7 +51,7 @@ type child struct {
 	locker lock.Locker
 	opened chan struct{} // closed when locker is set
 
-	killed bool // it was said so
+	killed bool          // it was said so
 	pulse  time.Duration // the last one that was seen
 	silent time.Duration // since then, without what the witness slept
 	looked coordinator.Instant
@@ -93,8 +93,10 @@ func (c *child) watch() {
 			c.killed = true
 			c.kill()
 		}
-		if g := c.page.group.Load(); c.page.guarded.Load() != g {
-			c.page.guarded.Store(g)
+		for i := range c.page.groups {
+			if g := c.page.groups[i].Load(); c.page.guarded[i].Load() != g {
+				c.page.guarded[i].Store(g)
+			}
 		}
 		if c.poll(-1) {
 			return
@@ -164,10 +166,24 @@ func (c *child) arm() {
 	_ = unix.TimerfdSettime(c.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}, nil)
 }
 
-// kill kills the process, and the group at once: it may be all that works.
+// kill kills the process, and its groups at once: they may be all that works.
 func (c *child) kill() {
 	_ = unix.PidfdSendSignal(c.parent, unix.SIGKILL, nil, 0)
-	if pgid := int(c.page.group.Load()); pgid != 0 {
+	c.killGroups()
+}
+
+func (c *child) killGroups() {
+	for _, pgid := range c.guards() {
 		group.Kill(pgid)
 	}
+}
+
+// guards are the groups that this witness answers for.
+func (c *child) guards() (all []int) {
+	for i := range c.page.groups {
+		if pgid := int(c.page.groups[i].Load()); pgid != 0 {
+			all = append(all, pgid)
+		}
+	}
+	return all
 }
