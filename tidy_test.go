@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"conformance":          {"lock", "coordinator"},
 	"conformance/servers":  {},
 	"conformance/failover": {"lock", "coordinator", "conformance/servers"},
-	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
+	"cmd/understudy":       {"lock", "coordinator", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
 	"coordinator/group":    {},
 }
 

@@ -178,7 +178,9 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(),
 		DialTimeout: dialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
 		PermitWithoutStream: true, MaxUnaryRetries: 1, Username: m.config.Username,
-		DialOptions: []grpc.DialOption{grpc.WithContextDialer(at.connect), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithConnectParams(grpc.ConnectParams{
+		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return at.connect(ctx, m.config.Dial, address)
+		}), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
 			MinConnectTimeout: dialTimeout,
 		})},
@@ -197,8 +199,11 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 }
 
 // connect connects to the member, and keeps why that failed.
-func (at *member) connect(ctx context.Context, address string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+func (at *member) connect(ctx context.Context, dial kv.Dial, address string) (net.Conn, error) {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "tcp", address)
 	at.why.Store(nil)
 	if err != nil {
 		at.why.Store(&err)

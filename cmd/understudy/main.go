@@ -111,7 +111,7 @@ Every flag is also an environment variable: --raft-peers is UNDERSTUDY_RAFT_PEER
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(newRun(), newDemo(), newDemoContender(), newStatus(), newHandoff(), newEvict(), newTokenFloor(),
-		newVoter(), newPlan(), newVersion(), newBench(), newBenchContender())
+		newVoter(), newPlan(), newVersion(), newBench(), newBenchContender(), newConformance())
 	root.SetFlagErrorFunc(unknownFlag)
 	for _, c := range root.Commands() {
 		c.SilenceUsage = true
