@@ -173,11 +173,14 @@ func (m *members) make(at *member) {
 	at.making = nil
 }
 
+// dial makes the client. It pings only while something is under way: a server calls
+// off a connection that pings while it idles ("too_many_pings"), or more often than
+// every 5 s, and one that idles is tried anew by the next call anyway.
 func (m *members) dial(at *member) (*clientv3.Client, error) {
 	c := clientv3.Config{
 		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(),
 		DialTimeout: dialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
-		PermitWithoutStream: true, MaxUnaryRetries: 1, Username: m.config.Username,
+		MaxUnaryRetries: 1, Username: m.config.Username,
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return at.connect(ctx, m.config.Dial, address)
 		}), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithConnectParams(grpc.ConnectParams{

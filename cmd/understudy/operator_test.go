@@ -121,6 +121,15 @@ func TestHandoffToOneWhoLeaves(t *testing.T) {
 	})
 }
 
+// TestNothingPastTheLog expects gRPC to print nothing by itself.
+func TestNothingPastTheLog(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=grpc")
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: printed %q", err, out)
+	}
+}
+
 func (r *trio) signal(id string, s syscall.Signal) { _ = r.procs[id].Process.Signal(s) }
 
 // TestExitCodes are those of a run that cannot begin.
