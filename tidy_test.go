@@ -31,8 +31,8 @@ var arrows = map[string][]string{
 	"conformance":          {"lock", "coordinator"},
 	"conformance/servers":  {},
 	"conformance/failover": {"lock", "coordinator", "conformance/servers"},
-	"config":               {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd"},
-	"cmd/understudy":       {"lock", "coordinator", "config", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
+	"config":               {"lock", "coordinator", "coordinator/witness", "backends", "backends/memory", "backends/raft", "backends/etcd"},
+	"cmd/understudy":       {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
 	"coordinator/group":    {},
 }
 

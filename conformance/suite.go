@@ -19,6 +19,8 @@ package conformance
 
 import (
 	"context"
+	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +38,9 @@ type Suite struct {
 	// Lacks says of each fault that New's stores cannot do why not. Any other must
 	// be there.
 	Lacks map[Fault]string
+
+	// Only chooses cases by their names. Nil: all run.
+	Only *regexp.Regexp
 
 	TTL     time.Duration // of the promises in cases that do not choose their own: default 1 s
 	Slack   time.Duration // how much later than it is due a thing may be seen, on a busy machine: default 1 s
@@ -106,13 +111,29 @@ type Result struct {
 	Took    time.Duration
 }
 
+// Cases returns the names of the cases that Check reports, in the table's order.
+func (s Suite) Cases() (names []string) {
+	for _, c := range s.chosen() {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+func (s Suite) chosen() []kase {
+	return slices.DeleteFunc(cases(), func(c kase) bool { return s.Only != nil && !s.Only.MatchString(c.name) })
+}
+
 // Check runs every case and reports each result, one at a time, as it comes. It
-// returns whether none failed. When ctx ends, what runs fails.
+// returns whether none failed. When ctx ends, what runs fails, and what did not
+// begin is not reported.
 func (s Suite) Check(ctx context.Context, report func(Result)) bool {
 	s.Virtual = false
 	var mu sync.Mutex
 	ok := true
 	s.each(func(c kase) {
+		if ctx.Err() != nil {
+			return
+		}
 		r := s.defaults().try(ctx, c)
 		mu.Lock()
 		defer mu.Unlock()
@@ -145,7 +166,7 @@ func (s Suite) each(run func(kase)) {
 	}
 	slots := make(chan struct{}, most)
 	var group sync.WaitGroup
-	for _, c := range cases() {
+	for _, c := range s.chosen() {
 		if !c.isAlone() {
 			slots <- struct{}{}
 			group.Go(func() {
@@ -155,7 +176,7 @@ func (s Suite) each(run func(kase)) {
 		}
 	}
 	group.Wait()
-	for _, c := range cases() {
+	for _, c := range s.chosen() {
 		if c.isAlone() {
 			run(c)
 		}

@@ -23,6 +23,9 @@ type Config struct {
 	CertFile   string
 	KeyFile    string
 	ServerName string // TLS: the name in the agent's certificate; default: the host of Address
+
+	// Dial makes the connections. TLS is made over what it returns. Nil: as usual.
+	Dial kv.Dial `json:"-"`
 }
 
 // DefaultAddress is where an agent listens on its own host.

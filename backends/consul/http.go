@@ -41,8 +41,12 @@ func newTransport(c Config, host string) *transport {
 		Timeout:         dialTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 5},
 	}
+	dial := c.Dial
+	if dial == nil {
+		dial = dialer.DialContext
+	}
 	return &transport{config: c, wire: &http.Transport{
-		DialContext:         dialer.DialContext,
+		DialContext:         dial,
 		TLSClientConfig:     c.files().Config(name, func(error) {}), // the error reaches the caller by itself
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConnsPerHost: keptIdle,

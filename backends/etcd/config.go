@@ -21,6 +21,9 @@ type Config struct {
 	CAFile       string // TLS: authorities; CertFile and KeyFile: our certificate
 	CertFile     string
 	KeyFile      string
+
+	// Dial makes the connections. TLS is made over what it returns. Nil: as usual.
+	Dial kv.Dial `json:"-"`
 }
 
 // ParseEndpoints reads a list of endpoints, such as "h1:2379,h2:2379".

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +81,8 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 			}
 			pause(ctx)
 			continue
+		case st.Term.Token == before.Token && !inLine(st, target):
+			return after, &codeError{exitNotDone, fmt.Errorf("the session of %s that was asked for has ended, and %s stays active: look at status and ask again", target.ID, before.Holder.ID)}
 		case st.Term.Token == before.Token || st.Term.Vacant():
 		case st.Term.Holder.Session == target.Session:
 			return st.Term, nil
@@ -92,6 +95,10 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 		return after, unavailable(fmt.Errorf("the store cannot be reached, and the request stands:\n%w", broken))
 	}
 	return after, &codeError{exitNotDone, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID)}
+}
+
+func inLine(st lock.Standing, m lock.Member) bool {
+	return slices.ContainsFunc(st.Line, func(one lock.Member) bool { return one.Session == m.Session })
 }
 
 // choose finds the standby.

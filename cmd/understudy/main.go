@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator/group"
@@ -19,9 +20,16 @@ import (
 )
 
 func main() {
+	prepare()
+	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// prepare comes before anything else: this process may be a witness, or the first of a
+// container. What gRPC has to say reaches us as errors, and not past the log.
+func prepare() {
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	witness.Main(config.Beside)
 	group.Init()
-	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // The exit codes, besides the command's own. They follow sysexits.h where that
@@ -114,7 +122,7 @@ a variable, and that more than the file.`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(newRun(), newDemo(), newDemoContender(), newStatus(), newHandoff(), newEvict(), newTokenFloor(),
-		newVoter(), newPlan(), newConfig(), newVersion(), newBench(), newBenchContender())
+		newVoter(), newPlan(), newConfig(), newVersion(), newBench(), newBenchContender(), newConformance())
 	root.SetFlagErrorFunc(unknownFlag)
 	for _, c := range root.Commands() {
 		c.SilenceUsage = true

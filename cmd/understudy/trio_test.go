@@ -50,8 +50,9 @@ type trio struct {
 	dir     string
 	ids     []string
 	store   backends.Config
-	flags   []string // that name the store
-	more    []string // of every wrapper
+	flags   []string         // that name the store
+	cluster *servers.Cluster // its servers; nil: embedded
+	more    []string         // of every wrapper
 	procs   map[string]*exec.Cmd
 	pipes   sync.WaitGroup
 	ttl     time.Duration
@@ -91,6 +92,7 @@ func onEtcd(r *trio) (c backends.Config, flags []string) {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(cluster.Stop)
+	r.cluster = cluster
 	c.Etcd.Endpoints = []string{cluster.Members[0].Addr()}
 	return c, []string{"--backend", "etcd", "--etcd-endpoints", cluster.Members[0].Addr()}
 }
@@ -101,6 +103,7 @@ func onConsul(r *trio) (c backends.Config, flags []string) {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(cluster.Stop)
+	r.cluster = cluster
 	c.Consul.Address = cluster.Members[0].Addr()
 	return c, []string{"--backend", "consul", "--consul-address", cluster.Members[0].Addr()}
 }
