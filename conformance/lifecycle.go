@@ -100,7 +100,7 @@ func contextObeyed(t *trial) {
 		}
 	}
 	t.must("heal", func(context.Context) error { return near.Heal() })
-	t.release(b, role, t.acquire(t.freeAndJoin(near, role, a, b), role))
+	t.settle(t.freeAndJoin(near, role, a, b), role)
 }
 
 // freeAndJoin ends sessions of which nothing is known any more, and joins anew.
