@@ -37,7 +37,7 @@ func runRough(t *trial) {
 	j.await(role, "somebody works", func(spells []*spell) bool {
 		return len(spells) > 0 && spells[len(spells)-1].told.IsZero()
 	})
-	if took := time.Since(at); took > 3*t.TTL+t.Slack {
+	if took := time.Since(at); took > 3*t.TTL+t.slack() {
 		t.errorf("somebody works %v after the network is well again, want at most %v", took, 3*t.TTL)
 	}
 	t.await(all[0].link, role, "all in line", func(st lock.Standing) bool { return len(st.Line) == 2 && !st.Term.Vacant() })
@@ -149,7 +149,7 @@ func runExit(t *trial) {
 	began := j.active(role, "b", 1).began
 	select {
 	case at := <-exits:
-		if took := at.Sub(cut); took > a.config.TTL-a.config.Skew+t.Slack/2 || at.After(began) {
+		if took := at.Sub(cut); took > a.config.TTL-a.config.Skew+t.hurry() || at.After(began) {
 			t.errorf("the process whose work goes on was ended %v after it was cut off, and %v before its successor started", took, began.Sub(at))
 		}
 	default:
