@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -63,7 +64,10 @@ func (p *pace) run(ctx context.Context, open func(ctx context.Context) (*Store, 
 				s, err = c.Register(ctx, lock.Contender{ID: string(id), Session: id}, promiseOf(time.Minute))
 				return err
 			}
-			return s.Beat(ctx)
+			if err = s.Beat(ctx); errors.Is(err, lock.ErrLost) { // a case did that to everybody
+				s = nil
+			}
+			return err
 		})
 	}
 	if s != nil {
