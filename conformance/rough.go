@@ -97,7 +97,9 @@ func runSpoiled(t *trial, spoil func(st lock.Standing) error) {
 	b := t.contend(j, "b", nil, role)
 	l := t.open()
 	for range 3 {
-		st := t.await(l, role, "one active, one standby", func(st lock.Standing) bool { return !st.Term.Vacant() && len(st.Line) == 1 })
+		st := t.await(l, role, "one active, one standby", func(st lock.Standing) bool {
+			return !st.Term.Vacant() && st.Term.Holder.Beat != lock.Absent && len(st.Line) == 1
+		})
 		t.pause(t.TTL / 4) // now both have seen it
 		if err := spoil(st); err != nil {
 			t.fatalf("spoil: %v", err)

@@ -81,9 +81,10 @@ func (b *bench) store() *conformance.Store {
 		},
 		RevokeLease: func(ctx context.Context, id lock.SessionID) error {
 			p, _, err := b.hand.KV().Get(b.session(id), read(ctx))
-			if err == nil {
-				_, err = b.hand.Session().Destroy(p.Session, write(ctx))
+			if err != nil || p == nil {
+				return errors.Join(err, errors.New("there is no such session"))
 			}
+			_, err = b.hand.Session().Destroy(p.Session, write(ctx))
 			return err
 		},
 		DeleteRole: func(ctx context.Context, name string) error {

@@ -70,9 +70,10 @@ func (r *rig) store() *conformance.Store {
 		},
 		RevokeLease: func(ctx context.Context, id lock.SessionID) error {
 			g, err := r.hand.Get(ctx, session(id))
-			if err == nil {
-				_, err = r.hand.Revoke(ctx, clientv3.LeaseID(g.Kvs[0].Lease))
+			if err != nil || len(g.Kvs) == 0 {
+				return errors.Join(err, errors.New("there is no such session"))
 			}
+			_, err = r.hand.Revoke(ctx, clientv3.LeaseID(g.Kvs[0].Lease))
 			return err
 		},
 		DeleteRole: func(ctx context.Context, name string) error {
