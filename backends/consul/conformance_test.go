@@ -17,29 +17,40 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
+// connections is how many may come from one address: here all of them do.
+const connections = "limits { http_max_conns_per_client = 4000 }\n"
+
 // TestConformance runs the suite on one real server, each Locker behind a proxy of
-// its own.
+// its own, under exactly the policy in docs/consul.md.
 func TestConformance(t *testing.T) {
-	s := suite(t, 1)
+	c := start(t, 1, servers.Options{Token: root, Config: connections + `acl {
+		enabled = true
+		default_policy = "deny"
+		tokens { initial_management = "` + root + `" }
+	}`})
+	s := suite(t, &bench{
+		TB: t, Cluster: c, hand: raw(t, c.Members[0].Addr(), root),
+		token: tokenFile(t, issue(t, c, "suite", keys+sessions)),
+	})
 	s.Lacks[conformance.KillLeader] = "one server has no other: see TestConformanceOfThree"
 	s.Run(t)
 }
 
 // TestConformanceOfThree kills the leader of three.
 func TestConformanceOfThree(t *testing.T) {
-	s := suite(t, 3)
+	c := start(t, 3, servers.Options{Config: connections})
+	s := suite(t, &bench{TB: t, Cluster: c, hand: raw(t, c.Members[0].Addr(), "")})
 	s.Only = conformance.KillLeader
 	s.Run(t)
 }
 
-func suite(t *testing.T, members int) conformance.Suite {
-	c := start(t, members, servers.Options{Config: "limits { http_max_conns_per_client = 4000 }"}) // all of them come from one address
-	var cases atomic.Int64                                                                         // each has a prefix of its own
+func suite(t *testing.T, b *bench) conformance.Suite {
+	var cases atomic.Int64 // each has a prefix of its own
 	return conformance.Suite{
 		New: func(context.Context) (*conformance.Store, error) {
-			b := &bench{TB: t, Cluster: c, prefix: fmt.Sprintf("conformance%d/", cases.Add(1))}
-			b.hand = raw(t, c.Members[0].Addr(), "")
-			return b.store(), nil
+			own := *b
+			own.prefix = fmt.Sprintf("understudy/%d/", cases.Add(1))
+			return own.store(), nil
 		},
 		Lacks: map[conformance.Fault]string{conformance.Compact: "Consul's blocking queries read no history"},
 		TTL:   2 * time.Second, Slack: 2 * time.Second, History: 20 * time.Second,
@@ -52,6 +63,7 @@ type bench struct {
 	testing.TB
 	*servers.Cluster
 	hand   *api.Client
+	token  string // the file with the token of the Lockers; "": none
 	prefix string
 }
 
@@ -166,7 +178,7 @@ func (b *bench) dial(ctx context.Context) (*conformance.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := Open(ctx, Config{Address: proxy.Addr(), Prefix: b.prefix})
+	l, err := Open(ctx, Config{Address: proxy.Addr(), Prefix: b.prefix, TokenFile: b.token})
 	if err != nil {
 		proxy.Close()
 		return nil, err

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/conformance"
@@ -20,27 +22,55 @@ import (
 )
 
 // TestConformance runs the suite on one real server, each Locker behind a proxy of
-// its own.
+// its own, as a user with exactly the role in docs/etcd.md.
 func TestConformance(t *testing.T) {
-	s := suite(t, 1)
+	c, err := servers.StartEtcd(within(t, time.Minute), t.TempDir(), 1, servers.Options{Args: []string{"--bcrypt-cost=4"}})
+	must(t, err)
+	t.Cleanup(c.Stop)
+	s := suite(t, restricted(t, c))
 	s.Lacks[conformance.KillLeader] = "one server has no other: see TestConformanceOfThree"
 	s.Run(t)
 }
 
 // TestConformanceOfThree kills the leader of three.
 func TestConformanceOfThree(t *testing.T) {
-	s := suite(t, 3)
+	s := suite(t, newRig(t, start(t, 3)))
 	s.Only = conformance.KillLeader
 	s.Run(t)
 }
 
-func suite(t *testing.T, members int) conformance.Suite {
-	r := newRig(t, start(t, members))
+// restricted is a rig whose Lockers may do what docs/etcd.md says, and no more.
+func restricted(t *testing.T, c *servers.Cluster) *rig {
+	r, ctx := newRig(t, c), within(t, time.Minute)
+	for _, do := range []func() error{
+		func() error { _, err := r.hand.RoleAdd(ctx, "root"); return err },
+		func() error { _, err := r.hand.UserAdd(ctx, "root", "rootpw"); return err },
+		func() error { _, err := r.hand.UserGrantRole(ctx, "root", "root"); return err },
+		func() error { _, err := r.hand.RoleAdd(ctx, "understudy"); return err },
+		func() error {
+			_, err := r.hand.RoleGrantPermission(ctx, "understudy", "understudy/", clientv3.GetPrefixRangeEnd("understudy/"), clientv3.PermissionType(clientv3.PermReadWrite))
+			return err
+		},
+		func() error { _, err := r.hand.UserAdd(ctx, "billing", "hunter2"); return err },
+		func() error { _, err := r.hand.UserGrantRole(ctx, "billing", "understudy"); return err },
+		func() error { _, err := r.hand.AuthEnable(ctx); return err },
+	} {
+		must(t, do())
+	}
+	hand, err := clientv3.New(clientv3.Config{Endpoints: r.endpoints(), Username: "root", Password: "rootpw", Logger: zap.NewNop()})
+	must(t, err)
+	t.Cleanup(func() { _ = hand.Close() }) // it has nothing to say
+	r.hand, r.user, r.password = hand, "billing", filepath.Join(t.TempDir(), "password")
+	must(t, os.WriteFile(r.password, []byte("hunter2"), 0o600))
+	return r
+}
+
+func suite(t *testing.T, r *rig) conformance.Suite {
 	var cases atomic.Int64 // each has a prefix of its own
 	return conformance.Suite{
 		New: func(context.Context) (*conformance.Store, error) {
 			own := *r
-			own.prefix = fmt.Sprintf("conformance%d/", cases.Add(1))
+			own.prefix = fmt.Sprintf("understudy/%d/", cases.Add(1))
 			return own.store(), nil
 		},
 		Lacks: map[conformance.Fault]string{conformance.LoseNode: "etcd keeps no list of machines"},
@@ -135,7 +165,7 @@ func (r *rig) dial(ctx context.Context) (*conformance.Client, error) {
 		}
 		way, through = append(way, proxy), append(through, proxy.Addr())
 	}
-	l, err := etcd.Open(ctx, etcd.Config{Endpoints: through, Prefix: strings.TrimSuffix(r.prefix, "/")})
+	l, err := etcd.Open(ctx, etcd.Config{Endpoints: through, Prefix: strings.TrimSuffix(r.prefix, "/"), Username: r.user, PasswordFile: r.password})
 	if err != nil {
 		way.close()
 		return nil, err
