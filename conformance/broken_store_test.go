@@ -75,6 +75,13 @@ var inStore = []planted{
 		}
 		return next(c)
 	})},
+	{"a release by another says that the term is over", "ReleaseByAnother", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		r := next(c)
+		if c.Op == ledger.Release && r.Code == ledger.Held {
+			return ledger.Result{}
+		}
+		return r
+	})},
 	{"a release needs a living session", "ReleaseAbsent", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
 		if _, here := s.ledger.Sessions[c.Session]; c.Op == ledger.Release && !here {
 			return ledger.Result{Code: ledger.Lost}

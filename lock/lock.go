@@ -79,9 +79,10 @@ type Session interface {
 	// ErrLost: this session's record is gone.
 	TryAcquire(ctx context.Context, role string) (Token, error)
 
-	// Release ends the term t. nil: t is over, by whomever. It needs no living
-	// session and touches no other term. From the first Release or Handoff of a
-	// token on, the owner never works under that token again.
+	// Release ends the term t. nil: t is over, by whomever. A *HeldError: t is
+	// another session's, and stands. It needs no living session and touches no
+	// other term. From the first Release or Handoff of a token on, the owner never
+	// works under that token again.
 	Release(ctx context.Context, role string, t Token) error
 
 	// Handoff ends the term t and begins the next one, of the session to, in one

@@ -140,8 +140,13 @@ func (l *Ledger) acquire(c Command) Result {
 
 func (l *Ledger) release(c Command) Result {
 	r := l.Roles[c.Role]
-	if r.Term.Token != c.Token || r.Term.Holder.Session != c.Session || r.Term.Over != "" {
+	switch {
+	case r.Term.Token != c.Token || r.Term.Over != "":
 		return Result{}
+	case r.Term.Holder.Session != c.Session && l.term(r).Vacant():
+		return Result{}
+	case r.Term.Holder.Session != c.Session:
+		return Result{Code: Held, Held: &lock.HeldError{Name: c.Role, Holder: r.Term.Holder, Token: r.Term.Token}}
 	}
 	r.Term.Over, r.Request = "released", lock.Request{}
 	l.Roles[c.Role] = r
