@@ -324,6 +324,7 @@ func (r *runner) start(a action) {
 	r.terms[a.role] = t
 	lease := r.lease
 	term := Term{Role: a.role, Token: a.token, lease: lease, tenure: t}
+	ctx = context.WithValue(ctx, termKey{}, term)
 	r.config.Witness.Working(1)
 	r.group.Go(func() { lease.guard(t.returned, cancel, r.exit) })
 	r.group.Go(func() {
