@@ -168,7 +168,7 @@ func (r *runner) post(n news) {
 // kindNames are how the log names what returned.
 var kindNames = map[kind]string{
 	registered: "register", beaten: "beat", checked: "health check", closed: "close", evicted: "evict", acquired: "acquire", released: "release",
-	handed: "handoff", returned: "work",
+	handed: "handoff",
 }
 
 // take keeps what the machine need not know.
@@ -195,7 +195,11 @@ func (r *runner) take(n news) {
 		close(r.terms[n.role].returned)
 		delete(r.terms, n.role)
 	}
-	if n.err != nil && (n.outcome == unknown || n.outcome == permanent) {
+	switch {
+	case n.err == nil || n.outcome != unknown && n.outcome != permanent:
+	case n.kind == returned:
+		r.config.Logger.Warn("work failed", "role", n.role, "id", r.config.ID, "error", n.err)
+	default:
 		r.config.Logger.Debug("call failed", "id", r.config.ID, "call", kindNames[n.kind], "role", n.role, "error", n.err)
 	}
 }
