@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"conformance/servers":       {},
 	"conformance/failover":      {"lock", "coordinator", "conformance/servers"},
 	"cmd/understudy":            {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
+	"examples":                  {"lock", "coordinator", "coordinator/witness", "coordinator/coordinatorfx", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul", "examples/internal/store"},
 	"coordinator/group":         {},
 }
 

@@ -2,27 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 
-	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/coordinator/witness"
-	"github.com/understudy-ha/understudy/lock"
 )
-
-// openBeside opens the store for a witness, which is no contender.
-func openBeside(ctx context.Context, store json.RawMessage) (lock.Locker, error) {
-	var c backends.Config
-	if err := json.Unmarshal(store, &c); err != nil {
-		return nil, err
-	}
-	return backends.Dial(ctx, c)
-}
 
 // beside gives the coordinator its witness and its health check.
 func (c *command) beside() {

@@ -12,13 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 func main() {
-	witness.Main(openBeside)
+	witness.Main(backends.Beside)
 	group.Init()
 	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 )
@@ -20,7 +21,7 @@ import (
 // TestMain is also the command and the wrapper of the tests: this binary, run
 // again.
 func TestMain(m *testing.M) {
-	witness.Main(openBeside)
+	witness.Main(backends.Beside)
 	group.Init()
 	switch os.Getenv("UNDERSTUDY_TEST") {
 	case "stamp":
