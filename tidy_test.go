@@ -17,23 +17,26 @@ const module = "github.com/understudy-ha/understudy/"
 // arrows is the architecture: what the code below a folder may import of this
 // module. The longest folder that matches counts.
 var arrows = map[string][]string{
-	"lock":                 {},
-	"coordinator":          {"lock"},
-	"coordinator/witness":  {"lock", "coordinator", "coordinator/group"},
-	"backends":             {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
-	"backends/ledger":      {"lock"},
-	"backends/memory":      {"lock", "backends/ledger"},
-	"backends/raft":        {"lock", "backends/ledger"},
-	"backends/kv":          {"lock"},
-	"backends/kv/kvtest":   {"backends/kv"},
-	"backends/etcd":        {"lock", "backends/kv"},
-	"backends/consul":      {"lock", "backends/kv"},
-	"conformance":          {"lock", "coordinator"},
-	"conformance/servers":  {},
-	"conformance/failover": {"lock", "coordinator", "conformance/servers"},
-	"config":               {"lock", "coordinator", "coordinator/witness", "backends", "backends/memory", "backends/raft", "backends/etcd"},
-	"cmd/understudy":       {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
-	"coordinator/group":    {},
+	"lock":                      {},
+	"coordinator":               {"lock"},
+	"coordinator/coordinatorfx": {"lock", "coordinator"},
+	"coordinator/witness":       {"lock", "coordinator", "coordinator/group"},
+	"backends":                  {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
+	"backends/backendsfx":       {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
+	"backends/ledger":           {"lock"},
+	"backends/memory":           {"lock", "backends/ledger"},
+	"backends/raft":             {"lock", "backends/ledger"},
+	"backends/kv":               {"lock"},
+	"backends/kv/kvtest":        {"backends/kv"},
+	"backends/etcd":             {"lock", "backends/kv"},
+	"backends/consul":           {"lock", "backends/kv"},
+	"conformance":               {"lock", "coordinator"},
+	"conformance/servers":       {},
+	"conformance/failover":      {"lock", "coordinator", "conformance/servers"},
+	"config":                    {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd"},
+	"cmd/understudy":            {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
+	"examples":                  {"lock", "coordinator", "coordinator/witness", "coordinator/coordinatorfx", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul", "examples/internal/store"},
+	"coordinator/group":         {},
 }
 
 // inTests may be imported by test files besides.
@@ -75,6 +78,11 @@ func checkFile(t *testing.T, name string) {
 		imported, _ := strconv.Unquote(spec.Path.Value)
 		if to, ours := strings.CutPrefix(imported, module); ours && !allowed(name, to) {
 			t.Errorf("%s imports %s: no arrow points there", name, to)
+		}
+	}
+	for _, spec := range file.Imports {
+		if imported, _ := strconv.Unquote(spec.Path.Value); strings.HasPrefix(imported, "go.uber.org/fx") && !strings.HasSuffix(path.Dir(name), "fx") {
+			t.Errorf("%s imports fx: only packages that are named for it do", name)
 		}
 	}
 	if n := set.File(file.Pos()).LineCount(); n > maxFile {

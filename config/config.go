@@ -2,7 +2,6 @@ package config
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -85,15 +84,6 @@ func (c *Config) Open(ctx context.Context) (lock.Locker, error) { return backend
 
 // Dial opens the store for a process that only looks and asks. See backends.Dial.
 func (c *Config) Dial(ctx context.Context) (lock.Locker, error) { return backends.Dial(ctx, c.Store) }
-
-// Beside opens the store for a witness: it is what witness.Main takes.
-func Beside(ctx context.Context, store json.RawMessage) (lock.Locker, error) {
-	var c backends.Config
-	if err := json.Unmarshal(store, &c); err != nil {
-		return nil, err
-	}
-	return backends.Dial(ctx, c)
-}
 
 // NoWitness says why there is no witness, or "".
 func (c *Config) NoWitness() string {

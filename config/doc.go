@@ -6,7 +6,7 @@
 //
 // A program that embeds a coordinator has its store chosen by --backend in a few lines:
 //
-//	witness.Main(config.Beside) // first in main: this program is its own witness
+//	witness.Main(backends.Beside) // first in main: this program is its own witness
 //	config.Flags(pflag.CommandLine)
 //	pflag.Parse()
 //	c, err := config.Load(pflag.CommandLine)

@@ -13,7 +13,7 @@ import (
 
 // A program whose store, and all else, is chosen by its flags.
 func Example() {
-	// First in main: witness.Main(config.Beside)
+	// First in main: witness.Main(backends.Beside)
 	flags := pflag.NewFlagSet("billing", pflag.ExitOnError)
 	config.Flags(flags)
 	_ = flags.Parse([]string{"--backend", "memory", "--role", "billing", "--id", "a", "--log-level", "error"}) // it exits by itself

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/grpclog"
 
-	"github.com/understudy-ha/understudy/config"
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/lock"
@@ -28,7 +28,7 @@ func main() {
 // container. What gRPC has to say reaches us as errors, and not past the log.
 func prepare() {
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
-	witness.Main(config.Beside)
+	witness.Main(backends.Beside)
 	group.Init()
 }
 

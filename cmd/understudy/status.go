@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -22,7 +23,7 @@ func newStatus() *cobra.Command {
 an answer, also when nobody is active.
 
 JSON: role; active (null: nobody) with id, witness, address, labels, session, beat, ttl,
-priority, token and since; last, how the last term ended where nobody is active; and
+priority, ready, token and since; last, how the last term ended where nobody is active; and
 standbys by rank, each as active without token and since. A beat is the store's
 revision of the last one, 0 where the session's record is missing: an active whose beat
 does not change for ttl is dead. These names stay.
@@ -93,6 +94,7 @@ type memberRow struct {
 	Beat     uint64            `json:"beat"` // the revision of the last one seen; 0: the session's record is missing
 	TTL      string            `json:"ttl"`
 	Priority int               `json:"priority"`
+	Ready    bool              `json:"ready"`
 }
 
 // crash is how long nobody is active where this one crashes.
@@ -107,7 +109,7 @@ func newReport(st lock.Standing) report {
 	row := func(m lock.Member) memberRow {
 		return memberRow{
 			ID: m.ID, Witness: m.Witness, Address: m.Address, Labels: m.Labels, Session: string(m.Session),
-			Beat: uint64(m.Beat), TTL: m.TTL.String(), Priority: m.Priority,
+			Beat: uint64(m.Beat), TTL: m.TTL.String(), Priority: m.Priority, Ready: coordinator.Ready(m),
 		}
 	}
 	r := report{Role: st.Role, Standbys: []memberRow{}}
@@ -141,7 +143,11 @@ func show(out io.Writer, format string, r report) error {
 		fmt.Fprintf(w, "-\tnobody is active\t%s\n", r.Last)
 	}
 	for i, m := range r.Standbys {
-		fmt.Fprintf(w, "%s\tstandby %d\t-\t-\t%d\t%s\t%s\t%s\n", m.ID, i, m.Beat, m.TTL, m.crash(), m.Address)
+		state := fmt.Sprintf("standby %d", i)
+		if !m.Ready {
+			state += ", not ready"
+		}
+		fmt.Fprintf(w, "%s\t%s\t-\t-\t%d\t%s\t%s\t%s\n", m.ID, state, m.Beat, m.TTL, m.crash(), m.Address)
 	}
 	return w.Flush()
 }
