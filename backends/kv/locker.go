@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,13 +16,7 @@ const DefaultPrefix = "understudy/"
 // NewLocker returns the Locker that keeps its records in s, which it closes, under
 // the prefix: DefaultPrefix if it is empty.
 func NewLocker(s Store, prefix string) lock.Locker {
-	if prefix == "" {
-		prefix = DefaultPrefix
-	}
-	if !strings.HasSuffix(prefix, "/") {
-		prefix += "/"
-	}
-	l := &locker{store: s, keys: keys(prefix)}
+	l := &locker{store: s, keys: keysUnder(prefix)}
 	l.open, l.close = context.WithCancelCause(context.Background())
 	return l
 }

@@ -22,6 +22,17 @@ import (
 //	line/claim/CONTENDER  the session that has this contender's ID; on its lease
 type keys string
 
+// keysUnder are the keys below a prefix as a configuration has it.
+func keysUnder(prefix string) keys {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	if !strings.HasSuffix(prefix, "/") {
+		prefix += "/"
+	}
+	return keys(prefix)
+}
+
 func (k keys) roles() string { return string(k) + "state/role/" }
 func (k keys) state() string { return string(k) + "state/" }
 func (k keys) floor() string { return string(k) + "state/floor" }
