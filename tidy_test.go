@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"fencing/fencingraft":   {"lock", "fencing", "backends/ledger"},
 	"fencing/fencinghttp":   {"lock", "fencing"},
 	"fencing/fencinggrpc":   {"lock", "fencing"},
+	"fencing/fencingtest":   {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "backends/kv", "fencing", "fencing/fencingetcd", "fencing/fencingconsul", "fencing/fencingraft", "fencing/fencinghttp", "fencing/fencinggrpc"},
 	"fencing/fencingsql":    {"lock", "fencing"},
 	"conformance":           {"lock", "coordinator"},
 	"conformance/servers":   {},
