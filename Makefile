@@ -27,6 +27,7 @@ test: servers ## every test, with the race detector where the machine has a C co
 	GOOS=darwin GOARCH=amd64 go build ./...
 	GOOS=linux GOARCH=arm64 go build ./...
 	go test $(RACE) -timeout 20m ./...
+	cd fencing/fencingsql/databases && go vet -tags postgres . && go test $(RACE) -timeout 5m .
 
 conformance: servers ## the suite on Raft, etcd and Consul: some minutes each
 	go vet -tags conformance ./backends/...
@@ -52,6 +53,15 @@ benchmarks: ## Go benchmarks, printed as ratios
 test-report: ## the bench's report in a headless Chromium
 	go test ./conformance/failover -tags report -run TestReportInABrowser -v
 
+# LOSS: how long; Jepsen's runs were of two minutes.
+LOSS ?= 2m
+
+testloss: servers ## five processes, a pause every 5 s: updates lost without the token and with it, counted
+	go test ./fencing/fencingtest -run TestLoss -loss $(LOSS) -timeout 24h -v
+
+testpostgres: ## the SQL guard on a real PostgreSQL of its own: takes Debian's postgresql
+	cd fencing/fencingsql/databases && go test -tags postgres $(RACE) -timeout 10m -v .
+
 soak: ## random walks over the protocol for an hour, and the search for every planted mistake
 	go test ./coordinator -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v
 
@@ -71,4 +81,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test conformance bench baselines bench-soak benchmarks test-report soak soakwitness testcontainer lint
+.PHONY: help build demo servers test conformance bench baselines bench-soak benchmarks test-report soak soakwitness testloss testpostgres testcontainer lint
