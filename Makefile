@@ -27,7 +27,7 @@ test: servers ## every test, with the race detector where the machine has a C co
 	GOOS=darwin GOARCH=amd64 go build ./...
 	GOOS=linux GOARCH=arm64 go build ./...
 	go test $(RACE) -timeout 20m ./...
-	cd fencing/fencingsql/databases && go vet -tags postgres . && go test $(RACE) -timeout 5m .
+	cd fencing/fencingsql/databases && go vet -tags postgres . && go test -timeout 5m .
 
 conformance: servers ## the suite on Raft, etcd and Consul: some minutes each
 	go vet -tags conformance ./backends/...
@@ -60,7 +60,7 @@ testloss: servers ## five processes, a pause every 5 s: updates lost without the
 	go test ./fencing/fencingtest -run TestLoss -loss $(LOSS) -timeout 24h -v
 
 testpostgres: ## the SQL guard on a real PostgreSQL of its own: takes Debian's postgresql
-	cd fencing/fencingsql/databases && go test -tags postgres $(RACE) -timeout 10m -v .
+	cd fencing/fencingsql/databases && go test -tags postgres -timeout 10m -v .
 
 soak: ## random walks over the protocol for an hour, and the search for every planted mistake
 	go test ./coordinator -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v

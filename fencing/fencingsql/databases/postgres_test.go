@@ -1,4 +1,4 @@
-//go:build postgres
+//go:build postgres && linux
 
 package databases
 
@@ -66,7 +66,7 @@ func startPostgres() (address string, err error) {
 		return "", err
 	}
 	stops = append(stops, func() { _ = os.RemoveAll(dir) })
-	attributes := &syscall.SysProcAttr{}
+	attributes := &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT} // it ends with us at the latest
 	if os.Getuid() == 0 {
 		nobody, err := user.Lookup("nobody")
 		if err != nil {
