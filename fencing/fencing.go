@@ -8,9 +8,10 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// ErrStale means that the token is not, or no longer, the role's current one, and that
-// nothing was written. It is for good: stop the work. errors.As finds a *StaleError
-// wherever the current token is known.
+// ErrStale means that the token is not, or no longer, the role's current one. What was
+// refused has written nothing; a stream of gRPC, which may be refused in its midst, has
+// not from then on. It is for good: stop the work. errors.As finds a *StaleError wherever
+// the current token is known.
 var ErrStale = errors.New("stale fencing token")
 
 // ErrNoTerm means that there is no role and token to send: the context has none.

@@ -29,8 +29,9 @@ var _ ledger.Store = (*client)(nil)
 
 // Dial returns a Locker on the group of which this process is no member. It
 // needs Peers, and under TLS the three files; with a certificate that names no
-// peer it may watch, Ask and Raise. Where ID is a peer's, that peer is never asked: it
-// is the process that the caller is a witness of. It connects when it is first used.
+// peer it may watch, Ask and Raise, and sees no values. Where ID is a peer's, that peer
+// is never asked: it is the process that the caller is a witness of. It connects when it
+// is first used.
 func Dial(c Config) (lock.Locker, error) {
 	if err := c.ValidatePeers(); err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
