@@ -27,6 +27,7 @@ test: servers ## every test, with the race detector where the machine has a C co
 	GOOS=darwin GOARCH=amd64 go build ./...
 	GOOS=linux GOARCH=arm64 go build ./...
 	go test $(RACE) -timeout 20m ./...
+	cd fencing/fencingsql/databases && go vet -tags postgres . && go test -timeout 5m .
 
 # About 50 minutes. BENCH=--quick: about one, with the baselines some more.
 BENCH ?= --runs 20 --ttl 2s
@@ -48,6 +49,15 @@ benchmarks: ## Go benchmarks, printed as ratios
 test-report: ## the bench's report in a headless Chromium
 	go test ./conformance/failover -tags report -run TestReportInABrowser -v
 
+# LOSS: how long; Jepsen's runs were of two minutes.
+LOSS ?= 2m
+
+testloss: servers ## five processes, a pause every 5 s: updates lost without the token and with it, counted
+	go test ./fencing/fencingtest -run TestLoss -loss $(LOSS) -timeout 24h -v
+
+testpostgres: ## the SQL guard on a real PostgreSQL of its own: takes Debian's postgresql
+	cd fencing/fencingsql/databases && go test -tags postgres -timeout 10m -v .
+
 soak: ## random walks over the protocol for an hour, and the search for every planted mistake
 	go test ./coordinator -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v
 
@@ -67,4 +77,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test bench baselines bench-soak benchmarks test-report soak soakwitness testcontainer lint
+.PHONY: help build demo servers test bench baselines bench-soak benchmarks test-report soak soakwitness testloss testpostgres testcontainer lint

@@ -10,7 +10,7 @@ import (
 // An Op is what a command does.
 type Op string
 
-// The operations. Each is one call of package lock; Nothing is none.
+// The operations. Each is one call of package lock, or of Values; Nothing is none.
 const (
 	Register Op = "register"
 	Beat     Op = "beat"
@@ -21,6 +21,8 @@ const (
 	Evict    Op = "evict"
 	Ask      Op = "ask"
 	Raise    Op = "raise"
+	Write    Op = "write"
+	Read     Op = "read"
 	Nothing  Op = "nothing"
 )
 
@@ -38,6 +40,9 @@ type Command struct {
 	Seen      lock.Beat      `json:",omitempty"`
 	End       lock.End       `json:",omitzero"`
 	Request   lock.Request   `json:",omitzero"`
+
+	Values map[string][]byte `json:",omitempty"` // Write: nil deletes
+	Keys   []string          `json:",omitempty"` // Read
 }
 
 // A Code is how a command went.
@@ -55,12 +60,13 @@ const (
 
 // A Result is what became of a command.
 type Result struct {
-	Code     Code            `json:",omitempty"`
-	Why      string          `json:",omitempty"`
-	Token    lock.Token      `json:",omitempty"`
-	Held     *lock.HeldError `json:",omitempty"`
-	Changed  bool            `json:",omitempty"` // more than a beat: who watches should hear of it at once
-	Revision uint64          `json:",omitempty"` // at which the command was applied; set by who applied it
+	Code     Code              `json:",omitempty"`
+	Why      string            `json:",omitempty"`
+	Token    lock.Token        `json:",omitempty"`
+	Held     *lock.HeldError   `json:",omitempty"`
+	Values   map[string][]byte `json:",omitempty"` // Read: those that exist
+	Changed  bool              `json:",omitempty"` // more than a beat: who watches should hear of it at once
+	Revision uint64            `json:",omitempty"` // at which the command was applied; set by who applied it
 }
 
 // Err returns the error of package lock that r means, or nil.

@@ -28,7 +28,9 @@ type Ledger struct {
 	Claims   map[string]lock.SessionID // which session a contender's ID belongs to
 	Roles    map[string]Role
 	Ended    map[lock.SessionID]lock.End
-	Swept    []lock.SessionID // the keys of Ended, oldest first
+	Swept    []lock.SessionID  // the keys of Ended, oldest first
+	Values   map[string][]byte `json:",omitempty"` // see Values
+	Size     int               `json:",omitempty"` // of Values, in bytes
 }
 
 // A Session is a session's record.
@@ -80,6 +82,10 @@ func (l *Ledger) Apply(revision uint64, c Command) Result {
 		return l.ask(c)
 	case Raise:
 		return l.raise(c)
+	case Write:
+		return l.write(c)
+	case Read:
+		return l.read(c)
 	case Nothing:
 		return Result{}
 	}

@@ -29,8 +29,9 @@ var _ ledger.Store = (*client)(nil)
 
 // Dial returns a Locker on the group of which this process is no member. It
 // needs Peers, and under TLS the three files; with a certificate that names no
-// peer it may watch, Ask and Raise. Where ID is a peer's, that peer is never asked: it
-// is the process that the caller is a witness of. It connects when it is first used.
+// peer it may watch, Ask and Raise, and sees no values. Where ID is a peer's, that peer
+// is never asked: it is the process that the caller is a witness of. It connects when it
+// is first used.
 func Dial(c Config) (lock.Locker, error) {
 	if err := c.ValidatePeers(); err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
@@ -43,12 +44,14 @@ func Dial(c Config) (lock.Locker, error) {
 		return nil, fmt.Errorf("raft: %w: %q is the only peer, there is no other to ask", lock.ErrPermanent, c.ID)
 	}
 	cl := newClient(c.others(), d)
-	return outsider{ledger.NewLocker(cl), cl}, nil
+	l := ledger.NewLocker(cl)
+	return outsider{l, l.(ledger.Values), cl}, nil
 }
 
 // An outsider is what Dial returns.
 type outsider struct {
 	lock.Locker
+	ledger.Values
 	client *client
 }
 
@@ -125,7 +128,7 @@ func newClient(peers []Peer, d *dialer) *client {
 // Propose asks the peers in turn. A command that may have been applied is
 // proposed again only where that changes nothing.
 func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Result, err error) {
-	again := cmd.Op == ledger.Ask || cmd.Op == ledger.Raise || cmd.Op == ledger.Nothing
+	again := cmd.Op == ledger.Ask || cmd.Op == ledger.Raise || cmd.Op == ledger.Read || cmd.Op == ledger.Nothing
 	patience := attempt
 	if cmd.Op == ledger.Nothing { // a peer that sleeps is not waited for
 		patience = attempt / 4

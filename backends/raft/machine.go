@@ -13,9 +13,23 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// format is the version of what stands in log entries and snapshots. A newer one
-// is refused by name, and is never overwritten.
-const format = 1
+// format is the newest version of what stands in log entries and snapshots. A newer
+// one is refused by name, and is never overwritten. What is written has the oldest that
+// can say it: format 2 has values. So a group that keeps none can still go back to a
+// program that knows none, and in one that does such a program stops by name, where it
+// would forget them in silence.
+const (
+	format = 2
+	plain  = 1 // without values
+)
+
+// formatOf is the format of a command.
+func formatOf(c ledger.Command) int {
+	if c.Op == ledger.Write {
+		return format
+	}
+	return plain
+}
 
 // An entry is what a log entry holds, and what a proposal is on the wire.
 type entry struct {
@@ -45,7 +59,7 @@ func newMachine() *machine {
 	return &machine{ledger: ledger.New(), changed: make(chan struct{})}
 }
 
-func encode(c ledger.Command) ([]byte, error) { return json.Marshal(entry{format, c}) }
+func encode(c ledger.Command) ([]byte, error) { return json.Marshal(entry{formatOf(c), c}) }
 
 // checkFormat refuses data of a newer format than this program knows.
 func checkFormat(what string, data []byte) error {
@@ -122,7 +136,11 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	if m.refused != nil {
 		return nil, m.refused
 	}
-	data, err := json.Marshal(image{format, m.ledger})
+	i := image{plain, m.ledger}
+	if len(m.ledger.Values) > 0 {
+		i.Format = format
+	}
+	data, err := json.Marshal(i)
 	return snapshot(data), err
 }
 

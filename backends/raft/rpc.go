@@ -122,6 +122,6 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 // propose asks a peer to apply a command.
 func (c caller) propose(ctx context.Context, p Peer, path string, cmd ledger.Command) (ledger.Result, error) {
 	var r ledger.Result
-	err := c.call(ctx, p, path, entry{format, cmd}, &r)
+	err := c.call(ctx, p, path, entry{formatOf(cmd), cmd}, &r)
 	return r, err
 }

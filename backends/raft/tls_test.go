@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -78,9 +79,13 @@ func TestMutualTLS(t *testing.T) {
 		defer func() { must(t, l.Close()) }()
 		standing(t, l, holds(token))
 		must(t, l.Ask(timeout(t, 5*time.Second), "r", lock.Request{Token: token, To: other.ID()}))
-		err = l.Evict(timeout(t, 5*time.Second), s.ID(), 1, lock.End{By: "operator"})
-		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "operator") {
-			t.Fatalf("want ErrPermanent that names the certificate, got %v", err)
+		values := l.(ledger.Values)
+		_, readErr := values.Read(timeout(t, 5*time.Second))
+		_, writeErr := values.Write(timeout(t, 5*time.Second), "r", token, map[string][]byte{"k": {}})
+		for _, err := range []error{l.Evict(timeout(t, 5*time.Second), s.ID(), 1, lock.End{By: "operator"}), readErr, writeErr} {
+			if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "operator") {
+				t.Fatalf("want ErrPermanent that names the certificate, got %v", err)
+			}
 		}
 	})
 	t.Run("a name that is no peer's gets no raft stream", func(t *testing.T) {

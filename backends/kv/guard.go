@@ -1,0 +1,17 @@
+package kv
+
+import "github.com/understudy-ha/understudy/lock"
+
+// RoleKey returns the key of a role's record below a prefix: DefaultPrefix if it is
+// empty. During a term nobody writes it, so a write that compares its revision in the
+// same transaction is refused as soon as the term is over.
+func RoleKey(prefix, role string) string { return keysUnder(prefix).role(role) }
+
+// Token returns the token of the term that a role's record tells of, zero where there
+// is no record, and whether the term stands. It may stand although its holder's
+// session has ended: until another term begins, nobody else has written. It fails with
+// lock.ErrPermanent where the record is newer than this program, or not ours.
+func Token(r Record) (t lock.Token, stands bool, err error) {
+	role, err := decodeRole(r)
+	return role.token(), role.held(), err
+}

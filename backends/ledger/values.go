@@ -1,0 +1,116 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// MaxValues is how many bytes of keys and values a ledger keeps in all. They stand in
+// memory, in every snapshot and in one answer: room for what a coordinator must find
+// again, such as how far it came, and no database.
+const MaxValues = 1 << 20
+
+// Values are small values that are kept beside the roles, and written by who is active
+// in one. A Locker of NewLocker is one too. It is safe for concurrent use.
+type Values interface {
+	// Write puts and deletes (nil) values, in one step, if the term t of the role
+	// stands. ErrMoved: it does not, nothing was written, and current is the token of
+	// the role's last term. ErrPermanent: a key is none, or more than MaxValues bytes
+	// would be kept. After any other error the outcome is unknown, as of every call.
+	Write(ctx context.Context, role string, t lock.Token, changes map[string][]byte) (current lock.Token, err error)
+
+	// Read returns the values of the keys that exist; all where none is named. A key
+	// that ends in "/" stands for all that begin with it. It is never older than what
+	// was written before it began, by whomever. Each Read is a command of its own.
+	Read(ctx context.Context, keys ...string) (map[string][]byte, error)
+}
+
+var _ Values = (*locker)(nil)
+
+func (l *locker) Write(ctx context.Context, role string, t lock.Token, changes map[string][]byte) (lock.Token, error) {
+	errs := []error{lock.CheckName("role", role)}
+	n := 0
+	for key, value := range changes {
+		n += len(key) + len(value)
+		errs = append(errs, lock.CheckName("key", key))
+		if strings.HasSuffix(key, "/") {
+			errs = append(errs, fmt.Errorf("%w: key %q: must not end in a slash, which stands for many keys", lock.ErrPermanent, key))
+		}
+	}
+	if n > MaxValues {
+		errs = append(errs, fmt.Errorf("%w: %d bytes of values, the limit is %d", lock.ErrPermanent, n, MaxValues))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return 0, err
+	}
+	r, err := l.propose(ctx, Command{Op: Write, Role: role, Token: t, Values: changes})
+	return r.Token, err
+}
+
+func (l *locker) Read(ctx context.Context, keys ...string) (map[string][]byte, error) {
+	var errs []error
+	for _, key := range keys {
+		errs = append(errs, lock.CheckName("key", key))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	r, err := l.propose(ctx, Command{Op: Read, Keys: keys})
+	return r.Values, err
+}
+
+func (l *Ledger) write(c Command) Result {
+	now := l.Roles[c.Role].Term
+	if c.Token == 0 || now.Token != c.Token || now.Over != "" {
+		return Result{Code: Moved, Token: now.Token}
+	}
+	size := l.Size
+	for key, value := range c.Values {
+		if old, ok := l.Values[key]; ok {
+			size -= len(key) + len(old)
+		}
+		if value != nil {
+			size += len(key) + len(value)
+		}
+	}
+	if size > MaxValues {
+		return Result{Code: Permanent, Why: fmt.Sprintf("%d bytes of values would be kept, the limit is %d", size, MaxValues)}
+	}
+	if l.Values == nil {
+		l.Values = map[string][]byte{}
+	}
+	for key, value := range c.Values {
+		if value == nil {
+			delete(l.Values, key)
+		} else {
+			l.Values[key] = bytes.Clone(value) // in memory the caller has it still
+		}
+	}
+	l.Size = size
+	return Result{Token: now.Token}
+}
+
+func (l *Ledger) read(c Command) Result {
+	found := map[string][]byte{}
+	for key, value := range l.Values {
+		if len(c.Keys) == 0 || names(c.Keys, key) {
+			found[key] = bytes.Clone(value)
+		}
+	}
+	return Result{Values: found}
+}
+
+// names reports whether one of the keys that were named stands for key.
+func names(named []string, key string) bool {
+	for _, n := range named {
+		if n == key || strings.HasSuffix(n, "/") && strings.HasPrefix(key, n) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,121 @@
+// Package fencingconsul has Consul refuse the writes of a term that is over, for roles
+// that package consul keeps in the same datacenter. The comparison stands in the
+// transaction of the write, so there is no moment between the two.
+package fencingconsul
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/fencing"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A KV writes under the guard of one term. It is safe for concurrent use.
+type KV struct {
+	client *api.Client
+	role   string
+	token  lock.Token
+	key    string        // of the role's record
+	index  atomic.Uint64 // of the record while the term stands; 0: not read yet
+}
+
+// NewKV returns a KV of the term of a role. prefix is that of the role's store:
+// kv.DefaultPrefix if it is empty. The keys that are written are the caller's own.
+func NewKV(client *api.Client, prefix, role string, t lock.Token) *KV {
+	return &KV{client: client, role: role, token: t, key: kv.RoleKey(prefix, role)}
+}
+
+// Txn is api.Txn's Txn, done only while the term stands. Else it fails with a
+// *fencing.StaleError, having written nothing. The guard takes one of the 64
+// operations that Consul allows; results and errors are of the caller's alone, counted
+// as the caller does. ops may stand in any order and may be guards themselves. The
+// first call reads the role's record; the token of q needs the right to.
+//
+// What a new active reads with RequireConsistent comes after every write of the terms
+// before that was accepted.
+func (k *KV) Txn(ops api.TxnOps, q *api.QueryOptions) (bool, *api.TxnResponse, *api.QueryMeta, error) {
+	index, err := k.current(q)
+	if err != nil {
+		return false, nil, nil, err
+	}
+	guard := &api.TxnOp{KV: &api.KVTxnOp{Verb: api.KVCheckIndex, Key: k.key, Index: index}}
+	ok, r, meta, err := k.client.Txn().Txn(append(api.TxnOps{guard}, ops...), q)
+	if err != nil {
+		return false, nil, nil, err
+	}
+	own := api.TxnErrors{}
+	for _, e := range r.Errors {
+		switch {
+		case e.OpIndex > 0:
+			own = append(own, &api.TxnError{OpIndex: e.OpIndex - 1, What: e.What})
+		case k.refuses(e.What):
+			return false, nil, nil, k.stale(q)
+		default: // such as a right that is missing
+			return false, nil, nil, fmt.Errorf("consul refused the comparison with the record of role %q: %s", k.role, e.What)
+		}
+	}
+	r.Errors = own
+	if first := slices.IndexFunc(r.Results, func(one *api.TxnResult) bool { return one.KV != nil && one.KV.Key == k.key }); first >= 0 {
+		r.Results = slices.Delete(r.Results, first, first+1)
+	}
+	return ok, r, meta, nil
+}
+
+// refuses reports whether Consul's words mean that the record moved on.
+func (k *KV) refuses(what string) bool {
+	return what == fmt.Sprintf("failed to check index, key %q doesn't exist", k.key) ||
+		strings.HasPrefix(what, fmt.Sprintf("failed index check for key %q,", k.key))
+}
+
+// current returns the index of the role's record if the term stands, which it reads
+// once: as long as the term stands it stays.
+func (k *KV) current(q *api.QueryOptions) (uint64, error) {
+	if err := fencing.Check(k.role, k.token); err != nil {
+		return 0, err
+	}
+	if index := k.index.Load(); index != 0 {
+		return index, nil
+	}
+	record, last, stands, err := k.read(q)
+	switch {
+	case err != nil:
+		return 0, err
+	case last != k.token || !stands:
+		return 0, &fencing.StaleError{Role: k.role, Token: k.token, Current: last}
+	}
+	k.index.Store(record.Revision)
+	return record.Revision, nil
+}
+
+// stale is the error for the record that stands there now.
+func (k *KV) stale(q *api.QueryOptions) error {
+	_, last, _, err := k.read(q)
+	if err != nil {
+		return fmt.Errorf("%w: role %q, token %d (which one is current: %w)", fencing.ErrStale, k.role, k.token, err)
+	}
+	return &fencing.StaleError{Role: k.role, Token: k.token, Current: last}
+}
+
+func (k *KV) read(q *api.QueryOptions) (r kv.Record, last lock.Token, stands bool, err error) {
+	options := api.QueryOptions{}
+	if q != nil {
+		options = *q
+	}
+	options.RequireConsistent, options.AllowStale, options.UseCache = true, false, false
+	options.WaitIndex, options.WaitTime = 0, 0
+	pair, _, err := k.client.KV().Get(k.key, &options)
+	if err != nil {
+		return r, 0, false, fmt.Errorf("read the record of role %q: %w", k.role, err)
+	}
+	if pair != nil {
+		r = kv.Record{Key: pair.Key, Value: pair.Value, Revision: pair.ModifyIndex}
+	}
+	last, stands, err = kv.Token(r)
+	return r, last, stands, err
+}

@@ -1,0 +1,77 @@
+// Package fencingraft keeps small values in embedded Raft, beside the roles, and refuses
+// the writes of a term that is over. The comparison is part of the log entry that
+// writes, so there is no moment between the two.
+package fencingraft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/fencing"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// MaxBytes is how many bytes of keys and values a group keeps in all. They stand in the
+// memory and in the snapshots of every node: room for what a coordinator must find
+// again, such as how far it came, and no database.
+const MaxBytes = ledger.MaxValues
+
+// A KV writes under the guard of one term. It is safe for concurrent use.
+type KV struct {
+	values ledger.Values
+	role   string
+	token  lock.Token
+}
+
+// NewKV returns a KV of the term of a role. locker is one that package raft opened or
+// dialed; one of package memory serves too. All roles of a group share its keys. It
+// fails with lock.ErrPermanent for a locker of another store, and for what is no role
+// or no token.
+//
+// From the first Write on, every node of the group must know values: one that runs an
+// older program stops, and says so.
+func NewKV(locker lock.Locker, role string, t lock.Token) (*KV, error) {
+	values, ok := locker.(ledger.Values)
+	if !ok {
+		return nil, fmt.Errorf("%w: a %T keeps no values: give a locker of package raft", lock.ErrPermanent, locker)
+	}
+	return &KV{values, role, t}, fencing.Check(role, t)
+}
+
+// Write puts and deletes (nil) values, in one step, if the term stands. Else it fails
+// with a *fencing.StaleError, having written nothing. A key is as a role's name is, and
+// does not end in "/". It fails with lock.ErrPermanent for what is no key, and where
+// more than MaxBytes would be kept. After any other error the outcome is unknown: the
+// write may take effect later, as long as the term stands.
+func (k *KV) Write(ctx context.Context, changes map[string][]byte) error {
+	current, err := k.values.Write(ctx, k.role, k.token, changes)
+	if errors.Is(err, lock.ErrMoved) {
+		return &fencing.StaleError{Role: k.role, Token: k.token, Current: current}
+	}
+	return err
+}
+
+// Put writes one value, as Write does.
+func (k *KV) Put(ctx context.Context, key string, value []byte) error {
+	if value == nil {
+		value = []byte{}
+	}
+	return k.Write(ctx, map[string][]byte{key: value})
+}
+
+// Read returns the values of the keys that exist; all where none is named. A key that
+// ends in "/" stands for all that begin with it. It is never older than what was written
+// before it began: a new active finds every write of the terms before that was accepted,
+// and none is accepted any more. Each Read is an entry of the log.
+func (k *KV) Read(ctx context.Context, keys ...string) (map[string][]byte, error) {
+	return k.values.Read(ctx, keys...)
+}
+
+// Get returns one value, and whether there is one, as Read does.
+func (k *KV) Get(ctx context.Context, key string) (value []byte, ok bool, err error) {
+	found, err := k.Read(ctx, key)
+	value, ok = found[key]
+	return value, ok, err
+}

@@ -1,0 +1,94 @@
+package fencingtest
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/fencing/fencingconsul"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func op(verb api.KVOp, key, value string) *api.TxnOp {
+	return &api.TxnOp{KV: &api.KVTxnOp{Verb: verb, Key: key, Value: []byte(value)}}
+}
+
+// TestConsul: what a term may write, and that the same is refused for good from the
+// moment at which it is over.
+func TestConsul(t *testing.T) {
+	client, c := consulClient(t), newContest(t, storeOf(t, "consul", nil, 0))
+	q, key, other := (&api.QueryOptions{}).WithContext(within(t, time.Minute)), prefix(t)+"-data/k", prefix(t)+"-data/other"
+	s, token := c.term()
+	mine := fencingconsul.NewKV(client, prefix(t), "r", token)
+	ok, r, _, err := mine.Txn(api.TxnOps{op(api.KVSet, key, "1"), op(api.KVGet, key, "")}, q)
+	if err != nil || !ok || len(r.Results) != 2 || string(r.Results[1].KV.Value) != "1" {
+		t.Fatal(ok, r, err)
+	}
+	// The caller's own comparisons keep their meaning, and their place.
+	ok, r, _, err = mine.Txn(api.TxnOps{op(api.KVSet, other, "1"), op(api.KVCheckNotExists, key, "")}, q)
+	if err != nil || ok || len(r.Errors) != 1 || r.Errors[0].OpIndex != 1 || !strings.Contains(r.Errors[0].What, "exists") {
+		t.Fatal(ok, r, err)
+	}
+
+	c.evict(s) // nobody else is active yet, and nobody else has written
+	ok, _, _, err = mine.Txn(api.TxnOps{op(api.KVSet, key, "2")}, q)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	_, next := c.term()
+	refused := func(kv *fencingconsul.KV, token, current lock.Token) {
+		t.Helper()
+		for _, verb := range []api.KVOp{api.KVSet, api.KVDelete, api.KVCheckNotExists} {
+			ok, _, _, err := kv.Txn(api.TxnOps{op(verb, key, "stale")}, q)
+			if wantStale(t, err, token, current); ok {
+				t.Fatal("refused, and committed")
+			}
+		}
+	}
+	refused(mine, token, next)
+	refused(fencingconsul.NewKV(client, prefix(t), "r", token), token, next) // that had not read the record before
+	refused(fencingconsul.NewKV(client, prefix(t), "r", next+1), next+1, next)
+	pair, _, err := client.KV().Get(key, q)
+	if err != nil || string(pair.Value) != "2" {
+		t.Fatal(pair, err)
+	}
+}
+
+// TestConsulOver: a term that was released is over, though no other began; a raised floor
+// shifts tokens from indexes; and where there is no role nobody writes.
+func TestConsulOver(t *testing.T) {
+	client, c := consulClient(t), newContest(t, storeOf(t, "consul", nil, 0))
+	ctx := within(t, time.Minute)
+	q, key := (&api.QueryOptions{}).WithContext(ctx), prefix(t)+"-data"
+	write := func(k *fencingconsul.KV) error {
+		ok, _, _, err := k.Txn(api.TxnOps{op(api.KVSet, key, time.Now().String())}, q)
+		if err == nil && !ok {
+			return errors.New("refused without an error")
+		}
+		return err
+	}
+	under := func(token lock.Token) *fencingconsul.KV { return fencingconsul.NewKV(client, prefix(t), "r", token) }
+	wantStale(t, write(under(1)), 1, 0)
+	if err := write(under(0)); !errors.Is(err, lock.ErrPermanent) {
+		t.Fatalf("without a token: %v", err)
+	}
+	must(t, c.Raise(ctx, 1<<40))
+	s, token := c.term()
+	if token <= 1<<40 {
+		t.Fatalf("token %d", token)
+	}
+	mine := under(token)
+	for range 2 {
+		must(t, write(mine))
+	}
+	must(t, s.Release(ctx, "r", token))
+	wantStale(t, write(mine), token, token)
+	wantStale(t, write(under(token)), token, token)
+	_, err := client.KV().Delete(kv.RoleKey(prefix(t), "r"), (&api.WriteOptions{}).WithContext(ctx)) // as an operator should not
+	must(t, err)
+	wantStale(t, write(mine), token, 0)
+}
