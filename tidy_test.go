@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"backends/kv/kvtest":           {"backends/kv"},
 	"backends/etcd":                {"lock", "backends/kv"},
 	"backends/consul":              {"lock", "backends/kv"},
-	"fencing":                      {"lock"},
+	"fencing":                      {"lock", "coordinator"},
 	"fencing/fencingetcd":          {"lock", "fencing", "backends/kv"},
 	"fencing/fencingconsul":        {"lock", "fencing", "backends/kv"},
 	"fencing/fencingraft":          {"lock", "fencing", "backends/ledger"},
