@@ -20,6 +20,8 @@ import (
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/conformance/servers"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/fencing"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // stampForever says every two milliseconds that this process works, until SIGTERM.
@@ -58,8 +60,10 @@ type trio struct {
 	ttl     time.Duration
 	command []string
 
-	mu    sync.Mutex
-	spans []*span
+	mu      sync.Mutex
+	spans   []*span
+	guard   fencing.Memory
+	refused []time.Duration // stamps of a smaller token than the guard had seen
 }
 
 // onEveryStore runs a test on each store that processes can share.
@@ -188,6 +192,9 @@ func (r *trio) take(line string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.guard.Raise(context.Background(), "r"+s.role, lock.Token(s.token)) != nil {
+		r.refused = append(r.refused, s.first)
+	}
 	for _, old := range r.spans {
 		if old.pid == s.pid && old.token == s.token {
 			old.last = s.first

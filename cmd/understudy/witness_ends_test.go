@@ -118,3 +118,50 @@ func TestWitnessWithoutStore(t *testing.T) {
 	r.judge()
 	r.nothingLeft()
 }
+
+// TestFrozenHost stops wrapper, command and witness at once, and wakes them when a
+// successor works. From that nothing but the token protects: stale stamps are counted and
+// timed, and a guard that goes by the greatest token refuses every one of them.
+func TestFrozenHost(t *testing.T) {
+	r := newTrio(t, onEtcd)
+	r.ttl = time.Second
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	stale := 0
+	for range 5 {
+		now := r.settle()
+		host := []int{now.pid, r.witness(now.id), r.procs[now.id].Process.Pid} // the command wakes first
+		for _, pid := range host {
+			_ = syscall.Kill(pid, syscall.SIGSTOP)
+		}
+		next := r.active(now.token)
+		r.mu.Lock()
+		r.refused = nil
+		r.mu.Unlock()
+		for _, pid := range host {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+			time.Sleep(5 * time.Millisecond)
+		}
+		r.settle() // the old one was killed, and stands by again
+		r.mu.Lock()
+		for _, s := range r.spans {
+			if s.token != now.token || s.last < next.first {
+				continue
+			}
+			t.Logf("%d stale stamps, the last one %v after the successor's first", len(r.refused), s.last-next.first)
+			stale += len(r.refused)
+			if n := len(r.refused); n == 0 || r.refused[n-1] != s.last {
+				t.Errorf("the last stale stamp was not refused")
+			}
+		}
+		r.mu.Unlock()
+	}
+	if stale == 0 {
+		t.Error("no stale stamp came, so the guard was not tried")
+	}
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.nothingLeft()
+}
