@@ -133,9 +133,13 @@ func runDeadline(t *trial, at, then weather, change ...func(*coordinator.Config)
 		t.errorf("the standby works %v after the active was cut off, want at most %v", took, b.takeover())
 	}
 	a.set(weather{})
+	healed := time.Now()
 	t.await(b.link, role, "the one that was cut off in line again", func(st lock.Standing) bool {
 		return len(st.Line) == 1 && st.Line[0].ID == a.config.ID
 	})
+	if took := time.Since(healed); took > 2*t.TTL+t.slack() {
+		t.errorf("the one that was cut off is in line again after %v, want at most %v", took, 2*t.TTL)
+	}
 	b.cancel()
 	j.active(role, "a", n+1)
 }
