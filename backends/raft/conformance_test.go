@@ -34,7 +34,7 @@ func lacking(more map[conformance.Fault]string) map[conformance.Fault]string {
 // slower leaves a busy machine time, and cuts the log often.
 func slower(c *Config) {
 	c.Timing = 200 * time.Millisecond
-	c.snapshots = snapshots{threshold: 256, trailing: 64, interval: 100 * time.Millisecond}
+	c.snapshots = snapshots{threshold: 1024, trailing: 256, interval: time.Second}
 }
 
 // TestConformance runs the suite over clients of a group of three, each behind
@@ -51,7 +51,7 @@ func TestConformance(t *testing.T) {
 			}, nil
 		},
 		Lacks: lacking(nil),
-		TTL:   2 * time.Second, Slack: 3 * time.Second, History: 20 * time.Second,
+		TTL:   3 * time.Second, Slack: 3 * time.Second, History: 20 * time.Second,
 	}.Run(t)
 }
 
