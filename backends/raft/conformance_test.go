@@ -19,6 +19,7 @@ func lacking(more map[conformance.Fault]string) map[conformance.Fault]string {
 	lacks := map[conformance.Fault]string{
 		conformance.DeleteSession: "nobody reaches the ledger's records but through the Locker",
 		conformance.RevokeLease:   "the ledger has no leases",
+		conformance.Pause:         "the nodes are in this process",
 		conformance.LoseNode:      "the group is its nodes: RunLeaderKilled loses one",
 		conformance.Leftovers:     "the ledger has no leases: who stands by evicts the silent",
 		conformance.Save:          "the nodes are the contenders themselves: who puts them all back ends all who had seen more",
