@@ -20,6 +20,7 @@ var noNetwork = map[Fault]string{
 	CutRequests:   "the store is this process: there is no network to it",
 	Refuse:        "the store is this process: there is no network to it",
 	Restart:       "the store ends with this process",
+	Pause:         "the store stops with this process",
 	KillLeader:    "the store has no leader",
 	Save:          "the store ends with this process",
 	Compact:       "the store keeps no history",
@@ -48,6 +49,7 @@ func onShelf(m mistake) Suite {
 		New: func(context.Context) (*Store, error) { return newShelf(m).store(), nil },
 		Lacks: map[Fault]string{
 			Compact:     "a ledger keeps no history",
+			Pause:       "a ledger stops with this process",
 			KillLeader:  "a ledger has no leader",
 			Save:        "a Locker of a ledger shows nothing older than what it has shown",
 			RevokeLease: "a ledger has no leases",

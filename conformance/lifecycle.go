@@ -281,12 +281,12 @@ func nothingLeft(t *trial) {
 		}
 	}
 	for range 5 { // what is kept for good is there now
-		t.together(5, func(i int) { cycle(l, fmt.Sprint(i)) })
+		t.together(20, func(i int) { cycle(l, fmt.Sprint(i)) })
 		reopen()
 	}
 	t.flat("1,000 sessions", 100, func() {
-		t.together(5, func(i int) {
-			for range 200 {
+		t.together(20, func(i int) {
+			for range 50 {
 				cycle(l, fmt.Sprint(i))
 			}
 		})

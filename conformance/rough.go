@@ -110,6 +110,15 @@ func runSpoiled(t *trial, spoil func(st lock.Standing) error) {
 		if took := time.Since(at); took > a.takeover()+b.takeover() {
 			t.errorf("somebody works %v later, want at most %v", took, a.takeover())
 		}
+		both := t.await(l, role, "both in line", func(now lock.Standing) bool {
+			return !now.Term.Vacant() && now.Term.Holder.Beat != lock.Absent && len(now.Line) == 1
+		})
+		if took := time.Since(at); took > a.takeover()+b.takeover() {
+			t.errorf("both are in line again after %v, want at most %v", took, 2*t.TTL)
+		}
+		if now, was := both.Term, st.Term; now.Token < was.Token || now.Token == was.Token && now.Holder.Session != was.Holder.Session {
+			t.errorf("after the term %+v came %+v", was, now)
+		}
 	}
 }
 

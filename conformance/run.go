@@ -118,7 +118,7 @@ func runDeadline(t *trial, at, then weather, change ...func(*coordinator.Config)
 	j.active(role, "a", 0)
 	b := t.contend(j, "b", nil, role)
 	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
-	t.pause(t.TTL)
+	t.pause(a.config.TTL)
 	j.active(role, "a", 0)
 	n := j.count(role) // late replies may have cost a term or two
 	cut := time.Now()
@@ -129,25 +129,35 @@ func runDeadline(t *trial, at, then weather, change ...func(*coordinator.Config)
 	if told := first.told.Sub(cut); told > deadline+t.hurry() {
 		t.errorf("the work was told to stop %v after the last beat can have been acknowledged, want at most %v", told, deadline)
 	}
-	if took := second.began.Sub(cut); took > b.takeover() {
-		t.errorf("the standby works %v after the active was cut off, want at most %v", took, b.takeover())
+	if took := second.began.Sub(cut); took > a.takeover() {
+		t.errorf("the standby works %v after the active was cut off, want at most %v", took, a.takeover())
 	}
 	a.set(weather{})
+	healed := time.Now()
 	t.await(b.link, role, "the one that was cut off in line again", func(st lock.Standing) bool {
 		return len(st.Line) == 1 && st.Line[0].ID == a.config.ID
 	})
+	if took := time.Since(healed); took > 2*a.config.TTL+t.slack() {
+		t.errorf("the one that was cut off is in line again after %v, want at most %v", took, 2*a.config.TTL)
+	}
 	b.cancel()
 	j.active(role, "a", n+1)
 }
 
 // runRepliesLate lets replies take nearly as long as a call may, in the least skew
 // that is allowed, so that whoever counts from a reply works on when its promise
-// is over. In virtual time the work uses all the time that it has.
+// is over. In virtual time the work uses all the time that it has; in real time half
+// of what a call may take is left to the store.
 func runRepliesLate(t *trial) {
-	try := coordinator.Config{TTL: t.TTL}.Try()
-	runDeadline(t, weather{late: try * 9 / 10}, weather{late: try * 9 / 10, cut: true}, func(c *coordinator.Config) {
+	ttl, part := t.TTL, time.Duration(9)
+	if !t.Virtual {
+		ttl, part = 3*t.TTL, 5
+	}
+	late := coordinator.Config{TTL: ttl}.Try() * part / 10
+	runDeadline(t, weather{late: late}, weather{late: late, cut: true}, func(c *coordinator.Config) {
+		c.TTL = ttl
 		if t.Virtual {
-			c.Skew, c.Grace = t.TTL/100+5*time.Millisecond, t.TTL/20
+			c.Skew, c.Grace = ttl/100+5*time.Millisecond, ttl/20
 			c.NoExit = true
 		}
 	})

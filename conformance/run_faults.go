@@ -29,6 +29,8 @@ func runFaultCases() []kase {
 			rule: "The active's deadline is the moment at which the call began whose beat was acknowledged last, plus ttl, less skew."},
 		{name: "RunReset", run: runReset, needs: []Fault{Refuse}, rule: outageRule},
 		{name: "RunLeaderKilled", run: runLeaderKilled, needs: []Fault{KillLeader}, rule: outageRule},
+		{name: "RunStorePaused", run: runStorePaused, needs: []Fault{Pause},
+			rule: "An unreachable store ends no Run: it goes on trying."},
 		{name: "RunStopExit", run: runStopExit,
 			rule: "Run tells the work to stop, waits for it within the stop timeout with beats going on"},
 		{name: "RunStopOutage", run: runStopOutage,
@@ -93,6 +95,33 @@ func runLeaderKilled(t *trial) {
 	t.pause(a.config.Outage())
 	if j.count(role) != 1 || !j.spell(role, 0).told.IsZero() {
 		t.errorf("the death of the store's leader changed something: %s", j.tell(role))
+	}
+}
+
+// runStorePaused stops the servers for longer than the promise: their connections
+// stand, and nothing comes of them.
+func runStorePaused(t *trial) {
+	role, j := t.named("r"), t.judge()
+	t.contend(j, "a", nil, role)
+	j.active(role, "a", 0)
+	b := t.contend(j, "b", nil, role)
+	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	resume, err := t.store.Pause()
+	if err != nil {
+		t.fatalf("pause: %v", err)
+	}
+	t.after(func() { _ = resume() }) // where the case did not come to it
+	n := j.count(role)
+	t.pause(t.TTL * 3 / 2)
+	j.await(role, "nobody works", func(all []*spell) bool { return !all[len(all)-1].ended.IsZero() })
+	if err := resume(); err != nil {
+		t.fatalf("resume: %v", err)
+	}
+	at := time.Now()
+	j.await(role, "somebody works again", func(all []*spell) bool { return len(all) > n })
+	t.await(b.link, role, "both back in line", func(st lock.Standing) bool { return !st.Term.Vacant() && len(st.Line) == 1 })
+	if took := time.Since(at); took > 2*t.TTL+t.slack() {
+		t.errorf("both are in line again %v after the store went on, want at most %v", took, 2*t.TTL)
 	}
 }
 

@@ -64,6 +64,7 @@ type Store struct {
 	Close func() error                               // may be nil
 
 	Restart       func(ctx context.Context) error                    // kills all servers at once and starts them on their data; returns when they answer
+	Pause         func() (resume func() error, err error)            // stops all servers where they are, with their connections
 	KillLeader    func(ctx context.Context) error                    // kills the server that leads the others; starts it again when one of these leads
 	Save          func(ctx context.Context) (Backup, error)          // copies the store's data
 	Compact       func(ctx context.Context) error                    // makes the store forget its history
@@ -99,6 +100,7 @@ const (
 	CutRequests   Fault = "CutRequests"
 	Refuse        Fault = "Refuse"
 	Restart       Fault = "Restart"
+	Pause         Fault = "Pause"
 	KillLeader    Fault = "KillLeader"
 	Save          Fault = "Save"
 	Compact       Fault = "Compact"

@@ -24,7 +24,7 @@ type kase struct {
 // isAlone reports whether the case disturbs others on the same store.
 func (c kase) isAlone() bool {
 	return c.alone || slices.ContainsFunc(c.needs, func(f Fault) bool {
-		return f == Restart || f == Compact || f == KillLeader || f == Save || f == LoseNode
+		return f == Restart || f == Pause || f == Compact || f == KillLeader || f == Save || f == LoseNode
 	})
 }
 

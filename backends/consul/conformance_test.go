@@ -84,6 +84,7 @@ func (b *bench) store() *conformance.Store {
 	return &conformance.Store{
 		Open:       func(ctx context.Context) (*conformance.Client, error) { return b.dial(ctx) },
 		Restart:    b.Restart,
+		Pause:      b.Pause,
 		KillLeader: b.KillLeader,
 		Save:       b.save,
 		LoseNode:   b.loseNode,

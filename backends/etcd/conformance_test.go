@@ -85,6 +85,7 @@ func (r *rig) store() *conformance.Store {
 	return &conformance.Store{
 		Open:       func(ctx context.Context) (*conformance.Client, error) { return r.dial(ctx) },
 		Restart:    r.Restart,
+		Pause:      r.Pause,
 		KillLeader: r.KillLeader,
 		Save:       r.save,
 		Compact: func(ctx context.Context) error {

@@ -19,6 +19,7 @@ func lacking(more map[conformance.Fault]string) map[conformance.Fault]string {
 	lacks := map[conformance.Fault]string{
 		conformance.DeleteSession: "nobody reaches the ledger's records but through the Locker",
 		conformance.RevokeLease:   "the ledger has no leases",
+		conformance.Pause:         "the nodes are in this process",
 		conformance.LoseNode:      "the group is its nodes: RunLeaderKilled loses one",
 		conformance.Leftovers:     "the ledger has no leases: who stands by evicts the silent",
 		conformance.Save:          "the nodes are the contenders themselves: who puts them all back ends all who had seen more",
@@ -34,7 +35,7 @@ func lacking(more map[conformance.Fault]string) map[conformance.Fault]string {
 // slower leaves a busy machine time, and cuts the log often.
 func slower(c *Config) {
 	c.Timing = 200 * time.Millisecond
-	c.snapshots = snapshots{threshold: 256, trailing: 64, interval: 100 * time.Millisecond}
+	c.snapshots = snapshots{threshold: 1024, trailing: 256, interval: time.Second}
 }
 
 // TestConformance runs the suite over clients of a group of three, each behind
@@ -51,7 +52,7 @@ func TestConformance(t *testing.T) {
 			}, nil
 		},
 		Lacks: lacking(nil),
-		TTL:   2 * time.Second, Slack: 3 * time.Second, History: 20 * time.Second,
+		TTL:   3 * time.Second, Slack: 3 * time.Second, History: 20 * time.Second,
 	}.Run(t)
 }
 

@@ -14,6 +14,17 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	return c.down(ctx, func(*Member) error { return nil })
 }
 
+// Pause stops every member where it is, and returns what lets them go on.
+func (c *Cluster) Pause() (resume func() error, err error) {
+	all := func(do func(m *Member) error) (err error) {
+		for _, m := range c.Members {
+			err = errors.Join(err, do(m))
+		}
+		return err
+	}
+	return func() error { return all((*Member).Resume) }, all((*Member).Pause)
+}
+
 // Save copies the members' data to dir, as a backup of their disks does, and returns
 // what puts it back. Both restart the members.
 func (c *Cluster) Save(ctx context.Context, dir string) (restore func(ctx context.Context) error, err error) {
