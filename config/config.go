@@ -14,7 +14,7 @@ import (
 )
 
 // A Config is what the settings say. Its exported fields may be changed before they are
-// used.
+// used: whoever has a logger sets Coordinator.Logger and Store.Raft.Logger.
 type Config struct {
 	Coordinator coordinator.Config // for coordinator.Run, with its roles, logger and witness
 	Store       backends.Config

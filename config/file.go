@@ -24,14 +24,20 @@ type file struct {
 	keys  map[string]Key
 	lines map[string]int // of the keys that are there
 	roles *yaml.Node     // nil: none
-	errs  []error
+	bads  []bad
+}
+
+// A bad is something wrong, and its line.
+type bad struct {
+	line int
+	err  error
 }
 
 // at is a line of the file, for people. Without a file, it is the text of one setting.
 func (f *file) at(line int) string { return fmt.Sprintf("%s:%d", f.path, line) }
 
 func (f *file) bad(line int, name, format string, args ...any) {
-	f.errs = append(f.errs, fmt.Errorf("%s: %s: "+format, append([]any{f.at(line), name}, args...)...))
+	f.bads = append(f.bads, bad{line, fmt.Errorf("%s: %s: "+format, append([]any{f.at(line), name}, args...)...)})
 }
 
 // Unmarshal returns the values by section and key. What is wrong is noted in f, and
@@ -45,9 +51,9 @@ func (f *file) Unmarshal(text []byte) (map[string]any, error) {
 	switch more := d.Decode(new(yaml.Node)); {
 	case errors.Is(err, io.EOF): // nothing but comments
 	case err != nil:
-		f.errs = append(f.errs, fmt.Errorf("%s: %s", f.path, syntax.ReplaceAllString(err.Error(), "$1")))
+		f.bads = append(f.bads, bad{0, fmt.Errorf("%s: %s", f.path, syntax.ReplaceAllString(err.Error(), "$1"))})
 	case !errors.Is(more, io.EOF):
-		f.errs = append(f.errs, fmt.Errorf("%s: holds more than one document; write one", f.path))
+		f.bads = append(f.bads, bad{0, fmt.Errorf("%s: holds more than one document; write one", f.path)})
 	case len(doc.Content) == 1:
 		f.section("", doc.Content[0], flat)
 	}

@@ -75,6 +75,10 @@ func (r *reader) read() {
 		r.understand(k)
 	}
 	r.roles()
+	slices.SortStableFunc(r.file.bads, func(a, b bad) int { return a.line - b.line })
+	for _, one := range r.file.bads {
+		r.bad(one.err)
+	}
 }
 
 // lay lays a source over those before it, and notes what came from there.
@@ -116,7 +120,6 @@ func (r *reader) layFile(path string) {
 	}
 	r.file = &file{path: path, keys: r.keys}
 	r.lay(byFile, rawbytes.Provider(text), r.file, func(name string) string { return r.file.at(r.file.lines[name]) })
-	r.errs = append(r.errs, r.file.errs...)
 }
 
 // variable is an environment variable's value.
@@ -167,7 +170,7 @@ func (r *reader) flag(f *pflag.Flag) (string, any) {
 func (r *reader) either(one, other string) {
 	a, b := r.config.values[one], r.config.values[other]
 	if a.rank < b.rank {
-		a, b, one, other = b, a, other, one
+		a, b, other = b, a, one
 	}
 	if a.text() != "" && a.rank > b.rank {
 		r.config.values[other] = value{origin: "default"}
@@ -201,8 +204,12 @@ func (r *reader) understand(k Key) {
 		}
 		err = each(v.where+": ", err)
 	}
-	r.bad(err)
 	r.config.bad[k.Name] = true
+	if v.rank == byFile {
+		r.file.bads = append(r.file.bads, bad{r.file.lines[k.Name], err})
+	} else {
+		r.bad(err)
+	}
 	if k.Default != "" {
 		_ = set(k.to(r.config), value{parts: []string{k.Default}}) // a default is a value
 	}

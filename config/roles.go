@@ -49,8 +49,8 @@ func (r *reader) roles() {
 	for _, n := range f.roles.Content {
 		r.config.Roles = append(r.config.Roles, r.role(f, resolve(n)))
 	}
-	r.errs = append(r.errs, f.errs...)
-	r.config.bad["roles"] = len(f.errs) > 0
+	r.config.bad["roles"] = len(f.bads) > 0
+	r.file.bads = append(r.file.bads, f.bads...)
 }
 
 // role takes in one of several. What is not said is as it is for the process, but
@@ -62,7 +62,7 @@ func (r *reader) role(f *file, n *yaml.Node) Role {
 	}
 	given := map[string]any{}
 	f.lines = map[string]int{}
-	before := len(f.errs)
+	before := len(f.bads)
 	f.section("", n, given)
 	to := map[string]any{
 		"name": &one.Name, "command": &one.Command, "priority": &one.Priority,
@@ -82,10 +82,10 @@ func (r *reader) role(f *file, n *yaml.Node) Role {
 			f.bad(f.lines[k.Name], k.Name, "%w", err)
 		}
 	}
-	if one.Name == "" && len(f.errs) == before {
+	if one.Name == "" && len(f.bads) == before {
 		f.bad(n.Line, "roles", "a role has no name; write name: NAME")
 	}
-	if line, there := f.lines["command"]; there && len(one.Command) == 0 && len(f.errs) == before {
+	if line, there := f.lines["command"]; there && len(one.Command) == 0 && len(f.bads) == before {
 		f.bad(line, "command", "must be a program and its arguments, such as [./billing, --port, \"80\"], or a text for a shell")
 	}
 	return one

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/config"
 )
 
@@ -157,4 +158,17 @@ func TestNoSecretInTheCommand(t *testing.T) {
 	w.start()
 	w.expect("r   kept")
 	w.code()
+}
+
+// TestOtherTools reaches real stores by the variables of their own tools alone.
+func TestOtherTools(t *testing.T) {
+	for variable, prepare := range map[string]func(*trio) (backends.Config, []string){"ETCDCTL_ENDPOINTS": onEtcd, "CONSUL_HTTP_ADDR": onConsul} {
+		r := newTrio(t, prepare)
+		t.Setenv(variable, r.flags[3])
+		var out bytes.Buffer
+		code := execute(t.Context(), []string{"status", "--backend", r.store.Backend, "--role", "r"}, &out, &out)
+		if code != 0 || !strings.Contains(out.String(), "nobody is active") {
+			t.Errorf("%s: exit code %d\n%s", variable, code, out.String())
+		}
+	}
 }

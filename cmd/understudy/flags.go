@@ -30,8 +30,10 @@ type options struct {
 
 // What the flags of each kind of command are about.
 var (
-	storeKeys = []string{"backend", "etcd", "consul.address", "consul.prefix", "consul.datacenter", "consul.tokenFile", "consul.caFile", "consul.certFile", "consul.keyFile",
-		"consul.serverName", "raft.peers", "raft.caFile", "raft.certFile", "raft.keyFile"}
+	storeKeys = []string{
+		"backend", "etcd", "consul.address", "consul.prefix", "consul.datacenter", "consul.tokenFile", "consul.caFile", "consul.certFile",
+		"consul.keyFile", "consul.serverName", "raft.peers", "raft.caFile", "raft.certFile", "raft.keyFile",
+	}
 	nodeKeys = slices.Concat(storeKeys, []string{"id", "raft"})
 	timeKeys = []string{"ttl", "grace", "skew", "stopTimeout"}
 	logKeys  = []string{"log"}

@@ -20,9 +20,17 @@ type several struct{ *trio }
 func (r several) config(more string) string {
 	r.t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "backend: raft\nttl: %v\nlog: {level: debug}\nraft:\n  peers:\n", r.ttl)
-	for _, p := range r.store.Raft.Peers {
-		fmt.Fprintf(&b, "    %s: %s\n", p.ID, p.Address)
+	fmt.Fprintf(&b, "backend: %s\nttl: %v\nlog: {level: debug}\n", r.store.Backend, r.ttl)
+	switch r.store.Backend {
+	case "raft":
+		b.WriteString("raft:\n  peers:\n")
+		for _, p := range r.store.Raft.Peers {
+			fmt.Fprintf(&b, "    %s: %s\n", p.ID, p.Address)
+		}
+	case "etcd":
+		fmt.Fprintf(&b, "etcd:\n  endpoints: %q\n", r.store.Etcd.Endpoints)
+	case "consul":
+		fmt.Fprintf(&b, "consul.address: %s\n", r.store.Consul.Address)
 	}
 	b.WriteString("roles:\n")
 	for i, name := range threeRoles {
@@ -117,14 +125,22 @@ func of(id string, now map[string]span) (roles []string) {
 // killed and a handoff move one role, and leave the others where they are; the end of a
 // process moves all of its roles, and only those. No two commands of a role work at once,
 // and nothing is left.
-func TestSeveralRoles(t *testing.T) {
-	r := several{newTrio(t, onRaft)}
+func TestSeveralRoles(t *testing.T) { onEveryStore(t, testSeveralRoles) }
+
+func testSeveralRoles(t *testing.T, three *trio) {
+	r := several{three}
 	r.ttl = 10 * time.Second // a crash must not wait for it
-	r.launch("c", append([]string{"raft-voter", "--id", "c", "--ttl", r.ttl.String(), "--raft-dir", filepath.Join(r.dir, "c")}, r.flags...)...)
+
+	if r.store.Backend == "raft" { // a pair takes a third voter
+		r.vote("c")
+	}
 	config := r.config("")
 	r.start("a", config)
 	r.start("b", config)
 	now := r.who()
+	for _, role := range threeRoles {
+		r.expect(0, "role "+role+"\n", "status", "--config", config)
+	}
 	for len(of(now["root"].id, now)) < 3 { // all in one process, to begin with
 		for _, role := range threeRoles {
 			if now[role].id != now["root"].id {
@@ -146,11 +162,16 @@ func TestSeveralRoles(t *testing.T) {
 	now = r.moved(now, "data")
 	r.end(now, now["root"].id, config, syscall.SIGTERM, "root", "query")
 
-	for _, id := range r.ids {
+	for id := range r.procs {
 		r.kill(id, syscall.SIGTERM)
 	}
 	r.judge()
-	r.noProcessLeft()
+	r.nothingLeft()
+}
+
+// vote starts a member that takes part in nothing.
+func (r several) vote(id string) {
+	r.launch(id, append([]string{"raft-voter", "--id", id, "--ttl", r.ttl.String(), "--raft-dir", filepath.Join(r.dir, id)}, r.flags...)...)
 }
 
 // end ends a process by a signal, expects its roles to move before its promise is over,
@@ -181,20 +202,7 @@ func (r several) end(now map[string]span, id, config string, sig syscall.Signal,
 // one that is active there: it ends, and says in which.
 func TestOneRoleExclusive(t *testing.T) {
 	r := several{newTrio(t, onEtcd)}
-	r.store.Raft.Peers = nil
-	config := strings.NewReplacer("backend: raft", "backend: etcd", "raft:\n  peers:\n", "etcd:\n  endpoints: "+r.store.Etcd.Endpoints[0]+"\n")
-	file := func(more string) string {
-		path := r.config(more)
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(config.Replace(string(text))), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	first := file("  activeStandby: {enabled: false}\n")
+	first := r.config("  activeStandby: {enabled: false}\n")
 	r.launch("a", "run", "--config", first, "--id", "a") // nobody else is there: it may
 	r.active(0)
 	r.launch("b", "run", "--config", first, "--id", "b")
@@ -204,7 +212,7 @@ func TestOneRoleExclusive(t *testing.T) {
 		t.Errorf("exit code %d, want %d\n%s", code, exitHeld, text)
 	}
 	delete(r.procs, "b")
-	r.launch("b", "run", "--config", file(""), "--id", "b")
+	r.launch("b", "run", "--config", r.config(""), "--id", "b")
 	now := r.who()
 	for role, s := range now {
 		if s.id != "a" {

@@ -20,7 +20,8 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show who is active in a role, and who stands by",
 		Long: `Asks any peer, from any machine; needs no data directory. Exits with 0 when there is
-an answer, also when nobody is active.
+an answer, also when nobody is active. Where no role is named and the file that --config
+names has several, each of them is shown.
 
 JSON: role; active (null: nobody) with id, witness, address, labels, session, beat, ttl,
 priority, ready, token and since; last, how the last term ended where nobody is active; and
@@ -36,17 +37,38 @@ does not change for ttl is dead. These names stay.
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()
-	o.judge = o.oneRole
+	o.judge = func() error {
+		if o.Given("roles") && o.Role() == "" {
+			return nil
+		}
+		return o.oneRole()
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
-			st, err := standing(ctx, l, o.Role())
-			if err != nil {
-				return unavailable(err)
+			for _, role := range o.asked() {
+				st, err := standing(ctx, l, role)
+				if err != nil {
+					return unavailable(err)
+				}
+				if err := show(cmd.OutOrStdout(), o.output, newReport(st)); err != nil {
+					return err
+				}
 			}
-			return show(cmd.OutOrStdout(), o.output, newReport(st))
+			return nil
 		})
 	}
 	return cmd
+}
+
+// asked are the roles that status is about: one that is named, or those of the file.
+func (o *options) asked() (names []string) {
+	if o.Role() != "" {
+		return []string{o.Role()}
+	}
+	for _, r := range o.Roles {
+		names = append(names, r.Name)
+	}
+	return names
 }
 
 // standing is the role's, once. It tries until ctx is done, and then says what was

@@ -62,8 +62,11 @@ func TestWitnessReplaced(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
-	if after := descriptors(); after > before+2 { // connections come and go
-		t.Errorf("%d descriptors after ten witnesses, %d before", after, before)
+	for deadline := time.Now().Add(20 * time.Second); descriptors() > before+2; time.Sleep(50 * time.Millisecond) { // connections come and go
+		if time.Now().After(deadline) {
+			t.Errorf("%d descriptors after ten witnesses, %d before", descriptors(), before)
+			break
+		}
 	}
 	if still := r.settle(); still.token != now.token {
 		t.Errorf("token %d works, want %d still", still.token, now.token)

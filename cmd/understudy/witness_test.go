@@ -144,15 +144,19 @@ func (r *trio) nothingLeft() {
 		r.t.Fatal(err)
 	}
 	defer l.Close()
-	for st, err := range l.Watch(r.t.Context(), "r") {
-		if err == nil && st.Term.Vacant() && len(st.Line) == 0 {
-			return
-		}
-		if err == nil {
-			r.t.Logf("not empty yet: %+v", st)
+	for _, role := range append([]string{"r"}, threeRoles...) {
+		for st, err := range l.Watch(r.t.Context(), role) {
+			if err == nil && st.Term.Vacant() && len(st.Line) == 0 {
+				break
+			}
+			if err == nil {
+				r.t.Logf("not empty yet: %+v", st)
+			}
 		}
 	}
-	r.t.Error("the role or a session is left")
+	if err := r.t.Context().Err(); err != nil {
+		r.t.Error("a role or a session is left")
+	}
 }
 
 // noProcessLeft waits until all are gone.

@@ -82,7 +82,9 @@ func Start(s Spec) (*Group, error) {
 			Env: s.Env, Files: []uintptr{stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s),
 		})
 		g.pid = pid
-		direct.Store(pid, true)
+		if pid > 0 {
+			direct.Store(pid, true)
+		}
 		if err == nil && s.Gate != nil {
 			err = pass(pid, s.Gate)
 		}

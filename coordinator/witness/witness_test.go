@@ -70,3 +70,26 @@ func TestDue(t *testing.T) {
 		}
 	}
 }
+
+// TestGroups notes groups and forgets them: a witness answers for those that are noted,
+// and for no more than there is room for.
+func TestGroups(t *testing.T) {
+	w := &Witness{page: &page{}}
+	c := &child{page: w.page}
+	for pgid := range MaxGroups {
+		if w.place(pgid+1) < 0 {
+			t.Fatalf("no room for group %d of %d", pgid+1, MaxGroups)
+		}
+	}
+	if err := w.Guard(MaxGroups + 1); err == nil || len(c.guards()) != MaxGroups {
+		t.Errorf("%v, and %d groups, want an error and %d", err, len(c.guards()), MaxGroups)
+	}
+	for pgid := range MaxGroups {
+		if pgid != 7 {
+			w.Forget(pgid + 1)
+		}
+	}
+	if left := c.guards(); len(left) != 1 || left[0] != 8 {
+		t.Errorf("answers for %d, want 8", left)
+	}
+}
