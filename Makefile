@@ -61,6 +61,12 @@ soakwitness: servers ## 1,000 faults on wrapper, command and witness, on each st
 testcontainer: servers ## run as the first process of a real container: takes Docker
 	go test -tags container ./cmd/understudy -run TestContainer -v
 
+api: ## compares what every package exports with the baseline
+	.ci/api
+
+api-update: ## a change of the exported API is meant: writes the baseline anew
+	.ci/api update
+
 lint: ## golangci-lint, built from tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...
 
@@ -71,4 +77,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test conformance bench baselines bench-soak benchmarks test-report soak soakwitness testcontainer lint
+.PHONY: help build demo servers test conformance bench baselines bench-soak benchmarks test-report soak soakwitness testcontainer api api-update lint
