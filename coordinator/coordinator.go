@@ -179,9 +179,9 @@ func (r *runner) take(n news) {
 		r.standings[n.role] = n.standing
 	case registered:
 		if n.err != nil {
-			r.why = n.err
+			r.whyNot(n.err)
 		} else if n.number == r.number {
-			r.session = n.session
+			r.session, r.why = n.session, nil
 			r.watch()
 		}
 	case beaten:
