@@ -29,10 +29,6 @@ test: servers ## every test, with the race detector where the machine has a C co
 	go test $(RACE) -timeout 20m ./...
 	cd fencing/fencingsql/databases && go vet -tags postgres . && go test -timeout 5m .
 
-conformance: servers ## the suite on Raft, etcd and Consul: some minutes each
-	go vet -tags conformance ./backends/...
-	go test -tags conformance -p 1 -timeout 30m -run 'TestConformance' -v ./backends/raft ./backends/etcd ./backends/consul
-
 # About 50 minutes. BENCH=--quick: about one, with the baselines some more.
 BENCH ?= --runs 20 --ttl 2s
 
@@ -81,4 +77,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test conformance bench baselines bench-soak benchmarks test-report soak soakwitness testloss testpostgres testcontainer lint
+.PHONY: help build demo servers test bench baselines bench-soak benchmarks test-report soak soakwitness testloss testpostgres testcontainer lint

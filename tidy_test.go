@@ -19,8 +19,10 @@ const module = "github.com/understudy-ha/understudy/"
 var arrows = map[string][]string{
 	"lock":                         {},
 	"coordinator":                  {"lock"},
+	"coordinator/coordinatorfx":    {"lock", "coordinator"},
 	"coordinator/witness":          {"lock", "coordinator", "coordinator/group"},
 	"backends":                     {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
+	"backends/backendsfx":          {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
 	"backends/ledger":              {"lock"},
 	"backends/memory":              {"lock", "backends/ledger"},
 	"backends/raft":                {"lock", "backends/ledger"},
@@ -28,7 +30,7 @@ var arrows = map[string][]string{
 	"backends/kv/kvtest":           {"backends/kv"},
 	"backends/etcd":                {"lock", "backends/kv"},
 	"backends/consul":              {"lock", "backends/kv"},
-	"fencing":                      {"lock"},
+	"fencing":                      {"lock", "coordinator"},
 	"fencing/fencingetcd":          {"lock", "fencing", "backends/kv"},
 	"fencing/fencingconsul":        {"lock", "fencing", "backends/kv"},
 	"fencing/fencingraft":          {"lock", "fencing", "backends/ledger"},
@@ -40,12 +42,14 @@ var arrows = map[string][]string{
 	"conformance":                  {"lock", "coordinator"},
 	"conformance/servers":          {},
 	"conformance/failover":         {"lock", "coordinator", "conformance/servers"},
-	"cmd/understudy":               {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
+	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd"},
+	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
+	"examples":                     {"lock", "coordinator", "coordinator/witness", "coordinator/coordinatorfx", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul", "examples/internal/store"},
 	"coordinator/group":            {},
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "backends/ledger", "backends/memory", "backends/kv/kvtest", "conformance", "conformance/servers"}
+var inTests = []string{"coordinator", "fencing", "backends/ledger", "backends/memory", "backends/kv/kvtest", "conformance", "conformance/servers"}
 
 // Limits that keep a file and a function readable.
 const (
@@ -83,6 +87,11 @@ func checkFile(t *testing.T, name string) {
 		imported, _ := strconv.Unquote(spec.Path.Value)
 		if to, ours := strings.CutPrefix(imported, module); ours && !allowed(name, to) {
 			t.Errorf("%s imports %s: no arrow points there", name, to)
+		}
+	}
+	for _, spec := range file.Imports {
+		if imported, _ := strconv.Unquote(spec.Path.Value); strings.HasPrefix(imported, "go.uber.org/fx") && !strings.HasSuffix(path.Dir(name), "fx") {
+			t.Errorf("%s imports fx: only packages that are named for it do", name)
 		}
 	}
 	if n := set.File(file.Pos()).LineCount(); n > maxFile {

@@ -3,6 +3,7 @@ package backends
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,6 +48,16 @@ func Dial(ctx context.Context, c Config) (lock.Locker, error) {
 		return raft.Dial(c.Raft)
 	}
 	return Open(ctx, c)
+}
+
+// Beside is Dial of a Config that was written as JSON: what witness.Main takes, where
+// witness.New was given that Config.
+func Beside(ctx context.Context, config json.RawMessage) (lock.Locker, error) {
+	var c Config
+	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, err
+	}
+	return Dial(ctx, c)
 }
 
 // Check says what is wrong with the name of a backend.

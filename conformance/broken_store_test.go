@@ -22,6 +22,12 @@ var inStore = []planted{
 	{"a handoff does not check its successor", "HandoffGone", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
 		return s.standIn(c.Op == ledger.Handoff, c.To, c, next)
 	})},
+	{"an acquisition does not compare the term that it read", "AcquireLateMoved", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if c.Op == ledger.Acquire {
+			c.Token = s.ledger.Roles[c.Role].Term.Token
+		}
+		return next(c)
+	})},
 	{"an acquisition denies the holder", "AcquireAgain", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
 		r := s.ledger.Roles[c.Role]
 		if c.Op == ledger.Acquire && r.Term.Holder.Session == c.Session && r.Term.Over == "" {
@@ -55,19 +61,29 @@ var inStore = []planted{
 		}
 		return next(c)
 	})},
-	{"absence is taken for an end", "EvictAbsent", absenceEnds()},
-	{"absence is taken for an end, and a successor starts", "RunSessionDeleted", absenceEnds()},
-	{"a release compares the name, not the token", "ReleaseLate", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
-		if c.Op == ledger.Release {
-			c.Token = s.ledger.Roles[c.Role].Term.Token
+	{"an eviction of the dead waits for a beat that it knows", "EvictAny", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if c.Op == ledger.Evict && c.Seen == lock.AnyBeat {
+			c.Seen = s.ledger.Sessions[c.Session].Beat + 1
 		}
 		return next(c)
 	})},
+	{"absence is taken for an end", "EvictAbsent", absenceEnds()},
+	{"absence is taken for an end, and every standby sees it", "WatchSessionDeleted", absenceEnds()},
+	{"absence is taken for an end, and a successor starts", "RunSessionDeleted", absenceEnds()},
+	{"a release compares the name, not the token", "ReleaseLate", releasesByName()},
+	{"a release that arrives late compares the name, not the token", "ReleaseLateSent", releasesByName()},
 	{"anybody may release", "ReleaseByAnother", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
 		if c.Op == ledger.Release {
 			c.Session = s.ledger.Roles[c.Role].Term.Holder.Session
 		}
 		return next(c)
+	})},
+	{"a release by another says that the term is over", "ReleaseByAnother", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		r := next(c)
+		if c.Op == ledger.Release && r.Code == ledger.Held {
+			return ledger.Result{}
+		}
+		return r
 	})},
 	{"a release needs a living session", "ReleaseAbsent", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
 		if _, here := s.ledger.Sessions[c.Session]; c.Op == ledger.Release && !here {
@@ -81,12 +97,8 @@ var inStore = []planted{
 		s.ledger.Roles[c.Role] = r
 		return next(c)
 	})},
-	{"a late handoff hits a later term of its owner", "HandoffMoved", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
-		if r := s.ledger.Roles[c.Role]; c.Op == ledger.Handoff && r.Term.Holder.Session == c.Session {
-			c.Token = r.Term.Token
-		}
-		return next(c)
-	})},
+	{"a late handoff hits a later term of its owner", "HandoffMoved", handsOffByName()},
+	{"a handoff that arrives late hits a later term of its owner", "HandoffLateSent", handsOffByName()},
 	{"a token is the session's beat", "TokenIncreases", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
 		return s.token(c, next(c), func(r ledger.Role) lock.Token { return lock.Token(s.ledger.Sessions[r.Term.Holder.Session].Beat) })
 	})},
@@ -108,12 +120,8 @@ var inStore = []planted{
 		}
 		return next(c)
 	})},
-	{"a late beat brings its session back", "BeatLost", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
-		if _, here := s.ledger.Sessions[c.Session]; c.Op == ledger.Beat && !here {
-			s.ledger.Sessions[c.Session] = ledger.Session{Contender: lock.Contender{ID: "back", Session: c.Session}, Bids: c.Bids}
-		}
-		return next(c)
-	})},
+	{"a late beat brings its session back", "BeatLost", resurrects()},
+	{"a beat that arrives late brings its session back", "BeatLate", resurrects()},
 	{"a beat is a number that is used again", "BeatDiffers", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
 		r := next(c)
 		if one, here := s.ledger.Sessions[c.Session]; c.Op == ledger.Beat && here {
@@ -252,6 +260,33 @@ func absenceEnds() mistake {
 func unclaimed() mistake {
 	return applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
 		delete(s.ledger.Claims, c.Contender.ID)
+		return next(c)
+	})
+}
+
+func releasesByName() mistake {
+	return applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if c.Op == ledger.Release {
+			c.Token = s.ledger.Roles[c.Role].Term.Token
+		}
+		return next(c)
+	})
+}
+
+func handsOffByName() mistake {
+	return applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if r := s.ledger.Roles[c.Role]; c.Op == ledger.Handoff && r.Term.Holder.Session == c.Session {
+			c.Token = r.Term.Token
+		}
+		return next(c)
+	})
+}
+
+func resurrects() mistake {
+	return applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if _, here := s.ledger.Sessions[c.Session]; c.Op == ledger.Beat && !here {
+			s.ledger.Sessions[c.Session] = ledger.Session{Contender: lock.Contender{ID: "back", Session: c.Session}, Bids: c.Bids}
+		}
 		return next(c)
 	})
 }

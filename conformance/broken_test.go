@@ -17,8 +17,11 @@ import (
 // own tests, with the case that catches each here.
 var inCoordinator = map[string]string{
 	"absence-from-last-beat":     "RunSessionDeletedUnseen",
+	"beat-retry-counts-late":     "RunBeatRetried",
 	"deadline-from-reply":        "RunRepliesLate",
+	"never-kill":                 "RunStopExit",
 	"no-skew":                    "RunAbandoned",
+	"register-again":             "RunRegistrationLost",
 	"release-before-return":      "RunStop",
 	"second-work":                "RunEvicted",
 	"start-on-a-standing":        "RunStandingLate",

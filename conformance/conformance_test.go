@@ -17,10 +17,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var noNetwork = map[Fault]string{
 	Cut:           "the store is this process: there is no network to it",
 	CutReplies:    "the store is this process: there is no network to it",
+	CutRequests:   "the store is this process: there is no network to it",
+	Refuse:        "the store is this process: there is no network to it",
 	Restart:       "the store ends with this process",
+	Pause:         "the store stops with this process",
+	KillLeader:    "the store has no leader",
+	Save:          "the store ends with this process",
 	Compact:       "the store keeps no history",
 	DeleteSession: "nobody reaches its records but through the Locker",
 	RevokeLease:   "the store has no leases",
+	LoseNode:      "the store has no machines",
+	Leftovers:     "the store has no leases: who stands by evicts the silent",
 	DeleteRole:    "nobody reaches its records but through the Locker",
 	Overwrite:     "nobody reaches its records but through the Locker",
 }
@@ -42,7 +49,12 @@ func onShelf(m mistake) Suite {
 		New: func(context.Context) (*Store, error) { return newShelf(m).store(), nil },
 		Lacks: map[Fault]string{
 			Compact:     "a ledger keeps no history",
+			Pause:       "a ledger stops with this process",
+			KillLeader:  "a ledger has no leader",
+			Save:        "a Locker of a ledger shows nothing older than what it has shown",
 			RevokeLease: "a ledger has no leases",
+			LoseNode:    "a ledger has no machines",
+			Leftovers:   "a ledger has no leases: who stands by evicts the silent",
 		},
 		Virtual: true, Slack: time.Millisecond, History: 10 * time.Minute,
 	}

@@ -158,7 +158,9 @@ type contender struct {
 	config coordinator.Config
 	cancel context.CancelFunc
 	done   chan struct{}
-	err    error // of Run; settled when done is closed
+	err    error         // of Run; settled when done is closed
+	once   sync.Once     // of kill
+	killed chan struct{} // closed by kill
 }
 
 // contend starts a contender for the roles; it ends with the case.
@@ -176,7 +178,7 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 	if change != nil {
 		change(&c)
 	}
-	p := &contender{link: t.link(), t: t, config: c.Defaults(), done: make(chan struct{})}
+	p := &contender{link: t.link(), t: t, config: c.Defaults(), done: make(chan struct{}), killed: make(chan struct{})}
 	m := manner{grace: p.config.Grace, dawdle: p.config.Grace / 10}
 	m.stop = (p.config.StopTimeout - t.TTL) / 2 // of what a case leaves beyond the usual
 	if t.Virtual {                              // where no machine is busy
@@ -186,8 +188,8 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 	case c.NoExit:
 		m.toTheEnd = true
 	case c.Exit != nil:
-		ended, exit := make(chan struct{}), c.Exit
-		c.Exit, m.until = func() { exit(); close(ended) }, ended
+		exit := c.Exit
+		c.Exit, m.until = func() { exit(); p.kill() }, p.killed
 	default:
 		c.Exit = func() { t.errorf("%s: the work outlived its promise", id) }
 	}
@@ -204,10 +206,13 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 	return p
 }
 
+// kill ends a work that goes on until its process is ended.
+func (p *contender) kill() { p.once.Do(func() { close(p.killed) }) }
+
 // stop tells the contender to stop and returns what Run returned.
 func (p *contender) stop() error {
 	p.cancel()
-	if !within(p.done, 2*p.config.TTL+p.config.StopTimeout+p.t.Slack+5*time.Second) {
+	if !within(p.done, 2*p.config.TTL+p.config.StopTimeout+p.t.slack()+5*time.Second) {
 		p.t.fatalf("%s: Run does not return", p.config.ID)
 	}
 	return p.err
@@ -216,5 +221,5 @@ func (p *contender) stop() error {
 // takeover is the longest time from the last beat of a session to the work of
 // its successor.
 func (p *contender) takeover() time.Duration {
-	return p.config.TTL + p.config.Skew + p.t.Slack
+	return p.config.TTL + p.config.Skew + p.t.slack()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"time"
 
@@ -94,13 +95,13 @@ func contextObeyed(t *trial) {
 			if isKnown(err) {
 				t.errorf("%s to a store that cannot be reached: %s, want an error without a name", name, outcome(err))
 			}
-			if took > 300*time.Millisecond+t.Slack/2 {
+			if took > 300*time.Millisecond+t.slack()/2 {
 				t.errorf("%s to a store that cannot be reached returns %v after it was told to after 200ms", name, took)
 			}
 		}
 	}
 	t.must("heal", func(context.Context) error { return near.Heal() })
-	t.release(b, role, t.acquire(t.freeAndJoin(near, role, a, b), role))
+	t.settle(t.freeAndJoin(near, role, a, b), role)
 }
 
 // freeAndJoin ends sessions of which nothing is known any more, and joins anew.
@@ -220,7 +221,7 @@ func lockerCloseCut(t *trial) {
 		t.errorf("close a session while the store cannot be reached: %s, want an error without a name", outcome(err))
 	}
 	cancel()
-	if took := time.Since(begun); took > t.TTL/4+100*time.Millisecond+t.Slack {
+	if took := time.Since(begun); took > t.TTL/4+100*time.Millisecond+t.slack() {
 		t.errorf("closing a session while the store cannot be reached took %v", took)
 	}
 	hung := make(chan error, 1)
@@ -242,7 +243,7 @@ func lockerCloseCut(t *trial) {
 	if err := near.Close(); err != nil {
 		t.errorf("close: %v", err)
 	}
-	if took := time.Since(begun); took > 5*time.Second+t.Slack {
+	if took := time.Since(begun); took > 5*time.Second+t.slack() {
 		t.errorf("closing a Locker whose store cannot be reached took %v", took)
 	}
 	select {
@@ -250,15 +251,16 @@ func lockerCloseCut(t *trial) {
 		if isKnown(err) {
 			t.errorf("a beat that hung when its Locker was closed: %s, want an error without a name", outcome(err))
 		}
-	case <-time.After(5*time.Second + t.Slack):
+	case <-time.After(5*time.Second + t.slack()):
 		t.errorf("a beat that hung still hangs %v after its Locker was closed", time.Since(begun))
 	}
-	if !within(watched, 5*time.Second+t.Slack) {
+	if !within(watched, 5*time.Second+t.slack()) {
 		t.errorf("a watch still goes on %v after its Locker was closed", time.Since(begun))
 	}
 }
 
-// nothingLeft goes through 1,000 sessions and 30 Lockers, and counts goroutines.
+// nothingLeft goes through 1,000 sessions and 30 Lockers, and counts goroutines and
+// descriptors.
 func nothingLeft(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -279,12 +281,12 @@ func nothingLeft(t *trial) {
 		}
 	}
 	for range 5 { // what is kept for good is there now
-		t.together(5, func(i int) { cycle(l, fmt.Sprint(i)) })
+		t.together(20, func(i int) { cycle(l, fmt.Sprint(i)) })
 		reopen()
 	}
 	t.flat("1,000 sessions", 100, func() {
-		t.together(5, func(i int) {
-			for range 200 {
+		t.together(20, func(i int) {
+			for range 50 {
 				cycle(l, fmt.Sprint(i))
 			}
 		})
@@ -296,16 +298,23 @@ func nothingLeft(t *trial) {
 	})
 }
 
-// flat expects that there are not many more goroutines after f than before it. A
-// few may be: connections that are kept for the next call.
+// flat expects that there are not many more goroutines and descriptors after f than
+// before it. A few may be: connections that are kept for the next call.
 func (t *trial) flat(what string, more int, f func()) {
-	before := runtime.NumGoroutine()
+	before, files := runtime.NumGoroutine(), descriptors()
 	f()
-	var after int
+	var after, open int
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); t.pause(50 * time.Millisecond) {
-		if after = runtime.NumGoroutine(); after <= before+more {
+		if after, open = runtime.NumGoroutine(), descriptors(); after <= before+more && open <= files+more {
 			return
 		}
 	}
-	t.errorf("%d goroutines before %s, %d after:\n%s", before, what, after, stacks())
+	t.errorf("%d goroutines and %d descriptors before %s, %d and %d after:\n%s", before, files, what, after, open, stacks())
+}
+
+// descriptors is how many files and connections this process has open; 0 where the
+// system does not tell.
+func descriptors() int {
+	all, _ := os.ReadDir("/dev/fd")
+	return len(all)
 }

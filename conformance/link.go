@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +22,10 @@ type link struct {
 
 	mu      sync.Mutex
 	weather weather
-	changed chan struct{} // closed when the weather changes
+	passed  time.Time        // when the one beat began that passed in the weather last
+	unsure  []lock.SessionID // under which a registration was made, whose outcome is not known
+	again   []lock.SessionID // of these, that were used once more
+	changed chan struct{}    // closed when the weather changes
 	running sync.WaitGroup
 }
 
@@ -30,6 +34,7 @@ type weather struct {
 	cut   bool          // nothing passes, either way
 	mute  bool          // requests pass, replies do not
 	deaf  bool          // the replies to beats are lost
+	last  bool          // one more beat passes, and nothing after it
 	late  time.Duration // every reply takes so much longer
 	lag   time.Duration // every standing comes so much later
 	rough *rand.Rand    // loses, delays and sends late by chance
@@ -95,7 +100,7 @@ func (l *link) pass(ctx context.Context, call func(context.Context) error) error
 		<-ctx.Done()
 		return errors.Join(errNoReply, ctx.Err())
 	}
-	if w, _ := l.now(); w.cut || !l.wait(ctx, l.delay()) || l.chance(12) {
+	if w, _ := l.now(); w.cut || w.last || !l.wait(ctx, l.delay()) || l.chance(12) {
 		return never()
 	}
 	if l.chance(15) { // it arrives when nobody waits for it any more
@@ -111,6 +116,23 @@ func (l *link) pass(ctx context.Context, call func(context.Context) error) error
 		return never()
 	}
 	return err
+}
+
+// takes reports whether a beat is the last one that passes.
+func (l *link) takes() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.weather.last || !l.passed.IsZero() {
+		return false
+	}
+	l.passed = time.Now()
+	return true
+}
+
+func (l *link) passedAt() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.passed
 }
 
 // wait waits for d, and reports whether that was within ctx.
@@ -130,6 +152,11 @@ func (l *link) wait(ctx context.Context, d time.Duration) bool {
 
 // Register registers over the link; the session's calls take it too.
 func (l *link) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
+	l.mu.Lock()
+	if slices.Contains(l.unsure, c.Session) {
+		l.again = append(l.again, c.Session)
+	}
+	l.mu.Unlock()
 	var mu sync.Mutex
 	var s lock.Session
 	err := l.pass(ctx, func(ctx context.Context) error {
@@ -139,6 +166,11 @@ func (l *link) Register(ctx context.Context, c lock.Contender, p lock.Promise, b
 		s = made
 		return err
 	})
+	if !isKnown(err) {
+		l.mu.Lock()
+		l.unsure = append(l.unsure, c.Session)
+		l.mu.Unlock()
+	}
 	mu.Lock()
 	defer mu.Unlock()
 	if err != nil {
@@ -151,7 +183,7 @@ func (l *link) Register(ctx context.Context, c lock.Contender, p lock.Promise, b
 func (l *link) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
 	return func(yield func(lock.Standing, error) bool) {
 		for st, err := range l.Locker.Watch(ctx, roles...) {
-			if w, changed := l.now(); w.cut || w.mute { // what was on its way is lost
+			if w, changed := l.now(); w.cut || w.mute || w.last { // what was on its way is lost
 				select {
 				case <-changed:
 				case <-ctx.Done():
@@ -179,6 +211,13 @@ type linked struct {
 }
 
 func (s *linked) Beat(ctx context.Context, bids ...lock.Bid) error {
+	if s.l.takes() {
+		err := s.Session.Beat(ctx, bids...)
+		if w, _ := s.l.now(); s.l.wait(ctx, w.late) {
+			return err
+		}
+		return errors.Join(errNoReply, ctx.Err())
+	}
 	err := s.l.pass(ctx, func(ctx context.Context) error { return s.Session.Beat(ctx, bids...) })
 	if w, _ := s.l.now(); w.deaf {
 		<-ctx.Done()

@@ -166,7 +166,9 @@ func (c chapter) step(i input, o output) (chapter, bool) {
 		return c, !c.here(i.session) && i.op != opEvict && i.op != opRelease && i.op != opClose
 	case i.op == opRegister || i.op == opBeat:
 		return after, o.code == ok && after.here(i.session)
-	case i.op == opRelease || i.op == opClose:
+	case i.op == opRelease:
+		return c.released(i, o, after)
+	case i.op == opClose:
 		return after, o.code == ok
 	case i.op == opEvict:
 		if o.code == moved { // the beat that was named was not there
@@ -193,6 +195,16 @@ func (c chapter) acquired(i input, o output, after chapter) (chapter, bool) {
 		return c, false
 	}
 	return after.learn(o.token)
+}
+
+// released is refused to another than the holder of a term that stands.
+func (c chapter) released(i input, o output, after chapter) (chapter, bool) {
+	others := !c.vacant() && c.holder != i.session
+	if o.code == held {
+		known, can := c.learn(o.token)
+		return known, others && can && o.token == i.token
+	}
+	return after, o.code == ok && !(others && c.is(c.holder, i.token))
 }
 
 func (c chapter) handed(i input, o output, after chapter) (chapter, bool) {

@@ -13,7 +13,7 @@ func releaseCases() []kase {
 		{name: "ReleaseAgain", run: releaseAgain,
 			rule: "Release ends the term t. nil: t is over, by whomever."},
 		{name: "ReleaseByAnother", run: releaseByAnother,
-			rule: "It needs no living session and touches no other term."},
+			rule: "A *HeldError: t is another session's, and stands."},
 		{name: "ReleaseLate", run: releaseLate,
 			rule: "It needs no living session and touches no other term."},
 		{name: "ReleaseAfterEnd", run: releaseAfterEnd,
@@ -57,19 +57,32 @@ func releaseAgain(t *trial) {
 	t.release(a, t.named("never"), token)
 }
 
-// releaseByAnother does not say what a release of another's term returns: its
-// caller has lost its way.
+// releaseByAnother has one release that does not hold the role: nil would say that
+// the term is over.
 func releaseByAnother(t *trial) {
 	role := t.named("r")
 	l := t.open()
-	a, b := t.join(l, "a", role), t.join(l, "b", role)
+	a, b := t.join(l, "a", role), t.join(t.open(), "b", role)
 	token := t.acquire(a, role)
-	_ = t.known("release another's term", func(ctx context.Context) error { return b.Release(ctx, role, token) })
-	_ = t.known("release a term that never was", func(ctx context.Context) error { return a.Release(ctx, role, token+1) })
-	_ = t.known("release no term", func(ctx context.Context) error { return a.Release(ctx, role, 0) })
+	release := func(s lock.Session, token lock.Token) error {
+		return t.known("release", func(ctx context.Context) error { return s.Release(ctx, role, token) })
+	}
+	var held *lock.HeldError
+	if err := release(b, token); !errors.As(err, &held) {
+		t.errorf("release another's term, which stands: %s, want a *lock.HeldError", outcome(err))
+	} else if held.Name != role || held.Holder.Session != a.ID() || held.Token != token {
+		t.errorf("the error says %+v, want session %q and token %d", held, a.ID(), token)
+	}
+	t.expect(release(a, token+1_000_000), nil, "release a term that never was")
+	t.expect(release(a, 0), nil, "release no term")
 	if st := t.look(l, role); !holds(token)(st) || st.Term.Holder.Session != a.ID() {
 		t.errorf("another's release ended the term: %+v", st.Term)
 	}
+	t.evict(l, role, a.ID())
+	t.expect(release(b, token), nil, "release another's term after its session's end")
+	token = t.acquire(b, role)
+	t.release(b, role, token)
+	t.expect(release(a, token), nil, "release another's term after its release")
 }
 
 // releaseLate has a release arrive in a later term of the same session.

@@ -37,7 +37,7 @@ func runRough(t *trial) {
 	j.await(role, "somebody works", func(spells []*spell) bool {
 		return len(spells) > 0 && spells[len(spells)-1].told.IsZero()
 	})
-	if took := time.Since(at); took > 3*t.TTL+t.Slack {
+	if took := time.Since(at); took > 3*t.TTL+t.slack() {
 		t.errorf("somebody works %v after the network is well again, want at most %v", took, 3*t.TTL)
 	}
 	t.await(all[0].link, role, "all in line", func(st lock.Standing) bool { return len(st.Line) == 2 && !st.Term.Vacant() })
@@ -97,7 +97,9 @@ func runSpoiled(t *trial, spoil func(st lock.Standing) error) {
 	b := t.contend(j, "b", nil, role)
 	l := t.open()
 	for range 3 {
-		st := t.await(l, role, "one active, one standby", func(st lock.Standing) bool { return !st.Term.Vacant() && len(st.Line) == 1 })
+		st := t.await(l, role, "one active, one standby", func(st lock.Standing) bool {
+			return !st.Term.Vacant() && st.Term.Holder.Beat != lock.Absent && len(st.Line) == 1
+		})
 		t.pause(t.TTL / 4) // now both have seen it
 		if err := spoil(st); err != nil {
 			t.fatalf("spoil: %v", err)
@@ -107,6 +109,15 @@ func runSpoiled(t *trial, spoil func(st lock.Standing) error) {
 		j.await(role, "somebody works", func(all []*spell) bool { return all[len(all)-1].told.IsZero() })
 		if took := time.Since(at); took > a.takeover()+b.takeover() {
 			t.errorf("somebody works %v later, want at most %v", took, a.takeover())
+		}
+		both := t.await(l, role, "both in line", func(now lock.Standing) bool {
+			return !now.Term.Vacant() && now.Term.Holder.Beat != lock.Absent && len(now.Line) == 1
+		})
+		if took := time.Since(at); took > a.takeover()+b.takeover() {
+			t.errorf("both are in line again after %v, want at most %v", took, 2*t.TTL)
+		}
+		if now, was := both.Term, st.Term; now.Token < was.Token || now.Token == was.Token && now.Holder.Session != was.Holder.Session {
+			t.errorf("after the term %+v came %+v", was, now)
 		}
 	}
 }
@@ -149,7 +160,7 @@ func runExit(t *trial) {
 	began := j.active(role, "b", 1).began
 	select {
 	case at := <-exits:
-		if took := at.Sub(cut); took > a.config.TTL-a.config.Skew+t.Slack/2 || at.After(began) {
+		if took := at.Sub(cut); took > a.config.TTL-a.config.Skew+t.hurry() || at.After(began) {
 			t.errorf("the process whose work goes on was ended %v after it was cut off, and %v before its successor started", took, began.Sub(at))
 		}
 	default:

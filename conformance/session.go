@@ -35,6 +35,8 @@ func sessionCases() []kase {
 			rule: "ErrMoved if another beat was there"},
 		{name: "EvictAgain", run: evictAgain,
 			rule: "It returns nil if the session's end is written, by whomever"},
+		{name: "EvictAny", run: evictAny,
+			rule: "AnyBeat stands for whichever beat is there"},
 		{name: "EvictAbsent", run: evictAbsent, needs: []Fault{DeleteSession},
 			rule: "A record that is merely missing is only silent: its beat is [Absent], a beat like any other"},
 	}
@@ -337,6 +339,36 @@ func evictAgain(t *trial) {
 	t.end(closed)
 	t.must("evict what was closed", func(ctx context.Context) error {
 		return far.Evict(ctx, closed.ID(), 12345, why)
+	})
+}
+
+// evictAny ends a session while beats of it arrive, and one before it is registered.
+func evictAny(t *trial) {
+	role := t.named("r")
+	near, far := t.open(), t.open()
+	a, b := t.join(near, "a", role), t.join(far, "b", role)
+	token := t.acquire(a, role)
+	dead := lock.End{By: "the suite", Why: "its process is dead"}
+	t.together(2, func(i int) {
+		if i == 0 {
+			t.must("evict on any beat", func(ctx context.Context) error { return far.Evict(ctx, a.ID(), lock.AnyBeat, dead) })
+			return
+		}
+		for range 20 {
+			if t.one(func(ctx context.Context) error { return a.Beat(ctx) }) != nil {
+				return
+			}
+		}
+	})
+	t.want(lock.ErrLost, "beat after the eviction", func(ctx context.Context) error { return a.Beat(ctx) })
+	if next := t.acquire(b, role); next <= token {
+		t.errorf("token %d after %d", next, token)
+	}
+	late := t.contender("late")
+	t.must("evict what is not there", func(ctx context.Context) error { return far.Evict(ctx, late.Session, lock.AnyBeat, dead) })
+	t.want(lock.ErrLost, "register what was evicted", func(ctx context.Context) error {
+		_, err := near.Register(ctx, late, t.promise(), lock.Bid{Role: role})
+		return err
 	})
 }
 

@@ -76,21 +76,25 @@ func (s *shelf) open(context.Context) (*Client, error) {
 		l = s.wrap(s, l)
 	}
 	return &Client{
-		Locker:     l,
-		Cut:        func() error { return w.set(true, true) },
-		CutReplies: func() error { return w.set(false, true) },
-		Heal:       func() error { return w.set(false, false) },
+		Locker:      l,
+		Cut:         func() error { return w.set(true, true) },
+		CutReplies:  func() error { return w.set(false, true) },
+		CutRequests: func() error { return w.set(true, false) },
+		Refuse:      w.refuse,
+		Heal:        func() error { return w.set(false, false) },
 	}, nil
 }
 
 // A wire is one Locker's way to the shelf.
 type wire struct {
 	*shelf
+	resets int // under the shelf's mutex
 	once   sync.Once
 	closed chan struct{}
 
 	state   sync.Mutex
 	out, in bool // requests and replies are held back
+	refused bool // all that passes fails
 	healed  chan struct{}
 }
 
@@ -102,18 +106,31 @@ var (
 func (w *wire) set(out, in bool) error {
 	w.state.Lock()
 	defer w.state.Unlock()
-	w.out, w.in = out, in
+	w.out, w.in, w.refused = out, in, false
 	close(w.healed)
 	w.healed = make(chan struct{})
 	return nil
+}
+
+// refuse fails what passes, and wakes what waits for an answer.
+func (w *wire) refuse() error {
+	w.state.Lock()
+	w.refused = true
+	close(w.healed)
+	w.healed = make(chan struct{})
+	w.state.Unlock()
+	return w.change(func() { w.resets++ })
 }
 
 // pass lets a message through when nothing holds it back.
 func (w *wire) pass(ctx context.Context, reply bool) error {
 	for {
 		w.state.Lock()
-		held, healed := !reply && w.out || reply && w.in, w.healed
+		held, healed, refused := !reply && w.out || reply && w.in, w.healed, w.refused
 		w.state.Unlock()
+		if refused {
+			return errReset
+		}
 		select {
 		case <-w.closed:
 			return errShut
@@ -134,6 +151,13 @@ func (w *wire) pass(ctx context.Context, reply bool) error {
 
 func (w *wire) Propose(ctx context.Context, c ledger.Command) (ledger.Result, error) {
 	if err := w.pass(ctx, false); err != nil {
+		if ctx.Err() != nil { // it was sent, and arrives when its caller has given up
+			go func() {
+				if w.pass(context.Background(), false) == nil {
+					w.propose(c)
+				}
+			}()
+		}
 		return ledger.Result{}, err
 	}
 	r := w.propose(c)
@@ -168,11 +192,11 @@ func (w *wire) Look(ctx context.Context, after uint64, roles ...string) ([]lock.
 		return nil, 0, err
 	}
 	w.mu.Lock()
-	restarts := w.restarts
+	restarts := w.restarts + w.resets
 	w.mu.Unlock()
 	for {
 		w.mu.Lock()
-		all, revision, changed, reset := w.ledger.Standings(roles...), w.ledger.Revision, w.changed, w.restarts != restarts
+		all, revision, changed, reset := w.ledger.Standings(roles...), w.ledger.Revision, w.changed, w.restarts+w.resets != restarts
 		var err error
 		for _, st := range all {
 			if w.foreign[st.Role] {

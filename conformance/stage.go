@@ -161,6 +161,15 @@ func (t *trial) known(what string, call func(ctx context.Context) error) error {
 // must repeats a call until its outcome is known, and expects that to be nil.
 func (t *trial) must(what string, call func(ctx context.Context) error) { t.want(nil, what, call) }
 
+// disturb does something to the store, once: a server takes its time to start.
+func (t *trial) disturb(what string, do func(ctx context.Context) error) {
+	ctx, cancel := context.WithTimeout(t.ctx, 90*time.Second)
+	defer cancel()
+	if err := do(ctx); err != nil {
+		t.fatalf("%s: %v", what, err)
+	}
+}
+
 // want repeats a call until its outcome is known, and expects that to be target.
 func (t *trial) want(target error, what string, call func(ctx context.Context) error) {
 	t.expect(t.known(what, call), target, what)
@@ -257,7 +266,7 @@ func (t *trial) follow(l lock.Locker, roles ...string) *follower {
 	}()
 	t.after(func() {
 		cancel()
-		if !within(done, t.Slack+time.Second) {
+		if !within(done, t.slack()+time.Second) {
 			t.errorf("a watch does not end with its context")
 		}
 	})

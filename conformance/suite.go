@@ -19,6 +19,9 @@ package conformance
 
 import (
 	"context"
+	"fmt"
+	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,9 +40,17 @@ type Suite struct {
 	// be there.
 	Lacks map[Fault]string
 
+	// Only chooses cases by their names. Nil: all run.
+	Only *regexp.Regexp
+
+	// Needing leaves out every case that does not need this fault.
+	Needing Fault
+
 	TTL     time.Duration // of the promises in cases that do not choose their own: default 1 s
 	Slack   time.Duration // how much later than it is due a thing may be seen, on a busy machine: default 1 s
-	History time.Duration // how long random calls are made, to be judged whole: default 5 s
+	History time.Duration // how long random calls are made, to be judged whole, in each of three cases: default 5 s
+
+	pace *pace // how late all is on this machine; nil where time is virtual
 
 	// Virtual runs each case in a bubble of testing/synctest. It fits a store that
 	// lives in this process and uses no sockets, and only Run heeds it.
@@ -53,24 +64,31 @@ type Store struct {
 	Close func() error                               // may be nil
 
 	Restart       func(ctx context.Context) error                    // kills all servers at once and starts them on their data; returns when they answer
+	Pause         func() (resume func() error, err error)            // stops all servers where they are, with their connections
+	KillLeader    func(ctx context.Context) error                    // kills the server that leads the others; starts it again when one of these leads
+	Save          func(ctx context.Context) (Backup, error)          // copies the store's data
 	Compact       func(ctx context.Context) error                    // makes the store forget its history
 	DeleteSession func(ctx context.Context, id lock.SessionID) error // deletes a session's record, as by hand
 	RevokeLease   func(ctx context.Context, id lock.SessionID) error // ends the store's lease below a session
+	LoseNode      func(ctx context.Context) error                    // removes the server's machine from the store's own list, with all that hangs on it
 	DeleteRole    func(ctx context.Context, role string) error       // deletes a role's record, as by hand
 	Overwrite     func(ctx context.Context, role string) error       // puts a foreign value in the place of a role's record
+	Leftovers     func(ctx context.Context) ([]string, error)        // names what there is of this store that the store itself removes when all processes are dead
 }
+
+// A Backup puts the store back to what it was when it was saved.
+type Backup func(ctx context.Context) error
 
 // A Client is one process's way to the store, over a network that can be spoiled.
 type Client struct {
 	lock.Locker
 
-	Cut        func() error // from now on nothing passes, either way, and nobody is told
-	CutReplies func() error // from now on requests pass and replies do not
-	Heal       func() error // ends both; what was held back may arrive then
+	Cut         func() error // from now on nothing passes, either way, and nobody is told
+	CutReplies  func() error // from now on requests pass and replies do not
+	CutRequests func() error // from now on replies pass and requests do not
+	Refuse      func() error // breaks every connection, and from now on none can be made
+	Heal        func() error // ends these; what was held back may arrive then
 }
-
-func (c *Client) cut() error        { return c.Cut() }
-func (c *Client) cutReplies() error { return c.CutReplies() }
 
 // A Fault names something that a harness can do to a store.
 type Fault string
@@ -79,12 +97,19 @@ type Fault string
 const (
 	Cut           Fault = "Cut"
 	CutReplies    Fault = "CutReplies"
+	CutRequests   Fault = "CutRequests"
+	Refuse        Fault = "Refuse"
 	Restart       Fault = "Restart"
+	Pause         Fault = "Pause"
+	KillLeader    Fault = "KillLeader"
+	Save          Fault = "Save"
 	Compact       Fault = "Compact"
 	DeleteSession Fault = "DeleteSession"
 	RevokeLease   Fault = "RevokeLease"
+	LoseNode      Fault = "LoseNode"
 	DeleteRole    Fault = "DeleteRole"
 	Overwrite     Fault = "Overwrite"
+	Leftovers     Fault = "Leftovers"
 )
 
 // A Verdict is how a case went.
@@ -106,14 +131,34 @@ type Result struct {
 	Took    time.Duration
 }
 
+// Cases returns the names of the cases that Check reports, in the table's order.
+func (s Suite) Cases() (names []string) {
+	for _, c := range cases() {
+		if s.chooses(c) {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+func (s Suite) chooses(c kase) bool {
+	return (s.Only == nil || s.Only.MatchString(c.name)) && (s.Needing == "" || slices.Contains(c.needs, s.Needing))
+}
+
 // Check runs every case and reports each result, one at a time, as it comes. It
-// returns whether none failed. When ctx ends, what runs fails.
+// returns whether none failed. When ctx ends, what runs fails, and what did not
+// begin is not reported.
 func (s Suite) Check(ctx context.Context, report func(Result)) bool {
+	s = s.defaults()
 	s.Virtual = false
+	defer s.measured()()
 	var mu sync.Mutex
 	ok := true
 	s.each(func(c kase) {
-		r := s.defaults().try(ctx, c)
+		if ctx.Err() != nil {
+			return
+		}
+		r := s.try(ctx, c)
 		mu.Lock()
 		defer mu.Unlock()
 		ok = ok && r.Verdict != Failed
@@ -135,9 +180,10 @@ func (s Suite) defaults() Suite {
 }
 
 // atOnce is how many cases run at the same time: most of the time they wait.
-const atOnce = 4
+const atOnce = 6
 
-// each calls run for every case: several at once where they let each other be.
+// each calls run for every case: several at once where they let each other be,
+// those that wait for long from the beginning.
 func (s Suite) each(run func(kase)) {
 	most := atOnce
 	if s.Virtual {
@@ -145,8 +191,14 @@ func (s Suite) each(run func(kase)) {
 	}
 	slots := make(chan struct{}, most)
 	var group sync.WaitGroup
-	for _, c := range cases() {
-		if !c.isAlone() {
+	var alone []kase
+	for _, c := range s.chosen() {
+		switch {
+		case c.isAlone():
+			alone = append(alone, c)
+		case c.waits && !s.Virtual:
+			group.Go(func() { run(c) })
+		default:
 			slots <- struct{}{}
 			group.Go(func() {
 				defer func() { <-slots }()
@@ -155,9 +207,32 @@ func (s Suite) each(run func(kase)) {
 		}
 	}
 	group.Wait()
-	for _, c := range cases() {
-		if c.isAlone() {
-			run(c)
+	for _, c := range alone {
+		run(c)
+	}
+}
+
+// chosen are the cases that are to run, those that wait for long first.
+func (s Suite) chosen() []kase {
+	all := slices.DeleteFunc(cases(), func(c kase) bool { return !s.chooses(c) })
+	slices.SortStableFunc(all, func(a, b kase) int {
+		switch {
+		case a.waits == b.waits:
+			return 0
+		case a.waits:
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// lacks says why a case does not apply; "": it does.
+func (s Suite) lacks(c kase) string {
+	for _, f := range c.needs {
+		if why, lacks := s.Lacks[f]; lacks {
+			return fmt.Sprintf("%s: %s", f, why)
 		}
 	}
+	return ""
 }

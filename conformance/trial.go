@@ -17,12 +17,15 @@ type kase struct {
 	rule  string  // a sentence of the contract, literally
 	needs []Fault // what the harness must be able to do
 	alone bool    // it fills the store, or counts what the process holds
+	waits bool    // for long, and does little
 	run   func(t *trial)
 }
 
 // isAlone reports whether the case disturbs others on the same store.
 func (c kase) isAlone() bool {
-	return c.alone || slices.Contains(c.needs, Restart) || slices.Contains(c.needs, Compact)
+	return c.alone || slices.ContainsFunc(c.needs, func(f Fault) bool {
+		return f == Restart || f == Pause || f == Compact || f == KillLeader || f == Save || f == LoseNode
+	})
 }
 
 // A trial is one case as it runs, on one store. errorf may be called from any
@@ -31,6 +34,7 @@ type trial struct {
 	Suite
 	ctx   context.Context // of the whole case
 	name  string
+	begun time.Time
 	store *Store
 
 	mu      sync.Mutex
@@ -41,29 +45,31 @@ type trial struct {
 // try runs one case under a watchdog.
 func (s Suite) try(ctx context.Context, c kase) Result {
 	r := Result{Case: c.name, Rule: c.rule, Verdict: Passed}
-	for _, f := range c.needs {
-		if why, lacks := s.Lacks[f]; lacks {
-			r.Verdict, r.Why = NotApplicable, fmt.Sprintf("%s: %s", f, why)
-			return r
-		}
+	if r.Why = s.lacks(c); r.Why != "" {
+		r.Verdict = NotApplicable
+		return r
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t := &trial{Suite: s, ctx: ctx, name: c.name}
-	start, done := time.Now(), make(chan struct{})
+	t := &trial{Suite: s, ctx: ctx, name: c.name, begun: time.Now()}
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer t.finish()
 		t.play(c)
 	}()
-	if !within(done, s.bound()) {
-		t.errorf("it still runs after %v:\n%s", s.bound(), stacks())
+	bound := s.bound()
+	if c.waits {
+		bound += janitor
+	}
+	if !within(done, bound) {
+		t.errorf("it still runs after %v:\n%s", bound, stacks())
 		cancel()
 		if !within(done, endBound) {
 			t.errorf("it does not end when it is told to either, %v later", endBound)
 		}
 	}
-	r.Took = time.Since(start)
+	r.Took = time.Since(t.begun)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.failed) > 0 {
@@ -73,7 +79,7 @@ func (s Suite) try(ctx context.Context, c kase) Result {
 }
 
 // bound is how long a case may take.
-func (s Suite) bound() time.Duration { return 90*time.Second + 20*s.TTL + s.History }
+func (s Suite) bound() time.Duration { return 4*time.Minute + 20*s.TTL + s.History }
 
 // endBound is how long a case that was told to end may take.
 const endBound = 15 * time.Second

@@ -48,6 +48,9 @@ type Config struct {
 	// contender holds a role and its beat moves.
 	Exclusive bool
 
+	// ExclusiveRoles are those of Roles for which Exclusive holds where it is false.
+	ExclusiveRoles []string
+
 	// Outlives says that work may outlive this process, as a command that it
 	// started may. A restart under the same ID then never takes the death of the
 	// process for the end of its work, and waits out the promise.
@@ -77,6 +80,20 @@ type Config struct {
 	// with Run.
 	Healthy     func(ctx context.Context) error
 	HealthEvery time.Duration
+
+	// Standby warms up for a role while its work does not run here: it fills a cache, or
+	// follows the active's log. It is called when Run begins and after every term, one
+	// call at a time for each role. Its context ends when a term of the role begins,
+	// or Run is to end; it must return soon after. The work waits for that, for at most
+	// Grace: then the activation has failed. nil means that it is done until the next
+	// term has ended; after an error it is called again, a beat later.
+	Standby func(ctx context.Context, role string) error
+
+	// Ready is asked with every beat whether this process is ready to take over a role;
+	// nil: always. While it says false the process stands in line behind all that are
+	// ready, whatever their priority: it takes over only where none of them does. Others
+	// see a change within about a ttl. It must not block.
+	Ready func(role string) bool
 
 	Heartbeat time.Duration // between two log lines that say how the roles stand: default 10 s
 	Logger    *slog.Logger  // default slog.Default()
@@ -121,6 +138,18 @@ func (c Config) Defaults() Config {
 	return c
 }
 
+// exclusive are the roles for which this process does not stand by.
+func (c Config) exclusive() []string {
+	if !c.Exclusive {
+		return c.ExclusiveRoles
+	}
+	var all []string
+	for _, b := range c.Roles {
+		all = append(all, b.Role)
+	}
+	return all
+}
+
 // BeatEvery is the time between two beats.
 func (c Config) BeatEvery() time.Duration { return c.TTL / 4 }
 
@@ -145,10 +174,18 @@ func (c Config) Validate() error {
 	seen := map[string]bool{}
 	for _, b := range c.Roles {
 		errs = append(errs, lock.CheckName("role", b.Role))
+		if b.Priority < -MaxPriority || b.Priority > MaxPriority {
+			errs = append(errs, fmt.Errorf("priority %d of role %q: must be from %d to %d", b.Priority, b.Role, -MaxPriority, MaxPriority))
+		}
 		if seen[b.Role] {
 			errs = append(errs, fmt.Errorf("role %q: given twice", b.Role))
 		}
 		seen[b.Role] = true
+	}
+	for _, name := range c.ExclusiveRoles {
+		if !seen[name] {
+			errs = append(errs, fmt.Errorf("exclusive role %q: is not one of the roles", name))
+		}
 	}
 	return errors.Join(append(errs, c.ValidateTimes())...)
 }

@@ -39,7 +39,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	r := &runner{
 		config: c, locker: l, work: work,
 		news: make(chan news), quit: make(chan struct{}),
-		terms: map[string]*tenure{}, standings: map[string]lock.Standing{},
+		terms: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), standings: map[string]lock.Standing{},
 		journal: newJournal(c),
 	}
 	r.machine = newMachine(rulesOf(c, rand.Text()), c.Roles)
@@ -70,6 +70,10 @@ type runner struct {
 	lease     *lease
 	watching  bool
 	terms     map[string]*tenure
+	warm      map[string]*warmup
+	cold      coldness   // written by askReady
+	bidden    []lock.Bid // what was said of the bids last
+	untold    int        // how many more acknowledged beats are to say it
 	standings map[string]lock.Standing
 	err       error // what Run returns
 	why       error // of the last failed call that could be reported
@@ -91,6 +95,13 @@ func (r *runner) run(ctx context.Context) error {
 	if r.config.Healthy != nil {
 		r.group.Go(r.check)
 	}
+	if r.config.Ready != nil {
+		r.askReady()
+		r.group.Go(r.keepAsking)
+	}
+	for _, b := range r.config.Roles {
+		r.warmUp(b.Role)
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	done := ctx.Done()
@@ -109,6 +120,7 @@ func (r *runner) run(ctx context.Context) error {
 		}
 		actions := r.machine.step(now, n.event)
 		r.publish()
+		r.warmAgain(n)
 		for _, a := range actions {
 			r.do(a)
 		}
@@ -116,29 +128,6 @@ func (r *runner) run(ctx context.Context) error {
 		timer.Reset(min(r.machine.next(r.config.Now()), r.journal.next(now), r.pulseEvery()))
 	}
 	return r.err
-}
-
-// pulseEvery is how often the witness must hear that the loop turns.
-func (r *runner) pulseEvery() time.Duration {
-	if r.config.HangTimeout < 0 || !r.config.witnessed() {
-		return never
-	}
-	return r.config.HangTimeout / 10
-}
-
-// check asks whether this process is healthy, until Run ends.
-func (r *runner) check() {
-	for r.calls.Err() == nil {
-		r.checking.Store(true)
-		err := r.config.Healthy(r.calls)
-		r.checking.Store(false)
-		e := event{kind: checked, outcome: outcomeOf(err)}
-		r.post(news{event: e, err: err})
-		select {
-		case <-r.calls.Done():
-		case <-time.After(r.config.HealthEvery):
-		}
-	}
 }
 
 // renew begins the lease of a new registration.
@@ -179,7 +168,7 @@ func (r *runner) post(n news) {
 // kindNames are how the log names what returned.
 var kindNames = map[kind]string{
 	registered: "register", beaten: "beat", checked: "health check", closed: "close", evicted: "evict", acquired: "acquire", released: "release",
-	handed: "handoff", returned: "work",
+	handed: "handoff",
 }
 
 // take keeps what the machine need not know.
@@ -194,6 +183,10 @@ func (r *runner) take(n news) {
 			r.session = n.session
 			r.watch()
 		}
+	case beaten:
+		if n.outcome == ok && n.number == r.number {
+			r.untold = max(r.untold-1, 0)
+		}
 	case closed:
 		if n.outcome == ok && n.number == r.number {
 			r.config.Witness.Session("")
@@ -202,7 +195,11 @@ func (r *runner) take(n news) {
 		close(r.terms[n.role].returned)
 		delete(r.terms, n.role)
 	}
-	if n.err != nil && (n.outcome == unknown || n.outcome == permanent) {
+	switch {
+	case n.err == nil || n.outcome != unknown && n.outcome != permanent:
+	case n.kind == returned:
+		r.config.Logger.Warn("work failed", "role", n.role, "id", r.config.ID, "error", n.err)
+	default:
 		r.config.Logger.Debug("call failed", "id", r.config.ID, "call", kindNames[n.kind], "role", n.role, "error", n.err)
 	}
 }
@@ -233,7 +230,7 @@ func (r *runner) call(a action) {
 	var make func(ctx context.Context) error
 	switch a.do {
 	case beat:
-		bids := r.bids()
+		bids := r.rebid()
 		e.kind, make = beaten, func(ctx context.Context) error { return session.Beat(ctx, bids...) }
 	case closeSession:
 		e.kind, make = closed, session.Close
@@ -256,20 +253,6 @@ func (r *runner) call(a action) {
 	})
 }
 
-// bids are the roles that the session competes for, where that changed.
-func (r *runner) bids() []lock.Bid {
-	var left []lock.Bid
-	for _, b := range r.config.Roles {
-		if !r.machine.roles[b.Role].done {
-			left = append(left, b)
-		}
-	}
-	if len(left) == len(r.config.Roles) {
-		return nil
-	}
-	return left
-}
-
 func (r *runner) register(a action) {
 	c := lock.Contender{ID: r.config.ID, Address: r.config.Address, Labels: r.config.Labels, Session: r.machine.id(a.number)}
 	r.config.Witness.Session(c.Session)
@@ -277,10 +260,12 @@ func (r *runner) register(a action) {
 		c.Process = thisProcess()
 	}
 	p := lock.Promise{TTL: r.config.TTL, Skew: r.config.Skew}
+	r.bidden, r.untold = r.bids(), 0
+	bids := r.bidden
 	r.group.Go(func() {
 		ctx, cancel := context.WithTimeout(r.calls, r.config.Try())
 		defer cancel()
-		session, err := r.locker.Register(ctx, c, p, r.config.Roles...)
+		session, err := r.locker.Register(ctx, c, p, bids...)
 		e := event{kind: registered, number: a.number, at: r.config.Now(), outcome: outcomeOf(err)}
 		var other *lock.HeldError
 		if errors.As(err, &other) {
@@ -324,10 +309,15 @@ func (r *runner) start(a action) {
 	r.terms[a.role] = t
 	lease := r.lease
 	term := Term{Role: a.role, Token: a.token, lease: lease, tenure: t}
+	ctx = context.WithValue(ctx, termKey{}, term)
+	warm := r.warm[a.role]
 	r.config.Witness.Working(1)
 	r.group.Go(func() { lease.guard(t.returned, cancel, r.exit) })
 	r.group.Go(func() {
-		err := r.work(ctx, term)
+		err := warm.end(r.config.Grace)
+		if err == nil {
+			err = r.work(ctx, term)
+		}
 		t.over.Store(true)
 		r.config.Witness.Working(-1)
 		e := event{kind: returned, role: a.role, number: a.number, outcome: outcomeOf(err)}

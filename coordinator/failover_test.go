@@ -208,6 +208,36 @@ func TestExclusive(t *testing.T) {
 	})
 }
 
+// TestExclusiveRoles has a contender that stands by in one role, and will not in another.
+func TestExclusiveRoles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stopA := s.contend(config("a"), untilTold)
+		time.Sleep(time.Minute)
+		both := func(id string) Config {
+			c := config(id)
+			c.Roles, c.ExclusiveRoles = []lock.Bid{{Role: "r"}, {Role: "s"}}, []string{"s"}
+			return c
+		}
+		stopB := s.contend(both("b"), untilTold) // s is vacant, and r is a's
+		time.Sleep(time.Minute)
+		if got := s.active(); len(got) != 2 || got[1] != "b" {
+			t.Fatalf("active: %v, want b beside a", got)
+		}
+		err := Run(t.Context(), s.store.Open(), both("c"), untilTold)
+		var held *lock.HeldError
+		if !errors.As(err, &held) || held.Name != "s" || held.Holder.ID != "b" {
+			t.Errorf("beside a living holder: %v", err)
+		}
+		stopA()
+		time.Sleep(time.Minute)
+		if got := s.active(); len(got) != 3 || got[2] != "b" {
+			t.Errorf("active: %v, want b in both roles", got)
+		}
+		stopB()
+	})
+}
+
 // TestAsk hands the role to the one that an operator names.
 func TestAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -73,9 +73,17 @@ func (r role) look(c rules, s session, now Instant, st lock.Standing) role {
 }
 
 // superseded reports whether the store names another term than ours, or has lost
-// the record of ours after it showed it.
+// the record of ours after it showed it: also where it was rolled back to an earlier
+// term, for others may take the role then.
 func (r role) superseded() bool {
-	return r.held > r.token || r.held == r.token && (r.vacant || r.vanished)
+	return r.held > r.token || r.held == r.token && (r.vacant || r.vanished) || r.rolledBack() && r.seen >= r.token
+}
+
+// forgotten reports whether the store was rolled back to before our term, or to one
+// of this session's that is long over. Nobody can work on there, nor give that term
+// back twice: the session ends.
+func (r role) forgotten(me lock.SessionID) bool {
+	return r.held < r.seen && !r.vanished && (r.held < r.token || r.holder == me && !r.vacant)
 }
 
 // observe takes in the return of a call or of the work.
@@ -253,9 +261,9 @@ func (r role) wait(c rules, s session, now Instant) time.Duration {
 }
 
 // named reports whether the store says that we hold the role, under a token that
-// we have not given up.
+// we have not given up: or have, and a store that was rolled back forgot it.
 func (r role) named(c rules, s session) bool {
-	return r.holder == c.id(s.number) && !r.vacant && !r.vanished && r.held > r.gave
+	return r.holder == c.id(s.number) && !r.vacant && !r.vanished && (r.held > r.gave || r.rolledBack())
 }
 
 // rolledBack reports whether the store forgot a token that it had given.

@@ -39,7 +39,7 @@ type rules struct {
 	holdFirst   time.Duration // hold-down after the first failure; doubles
 	holdMost    time.Duration
 	closeFor    time.Duration // a stop waits so long for the session's end to be written
-	exclusive   bool
+	exclusive   []string      // roles for which nobody stands by here
 }
 
 func rulesOf(c Config, nonce string) rules {
@@ -53,7 +53,7 @@ func rulesOf(c Config, nonce string) rules {
 		holdFirst:  250 * time.Millisecond,
 		holdMost:   time.Minute,
 		closeFor:   min(c.TTL, 5*time.Second), // after the promise others end it
-		exclusive:  c.Exclusive,
+		exclusive:  c.exclusive(),
 	}
 }
 
@@ -214,6 +214,9 @@ func (m *machine) look(now Instant, e event) {
 		}
 	}
 	m.line[st.Role], m.roles[st.Role] = line, r
+	if m.session.phase == live && r.forgotten(me) {
+		m.session = m.session.lose(now)
+	}
 }
 
 // claimed takes in that another session has our ID: refused while its beat
@@ -302,7 +305,7 @@ func (m *machine) decide(now Instant, names ...string) []action {
 	}
 	for _, name := range names {
 		r := m.roles[name]
-		if m.exclusive && r.token == 0 && !r.vacant && m.sights[r.holder].moved && !m.failed {
+		if slices.Contains(m.exclusive, name) && r.token == 0 && !r.vacant && m.sights[r.holder].moved && !m.failed {
 			m.failed, m.session.stopping = true, true
 			return append(do, action{do: fail, role: name})
 		}

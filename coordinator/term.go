@@ -1,12 +1,13 @@
 package coordinator
 
 import (
+	"context"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Term is one tenure of a role, as its work sees it.
+// A Term is one tenure of a role, as its work sees it. The zero Term is not valid.
 type Term struct {
 	Role  string
 	Token lock.Token // pass it to whatever the work writes to
@@ -14,6 +15,16 @@ type Term struct {
 	lease  *lease
 	tenure *tenure
 }
+
+// TermOf returns the term of the work that ctx was made for: every context that
+// derives from the one that the work was given has it, be it deep in a call, so that
+// whoever writes finds the token. false: ctx derives from no work's.
+func TermOf(ctx context.Context) (Term, bool) {
+	t, ok := ctx.Value(termKey{}).(Term)
+	return t, ok
+}
+
+type termKey struct{}
 
 // Valid reports whether the work may still act at this moment: the promise
 // stands on the clocks as they are read now, and the term has not been ended.
@@ -25,7 +36,7 @@ func (t Term) Valid() bool { return t.Left() > 0 }
 // Left returns how long the work may still act, by the promise alone: until
 // then the process must have stopped it. It is zero or less once it may not.
 func (t Term) Left() time.Duration {
-	if t.tenure.over.Load() {
+	if t.tenure == nil || t.tenure.over.Load() {
 		return 0
 	}
 	return t.lease.left()

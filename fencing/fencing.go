@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -15,7 +16,7 @@ import (
 var ErrStale = errors.New("stale fencing token")
 
 // ErrNoTerm means that there is no role and token to send: the context has none.
-var ErrNoTerm = errors.New("the context carries no role and token (see fencing.NewContext)")
+var ErrNoTerm = errors.New("the context is no work's, and carries no role and token (see fencing.NewContext)")
 
 // A StaleError says which token was refused, and which one stands.
 type StaleError struct {
@@ -59,15 +60,20 @@ type pass struct {
 
 type key struct{}
 
-// NewContext returns a context that carries the role and the token of a term. The
-// clients of packages fencinghttp and fencinggrpc send what their context carries.
+// NewContext returns a context that carries the role and the token of a term, for what
+// does not derive from the work's own context, which does. The clients of packages
+// fencinghttp and fencinggrpc send what their context carries.
 func NewContext(ctx context.Context, role string, t lock.Token) context.Context {
 	return context.WithValue(ctx, key{}, pass{role, t})
 }
 
-// FromContext returns the role and the token that the context carries. The token is
+// FromContext returns the role and the token that the context carries: those of
+// NewContext, or else of the work that it was made for (coordinator.TermOf). The token is
 // zero where it carries none.
 func FromContext(ctx context.Context) (role string, t lock.Token) {
-	p, _ := ctx.Value(key{}).(pass)
-	return p.role, p.token
+	if p, ok := ctx.Value(key{}).(pass); ok {
+		return p.role, p.token
+	}
+	term, _ := coordinator.TermOf(ctx)
+	return term.Role, term.Token
 }

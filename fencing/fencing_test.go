@@ -3,6 +3,7 @@ package fencing_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/fencing"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -170,5 +173,21 @@ func TestContext(t *testing.T) {
 	}
 	if role, token := fencing.FromContext(fencing.NewContext(t.Context(), "r", 3)); role != "r" || token != 3 {
 		t.Fatal(role, token)
+	}
+}
+
+// TestContextOfAWork looks for the token of the work that a context was made for.
+func TestContextOfAWork(t *testing.T) {
+	l := memory.New().Open()
+	defer l.Close()
+	c := coordinator.Config{ID: "a", Roles: []lock.Bid{{Role: "r"}}, Logger: slog.New(slog.DiscardHandler)}
+	err := coordinator.Run(t.Context(), l, c, func(ctx context.Context, term coordinator.Term) error {
+		if role, token := fencing.FromContext(ctx); role != "r" || token != term.Token {
+			t.Errorf("role %q, token %d; want %d", role, token, term.Token)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

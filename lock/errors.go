@@ -8,8 +8,9 @@ import (
 )
 
 var (
-	// ErrHeld means that another session holds what was asked for. Wait for the
-	// next standing. It is never returned to the holder itself.
+	// ErrHeld means that another session holds what was asked for, and that nothing
+	// was changed. Wait for the next standing. It is never returned to the holder
+	// itself.
 	ErrHeld = errors.New("held by another")
 
 	// ErrLost means that the session is gone for good. Stop, close it, register

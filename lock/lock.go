@@ -38,7 +38,9 @@ type Locker interface {
 	// Evict writes the end of a session whose beat is still the one that was
 	// seen, which may be Absent. It returns nil if the session's end is written,
 	// by whomever, and ErrMoved if another beat was there. It asks nobody whether
-	// the session is silent: that is the caller's to know.
+	// the session is silent: that is the caller's to know. AnyBeat stands for
+	// whichever beat is there: only for one who knows by other means than the
+	// store that nothing of the session acts any more.
 	Evict(ctx context.Context, id SessionID, seen Beat, why End) error
 
 	// Ask puts an operator's wish beside the role's record. It names the term
@@ -77,9 +79,10 @@ type Session interface {
 	// ErrLost: this session's record is gone.
 	TryAcquire(ctx context.Context, role string) (Token, error)
 
-	// Release ends the term t. nil: t is over, by whomever. It needs no living
-	// session and touches no other term. From the first Release or Handoff of a
-	// token on, the owner never works under that token again.
+	// Release ends the term t. nil: t is over, by whomever. A *HeldError: t is
+	// another session's, and stands. It needs no living session and touches no
+	// other term. From the first Release or Handoff of a token on, the owner never
+	// works under that token again.
 	Release(ctx context.Context, role string, t Token) error
 
 	// Handoff ends the term t and begins the next one, of the session to, in one
@@ -110,6 +113,9 @@ type Beat uint64
 
 // Absent is the beat of a session whose record is not there.
 const Absent Beat = 0
+
+// AnyBeat is no session's beat. To Evict it means whichever there is, or Absent.
+const AnyBeat Beat = 1<<64 - 1
 
 // A Promise is how long a session may be silent: nobody evicts it before they
 // have themselves seen TTL + Skew without another beat, on their own clock. It

@@ -53,6 +53,9 @@ func TestEveryCall(t *testing.T) { must(t, walk(t, Config{Address: shared.Member
 
 const root = "5f1ccbd2-6a5d-4e0f-8b0f-2f6c1f6f1c11"
 
+// keys and sessions are the policy in docs/consul.md.
+const keys, sessions = `key_prefix "understudy/" { policy = "write" }`, `session_prefix "" { policy = "write" }`
+
 // issue makes a token with one policy.
 func issue(t *testing.T, c *servers.Cluster, name, rules string) string {
 	t.Helper()
@@ -80,7 +83,6 @@ func TestLeastPrivilege(t *testing.T) {
 	}`})
 	page, err := os.ReadFile("../../docs/consul.md")
 	must(t, err)
-	const keys, sessions = `key_prefix "understudy/" { policy = "write" }`, `session_prefix "" { policy = "write" }`
 	for _, rule := range []string{keys, sessions} {
 		if !strings.Contains(string(page), rule) {
 			t.Errorf("docs/consul.md does not say %s", rule)
@@ -89,6 +91,7 @@ func TestLeastPrivilege(t *testing.T) {
 	good := issue(t, c, "good", keys+sessions)
 	config := Config{Address: c.Members[0].Addr(), TokenFile: tokenFile(t, good)}
 	must(t, walk(t, config, "a"))
+	must(t, walk(t, Config{Address: config.Address, Token: good}, "text"))
 
 	unknown := "11111111-2222-3333-4444-555555555555"
 	for _, test := range []struct{ what, token, prefix, want string }{
@@ -163,6 +166,13 @@ func TestTLS(t *testing.T) {
 	_, err = s.Read(timeout(t, 10*time.Second), "a") // the very store, with the files as they are now
 	must(t, err)
 	must(t, walk(t, config, "a"))
+
+	named := config
+	named.ServerName = "elsewhere"
+	refused("another name", open(t, named), "elsewhere")
+	named.ServerName = "server"
+	_, err = open(t, named).Read(timeout(t, 10*time.Second), "a")
+	must(t, err)
 
 	other, err := servers.NewCA(t.TempDir())
 	must(t, err)

@@ -17,10 +17,15 @@ type Config struct {
 	Address    string // of an agent: HOST:PORT, or with http:// or https://; default DefaultAddress
 	Prefix     string // of all keys: default kv.DefaultPrefix
 	Datacenter string // default: the agent's own
-	TokenFile  string // holds an ACL token; read for every call, so that a new token needs no restart
+	Token      string // an ACL token
+	TokenFile  string // instead of Token, holds one; read for every call, so that a new token needs no restart
 	CAFile     string // TLS: authorities; CertFile and KeyFile: our certificate
 	CertFile   string
 	KeyFile    string
+	ServerName string // TLS: the name in the agent's certificate; default: the host of Address
+
+	// Dial makes the connections. TLS is made over what it returns. Nil: as usual.
+	Dial kv.Dial `json:"-"`
 }
 
 // DefaultAddress is where an agent listens on its own host.
@@ -42,7 +47,12 @@ func (c Config) Validate() error {
 			errs = append(errs, err)
 		}
 	}
-	if c.TokenFile != "" {
+	switch {
+	case c.Token != "" && c.TokenFile != "":
+		bad("consul-token and consul-token-file: give one of them")
+	case c.Token != "" && !isToken(c.Token):
+		bad("consul-token: must be one token and nothing else")
+	case c.TokenFile != "":
 		if text, err := kv.Secret(c.TokenFile); err != nil {
 			bad("consul-token-file %q: %w", c.TokenFile, err)
 		} else if !isToken(text) {
@@ -54,7 +64,7 @@ func (c Config) Validate() error {
 }
 
 func (c Config) files() kv.TLSFiles {
-	return kv.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
+	return kv.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName}
 }
 
 // address is HOST:PORT of the agent, and whether it speaks TLS.

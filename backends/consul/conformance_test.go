@@ -1,13 +1,14 @@
-//go:build conformance
-
 package consul
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -16,61 +17,169 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
+// connections is how many may come from one address: here all of them do.
+const connections = "limits { http_max_conns_per_client = 4000 }\n"
+
 // TestConformance runs the suite on one real server, each Locker behind a proxy of
-// its own.
+// its own, under exactly the policy in docs/consul.md.
 func TestConformance(t *testing.T) {
-	c := start(t, 1, servers.Options{Config: "limits { http_max_conns_per_client = 4000 }"}) // all of them come from one address
-	var cases atomic.Int64                                                                   // each has a prefix of its own
-	hand, err := api.NewClient(&api.Config{Address: c.Members[0].Addr()})
-	must(t, err)
-	conformance.Suite{
-		New: func(context.Context) (*conformance.Store, error) {
-			return storeOf(c.Members[0], hand, fmt.Sprintf("conformance%d/", cases.Add(1))), nil
-		},
-		Lacks: map[conformance.Fault]string{conformance.Compact: "Consul's blocking queries read no history"},
-	}.Run(t)
+	c := start(t, 1, servers.Options{Token: root, Config: connections + `acl {
+		enabled = true
+		default_policy = "deny"
+		tokens { initial_management = "` + root + `" }
+	}`})
+	s := suite(t, &bench{
+		TB: t, Cluster: c, hand: raw(t, c.Members[0].Addr(), root),
+		token: tokenFile(t, issue(t, c, "suite", keys+sessions)),
+	})
+	s.Lacks[conformance.KillLeader] = "one server has no other: see TestConformanceOfThree"
+	s.Run(t)
 }
 
-// storeOf is what can be done to the server.
-func storeOf(m *servers.Member, hand *api.Client, prefix string) *conformance.Store {
-	session := func(id lock.SessionID) string { return prefix + "line/session/" + url.PathEscape(string(id)) }
-	role := func(name string) string { return prefix + "state/role/" + url.PathEscape(name) }
-	write := func(ctx context.Context) *api.WriteOptions { return new(api.WriteOptions).WithContext(ctx) }
-	return &conformance.Store{
-		Open: func(ctx context.Context) (*conformance.Client, error) { return dialProxied(ctx, m, prefix) },
-		Restart: func(ctx context.Context) error {
-			m.Kill()
-			return m.Restart(ctx)
+// TestConformanceOfThree kills the leader of three.
+func TestConformanceOfThree(t *testing.T) {
+	c := start(t, 3, servers.Options{Config: connections})
+	s := suite(t, &bench{TB: t, Cluster: c, hand: raw(t, c.Members[0].Addr(), "")})
+	s.Needing = conformance.KillLeader
+	s.Run(t)
+}
+
+func suite(t *testing.T, b *bench) conformance.Suite {
+	var cases atomic.Int64 // each has a prefix of its own
+	return conformance.Suite{
+		New: func(context.Context) (*conformance.Store, error) {
+			own := *b
+			own.prefix = fmt.Sprintf("understudy/%d/", cases.Add(1))
+			return own.store(), nil
 		},
+		Lacks: map[conformance.Fault]string{conformance.Compact: "Consul's blocking queries read no history"},
+		TTL:   2 * time.Second, Slack: 2 * time.Second, History: 20 * time.Second,
+	}
+}
+
+// A bench is the servers, one case's prefix, and a client by whose hand a case does
+// what an operator could do.
+type bench struct {
+	testing.TB
+	*servers.Cluster
+	hand   *api.Client
+	token  string // the file with the token of the Lockers; "": none
+	prefix string
+}
+
+func (b *bench) session(id lock.SessionID) string {
+	return b.prefix + "line/session/" + url.PathEscape(string(id))
+}
+
+func (b *bench) role(name string) string { return b.prefix + "state/role/" + url.PathEscape(name) }
+
+func write(ctx context.Context) *api.WriteOptions { return new(api.WriteOptions).WithContext(ctx) }
+
+func read(ctx context.Context) *api.QueryOptions {
+	return (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx)
+}
+
+// store is what can be done to the servers.
+func (b *bench) store() *conformance.Store {
+	return &conformance.Store{
+		Open:       func(ctx context.Context) (*conformance.Client, error) { return b.dial(ctx) },
+		Restart:    b.Restart,
+		Pause:      b.Pause,
+		KillLeader: b.KillLeader,
+		Save:       b.save,
+		LoseNode:   b.loseNode,
 		DeleteSession: func(ctx context.Context, id lock.SessionID) error {
-			_, err := hand.KV().Delete(session(id), write(ctx))
+			_, err := b.hand.KV().Delete(b.session(id), write(ctx))
 			return err
 		},
 		RevokeLease: func(ctx context.Context, id lock.SessionID) error {
-			p, _, err := hand.KV().Get(session(id), new(api.QueryOptions).WithContext(ctx))
-			if err == nil {
-				_, err = hand.Session().Destroy(p.Session, write(ctx))
+			p, _, err := b.hand.KV().Get(b.session(id), read(ctx))
+			if err != nil || p == nil {
+				return errors.Join(err, errors.New("there is no such session"))
 			}
+			_, err = b.hand.Session().Destroy(p.Session, write(ctx))
 			return err
 		},
 		DeleteRole: func(ctx context.Context, name string) error {
-			_, err := hand.KV().Delete(role(name), write(ctx))
+			_, err := b.hand.KV().Delete(b.role(name), write(ctx))
 			return err
 		},
 		Overwrite: func(ctx context.Context, name string) error {
-			_, err := hand.KV().Put(&api.KVPair{Key: role(name), Value: []byte("something else")}, write(ctx))
+			_, err := b.hand.KV().Put(&api.KVPair{Key: b.role(name), Value: []byte("something else")}, write(ctx))
 			return err
 		},
+		Leftovers: b.leftovers(map[string]bool{}),
 	}
 }
 
-// dialProxied opens a Locker whose way to the server leads through a proxy.
-func dialProxied(ctx context.Context, m *servers.Member, prefix string) (*conformance.Client, error) {
-	proxy, err := servers.StartProxy(m.Addr())
+func (b *bench) save(ctx context.Context) (conformance.Backup, error) {
+	dir, err := os.MkdirTemp(b.TempDir(), "backup")
 	if err != nil {
 		return nil, err
 	}
-	l, err := Open(ctx, Config{Address: proxy.Addr(), Prefix: prefix})
+	restore, err := b.Save(ctx, dir)
+	return restore, err
+}
+
+// loseNode deregisters the agent's node, which destroys every session that hangs on
+// it, and registers it again, as the agent would within a minute.
+func (b *bench) loseNode(ctx context.Context) error {
+	nodes, _, err := b.hand.Catalog().Nodes(read(ctx))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, n := range nodes {
+		_, err := b.hand.Catalog().Deregister(&api.CatalogDeregistration{Node: n.Node}, write(ctx))
+		errs = append(errs, err)
+		_, err = b.hand.Catalog().Register(&api.CatalogRegistration{ID: n.ID, Node: n.Node, Address: n.Address}, write(ctx))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// leftovers names the keys that hang on a session of Consul's, and the sessions on
+// which any ever hung.
+func (b *bench) leftovers(sessions map[string]bool) func(ctx context.Context) ([]string, error) {
+	return func(ctx context.Context) (names []string, err error) {
+		pairs, _, err := b.hand.KV().List(b.prefix, read(ctx))
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range pairs {
+			if p.Session != "" {
+				names, sessions[p.Session] = append(names, p.Key), true
+			}
+		}
+		for id := range sessions {
+			s, _, err := b.hand.Session().Info(id, read(ctx))
+			if err != nil {
+				return nil, err
+			}
+			if s != nil {
+				names = append(names, "session "+id)
+			}
+		}
+		return names, nil
+	}
+}
+
+// dial opens a Locker whose way to its server leads through a proxy. Of three the
+// server is one that does not lead, as an agent would be beside it.
+func (b *bench) dial(ctx context.Context) (*conformance.Client, error) {
+	at := 0
+	if n := len(b.Members); n > 1 {
+		leader, err := b.Leader(ctx)
+		if err != nil {
+			return nil, err
+		}
+		at = (leader + 1) % n
+	}
+	proxy, err := servers.StartProxy(b.Members[at].Addr())
+	if err != nil {
+		return nil, err
+	}
+	l, err := Open(ctx, Config{Address: proxy.Addr(), Prefix: b.prefix, TokenFile: b.token})
 	if err != nil {
 		proxy.Close()
 		return nil, err
@@ -79,7 +188,9 @@ func dialProxied(ctx context.Context, m *servers.Member, prefix string) (*confor
 		return func() error { proxy.Hold(requests, replies); return nil }
 	}
 	return &conformance.Client{
-		Locker: behind{l, proxy}, Cut: hold(true, true), CutReplies: hold(false, true), Heal: hold(false, false),
+		Locker: behind{l, proxy}, Cut: hold(true, true), CutReplies: hold(false, true), CutRequests: hold(true, false),
+		Refuse: func() error { proxy.Refuse(); proxy.Reset(); return nil },
+		Heal:   func() error { proxy.Hold(false, false); return proxy.Accept() },
 	}, nil
 }
 

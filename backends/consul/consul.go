@@ -27,6 +27,15 @@ func Open(_ context.Context, c Config) (lock.Locker, error) {
 	return kv.NewLocker(s, c.Prefix), nil
 }
 
+// Hand returns a hand on the records that a Locker of the same Config keeps.
+func Hand(c Config) (*kv.Hand, error) {
+	s, err := newStore(c)
+	if err != nil {
+		return nil, err
+	}
+	return kv.NewHand(s, c.Prefix), nil
+}
+
 // A store is the datacenter. Each call is one request to the agent, but for a
 // transaction that Consul refuses.
 type store struct {
@@ -60,7 +69,7 @@ func newStore(c Config) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consul: %w", err)
 	}
-	s := &store{config: c, client: client, token: token{file: c.TokenFile}, idle: t.wire.CloseIdleConnections}
+	s := &store{config: c, client: client, token: token{fixed: c.Token, file: c.TokenFile}, idle: t.wire.CloseIdleConnections}
 	s.open, s.cancel = context.WithCancelCause(context.Background())
 	return s, nil
 }

@@ -41,8 +41,12 @@ func newTransport(c Config, host string) *transport {
 		Timeout:         dialTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 5},
 	}
+	dial := c.Dial
+	if dial == nil {
+		dial = dialer.DialContext
+	}
 	return &transport{config: c, wire: &http.Transport{
-		DialContext:         dialer.DialContext,
+		DialContext:         dial,
 		TLSClientConfig:     c.files().Config(name, func(error) {}), // the error reaches the caller by itself
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConnsPerHost: keptIdle,
@@ -127,7 +131,10 @@ func (s *store) denied(what string) error { return denied(s.config, what) }
 
 func denied(c Config, what string) error {
 	who := "the token in --consul-token-file"
-	if c.TokenFile == "" {
+	switch {
+	case c.Token != "":
+		who = "the token in UNDERSTUDY_CONSUL_TOKEN or CONSUL_HTTP_TOKEN"
+	case c.TokenFile == "":
 		who = "a client without --consul-token-file"
 	}
 	prefix := kv.DefaultPrefix
@@ -140,16 +147,17 @@ func denied(c Config, what string) error {
 	return permanent("%s may not do that (%s); it needs key_prefix %q write, and session write on the agent's node", who, what, prefix)
 }
 
-// A token is what stands in a file, read anew for each call; what was read last
+// A token is fixed, or what stands in a file, read anew for each call; what was read last
 // while the file cannot be read or is empty, as it may be while it is replaced.
 type token struct {
-	file string
-	last atomic.Pointer[string]
+	fixed string
+	file  string
+	last  atomic.Pointer[string]
 }
 
 func (t *token) read() string {
 	if t.file == "" {
-		return ""
+		return t.fixed
 	}
 	if text, err := kv.Secret(t.file); err == nil && isToken(text) {
 		t.last.Store(&text)

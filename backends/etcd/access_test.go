@@ -120,6 +120,7 @@ func TestLeastPrivilege(t *testing.T) {
 	}
 	config := Config{Endpoints: endpoints(c), Username: "billing", PasswordFile: secret(t, "hunter2")}
 	must(t, walk(t, open(t, config), "a"))
+	must(t, walk(t, open(t, Config{Endpoints: endpoints(c), Username: "billing", Password: "hunter2"}), "text"))
 
 	for _, test := range []struct {
 		what, want string
@@ -127,6 +128,7 @@ func TestLeastPrivilege(t *testing.T) {
 	}{
 		{"another prefix", "grant it a role with readwrite on the prefix \"elsewhere/\"", func(c *Config) { c.Prefix = "elsewhere" }},
 		{"a wrong password", "refuses user billing", func(c *Config) { c.PasswordFile = secret(t, "wrong") }},
+		{"a wrong password as text", "UNDERSTUDY_ETCD_PASSWORD", func(c *Config) { c.PasswordFile, c.Password = "", "wrong" }},
 		{"no user", "--etcd-username", func(c *Config) { c.Username, c.PasswordFile = "", "" }},
 	} {
 		other := config

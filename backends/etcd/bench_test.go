@@ -38,18 +38,22 @@ func BenchmarkCalls(b *testing.B) {
 		ours, theirs func() error
 		after        func()
 	}{
-		{"Register", nothing, func() (err error) {
-			a, err = l.Register(r.ctx, r.contender("a"), long, lock.Bid{Role: "r"})
-			return err
+		{
+			"Register", nothing, func() (err error) {
+				a, err = l.Register(r.ctx, r.contender("a"), long, lock.Bid{Role: "r"})
+				return err
+			},
+			func() error { return raw.do("get", "grant", "put") }, func() { must(b, a.Close(r.ctx)) },
 		},
-			func() error { return raw.do("get", "grant", "put") }, func() { must(b, a.Close(r.ctx)) }},
 		{"Beat", fresh, func() error { return a.Beat(r.ctx) }, func() error { return raw.do("put") }, over},
 		{"TryAcquire", fresh, func() error { _, err := a.TryAcquire(r.ctx, "q"); return err }, func() error { return raw.do("get", "put") }, over},
 		{"Release", fresh, func() error { return a.Release(r.ctx, "r", token) }, func() error { return raw.do("get", "put") }, over},
 		{"Handoff", fresh, func() error { return a.Handoff(r.ctx, "r", token, other.ID()) }, func() error { return raw.do("get", "put") }, over},
-		{"Evict", func() { fresh(); _, beat = r.get("line/session/" + string(a.ID())) },
+		{
+			"Evict", func() { fresh(); _, beat = r.get("line/session/" + string(a.ID())) },
 			func() error { return l.Evict(r.ctx, a.ID(), lock.Beat(beat), lock.End{By: "b", Why: "silent"}) },
-			func() error { return raw.do("get", "keep", "put") }, over},
+			func() error { return raw.do("get", "keep", "put") }, over,
+		},
 		{"Close", fresh, func() error { return a.Close(r.ctx) }, func() error { return raw.do("get", "put", "get", "keep", "put") }, over},
 	} {
 		b.Run(call.name, func(b *testing.B) {

@@ -16,10 +16,14 @@ type Config struct {
 	Endpoints    []string // of each member: HOST:PORT, or with http:// or https://
 	Prefix       string   // of all keys: default kv.DefaultPrefix
 	Username     string
-	PasswordFile string // read anew when etcd refuses the password
+	Password     string
+	PasswordFile string // instead of Password; read anew when etcd refuses the password
 	CAFile       string // TLS: authorities; CertFile and KeyFile: our certificate
 	CertFile     string
 	KeyFile      string
+
+	// Dial makes the connections. TLS is made over what it returns. Nil: as usual.
+	Dial kv.Dial `json:"-"`
 }
 
 // ParseEndpoints reads a list of endpoints, such as "h1:2379,h2:2379".
@@ -68,8 +72,11 @@ func (c Config) Validate() error {
 		}
 		seen[host] = true
 	}
-	if (c.Username == "") != (c.PasswordFile == "") {
-		bad("etcd-username and etcd-password-file: give both or none; a user of a certificate needs neither")
+	if c.Password != "" && c.PasswordFile != "" {
+		bad("etcd-password and etcd-password-file: give one of them")
+	}
+	if (c.Username == "") != (c.Password+c.PasswordFile == "") {
+		bad("etcd-username and etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD): give both or none; a user of a certificate needs neither")
 	} else if c.PasswordFile != "" {
 		if _, err := kv.Secret(c.PasswordFile); err != nil {
 			bad("etcd-password-file %q: %w", c.PasswordFile, err)

@@ -31,6 +31,14 @@ func Open(_ context.Context, c Config) (lock.Locker, error) {
 	return kv.NewLocker(newStore(c), c.Prefix), nil
 }
 
+// Hand returns a hand on the records that a Locker of the same Config keeps.
+func Hand(c Config) (*kv.Hand, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return kv.NewHand(newStore(c), c.Prefix), nil
+}
+
 // A store is the cluster. Each call is one request to one member.
 type store struct {
 	members *members

@@ -53,6 +53,8 @@ type rig struct {
 	prefix string
 	hand   *clientv3.Client
 	next   int
+
+	user, password string // of the Lockers of the suite, and the file that it stands in; "": none
 }
 
 func start(t testing.TB, n int) *servers.Cluster {

@@ -173,12 +173,17 @@ func (m *members) make(at *member) {
 	at.making = nil
 }
 
+// dial makes the client. It pings only while something is under way: a server calls
+// off a connection that pings while it idles ("too_many_pings"), or more often than
+// every 5 s, and one that idles is tried anew by the next call anyway.
 func (m *members) dial(at *member) (*clientv3.Client, error) {
 	c := clientv3.Config{
 		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(),
 		DialTimeout: dialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
-		PermitWithoutStream: true, MaxUnaryRetries: 1, Username: m.config.Username,
-		DialOptions: []grpc.DialOption{grpc.WithContextDialer(at.connect), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithConnectParams(grpc.ConnectParams{
+		MaxUnaryRetries: 1, Username: m.config.Username, Password: m.config.Password,
+		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return at.connect(ctx, m.config.Dial, address)
+		}), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
 			MinConnectTimeout: dialTimeout,
 		})},
@@ -197,8 +202,11 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 }
 
 // connect connects to the member, and keeps why that failed.
-func (at *member) connect(ctx context.Context, address string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+func (at *member) connect(ctx context.Context, dial kv.Dial, address string) (net.Conn, error) {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "tcp", address)
 	at.why.Store(nil)
 	if err != nil {
 		at.why.Store(&err)
@@ -209,7 +217,7 @@ func (at *member) connect(ctx context.Context, address string) (net.Conn, error)
 // refresh gives up a client whose password or token is refused: the next call
 // reads the password again.
 func (m *members) refresh(at *member, c *clientv3.Client, err error) error {
-	if m.config.PasswordFile == "" || !errors.Is(err, rpctypes.ErrAuthFailed) && !errors.Is(err, rpctypes.ErrInvalidAuthToken) {
+	if m.config.Username == "" || !errors.Is(err, rpctypes.ErrAuthFailed) && !errors.Is(err, rpctypes.ErrInvalidAuthToken) {
 		return err
 	}
 	at.mu.Lock()
@@ -234,11 +242,11 @@ func (m *members) explain(err error) error {
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()))
 	case errors.Is(err, rpctypes.ErrUserEmpty):
-		return permanent("it asks who we are; give --etcd-username and --etcd-password-file, or a certificate")
+		return permanent("it asks who we are; give --etcd-username and --etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD), or a certificate")
 	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow
-		return fmt.Errorf("the password of %s was changed; write the new one to --etcd-password-file: %w", user, err)
+		return fmt.Errorf("the password of %s was changed; write the new one to --etcd-password-file, or start anew: %w", user, err)
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
-		return permanent("it refuses user " + user + " and the password in --etcd-password-file")
+		return permanent("it refuses user " + user + " and the password in --etcd-password-file or UNDERSTUDY_ETCD_PASSWORD")
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
 		return permanent("it has no users; leave out --etcd-username and --etcd-password-file, or enable authentication there")
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):

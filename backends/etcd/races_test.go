@@ -89,8 +89,10 @@ func races() []raceCase {
 	return []raceCase{
 		{"acquire, and another does", func(r *race) { r.take(r.c) }, r1(acquire), lock.ErrMoved, holds("c")},
 		{"acquire, and another took and left", func(r *race) { must(r, r.c.Release(r.ctx, "r", r.take(r.c))) }, r1(acquire), lock.ErrMoved, free},
-		{"acquire, and the floor is raised", func(r *race) { must(r, r.others.Raise(r.ctx, 1<<40)) }, r1(acquire), nil,
-			func(_ *race, st lock.Standing) bool { return !st.Term.Vacant() && st.Term.Token > 1<<40 }},
+		{
+			"acquire, and the floor is raised", func(r *race) { must(r, r.others.Raise(r.ctx, 1<<40)) }, r1(acquire), nil,
+			func(_ *race, st lock.Standing) bool { return !st.Term.Vacant() && st.Term.Token > 1<<40 },
+		},
 		{"acquire, and one is evicted", func(r *race) { r.end(r.b) }, r1(acquire), lock.ErrLost, free},
 		{"acquire, and an earlier try did", func(r *race) { r.take(r.b) }, r1(acquire), nil, holds("b")},
 		{"acquire, and the end is swept", func(r *race) { r.remove("state/end/a-1") }, func(r *race) error {
@@ -107,8 +109,10 @@ func races() []raceCase {
 		{"handoff, and another try of it", func(r *race) { must(r, r.a.Handoff(r.ctx, "r", r.token, r.b.ID())) }, handoff, nil, holds("b")},
 		{"handoff, and it goes to another", func(r *race) { must(r, r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, handoff, lock.ErrMoved, holds("c")},
 		{"handoff, and the successor beats", func(r *race) { must(r, r.b.Beat(r.ctx)) }, handoff, nil, holds("b")},
-		{"handoff, and the floor is raised", func(r *race) { must(r, r.others.Raise(r.ctx, 1<<40)) }, handoff, nil,
-			func(r *race, st lock.Standing) bool { return st.Term.Token > 1<<40 && st.Term.Holder.ID == "b" }},
+		{
+			"handoff, and the floor is raised", func(r *race) { must(r, r.others.Raise(r.ctx, 1<<40)) }, handoff, nil,
+			func(r *race, st lock.Standing) bool { return st.Term.Token > 1<<40 && st.Term.Holder.ID == "b" },
+		},
 
 		{"release, and it was handed over", func(r *race) { must(r, r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, release, nil, holds("c")},
 		{"release, and the record is deleted", func(r *race) { r.remove("state/role/r") }, release, nil, free},
@@ -142,8 +146,10 @@ func races() []raceCase {
 			must(r, err)
 		}, register, nil, holds("a")},
 
-		{"raise, and others raise higher", func(r *race) { must(r, r.others.Raise(r.ctx, 1<<50)) }, func(r *race) error { return r.ours.Raise(r.ctx, 1<<40) }, nil,
-			func(r *race, st lock.Standing) bool { return st.Floor == 1<<50 }},
+		{
+			"raise, and others raise higher", func(r *race) { must(r, r.others.Raise(r.ctx, 1<<50)) }, func(r *race) error { return r.ours.Raise(r.ctx, 1<<40) }, nil,
+			func(r *race, st lock.Standing) bool { return st.Floor == 1<<50 },
+		},
 		{"ask, and the term ends", func(r *race) { must(r, r.a.Release(r.ctx, "r", r.token)) }, ask, lock.ErrMoved, free},
 		{"ask, and the holder is evicted", func(r *race) { r.end(r.a) }, ask, lock.ErrMoved, free},
 	}
@@ -155,7 +161,6 @@ func TestRaces(t *testing.T) {
 	config := Config{Endpoints: endpoints(c)}
 	hand := raw(t, clientv3.Config{Endpoints: endpoints(c)})
 	for _, test := range races() {
-
 		t.Run(test.name, func(t *testing.T) {
 			prefix := strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(test.name)
 			r := &race{T: t, ctx: timeout(t, 20*time.Second), meddler: &meddler{Store: newStore(config)}, prefix: prefix + "/", hand: hand}

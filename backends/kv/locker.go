@@ -64,7 +64,7 @@ func (l *locker) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, w
 		return err
 	}
 	defer l.look()
-	moved := func(r Record) bool { return lock.Beat(r.Revision) != seen }
+	moved := func(r Record) bool { return seen != lock.AnyBeat && lock.Beat(r.Revision) != seen }
 	if err := l.end(ctx, ending{session: id, why: why, moved: moved}); err != nil {
 		return fmt.Errorf("evict: %w", err)
 	}

@@ -22,15 +22,12 @@ import (
 //	line/claim/CONTENDER  the session that has this contender's ID; on its lease
 type keys string
 
-// keysUnder are the keys below a prefix as a configuration has it.
+// keysUnder are the keys below a prefix as a user gives it.
 func keysUnder(prefix string) keys {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	if !strings.HasSuffix(prefix, "/") {
-		prefix += "/"
-	}
-	return keys(prefix)
+	return keys(strings.TrimSuffix(prefix, "/") + "/")
 }
 
 func (k keys) roles() string { return string(k) + "state/role/" }
@@ -43,6 +40,7 @@ func (k keys) end(id lock.SessionID) string { return string(k) + "state/end/" + 
 func (k keys) session(id lock.SessionID) string {
 	return string(k) + "line/session/" + escape(string(id))
 }
+
 func (k keys) claim(contender string) string { return string(k) + "line/claim/" + escape(contender) }
 
 // kind takes a key apart. Both are empty where it is none of ours.

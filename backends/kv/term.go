@@ -96,26 +96,46 @@ func (s *session) Release(ctx context.Context, role string, t lock.Token) error 
 		return err
 	}
 	defer s.locker.look()
-	l, key := s.locker, s.locker.keys.role(role)
+	if err := s.release(ctx, role, t); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	return nil
+}
+
+func (s *session) release(ctx context.Context, name string, t lock.Token) error {
+	l, key := s.locker, s.locker.keys.role(name)
 	found, err := l.store.Read(ctx, key)
 	for err == nil {
 		var last roleRecord
-		if last, err = decodeRole(found.Get(key)); err != nil {
-			break
-		}
-		if last.revision != 0 && (!last.held() || last.token() != t || last.Holder.Session != s.contender.Session) {
-			return nil
-		}
-		if last.revision == 0 { // somebody deleted it: whoever had seen it waits for this
+		last, err = decodeRole(found.Get(key))
+		switch {
+		case err != nil:
+			return err
+		case last.revision == 0: // somebody deleted it: whoever had seen it waits for this
 			last = roleRecord{Holder: s.contender, Promise: promiseOf(s.promise), Token: t}
+		case !last.held() || last.token() != t:
+			return nil
+		case last.Holder.Session != s.contender.Session:
+			return l.stands(ctx, name, last)
 		}
 		var r Result
-		if r, err = l.store.Commit(ctx, l.release(role, last)); r.Committed {
+		if r, err = l.store.Commit(ctx, l.release(name, last)); r.Committed {
 			return nil
 		}
 		found = r.Found
 	}
-	return fmt.Errorf("release: %w", err)
+	return err
+}
+
+// stands returns nil if the end of the role's holder is written, and who that is
+// otherwise.
+func (l *locker) stands(ctx context.Context, name string, last roleRecord) error {
+	end := l.keys.end(last.Holder.Session)
+	found, err := l.store.Read(ctx, end)
+	if err != nil || found.Get(end).Revision != 0 {
+		return err
+	}
+	return &lock.HeldError{Name: name, Holder: last.holder(), Token: last.token()}
 }
 
 // release is the transaction that ends a term, if it still stands.

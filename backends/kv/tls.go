@@ -17,10 +17,11 @@ type TLSFiles struct {
 	CA   string // authorities that sign servers; "": those of the system
 	Cert string // our certificate; "": none
 	Key  string // its key
+	Name string // that the server's certificate must have; "": that of the host that is dialled
 }
 
 // Used reports whether any file is named.
-func (f TLSFiles) Used() bool { return f != TLSFiles{} }
+func (f TLSFiles) Used() bool { return f.CA != "" || f.Cert != "" || f.Key != "" }
 
 // Check says what is wrong with the files, each by the name of its flag: prefix
 // and "ca-file", "cert-file" or "key-file".
@@ -43,6 +44,9 @@ func (f TLSFiles) Check(prefix string) error {
 // that the server's certificate must have. failed hears of each server that was
 // refused: the error is lock.ErrPermanent.
 func (f TLSFiles) Config(host string, failed func(error)) *tls.Config {
+	if f.Name != "" {
+		host = f.Name
+	}
 	c := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         host,

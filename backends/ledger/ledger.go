@@ -146,8 +146,13 @@ func (l *Ledger) acquire(c Command) Result {
 
 func (l *Ledger) release(c Command) Result {
 	r := l.Roles[c.Role]
-	if r.Term.Token != c.Token || r.Term.Holder.Session != c.Session || r.Term.Over != "" {
+	switch {
+	case r.Term.Token != c.Token || r.Term.Over != "":
 		return Result{}
+	case r.Term.Holder.Session != c.Session && l.term(r).Vacant():
+		return Result{}
+	case r.Term.Holder.Session != c.Session:
+		return Result{Code: Held, Held: &lock.HeldError{Name: c.Role, Holder: r.Term.Holder, Token: r.Term.Token}}
 	}
 	r.Term.Over, r.Request = "released", lock.Request{}
 	l.Roles[c.Role] = r
@@ -200,7 +205,7 @@ func (l *Ledger) evict(c Command) Result {
 	if _, ended := l.Ended[c.Session]; ended {
 		return Result{}
 	}
-	if l.Sessions[c.Session].Beat != c.Seen {
+	if c.Seen != lock.AnyBeat && l.Sessions[c.Session].Beat != c.Seen {
 		return Result{Code: Moved}
 	}
 	l.end(c.Session, c.End)

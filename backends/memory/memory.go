@@ -21,7 +21,9 @@ type Store struct {
 
 // New returns an empty store.
 func New() *Store {
-	return &Store{ledger: ledger.New(), changed: make(chan struct{})}
+	l := ledger.New()
+	l.Revision = 1 // 0 is before everything: whoever has seen nothing asks for what is after it
+	return &Store{ledger: l, changed: make(chan struct{})}
 }
 
 // Open returns a Locker on the store. Closing it leaves the store as it is.
@@ -57,7 +59,7 @@ func (c *client) Propose(ctx context.Context, cmd ledger.Command) (ledger.Result
 func (c *client) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
 	for {
 		standings, revision, changed := c.store.look(roles)
-		if revision > after || after == 0 {
+		if revision > after {
 			return standings, revision, nil
 		}
 		select {

@@ -33,6 +33,7 @@ func (n *node) resign() {
 	n.await(time.After(takeover))
 	done := make(chan error, 1)
 	f := n.raft.LeadershipTransfer()
+	n.answer(f)
 	go func() { done <- f.Error() }()
 	select { // a transfer that is interrupted can hang (hashicorp/raft#696)
 	case err := <-done:
@@ -74,6 +75,7 @@ func (n *node) stop() error {
 		errs = append(errs, n.transport.Close())
 		n.port.end() // or Raft waits for silent peers
 		errs = append(errs, f.Error())
+		close(n.down)
 	}
 	if n.transport != nil {
 		errs = append(errs, n.transport.Close())
@@ -90,6 +92,9 @@ func (n *node) stop() error {
 	}
 	if n.dir != nil {
 		errs = append(errs, n.dir.close())
+	}
+	if !within(&n.calls, 2*n.config.timing()) {
+		n.log.Warn("calls go on after the node has closed")
 	}
 	return errors.Join(errs...)
 }

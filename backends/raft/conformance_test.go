@@ -1,9 +1,8 @@
-//go:build conformance
-
 package raft
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,9 +17,12 @@ import (
 // lacking is what nobody can do to a ledger behind a replicated log.
 func lacking(more map[conformance.Fault]string) map[conformance.Fault]string {
 	lacks := map[conformance.Fault]string{
-		conformance.Compact:       "the ledger keeps no history that a watch reads",
 		conformance.DeleteSession: "nobody reaches the ledger's records but through the Locker",
 		conformance.RevokeLease:   "the ledger has no leases",
+		conformance.Pause:         "the nodes are in this process",
+		conformance.LoseNode:      "the group is its nodes: RunLeaderKilled loses one",
+		conformance.Leftovers:     "the ledger has no leases: who stands by evicts the silent",
+		conformance.Save:          "the nodes are the contenders themselves: who puts them all back ends all who had seen more",
 		conformance.DeleteRole:    "nobody reaches the ledger's records but through the Locker",
 		conformance.Overwrite:     "nobody reaches the ledger's records but through the Locker",
 	}
@@ -30,7 +32,11 @@ func lacking(more map[conformance.Fault]string) map[conformance.Fault]string {
 	return lacks
 }
 
-func slower(c *Config) { c.Timing = 200 * time.Millisecond }
+// slower leaves a busy machine time, and cuts the log often.
+func slower(c *Config) {
+	c.Timing = 200 * time.Millisecond
+	c.snapshots = snapshots{threshold: 1024, trailing: 256, interval: time.Second}
+}
 
 // TestConformance runs the suite over clients of a group of three, each behind
 // proxies of its own.
@@ -39,12 +45,14 @@ func TestConformance(t *testing.T) {
 	conformance.Suite{
 		New: func(context.Context) (*conformance.Store, error) {
 			return &conformance.Store{
-				Open:    func(context.Context) (*conformance.Client, error) { return g.dial() },
-				Restart: func(context.Context) error { return g.restart() },
+				Open:       func(context.Context) (*conformance.Client, error) { return g.dial() },
+				Restart:    g.restart,
+				KillLeader: g.killLeader,
+				Compact:    g.compact,
 			}, nil
 		},
 		Lacks: lacking(nil),
-		TTL:   2 * time.Second, Slack: 3 * time.Second,
+		TTL:   3 * time.Second, Slack: 3 * time.Second, History: 20 * time.Second,
 	}.Run(t)
 }
 
@@ -76,7 +84,23 @@ func (g *group) dial() (*conformance.Client, error) {
 			p.Close()
 		}
 	}}
-	return &conformance.Client{Locker: closer, Cut: hold(true, true), CutReplies: hold(false, true), Heal: hold(false, false)}, nil
+	return &conformance.Client{
+		Locker: closer, Cut: hold(true, true), CutReplies: hold(false, true), CutRequests: hold(true, false),
+		Refuse: func() error {
+			for _, p := range proxies {
+				p.Refuse()
+				p.Reset()
+			}
+			return nil
+		},
+		Heal: func() error {
+			errs := []error{hold(false, false)()}
+			for _, p := range proxies {
+				errs = append(errs, p.Accept())
+			}
+			return errors.Join(errs...)
+		},
+	}, nil
 }
 
 // proxied closes the proxies with the Locker.
@@ -90,15 +114,56 @@ func (p *proxied) Close() error {
 	return p.Locker.Close()
 }
 
-// restart stops all nodes at once and starts them on their data.
-func (g *group) restart() error {
+// restart stops all nodes at once, as a power failure does, and starts them on their
+// data.
+func (g *group) restart(context.Context) error {
 	var all sync.WaitGroup
 	for i := range g.nodes {
-		all.Go(func() { g.stop(i) })
+		all.Go(func() { g.kill(i) })
 	}
 	all.Wait()
 	g.start()
 	return nil
+}
+
+// kill ends a node without a word to the others.
+func (g *group) kill(i int) {
+	n := g.nodes[i]
+	n.once.Do(func() {
+		n.mu.Lock()
+		n.closed = true
+		n.mu.Unlock()
+		n.cancel(errClosed)
+		n.err = n.stop()
+	})
+	g.stop(i)
+}
+
+// killLeader kills the leader, and starts it again when another node leads.
+func (g *group) killLeader(context.Context) error {
+	old, _ := g.leader()
+	g.kill(old)
+	g.leader()
+	g.start(old)
+	return nil
+}
+
+// compact kills a follower and has the log cut beyond what it knows: it is sent a
+// snapshot then.
+func (g *group) compact(ctx context.Context) error {
+	leader, away := g.leader()
+	last := g.nodes[away].raft.LastIndex()
+	g.kill(away)
+	for {
+		if low, err := g.nodes[leader].dir.bolt.FirstIndex(); err != nil || low > last+1 {
+			g.start(away)
+			return err
+		}
+		if err := g.lockers[leader].Raise(ctx, 0); err != nil {
+			g.start(away)
+			return err
+		}
+	}
 }
 
 // TestConformanceOfMembers runs the suite over the nodes themselves.
@@ -114,9 +179,13 @@ func TestConformanceOfMembers(t *testing.T) {
 			}}, nil
 		},
 		Lacks: lacking(map[conformance.Fault]string{
-			conformance.Cut:        "the Locker is a node of the group, in this process",
-			conformance.CutReplies: "the Locker is a node of the group, in this process",
-			conformance.Restart:    "a Locker that is a node ends with it",
+			conformance.Cut:         "the Locker is a node of the group, in this process",
+			conformance.CutReplies:  "the Locker is a node of the group, in this process",
+			conformance.CutRequests: "the Locker is a node of the group, in this process",
+			conformance.Refuse:      "the Locker is a node of the group, in this process",
+			conformance.Restart:     "a Locker that is a node ends with it",
+			conformance.KillLeader:  "a Locker that is a node ends with it",
+			conformance.Compact:     "no Locker that is a node can be behind its own ledger: see TestSnapshotWakesWatchers",
 		}),
 		TTL: 2 * time.Second, Slack: 3 * time.Second,
 	}.Run(t)

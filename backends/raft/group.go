@@ -141,6 +141,7 @@ func (n *node) change(ctx context.Context, p Peer, phase string) error {
 	default:
 		return fmt.Errorf("%w: unknown phase %q, use remove or add", lock.ErrPermanent, phase)
 	}
+	n.answer(f)
 	done := make(chan error, 1)
 	n.calls.Add(1) // within the caller's own
 	go func() { defer n.calls.Done(); done <- f.Error() }()

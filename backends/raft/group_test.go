@@ -140,6 +140,30 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	refused("restore", newMachine().Restore(readCloser(`{"Format":3}`)))
 }
 
+// TestCloseLeavesNoCall closes a node in the midst of entries that are committed and
+// not applied yet: the library answers nobody who waits for these.
+func TestCloseLeavesNoCall(t *testing.T) {
+	g := newGroup(t, 1, nil).start()
+	g.leader()
+	n := g.nodes[0]
+	data, err := encode(ledger.Command{Op: ledger.Nothing})
+	must(t, err)
+	n.machine.mu.Lock() // nothing is applied
+	for range 30 {
+		before := n.raft.LastIndex()
+		n.calls.Go(func() { _, _ = n.commit(data, patience) })
+		eventually(t, "an entry of its own", func() bool { return n.raft.LastIndex() > before })
+	}
+	closed := make(chan struct{})
+	go func() { defer close(closed); g.stop(0) }()
+	eventually(t, "the shutdown", func() bool { return n.raft.State() == raft.Shutdown })
+	n.machine.mu.Unlock()
+	<-closed
+	if !within(&n.calls, 5*time.Second) {
+		t.Error("a call still waits for what a closed node will never say")
+	}
+}
+
 func BenchmarkApply(b *testing.B) {
 	g := newGroup(b, 3, nil).start()
 	leader, follower := g.leader()

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ type node struct {
 	closed    bool           // no call begins any more
 	calls     sync.WaitGroup // what Close waits for
 	ready     chan struct{}  // closed once raft is set
+	down      chan struct{}  // closed once raft has ended
 	warned    sync.Map       // what compare has said already
 	once      sync.Once
 	err       error
@@ -67,7 +69,7 @@ func open(ctx context.Context, c Config) (*node, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	n := &node{config: c, log: c.logger(), machine: newMachine(), ready: make(chan struct{})}
+	n := &node{config: c, log: c.logger(), machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -101,6 +103,7 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	n.background(n.greet)
+	n.background(n.calm)
 	n.background(n.enter)
 	return nil
 }
@@ -142,7 +145,7 @@ func (n *node) options() *raft.Config {
 	o := raft.DefaultConfig()
 	o.LocalID = raft.ServerID(n.config.ID)
 	o.HeartbeatTimeout, o.ElectionTimeout = timing, timing
-	o.LeaderLeaseTimeout = max(timing/2, 5*time.Millisecond)
+	o.LeaderLeaseTimeout = timing // nobody relies on a leader that steps down sooner
 	o.CommitTimeout = min(200*time.Millisecond, timing/5)
 	o.SnapshotThreshold = or(s.threshold, 4096)
 	o.TrailingLogs = or(s.trailing, 1024)
@@ -283,6 +286,7 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 // commit appends an entry and waits for what the ledger says to it.
 func (n *node) commit(data []byte, enqueue time.Duration) (ledger.Result, error) {
 	f := n.raft.Apply(data, enqueue)
+	n.answer(f)
 	switch err := f.Error(); {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
 		return ledger.Result{}, fmt.Errorf("%w: %w", errNotApplied, err)
@@ -296,6 +300,19 @@ func (n *node) commit(data []byte, enqueue time.Duration) (ledger.Result, error)
 		return ledger.Result{}, r
 	}
 	return ledger.Result{}, errors.New("the entry was not applied here")
+}
+
+// answer sees to it that a future is answered: one whose entry is committed in the
+// moment of the library's shutdown never is by itself, and whoever waits for it stays.
+// The library has a field for that, which it sets for some of its futures only.
+func (n *node) answer(f raft.Future) {
+	v := reflect.ValueOf(f)
+	if v.Kind() != reflect.Pointer {
+		return // it is answered already
+	}
+	if down := v.Elem().FieldByName("ShutdownCh"); down.IsValid() && down.CanSet() {
+		down.Set(reflect.ValueOf(n.down))
+	}
 }
 
 // announce appends an empty entry: with it the followers learn that the one

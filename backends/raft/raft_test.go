@@ -43,7 +43,7 @@ func newGroup(t testing.TB, n int, change func(*Config)) *group {
 	for i, l := range held {
 		must(t, l.Close())
 		c := Config{
-			ID: peers[i].ID, Dir: filepath.Join(t.TempDir(), peers[i].ID), Peers: peers, Timing: 100 * time.Millisecond,
+			ID: peers[i].ID, Dir: filepath.Join(t.TempDir(), peers[i].ID), Peers: peers, Timing: 200 * time.Millisecond,
 			Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		}
 		if change != nil {

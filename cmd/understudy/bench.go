@@ -33,13 +33,13 @@ A fault's name stands for its variants too: crash is also crash-leader, where th
   understudy bench compare before/ after/`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags())
-	cmd.Flags().MarkHidden("backend") //nolint:errcheck // it is there
+	o := newOptions(cmd.Flags(), storeKeys, []string{"ttl"})
 	b := &benchOptions{options: o}
 	b.flags()
 	o.collect()
+	cmd.Flags().MarkHidden("backend") //nolint:errcheck // it is there
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		plan, err := b.finish(cmd.ErrOrStderr())
+		plan, err := b.finish(cmd)
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,9 @@ func (o *options) benchBackend(name string) failover.Backend {
 	b := failover.Backend{Who: failover.Understudy, Name: name, Inside: name == "raft", Plain: true, Patience: benchPatience}
 	b.Command = func(c failover.Contender) (*exec.Cmd, error) {
 		self, err := os.Executable()
-		return exec.Command(self, o.benchFlags(name, c)...), err
+		cmd := exec.Command(self, o.benchFlags(name, c)...)
+		cmd.Env = append(os.Environ(), "UNDERSTUDY_CONFIG=", "UNDERSTUDY_ETCD_PASSWORD="+o.Store.Etcd.Password, "UNDERSTUDY_CONSUL_TOKEN="+o.Store.Consul.Token)
+		return cmd, err
 	}
 	b.Dial = func(ctx context.Context, space string, addresses []string) (lock.Locker, error) {
 		return backends.Dial(ctx, o.benchStore(name, space, addresses))
@@ -32,18 +34,18 @@ func (o *options) benchBackend(name string) failover.Backend {
 			return raft.Leader(ctx, raft.Config{Peers: benchPeers(addresses)})
 		}
 	case "etcd":
-		b.Given, b.Plain = o.etcd.Endpoints, o.etcd.CertFile == "" && o.etcd.CAFile == ""
+		b.Given, b.Plain = o.Store.Etcd.Endpoints, o.Store.Etcd.CertFile == "" && o.Store.Etcd.CAFile == ""
 	case "consul":
-		b.Plain = o.consul.CertFile == "" && o.consul.CAFile == ""
-		if o.consul.Address != "" {
-			b.Given = []string{o.consul.Address}
+		b.Plain = o.Store.Consul.CertFile == "" && o.Store.Consul.CAFile == ""
+		if o.Store.Consul.Address != "" {
+			b.Given = []string{o.Store.Consul.Address}
 		}
 	}
 	return b
 }
 
 func (o *options) benchStore(name, space string, addresses []string) backends.Config {
-	c := backends.Config{Backend: name, Raft: raft.Config{Peers: benchPeers(addresses)}, Etcd: o.etcd, Consul: o.consul}
+	c := backends.Config{Backend: name, Raft: raft.Config{Peers: benchPeers(addresses)}, Etcd: o.Store.Etcd, Consul: o.Store.Consul}
 	c.Etcd.Endpoints, c.Etcd.Prefix = addresses, o.benchPrefix(space)
 	if name == "consul" {
 		c.Consul.Address, c.Consul.Prefix = addresses[0], o.benchPrefix(space)

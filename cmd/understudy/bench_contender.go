@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/conformance/failover"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/lock"
@@ -20,30 +20,31 @@ import (
 // stamps on standard output.
 func newBenchContender() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench-contender", Hidden: true, Args: cobra.NoArgs}
-	o := newOptions(cmd.Flags())
-	o.nodeFlags()
-	o.timeFlags()
+	o := newOptions(cmd.Flags(), nodeKeys, timeKeys)
 	roles := cmd.Flags().Int("roles", 0, "")
 	witnessed := cmd.Flags().Bool("witness", false, "")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		o.logLevel, o.role, o.activeStandby = "error", failover.Role, true
-		if err := o.finishNode(cmd.ErrOrStderr()); err != nil {
+		err = o.read(cmd)
+		if err := errors.Join(err, o.ForVoter()); err != nil {
 			return err
 		}
+		c := o.Coordinator
+		c.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+		c.Roles = []lock.Bid{{Role: failover.Role}}
 		for i := range *roles {
-			o.config.Roles = append(o.config.Roles[:i], lock.Bid{Role: fmt.Sprintf("%s-%d", failover.Role, i+1)})
+			c.Roles = append(c.Roles[:i], lock.Bid{Role: fmt.Sprintf("%s-%d", failover.Role, i+1)})
 		}
 		if *witnessed {
-			o.config.Witness = witness.New(o.open())
+			c.Witness = witness.New(o.Store)
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM)
 		defer stop()
-		locker, err := backends.Open(ctx, o.open())
+		locker, err := o.Open(ctx)
 		if err != nil {
 			return o.stopped(ctx, err)
 		}
-		return errors.Join(failover.Contend(ctx, locker, o.config, *roles == 0, os.Stdout), locker.Close())
+		return errors.Join(failover.Contend(ctx, locker, c, *roles == 0, os.Stdout), locker.Close())
 	}
 	return cmd
 }
@@ -63,12 +64,12 @@ func (o *options) benchFlags(backend string, c failover.Contender) []string {
 		args = append(args, "--raft-dir", c.Dir, "--raft-peers", strings.Join(peers, ","))
 	case "etcd":
 		args = append(args, "--etcd-endpoints", strings.Join(c.Addresses, ","), "--etcd-prefix", o.benchPrefix(c.Space),
-			"--etcd-username", o.etcd.Username, "--etcd-password-file", o.etcd.PasswordFile,
-			"--etcd-ca-file", o.etcd.CAFile, "--etcd-cert-file", o.etcd.CertFile, "--etcd-key-file", o.etcd.KeyFile)
+			"--etcd-username", o.Store.Etcd.Username, "--etcd-password-file", o.Store.Etcd.PasswordFile,
+			"--etcd-ca-file", o.Store.Etcd.CAFile, "--etcd-cert-file", o.Store.Etcd.CertFile, "--etcd-key-file", o.Store.Etcd.KeyFile)
 	case "consul":
 		args = append(args, "--consul-address", strings.Join(c.Addresses, ""), "--consul-prefix", o.benchPrefix(c.Space),
-			"--consul-datacenter", o.consul.Datacenter, "--consul-token-file", o.consul.TokenFile,
-			"--consul-ca-file", o.consul.CAFile, "--consul-cert-file", o.consul.CertFile, "--consul-key-file", o.consul.KeyFile)
+			"--consul-datacenter", o.Store.Consul.Datacenter, "--consul-token-file", o.Store.Consul.TokenFile,
+			"--consul-ca-file", o.Store.Consul.CAFile, "--consul-cert-file", o.Store.Consul.CertFile, "--consul-key-file", o.Store.Consul.KeyFile, "--consul-server-name", o.Store.Consul.ServerName)
 	}
 	return args
 }

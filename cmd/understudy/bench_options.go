@@ -11,7 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backends/consul"
+	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/conformance/failover"
 	"github.com/understudy-ha/understudy/conformance/servers"
 )
@@ -33,22 +38,20 @@ func (b *benchOptions) flags() {
 	set.StringSliceVar(&b.stores, "backends", nil, "what is measured: "+strings.Join(benchStores, ", ")+" (default those that have servers here)")
 	set.StringSliceVar(&b.faults, "faults", nil, "what is done: "+strings.Join(faultNames(), ", ")+" (default all that the ttl allows)")
 	set.IntVar(&b.runs, "runs", 30, "of each fault on each store")
-	b.duration(&b.config.TTL, "ttl", 10*time.Second, "the contenders' ttl: 100ms to 12h")
 	set.Uint64Var(&b.seed, "seed", 0, "of the order and of the moments of injection (default drawn)")
 	set.StringVar(&b.out, "out", "report", "the directory of the report")
 	set.BoolVar(&b.force, "force", false, "replace a report that is there")
-	set.BoolVar(&b.quick, "quick", false, "an answer in about a minute: 2 runs, ttl 500ms, without hosts that are cut off")
+	set.BoolVar(&b.quick, "quick", false, "an answer in about a minute: 2 runs of clean and crash, ttl 500ms")
 	set.BoolVar(&b.sweep, "sweep", true, "measure a crash at ttls from 200ms to 30s, too")
 	set.BoolVar(&b.cost, "cost", true, "measure what it costs to stand by, too")
 	set.BoolVar(&b.baselines, "baselines", false, "measure what is commonly used instead, too ('make baselines' builds it)")
-	b.storeFlags()
 }
 
 // benchStores are those that can be measured.
 var benchStores = []string{"raft", "etcd", "consul"}
 
 // quickFaults are what --quick does.
-var quickFaults = []string{"clean", "handoff", "crash", "hang"}
+var quickFaults = []string{"clean", "crash"}
 
 func faultNames() (all []string) {
 	for _, f := range failover.Faults {
@@ -63,8 +66,15 @@ var sweepTTLs = []time.Duration{
 }
 
 // finish checks everything before the first run, and says what is left out.
-func (b *benchOptions) finish(say io.Writer) (p failover.Plan, err error) {
-	errs := []error{b.options.finish()}
+func (b *benchOptions) finish(cmd *cobra.Command) (p failover.Plan, err error) {
+	errs := []error{b.read(cmd)}
+	if !b.Given("etcd.endpoints") { // another tool's variables do not say what is to be measured
+		b.Store.Etcd = etcd.Config{}
+	}
+	if !b.Given("consul.address") {
+		b.Store.Consul = consul.Config{}
+	}
+	say := cmd.ErrOrStderr()
 	if runtime.GOOS != "linux" {
 		errs = append(errs, errors.New("bench: measures on Linux only: it needs one clock that all processes share"))
 	}
@@ -72,9 +82,8 @@ func (b *benchOptions) finish(say io.Writer) (p failover.Plan, err error) {
 	if b.runs < 1 {
 		errs = append(errs, fmt.Errorf("runs %d: must be at least 1", b.runs))
 	}
-	b.config = b.config.Defaults()
-	errs = append(errs, b.config.ValidateTimes())
-	p = failover.Plan{Runs: b.runs, TTL: b.config.TTL, Seed: b.seed, Cost: b.cost}
+	errs = append(errs, b.ForPlan())
+	p = failover.Plan{Runs: b.runs, TTL: b.Coordinator.TTL, Seed: b.seed, Cost: b.cost}
 	if p.Seed == 0 {
 		p.Seed = uint64(time.Now().UnixNano())
 	}
@@ -97,12 +106,12 @@ func (b *benchOptions) hurry() {
 	if !b.quick {
 		return
 	}
-	given := func(name string) bool { return b.set.Changed(name) }
+	given := func(name string) bool { return b.set.Changed(name) || b.Given(name) }
 	if !given("runs") {
 		b.runs = 2
 	}
 	if !given("ttl") {
-		b.config.TTL = 500 * time.Millisecond
+		b.Coordinator.TTL = 500 * time.Millisecond
 	}
 	if !given("faults") {
 		b.faults = quickFaults
@@ -119,7 +128,7 @@ func (b *benchOptions) chooseStores(p *failover.Plan, say io.Writer) error {
 	for i, name := range names {
 		name = strings.TrimSpace(name)
 		if !slices.Contains(benchStores, name) {
-			errs = append(errs, fmt.Errorf("backends: %q cannot be measured, use some of %s%s", name, strings.Join(benchStores, ", "), didYouMean(name, benchStores)))
+			errs = append(errs, fmt.Errorf("backends: %q cannot be measured, use some of %s%s", name, strings.Join(benchStores, ", "), config.DidYouMean(name, benchStores)))
 			continue
 		}
 		if slices.Contains(names[:i], name) {
@@ -148,16 +157,16 @@ func (b *benchOptions) checkGiven(backend failover.Backend) error {
 	if len(backend.Given) == 0 {
 		return nil
 	}
-	one := *b.options
-	one.backend = backend.Name
-	return one.checkStore(raft.Config.ValidatePeers)
+	one := *b.Config
+	one.Store.Backend = backend.Name
+	return one.CheckStore(raft.Config.ValidatePeers)
 }
 
 func (b *benchOptions) chooseFaults(p *failover.Plan, say io.Writer) error {
 	var errs []error
 	for _, name := range b.faults {
 		if !slices.Contains(faultNames(), name) {
-			errs = append(errs, fmt.Errorf("faults: there is no %q, use some of %s%s", name, strings.Join(faultNames(), ", "), didYouMean(name, faultNames())))
+			errs = append(errs, fmt.Errorf("faults: there is no %q, use some of %s%s", name, strings.Join(faultNames(), ", "), config.DidYouMean(name, faultNames())))
 		}
 	}
 	for _, f := range failover.Faults {

@@ -28,8 +28,12 @@ type progress struct {
 const sayEvery = 10 * time.Second
 
 func newProgress(out io.Writer) *progress {
+	return &progress{out: out, tty: isTerminal(out), at: map[string]failover.Progress{}}
+}
+
+func isTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
-	return &progress{out: out, tty: ok && isatty.IsTerminal(f.Fd()), at: map[string]failover.Progress{}}
+	return ok && isatty.IsTerminal(f.Fd())
 }
 
 func (p *progress) show(now failover.Progress) {

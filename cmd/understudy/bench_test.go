@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/coordinator"
 )
 
 // benchStage is three real processes on embedded Raft, of which one is active.
@@ -101,10 +102,8 @@ func BenchmarkCleanStop(b *testing.B) {
 // the latest.
 func BenchmarkLeaderCrash(b *testing.B) {
 	s, ctx := benchStage(b, time.Second, time.Millisecond)
-	o := options{backend: "raft"}
-	o.config.TTL = s.ttl
-	o.config = o.config.Defaults()
-	bound := o.config.TTL + o.config.Skew + 3*raft.TimingFor(s.ttl) + o.config.Try()
+	c := coordinator.Config{TTL: s.ttl}.Defaults()
+	bound := c.TTL + c.Skew + 3*raft.TimingFor(s.ttl) + c.Try()
 	var gaps []time.Duration
 	for b.Loop() {
 		for { // until the active is the leader

@@ -2,65 +2,37 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 
-	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/coordinator/witness"
-	"github.com/understudy-ha/understudy/lock"
 )
 
-// openBeside opens the store for a witness, which is no contender.
-func openBeside(ctx context.Context, store json.RawMessage) (lock.Locker, error) {
-	var c backends.Config
-	if err := json.Unmarshal(store, &c); err != nil {
-		return nil, err
+// beside gives the coordinator its health check, and the commands its witness.
+func (c *commands) beside(config *coordinator.Config) {
+	var there bool
+	if c.witness, there = config.Witness.(*witness.Witness); !there {
+		config.Logger.Warn("no witness: a crash costs the ttl; not covered are a wrapper that is stopped while its command works on, and grandchildren of a killed wrapper",
+			"id", config.ID, "why", c.options.NoWitness())
 	}
-	return backends.Dial(ctx, c)
-}
-
-// beside gives the coordinator its witness and its health check.
-func (c *command) beside() {
-	o := c.options
-	switch why := o.noWitness(); {
-	case why == "":
-		c.witness = witness.New(o.open())
-		o.config.Witness = c.witness
-	default:
-		o.config.Logger.Warn("no witness: a crash costs the ttl; not covered are a wrapper that is stopped while its command works on, and grandchildren of a killed wrapper",
-			"role", o.role, "id", o.config.ID, "why", why)
+	if c.options.Run.Health != "" {
+		config.Healthy = c.options.healthy
 	}
-	if o.health != "" {
-		o.config.Healthy = o.healthy
-	}
-}
-
-// noWitness says why there is no witness, or "".
-func (o *options) noWitness() string {
-	switch {
-	case !o.witness:
-		return "--witness=false"
-	case o.backend == "memory":
-		return "the store dies with this process"
-	case o.backend == "raft" && len(o.raft.Peers) < 2:
-		return "no other peer is left to ask when this one is dead"
-	}
-	return ""
 }
 
 // healthy runs the health command. It does not wait for what that leaves behind.
 func (o *options) healthy(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", o.health)
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", o.Run.Health)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.SysProcAttr = group.Attributes()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("health command %q: %w", strings.TrimSpace(o.health), err)
+		return fmt.Errorf("health command %q: %w", strings.TrimSpace(o.Run.Health), err)
 	}
 	return nil
 }

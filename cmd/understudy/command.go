@@ -2,89 +2,58 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"os"
-	"slices"
-	"strings"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/group"
-	"github.com/understudy-ha/understudy/coordinator/witness"
 )
 
-// A command is the user's program, run once for every term.
+// A command is one role's program, run once for every term.
 type command struct {
-	options *options
-	path    string
-	args    []string
-	giveUp  context.CancelCauseFunc // stops the whole run
+	*commands
+	role config.Role
+	log  *slog.Logger
 
-	mu  sync.Mutex                  // held while the command starts, so that no signal falls between
-	now atomic.Pointer[group.Group] // nil: none runs
-
-	stopTimeout time.Duration    // for a stop that was asked for
-	witness     *witness.Witness // nil: none
-
-	once  sync.Once
-	hurry chan struct{} // closed by a second stop: kill at once
-
-	ended bool // by itself, for good
-	code  int
+	mu      sync.Mutex                  // held while it starts, so that no signal falls between
+	now     atomic.Pointer[group.Group] // nil: none runs
+	guarded int                         // the group that the witness answers for
 }
 
-// listen passes signals on, and stops the run at the first SIGTERM or SIGINT.
-func (c *command) listen(signals <-chan os.Signal) {
-	stops := 0
-	for s := range signals {
-		switch sig := s.(syscall.Signal); sig {
-		case syscall.SIGTERM, syscall.SIGINT:
-			if stops++; stops > 1 {
-				c.once.Do(func() { close(c.hurry) })
-			}
-			c.giveUp(fmt.Errorf("%v", sig))
-		case syscall.SIGPIPE: // nobody reads the log any more: no reason to drop the role
-		default:
-			c.mu.Lock()
-			if g := c.now.Load(); g != nil {
-				g.Signal(sig)
-			}
-			c.mu.Unlock()
-		}
-	}
-}
-
-// exit kills the command and ends this process: the command outlived its time. It
-// waits for nothing: a command that is only now being started dies with us.
-func (c *command) exit() {
+// signal passes a signal on to the command that runs.
+func (c *command) signal(s syscall.Signal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if g := c.now.Load(); g != nil {
-		g.Kill()
+		g.Signal(s)
 	}
-	os.Exit(coordinator.ExitCode)
 }
 
 // work runs the command for one term. It returns when nothing of its process
 // group is left.
 func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	g, err := c.start(t)
+	defer c.forget()
 	if err != nil {
-		c.options.config.Logger.Error("command did not start", "role", c.options.role, "error", err)
+		c.log.Error("command did not start", "error", err)
 		return c.over(127, err)
 	}
-	defer c.forget()
 	select {
 	case <-g.Done():
 		g.Kill() // what it left behind
 		c.wait(g)
-		return c.over(g.Code(), fmt.Errorf("the command ended with code %d", g.Code()))
+		return c.over(g.Code(), &endedError{g.Code()})
 	case <-ctx.Done():
 	}
 	asked := coordinator.Asked(context.Cause(ctx))
 	c.stop(g, t, asked)
-	if !asked && c.options.onLoss == "exit" {
+	if !asked && c.role.OnLoss == "exit" {
 		c.giveUp(errRoleLost)
 	}
 	return nil
@@ -93,39 +62,44 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 func (c *command) start(t coordinator.Term) (*group.Group, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g, err := group.Start(c.spec(t))
+	path, err := exec.LookPath(c.role.Command[0])
+	if err != nil {
+		return nil, err
+	}
+	g, err := group.Start(c.spec(path, t))
 	c.now.Store(g)
 	return g, err
 }
 
 // forget notes that nothing of the group is left.
 func (c *command) forget() {
-	if c.witness != nil {
-		_ = c.witness.Guard(0) // cannot fail
+	if c.guarded != 0 {
+		c.witness.Forget(c.guarded)
+		c.guarded = 0
 	}
 	c.now.Store(nil)
 }
 
 // over says what the end of the command by itself means.
 func (c *command) over(code int, why error) error {
-	c.options.config.Logger.Info("command ended", "role", c.options.role, "code", code)
-	if c.options.onExit == "restart" {
+	c.log.Info("command ended", "code", code)
+	if c.role.OnExit == "restart" {
 		return why
 	}
-	c.ended, c.code = true, code
+	c.giveUp(&endedError{code})
 	return nil
 }
 
 // stop ends the group: politely, and by force when the time is over.
 func (c *command) stop(g *group.Group, t coordinator.Term, asked bool) {
 	g.Terminate()
-	ctx, cancel := context.WithTimeout(context.Background(), c.stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.options.Coordinator.StopTimeout)
 	defer cancel()
 	go c.lose(ctx, cancel, t, asked)
 	if g.WaitEmpty(ctx) == nil {
 		return
 	}
-	c.options.config.Logger.Warn("command killed: it did not stop in time", "role", c.options.role)
+	c.log.Warn("command killed: it did not stop in time")
 	g.Kill()
 	c.wait(g)
 }
@@ -135,8 +109,8 @@ func (c *command) stop(g *group.Group, t coordinator.Term, asked bool) {
 // grace, and never more than the promise; the coordinator exits with the promise
 // itself, so this is a little before.
 func (c *command) lose(ctx context.Context, cancel func(), t coordinator.Term, asked bool) {
-	grace := c.options.config.Grace
-	for wait := min(c.options.config.TTL/50, 50*time.Millisecond); asked && t.Left() > grace; {
+	grace := c.options.Coordinator.Grace
+	for wait := min(c.options.Coordinator.TTL/50, 50*time.Millisecond); asked && t.Left() > grace; {
 		select {
 		case <-time.After(wait):
 		case <-c.hurry:
@@ -171,19 +145,17 @@ func (c *command) wait(g *group.Group) {
 	}
 }
 
-func (c *command) spec(t coordinator.Term) group.Spec {
-	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
-		name, _, _ := strings.Cut(s, "=")
-		return name == "UNDERSTUDY_ROLE" || name == "UNDERSTUDY_ID" || name == "UNDERSTUDY_TOKEN"
-	})
-	env = append(env, "UNDERSTUDY_ROLE="+t.Role, "UNDERSTUDY_ID="+c.options.config.ID, fmt.Sprint("UNDERSTUDY_TOKEN=", t.Token))
-	s := group.Spec{Path: c.path, Argv: c.args, Env: env, Stdout: os.Stdout, Stderr: os.Stderr}
-	if c.options.stdin {
+func (c *command) spec(path string, t coordinator.Term) group.Spec {
+	s := group.Spec{Path: path, Argv: c.role.Command, Env: c.options.environment(t), Stdout: os.Stdout, Stderr: os.Stderr}
+	if c.options.Run.Stdin {
 		s.Stdin = os.Stdin
 	}
-	s.Isolate = c.options.isolate
+	s.Isolate = c.options.Run.Isolate
 	if c.witness != nil {
-		s.Gate = c.witness.Guard
+		s.Gate = func(pgid int) error {
+			c.guarded = pgid
+			return c.witness.Guard(pgid)
+		}
 	}
 	return s
 }

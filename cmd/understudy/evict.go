@@ -31,35 +31,32 @@ With raft under TLS it takes the certificate of a peer.
   understudy evict --id host1-billing --force`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags())
-	o.roleFlag()
-	o.storeFlags()
-	cmd.Flags().StringVar(&o.config.ID, "id", "", "the contender, instead of --role")
+	o := newOptions(cmd.Flags(), storeKeys, []string{"role", "id"})
 	force := cmd.Flags().Bool("force", false, "do not wait: the process is dead, you know")
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer, beside the promise")
 	o.collect()
+	cmd.Flags().Lookup("id").Usage = "the contender, instead of --role"
+	o.judge = o.eitherRoleOrID
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		o.eitherRoleOrID()
-		return o.ask(cmd.Context(), func(ctx context.Context, l lock.Locker) error {
-			e := eviction{locker: l, role: o.role, id: o.config.ID, force: *force, timeout: o.timeout, out: cmd.OutOrStdout()}
+		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
+			e := eviction{locker: l, role: o.Role(), id: o.Coordinator.ID, force: *force, timeout: o.timeout, out: cmd.OutOrStdout()}
 			return e.run(ctx, cmd.Context())
 		})
 	}
 	return cmd
 }
 
-// eitherRoleOrID notes what is wrong unless exactly one of them is given.
-func (o *options) eitherRoleOrID() {
-	o.readEnvironment()
-	switch {
-	case o.role != "" && o.config.ID != "":
-		o.bad = append(o.bad, errors.New("role and id: give one of them"))
-	case o.role == "" && o.config.ID == "":
-		o.bad = append(o.bad, errors.New("role or id: give one of them"))
-	case o.role == "":
-		o.bad = append(o.bad, lock.CheckName("id", o.config.ID))
+// eitherRoleOrID says what is wrong unless exactly one of them is given.
+func (o *options) eitherRoleOrID() error {
+	switch id := o.Coordinator.ID; {
+	case o.Role() != "" && id != "":
+		return errors.New("role and id: give one of them")
+	case o.Role() == "" && id == "":
+		return errors.New("role or id: give one of them")
+	case o.Role() == "":
+		return lock.CheckName("id", id)
 	}
-	o.anyRole = o.role == ""
+	return lock.CheckName("role", o.Role())
 }
 
 // An eviction is one run of evict.
@@ -152,24 +149,17 @@ func (e eviction) end(ctx context.Context, m lock.Member) error {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	host, _ := os.Hostname()
-	for {
-		err := e.locker.Evict(ctx, m.Session, m.Beat, lock.End{By: "operator@" + host, Why: "evicted by understudy evict"})
-		switch {
-		case err == nil:
-			_, err = fmt.Fprintf(e.out, "%s is evicted: its roles are free\n", m.ID)
-			return err
-		case !errors.Is(err, lock.ErrMoved):
-			return unavailable(err)
-		case !e.force:
-			return &codeError{exitNotDone, fmt.Errorf("%s lives: it beat at the last moment. Nothing was changed", m.ID)}
-		}
-		again, err := e.find(ctx)
-		if err != nil {
-			return err
-		}
-		if again.Session != m.Session {
-			return &codeError{exitNotDone, fmt.Errorf("session %s is over already; %s has another", m.Session, again.ID)}
-		}
-		m = again
+	seen := m.Beat
+	if e.force {
+		seen = lock.AnyBeat
 	}
+	err := e.locker.Evict(ctx, m.Session, seen, lock.End{By: "operator@" + host, Why: "evicted by understudy evict"})
+	switch {
+	case errors.Is(err, lock.ErrMoved):
+		return &codeError{exitNotDone, fmt.Errorf("%s lives: it beat at the last moment. Nothing was changed", m.ID)}
+	case err != nil:
+		return unavailable(err)
+	}
+	_, err = fmt.Fprintf(e.out, "%s is evicted: its roles are free\n", m.ID)
+	return err
 }

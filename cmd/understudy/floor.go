@@ -22,26 +22,26 @@ a number: one at least as great as any token that was ever seen. It never lowers
 		Example: `  understudy token-floor --role billing --above 120000 --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`,
 		Args:    cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags())
-	o.roleFlag()
-	o.storeFlags()
+	o := newOptions(cmd.Flags(), storeKeys, []string{"role"})
 	above := cmd.Flags().Uint64("above", 0, "every later token is greater than this")
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
 	o.collect()
+	o.judge = o.oneRole
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if o.readEnvironment(); *above == 0 {
+		o.readEnvironment()
+		if *above == 0 {
 			o.bad = append(o.bad, errors.New("above 0: must be the greatest token that was ever seen"))
 		}
 		o.bad = append(o.bad, lock.CheckFloor(lock.Token(*above)))
-		return o.ask(cmd.Context(), func(ctx context.Context, l lock.Locker) error {
+		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			if err := l.Raise(ctx, lock.Token(*above)); err != nil {
 				return unavailable(err)
 			}
-			st, err := standing(ctx, l, o.role)
+			st, err := standing(ctx, l, o.Role())
 			if err != nil {
 				return unavailable(err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "role %s: last token %d; every later one is greater than %d\n", o.role, st.Term.Token, st.Floor)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "role %s: last token %d; every later one is greater than %d\n", o.Role(), st.Term.Token, st.Floor)
 			return err
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,20 +26,19 @@ when the role did not move in time, or moved to another.
   understudy handoff --role billing --to b`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags())
-	o.roleFlag()
-	o.storeFlags()
+	o := newOptions(cmd.Flags(), storeKeys, []string{"role"})
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
 	o.duration(&o.timeout, "timeout", time.Minute, "for the outcome")
 	o.collect()
+	o.judge = o.oneRole
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return o.ask(cmd.Context(), func(ctx context.Context, l lock.Locker) error {
+		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			began := time.Now()
-			before, after, err := handOver(ctx, l, o.role, *to)
+			before, after, err := handOver(ctx, l, o.Role(), *to)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s -> %s, token %d, in %v\n", o.role, before.Holder.ID, after.Holder.ID,
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s -> %s, token %d, in %v\n", o.Role(), before.Holder.ID, after.Holder.ID,
 				after.Token, time.Since(began).Round(time.Millisecond))
 			return err
 		})
@@ -81,6 +81,8 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 			}
 			pause(ctx)
 			continue
+		case st.Term.Token == before.Token && !inLine(st, target):
+			return after, &codeError{exitNotDone, fmt.Errorf("the session of %s that was asked for has ended, and %s stays active: look at status and ask again", target.ID, before.Holder.ID)}
 		case st.Term.Token == before.Token || st.Term.Vacant():
 		case st.Term.Holder.Session == target.Session:
 			return st.Term, nil
@@ -93,6 +95,10 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 		return after, unavailable(fmt.Errorf("the store cannot be reached, and the request stands:\n%w", broken))
 	}
 	return after, &codeError{exitNotDone, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID)}
+}
+
+func inLine(st lock.Standing, m lock.Member) bool {
+	return slices.ContainsFunc(st.Line, func(one lock.Member) bool { return one.Session == m.Session })
 }
 
 // choose finds the standby.

@@ -24,7 +24,7 @@ var badInput = map[string]struct {
 		want: []string{
 			`ttl: "15" has no unit; write 15s`, `grace: "x" is no duration; write it as 15s or 1m30s`,
 			`role "": must not be empty`, `id "z" is not in the list of peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`, `data directory: must not be empty, give one of this node alone by --raft-dir`,
-			`on-loss "panic": must be one of standby, exit`, `log-level "loud": must be debug, info, warn or error`,
+			`on-loss "panic": must be one of standby, exit`, `log-level "loud": must be one of debug, info, warn, error`,
 			`command "no-such-command": executable file not found`,
 		},
 	},

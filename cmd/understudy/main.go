@@ -11,23 +11,32 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/grpclog"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 func main() {
-	witness.Main(openBeside)
-	group.Init()
+	prepare()
 	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// prepare comes before anything else: this process may be a witness, or the first of a
+// container. What gRPC has to say reaches us as errors, and not past the log.
+func prepare() {
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	witness.Main(backends.Beside)
+	group.Init()
 }
 
 // The exit codes, besides the command's own. They follow sysexits.h where that
 // has one.
 const (
 	exitNotDone     = 1  // a handoff or an eviction that was asked for did not come about
-	exitUsage       = 64 // flags, environment, or what no retry can cure
+	exitUsage       = 64 // flags, environment, file, or what no retry can cure
 	exitUnavailable = 69 // the store cannot be reached
 	exitHeld        = 73 // another process has the ID, or the role with --active-standby=false
 	exitLost        = 75 // the role was lost, with --on-loss=exit
@@ -36,7 +45,7 @@ const (
 const exitCodes = `
 Exit codes:
   0   a stop that was asked for, or what was asked for is done
-  64  a mistake in flags or environment, or what no retry can cure
+  64  a mistake in flags, environment or file, or what no retry can cure
   69  the store cannot be reached
   73  another process has the ID, or the role with --active-standby=false
   75  the role was lost, with --on-loss=exit; or work outlived the promise`
@@ -104,14 +113,16 @@ func newRoot() *cobra.Command {
 		Long: `Start a program on two or more machines; one is active, the others stand by and take
 over when it stops, crashes, hangs or is cut off.
 
-Every flag is also an environment variable: --raft-peers is UNDERSTUDY_RAFT_PEERS.`,
+Every flag is also an environment variable, and a setting may stand in a file that --config
+names: --raft-peers is UNDERSTUDY_RAFT_PEERS, and raft.peers there. A flag counts more than
+a variable, and that more than the file.`,
 		Example: `  understudy demo
   understudy run --role billing --id a --raft-dir /var/lib/a --raft-peers a=h1:7001,b=h2:7001,c=h3:7001 -- ./billing
   understudy status --role billing --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(newRun(), newDemo(), newDemoContender(), newStatus(), newHandoff(), newEvict(), newTokenFloor(),
-		newVoter(), newPlan(), newVersion(), newBench(), newBenchContender())
+		newVoter(), newPlan(), newConfig(), newVersion(), newBench(), newBenchContender(), newConformance())
 	root.SetFlagErrorFunc(unknownFlag)
 	for _, c := range root.Commands() {
 		c.SilenceUsage = true

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -93,6 +94,40 @@ func TestEvictTheSilent(t *testing.T) {
 			t.Errorf("%v: %+v", err, st)
 		}
 	})
+}
+
+// TestHandoffToOneWhoLeaves says at once that the standby that was asked for is gone.
+func TestHandoffToOneWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := memory.New().Open()
+		p := lock.Promise{TTL: 10 * time.Second, Skew: time.Second}
+		join := func(id string) lock.Session {
+			s, err := l.Register(t.Context(), lock.Contender{ID: id, Session: lock.SessionID(id)}, p, lock.Bid{Role: "r"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		a, b := join("a"), join("b")
+		if _, err := a.TryAcquire(t.Context(), "r"); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, func() { _ = b.Close(t.Context()) })
+		_, _, err := handOver(t.Context(), l, "r", "b")
+		var coded *codeError
+		if !errors.As(err, &coded) || coded.code != exitNotDone || !strings.Contains(err.Error(), "the session of b that was asked for has ended, and a stays active") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// TestNothingPastTheLog expects gRPC to print nothing by itself.
+func TestNothingPastTheLog(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=grpc")
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: printed %q", err, out)
+	}
 }
 
 func (r *trio) signal(id string, s syscall.Signal) { _ = r.procs[id].Process.Signal(s) }

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/understudy-ha/understudy/backends/raft"
 )
 
 func newPlan() *cobra.Command {
@@ -23,23 +21,15 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
   understudy plan --ttl 500ms -o json`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags())
-	o.timeFlags()
-	o.durationOrOff(&o.config.HangTimeout, "hang-timeout", "for a process that hangs, before its witness kills it; 0: only at the end of its promise (default ttl/2)")
-	o.duration(&o.raft.Timing, "raft-timing", 0, "Raft's heartbeat timeout (default ttl/10, within 50ms and 1s)")
-	cmd.Flags().IntVar(&o.raftMultiplier, "consul-raft-multiplier", 5, "performance.raft_multiplier of the Consul servers, 1 to 10")
+	o := newOptions(cmd.Flags(), timeKeys, []string{"backend", "hangTimeout", "raft.timing", "consul.raftMultiplier"})
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		finished := o.finish()
-		o.config = o.config.Defaults()
-		if o.raft.Timing == 0 {
-			o.raft.Timing = raft.TimingFor(o.config.TTL)
+		err := o.read(cmd)
+		if o.ConsulRaftMultiplier < 1 || o.ConsulRaftMultiplier > 10 {
+			err = errors.Join(err, fmt.Errorf("consul-raft-multiplier %d: must be from 1 to 10", o.ConsulRaftMultiplier))
 		}
-		if o.raftMultiplier < 1 || o.raftMultiplier > 10 {
-			finished = errors.Join(finished, fmt.Errorf("consul-raft-multiplier %d: must be from 1 to 10", o.raftMultiplier))
-		}
-		if err := errors.Join(finished, o.config.ValidateTimes(), o.raft.ValidateTiming()); err != nil {
+		if err := errors.Join(err, o.ForPlan(), o.Store.Raft.ValidateTiming()); err != nil {
 			return err
 		}
 		rows := o.bounds()
@@ -49,8 +39,8 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
 			return e.Encode(rows)
 		}
 		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintf(w, "backend %s, ttl %v, skew %v, grace %v, stop timeout %v, a beat every %v, a try for %v\n\n", o.backend,
-			o.config.TTL, o.config.Skew, o.config.Grace, o.config.StopTimeout, o.config.BeatEvery(), o.config.Try())
+		fmt.Fprintf(w, "backend %s, ttl %v, skew %v, grace %v, stop timeout %v, a beat every %v, a try for %v\n\n", o.Store.Backend,
+			o.Coordinator.TTL, o.Coordinator.Skew, o.Coordinator.Grace, o.Coordinator.StopTimeout, o.Coordinator.BeatEvery(), o.Coordinator.Try())
 		for _, r := range rows {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", r.What, r.Bound, r.Why)
 		}
@@ -67,12 +57,12 @@ type bound struct {
 }
 
 func (o *options) bounds() []bound {
-	c, st := o.config, o.store()
+	c, st := o.Coordinator, o.store()
 	silent := c.TTL + c.Skew
 	most := silent + c.Try()
 	own := ""
-	if o.backend == "raft" { // the process that dies may lead the store
-		most += 3 * o.raft.Timing
+	if o.Store.Backend == "raft" { // the process that dies may lead the store
+		most += 3 * o.Store.Raft.Timing
 		own = ", after an election if it led the store"
 	}
 	ms := func(d time.Duration) string { return d.Round(time.Millisecond).String() }
@@ -95,7 +85,7 @@ func (o *options) bounds() []bound {
 	if c.HangTimeout < 0 {
 		rows[5].Bound, rows[5].Why = late, "--hang-timeout 0: a process that is stopped does not beat; the witness kills it when its promise is over"
 	}
-	if o.backend == "memory" {
+	if o.Store.Backend == "memory" {
 		rows = slices.Delete(rows, 4, 6) // a store that dies with its process has no use for a witness
 	}
 	perDay := int(24 * time.Hour / c.BeatEvery())
@@ -112,10 +102,10 @@ type store struct {
 }
 
 func (o *options) store() store {
-	switch o.backend {
+	switch o.Store.Backend {
 	case "raft":
 		return store{
-			o.raft.Timing * 23 / 10, "2.3 times the timing of " + o.raft.Timing.String() + ", measured at the median", "lower --raft-timing",
+			o.Store.Raft.Timing * 23 / 10, "2.3 times the timing of " + o.Store.Raft.Timing.String() + ", measured at the median", "lower --raft-timing",
 			"entries", "cut off after snapshots",
 		}
 	case "etcd":
@@ -125,8 +115,8 @@ func (o *options) store() store {
 		}
 	case "consul":
 		return store{
-			time.Duration(o.raftMultiplier) * 3400 * time.Millisecond,
-			fmt.Sprintf("3.4s times Consul's raft_multiplier of %d, measured; --consul-raft-multiplier says yours", o.raftMultiplier),
+			time.Duration(o.ConsulRaftMultiplier) * 3400 * time.Millisecond,
+			fmt.Sprintf("3.4s times Consul's raft_multiplier of %d, measured; --consul-raft-multiplier says yours", o.ConsulRaftMultiplier),
 			"set performance.raft_multiplier = 1 on the servers",
 			"entries", "cut off by Consul's own snapshots",
 		}

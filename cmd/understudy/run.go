@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/lock"
@@ -21,7 +18,7 @@ import (
 
 func newRun() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "run [flags] -- COMMAND [ARG...]",
+		Use:   "run [flags] [-- COMMAND [ARG...]]",
 		Short: "Run a command only while this process is active",
 		Long: `Stands by for the role, and runs the command while it is active. The command gets
 UNDERSTUDY_ROLE, UNDERSTUDY_ID and UNDERSTUDY_TOKEN; it should pass the token to what
@@ -34,113 +31,78 @@ SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
 
 A command that ends by itself ends this process with its own exit code: 128 and the
 signal where one ended it, 127 where it could not be started.
+
+Several roles in one process, each with a command of its own and active or standby by
+itself, stand as "roles" in the file that --config names; see docs/configuration.md.
 ` + exitCodes,
 		Example: `  export UNDERSTUDY_ROLE=billing UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy run --id a --raft-dir /tmp/a -- ./billing --port 80
-  understudy run --id b --raft-dir /tmp/b --ttl 2s --on-exit restart -- sh -c 'exec ./billing'`,
+  understudy run --id b --raft-dir /tmp/b --ttl 2s --on-exit restart -- sh -c 'exec ./billing'
+  understudy run --config coordinators.yaml --id a`,
 		Args: cobra.ArbitraryArgs,
 	}
 	set := cmd.Flags()
-	o := newOptions(set)
-	o.roleFlag()
-	o.timeFlags()
-	o.nodeFlags()
-	o.logFlags()
-	o.duration(&o.config.Heartbeat, "heartbeat", 0, "between two log lines that say who is active (default 10s)")
-	set.StringVar(&o.config.Address, "address", "", "where clients reach the command; shown by status")
-	set.IntVar(&o.priority, "priority", 0, "the greatest takes over first")
-	set.StringToStringVar(&o.labels, "label", nil, "KEY=VALUE to show in status; may be repeated")
-	set.BoolVar(&o.activeStandby, "active-standby", true, "stand by; false ends at once beside a living active")
-	set.StringVar(&o.onLoss, "on-loss", "standby", "after a loss: standby, or exit with code 75")
-	set.StringVar(&o.onExit, "on-exit", "exit", "when the command ends by itself: exit with its code, or restart")
-	o.duration(&o.connect, "connect-timeout", 0, "for the store's first answer; then exit with code 69 (default: wait as long as it takes)")
-	set.BoolVar(&o.stdin, "stdin", false, "pass standard input to the command (default /dev/null)")
-	set.BoolVar(&o.witness, "witness", true, "start a process that ends the command and releases the role the moment this process is dead")
-	set.BoolVar(&o.isolate, "isolate", false, "run the command in a PID namespace: nothing of it outlives this process, whatever is killed (Linux, as root)")
-	o.durationOrOff(&o.config.HangTimeout, "hang-timeout", "for a process, or a health check, that hangs, before its witness kills it; 0: only at the end of its promise (default ttl/2)")
-	set.StringVar(&o.health, "health", "", "a shell command that says by exit code 0 that this process may be active")
-	o.duration(&o.config.HealthEvery, "health-interval", 0, "between two of them (default ttl/4)")
+	o := newOptions(set, runKeys)
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		finished := o.finishNode(cmd.ErrOrStderr())
-		path, err := o.checkCommand(args, cmd.ArgsLenAtDash())
-		if o.isolate {
-			if cannot := group.CanIsolate(); cannot != nil {
-				err = errors.Join(err, fmt.Errorf("isolate: %w; run as root or with CAP_SYS_ADMIN, or leave it out", cannot))
-			}
-		}
-		err = errors.Join(finished, err,
-			oneOf("on-loss", o.onLoss, "standby", "exit"), oneOf("on-exit", o.onExit, "exit", "restart"))
+		err := o.read(cmd)
+		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation())
 		if err != nil {
 			return err
 		}
-		if os.Getpid() == 1 && o.noWitness() == "" {
+		if os.Getpid() == 1 && o.NoWitness() == "" {
 			// All others die with a container's first process, the witness too: so that is
 			// one that does nothing but wait for them.
 			return &codeError{code: group.Supervise()}
 		}
-		return run(cmd.Context(), o, path, args)
+		return run(cmd.Context(), o)
 	}
 	return cmd
 }
 
-// checkCommand finds the command before anything is opened. dash is how many
-// arguments stand before "--"; negative: there is none.
-func (o *options) checkCommand(args []string, dash int) (path string, err error) {
-	switch {
-	case len(args) == 0:
-		err = errors.New("command: is missing; write it after --")
-	case dash != 0:
-		err = fmt.Errorf("command %q: does not stand after --; write -- and then the command", args[0])
-	default:
-		if path, err = exec.LookPath(args[0]); err != nil {
-			err = fmt.Errorf("command %q: %w; write its path, or a name that is in PATH", args[0], errors.Unwrap(err))
-		}
-	}
-	if o.stdin && isatty.IsTerminal(os.Stdin.Fd()) {
-		err = errors.Join(err, errors.New("stdin: standard input is a terminal, which a background command cannot read; pipe something in"))
-	}
-	return path, err
-}
-
 var errRoleLost = errors.New("the role was lost")
 
-func run(ctx context.Context, o *options, path string, args []string) error {
+// run takes part until it is told to stop, or a command's end or loss is a reason to.
+func run(ctx context.Context, o *options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := &command{options: o, path: path, args: args, giveUp: cancel, hurry: make(chan struct{})}
+	c := newCommands(o, cancel)
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
 	defer signal.Stop(signals)
 	go c.listen(signals)
 
 	store := &awaited{}
-	if o.connect > 0 {
-		store.timer = time.AfterFunc(o.connect, func() { cancel(errNoAnswer) })
+	if o.Run.ConnectTimeout > 0 {
+		store.timer = time.AfterFunc(o.Run.ConnectTimeout, func() { cancel(errNoAnswer) })
 	}
 	var err error
-	if store.Locker, err = backends.Open(ctx, o.open()); err != nil {
+	if store.Locker, err = o.Open(ctx); err != nil {
 		return o.stopped(ctx, err)
 	}
-	o.config.Outlives = true
-	c.beside()
-	c.stopTimeout = o.config.StopTimeout
-	o.config.StopTimeout += 5 * time.Second // to see the group gone after SIGKILL, before the process gives up
-	o.config.Exit = c.exit
-	err = coordinator.Run(ctx, store, o.config, c.work)
+	config := o.Coordinator
+	config.Outlives = true
+	config.StopTimeout += 5 * time.Second // to see the group gone after SIGKILL, before the process gives up
+	config.Exit = c.exit
+	c.beside(&config)
+	err = coordinator.Run(ctx, store, config, c.work)
 	err = errors.Join(err, store.Close())
 	var held *lock.HeldError
-	switch {
-	case errors.As(err, &held) && o.config.Exclusive && held.Token != 0:
+	var ended *endedError
+	switch cause := context.Cause(ctx); {
+	case errors.As(err, &held) && held.Token != 0:
+		if o.Given("roles") {
+			return fmt.Errorf("%w; to stand by instead, set activeStandby.enabled: true for it", err)
+		}
 		return fmt.Errorf("%w; to stand by instead, set --active-standby=true", err)
 	case err != nil:
 		return err
-	case errors.Is(context.Cause(ctx), errNoAnswer):
+	case errors.Is(cause, errNoAnswer):
 		return o.stopped(ctx, store.err)
-	case errors.Is(context.Cause(ctx), errRoleLost):
+	case errors.Is(cause, errRoleLost):
 		return &codeError{code: exitLost, err: errRoleLost}
-	case c.ended && c.code != 0:
-		return &codeError{code: c.code}
+	case errors.As(cause, &ended) && ended.code != 0:
+		return &codeError{code: ended.code}
 	}
 	return nil
 }
@@ -152,7 +114,7 @@ func (o *options) stopped(ctx context.Context, err error) error {
 	case errors.Is(err, lock.ErrPermanent) || ctx.Err() == nil:
 		return err
 	case errors.Is(context.Cause(ctx), errNoAnswer):
-		return &codeError{exitUnavailable, fmt.Errorf("the store did not answer within --connect-timeout %v:\n%w", o.connect, err)}
+		return &codeError{exitUnavailable, fmt.Errorf("the store did not answer within --connect-timeout %v:\n%w", o.Run.ConnectTimeout, err)}
 	}
 	return nil
 }

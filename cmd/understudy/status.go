@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -19,10 +20,11 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show who is active in a role, and who stands by",
 		Long: `Asks any peer, from any machine; needs no data directory. Exits with 0 when there is
-an answer, also when nobody is active.
+an answer, also when nobody is active. Where no role is named and the file that --config
+names has several, each of them is shown.
 
 JSON: role; active (null: nobody) with id, witness, address, labels, session, beat, ttl,
-priority, token and since; last, how the last term ended where nobody is active; and
+priority, ready, token and since; last, how the last term ended where nobody is active; and
 standbys by rank, each as active without token and since. A beat is the store's
 revision of the last one, 0 where the session's record is missing: an active whose beat
 does not change for ttl is dead. These names stay.
@@ -31,22 +33,42 @@ does not change for ttl is dead. These names stay.
   understudy status --role billing -o json | jq .active.id`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags())
-	o.roleFlag()
-	o.storeFlags()
+	o := newOptions(cmd.Flags(), storeKeys, []string{"role"})
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()
+	o.judge = func() error {
+		if o.Given("roles") && o.Role() == "" {
+			return nil
+		}
+		return o.oneRole()
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return o.ask(cmd.Context(), func(ctx context.Context, l lock.Locker) error {
-			st, err := standing(ctx, l, o.role)
-			if err != nil {
-				return unavailable(err)
+		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
+			for _, role := range o.asked() {
+				st, err := standing(ctx, l, role)
+				if err != nil {
+					return unavailable(err)
+				}
+				if err := show(cmd.OutOrStdout(), o.output, newReport(st)); err != nil {
+					return err
+				}
 			}
-			return show(cmd.OutOrStdout(), o.output, newReport(st))
+			return nil
 		})
 	}
 	return cmd
+}
+
+// asked are the roles that status is about: one that is named, or those of the file.
+func (o *options) asked() (names []string) {
+	if o.Role() != "" {
+		return []string{o.Role()}
+	}
+	for _, r := range o.Roles {
+		names = append(names, r.Name)
+	}
+	return names
 }
 
 // standing is the role's, once. It tries until ctx is done, and then says what was
@@ -94,6 +116,7 @@ type memberRow struct {
 	Beat     uint64            `json:"beat"` // the revision of the last one seen; 0: the session's record is missing
 	TTL      string            `json:"ttl"`
 	Priority int               `json:"priority"`
+	Ready    bool              `json:"ready"`
 }
 
 // crash is how long nobody is active where this one crashes.
@@ -108,7 +131,7 @@ func newReport(st lock.Standing) report {
 	row := func(m lock.Member) memberRow {
 		return memberRow{
 			ID: m.ID, Witness: m.Witness, Address: m.Address, Labels: m.Labels, Session: string(m.Session),
-			Beat: uint64(m.Beat), TTL: m.TTL.String(), Priority: m.Priority,
+			Beat: uint64(m.Beat), TTL: m.TTL.String(), Priority: m.Priority, Ready: coordinator.Ready(m),
 		}
 	}
 	r := report{Role: st.Role, Standbys: []memberRow{}}
@@ -142,7 +165,11 @@ func show(out io.Writer, format string, r report) error {
 		fmt.Fprintf(w, "-\tnobody is active\t%s\n", r.Last)
 	}
 	for i, m := range r.Standbys {
-		fmt.Fprintf(w, "%s\tstandby %d\t-\t-\t%d\t%s\t%s\t%s\n", m.ID, i, m.Beat, m.TTL, m.crash(), m.Address)
+		state := fmt.Sprintf("standby %d", i)
+		if !m.Ready {
+			state += ", not ready"
+		}
+		fmt.Fprintf(w, "%s\t%s\t-\t-\t%d\t%s\t%s\t%s\n", m.ID, state, m.Beat, m.TTL, m.crash(), m.Address)
 	}
 	return w.Flush()
 }

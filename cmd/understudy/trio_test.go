@@ -20,6 +20,8 @@ import (
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/conformance/servers"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/fencing"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // stampForever says every two milliseconds that this process works, until SIGTERM.
@@ -27,7 +29,7 @@ func stampForever() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	for {
-		fmt.Printf("%s %d %s %d\n", os.Getenv("UNDERSTUDY_TOKEN"), os.Getpid(), os.Getenv("UNDERSTUDY_ID"), coordinator.Clocks().Mono)
+		fmt.Printf("%s %d %s %d %s\n", os.Getenv("UNDERSTUDY_TOKEN"), os.Getpid(), os.Getenv("UNDERSTUDY_ID"), coordinator.Clocks().Mono, os.Getenv("UNDERSTUDY_ROLE"))
 		select {
 		case <-stop:
 			os.Exit(0)
@@ -40,7 +42,7 @@ func stampForever() {
 type span struct {
 	token       uint64
 	pid         int
-	id          string
+	id, role    string
 	first, last time.Duration
 }
 
@@ -50,15 +52,18 @@ type trio struct {
 	dir     string
 	ids     []string
 	store   backends.Config
-	flags   []string // that name the store
-	more    []string // of every wrapper
+	flags   []string         // that name the store
+	cluster *servers.Cluster // its servers; nil: embedded
+	more    []string         // of every wrapper
 	procs   map[string]*exec.Cmd
 	pipes   sync.WaitGroup
 	ttl     time.Duration
 	command []string
 
-	mu    sync.Mutex
-	spans []*span
+	mu      sync.Mutex
+	spans   []*span
+	guard   fencing.Memory
+	refused []time.Duration // stamps of a smaller token than the guard had seen
 }
 
 // onEveryStore runs a test on each store that processes can share.
@@ -91,6 +96,7 @@ func onEtcd(r *trio) (c backends.Config, flags []string) {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(cluster.Stop)
+	r.cluster = cluster
 	c.Etcd.Endpoints = []string{cluster.Members[0].Addr()}
 	return c, []string{"--backend", "etcd", "--etcd-endpoints", cluster.Members[0].Addr()}
 }
@@ -101,6 +107,7 @@ func onConsul(r *trio) (c backends.Config, flags []string) {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(cluster.Stop)
+	r.cluster = cluster
 	c.Consul.Address = cluster.Members[0].Addr()
 	return c, []string{"--backend", "consul", "--consul-address", cluster.Members[0].Addr()}
 }
@@ -112,6 +119,9 @@ func newTrio(t testing.TB, prepare func(r *trio) (backends.Config, []string)) *t
 	t.Cleanup(func() {
 		for id := range r.procs {
 			r.kill(id, syscall.SIGKILL)
+		}
+		if t.Failed() { // nothing may outlive a test, whatever it found
+			r.killLeft()
 		}
 		r.pipes.Wait()
 		if t.Failed() {
@@ -141,7 +151,13 @@ func (r *trio) args(id string, flags ...string) []string {
 
 func (r *trio) start(id string, flags ...string) {
 	r.t.Helper()
-	cmd := exec.Command(os.Args[0], r.args(id, flags...)...)
+	r.launch(id, r.args(id, flags...)...)
+}
+
+// launch starts a process of the group with any arguments.
+func (r *trio) launch(id string, args ...string) {
+	r.t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper", "UNDERSTUDY_TEST_MARK="+r.dir)
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -171,11 +187,14 @@ func (r *trio) read(out *os.File) {
 
 func (r *trio) take(line string) {
 	var s span
-	if _, err := fmt.Sscan(line, &s.token, &s.pid, &s.id, &s.first); err != nil {
+	if n, _ := fmt.Sscan(line, &s.token, &s.pid, &s.id, &s.first, &s.role); n < 4 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.guard.Raise(context.Background(), "r"+s.role, lock.Token(s.token)) != nil {
+		r.refused = append(r.refused, s.first)
+	}
 	for _, old := range r.spans {
 		if old.pid == s.pid && old.token == s.token {
 			old.last = s.first
@@ -227,13 +246,18 @@ func (r *trio) inLine(n int) {
 	r.t.Fatalf("%d did not stand by", n)
 }
 
-// judge expects no two commands to have worked at once, and tokens to rise.
+// judge expects no two commands of a role to have worked at once, and its tokens to rise.
 func (r *trio) judge() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	slices.SortFunc(r.spans, func(a, b *span) int { return int(a.first - b.first) })
-	for i := 1; i < len(r.spans); i++ {
-		a, b := r.spans[i-1], r.spans[i]
+	before := map[string]*span{}
+	for _, b := range r.spans {
+		a := before[b.role]
+		before[b.role] = b
+		if a == nil {
+			continue
+		}
 		if b.first <= a.last {
 			r.t.Errorf("%s (token %d) worked until %v, %s (token %d) from %v", a.id, a.token, a.last, b.id, b.token, b.first)
 		}

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
-	"github.com/agext/levenshtein"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/understudy-ha/understudy/config"
 )
 
 // variable is the environment variable of a flag.
@@ -18,16 +18,18 @@ func variable(flag string) string {
 	return "UNDERSTUDY_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// collect makes every flag keep what it does not accept, to be told together with
-// everything else that is wrong. It comes after the last flag is defined.
+// collect adds the flags of settings. Those that are there, which are of one call, keep
+// from now on what they do not accept, to be told together with everything else that is
+// wrong.
 func (o *options) collect() {
 	o.set.VisitAll(func(f *pflag.Flag) {
 		f.Value = &collector{Value: f.Value, options: o, name: f.Name}
 		f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // help shows no empty list
 	})
+	config.Flags(o.set, o.keys...)
 }
 
-// readEnvironment sets every flag that was not given from its variable.
+// readEnvironment sets every flag of one call that was not given from its variable.
 func (o *options) readEnvironment() {
 	o.set.VisitAll(func(f *pflag.Flag) {
 		c, ours := f.Value.(*collector)
@@ -49,72 +51,27 @@ type collector struct {
 func (c *collector) Set(s string) error {
 	if err := c.Value.Set(s); err != nil {
 		switch c.Type() {
-		case "int":
-			err = errors.New("must be a whole number")
+		case "int", "uint64":
+			err = fmt.Errorf("%q must be a whole number", s)
 		case "bool":
-			err = errors.New("must be true or false")
-		case "stringToString":
-			err = errors.New("is no label; write KEY=VALUE")
+			err = fmt.Errorf("%q must be true or false", s)
 		}
-		c.options.bad = append(c.options.bad, fmt.Errorf("%s: %q %w", c.name, s, err))
+		c.options.bad = append(c.options.bad, fmt.Errorf("%s: %w", c.name, err))
 	}
 	return nil
 }
 
 type durationFlag time.Duration
 
-// unitless is a number that lacks a unit.
-var unitless = regexp.MustCompile(`^[0-9.]+$`)
-
-func (d *durationFlag) Type() string { return "duration" }
-
-func (d *durationFlag) String() string {
-	if *d == 0 {
-		return ""
-	}
-	return time.Duration(*d).String()
-}
+func (d *durationFlag) Type() string   { return "duration" }
+func (d *durationFlag) String() string { return time.Duration(*d).String() }
 
 func (d *durationFlag) Set(s string) error {
-	v, err := time.ParseDuration(s)
-	switch {
-	case unitless.MatchString(s):
-		return fmt.Errorf("has no unit; write %ss", s)
-	case err != nil:
-		return errors.New("is no duration; write it as 15s or 1m30s")
-	case v <= 0:
-		return errors.New("must be more than 0")
+	v, err := config.ParseDuration(s)
+	if err == nil {
+		*d = durationFlag(v)
 	}
-	*d = durationFlag(v)
-	return nil
-}
-
-// An offFlag is a duration of which 0 means never.
-type offFlag time.Duration
-
-func (d *offFlag) Type() string   { return "duration" }
-func (d *offFlag) String() string { return (*durationFlag)(d).String() }
-
-func (d *offFlag) Set(s string) error {
-	if v, err := time.ParseDuration(s); err == nil && v == 0 {
-		*d = -1
-		return nil
-	}
-	return (*durationFlag)(d).Set(s)
-}
-
-// didYouMean names the word that is spelled most like the one given, if any is.
-func didYouMean(word string, known []string) string {
-	best, least := "", 3
-	for _, k := range known {
-		if d := levenshtein.Distance(strings.ToLower(word), k, nil); d < least {
-			best, least = k, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(", did you mean %q?", best)
+	return err
 }
 
 // unknownFlag says which flag may have been meant.
@@ -123,7 +80,13 @@ func unknownFlag(cmd *cobra.Command, err error) error {
 	if !errors.As(err, &unknown) {
 		return err
 	}
+	name := unknown.GetSpecifiedName()
+	for _, k := range config.Keys() {
+		if k.Secret && variable(name) == k.Variable() {
+			return fmt.Errorf("--%s: a secret is given by no flag, which everybody sees; set %s, or name a file by --%s-file", name, k.Variable(), name)
+		}
+	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return fmt.Errorf("%w%s", err, didYouMean(unknown.GetSpecifiedName(), names))
+	return fmt.Errorf("%w%s", err, config.DidYouMean(name, names))
 }

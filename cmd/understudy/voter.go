@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/understudy-ha/understudy/backends"
 )
 
 func newVoter() *cobra.Command {
@@ -20,26 +17,24 @@ func newVoter() *cobra.Command {
     --raft-ca-file ca.pem --raft-cert-file c.pem --raft-key-file c.key`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags())
-	o.nodeFlags()
-	o.logFlags()
-	o.duration(&o.config.TTL, "ttl", 10*time.Second, "the contenders' ttl, from which the group's timing follows")
+	o := newOptions(cmd.Flags(), nodeKeys, []string{"log", "ttl"})
 	o.collect()
+	cmd.Flags().Lookup("ttl").Usage = "the contenders' ttl, from which the group's timing follows"
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var voter error
-		if o.backend != "raft" {
-			voter = fmt.Errorf("backend %q: a voter is one of raft", o.backend)
+		err := o.read(cmd)
+		if o.Store.Backend != "raft" {
+			err = errors.Join(err, fmt.Errorf("backend %q: a voter is one of raft", o.Store.Backend))
 		}
-		if err := errors.Join(voter, o.finishNode(cmd.ErrOrStderr())); err != nil {
+		if err := errors.Join(err, o.ForVoter()); err != nil {
 			return err
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
-		locker, err := backends.Open(ctx, o.open())
+		locker, err := o.Open(ctx)
 		if err != nil {
 			return o.stopped(ctx, err)
 		}
-		o.config.Logger.Info("voting", "id", o.config.ID, "timing", o.raft.Timing)
+		o.Coordinator.Logger.Info("voting", "id", o.Coordinator.ID, "timing", o.Store.Raft.Timing)
 		<-ctx.Done()
 		return locker.Close()
 	}

@@ -81,15 +81,16 @@ func newStage(ctx context.Context, s *site, name string, c coordinator.Config, i
 	return st, nil
 }
 
-// beginnings is how often a group of embedded Raft is begun anew. A node that comes
-// late to the beginning is let in only by its address, and here each node has another
-// for it, so that every way can be cut by itself.
+// beginnings is how often a stage is begun anew. A node of embedded Raft that comes late
+// to the beginning is let in only by its address, and here each node has another for it,
+// so that every way can be cut by itself. On a busy machine a contender may come too late
+// for its own promise, and ends.
 const beginnings = 5
 
 // startAll starts every contender and waits until one works and the others stand by.
 func (s *stage) startAll(ctx context.Context) (err error) {
 	for range beginnings {
-		if err = s.startEach(ctx); err == nil || !s.site.backend.Inside || ctx.Err() != nil {
+		if err = s.startEach(ctx); err == nil || ctx.Err() != nil {
 			return err
 		}
 		for _, id := range s.ids {

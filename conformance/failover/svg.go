@@ -65,8 +65,8 @@ func newPlot() *plot.Plot {
 		f.Size = size
 	}
 	p.X.Padding, p.Y.Padding = 6, 6
-	p.X.LineStyle.Color, p.Y.LineStyle.Color = faint, faint
-	p.X.Tick.LineStyle.Color, p.Y.Tick.LineStyle.Color = faint, faint
+	p.X.Color, p.Y.Color = faint, faint
+	p.X.Tick.Color, p.Y.Tick.Color = faint, faint
 	p.Legend.Top, p.Legend.Padding = true, 2
 	p.BackgroundColor = color.White
 	return p

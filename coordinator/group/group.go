@@ -54,8 +54,7 @@ type Group struct {
 
 // Start runs the command. It also becomes the reaper of whatever the command
 // leaves behind: a process that uses this package waits for every other child of its
-// own from the moment that it starts it, and runs one Group after the other: the next is
-// started when the last is empty.
+// own from the moment that it starts it. Several Groups may run at once.
 func Start(s Spec) (*Group, error) {
 	if err := becomeReaper(); err != nil {
 		return nil, err
@@ -83,6 +82,9 @@ func Start(s Spec) (*Group, error) {
 			Env: s.Env, Files: []uintptr{stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s),
 		})
 		g.pid = pid
+		if pid > 0 {
+			direct.Store(pid, true)
+		}
 		if err == nil && s.Gate != nil {
 			err = pass(pid, s.Gate)
 		}
@@ -97,17 +99,20 @@ func Start(s Spec) (*Group, error) {
 	return g, nil
 }
 
-// reap waits for the direct child, and sweeps meanwhile. The sweeper has ended
-// before Done is closed: it could not tell the next group's child from an orphan.
+// direct are the children that a Group of this process waits for: no sweeper's.
+var direct sync.Map
+
+// reap waits for the direct child, and sweeps meanwhile.
 func (g *Group) reap() {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		sweep(g.pid, stop)
+		sweep(stop)
 	}()
 	for !g.reaped() {
 		awaitEnd(g.pid)
 	}
+	direct.Delete(g.pid)
 	close(stop)
 	<-stopped
 	close(g.done)
@@ -228,11 +233,13 @@ func Kill(pgid int) { _ = syscall.Kill(-pgid, syscall.SIGKILL) }
 
 // End kills a group whose reaper is gone, and what it forks meanwhile, and returns when
 // nothing of it is left but zombies. The caller vouches that it is that group still:
-// its number is nobody else's while any of it is left.
+// its number is nobody else's while any of it is left. Whoever inherited the dead reaps
+// them within a moment as a rule, so the zombies are looked for late: that takes a look
+// at every process of the machine.
 func End(pgid int) {
-	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+	for wait := 50 * time.Microsecond; ; wait = min(2*wait, 20*time.Millisecond) {
 		err := syscall.Kill(-pgid, syscall.SIGKILL)
-		if errors.Is(err, syscall.ESRCH) || onlyZombies(pgid) {
+		if errors.Is(err, syscall.ESRCH) || wait > time.Millisecond && onlyZombies(pgid) {
 			return
 		}
 		time.Sleep(wait)

@@ -107,9 +107,9 @@ func zombies(pgid int) (pids []int, ok bool) {
 
 // sweep reaps what the command left to us, in or out of its group, now and then
 // until stop is closed: a command that forks much would fill the process table.
-// direct is the child that somebody else reaps. So is any other that we started: one
-// that is waited for is not found dead twice.
-func sweep(direct int, stop <-chan struct{}) {
+// The direct children are reaped by others. So is any other that we started: one that is
+// waited for is not found dead twice.
+func sweep(stop <-chan struct{}) {
 	var before []int
 	for {
 		select {
@@ -117,20 +117,36 @@ func sweep(direct int, stop <-chan struct{}) {
 			return
 		case <-time.After(5 * time.Second):
 		}
+		if !anyDead() {
+			before = nil
+			continue
+		}
 		all, _ := processes()
 		var dead []int
 		for _, pid := range all {
-			if p, err := stat(pid); err == nil && pid != direct && p.parent == os.Getpid() && p.dead() {
+			if p, err := stat(pid); err == nil && !isDirect(pid) && p.parent == os.Getpid() && p.dead() {
 				dead = append(dead, pid)
 			}
 		}
 		for _, pid := range dead {
-			if slices.Contains(before, pid) {
+			if slices.Contains(before, pid) && !isDirect(pid) {
 				_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 			}
 		}
 		before = dead
 	}
+}
+
+// anyDead reports whether any child waits to be reaped, and leaves it so.
+func anyDead() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo != 0
+}
+
+func isDirect(pid int) bool {
+	_, is := direct.Load(pid)
+	return is
 }
 
 func processes() (pids []int, err error) {

@@ -41,4 +41,4 @@ func collect(int) {}
 
 func onlyZombies(int) bool { return false }
 
-func sweep(_ int, stop <-chan struct{}) { <-stop }
+func sweep(stop <-chan struct{}) { <-stop }

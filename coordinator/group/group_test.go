@@ -66,6 +66,28 @@ func TestCode(t *testing.T) {
 	}
 }
 
+// TestSeveral runs many at once, that end at once and leave something behind: each is
+// told its own code, and none takes another's child for an orphan.
+func TestSeveral(t *testing.T) {
+	var groups []*Group
+	for i := range 30 {
+		groups = append(groups, start(t, fmt.Sprintf("(sleep 0.1 &) ; exit %d", i)))
+	}
+	for i, g := range groups {
+		<-g.Done()
+		if g.Code() != i {
+			t.Errorf("code %d, want %d", g.Code(), i)
+		}
+		if isDirect(g.pid) {
+			t.Error("is waited for when it was reaped")
+		}
+	}
+	long := start(t, "exec sleep 1000")
+	if !isDirect(long.pid) {
+		t.Error("a sweeper may take the child of a living group")
+	}
+}
+
 // TestGrandchild leaves one behind that ignores SIGTERM: it counts until killed.
 func TestGrandchild(t *testing.T) {
 	g := start(t, `trap "" TERM; (sleep 1000 & wait) & exit 0`)

@@ -24,7 +24,7 @@
 //
 // Where the witness dies too, as when a cgroup is killed whole, the ttl is the bound,
 // as it is without one. Processes that the work started outlive the eviction, unless
-// they stand in the one process group that was named to [Witness.Guard].
+// they stand in a process group that was named to [Witness.Guard].
 // With Config.NoExit the witness kills nothing: a hang then costs the ttl, and works may
 // overlap for as long as the hang lasts.
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -22,11 +23,40 @@ func (c *child) reach(ctx context.Context, open Open) {
 		time.Sleep(pause)
 	}
 	for ctx.Err() == nil {
-		if _, err := c.find(ctx, c.page.session.load().id()); err != nil {
+		if err := c.read(ctx); err != nil {
 			c.log.Debug("the line cannot be read", "error", err)
 		}
 		time.Sleep(warm)
 	}
+}
+
+// end ends the groups and then the session, where there are any; meanwhile the store may
+// choose another leader. It tries until the promise has surely run out: then others have
+// ended the session.
+func (c *child) end(id lock.SessionID) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), c.Promise.TTL+c.Promise.Skew+time.Second)
+	defer cancel()
+	ready := make(chan error, 1)
+	if id != "" {
+		go func() { ready <- c.elect(ctx) }()
+	}
+	c.killGroups() // all at once, and then each to its end
+	for _, pgid := range c.guards() {
+		group.End(pgid)
+	}
+	if id == "" {
+		return
+	}
+	err := <-ready
+	if err == nil {
+		err = c.evict(ctx, id)
+	}
+	if err != nil {
+		c.log.Error("the process is dead, and its session could not be ended: its promise ends it", "session", id, "error", err)
+		return
+	}
+	c.log.Info("the process is dead, its session is ended", "session", id, "took", time.Since(began).Round(time.Microsecond))
 }
 
 // An elector is a Locker whose store lives in the processes themselves: the one that is
@@ -36,69 +66,43 @@ type elector interface {
 	Elect(ctx context.Context, dead string) error
 }
 
-// end ends the session, and tries until the promise has surely run out: then others
-// have ended it.
-func (c *child) end(id lock.SessionID) {
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), c.Promise.TTL+c.Promise.Skew+time.Second)
-	defer cancel()
+// elect waits for the store, and has it do without the dead process.
+func (c *child) elect(ctx context.Context) error {
 	select {
 	case <-c.opened:
 	case <-ctx.Done():
-		c.log.Error("the process is dead, and its session could not be ended: the store was never reached")
-		return
+		return errors.New("the store was never reached")
 	}
 	if e, ok := c.locker.(elector); ok {
 		if err := e.Elect(ctx, c.ID); err != nil {
 			c.log.Warn("no election was asked for", "error", err)
 		}
 	}
-	var err error
-	for ctx.Err() == nil {
-		if err = c.evict(ctx, id); err == nil || errors.Is(err, lock.ErrPermanent) {
-			break
+	return nil
+}
+
+// evict ends the session, and tries as long as it may. It does so on whichever beat
+// there is: one may still arrive that the process had sent before it died.
+func (c *child) evict(ctx context.Context, id lock.SessionID) error {
+	why := lock.End{By: "the witness of " + c.ID, Why: "its process is dead"}
+	for {
+		try, cancel := context.WithTimeout(ctx, reading)
+		err := c.locker.Evict(try, id, lock.AnyBeat, why)
+		cancel()
+		if err == nil || errors.Is(err, lock.ErrPermanent) || ctx.Err() != nil {
+			return err
 		}
 		c.log.Debug("the session is not ended yet", "error", err)
 		time.Sleep(retry)
 	}
-	if err != nil {
-		c.log.Error("the process is dead, and its session could not be ended: its promise ends it", "session", id, "error", err)
-		return
-	}
-	c.log.Info("the process is dead, its session is ended", "session", id, "took", time.Since(began).Round(time.Microsecond))
 }
 
-// evict ends the session on the beat on which it stands.
-func (c *child) evict(ctx context.Context, id lock.SessionID) error {
-	beat, err := c.find(ctx, id)
-	if err != nil {
+// read reads the line once.
+func (c *child) read(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reading)
+	defer cancel()
+	for _, err := range c.locker.Watch(ctx, c.Roles...) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, reading)
-	defer cancel()
-	return c.locker.Evict(ctx, id, beat, lock.End{By: "the witness of " + c.ID, Why: "its process is dead"})
-}
-
-// find reads the line once, and returns the beat on which a session stands there.
-func (c *child) find(ctx context.Context, id lock.SessionID) (lock.Beat, error) {
-	ctx, cancel := context.WithTimeout(ctx, reading)
-	defer cancel()
-	seen := map[string]bool{}
-	for st, err := range c.locker.Watch(ctx, c.Roles...) {
-		if err != nil {
-			return 0, err
-		}
-		for _, m := range st.Line {
-			if m.Session == id {
-				return m.Beat, nil
-			}
-		}
-		if st.Term.Holder.Session == id && !st.Term.Vacant() {
-			return st.Term.Holder.Beat, nil
-		}
-		if seen[st.Role] = true; len(seen) == len(c.Roles) {
-			return lock.Absent, nil
-		}
-	}
-	return 0, context.Cause(ctx)
+	return context.Cause(ctx)
 }

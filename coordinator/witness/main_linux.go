@@ -33,9 +33,8 @@ func Main(open Open) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go c.reach(ctx, open)
-	if id := c.watch(); id != "" {
-		c.end(id)
-	}
+	c.watch()
+	c.end(c.page.session.load().id())
 	cancel()
 	os.Exit(0)
 }
@@ -52,9 +51,9 @@ type child struct {
 	locker lock.Locker
 	opened chan struct{} // closed when locker is set
 
-	killed bool // it was said so
-	pulse  uint64
-	silent time.Duration // since the pulse changed, without what the witness slept
+	killed bool          // it was said so
+	pulse  time.Duration // the last one that was seen
+	silent time.Duration // since then, without what the witness slept
 	looked coordinator.Instant
 }
 
@@ -82,9 +81,8 @@ func newChild() (*child, error) {
 	return c, nil
 }
 
-// watch waits until the process is dead, and kills it when it must be. It returns the
-// session that is to be ended, or "". Nothing of the group is left then but zombies.
-func (c *child) watch() lock.SessionID {
+// watch waits until the process is dead, and kills it when it must be.
+func (c *child) watch() {
 	c.looked = coordinator.Clocks()
 	c.page.ready.Store(true)
 	for !c.poll(0) {
@@ -95,17 +93,15 @@ func (c *child) watch() lock.SessionID {
 			c.killed = true
 			c.kill()
 		}
-		if g := c.page.group.Load(); c.page.guarded.Load() != g {
-			c.page.guarded.Store(g)
+		for i := range c.page.groups {
+			if g := c.page.groups[i].Load(); c.page.guarded[i].Load() != g {
+				c.page.guarded[i].Store(g)
+			}
 		}
 		if c.poll(-1) {
-			break
+			return
 		}
 	}
-	if pgid := int(c.page.group.Load()); pgid != 0 {
-		group.End(pgid)
-	}
-	return c.page.session.load().id()
 }
 
 // poll waits until the process is dead, which it reports, or the timer rings, or the
@@ -134,9 +130,9 @@ func (c *child) due() string {
 	now := coordinator.Clocks()
 	slept := now.Mono - c.looked.Mono
 	c.looked = now
-	switch pulse := c.page.pulse.Load(); {
+	switch pulse := time.Duration(c.page.pulse.Load()); {
 	case pulse != c.pulse:
-		c.pulse, c.silent = pulse, 0
+		c.pulse, c.silent = pulse, min(now.Mono-pulse, 2*c.tick())
 	default:
 		c.silent += min(slept, 2*c.tick())
 	}
@@ -163,14 +159,31 @@ func (c *child) arm() {
 	wait = max(wait*9/10, time.Millisecond)
 	if c.HangTimeout > 0 && !c.Spare {
 		wait = min(wait, c.tick())
+		if left := c.HangTimeout - c.silent; left > 0 {
+			wait = min(wait, left)
+		}
 	}
 	_ = unix.TimerfdSettime(c.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}, nil)
 }
 
-// kill kills the process, and the group at once: it may be all that works.
+// kill kills the process, and its groups at once: they may be all that works.
 func (c *child) kill() {
 	_ = unix.PidfdSendSignal(c.parent, unix.SIGKILL, nil, 0)
-	if pgid := int(c.page.group.Load()); pgid != 0 {
+	c.killGroups()
+}
+
+func (c *child) killGroups() {
+	for _, pgid := range c.guards() {
 		group.Kill(pgid)
 	}
+}
+
+// guards are the groups that this witness answers for.
+func (c *child) guards() (all []int) {
+	for i := range c.page.groups {
+		if pgid := int(c.page.groups[i].Load()); pgid != 0 {
+			all = append(all, pgid)
+		}
+	}
+	return all
 }

@@ -31,6 +31,9 @@ func (*Witness) Start(coordinator.Config) error {
 // Guard has nobody who could answer.
 func (*Witness) Guard(int) error { return nil }
 
+// Forget has nobody to tell.
+func (*Witness) Forget(int) {}
+
 // PID is nobody's.
 func (*Witness) PID() int { return 0 }
 

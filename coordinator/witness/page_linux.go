@@ -15,13 +15,13 @@ import (
 // is so, the witness reads it when it looks: nothing blocks, and the last word counts.
 // What the process wrote stays when it dies.
 type page struct {
-	ready    atomic.Bool   // the witness stands by; written by it
-	guarded  atomic.Int32  // the group that it answers for; written by it
-	group    atomic.Int32  // the one that it is to answer for; 0: none
-	works    atomic.Int32  // that have not returned
-	pulse    atomic.Uint64 // times that the coordinator turned
+	ready    atomic.Bool  // the witness stands by; written by it
+	works    atomic.Int32 // that have not returned
+	pulse    atomic.Int64 // when the coordinator turned last, by CLOCK_MONOTONIC
 	deadline latest[instant]
 	session  latest[nonce]
+	groups   [MaxGroups]atomic.Int32 // that it is to answer for; 0: none
+	guarded  [MaxGroups]atomic.Int32 // that it answers for; written by it
 }
 
 // An instant is a coordinator.Instant by the clocks that an owner believes.

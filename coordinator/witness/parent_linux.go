@@ -127,7 +127,9 @@ func (w *Witness) spawn() error {
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	w.page.ready.Store(false)
-	w.page.guarded.Store(0)
+	for i := range w.page.guarded {
+		w.page.guarded[i].Store(0)
+	}
 	if err := child.Start(); err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", w.path, err), write.Close())
 	}
@@ -174,22 +176,41 @@ func (w *Witness) keep() {
 	}
 }
 
-// Guard has the witness answer for a process group, of which it kills all before it
-// ends the session. It returns when the witness has acknowledged that, which a stopped
-// one does not: it is replaced then. With 0 it answers for none any more.
+// Guard has the witness answer for one more process group, of which it kills all before
+// it ends the session; for at most MaxGroups at once. It returns when the witness has
+// acknowledged that, which a stopped one does not: it is replaced then. It may be called
+// concurrently. The caller calls Forget when nothing of the group is left, also where
+// Guard failed.
 func (w *Witness) Guard(pgid int) error {
-	w.page.group.Store(int32(pgid))
-	if pgid == 0 {
-		return nil
+	i := w.place(pgid)
+	if i < 0 {
+		return fmt.Errorf("a witness answers for at most %d process groups", MaxGroups)
 	}
 	for range 3 {
 		w.look()
-		if w.until(guarding, func() bool { return w.page.guarded.Load() == int32(pgid) }) {
+		if w.until(guarding, func() bool { return w.page.guarded[i].Load() == int32(pgid) }) {
 			return nil
 		}
 		w.kill()
 	}
 	return errors.New("no witness answers for the command")
+}
+
+// place notes a group where there is none, and returns where; negative: nowhere.
+func (w *Witness) place(pgid int) int {
+	for i := range w.page.groups {
+		if w.page.groups[i].CompareAndSwap(0, int32(pgid)) {
+			return i
+		}
+	}
+	return -1
+}
+
+// Forget has the witness answer for a group no more.
+func (w *Witness) Forget(pgid int) {
+	for i := range w.page.groups {
+		w.page.groups[i].CompareAndSwap(int32(pgid), 0)
+	}
 }
 
 // until waits for ok, and reports whether it came.
@@ -225,7 +246,7 @@ func (w *Witness) Working(change int) {
 }
 
 // Pulse is coordinator.Witness's.
-func (w *Witness) Pulse() { w.page.pulse.Add(1) }
+func (w *Witness) Pulse() { w.page.pulse.Store(int64(coordinator.Clocks().Mono)) }
 
 // PID returns the witness's process ID, for people.
 func (w *Witness) PID() int {

@@ -29,6 +29,9 @@ type orders struct {
 	Level       slog.Level
 }
 
+// MaxGroups is how many process groups one witness answers for.
+const MaxGroups = 256
+
 // limits of what a witness does.
 const (
 	starting = 10 * time.Second // for a witness to say that it stands by

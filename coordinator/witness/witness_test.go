@@ -63,10 +63,33 @@ func TestDue(t *testing.T) {
 		c.page.deadline.store(test.deadline)
 		c.page.works.Store(test.works)
 		if test.pulsed {
-			c.page.pulse.Add(1)
+			c.page.pulse.Store(1) // long ago: both were stopped, then
 		}
 		if why := c.due(); (why != "") != test.want {
 			t.Errorf("a process that %s: killed because %q", name, why)
 		}
+	}
+}
+
+// TestGroups notes groups and forgets them: a witness answers for those that are noted,
+// and for no more than there is room for.
+func TestGroups(t *testing.T) {
+	w := &Witness{page: &page{}}
+	c := &child{page: w.page}
+	for pgid := range MaxGroups {
+		if w.place(pgid+1) < 0 {
+			t.Fatalf("no room for group %d of %d", pgid+1, MaxGroups)
+		}
+	}
+	if err := w.Guard(MaxGroups + 1); err == nil || len(c.guards()) != MaxGroups {
+		t.Errorf("%v, and %d groups, want an error and %d", err, len(c.guards()), MaxGroups)
+	}
+	for pgid := range MaxGroups {
+		if pgid != 7 {
+			w.Forget(pgid + 1)
+		}
+	}
+	if left := c.guards(); len(left) != 1 || left[0] != 8 {
+		t.Errorf("answers for %d, want 8", left)
 	}
 }

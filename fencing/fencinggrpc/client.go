@@ -10,7 +10,7 @@ import (
 )
 
 // UnaryClient sends the role and the token that the call's context carries (see
-// fencing.NewContext). A call without them fails with fencing.ErrNoTerm and is not sent.
+// fencing.FromContext). A call without them fails with fencing.ErrNoTerm and is not sent.
 func UnaryClient() grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		ctx, err := outgoing(ctx)

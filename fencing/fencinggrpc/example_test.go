@@ -32,9 +32,9 @@ func ExampleUnaryClient() {
 	}
 	defer conn.Close()
 	var call func(context.Context) error // of a client that was generated, with conn
-	_ = func(ctx context.Context, term coordinator.Term) error {
+	_ = func(ctx context.Context, _ coordinator.Term) error {
 		for ctx.Err() == nil {
-			if err := call(fencing.NewContext(ctx, term.Role, term.Token)); errors.Is(err, fencing.ErrStale) {
+			if err := call(ctx); errors.Is(err, fencing.ErrStale) {
 				return err
 			}
 		}

@@ -86,7 +86,7 @@ func interrupt(ctx context.Context, w http.ResponseWriter) (done func()) {
 }
 
 // A Transport sends the role and the token that a request's context carries (see
-// fencing.NewContext) with it. A request without them fails with fencing.ErrNoTerm and
+// fencing.FromContext) with it. A request without them fails with fencing.ErrNoTerm and
 // is not sent. It is safe for concurrent use.
 type Transport struct {
 	Base http.RoundTripper // nil: http.DefaultTransport

@@ -1,0 +1,160 @@
+package backendsfx_test
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/fx"
+	"go.uber.org/fx/fxtest"
+	"go.uber.org/goleak"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/backendsfx"
+	"github.com/understudy-ha/understudy/backends/consul"
+	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start starts an application that takes the module's Locker.
+func start(t *testing.T, options ...fx.Option) (*fxtest.App, lock.Locker) {
+	t.Helper()
+	var l lock.Locker
+	app := fxtest.New(t, append(options, fx.NopLogger, fx.Populate(&l))...)
+	app.RequireStart()
+	return app, l
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// TestModules registers a session through the module of each backend, by its own Config
+// and by a backends.Config.
+func TestModules(t *testing.T) {
+	one := func(t *testing.T, start func(context.Context, string, int, servers.Options) (*servers.Cluster, error)) string {
+		c, err := start(t.Context(), t.TempDir(), 1, servers.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Stop)
+		return c.Members[0].Addr()
+	}
+	for name, options := range map[string]func(t *testing.T) [2]fx.Option{
+		"memory": func(*testing.T) [2]fx.Option {
+			return [2]fx.Option{
+				fx.Options(backendsfx.Memory, fx.Supply(memory.New())),
+				fx.Options(backendsfx.Module, fx.Supply(backends.Config{Backend: "memory"})),
+			}
+		},
+		"raft": func(t *testing.T) [2]fx.Option {
+			c := raft.Config{ID: "a", Dir: filepath.Join(t.TempDir(), "a"), Peers: []raft.Peer{{ID: "a", Address: freeAddress(t)}}, Timing: 100 * time.Millisecond}
+			return [2]fx.Option{
+				fx.Options(backendsfx.Raft, fx.Supply(c)),
+				fx.Options(backendsfx.Module, fx.Supply(backends.Config{Backend: "raft", Raft: c})),
+			}
+		},
+		"etcd": func(t *testing.T) [2]fx.Option {
+			c := etcd.Config{Endpoints: []string{one(t, servers.StartEtcd)}}
+			return [2]fx.Option{
+				fx.Options(backendsfx.Etcd, fx.Supply(c)),
+				fx.Options(backendsfx.Module, fx.Supply(backends.Config{Backend: "etcd", Etcd: c})),
+			}
+		},
+		"consul": func(t *testing.T) [2]fx.Option {
+			c := consul.Config{Address: one(t, servers.StartConsul)}
+			return [2]fx.Option{
+				fx.Options(backendsfx.Consul, fx.Supply(c)),
+				fx.Options(backendsfx.Module, fx.Supply(backends.Config{Backend: "consul", Consul: c})),
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i, option := range options(t) {
+				app, l := start(t, option)
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				c := lock.Contender{ID: "a", Session: lock.SessionID(string(rune('r' + i)))}
+				s, err := l.Register(ctx, c, lock.Promise{TTL: time.Second, Skew: time.Second}, lock.Bid{Role: "r"})
+				for name == "raft" && err != nil && ctx.Err() == nil { // no leader yet
+					s, err = l.Register(ctx, c, lock.Promise{TTL: time.Second, Skew: time.Second}, lock.Bid{Role: "r"})
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Close(ctx); err != nil {
+					t.Error(err)
+				}
+				app.RequireStop()
+				if _, err := l.Register(ctx, c, lock.Promise{}); err == nil {
+					t.Error("the locker takes calls after the application has stopped")
+				}
+			}
+		})
+	}
+}
+
+// TestStartDoesNotWait starts beside a Raft peer that never comes: calls wait within their
+// contexts, and the application stops.
+func TestStartDoesNotWait(t *testing.T) {
+	c := raft.Config{ID: "a", Dir: filepath.Join(t.TempDir(), "a"), Timing: 100 * time.Millisecond,
+		Peers: []raft.Peer{{ID: "a", Address: freeAddress(t)}, {ID: "b", Address: freeAddress(t)}}}
+	app, l := start(t, backendsfx.Raft, fx.Supply(c))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := l.Raise(ctx, 1); err == nil {
+		t.Error("a call succeeded before the store was open")
+	}
+	for range l.Watch(ctx, "r") {
+	}
+	app.RequireStop()
+}
+
+// TestBad are configurations that cannot work, and one that fails only when opened.
+func TestBad(t *testing.T) {
+	for _, option := range []fx.Option{
+		fx.Options(backendsfx.Raft, fx.Supply(raft.Config{})),
+		fx.Options(backendsfx.Etcd, fx.Supply(etcd.Config{})),
+		fx.Options(backendsfx.Consul, fx.Supply(consul.Config{Address: "http://a b"})),
+		fx.Options(backendsfx.Module, fx.Supply(backends.Config{Backend: "zookeeper"})),
+		backendsfx.Etcd,
+	} {
+		var l lock.Locker
+		if err := fx.New(fx.NopLogger, option, fx.Populate(&l)).Err(); err == nil {
+			t.Error("accepted")
+		}
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	address := taken.Addr().String()
+	c := raft.Config{ID: "a", Dir: filepath.Join(t.TempDir(), "a"), Peers: []raft.Peer{{ID: "a", Address: address}}}
+	app, l := start(t, backendsfx.Raft, fx.Supply(c))
+	select {
+	case s := <-app.Wait():
+		if s.ExitCode != 1 {
+			t.Errorf("exit code %d, want 1", s.ExitCode)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the application was not shut down: its address is taken")
+	}
+	if err := l.Raise(t.Context(), 1); err == nil {
+		t.Error("a call succeeded on a store that could not be opened")
+	}
+	app.RequireStop()
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/mattn/go-isatty"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/coordinator/group"
+	"github.com/understudy-ha/understudy/coordinator/witness"
+)
+
+// commands are the user's programs, one for each role, of which each runs and ends by
+// itself.
+type commands struct {
+	options *options
+	byRole  map[string]*command
+	giveUp  context.CancelCauseFunc // stops the whole run
+	witness *witness.Witness        // nil: none
+
+	once  sync.Once
+	hurry chan struct{} // closed by a second stop: kill at once
+}
+
+func newCommands(o *options, giveUp context.CancelCauseFunc) *commands {
+	c := &commands{options: o, byRole: map[string]*command{}, giveUp: giveUp, hurry: make(chan struct{})}
+	for _, r := range o.Roles {
+		c.byRole[r.Name] = &command{commands: c, role: r, log: o.Coordinator.Logger.With("role", r.Name)}
+	}
+	return c
+}
+
+// work runs the role's command for one term.
+func (c *commands) work(ctx context.Context, t coordinator.Term) error {
+	return c.byRole[t.Role].work(ctx, t)
+}
+
+// listen passes signals on, and stops the run at the first SIGTERM or SIGINT.
+func (c *commands) listen(signals <-chan os.Signal) {
+	stops := 0
+	for s := range signals {
+		switch sig := s.(syscall.Signal); sig {
+		case syscall.SIGTERM, syscall.SIGINT:
+			if stops++; stops > 1 {
+				c.once.Do(func() { close(c.hurry) })
+			}
+			c.giveUp(fmt.Errorf("%v", sig))
+		case syscall.SIGPIPE: // nobody reads the log any more: no reason to drop the role
+		default:
+			for _, one := range c.byRole {
+				one.signal(sig)
+			}
+		}
+	}
+}
+
+// exit kills every command and ends this process: one outlived its time. It waits for
+// nothing: a command that is only now being started dies with us.
+func (c *commands) exit() {
+	for _, one := range c.byRole {
+		if g := one.now.Load(); g != nil {
+			g.Kill()
+		}
+	}
+	os.Exit(coordinator.ExitCode)
+}
+
+// An endedError is why a run ends with a command of its.
+type endedError struct{ code int }
+
+func (e *endedError) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
+
+// checkCommands takes the one role's command from the command line, and finds each
+// before anything is opened. dash is how many arguments stand before "--"; negative:
+// there is none.
+func (o *options) checkCommands(args []string, dash int) error {
+	var errs []error
+	several := o.Given("roles")
+	switch {
+	case several && len(args) > 0:
+		errs = append(errs, fmt.Errorf("command %q: each of roles has its own; give one of them", args[0]))
+	case several:
+	case len(args) == 0:
+		errs = append(errs, errors.New("command: is missing; write it after --"))
+	case dash != 0:
+		errs = append(errs, fmt.Errorf("command %q: does not stand after --; write -- and then the command", args[0]))
+	default:
+		o.Roles[0].Command = args
+	}
+	for _, r := range o.Roles {
+		switch {
+		case several && len(r.Command) == 0 && r.Name != "":
+			errs = append(errs, fmt.Errorf("command: role %q has none; write command: [PROGRAM, ARG]", r.Name))
+		case len(r.Command) > 0:
+			errs = append(errs, findCommand(r.Command[0]))
+		}
+	}
+	switch {
+	case o.Run.Stdin && several:
+		errs = append(errs, errors.New("stdin: cannot be passed to several commands; leave it out"))
+	case o.Run.Stdin && isatty.IsTerminal(os.Stdin.Fd()):
+		errs = append(errs, errors.New("stdin: standard input is a terminal, which a background command cannot read; pipe something in"))
+	}
+	return errors.Join(errs...)
+}
+
+func findCommand(name string) error {
+	if _, err := exec.LookPath(name); err != nil {
+		return fmt.Errorf("command %q: %w; write its path, or a name that is in PATH", name, errors.Unwrap(err))
+	}
+	return nil
+}
+
+// checkIsolation says why commands cannot be isolated.
+func (o *options) checkIsolation() error {
+	if !o.Run.Isolate {
+		return nil
+	}
+	if err := group.CanIsolate(); err != nil {
+		return fmt.Errorf("isolate: %w; run as root or with CAP_SYS_ADMIN, or leave it out", err)
+	}
+	return nil
+}
+
+// environment is what a command gets: ours, without what another run gave to us and
+// without the store's secrets.
+func (o *options) environment(t coordinator.Term) []string {
+	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES", "UNDERSTUDY_ETCD_PASSWORD", "UNDERSTUDY_CONSUL_TOKEN"}
+	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
+		return slices.ContainsFunc(own, func(name string) bool { return len(s) > len(name) && s[:len(name)] == name && s[len(name)] == '=' })
+	})
+	return append(env, "UNDERSTUDY_ROLE="+t.Role, "UNDERSTUDY_ID="+o.Coordinator.ID, fmt.Sprint("UNDERSTUDY_TOKEN=", t.Token))
+}

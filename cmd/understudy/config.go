@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/config"
+)
+
+func newConfig() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Show the settings and where each came from, or the schema of their file",
+		Example: `  understudy config show --origin --config understudy.yaml
+  understudy config schema > understudy.schema.json`,
+	}
+	cmd.AddCommand(newConfigShow(), newConfigSchema())
+	return cmd
+}
+
+func newConfigShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Print every setting as it counts here; secrets are left out",
+		Long: `Prints every setting as run would heed it, as a line of YAML; --origin says of each
+where it came from: the default, a line of the file, a variable, or a flag. What is
+wrong with them is told after that, and then the exit code is 64.`,
+		Example: `  understudy config show --origin --config understudy.yaml`,
+		Args:    cobra.NoArgs,
+	}
+	keys := make([]string, 0, len(config.Keys()))
+	for _, k := range config.Keys() {
+		keys = append(keys, k.Name)
+	}
+	o := newOptions(cmd.Flags(), keys)
+	origin := cmd.Flags().Bool("origin", false, "say of each where it came from")
+	o.collect()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		wrong := o.read(cmd)
+		wrong = errors.Join(wrong, o.ForPlan()) // defaults that depend on other settings
+		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		for _, v := range o.Values() {
+			line := v.Key.Name + ": " + v.Text
+			switch {
+			case v.Text == "" && !*origin:
+				continue
+			case v.Text == "":
+				line = "# " + v.Key.Name + ":"
+			}
+			if *origin {
+				line += "\t# " + v.Origin
+			}
+			fmt.Fprintln(w, line)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		return wrong
+	}
+	return cmd
+}
+
+func newConfigSchema() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON schema of the file, for editors",
+		Example: `  understudy config schema > understudy.schema.json
+  # and in the file: # yaml-language-server: $schema=understudy.schema.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text, err := json.MarshalIndent(config.Schema(), "", "  ")
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), strings.TrimSpace(string(text)))
+			return err
+		},
+	}
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/conformance"
+)
+
+func newConformance() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "conformance",
+		Short: "Prove on a store of yours that it keeps every rule",
+		Long: `Runs the suite that every backend must pass: each case quotes the rule that it tests. On etcd
+and Consul it uses your servers, under a prefix of its own that it removes afterwards: below
+--etcd-prefix or --consul-prefix where one is given (use one under which nobody competes), else below
+understudy-conformance/. It touches no other key, and kills no server. Networks it cuts by proxies
+between itself and the servers. With raft it starts a group of three in this process: a group of yours
+would keep what the cases leave there. What takes a fault that it cannot make here is shown as not run.
+
+It takes some minutes, and writes as fast as the store can at times: not beside your own contenders.
+
+Exit codes:
+  0   every case that ran has passed
+  1   a case failed, or it was stopped
+  64  a mistake in flags or environment, or what no retry can cure
+  69  the store cannot be reached`,
+		Example: `  understudy conformance --backend etcd --etcd-endpoints h1:2379,h2:2379,h3:2379
+  understudy conformance --backend consul --case '^Acquire'`,
+		Args: cobra.NoArgs,
+	}
+	o := newOptions(cmd.Flags(), storeKeys)
+	c := &check{options: o}
+	o.duration(&c.suite.TTL, "ttl", 0, "of the sessions in most cases (default 1s, with raft 2s)")
+	o.duration(&c.suite.History, "history", 0, "how long random calls are made, to be judged whole (default 5s)")
+	cmd.Flags().StringVar(&c.only, "case", "", "run only the cases whose names match this regular expression")
+	o.collect()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.run(cmd) }
+	return cmd
+}
+
+// A check is one run of the suite.
+type check struct {
+	*options
+	suite conformance.Suite
+	only  string
+}
+
+// run runs the suite, and leaves nothing in the store, also when it is stopped.
+func (c *check) run(cmd *cobra.Command) error {
+	if err := c.finish(cmd); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends us at once
+	remove, err := c.prepare(ctx, cmd.OutOrStdout())
+	if err != nil {
+		return unavailable(err)
+	}
+	results := c.check(ctx, cmd.OutOrStdout())
+	removed := remove()
+	failed, err := showResults(cmd.OutOrStdout(), c.suite.Cases(), results)
+	switch {
+	case err != nil:
+		return errors.Join(err, removed)
+	case ctx.Err() != nil:
+		return &codeError{exitNotDone, errors.Join(errors.New("stopped before the last case"), removed)}
+	case failed > 0:
+		return &codeError{exitNotDone, errors.Join(fmt.Errorf("failed cases: %d", failed), removed)}
+	}
+	return unavailable(removed)
+}
+
+// finish checks everything before the first case.
+func (c *check) finish(cmd *cobra.Command) error {
+	errs := []error{c.read(cmd)}
+	only, err := regexp.Compile(c.only)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("case %q: is no regular expression: %w", c.only, err))
+	} else if c.suite.Only = only; len(c.suite.Cases()) == 0 {
+		all := conformance.Suite{}.Cases()
+		errs = append(errs, fmt.Errorf("case %q: matches none of %s", c.only, strings.Join(all, ", ")))
+	}
+	switch c.Store.Backend {
+	case "raft":
+		if c.Given("raft.peers") {
+			errs = append(errs, fmt.Errorf("raft-peers %v: a group never forgets a role, and the cases would leave theirs there; leave it out: three nodes are started here", c.Store.Raft.Peers))
+		}
+	case "etcd", "consul":
+		errs = append(errs, c.CheckStore(nil))
+	}
+	return errors.Join(errs...)
+}
+
+// check runs the cases, and says now and then how far it is.
+func (c *check) check(ctx context.Context, out io.Writer) map[string]conformance.Result {
+	results := map[string]conformance.Result{}
+	reports := make(chan conformance.Result)
+	go func() {
+		defer close(reports)
+		c.suite.Check(ctx, func(r conformance.Result) { reports <- r })
+	}()
+	total, failed, last := len(c.suite.Cases()), 0, "none yet"
+	tty := isTerminal(out)
+	say := time.NewTicker(sayEvery)
+	defer say.Stop()
+	line := func() {
+		text := fmt.Sprintf("%d of %d cases, %d failed, the last: %s", len(results), total, failed, last)
+		if tty {
+			text = "\r\x1b[2K" + text
+		} else {
+			text += "\n"
+		}
+		fmt.Fprint(out, text)
+	}
+	for line(); ; {
+		select {
+		case r, more := <-reports:
+			if !more {
+				if line(); tty {
+					fmt.Fprintln(out)
+				}
+				return results
+			}
+			if ctx.Err() != nil && r.Verdict == conformance.Failed { // it was told to end
+				continue
+			}
+			if results[r.Case], last = r, r.Case; r.Verdict == conformance.Failed {
+				failed++
+			}
+			if tty {
+				line()
+			}
+		case <-say.C:
+			line()
+		}
+	}
+}
+
+// showResults prints the table, what each failure is, and why something was not run.
+func showResults(out io.Writer, names []string, results map[string]conformance.Result) (failed int, err error) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nCASE\tRESULT\tTOOK\tRULE")
+	var lacks []string
+	for _, name := range names {
+		r, ran := results[name]
+		said := string(r.Verdict)
+		switch {
+		case !ran:
+			said = "not run: stopped before"
+		case r.Verdict == conformance.Failed:
+			failed, said = failed+1, "FAILED"
+		case r.Verdict == conformance.NotApplicable:
+			fault, _, _ := strings.Cut(r.Why, ":")
+			said = "not run: needs " + fault
+			lacks = append(lacks, r.Why)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", name, said, r.Took.Round(time.Millisecond), r.Rule)
+	}
+	if err := w.Flush(); err != nil {
+		return failed, err
+	}
+	slices.Sort(lacks)
+	fmt.Fprintf(out, "\n%d cases: %d passed, %d failed, %d not run\n", len(names), passed(results), failed, len(names)-passed(results)-failed)
+	for _, why := range slices.Compact(lacks) {
+		fmt.Fprintf(out, "cannot be done here: %s\n", why)
+	}
+	for _, name := range names {
+		if r := results[name]; r.Verdict == conformance.Failed {
+			fmt.Fprintf(out, "\n%s failed. The rule: %s\n\t%s\n", name, r.Rule, strings.ReplaceAll(r.Why, "\n", "\n\t"))
+		}
+	}
+	return failed, nil
+}
+
+func passed(results map[string]conformance.Result) (n int) {
+	for _, r := range results {
+		if r.Verdict == conformance.Passed {
+			n++
+		}
+	}
+	return n
+}

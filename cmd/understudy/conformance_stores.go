@@ -1,0 +1,138 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/consul"
+	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/conformance"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// Why a fault is not made here.
+const (
+	notOurs     = "the servers are yours, and not for us to kill"
+	onlyLocker  = "nobody reaches the records but through the Locker"
+	sameProcess = "the store is this process: there is no network to it"
+)
+
+// connectTimeout is how long the store may take to answer before the first case, and
+// to forget after the last.
+const connectTimeout = 30 * time.Second
+
+// prepare makes the suite one of the chosen store, and returns what removes
+// everything that the cases leave.
+func (c *check) prepare(ctx context.Context, out io.Writer) (remove func() error, err error) {
+	switch c.Store.Backend {
+	case "etcd", "consul":
+		return c.prepareGiven(ctx, out)
+	case "raft":
+		return c.prepareRaft(ctx)
+	}
+	c.suite.New = func(context.Context) (*conformance.Store, error) {
+		s := memory.New()
+		return &conformance.Store{Open: func(context.Context) (*conformance.Client, error) {
+			return &conformance.Client{Locker: s.Open()}, nil
+		}}, nil
+	}
+	c.suite.Lacks = inOneLedger(map[conformance.Fault]string{
+		conformance.Cut: sameProcess, conformance.CutReplies: sameProcess, conformance.Restart: "the store ends with this process",
+	})
+	return func() error { return nil }, nil
+}
+
+// inOneLedger is what nobody can do to a ledger, and more.
+func inOneLedger(lacks map[conformance.Fault]string) map[conformance.Fault]string {
+	lacks[conformance.Compact] = "the ledger keeps no history that a watch reads"
+	lacks[conformance.RevokeLease] = "the ledger has no leases"
+	for _, f := range []conformance.Fault{conformance.DeleteSession, conformance.DeleteRole, conformance.Overwrite} {
+		lacks[f] = onlyLocker
+	}
+	return lacks
+}
+
+// prepareGiven is prepare for servers that are the user's. Each case has a prefix of
+// its own, and all of them one that is new.
+func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() error, err error) {
+	given := map[string]string{"etcd": c.Store.Etcd.Prefix, "consul": c.Store.Consul.Prefix}[c.Store.Backend]
+	root := strings.TrimSuffix(cmp.Or(given, "understudy-conformance"), "/") + "/" + rand.Text() + "/"
+	all, err := c.hand(root)
+	if err != nil {
+		return nil, err
+	}
+	wipe := func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+		defer cancel()
+		return all.Wipe(ctx)
+	}
+	if err := wipe(ctx); err != nil { // it is empty: this says whether the store answers us
+		return nil, fmt.Errorf("the store cannot be used: %w", err)
+	}
+	fmt.Fprintf(out, "everything is under %s, and removed afterwards\n", root)
+	var cases atomic.Int64
+	c.suite.New = func(context.Context) (*conformance.Store, error) {
+		return c.store(fmt.Sprintf("%s%d/", root, cases.Add(1)))
+	}
+	c.suite.Lacks = map[conformance.Fault]string{
+		conformance.Restart: notOurs,
+		conformance.Compact: "it would make the store forget the history of your keys too",
+	}
+	if c.Store.Backend == "consul" {
+		c.suite.Lacks[conformance.Compact] = "Consul's blocking queries read no history"
+	}
+	return func() error {
+		defer func() { _ = all.Close() }()
+		if err := wipe(context.Background()); err != nil {
+			return fmt.Errorf("remove what stands under %s: %w", root, err)
+		}
+		return nil
+	}, nil
+}
+
+// A hand does by hand to the records under a prefix what the cases ask for.
+type hand interface {
+	DeleteSession(ctx context.Context, id lock.SessionID) error
+	RevokeLease(ctx context.Context, id lock.SessionID) error
+	DeleteRole(ctx context.Context, role string) error
+	Overwrite(ctx context.Context, role string) error
+	Wipe(ctx context.Context) error
+	Close() error
+}
+
+func (c *check) hand(prefix string) (hand, error) {
+	if c.Store.Backend == "etcd" {
+		config := c.Store.Etcd
+		config.Prefix = prefix
+		return etcd.Hand(config)
+	}
+	config := c.Store.Consul
+	config.Prefix = prefix
+	return consul.Hand(config)
+}
+
+// store is what can be done to servers that are the user's.
+func (c *check) store(prefix string) (*conformance.Store, error) {
+	h, err := c.hand(prefix)
+	if err != nil {
+		return nil, err
+	}
+	return &conformance.Store{
+		Open: func(ctx context.Context) (*conformance.Client, error) {
+			w := newWays()
+			store := c.Store
+			store.Etcd.Prefix, store.Etcd.Dial = prefix, w.dial
+			store.Consul.Prefix, store.Consul.Dial = prefix, w.dial
+			return w.client(ctx, store)
+		},
+		Close:         h.Close,
+		DeleteSession: h.DeleteSession, RevokeLease: h.RevokeLease, DeleteRole: h.DeleteRole, Overwrite: h.Overwrite,
+	}, nil
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/conformance/servers"
+)
+
+// TestRestartWaits starts a wrapper again under its ID while the witness of the one
+// before is stopped: the grandchild works on, so the new one waits, until that witness
+// goes on and has killed it.
+func TestRestartWaits(t *testing.T) {
+	r := newTrio(t, onEtcd)
+	r.ttl = time.Minute
+	r.grandchildren()
+	r.start("a")
+	now := r.active(0)
+	pid := r.witness("a")
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	r.kill("a", syscall.SIGKILL)
+	r.start("a")
+	time.Sleep(time.Second)
+	if next := r.active(0); next.token != now.token {
+		t.Errorf("token %d works beside token %d", next.token, now.token)
+	}
+	_ = syscall.Kill(pid, syscall.SIGCONT)
+	r.active(now.token)
+	r.kill("a", syscall.SIGTERM)
+	r.judge()
+	r.nothingLeft()
+}
+
+// TestWitnessReplaced kills a wrapper's witness again and again: the command works on,
+// and no descriptor is left behind.
+func TestWitnessReplaced(t *testing.T) {
+	r := newTrio(t, onRaft)
+	r.ttl = 5 * time.Second
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	now := r.settle()
+	descriptors := func() int {
+		all, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", r.procs[now.id].Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	before := descriptors()
+	for range 10 {
+		old := r.witness(now.id)
+		_ = syscall.Kill(old, syscall.SIGKILL)
+		for r.witness(now.id) == old || r.witness(now.id) == 0 {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); descriptors() > before+2; time.Sleep(50 * time.Millisecond) { // connections come and go
+		if time.Now().After(deadline) {
+			t.Errorf("%d descriptors after ten witnesses, %d before", descriptors(), before)
+			break
+		}
+	}
+	if still := r.settle(); still.token != now.token {
+		t.Errorf("token %d works, want %d still", still.token, now.token)
+	}
+	began := time.Now()
+	r.kill(now.id, syscall.SIGKILL)
+	r.active(now.token)
+	if took := time.Since(began); took > r.ttl/2 {
+		t.Errorf("the takeover took %v", took)
+	}
+	r.judge()
+}
+
+// TestWitnessWithoutStore kills a wrapper while the store is down: its witness kills the
+// command at once, tries for as long as the promise, gives up with a line in the log, and
+// leaves nothing. The session of the other wrapper is not touched.
+func TestWitnessWithoutStore(t *testing.T) {
+	var store *servers.Member
+	r := newTrio(t, func(r *trio) (c backends.Config, flags []string) {
+		cluster, err := servers.StartEtcd(t.Context(), filepath.Join(r.dir, "etcd"), 1, servers.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cluster.Stop)
+		store = cluster.Members[0]
+		c.Etcd.Endpoints = []string{store.Addr()}
+		return c, []string{"--backend", "etcd", "--etcd-endpoints", store.Addr()}
+	})
+	r.ids = []string{"a", "b"}
+	r.grandchildren()
+	r.start("a")
+	now := r.active(0)
+	r.start("b")
+	r.inLine(1)
+	store.Kill()
+	r.kill("a", syscall.SIGKILL)
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(r.log("a"), "its promise ends it"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the witness did not give up")
+		}
+	}
+	for left := r.left(); slices.ContainsFunc(left, func(s string) bool {
+		return !strings.Contains(s, "--id b") && !strings.Contains(s, "understudy-witness")
+	}); left = r.left() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := store.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.active(now.token)
+	r.kill("b", syscall.SIGTERM)
+	r.judge()
+	r.nothingLeft()
+}
+
+// TestFrozenHost stops wrapper, command and witness at once, and wakes them when a
+// successor works. From that nothing but the token protects: stale stamps are counted and
+// timed, and a guard that goes by the greatest token refuses every one of them.
+func TestFrozenHost(t *testing.T) {
+	r := newTrio(t, onEtcd)
+	r.ttl = time.Second
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	stale := 0
+	for range 5 {
+		now := r.settle()
+		host := []int{now.pid, r.witness(now.id), r.procs[now.id].Process.Pid} // the command wakes first
+		for _, pid := range host {
+			_ = syscall.Kill(pid, syscall.SIGSTOP)
+		}
+		next := r.active(now.token)
+		r.mu.Lock()
+		r.refused = nil
+		r.mu.Unlock()
+		for _, pid := range host {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+			time.Sleep(5 * time.Millisecond)
+		}
+		r.settle() // the old one was killed, and stands by again
+		r.mu.Lock()
+		for _, s := range r.spans {
+			if s.token != now.token || s.last < next.first {
+				continue
+			}
+			t.Logf("%d stale stamps, the last one %v after the successor's first", len(r.refused), s.last-next.first)
+			stale += len(r.refused)
+			if n := len(r.refused); n == 0 || r.refused[n-1] != s.last {
+				t.Errorf("the last stale stamp was not refused")
+			}
+		}
+		r.mu.Unlock()
+	}
+	if stale == 0 {
+		t.Error("no stale stamp came, so the guard was not tried")
+	}
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.nothingLeft()
+}

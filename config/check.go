@@ -1,0 +1,149 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/coordinator/witness"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// ForContender completes c for a process that competes for roles, and says all that is
+// wrong. Where the witness can be had, Coordinator.Witness is this program started
+// again: its main calls witness.Main(Beside) first.
+func (c *Config) ForContender() error {
+	err := errors.Join(c.completeRoles(), c.ForVoter())
+	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
+	for _, r := range c.Roles {
+		c.Coordinator.Roles = append(c.Coordinator.Roles, lock.Bid{Role: r.Name, Priority: r.Priority})
+		if !r.ActiveStandby {
+			c.Coordinator.ExclusiveRoles = append(c.Coordinator.ExclusiveRoles, r.Name)
+		}
+	}
+	if err == nil && c.NoWitness() == "" {
+		c.Coordinator.Witness = witness.New(c.Store)
+	}
+	return err
+}
+
+// completeRoles makes the one role of a process the only one of several.
+func (c *Config) completeRoles() error {
+	if c.Given("roles") {
+		return c.checkRoles()
+	}
+	exit := c.onExit
+	if exit == "" {
+		exit = "exit"
+	}
+	c.Roles = []Role{{Name: c.role, Priority: c.priority, ActiveStandby: c.standby, OnLoss: c.onLoss, OnExit: exit}}
+	return lock.CheckName("role", c.role)
+}
+
+func (c *Config) checkRoles() error {
+	var errs []error
+	where := c.values["roles"].where
+	if c.role != "" {
+		errs = append(errs, fmt.Errorf("%s: role %q is given by %s too; give one of them", where, c.role, c.values["role"].origin))
+	}
+	if n := len(c.Roles); (n == 0 || n > MaxRoles) && !c.bad["roles"] {
+		errs = append(errs, fmt.Errorf("%s: %d roles are given; give from 1 to %d", where, n, MaxRoles))
+	}
+	seen := map[string]bool{"": true}
+	for _, r := range c.Roles {
+		if r.Name != "" {
+			errs = append(errs, each(where+": ", lock.CheckName("name", r.Name)))
+		}
+		if seen[r.Name] && r.Name != "" {
+			errs = append(errs, fmt.Errorf("%s: role %q is given twice", where, r.Name))
+		}
+		seen[r.Name] = true
+	}
+	return errors.Join(errs...)
+}
+
+// ForVoter completes c for a process that carries the store and competes for nothing,
+// and says all that is wrong.
+func (c *Config) ForVoter() error {
+	var errs []error
+	if c.Coordinator.ID == "" {
+		host, err := os.Hostname()
+		errs = append(errs, err)
+		if c.Coordinator.ID = host; len(c.Roles) > 0 {
+			c.Coordinator.ID = strings.TrimSuffix(host+"-"+c.Roles[0].Name, "-")
+		}
+	}
+	c.Coordinator.Logger = c.logger()
+	errs = append(errs, lock.CheckName("id", c.Coordinator.ID), checkAddress(c.Coordinator.Address), c.ForPlan())
+	c.Store.Raft.ID, c.Store.Raft.Logger = c.Coordinator.ID, c.Coordinator.Logger
+	return errors.Join(append(errs, c.CheckStore(raft.Config.Validate))...)
+}
+
+// ForPlan completes c's times, and says what is wrong with them.
+func (c *Config) ForPlan() error {
+	c.Coordinator = c.Coordinator.Defaults()
+	if c.Store.Raft.Timing == 0 {
+		c.Store.Raft.Timing = raft.TimingFor(c.Coordinator.TTL)
+	}
+	return c.Coordinator.ValidateTimes()
+}
+
+// ForClient says all that is wrong with c for a process that only looks and asks.
+func (c *Config) ForClient() error {
+	err := c.CheckStore(raft.Config.ValidatePeers)
+	if c.Store.Backend == "memory" {
+		err = errors.Join(err, fmt.Errorf("backend %q: lives in the process that runs it, nobody else can ask it; use another", c.Store.Backend))
+	}
+	return err
+}
+
+// Role is the role of a process that takes part in one, or is asked about it.
+func (c *Config) Role() string { return c.role }
+
+// CheckStore says what is wrong with the settings of the store that is chosen. group
+// judges those of Raft: raft.Config.Validate or raft.Config.ValidatePeers.
+func (c *Config) CheckStore(group func(raft.Config) error) error {
+	switch {
+	case c.bad["backend"]: // told already
+		return nil
+	case c.Store.Backend == "raft":
+		r := c.Store.Raft
+		if c.bad["raft.peers"] { // told already: let the rest be judged without it
+			r.Peers = []raft.Peer{{ID: r.ID, Address: "127.0.0.1:1"}}
+		}
+		return group(r)
+	case c.Store.Backend == "etcd":
+		return c.Store.Etcd.Validate()
+	case c.Store.Backend == "consul":
+		return c.Store.Consul.Validate()
+	}
+	return nil
+}
+
+// checkAddress refuses an advertised address that leads nowhere.
+func checkAddress(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	if ip := net.ParseIP(host); address != "" && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return fmt.Errorf("address %q: no other machine can reach that; write the one that clients dial", address)
+	}
+	return nil
+}
+
+func (c *Config) logger() *slog.Logger {
+	how := &slog.HandlerOptions{}
+	var level slog.Level
+	if level.UnmarshalText([]byte(c.logLevel)) == nil {
+		how.Level = level
+	}
+	if c.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(c.log, how))
+	}
+	return slog.New(slog.NewTextHandler(c.log, how))
+}

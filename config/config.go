@@ -1,0 +1,132 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Config is what the settings say. Its exported fields may be changed before they are
+// used: whoever has a logger sets Coordinator.Logger and Store.Raft.Logger.
+type Config struct {
+	Coordinator coordinator.Config // for coordinator.Run, with its roles, logger and witness
+	Store       backends.Config
+	Roles       []Role // of Coordinator, with what the understudy command does about each
+	Run         Run
+	Witness     bool // is wanted; see NoWitness
+
+	ConsulRaftMultiplier int // of plan
+
+	// Warnings are what was not heeded, a line each: unknown variables that begin with
+	// UNDERSTUDY_, and variables of other tools that have no meaning here. The caller logs
+	// them.
+	Warnings []string
+
+	role, onLoss, onExit, logFormat, logLevel string
+	priority                                  int
+	standby                                   bool
+
+	log    io.Writer
+	values map[string]value // by the key's name
+	bad    map[string]bool  // keys whose value is no value
+}
+
+// A Role is a role that the process takes part in. What is not said is as it is for the
+// whole process.
+type Role struct {
+	Name          string
+	Command       []string // its program and arguments; none: the work is not the understudy command's
+	Priority      int      // the greatest takes over first
+	ActiveStandby bool     // stand by; false ends the process beside a living active
+	OnLoss        string   // standby or exit
+	OnExit        string   // exit or restart
+}
+
+// Run is what the understudy command's run heeds besides.
+type Run struct {
+	ConnectTimeout time.Duration // 0: it waits as long as it takes
+	Health         string        // a shell command; "": none
+	Stdin, Isolate bool
+}
+
+// A Source says where settings are read from. The zero Source is the environment, and
+// the file that UNDERSTUDY_CONFIG names.
+type Source struct {
+	Flags   *pflag.FlagSet // that Flags has added to, and that was parsed; nil: no flags
+	Environ []string       // nil: os.Environ()
+	Log     io.Writer      // of Coordinator.Logger; nil: os.Stderr
+
+	// Known reports whether a variable that begins with UNDERSTUDY_ is the program's own,
+	// and deserves no warning. nil: none is.
+	Known func(variable string) bool
+}
+
+// Load reads the settings of a process that takes part, from the flags (nil: none), the
+// environment and the file. Its error tells everything that is wrong, a line each; where
+// there is one the Config is nil.
+func Load(flags *pflag.FlagSet) (*Config, error) {
+	c, err := Read(Source{Flags: flags})
+	if err = errors.Join(err, c.ForContender()); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Open opens the store for a process that takes part. See backends.Open.
+func (c *Config) Open(ctx context.Context) (lock.Locker, error) { return backends.Open(ctx, c.Store) }
+
+// Dial opens the store for a process that only looks and asks. See backends.Dial.
+func (c *Config) Dial(ctx context.Context) (lock.Locker, error) { return backends.Dial(ctx, c.Store) }
+
+// NoWitness says why there is no witness, or "".
+func (c *Config) NoWitness() string {
+	switch {
+	case !c.Witness:
+		return "--witness=false"
+	case c.Store.Backend == "memory":
+		return "the store dies with this process"
+	case c.Store.Backend == "raft" && len(c.Store.Raft.Peers) < 2:
+		return "no other peer is left to ask when this one is dead"
+	}
+	return ""
+}
+
+// A Value is what a key was set to.
+type Value struct {
+	Key    Key
+	Text   string // as it is written in a file; a secret is "(redacted)"
+	Origin string // default, FILE:LINE, a variable, or --FLAG
+}
+
+// Values returns the value of every key, in the order of Keys.
+func (c *Config) Values() []Value {
+	var all []Value
+	for _, k := range Keys() {
+		all = append(all, Value{k, c.text(k), c.values[k.Name].origin})
+	}
+	return all
+}
+
+// text is a key's value as it counts, or where that is none as it was given.
+func (c *Config) text(k Key) string {
+	switch text := format(k.to(c)); {
+	case k.Secret && text != "":
+		return "(redacted)"
+	case c.bad[k.Name]:
+		return scalar(c.values[k.Name].text())
+	case k.Type() == "roles":
+		return text
+	default:
+		return scalar(text)
+	}
+}
+
+// Given reports whether a key was set by a flag, a variable of ours, or the file.
+func (c *Config) Given(name string) bool { return c.values[name].rank > byOther }

@@ -1,0 +1,142 @@
+package config
+
+import (
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/understudy-ha/understudy/backends"
+)
+
+// A Key is one setting.
+type Key struct {
+	Name    string   // in a file, with a dot for each section: etcd.endpoints
+	Default string   // as it is written; "": none, or one that Usage tells
+	Usage   string   // one line
+	OneOf   []string // the only values; nil: any of its type
+	Secret  bool     // is given by no flag, and never shown
+	Command bool     // the understudy command alone heeds it, and no embedder
+
+	to func(*Config) any // where its value goes, whose type is the key's
+}
+
+// Flag is the name of the key's flag: dots and capitals become dashes, and a last
+// ".enabled" is left out. A secret has none, and this is "".
+func (k Key) Flag() string {
+	if k.Secret {
+		return ""
+	}
+	return k.dashed()
+}
+
+func (k Key) dashed() string {
+	var b strings.Builder
+	for _, r := range strings.TrimSuffix(k.Name, ".enabled") {
+		switch {
+		case r == '.':
+			b.WriteByte('-')
+		case unicode.IsUpper(r):
+			b.WriteByte('-')
+			b.WriteRune(unicode.ToLower(r))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// Variable is the name of the key's environment variable: UNDERSTUDY_ETCD_ENDPOINTS.
+func (k Key) Variable() string { return variable(k.dashed()) }
+
+// prefix is that of every variable of ours.
+const prefix = "UNDERSTUDY_"
+
+func variable(flag string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// Type says what a value of the key is, in a word.
+func (k Key) Type() string {
+	switch k.to(new(Config)).(type) {
+	case *bool:
+		return "bool"
+	case *int:
+		return "int"
+	case *time.Duration, off:
+		return "duration"
+	case *[]string:
+		return "list"
+	case *map[string]string, *peers:
+		return "map"
+	case *[]Role:
+		return "roles"
+	}
+	return "string"
+}
+
+// Keys returns every key, in the order in which a person reads them.
+func Keys() []Key {
+	return []Key{
+		{Name: "backend", Default: backends.Names()[0], OneOf: backends.Names(), Usage: "the store: " + strings.Join(backends.Names(), ", "), to: func(c *Config) any { return &c.Store.Backend }},
+		{Name: "role", Usage: "the role: what one process at a time may do", to: func(c *Config) any { return &c.role }},
+		{Name: "roles", Usage: "several roles in one process, each with a name, a command and settings of its own", to: func(c *Config) any { return &c.Roles }},
+		{Name: "id", Usage: "this contender; with raft a name in raft.peers (default HOST-ROLE)", to: func(c *Config) any { return &c.Coordinator.ID }},
+		{Name: "address", Usage: "where clients reach this process; shown by status", to: func(c *Config) any { return &c.Coordinator.Address }},
+		{Name: "priority", Default: "0", Usage: "the greatest takes over first", to: func(c *Config) any { return &c.priority }},
+		{Name: "label", Usage: "KEY=VALUE to show in status; may be repeated", to: func(c *Config) any { return &c.Coordinator.Labels }},
+		{Name: "activeStandby.enabled", Default: "true", Usage: "stand by; false ends at once beside a living active", to: func(c *Config) any { return &c.standby }},
+		{Name: "ttl", Default: "10s", Usage: "how long a silent active is waited for: 100ms to 12h", to: func(c *Config) any { return &c.Coordinator.TTL }},
+		{Name: "grace", Usage: "for the work to stop after a loss (default ttl/5, at most 2s)", to: func(c *Config) any { return &c.Coordinator.Grace }},
+		{Name: "skew", Usage: "of ttl, for differing clocks and killing (default ttl/100 + min(50ms, ttl/10))", to: func(c *Config) any { return &c.Coordinator.Skew }},
+		{Name: "stopTimeout", Default: "30s", Usage: "for the work to stop when that was asked for", to: func(c *Config) any { return &c.Coordinator.StopTimeout }},
+		{Name: "heartbeat", Usage: "between two log lines that say who is active (default 10s)", to: func(c *Config) any { return &c.Coordinator.Heartbeat }},
+		{Name: "witness", Default: "true", Usage: "start a process that ends the work and releases the role the moment this process is dead", to: func(c *Config) any { return &c.Witness }},
+		{Name: "hangTimeout", Usage: "for a process, or a health check, that hangs, before its witness kills it; 0: only at the end of its promise (default ttl/2)", to: func(c *Config) any { return off{&c.Coordinator.HangTimeout} }},
+		{Name: "healthInterval", Usage: "between two health checks (default ttl/4)", to: func(c *Config) any { return &c.Coordinator.HealthEvery }},
+		{Name: "health", Command: true, Usage: "a shell command that says by exit code 0 that this process may be active", to: func(c *Config) any { return &c.Run.Health }},
+		{Name: "onLoss", Command: true, Default: "standby", OneOf: []string{"standby", "exit"}, Usage: "after a loss: standby, or exit with code 75", to: func(c *Config) any { return &c.onLoss }},
+		{Name: "onExit", Command: true, OneOf: []string{"exit", "restart"}, Usage: "when a command ends by itself: exit with its code, or restart (default exit; with roles restart)", to: func(c *Config) any { return &c.onExit }},
+		{Name: "connectTimeout", Command: true, Usage: "for the store's first answer; then exit with code 69 (default: wait as long as it takes)", to: func(c *Config) any { return &c.Run.ConnectTimeout }},
+		{Name: "stdin", Command: true, Default: "false", Usage: "pass standard input to the command (default /dev/null)", to: func(c *Config) any { return &c.Run.Stdin }},
+		{Name: "isolate", Command: true, Default: "false", Usage: "run each command in a PID namespace: nothing of it outlives this process, whatever is killed (Linux, as root)", to: func(c *Config) any { return &c.Run.Isolate }},
+		{Name: "log.format", Default: "text", OneOf: []string{"text", "json"}, Usage: "text or json", to: func(c *Config) any { return &c.logFormat }},
+		{Name: "log.level", Default: "info", OneOf: []string{"debug", "info", "warn", "error"}, Usage: "debug, info, warn or error", to: func(c *Config) any { return &c.logLevel }},
+
+		{Name: "raft.peers", Usage: "every node of the group, the same on each: ID=HOST:PORT,...", to: func(c *Config) any { return (*peers)(&c.Store.Raft.Peers) }},
+		{Name: "raft.dir", Usage: "this node's data", to: func(c *Config) any { return &c.Store.Raft.Dir }},
+		{Name: "raft.bind", Usage: "HOST:PORT to listen on (default the node's address in raft.peers)", to: func(c *Config) any { return &c.Store.Raft.Bind }},
+		{Name: "raft.timing", Usage: "Raft's heartbeat timeout, the same on every node (default ttl/10, within 50ms and 1s)", to: func(c *Config) any { return &c.Store.Raft.Timing }},
+		{Name: "raft.caFile", Usage: "the group's certificate authority, which signs for nothing else", to: func(c *Config) any { return &c.Store.Raft.CAFile }},
+		{Name: "raft.certFile", Usage: "this node's certificate, with its ID as a DNS name", to: func(c *Config) any { return &c.Store.Raft.CertFile }},
+		{Name: "raft.keyFile", Usage: "its key", to: func(c *Config) any { return &c.Store.Raft.KeyFile }},
+
+		{Name: "etcd.endpoints", Usage: "every member: HOST:PORT or https://HOST:PORT,...", to: func(c *Config) any { return &c.Store.Etcd.Endpoints }},
+		{Name: "etcd.prefix", Usage: "of all keys (default understudy/)", to: func(c *Config) any { return &c.Store.Etcd.Prefix }},
+		{Name: "etcd.username", Usage: "the user, where it is not a certificate's", to: func(c *Config) any { return &c.Store.Etcd.Username }},
+		{Name: "etcd.password", Secret: true, Usage: "the user's password", to: func(c *Config) any { return &c.Store.Etcd.Password }},
+		{Name: "etcd.passwordFile", Usage: "the user's password, for nobody else to read", to: func(c *Config) any { return &c.Store.Etcd.PasswordFile }},
+		{Name: "etcd.caFile", Usage: "authorities that sign etcd's certificates", to: func(c *Config) any { return &c.Store.Etcd.CAFile }},
+		{Name: "etcd.certFile", Usage: "our certificate", to: func(c *Config) any { return &c.Store.Etcd.CertFile }},
+		{Name: "etcd.keyFile", Usage: "its key", to: func(c *Config) any { return &c.Store.Etcd.KeyFile }},
+
+		{Name: "consul.address", Usage: "the agent: HOST:PORT or https://HOST:PORT (default 127.0.0.1:8500)", to: func(c *Config) any { return &c.Store.Consul.Address }},
+		{Name: "consul.prefix", Usage: "of all keys (default understudy/)", to: func(c *Config) any { return &c.Store.Consul.Prefix }},
+		{Name: "consul.datacenter", Usage: "the datacenter (default the agent's)", to: func(c *Config) any { return &c.Store.Consul.Datacenter }},
+		{Name: "consul.token", Secret: true, Usage: "the ACL token", to: func(c *Config) any { return &c.Store.Consul.Token }},
+		{Name: "consul.tokenFile", Usage: "the ACL token, for nobody else to read", to: func(c *Config) any { return &c.Store.Consul.TokenFile }},
+		{Name: "consul.caFile", Usage: "authorities that sign Consul's certificates", to: func(c *Config) any { return &c.Store.Consul.CAFile }},
+		{Name: "consul.certFile", Usage: "our certificate", to: func(c *Config) any { return &c.Store.Consul.CertFile }},
+		{Name: "consul.keyFile", Usage: "its key", to: func(c *Config) any { return &c.Store.Consul.KeyFile }},
+		{Name: "consul.serverName", Usage: "the name in the agent's certificate (default its host)", to: func(c *Config) any { return &c.Store.Consul.ServerName }},
+		{Name: "consul.raftMultiplier", Command: true, Default: "5", Usage: "performance.raft_multiplier of the Consul servers, for plan: 1 to 10", to: func(c *Config) any { return &c.ConsulRaftMultiplier }},
+	}
+}
+
+// index is the table by name.
+func index() map[string]Key {
+	all := map[string]Key{}
+	for _, k := range Keys() {
+		all[k.Name] = k
+	}
+	return all
+}

@@ -1,0 +1,222 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// node is what a contender needs besides what is tested.
+var node = []string{"UNDERSTUDY_ROLE=r", "UNDERSTUDY_BACKEND=memory"}
+
+// contend is all that is wrong for a contender.
+func contend(s Source) (*Config, error) {
+	s.Log = io.Discard
+	c, err := Read(s)
+	return c, errors.Join(err, c.ForContender())
+}
+
+// problems are files and variables, and all that is wrong with them.
+var problems = map[string]struct {
+	file string
+	env  []string
+	want []string // FILE stands for its name
+}{
+	"all at once": {
+		file: "ttl: 15\nraft:\n  tming: 3s\n  dir: [x]\nlog: {level: loud}\nstdin: perhaps\npriority: {a: b}\nstop-timeout: 3s\naddress: 0.0.0.0:80\n",
+		env:  []string{"UNDERSTUDY_GRACE=3s", "UNDERSTUDY_SKEW=x"},
+		want: []string{
+			`FILE:1: ttl: "15" has no unit; write 15s`,
+			`FILE:3: raft.tming: there is no such key, did you mean "raft.timing"?`,
+			`FILE:4: raft.dir: must be a text, and is a list`,
+			`FILE:5: log.level "loud": must be one of debug, info, warn, error`,
+			`FILE:6: stdin: "perhaps" must be true or false`,
+			`FILE:7: priority: must be a whole number, and is a section`,
+			`FILE:8: stop-timeout: there is no such key, did you mean "stopTimeout"?`,
+			`UNDERSTUDY_SKEW: "x" is no duration; write it as 15s or 1m30s`,
+			`grace 3s: must be more than 0 and at most 2s`,
+			`address "0.0.0.0:80": no other machine can reach that`,
+		},
+	},
+	"twice":         {file: "ttl: 2s\nttl: 3s\n", want: []string{`FILE:2: ttl: is given twice, in line 1 too`}},
+	"twice, apart":  {file: "raft.dir: a\nraft:\n  dir: b\n", want: []string{`FILE:3: raft.dir: is given twice, in line 1 too`}},
+	"empty":         {file: "ttl:\netcd:\n", want: []string{`FILE:1: ttl: is empty; write a value, or leave the key out`}},
+	"no section":    {file: "etcd: h1:2379\n", want: []string{`FILE:1: etcd: must be a section, KEY: VALUE on each line`}},
+	"a list":        {file: "- ttl\n", want: []string{`FILE:1: the file: must be a section`}},
+	"no YAML":       {file: "ttl: [2s\nrole: x\n", want: []string{`FILE: line 1: did not find expected ',' or ']'`}},
+	"two documents": {file: "ttl: 2s\n---\nttl: 3s\n", want: []string{`FILE: holds more than one document; write one`}},
+	"a list in it":  {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
+	"section":       {file: "etdc: {endpoints: x}\n", want: []string{`FILE:1: etdc: there is no such key, did you mean "etcd"?`}},
+	"label":         {file: "label: {a: {b: c}}\n", want: []string{`FILE:1: label: a must be a plain value`}},
+	"peers":         {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: peers: address "nowhere" of "a": missing port in address`}},
+	"backend":       {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: unknown backend "rafd" (use one of raft, etcd, consul, memory), did you mean "raft"?`}},
+	"roles": {
+		file: "roles:\n- name: a\n  comand: [x]\n  priority: high\n- command: x\n- name: b\n  onExit: maybe\n  activeStandby: true\n- name: a\n- 7\n", env: []string{"UNDERSTUDY_BACKEND=memory"},
+		want: []string{
+			`FILE:3: comand: there is no such key, did you mean "command"?`, `FILE:4: priority: "high" must be a whole number`,
+			`FILE:5: roles: a role has no name; write name: NAME`, `FILE:7: onExit: "maybe": must be one of exit, restart`,
+			`FILE:8: activeStandby: must be a section`, `FILE:1: roles: role "a" is given twice`, `FILE:10: the file: must be a section`,
+		},
+	},
+	"role and roles": {file: "role: x\nroles: [{name: a}]\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:2: roles: role "x" is given by FILE:1 too; give one of them`}},
+	"no roles":       {file: "roles: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:1: roles: 0 roles are given; give from 1 to 256`}},
+	"roles by variable": {
+		env:  []string{"UNDERSTUDY_BACKEND=memory", "UNDERSTUDY_ROLES=[{name: a, x: y}]"},
+		want: []string{`UNDERSTUDY_ROLES:1: x: there is no such key`},
+	},
+	"secrets": {
+		env:  []string{"UNDERSTUDY_ROLE=r", "UNDERSTUDY_BACKEND=etcd", "UNDERSTUDY_ETCD_ENDPOINTS=h:1", "UNDERSTUDY_ETCD_PASSWORD=p", "UNDERSTUDY_ETCD_PASSWORD_FILE=/x"},
+		want: []string{`etcd-password and etcd-password-file: give one of them`, `etcd-username and etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD): give both or none`},
+	},
+}
+
+// TestProblems expects everything that is wrong with a file to be told in one pass,
+// together with what is wrong elsewhere.
+func TestProblems(t *testing.T) {
+	for name, test := range problems {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, test.file)
+			env := test.env
+			if !slices.ContainsFunc(env, func(s string) bool {
+				return strings.HasPrefix(s, "UNDERSTUDY_BACKEND") || strings.HasPrefix(s, "UNDERSTUDY_ROLE")
+			}) {
+				env = append(slices.Clone(env), node...)
+			}
+			_, err := contend(Source{Environ: append([]string{"UNDERSTUDY_CONFIG=" + path}, env...)})
+			if err == nil {
+				t.Fatal("nothing is wrong with it")
+			}
+			got := strings.ReplaceAll(err.Error(), path, "FILE")
+			for _, want := range test.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("want %s\ngot\n%s", want, got)
+				}
+			}
+			if n := strings.Count(got, "\n") + 1; n != len(test.want) {
+				t.Errorf("%d lines, want %d:\n%s", n, len(test.want), got)
+			}
+		})
+	}
+}
+
+// TestNoFile names a file that is not there.
+func TestNoFile(t *testing.T) {
+	_, err := Read(Source{Environ: []string{"UNDERSTUDY_CONFIG=/does/not/exist"}})
+	if err == nil || err.Error() != `config "/does/not/exist": no such file or directory` {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSecretsInAFile refuses a file with a secret that others may read, and takes one
+// that they may not.
+func TestSecretsInAFile(t *testing.T) {
+	path := write(t, "etcd:\n  password: hunter2\n")
+	if c, err := Read(Source{Environ: []string{"UNDERSTUDY_CONFIG=" + path}}); err != nil || c.Store.Etcd.Password != "hunter2" {
+		t.Errorf("%v: got %q", err, c.Store.Etcd.Password)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Read(Source{Environ: []string{"UNDERSTUDY_CONFIG=" + path}})
+	if want := path + ":2: etcd.password: others may read the file (mode 0644): chmod 600 " + path; err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+// TestSecretFile refuses a secret's own file that others may read.
+func TestSecretFile(t *testing.T) {
+	path := write(t, "hunter2")
+	env := []string{"UNDERSTUDY_BACKEND=consul", "UNDERSTUDY_ROLE=r", "UNDERSTUDY_CONSUL_TOKEN_FILE=" + path}
+	if _, err := contend(Source{Environ: env}); err != nil {
+		t.Error(err)
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	_, err := contend(Source{Environ: env})
+	if err == nil || !strings.Contains(err.Error(), "others may read it (mode 0640): chmod 600 "+path) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSecretsAreNotShown looks for a secret in everything that is told.
+func TestSecretsAreNotShown(t *testing.T) {
+	c, err := contend(Source{Environ: []string{
+		"UNDERSTUDY_BACKEND=consul", "UNDERSTUDY_ROLE=r", "UNDERSTUDY_CONSUL_TOKEN=hunter2 and more", "UNDERSTUDY_ETCD_PASSWORD=hunter2",
+	}})
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v, want an error that does not show the token", err)
+	}
+	for _, v := range c.Values() {
+		if strings.Contains(v.Text, "hunter2") {
+			t.Errorf("%s shows its value", v.Key.Name)
+		}
+	}
+}
+
+// TestWarnings tells of variables that are not heeded, and not of those that run gives
+// to its command, or by which the tests find their servers.
+func TestWarnings(t *testing.T) {
+	c, err := Read(Source{
+		Environ: []string{
+			"UNDERSTUDY_TTTL=2s", "UNDERSTUDY_TIMEOUT=2s", "UNDERSTUDY_ROLE=r", "UNDERSTUDY_ID=a", "UNDERSTUDY_TOKEN=7",
+			"UNDERSTUDY_ETCD=/bin/etcd", "UNDERSTUDY_CONSUL=/bin/consul", "CONSUL_HTTP_SSL_VERIFY=false", "ETCDCTL_INSECURE_SKIP_TLS_VERIFY=false",
+		},
+		Known: func(name string) bool { return name == "UNDERSTUDY_TIMEOUT" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"CONSUL_HTTP_SSL_VERIFY: is not heeded: an agent whose certificate is not verified may be anybody; name its authority by --consul-ca-file",
+		`UNDERSTUDY_TTTL: no setting has this variable, it is not heeded, did you mean "UNDERSTUDY_TTL"?`,
+	}
+	if !slices.Equal(c.Warnings, want) {
+		t.Errorf("got %q\nwant %q", c.Warnings, want)
+	}
+}
+
+// TestOthers heeds what etcdctl and consul read, after our own, and says so.
+func TestOthers(t *testing.T) {
+	others := []string{
+		"ETCDCTL_ENDPOINTS=e:1", "ETCDCTL_CACERT=eca", "ETCDCTL_CERT=ecert", "ETCDCTL_KEY=ekey", "ETCDCTL_USER=u:p",
+		"CONSUL_HTTP_ADDR=c:1", "CONSUL_HTTP_TOKEN=token", "CONSUL_CACERT=cca", "CONSUL_CLIENT_CERT=ccert", "CONSUL_CLIENT_KEY=ckey",
+		"CONSUL_HTTP_SSL=true", "CONSUL_TLS_SERVER_NAME=name",
+	}
+	for _, test := range []struct {
+		env  []string
+		want []string
+	}{
+		{others, []string{
+			"etcd.endpoints: e:1 ETCDCTL_ENDPOINTS", "etcd.username: u ETCDCTL_USER", "etcd.password: (redacted) ETCDCTL_USER",
+			"etcd.caFile: eca ETCDCTL_CACERT", "etcd.certFile: ecert ETCDCTL_CERT", "etcd.keyFile: ekey ETCDCTL_KEY",
+			"consul.address: https://c:1 CONSUL_HTTP_ADDR, CONSUL_HTTP_SSL", "consul.token: (redacted) CONSUL_HTTP_TOKEN", "consul.caFile: cca CONSUL_CACERT",
+			"consul.certFile: ccert CONSUL_CLIENT_CERT", "consul.keyFile: ckey CONSUL_CLIENT_KEY", "consul.serverName: name CONSUL_TLS_SERVER_NAME",
+		}},
+		{append([]string{"UNDERSTUDY_CONSUL_ADDRESS=ours:1", "UNDERSTUDY_CONSUL_TOKEN_FILE=f", "UNDERSTUDY_ETCD_PASSWORD_FILE=g"}, others...), []string{
+			"consul.address: ours:1 UNDERSTUDY_CONSUL_ADDRESS", "consul.tokenFile: f UNDERSTUDY_CONSUL_TOKEN_FILE", "consul.token:  default",
+			"etcd.passwordFile: g UNDERSTUDY_ETCD_PASSWORD_FILE", "etcd.password:  default", "etcd.username: u ETCDCTL_USER",
+		}},
+		{[]string{"CONSUL_HTTP_SSL=1"}, []string{"consul.address: https://127.0.0.1:8500 CONSUL_HTTP_SSL"}},
+		{[]string{"CONSUL_HTTP_TOKEN=x", "CONSUL_HTTP_TOKEN_FILE=f", "ETCDCTL_USER=u:p", "ETCDCTL_PASSWORD=q"}, []string{
+			"consul.tokenFile: f CONSUL_HTTP_TOKEN_FILE", "consul.token:  default", "etcd.password: (redacted) ETCDCTL_PASSWORD",
+		}},
+	} {
+		c, err := Read(Source{Environ: test.env})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, v := range c.Values() {
+			got = append(got, v.Key.Name+": "+v.Text+" "+v.Origin)
+		}
+		for _, want := range test.want {
+			if !slices.Contains(got, want) {
+				t.Errorf("want %s in\n%s", want, strings.Join(got, "\n"))
+			}
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// MaxRoles is how many roles one process may have a command for.
+const MaxRoles = 256
+
+// roleKeys are what may be said of each of several roles: what it is for the process
+// says the key of the same name.
+func roleKeys() []Key {
+	k := index()
+	return []Key{
+		{Name: "name", Usage: "of the role", to: func(*Config) any { return new(string) }},
+		{Name: "command", Usage: "its program and arguments; a text is a shell's", to: func(*Config) any { return new([]string) }},
+		k["priority"], k["activeStandby.enabled"], k["onLoss"], k["onExit"],
+	}
+}
+
+// roles takes in the key roles: from a file as nodes with their lines, from elsewhere
+// as the same in one text.
+func (r *reader) roles() {
+	v := r.config.values["roles"]
+	if len(v.parts) == 0 {
+		return
+	}
+	f := &file{path: r.file.path, keys: map[string]Key{}, roles: r.file.roles}
+	for _, k := range roleKeys() {
+		f.keys[k.Name] = k
+	}
+	if v.rank != byFile {
+		f.path = v.where
+		var doc yaml.Node
+		if err := yaml.Unmarshal([]byte(v.text()), &doc); err != nil || len(doc.Content) == 0 {
+			r.bad(fmt.Errorf("%s: %q is no list of roles; write [{name: NAME, command: [PROGRAM, ARG]}]", v.where, v.text()))
+			return
+		}
+		f.roles = doc.Content[0]
+	}
+	if f.roles.Kind != yaml.SequenceNode {
+		f.bad(f.roles.Line, "roles", "must be a list, with a role's name and command in each entry")
+	}
+	for _, n := range f.roles.Content {
+		r.config.Roles = append(r.config.Roles, r.role(f, resolve(n)))
+	}
+	r.config.bad["roles"] = len(f.bads) > 0
+	r.file.bads = append(r.file.bads, f.bads...)
+}
+
+// role takes in one of several. What is not said is as it is for the process, but
+// OnExit: one command's end is no reason to end the others.
+func (r *reader) role(f *file, n *yaml.Node) Role {
+	one := Role{Priority: r.config.priority, ActiveStandby: r.config.standby, OnLoss: r.config.onLoss, OnExit: r.config.onExit}
+	if one.OnExit == "" {
+		one.OnExit = "restart"
+	}
+	given := map[string]any{}
+	f.lines = map[string]int{}
+	before := len(f.bads)
+	f.section("", n, given)
+	to := map[string]any{
+		"name": &one.Name, "command": &one.Command, "priority": &one.Priority,
+		"activeStandby.enabled": &one.ActiveStandby, "onLoss": &one.OnLoss, "onExit": &one.OnExit,
+	}
+	for _, k := range roleKeys() {
+		parts, there := given[k.Name].([]string)
+		if !there {
+			continue
+		}
+		if k.Name == "command" { // as it stands: commas are its own
+			one.Command = parts
+			continue
+		}
+		err := errors.Join(oneOf(parts[0], k.OneOf), set(to[k.Name], value{parts: parts}))
+		if err != nil {
+			f.bad(f.lines[k.Name], k.Name, "%w", err)
+		}
+	}
+	if one.Name == "" && len(f.bads) == before {
+		f.bad(n.Line, "roles", "a role has no name; write name: NAME")
+	}
+	if line, there := f.lines["command"]; there && len(one.Command) == 0 && len(f.bads) == before {
+		f.bad(line, "command", "must be a program and its arguments, such as [./billing, --port, \"80\"], or a text for a shell")
+	}
+	return one
+}
+
+// formatRoles writes roles as they may stand in a file, in one line.
+func formatRoles(roles []Role) string {
+	if len(roles) == 0 {
+		return ""
+	}
+	type standby struct {
+		Enabled bool `json:"enabled"`
+	}
+	type row struct {
+		Name          string   `json:"name"`
+		Command       []string `json:"command,omitempty"`
+		Priority      int      `json:"priority"`
+		ActiveStandby standby  `json:"activeStandby"`
+		OnLoss        string   `json:"onLoss"`
+		OnExit        string   `json:"onExit"`
+	}
+	var all []row
+	for _, r := range roles {
+		all = append(all, row{r.Name, r.Command, r.Priority, standby{r.ActiveStandby}, r.OnLoss, r.OnExit})
+	}
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(all) // nothing in it fails
+	return strings.TrimSpace(b.String())
+}

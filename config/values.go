@@ -1,0 +1,214 @@
+package config
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/agext/levenshtein"
+
+	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/backends/raft"
+)
+
+// A value is what a key was set to, before it is understood.
+type value struct {
+	parts  []string // of a list; of all else one
+	rank   rank
+	origin string // for people
+	where  string // before what is wrong with it
+}
+
+func (v value) text() string { return strings.Join(v.parts, ",") }
+
+// A rank orders where values come from: the greatest counts.
+type rank int
+
+const (
+	byDefault rank = iota
+	byOther        // another tool's variable
+	byFile
+	byVariable
+	byFlag
+)
+
+// off is a duration of which 0 means never, which is -1 then.
+type off struct{ to *time.Duration }
+
+// peers are written as a map.
+type peers []raft.Peer
+
+// set understands a value, and puts it where it belongs.
+func set(to any, v value) error {
+	text := v.text()
+	var err error
+	switch to := to.(type) {
+	case *string:
+		*to = text
+	case *bool:
+		if *to, err = strconv.ParseBool(text); err != nil {
+			return fmt.Errorf("%q must be true or false", text)
+		}
+	case *int:
+		if *to, err = strconv.Atoi(text); err != nil {
+			return fmt.Errorf("%q must be a whole number", text)
+		}
+	case *time.Duration:
+		*to, err = ParseDuration(text)
+	case off:
+		if d, none := time.ParseDuration(text); none == nil && d == 0 {
+			*to.to = -1
+			return nil
+		}
+		*to.to, err = ParseDuration(text)
+	case *[]string:
+		*to = etcd.ParseEndpoints(text)
+	case *map[string]string:
+		*to, err = pairs(v.parts)
+	case *peers:
+		if text == "" {
+			return nil
+		}
+		if *to, err = raft.ParsePeers(text); err != nil {
+			*to = nil
+		}
+	case *[]Role:
+		return nil // see readRoles
+	default:
+		panic(fmt.Sprintf("no value can be put into %T", to))
+	}
+	return err
+}
+
+// format is the opposite of set.
+func format(from any) string {
+	switch from := from.(type) {
+	case *string:
+		return *from
+	case *bool:
+		return strconv.FormatBool(*from)
+	case *int:
+		return strconv.Itoa(*from)
+	case *time.Duration:
+		return short(*from)
+	case off:
+		if *from.to < 0 {
+			return "0"
+		}
+		return short(*from.to)
+	case *[]string:
+		return strings.Join(*from, ",")
+	case *map[string]string:
+		var all []string
+		for _, k := range slices.Sorted(maps.Keys(*from)) {
+			all = append(all, quote(k+"="+(*from)[k]))
+		}
+		return strings.Join(all, ",")
+	case *peers:
+		var all []string
+		for _, p := range *from {
+			all = append(all, p.String())
+		}
+		return strings.Join(all, ",")
+	case *[]Role:
+		return formatRoles(*from)
+	}
+	panic(fmt.Sprintf("no value can be made of %T", from))
+}
+
+func short(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}
+
+// unitless is a number that lacks a unit.
+var unitless = regexp.MustCompile(`^[0-9.]+$`)
+
+// ParseDuration reads a duration that is more than 0, such as 15s or 1m30s.
+func ParseDuration(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	switch {
+	case unitless.MatchString(text) && strings.Trim(text, "0.") != "":
+		return 0, fmt.Errorf("%q has no unit; write %ss", text, text)
+	case err != nil:
+		return 0, fmt.Errorf("%q is no duration; write it as 15s or 1m30s", text)
+	case d <= 0:
+		return 0, fmt.Errorf("%q must be more than 0", text)
+	}
+	return d, nil
+}
+
+// pairs reads KEY=VALUE, several with commas between them; one with a comma in it is
+// quoted as in a CSV file.
+func pairs(parts []string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, part := range parts {
+		if part == "" {
+			continue
+		}
+		record := []string{part}
+		if strings.Count(part, "=") > 1 || strings.HasPrefix(part, `"`) {
+			var err error
+			if record, err = csv.NewReader(strings.NewReader(part)).Read(); err != nil {
+				return nil, fmt.Errorf("%q is no list of labels; write KEY=VALUE,KEY=VALUE", part)
+			}
+		}
+		for _, pair := range record {
+			k, v, ok := strings.Cut(pair, "=")
+			if !ok || k == "" {
+				return nil, fmt.Errorf("%q is no label; write KEY=VALUE", pair)
+			}
+			all[k] = v
+		}
+	}
+	return all, nil
+}
+
+// oneOf says what is wrong with a value of which there are only some.
+func oneOf(value string, all []string) error {
+	if len(all) == 0 || slices.Contains(all, value) {
+		return nil
+	}
+	return fmt.Errorf("%q: must be one of %s%s", value, strings.Join(all, ", "), DidYouMean(value, all))
+}
+
+// DidYouMean names the word that is spelled most like the one given, if any is: it is
+// "" or `, did you mean "WORD"?`.
+func DidYouMean(word string, known []string) string {
+	best, least := "", 3
+	for _, k := range known {
+		d := levenshtein.Distance(plain(word), plain(k), nil)
+		if d == 0 || d < least && d < len(plain(k)) {
+			best, least = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(", did you mean %q?", best)
+}
+
+// plain is a word without what people write differently.
+func plain(word string) string {
+	return strings.ToLower(strings.NewReplacer(".", "", "-", "", "_", "").Replace(word))
+}
+
+// each prefixes every line of an error.
+func each(prefix string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var all []error
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		all = append(all, errors.New(prefix+line))
+	}
+	return errors.Join(all...)
+}

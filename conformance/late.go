@@ -1,0 +1,175 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// lateCases have what was sent arrive when the world has moved on.
+func lateCases() []kase {
+	needs := []Fault{CutReplies, CutRequests}
+	return []kase{
+		{name: "AcquireLateEnded", run: acquireLateEnded, needs: needs,
+			rule: "ErrLost: this session's record is gone."},
+		{name: "AcquireLateMoved", run: acquireLateMoved, needs: needs,
+			rule: "ErrMoved: a term began or ended since the role was read"},
+		{name: "BeatLate", run: beatLate, needs: needs,
+			rule: "a beat never reports another call's write as its own, never creates the record, and every try is a write of its own"},
+		{name: "RegisterLate", run: registerLate, needs: needs,
+			rule: "The end of this very session is written already: ErrLost."},
+		{name: "ReleaseLateSent", run: releaseLateSent, needs: needs,
+			rule: "It needs no living session and touches no other term."},
+		{name: "HandoffLateSent", run: handoffLateSent, needs: needs,
+			rule: "ErrMoved: t is over."},
+	}
+}
+
+// passing is how long a message takes at most that nobody holds up.
+func (t *trial) passing() time.Duration { return t.Slack/10 + 50*time.Millisecond }
+
+// delayed makes a call whose last request is held back on the way, does meanwhile
+// what the call knows nothing of, and returns what the call returns then. split: the
+// call has read by then what it compares.
+func (t *trial) delayed(near *Client, split bool, call func(ctx context.Context) error, meanwhile func()) error {
+	ctx, cancel := context.WithTimeout(t.ctx, t.patience())
+	defer cancel()
+	returned := make(chan error, 1)
+	if split { // what it reads passes, and what it is told comes when its next request is held
+		t.must("cut replies", func(context.Context) error { return near.CutReplies() })
+		go func() { returned <- call(ctx) }()
+		t.pause(t.passing())
+		t.must("cut requests", func(context.Context) error { return near.CutRequests() })
+	} else {
+		t.must("cut requests", func(context.Context) error { return near.CutRequests() })
+		go func() { returned <- call(ctx) }()
+	}
+	t.pause(t.passing())
+	meanwhile()
+	t.must("heal", func(context.Context) error { return near.Heal() })
+	select {
+	case err := <-returned:
+		return err
+	case <-t.ctx.Done():
+		t.fatalf("told to end while a call was late")
+		return nil
+	}
+}
+
+func acquireLateEnded(t *trial) {
+	for _, split := range []bool{false, true} {
+		role := t.named("r")
+		near, far := t.open(), t.open()
+		a := t.join(near, "a", role)
+		before := t.look(far, role).Term.Token
+		err := t.delayed(near, split, func(ctx context.Context) error { _, err := a.TryAcquire(ctx, role); return err }, func() {
+			t.evict(far, role, a.ID())
+		})
+		if isKnown(err) && !errors.Is(err, lock.ErrLost) {
+			t.errorf("an acquisition that arrives after its session's end: %s, want ErrLost", outcome(err))
+		}
+		if st := t.look(far, role); st.Term.Token != before {
+			t.errorf("an acquisition that arrived after its session's end began the term %+v", st.Term)
+		}
+	}
+}
+
+func acquireLateMoved(t *trial) {
+	role := t.named("r")
+	near, far := t.open(), t.open()
+	a, b := t.join(near, "a", role), t.join(far, "b", role)
+	t.settle(a, role)
+	var last lock.Token
+	err := t.delayed(near, true, func(ctx context.Context) error { _, err := a.TryAcquire(ctx, role); return err }, func() {
+		last = t.acquire(b, role)
+		t.release(b, role, last)
+	})
+	if isKnown(err) && !errors.Is(err, lock.ErrMoved) {
+		t.errorf("an acquisition that arrives after another term: %s, want ErrMoved", outcome(err))
+	}
+	if st := t.look(far, role); st.Term.Token != last || !vacant(st) {
+		t.errorf("an acquisition that arrived after the term %d changed it to %+v", last, st.Term)
+	}
+	t.settle(a, role)
+}
+
+func beatLate(t *trial) {
+	role := t.named("r")
+	near, far := t.open(), t.open()
+	a := t.join(near, "a", role)
+	token := t.acquire(a, role)
+	err := t.delayed(near, false, func(ctx context.Context) error { return a.Beat(ctx) }, func() { t.evict(far, role, a.ID()) })
+	if isKnown(err) && !errors.Is(err, lock.ErrLost) {
+		t.errorf("a beat that arrives after the eviction: %s, want ErrLost", outcome(err))
+	}
+	if st := t.look(far, role); beatOf(st, a.ID()) != lock.Absent || st.Term.Token != token || !vacant(st) {
+		t.errorf("a beat that arrived after the eviction brought its session back: %+v", st)
+	}
+}
+
+func registerLate(t *trial) {
+	for _, split := range []bool{false, true} {
+		role := t.named("r")
+		near, far := t.open(), t.open()
+		c := t.contender("a")
+		err := t.delayed(near, split, func(ctx context.Context) error {
+			_, err := near.Register(ctx, c, t.promise(), lock.Bid{Role: role})
+			return err
+		}, func() { t.evict(far, role, c.Session) })
+		if isKnown(err) && !errors.Is(err, lock.ErrLost) && !split { // else it may have been registered at once
+			t.errorf("a registration that arrives after its session's end: %s, want ErrLost", outcome(err))
+		}
+		if st := t.look(far, role); len(st.Line) != 0 {
+			t.errorf("a registration that arrived after its session's end is in line: %+v", st.Line)
+		}
+		c.Session = nonce()
+		t.end(t.register(far, c, lock.Bid{Role: role})) // and its ID is free
+	}
+}
+
+// twice returns another process's hand on a session, and what ends by it the term
+// that the session has, and begins the next one.
+func (t *trial) twice(far lock.Locker, c lock.Contender, role string) (s lock.Session, next func() lock.Token) {
+	s = t.register(far, c, lock.Bid{Role: role})
+	return s, func() lock.Token {
+		t.release(s, role, t.acquire(s, role))
+		return t.acquire(s, role)
+	}
+}
+
+func releaseLateSent(t *trial) {
+	for i, split := range []bool{false, true} {
+		role, c := t.named("r"), t.contender([]string{"a", "b"}[i])
+		near, far := t.open(), t.open()
+		a := t.register(near, c, lock.Bid{Role: role})
+		again, next := t.twice(far, c, role)
+		first := t.acquire(a, role)
+		var second lock.Token
+		err := t.delayed(near, split, func(ctx context.Context) error { return a.Release(ctx, role, first) }, func() { second = next() })
+		if isKnown(err) && err != nil {
+			t.errorf("a release that arrives after its term: %s, want nil", outcome(err))
+		}
+		if st := t.look(far, role); !holds(second)(st) {
+			t.errorf("a late release of term %d ended term %d of the same session: %+v", first, second, st.Term)
+		}
+		t.end(again)
+	}
+}
+
+func handoffLateSent(t *trial) {
+	role, c := t.named("r"), t.contender("a")
+	near, far := t.open(), t.open()
+	a, b := t.register(near, c, lock.Bid{Role: role}), t.join(far, "b", role)
+	_, next := t.twice(far, c, role)
+	first := t.acquire(a, role)
+	var second lock.Token
+	err := t.delayed(near, false, func(ctx context.Context) error { return a.Handoff(ctx, role, first, b.ID()) }, func() { second = next() })
+	if isKnown(err) && !errors.Is(err, lock.ErrMoved) {
+		t.errorf("a handoff that arrives after its term: %s, want ErrMoved", outcome(err))
+	}
+	if st := t.look(far, role); !holds(second)(st) || st.Term.Holder.Session != a.ID() {
+		t.errorf("a late handoff of term %d ended term %d of the same session: %+v", first, second, st.Term)
+	}
+}

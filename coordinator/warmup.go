@@ -1,0 +1,126 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// MaxPriority is the greatest priority of a role's bid, and its negative the smallest.
+const MaxPriority = 1 << 29
+
+// notReady is taken from the priority that a contender bids with while it is not
+// ready. So the line itself, which every contender reads, has it behind those that are.
+const notReady = 1 << 30
+
+// Ready reports whether the member of a line is ready to take over; see Config.Ready.
+func Ready(m lock.Member) bool { return m.Priority >= -MaxPriority }
+
+// A warmup is one run of Config.Standby. It has returned when done is closed.
+type warmup struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// warmUp runs Standby for a role, after the run before it has returned.
+func (r *runner) warmUp(role string) {
+	if r.config.Standby == nil {
+		return
+	}
+	before := r.warm[role]
+	ctx, cancel := context.WithCancel(r.calls)
+	w := &warmup{cancel: cancel, done: make(chan struct{})}
+	r.warm[role] = w
+	r.group.Go(func() {
+		defer close(w.done)
+		if before != nil {
+			<-before.done
+		}
+		for ctx.Err() == nil {
+			err := r.config.Standby(ctx, role)
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			r.config.Logger.Warn("standby failed, it is called again", "role", role, "id", r.config.ID, "error", err)
+			pause(ctx, r.config.BeatEvery())
+		}
+	})
+}
+
+// end tells the run to end and waits until it has, for so long. There may be none.
+func (w *warmup) end(patience time.Duration) error {
+	if w == nil {
+		return nil
+	}
+	w.cancel()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-w.done:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("standby has not returned %v after its context ended", patience)
+	}
+}
+
+// warmAgain warms up for a role whose work has returned, and ends every warm-up when
+// Run is to return.
+func (r *runner) warmAgain(n news) {
+	switch {
+	case r.machine.session.stopping:
+		for _, w := range r.warm {
+			w.cancel()
+		}
+	case n.kind == returned && !r.machine.roles[n.role].done:
+		r.warmUp(n.role)
+	}
+}
+
+// askReady asks which roles this process is ready for.
+func (r *runner) askReady() {
+	for i, b := range r.config.Roles {
+		r.cold[i].Store(!r.config.Ready(b.Role))
+	}
+}
+
+// keepAsking asks that with every beat, until Run ends.
+func (r *runner) keepAsking() {
+	for r.calls.Err() == nil {
+		pause(r.calls, r.config.BeatEvery())
+		r.askReady()
+	}
+}
+
+// bids are the roles that this process competes for now.
+func (r *runner) bids() []lock.Bid {
+	var left []lock.Bid
+	for i, b := range r.config.Roles {
+		if r.machine.roles[b.Role].done {
+			continue
+		}
+		if r.cold[i].Load() {
+			b.Priority -= notReady
+		}
+		left = append(left, b)
+	}
+	return left
+}
+
+// rebid returns what a beat says of the bids: nothing where the store knows them. A
+// change is told by a few beats, as the tries of one may commit in another order.
+func (r *runner) rebid() []lock.Bid {
+	now := r.bids()
+	if !slices.Equal(now, r.bidden) {
+		r.bidden, r.untold = now, openTries+1
+	}
+	if r.untold == 0 {
+		return nil
+	}
+	return now
+}
+
+type coldness []atomic.Bool // of each of Config.Roles
