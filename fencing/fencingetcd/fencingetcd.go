@@ -108,7 +108,7 @@ func (g *guarded) current(ctx context.Context) (int64, error) {
 	if revision := g.revision.Load(); revision != 0 {
 		return revision, nil
 	}
-	r, err := g.KV.Get(ctx, g.key)
+	r, err := g.Get(ctx, g.key)
 	if err != nil {
 		return 0, fmt.Errorf("read the record of role %q: %w", g.role, err)
 	}

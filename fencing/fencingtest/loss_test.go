@@ -21,7 +21,7 @@ import (
 	"github.com/understudy-ha/understudy/fencing/fencinghttp"
 )
 
-var lossFor = flag.Duration("loss", 15*time.Second, "how long TestLoss pauses processes")
+var lossFor = flag.Duration("loss", 10*time.Second, "how long TestLoss pauses processes")
 
 // The workload of the field, as Jepsen ran it against locks in etcd: five processes, a
 // ttl of 2 s, a pause every five seconds, and a set in memory. Who is active reads the
@@ -78,7 +78,6 @@ type loss struct {
 
 	mu      sync.Mutex
 	set     []int
-	reader  string        // who has read the set, and not written it since
 	read    chan string   // of who reads
 	written chan struct{} // of each write
 }
