@@ -165,6 +165,10 @@ func (h *historian) record(in input, call func(ctx context.Context) (output, err
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls = append(h.calls, porcupine.Operation{ClientId: h.id, Input: in, Call: begun, Output: out, Return: ended})
+	if in.op == opClose {
+		in.op = opFree
+		h.calls = append(h.calls, porcupine.Operation{ClientId: h.id, Input: in, Call: begun, Output: out, Return: ended})
+	}
 	return out
 }
 

@@ -22,6 +22,7 @@ const (
 	opHandoff  op = "handoff"
 	opEvict    op = "evict"
 	opClose    op = "close"
+	opFree     op = "free" // the first part of a close: a store may release the roles and then write the end
 )
 
 // A code is how a call went.
@@ -94,7 +95,7 @@ func (c chapter) learn(token lock.Token) (chapter, bool) {
 	return c, known
 }
 
-// end ends a session, and releases its role where it closes.
+// end ends a session.
 func (c chapter) end(s int) chapter {
 	c.present &^= 1 << s
 	c.ended |= 1 << s
@@ -149,10 +150,11 @@ func (c chapter) does(i input) (chapter, bool) {
 		}
 	case opEvict:
 		c = c.end(i.session)
-	case opClose:
+	case opFree:
 		if c.holder == i.session {
 			c.over = true
 		}
+	case opClose:
 		c = c.end(i.session)
 	}
 	return c, c != before
@@ -163,12 +165,12 @@ func (c chapter) step(i input, o output) (chapter, bool) {
 	after, _ := c.does(i)
 	switch {
 	case o.code == lost:
-		return c, !c.here(i.session) && i.op != opEvict && i.op != opRelease && i.op != opClose
+		return c, !c.here(i.session) && i.op != opEvict && i.op != opRelease && i.op != opClose && i.op != opFree
 	case i.op == opRegister || i.op == opBeat:
 		return after, o.code == ok && after.here(i.session)
 	case i.op == opRelease:
 		return c.released(i, o, after)
-	case i.op == opClose:
+	case i.op == opClose || i.op == opFree:
 		return after, o.code == ok
 	case i.op == opEvict:
 		if o.code == moved { // the beat that was named was not there

@@ -41,10 +41,12 @@ type member struct {
 	busy     atomic.Int32          // calls without an answer
 	known    atomic.Bool           // its server will do
 	why      atomic.Pointer[error] // the last connection failed; nil: it did not
+	dials    atomic.Int32          // connections that were tried
 
 	mu     sync.Mutex
 	making chan struct{} // closed when the client is made, or could not be; nil: nobody makes it
 	client *clientv3.Client
+	dialed int32 // dials, when the client was made
 	err    error
 	failed time.Time // when err was had
 }
@@ -168,7 +170,7 @@ func (m *members) make(at *member) {
 		_ = c.Close() // nobody needs it any more
 		c, err = nil, errClosed
 	}
-	at.client, at.err, at.failed = c, err, time.Now()
+	at.client, at.dialed, at.err, at.failed = c, at.dials.Load(), err, time.Now()
 	close(at.making)
 	at.making = nil
 }
@@ -203,6 +205,7 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 
 // connect connects to the member, and keeps why that failed.
 func (at *member) connect(ctx context.Context, dial kv.Dial, address string) (net.Conn, error) {
+	at.dials.Add(1)
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
@@ -215,14 +218,19 @@ func (at *member) connect(ctx context.Context, dial kv.Dial, address string) (ne
 }
 
 // refresh gives up a client whose password or token is refused: the next call
-// reads the password again.
+// reads the password again. A token names the index at which it was given, and a
+// server that has not come to that yet lets calls wait: for ever, where it was put
+// back to an earlier state. So one is given up too with which a call has timed out on
+// a later connection than it was given on.
 func (m *members) refresh(at *member, c *clientv3.Client, err error) error {
-	if m.config.Username == "" || !errors.Is(err, rpctypes.ErrAuthFailed) && !errors.Is(err, rpctypes.ErrInvalidAuthToken) {
+	refused := errors.Is(err, rpctypes.ErrAuthFailed) || errors.Is(err, rpctypes.ErrInvalidAuthToken)
+	late := errors.Is(err, context.DeadlineExceeded)
+	if m.config.Username == "" || !refused && !late {
 		return err
 	}
 	at.mu.Lock()
 	defer at.mu.Unlock()
-	if at.client == c {
+	if at.client == c && (refused || at.dials.Load() > at.dialed) {
 		at.client = nil
 		go func() { _ = c.Close() }() // calls on it end with an error, as this one did
 	}
