@@ -67,6 +67,12 @@ soakwitness: servers ## 1,000 faults on wrapper, command and witness, on each st
 testcontainer: servers ## run as the first process of a real container: takes Docker
 	go test -tags container ./cmd/understudy -run TestContainer -v
 
+api: ## compares what every package exports with the baseline
+	.ci/api
+
+api-update: ## a change of the exported API is meant: writes the baseline anew
+	.ci/api update
+
 lint: ## golangci-lint, built from tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...
 
@@ -77,4 +83,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test bench baselines bench-soak benchmarks test-report soak soakwitness testloss testpostgres testcontainer lint
+.PHONY: help build demo servers test bench baselines bench-soak benchmarks test-report soak soakwitness testloss testpostgres testcontainer api api-update lint

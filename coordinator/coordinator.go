@@ -38,7 +38,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	defer c.Witness.Close()
 	r := &runner{
 		config: c, locker: l, work: work,
-		news: make(chan news), quit: make(chan struct{}),
+		news: make(chan news), slots: make(chan struct{}, roleCalls), quit: make(chan struct{}),
 		terms: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), standings: map[string]lock.Standing{},
 		journal: newJournal(c),
 	}
@@ -58,6 +58,7 @@ type runner struct {
 	journal journal
 
 	calls context.Context // every call to the store derives from it
+	slots chan struct{}   // for calls about one role: a thousand at once would keep a beat from coming through
 	news  chan news
 	quit  chan struct{}
 	group sync.WaitGroup
@@ -178,9 +179,9 @@ func (r *runner) take(n news) {
 		r.standings[n.role] = n.standing
 	case registered:
 		if n.err != nil {
-			r.why = n.err
+			r.whyNot(n.err)
 		} else if n.number == r.number {
-			r.session = n.session
+			r.session, r.why = n.session, nil
 			r.watch()
 		}
 	case beaten:
@@ -224,6 +225,9 @@ func (r *runner) do(a action) {
 	}
 }
 
+// roleCalls is how many calls about single roles may be open at once.
+const roleCalls = 32
+
 // call makes one call to the store and reports how it went.
 func (r *runner) call(a action) {
 	session, e := r.session, event{role: a.role, number: a.number, session: a.session, at: r.config.Now()}
@@ -245,6 +249,10 @@ func (r *runner) call(a action) {
 		e.kind, make = handed, func(ctx context.Context) error { return session.Handoff(ctx, a.role, a.token, a.session) }
 	}
 	r.group.Go(func() {
+		if a.role != "" {
+			r.slots <- struct{}{}
+			defer func() { <-r.slots }()
+		}
 		ctx, cancel := context.WithTimeout(r.calls, r.config.Try())
 		defer cancel()
 		err := make(ctx)

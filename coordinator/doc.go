@@ -16,8 +16,8 @@
 //	     │ lost        │ └── paused               ▼
 //	     └─────────────┴────────────────────── draining ──► stopped
 //
-// Paused is in line but does not compete: held down after a failure, or because
-// the store was rolled back.
+// Paused is in line but does not compete: held down after a failure, not known to be
+// healthy, or because the store was rolled back.
 //
 // # In line
 //

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
@@ -140,4 +141,12 @@ func (j *journal) next(now Instant) time.Duration {
 		return never
 	}
 	return max(0, j.config.Heartbeat-now.most(j.beat))
+}
+
+// whyNot keeps why there is no registration, and says so the first time.
+func (r *runner) whyNot(err error) {
+	if r.why == nil && !errors.Is(err, lock.ErrPermanent) {
+		r.config.Logger.Warn("not registered, it is tried again", "id", r.config.ID, "error", err)
+	}
+	r.why = err
 }

@@ -79,13 +79,6 @@ func (r role) superseded() bool {
 	return r.held > r.token || r.held == r.token && (r.vacant || r.vanished) || r.rolledBack() && r.seen >= r.token
 }
 
-// forgotten reports whether the store was rolled back to before our term, or to one
-// of this session's that is long over. Nobody can work on there, nor give that term
-// back twice: the session ends.
-func (r role) forgotten(me lock.SessionID) bool {
-	return r.held < r.seen && !r.vanished && (r.held < r.token || r.holder == me && !r.vacant)
-}
-
 // observe takes in the return of a call or of the work.
 func (r role) observe(c rules, s session, now Instant, e event) role {
 	if e.kind == returned {

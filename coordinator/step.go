@@ -214,9 +214,6 @@ func (m *machine) look(now Instant, e event) {
 		}
 	}
 	m.line[st.Role], m.roles[st.Role] = line, r
-	if m.session.phase == live && r.forgotten(me) {
-		m.session = m.session.lose(now)
-	}
 }
 
 // claimed takes in that another session has our ID: refused while its beat

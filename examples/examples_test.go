@@ -88,10 +88,14 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	readme := filepath.Join(bin, "readme.go")
 	for store, begin := range stores {
 		for example, command := range map[string]func(s *stage, id string) []string{
 			"scheduler":   func(s *stage, id string) []string { return []string{bin + "/scheduler", s.flag, "-id=" + id} },
 			"schedulerfx": func(s *stage, id string) []string { return []string{bin + "/schedulerfx", s.flag, "-id=" + id} },
+			"readme": func(s *stage, id string) []string {
+				return []string{bin + "/readme", "-backend=" + s.store.Backend, "-id=" + id}
+			},
 			"wrapped": func(s *stage, id string) []string {
 				return []string{bin + "/understudy", "run", "--id", id, "--raft-dir", "raft-" + id, "--", job}
 			},
@@ -100,6 +104,9 @@ func TestExamples(t *testing.T) {
 				s := &stage{t: t, bin: bin, dir: t.TempDir(), lines: make(chan string, 10000), procs: map[string]*exec.Cmd{}}
 				t.Cleanup(s.killAll)
 				begin(s)
+				if example == "readme" {
+					s.build(readme)
+				}
 				s.takeover(example == "scheduler", func(id string) []string { return command(s, id) })
 			})
 		}
@@ -134,6 +141,32 @@ func (s *stage) takeover(followed bool, command func(id string) []string) {
 			s.t.Errorf("%s: %v after SIGTERM", name, err)
 		}
 		delete(s.procs, name)
+	}
+}
+
+// build builds the README's program, with the store's address in place of the usual one.
+func (s *stage) build(path string) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```go\n")
+	program, _, ok := strings.Cut(rest, "\n```")
+	if !ok {
+		s.t.Fatal("README.md has no program")
+	}
+	usual := map[string]string{"raft": "a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003", "etcd": "127.0.0.1:2379", "consul": "127.0.0.1:8500"}
+	_, here, _ := strings.Cut(s.flag, "://")
+	if n := strings.Count(program, usual[s.store.Backend]); n != 1 {
+		s.t.Fatalf("README.md has %q %d times, want once", usual[s.store.Backend], n)
+	}
+	program = strings.Replace(program, usual[s.store.Backend], here, 1)
+	program = strings.Replace(program, `"billing"`, `"scheduler"`, 1) // the role of the other examples
+	if err := os.WriteFile(path, []byte(program), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "build", "-o", strings.TrimSuffix(path, ".go"), path).CombinedOutput(); err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
 	}
 }
 
@@ -191,7 +224,7 @@ type active struct {
 // active returns the first who runs a job under a token greater than after.
 func (s *stage) active(after uint64) (a active) {
 	s.t.Helper()
-	var job int
+	var does string
 	deadline := time.After(patience)
 	var kept []string
 	defer func() {
@@ -202,11 +235,12 @@ func (s *stage) active(after uint64) (a active) {
 	for {
 		select {
 		case line := <-s.lines:
-			n, _ := fmt.Sscanf(line, "token %d: %s runs job %d", &a.token, &a.id, &job)
-			if n == 3 && a.token > after {
+			n, _ := fmt.Sscanf(line, "token %d: %s %s", &a.token, &a.id, &does)
+			works := n == 3 && (does == "runs" || does == "works")
+			if works && a.token > after {
 				return a
 			}
-			if n != 3 {
+			if !works {
 				kept = append(kept, line)
 			}
 		case <-deadline:

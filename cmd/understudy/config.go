@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +42,6 @@ wrong with them is told after that, and then the exit code is 64.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		wrong := o.read(cmd)
 		wrong = errors.Join(wrong, o.ForPlan()) // defaults that depend on other settings
-		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 		for _, v := range o.Values() {
 			line := v.Key.Name + ": " + v.Text
 			switch {
@@ -53,12 +51,9 @@ wrong with them is told after that, and then the exit code is 64.`,
 				line = "# " + v.Key.Name + ":"
 			}
 			if *origin {
-				line += "\t# " + v.Origin
+				line = fmt.Sprintf("%-40s # %s", line, v.Origin) // a long value pushes no other
 			}
-			fmt.Fprintln(w, line)
-		}
-		if err := w.Flush(); err != nil {
-			return err
+			fmt.Fprintln(cmd.OutOrStdout(), line)
 		}
 		return wrong
 	}

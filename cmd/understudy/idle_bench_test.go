@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// mostIdle is how many requests per second a process may make while nothing happens,
+// at a ttl of 10 s, whatever the number of its roles.
+const mostIdle = 2
+
+// counters start a store and say how many requests it has had: as the server of etcd
+// counts them, through a proxy before Consul, and as entries of Raft's log.
+var counters = map[string]func(b *testing.B, r *trio) (c backends.Config, requests func() float64){
+	"etcd": func(b *testing.B, r *trio) (backends.Config, func() float64) {
+		c, _ := onEtcd(r)
+		return c, func() float64 { return etcdRequests(b, c.Etcd.Endpoints[0]) }
+	},
+	"consul": func(b *testing.B, r *trio) (backends.Config, func() float64) {
+		c, _ := onConsul(r)
+		agent := &url.URL{Scheme: "http", Host: c.Consul.Address}
+		var n atomic.Int64
+		forward := httputil.NewSingleHostReverseProxy(agent)
+		forward.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+		forward.Transport = &http.Transport{MaxIdleConnsPerHost: 1000}
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			n.Add(1)
+			forward.ServeHTTP(w, q)
+		}))
+		b.Cleanup(proxy.Close)
+		c.Consul.Address = strings.TrimPrefix(proxy.URL, "http://")
+		return c, func() float64 { return float64(n.Load()) }
+	},
+	"raft": func(b *testing.B, r *trio) (backends.Config, func() float64) {
+		c, _ := onRaft(r)
+		c.Raft.ID, c.Raft.Dir = "a", filepath.Join(r.dir, "a")
+		outside := raft.Config{Peers: c.Raft.Peers}
+		return c, func() float64 {
+			l, err := raft.Dial(outside)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer l.Close()
+			for st, err := range l.Watch(b.Context(), "r1") {
+				if err == nil {
+					return float64(st.Term.Holder.Beat)
+				}
+			}
+			return 0
+		}
+	},
+}
+
+// etcdRequests is every message that a client has sent, those of watches too.
+func etcdRequests(b *testing.B, endpoint string) (n float64) {
+	r, err := http.Get("http://" + endpoint + "/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "grpc_server_msg_received_total{") && !strings.Contains(line, "Maintenance") {
+			v, err := strconv.ParseFloat(strings.Fields(line)[1], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			n += v
+		}
+	}
+	return n
+}
+
+// BenchmarkIdleRoles counts what a process that is active in many roles asks of its store
+// while nothing happens. It fails where that is more than mostIdle per second.
+func BenchmarkIdleRoles(b *testing.B) {
+	for name, start := range counters {
+		for _, roles := range []int{1, 1000} {
+			b.Run(fmt.Sprintf("%s/roles=%d", name, roles), func(b *testing.B) { benchmarkIdleRoles(b, start, name, roles) })
+		}
+	}
+}
+
+func benchmarkIdleRoles(b *testing.B, start func(*testing.B, *trio) (backends.Config, func() float64), name string, roles int) {
+	rig := &trio{t: b, dir: b.TempDir(), ids: []string{"a"}}
+	where, requests := start(b, rig)
+	where.Backend = name
+	ctx, stop := context.WithCancel(b.Context())
+	defer stop()
+	l, err := backends.Open(ctx, where)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	config := coordinator.Config{ID: "a", TTL: 10 * time.Second, Logger: slog.New(slog.DiscardHandler)}
+	for i := range roles {
+		config.Roles = append(config.Roles, lock.Bid{Role: fmt.Sprint("r", i+1)})
+	}
+	works, done := make(chan bool, roles), make(chan error, 1)
+	go func() {
+		done <- coordinator.Run(ctx, l, config, func(ctx context.Context, _ coordinator.Term) error {
+			select {
+			case works <- true:
+			case <-ctx.Done():
+			}
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	for range roles {
+		select {
+		case <-works:
+		case err := <-done:
+			b.Fatal(err)
+		case <-time.After(time.Minute):
+			b.Fatal("not every role has an active")
+		}
+	}
+	time.Sleep(config.TTL) // let what the start caused pass
+	first, began := requests(), time.Now()
+	time.Sleep(2 * config.TTL)
+	rate := (requests() - first) / time.Since(began).Seconds()
+	b.ReportMetric(rate, "requests/s")
+	b.ReportMetric(0, "ns/op")
+	if rate > mostIdle {
+		b.Errorf("%.2f requests per second, the limit is %d", rate, mostIdle)
+	}
+	stop()
+	if err := <-done; err != nil {
+		b.Error(err)
+	}
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/consul"
+	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// outages make a store unreachable, and reachable again.
+var outages = map[string]func(t *testing.T) (c backends.Config, down, up func()){
+	"etcd": func(t *testing.T) (backends.Config, func(), func()) {
+		address, down, up := serverOutage(t, servers.StartEtcd)
+		return backends.Config{Backend: "etcd", Etcd: etcd.Config{Endpoints: []string{address}}}, down, up
+	},
+	"consul": func(t *testing.T) (backends.Config, func(), func()) {
+		address, down, up := serverOutage(t, servers.StartConsul)
+		return backends.Config{Backend: "consul", Consul: consul.Config{Address: address}}, down, up
+	},
+	"raft": raftOutage,
+}
+
+func serverOutage(t *testing.T, start func(context.Context, string, int, servers.Options) (*servers.Cluster, error)) (address string, down, up func()) {
+	c, err := start(t.Context(), t.TempDir(), 1, servers.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	return c.Members[0].Addr(), c.Members[0].Kill, func() {
+		if err := c.Members[0].Restart(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// raftOutage has a group of the contender, a, and of two voters, which end and come back.
+func raftOutage(t *testing.T) (backends.Config, func(), func()) {
+	dir := t.TempDir()
+	c := raft.Config{ID: "a", Dir: filepath.Join(dir, "a"), Timing: 200 * time.Millisecond}
+	for _, id := range []string{"a", "b", "c"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		c.Peers = append(c.Peers, raft.Peer{ID: id, Address: l.Addr().String()})
+	}
+	voters, open := make(chan lock.Locker, 2), 0
+	up := func() {
+		for _, id := range []string{"b", "c"} {
+			v := c
+			v.ID, v.Dir = id, filepath.Join(dir, id)
+			open++
+			go func() {
+				l, err := raft.Open(t.Context(), v)
+				if err != nil {
+					t.Error(err)
+				}
+				voters <- l
+			}()
+		}
+	}
+	down := func() {
+		for ; open > 0; open-- {
+			if l := <-voters; l != nil {
+				_ = l.Close()
+			}
+		}
+	}
+	up()
+	t.Cleanup(down)
+	return backends.Config{Backend: "raft", Raft: c}, down, up
+}
+
+// TestObserveOutage follows an active through an outage of the store: it is told of it
+// once, with the last that is known, and again when the store is back.
+func TestObserveOutage(t *testing.T) {
+	for name, prepare := range outages {
+		t.Run(name, func(t *testing.T) {
+			where, down, up := prepare(t)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			open, dial := opened(t, ctx, where)
+			contender, stop := context.WithCancel(ctx)
+			done := make(chan error, 1)
+			go func() {
+				config := coordinator.Config{ID: "a", Address: "here:1", Roles: []lock.Bid{{Role: "r"}}, TTL: 2 * time.Second, Logger: slog.New(slog.DiscardHandler)}
+				done <- coordinator.Run(contender, open, config, func(ctx context.Context, _ coordinator.Term) error { <-ctx.Done(); return nil })
+			}()
+			var first lock.Token
+			told := 0
+			for term, err := range coordinator.Observe(ctx, dial, "r") {
+				switch {
+				case err != nil && first == 0: // the store comes up
+				case err != nil:
+					if told++; told > 1 || term.Token != first || term.Holder.Address != "here:1" {
+						t.Errorf("told %d times, beside %v: %+v", told, err, term)
+					}
+					up()
+				case first == 0 && !term.Vacant():
+					first = term.Token
+					down()
+				}
+				if err == nil && told > 0 && !term.Vacant() {
+					break
+				}
+			}
+			if ctx.Err() != nil {
+				t.Errorf("the active was not seen again; the outage was told %d times", told)
+			}
+			stop()
+			if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// opened opens the store as a contender, and as one who only looks.
+func opened(t *testing.T, ctx context.Context, c backends.Config) (open, dial lock.Locker) {
+	t.Helper()
+	open, err := backends.Open(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = open.Close() })
+	c.Raft.ID = ""
+	if dial, err = backends.Dial(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = dial.Close() })
+	return open, dial
+}
