@@ -15,7 +15,7 @@ import (
 
 // ForContender completes c for a process that competes for roles, and says all that is
 // wrong. Where the witness can be had, Coordinator.Witness is this program started
-// again: its main calls witness.Main(Beside) first.
+// again: its main calls witness.Main(backends.Beside) first.
 func (c *Config) ForContender() error {
 	err := errors.Join(c.completeRoles(), c.ForVoter())
 	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil

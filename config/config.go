@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -74,7 +75,7 @@ type Source struct {
 func Load(flags *pflag.FlagSet) (*Config, error) {
 	c, err := Read(Source{Flags: flags})
 	if err = errors.Join(err, c.ForContender()); err != nil {
-		return nil, err
+		return nil, errors.New(strings.ReplaceAll(err.Error(), lock.ErrPermanent.Error()+": ", ""))
 	}
 	return c, nil
 }

@@ -204,6 +204,20 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestLoadTellsAll is what an embedder is told: a line for each mistake.
+func TestLoadTellsAll(t *testing.T) {
+	t.Setenv("UNDERSTUDY_BACKEND", "memory")
+	set := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	Flags(set)
+	if err := set.Parse([]string{"--ttl", "7", "--priority", "high"}); err != nil {
+		t.Fatal(err)
+	}
+	want := "priority: \"high\" must be a whole number\nttl: \"7\" has no unit; write 7s\nrole \"\": must not be empty"
+	if c, err := Load(set); err == nil || c != nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
 // TestLoadWithoutWitness leaves the witness out where it is not wanted, and where it
 // could do nothing.
 func TestLoadWithoutWitness(t *testing.T) {

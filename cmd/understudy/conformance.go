@@ -41,12 +41,13 @@ Exit codes:
   understudy conformance --backend consul --case '^Acquire'`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys)
+	o := newOptions(cmd.Flags(), storeKeys, []string{"ttl"})
 	c := &check{options: o}
-	o.duration(&c.suite.TTL, "ttl", 0, "of the sessions in most cases (default 1s, with raft 2s)")
 	o.duration(&c.suite.History, "history", 0, "how long random calls are made, to be judged whole (default 5s)")
 	cmd.Flags().StringVar(&c.only, "case", "", "run only the cases whose names match this regular expression")
 	o.collect()
+	ttl := cmd.Flags().Lookup("ttl")
+	ttl.Usage, ttl.DefValue = "of the sessions in most cases (default 1s, with raft 2s)", ""
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.run(cmd) }
 	return cmd
 }
@@ -87,6 +88,9 @@ func (c *check) run(cmd *cobra.Command) error {
 // finish checks everything before the first case.
 func (c *check) finish(cmd *cobra.Command) error {
 	errs := []error{c.read(cmd)}
+	if c.Given("ttl") {
+		c.suite.TTL = c.Coordinator.TTL
+	}
 	only, err := regexp.Compile(c.only)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("case %q: is no regular expression: %w", c.only, err))
