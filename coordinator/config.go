@@ -12,10 +12,10 @@ import (
 
 // Work is what only one contender may do at a time. It is called once for every
 // term, with a context that ends when the role is lost, handed over or stopped;
-// context.Cause says which. It must return soon after: "returned" means that
-// nothing it started still acts. A nil error while the context stands means that
-// the role's work is done for good; any other means that it failed, and that the
-// role is competed for again, after a pause that grows.
+// context.Cause says which, and TermOf finds the term in it. It must return soon after:
+// "returned" means that nothing it started still acts. A nil error while the context
+// stands means that the role's work is done for good; any other means that it failed,
+// and that the role is competed for again, after a pause that grows.
 type Work func(ctx context.Context, t Term) error
 
 // Why a term's context ended; see context.Cause.

@@ -7,8 +7,8 @@
 // valid fails the application's construction. The store is opened when the
 // application starts, and closed when it stops, after everything that was constructed
 // with the Locker; starting does not wait for it, but every call on the Locker does,
-// within its context. Where opening fails that is logged, the calls say so, and the application is
-// shut down with exit code 1. A *slog.Logger is used where there is one.
+// within its context. Where opening fails that is logged, the calls say so, and the
+// application is shut down with exit code 1. A *slog.Logger is used where there is one.
 package backendsfx
 
 import (

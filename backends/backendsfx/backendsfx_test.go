@@ -110,8 +110,10 @@ func TestModules(t *testing.T) {
 // TestStartDoesNotWait starts beside a Raft peer that never comes: calls wait within their
 // contexts, and the application stops.
 func TestStartDoesNotWait(t *testing.T) {
-	c := raft.Config{ID: "a", Dir: filepath.Join(t.TempDir(), "a"), Timing: 100 * time.Millisecond,
-		Peers: []raft.Peer{{ID: "a", Address: freeAddress(t)}, {ID: "b", Address: freeAddress(t)}}}
+	c := raft.Config{
+		ID: "a", Dir: filepath.Join(t.TempDir(), "a"), Timing: 100 * time.Millisecond,
+		Peers: []raft.Peer{{ID: "a", Address: freeAddress(t)}, {ID: "b", Address: freeAddress(t)}},
+	}
 	app, l := start(t, backendsfx.Raft, fx.Supply(c))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

@@ -12,6 +12,7 @@ import (
 // reach opens the store, and reads the line now and then, so that there is a
 // connection when it is needed.
 func (c *child) reach(ctx context.Context, open Open) {
+	said := ""
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		l, err := open(ctx, c.Store)
 		if err == nil {
@@ -19,7 +20,10 @@ func (c *child) reach(ctx context.Context, open Open) {
 			close(c.opened)
 			break
 		}
-		c.log.Warn("the store cannot be opened", "error", err)
+		if err.Error() != said {
+			said = err.Error()
+			c.log.Warn("the store cannot be opened", "error", err)
+		}
 		time.Sleep(pause)
 	}
 	for ctx.Err() == nil {
