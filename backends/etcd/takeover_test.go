@@ -20,3 +20,5 @@ func opener(t testing.TB) func() kv.Store {
 func TestTakeover(t *testing.T) { kvtest.TakesOver(t, opener(t)) }
 
 func BenchmarkTakeover(b *testing.B) { kvtest.BenchTakeover(b, opener(b)) }
+
+func BenchmarkIdle(b *testing.B) { kvtest.BenchIdle(b, opener(b)) }

@@ -3,7 +3,6 @@ package kvtest
 import (
 	"context"
 	"crypto/rand"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -159,13 +158,7 @@ func BenchTakeover(b *testing.B, open func() kv.Store) {
 		<-p.vacant
 		floor = append(floor, f.once())
 	}
-	slices.Sort(ours)
-	slices.Sort(floor)
-	mine, least := ours[len(ours)/2], floor[len(floor)/2]
-	b.ReportMetric(float64(mine.Microseconds()), "µs")
-	b.ReportMetric(float64(least.Microseconds()), "µs-floor")
-	b.ReportMetric(float64(mine)/float64(least), "x-floor")
-	b.ReportMetric(0, "ns/op")
+	reportRatio(b, ours, floor, "floor")
 }
 
 // A floor is one process that writes, and one that follows and writes then.
