@@ -27,7 +27,7 @@ var arrows = map[string][]string{
 	"backends/memory":              {"lock", "backends/ledger"},
 	"backends/raft":                {"lock", "backends/ledger"},
 	"backends/kv":                  {"lock"},
-	"backends/kv/kvtest":           {"backends/kv"},
+	"backends/kv/kvtest":           {"lock", "coordinator", "backends/kv"},
 	"backends/etcd":                {"lock", "backends/kv"},
 	"backends/consul":              {"lock", "backends/kv"},
 	"fencing":                      {"lock", "coordinator"},

@@ -212,7 +212,7 @@ func pass(ctx context.Context, from clientv3.WatchChan, to chan<- clientv3.Watch
 
 func changeOf(e *clientv3.Event) kv.Record {
 	if e.Type == clientv3.EventTypeDelete {
-		return kv.Record{Key: string(e.Kv.Key)}
+		return kv.Record{Key: string(e.Kv.Key), Gone: uint64(e.Kv.ModRevision)}
 	}
 	return recordOf(e.Kv)
 }

@@ -12,10 +12,10 @@ import (
 )
 
 // A follower reads and follows the store for all watches of one Locker, while
-// there are any. One goroutine reads everything under the prefix, publishes it,
-// and reads again when anything changes but a holder's beat, when it is asked to,
-// and once in a while: the line's beats are seen by that, and a watch that died in
-// silence is noticed.
+// there are any. One goroutine reads everything under the prefix, publishes it and
+// what changes in it, and reads again where a change does not say all, when it is
+// asked to, and once in a while: the line's beats are seen by that, and a watch that
+// died in silence is noticed.
 type follower struct {
 	locker *locker
 	stop   context.CancelFunc
@@ -116,12 +116,11 @@ func (f *follower) run(ctx context.Context) {
 		p, err := f.read(ctx, patience)
 		if err == nil {
 			patience = firstPatience
-			keys := p.followed()
-			if s == nil || !slices.Equal(s.keys, keys) || p.view.Revision < now.view.Revision || timed && now.missed(p) {
+			if s != nil && (p.view.Revision < now.view.Revision || timed && now.missed(p)) {
 				s.end()
-				s = f.stream(ctx, p.view, keys)
+				s = nil
 			}
-			now, timed, err = f.attend(ctx, s, p)
+			now, timed, err = f.attend(ctx, &s, p)
 		} else {
 			patience = min(2*patience, lastPatience)
 		}
@@ -157,15 +156,20 @@ func (f *follower) read(ctx context.Context, patience time.Duration) (*picture, 
 	return p, nil
 }
 
-// attend publishes the beats that come in until everything must be read again;
-// timed: because it was long ago. It returns what it published last.
-func (f *follower) attend(ctx context.Context, s *stream, p *picture) (last *picture, timed bool, err error) {
+// attend publishes the changes that come in until everything must be read again;
+// timed: because it was long ago. It returns what it published last. A stream that
+// leaves out a holder is begun anew, from what was read: that misses nothing either.
+func (f *follower) attend(ctx context.Context, s **stream, p *picture) (last *picture, timed bool, err error) {
 	f.mu.Lock()
 	answered := f.last.answered
 	f.mu.Unlock()
 	timer := time.NewTimer(interval(p))
 	defer timer.Stop()
 	for {
+		if keys := p.followed(); !(*s).covers(keys) {
+			(*s).end()
+			*s = f.stream(ctx, p.view, keys)
+		}
 		select {
 		case <-ctx.Done():
 			return p, false, ctx.Err()
@@ -173,9 +177,9 @@ func (f *follower) attend(ctx context.Context, s *stream, p *picture) (last *pic
 			return p, true, nil
 		case <-f.wake:
 			return p, false, nil
-		case err := <-s.failed:
+		case err := <-(*s).failed:
 			return p, false, err
-		case r := <-s.records:
+		case r := <-(*s).records:
 			next := p.apply(r)
 			if next == nil {
 				return p, false, nil
@@ -186,6 +190,23 @@ func (f *follower) attend(ctx context.Context, s *stream, p *picture) (last *pic
 			}
 		}
 	}
+}
+
+// picture is what the watches of this Locker were shown last; nil: there are none, or
+// they may have missed something.
+func (l *locker) picture() *picture {
+	l.mu.Lock()
+	f := l.follower
+	l.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.last.err != nil {
+		return nil
+	}
+	return f.last.picture
 }
 
 // interval is how long it is from one reading of everything to the next: less
@@ -249,6 +270,11 @@ func (f *follower) stream(ctx context.Context, since View, keys []string) *strea
 		s.failed <- errors.New("the store's watch ended")
 	})
 	return s
+}
+
+// covers reports whether all of the keys are followed.
+func (s *stream) covers(keys []string) bool {
+	return s != nil && !slices.ContainsFunc(keys, func(key string) bool { return !slices.Contains(s.keys, key) })
 }
 
 func (s *stream) end() {

@@ -189,19 +189,28 @@ func (s *session) Close(ctx context.Context) error {
 	return nil
 }
 
-// releaseAll releases every role of the session. What others have changed since it
-// was read is no longer this session's.
+// releaseAll releases every role of the session: at once those that this Locker's
+// watch knows of, for others wait for them, and then what a reading shows.
 func (s *session) releaseAll(ctx context.Context) error {
-	l := s.locker
-	found, err := l.store.Read(ctx, l.keys.roles())
+	if p := s.locker.picture(); p != nil {
+		if err := s.releaseOf(ctx, p.roles); err != nil {
+			return err
+		}
+	}
+	found, err := s.locker.store.Read(ctx, s.locker.keys.roles())
 	if err != nil {
 		return err
 	}
+	return s.releaseOf(ctx, newPicture(s.locker.keys, found).roles)
+}
+
+// releaseOf releases those of the roles that are the session's. What others have
+// changed since they were read is no longer this session's.
+func (s *session) releaseOf(ctx context.Context, roles map[string]roleRecord) error {
+	l := s.locker
 	var mine []Txn // one for each role
-	for _, r := range found.Records {
-		role, err := decodeRole(r)
-		_, name := l.keys.kind(r.Key)
-		if err == nil && name != "" && role.held() && role.Holder.Session == s.contender.Session {
+	for name, role := range roles {
+		if role.held() && role.Holder.Session == s.contender.Session {
 			mine = append(mine, l.release(name, role))
 		}
 	}

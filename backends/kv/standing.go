@@ -10,18 +10,18 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A picture is everything under the prefix, as of one revision but for the beats
-// that came after it. It is never changed.
+// A picture is everything under the prefix, as of one revision but for the changes
+// that were followed since. It is never changed.
 type picture struct {
 	keys     keys
-	view     View
+	view     View              // as it was read
 	state    map[string]uint64 // the revision of each key under state/
 	roles    map[string]roleRecord
 	bad      map[string]error // roles whose record is not readable
 	wishes   map[string]lock.Request
 	sessions map[lock.SessionID]sessionRecord
 	ends     map[lock.SessionID]lock.End
-	floor    lock.Token
+	floor    floorRecord
 }
 
 func newPicture(k keys, v View) *picture {
@@ -31,9 +31,6 @@ func newPicture(k keys, v View) *picture {
 		sessions: map[lock.SessionID]sessionRecord{}, ends: map[lock.SessionID]lock.End{},
 	}
 	for _, r := range v.Records {
-		if strings.HasPrefix(r.Key, k.state()) {
-			p.state[r.Key] = r.Revision
-		}
 		p.add(r)
 	}
 	return p
@@ -41,21 +38,26 @@ func newPicture(k keys, v View) *picture {
 
 // add takes in one record. What is not ours is left alone, but for a role's.
 func (p *picture) add(r Record) {
+	if strings.HasPrefix(r.Key, p.keys.state()) {
+		p.state[r.Key] = r.Revision
+	}
 	if r.Key == p.keys.floor() {
 		if f, err := decodeFloor(r); err == nil {
-			p.floor = f.Floor
+			p.floor = f
 		}
 		return
 	}
 	switch kind, name := p.keys.kind(r.Key); kind {
 	case "state/role":
-		role, err := decodeRole(r)
-		if err != nil {
+		delete(p.roles, name)
+		delete(p.bad, name)
+		if role, err := decodeRole(r); err != nil {
 			p.bad[name] = err
-			return
+		} else {
+			p.roles[name] = role
 		}
-		p.roles[name] = role
 	case "state/wish":
+		delete(p.wishes, name)
 		if w, err := decode[wishRecord](r); err == nil {
 			p.wishes[name] = w.Request
 		}
@@ -67,27 +69,46 @@ func (p *picture) add(r Record) {
 }
 
 // apply returns the picture with a change that was followed: p itself where it
-// knew that already, and nil where everything must be read again.
+// knew that already, and nil where everything must be read again. What was read may
+// be newer than the change, as the two come on different ways.
 func (p *picture) apply(r Record) *picture {
 	kind, name := p.keys.kind(r.Key)
 	id := lock.SessionID(name)
-	was, known := p.sessions[id]
+	revision := p.state[r.Key]
+	if kind == "line/session" {
+		revision = p.sessions[id].revision
+	}
 	switch {
-	case r.Revision == 0: // deleted, some time or other
-		if _, stood := p.state[r.Key]; stood || kind == "line/session" && known {
-			return nil
-		}
+	case r.Revision != 0 && (r.Revision <= p.view.Revision || r.Revision <= revision), r.Revision == 0 && revision == 0:
 		return p
-	case r.Revision <= p.view.Revision || r.Revision == p.state[r.Key]:
+	case r.Revision == 0 && r.Gone != 0 && (r.Gone <= p.view.Revision || r.Gone <= revision):
 		return p
-	case kind != "line/session" || !known:
+	case r.Revision == 0 && (r.Gone == 0 || kind != "line/session"): // it went some time or other, or somebody deleted it
 		return nil
-	case r.Revision <= was.revision:
-		return p
+	case kind == "line/session" && revision == 0: // it was gone, and is back
+		return nil
 	}
 	next := *p
-	next.sessions = maps.Clone(p.sessions)
-	next.sessions[id] = decodeSession(id, r)
+	if kind == "line/session" {
+		next.sessions = maps.Clone(p.sessions)
+		if delete(next.sessions, id); r.Revision != 0 {
+			next.add(r)
+		}
+		return &next
+	}
+	next.state, next.roles, next.bad = maps.Clone(p.state), maps.Clone(p.roles), maps.Clone(p.bad)
+	next.wishes, next.ends = maps.Clone(p.wishes), maps.Clone(p.ends)
+	next.add(r)
+	switch kind {
+	case "state/end": // the same step took the session's record
+		next.sessions = maps.Clone(p.sessions)
+		delete(next.sessions, id)
+	case "state/role":
+		role := next.roles[name]
+		if _, known := p.sessions[role.Holder.Session]; role.held() && !known {
+			return nil // one who came after the line was read: not seen is not absent
+		}
+	}
 	return &next
 }
 
@@ -157,7 +178,7 @@ func (p *picture) names() []string {
 func (p *picture) standing(role string) lock.Standing {
 	r := p.roles[role]
 	st := lock.Standing{Role: role, Term: p.term(r)}
-	st.Floor = max(st.Term.Token, p.floor)
+	st.Floor = max(st.Term.Token, p.floor.Floor)
 	if w := p.wishes[role]; r.held() && w.Token == st.Term.Token {
 		st.Request = w
 	}

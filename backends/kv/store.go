@@ -63,6 +63,7 @@ type Record struct {
 	Key      string
 	Value    []byte
 	Revision uint64 // of the write that made the value; 0: there is no such key
+	Gone     uint64 // of the write that deleted the key, where a Follow can tell
 	Lease    Lease  // on which it hangs
 }
 

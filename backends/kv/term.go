@@ -20,7 +20,32 @@ func (s *session) TryAcquire(ctx context.Context, role string) (lock.Token, erro
 	return t, nil
 }
 
+// guess takes a role that this Locker's watch saw vacant, without reading it again:
+// the guards say whether it still is. Token 0: it is not, and nothing was written.
+func (s *session) guess(ctx context.Context, name string) (lock.Token, error) {
+	p := s.locker.picture()
+	if p == nil || p.bad[name] != nil {
+		return 0, nil
+	}
+	last := p.roles[name]
+	if _, ended := p.ends[last.Holder.Session]; last.held() && !ended {
+		return 0, nil
+	}
+	t, offset, err := s.take(max(p.view.Revision, last.revision, p.floor.revision), p.floor, name, last)
+	if err != nil {
+		return 0, nil //nolint:nilerr // what was read may be old: let it be read anew
+	}
+	r, err := s.locker.store.Commit(ctx, t)
+	if err != nil || !r.Committed {
+		return 0, err
+	}
+	return lock.Token(r.Revision + offset), nil
+}
+
 func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) {
+	if t, err := s.guess(ctx, name); t != 0 || err != nil {
+		return t, err
+	}
 	l := s.locker
 	key, own, floor := l.keys.role(name), l.keys.session(s.contender.Session), l.keys.floor()
 	found, err := l.store.Read(ctx, key, own, floor)
@@ -31,16 +56,13 @@ func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) 
 	if err != nil || mine {
 		return last.token(), err
 	}
-	s.mu.Lock()
-	holder := sessionRecord{Contender: s.contender, Promise: promiseOf(s.promise), Bids: s.bids}
-	s.mu.Unlock()
-	t, offset, err := l.begin(found, name, last, holder, 0)
+	was, err := decodeFloor(found.Get(floor))
 	if err != nil {
 		return 0, err
 	}
-	t.Guards = append(t.Guards, Guard{Key: own, Exists: true})
-	if last.held() { // then the end of its holder must be written
-		t.Guards = append(t.Guards, Guard{Key: l.keys.end(last.Holder.Session), Exists: true})
+	t, offset, err := s.take(found.Revision, was, name, last)
+	if err != nil {
+		return 0, err
 	}
 	r, err := l.store.Commit(ctx, t)
 	if err != nil {
@@ -55,10 +77,25 @@ func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) 
 		return now.token(), err
 	case now.revision != last.revision:
 		return 0, lock.ErrMoved
-	case r.Found.Get(floor).Revision != found.Get(floor).Revision: // it was raised: the term is the one that was read
+	case r.Found.Get(floor).Revision != was.revision: // it was raised: the term is the one that was read
 		return s.acquire(ctx, name)
 	}
 	return 0, &lock.HeldError{Name: name, Holder: now.holder(), Token: now.token()}
+}
+
+// take is the transaction that takes a role after the last term, if that is over and
+// this session is in line.
+func (s *session) take(now uint64, floor floorRecord, name string, last roleRecord) (t Txn, offset uint64, err error) {
+	l := s.locker
+	s.mu.Lock()
+	holder := sessionRecord{Contender: s.contender, Promise: promiseOf(s.promise), Bids: s.bids}
+	s.mu.Unlock()
+	t, offset, err = l.begin(now, floor, name, last, holder, 0)
+	t.Guards = append(t.Guards, Guard{Key: l.keys.session(s.contender.Session), Exists: true})
+	if last.held() { // then the end of its holder must be written
+		t.Guards = append(t.Guards, Guard{Key: l.keys.end(last.Holder.Session), Exists: true})
+	}
+	return t, offset, err
 }
 
 // lookAt returns the role's last term as found, and whether it is this session's.
@@ -71,16 +108,13 @@ func (s *session) lookAt(found View, key string) (role roleRecord, mine bool, er
 }
 
 // begin is the transaction that begins a term of holder after the last one, if the
-// role and the floor still stand as they were found. The term's token is the
-// revision of its commit plus offset. previous names the term that a handoff ends.
-func (l *locker) begin(found View, name string, last roleRecord, holder sessionRecord, previous lock.Token) (t Txn, offset uint64, err error) {
-	floor, err := decodeFloor(found.Get(l.keys.floor()))
-	if err != nil {
-		return Txn{}, 0, err
-	}
+// role and the floor still stand as they were found, when the store was at revision
+// now. The term's token is the revision of its commit plus offset. previous names the
+// term that a handoff ends.
+func (l *locker) begin(now uint64, floor floorRecord, name string, last roleRecord, holder sessionRecord, previous lock.Token) (t Txn, offset uint64, err error) {
 	offset = max(floor.Offset, last.Offset) // the last one's too: the floor's key may have been deleted
-	if uint64(max(last.token(), floor.Floor)) > found.Revision+offset {
-		return Txn{}, 0, fmt.Errorf("%w: role %q had token %d, the next one would be %d", lock.ErrRolledBack, name, last.token(), found.Revision+offset+1)
+	if uint64(max(last.token(), floor.Floor)) > now+offset {
+		return Txn{}, 0, fmt.Errorf("%w: role %q had token %d, the next one would be %d", lock.ErrRolledBack, name, last.token(), now+offset+1)
 	}
 	next := roleRecord{header: newHeader(), Holder: holder.Contender, Promise: holder.Promise, Offset: offset, Previous: previous}
 	next.Since = next.At
@@ -186,7 +220,11 @@ func (s *session) handoff(ctx context.Context, name string, t lock.Token, to loc
 			return fmt.Errorf("the record of session %s is not readable until its next beat", to)
 		}
 		var begin Txn
-		if begin, _, err = l.begin(found, name, last, next, t); err != nil {
+		var was floorRecord
+		if was, err = decodeFloor(found.Get(floor)); err != nil {
+			return err
+		}
+		if begin, _, err = l.begin(found.Revision, was, name, last, next, t); err != nil {
 			return err
 		}
 		begin.Guards = append(begin.Guards, Guard{Key: own, Exists: true}, Guard{Key: end})

@@ -1,0 +1,116 @@
+package consul
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/backends/kv/kvtest"
+	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// BenchmarkCalls times each call of the contract beside the raw client.
+func BenchmarkCalls(b *testing.B) {
+	client, err := api.NewClient(&api.Config{Address: shared.Members[0].Addr()})
+	must(b, err)
+	l := kv.NewLocker(opener(b)(), "bench/"+rand.Text())
+	defer func() { must(b, l.Close()) }()
+	kvtest.BenchCalls(b, l, (&plain{client: client}).do)
+}
+
+// A plain does round trips by the client alone.
+type plain struct {
+	client  *api.Client
+	session string
+}
+
+func (w *plain) do(trip string) (err error) {
+	consistent := &api.QueryOptions{RequireConsistent: true}
+	switch {
+	case trip == "get":
+		_, _, _, err = w.client.Txn().Txn(api.TxnOps{op(api.KVGetOrEmpty, "raw/a"), op(api.KVGetOrEmpty, "raw/b"), op(api.KVGetOrEmpty, "raw/c")}, consistent)
+	case trip == "grant" || w.session == "":
+		w.session, _, err = w.client.Session().CreateNoChecks(&api.SessionEntry{TTL: "60s", Behavior: api.SessionBehaviorDelete}, nil)
+	case trip == "keep":
+		_, _, err = w.client.Session().Renew(w.session, nil)
+	default:
+		put := op(api.KVSet, "raw/a")
+		put.KV.Value = []byte(strings.Repeat(rand.Text(), 16))
+		_, _, _, err = w.client.Txn().Txn(api.TxnOps{op(api.KVCheckNotExists, "raw/b"), put, op(api.KVDelete, "raw/c")}, consistent)
+	}
+	return err
+}
+
+func BenchmarkIdle(b *testing.B) { kvtest.BenchIdle(b, opener(b)) }
+
+// BenchmarkLeaderDies is how long beats stall when the leader of three servers is
+// killed (raft_multiplier 1), beside how long a plain client's writes stall that are
+// made as often meanwhile: the store's election.
+func BenchmarkLeaderDies(b *testing.B) {
+	c, err := servers.StartConsul(timeout(b, time.Minute), b.TempDir(), 3, servers.Options{})
+	must(b, err)
+	defer c.Stop()
+	var ours, theirs []time.Duration
+	for b.Loop() {
+		leader, err := c.Leader(timeout(b, time.Minute))
+		must(b, err)
+		agent := c.Members[(leader+1)%3].Addr()
+		l, err := Open(b.Context(), Config{Address: agent})
+		must(b, err)
+		s, err := l.Register(timeout(b, 10*time.Second), lock.Contender{ID: rand.Text(), Session: lock.SessionID(rand.Text())}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
+		must(b, err)
+		client, err := api.NewClient(&api.Config{Address: agent})
+		must(b, err)
+		c.Members[leader].Kill()
+		begin := time.Now()
+		election := make(chan time.Duration)
+		go func() {
+			election <- stall(b, begin, func(ctx context.Context) error {
+				_, err := client.KV().Put(&api.KVPair{Key: "elsewhere", Value: []byte(rand.Text())}, new(api.WriteOptions).WithContext(ctx))
+				return err
+			})
+		}()
+		ours = append(ours, stall(b, begin, func(ctx context.Context) error { return s.Beat(ctx) }))
+		theirs = append(theirs, <-election)
+		must(b, c.Members[leader].Restart(timeout(b, time.Minute)))
+		must(b, l.Close())
+	}
+	median := func(all []time.Duration) time.Duration { slices.Sort(all); return all[len(all)/2] }
+	b.ReportMetric(float64(median(ours).Milliseconds()), "ms-beats")
+	b.ReportMetric(float64(median(theirs).Milliseconds()), "ms-election")
+	b.ReportMetric(0, "ns/op")
+}
+
+// stall makes hedged tries until one succeeds, as the coordinator does: a new one
+// every 100 ms, each for a second, and returns how long that took.
+func stall(b *testing.B, begin time.Time, try func(context.Context) error) time.Duration {
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	done := make(chan struct{}, 1000)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			if try(ctx) == nil {
+				done <- struct{}{}
+			}
+		}()
+		select {
+		case <-done:
+			return time.Since(begin)
+		case <-ctx.Done():
+			b.Error("writes never came back")
+			return 0
+		case <-tick.C:
+		}
+	}
+}

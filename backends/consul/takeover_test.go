@@ -1,0 +1,21 @@
+package consul
+
+import (
+	"testing"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/backends/kv/kvtest"
+)
+
+// opener opens stores that whoever asks for them closes.
+func opener(t testing.TB) func() kv.Store {
+	return func() kv.Store {
+		s, err := newStore(Config{Address: shared.Members[0].Addr()})
+		must(t, err)
+		return s
+	}
+}
+
+func TestTakeover(t *testing.T) { kvtest.TakesOver(t, opener(t)) }
+
+func BenchmarkTakeover(b *testing.B) { kvtest.BenchTakeover(b, opener(b)) }

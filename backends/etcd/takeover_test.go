@@ -1,0 +1,24 @@
+package etcd
+
+import (
+	"testing"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/backends/kv/kvtest"
+	"github.com/understudy-ha/understudy/conformance/servers"
+)
+
+func opener(t testing.TB) func() kv.Store {
+	c, err := servers.StartEtcd(t.Context(), t.TempDir(), 1, servers.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Stop)
+	return func() kv.Store { return newStore(Config{Endpoints: []string{c.Members[0].Addr()}}) }
+}
+
+func TestTakeover(t *testing.T) { kvtest.TakesOver(t, opener(t)) }
+
+func BenchmarkTakeover(b *testing.B) { kvtest.BenchTakeover(b, opener(b)) }
+
+func BenchmarkIdle(b *testing.B) { kvtest.BenchIdle(b, opener(b)) }

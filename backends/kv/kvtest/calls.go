@@ -1,0 +1,95 @@
+package kvtest
+
+import (
+	"crypto/rand"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// BenchCalls times each call of the contract, and in turn with it the raw client doing
+// the same round trips with values as long: get, grant, keep and put. x-raw is the
+// ratio of the medians.
+func BenchCalls(b *testing.B, l lock.Locker, raw func(trip string) error) {
+	ctx := b.Context()
+	contender := func(id string) lock.Contender {
+		return lock.Contender{ID: id, Address: id + ":1", Session: lock.SessionID(rand.Text())}
+	}
+	join := func(id string) (s lock.Session) {
+		s, err := l.Register(ctx, contender(id), lock.Promise{TTL: time.Hour, Skew: time.Minute}, lock.Bid{Role: "r"})
+		must(b, err)
+		return s
+	}
+	var a, other lock.Session
+	var token lock.Token
+	var beat lock.Beat
+	fresh := func() {
+		var err error
+		a, other = join("a"), join("b")
+		token, err = a.TryAcquire(ctx, "r")
+		must(b, err)
+	}
+	seen := func() {
+		fresh()
+		for st, err := range l.Watch(ctx, "r") {
+			must(b, err)
+			beat = st.Term.Holder.Beat
+			break
+		}
+		time.Sleep(20 * time.Millisecond) // until the watch is gone from the store too
+	}
+	over := func() {
+		must(b, a.Close(ctx))
+		must(b, other.Close(ctx))
+	}
+	for _, call := range []struct {
+		name   string
+		before func()
+		ours   func() error
+		theirs []string
+		after  func()
+	}{
+		{"Register", func() {}, func() (err error) {
+			a, err = l.Register(ctx, contender("a"), lock.Promise{TTL: time.Hour, Skew: time.Minute}, lock.Bid{Role: "r"})
+			return err
+		}, []string{"get", "grant", "put"}, func() { must(b, a.Close(ctx)) }},
+		{"Beat", fresh, func() error { return a.Beat(ctx) }, []string{"put"}, over},
+		{"TryAcquire", fresh, func() error { _, err := a.TryAcquire(ctx, "q"); return err }, []string{"get", "put"}, over},
+		{"Release", fresh, func() error { return a.Release(ctx, "r", token) }, []string{"get", "put"}, over},
+		{"Handoff", fresh, func() error { return a.Handoff(ctx, "r", token, other.ID()) }, []string{"get", "put"}, over},
+		{"Evict", seen, func() error { return l.Evict(ctx, a.ID(), beat, lock.End{By: "b", Why: "silent"}) },
+			[]string{"get", "keep", "put"}, over},
+		{"Close", fresh, func() error { return a.Close(ctx) }, []string{"get", "put", "get", "keep", "put"}, over},
+	} {
+		b.Run(call.name, func(b *testing.B) {
+			ctx = b.Context()
+			var ours, theirs []time.Duration
+			for b.Loop() {
+				call.before()
+				begin := time.Now()
+				must(b, call.ours())
+				ours = append(ours, time.Since(begin))
+				call.after()
+				begin = time.Now()
+				for _, trip := range call.theirs {
+					must(b, raw(trip))
+				}
+				theirs = append(theirs, time.Since(begin))
+			}
+			reportRatio(b, ours, theirs, "raw")
+		})
+	}
+}
+
+// reportRatio reports the medians, and how they compare.
+func reportRatio(b *testing.B, ours, theirs []time.Duration, name string) {
+	slices.Sort(ours)
+	slices.Sort(theirs)
+	mine, least := ours[len(ours)/2], theirs[len(theirs)/2]
+	b.ReportMetric(float64(mine.Microseconds()), "µs")
+	b.ReportMetric(float64(least.Microseconds()), "µs-"+name)
+	b.ReportMetric(float64(mine)/float64(least), "x-"+name)
+	b.ReportMetric(0, "ns/op")
+}

@@ -1,0 +1,73 @@
+package kv
+
+import (
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TestApply takes changes into a picture that was read at revision 10, where a holds
+// role r since revision 5 and b stands by. A change may come late, twice, and be older
+// than what was read.
+func TestApply(t *testing.T) {
+	k := keys("p/")
+	record := func(id lock.SessionID, revision uint64) Record {
+		c := lock.Contender{ID: string(id), Session: id}
+		bids := []lock.Bid{{Role: "r"}}
+		return Record{Key: k.session(id), Revision: revision, Value: encode(sessionRecord{header: newHeader(), Contender: c, Promise: promiseOf(lock.Promise{TTL: time.Second}), Bids: bids})}
+	}
+	role := func(holder lock.SessionID, revision uint64, over string) Record {
+		c := lock.Contender{ID: string(holder), Session: holder}
+		return Record{Key: k.role("r"), Revision: revision, Value: encode(roleRecord{header: newHeader(), Holder: c, Over: over, Token: 5})}
+	}
+	end := Record{Key: k.end("a"), Revision: 12, Value: encode(endRecord{newHeader(), lock.End{By: "b", Why: "silent"}})}
+	p := newPicture(k, View{Revision: 10, Records: []Record{role("a", 5, ""), record("a", 9), record("b", 10)}})
+	holder := func(id lock.SessionID, beat lock.Beat) func(lock.Standing) bool {
+		return func(st lock.Standing) bool {
+			return !st.Term.Vacant() && st.Term.Holder.Session == id && st.Term.Holder.Beat == beat
+		}
+	}
+	vacant := func(st lock.Standing) bool { return st.Term.Vacant() && len(st.Line) == 1 && st.Line[0].ID == "b" }
+	for _, c := range []struct {
+		name    string
+		changes []Record
+		want    func(lock.Standing) bool // nil: all must be read again
+	}{
+		{"a beat", []Record{record("a", 11)}, holder("a", 11)},
+		{"a beat that was read", []Record{record("a", 8)}, holder("a", 9)},
+		{"a beat that another overtook", []Record{record("a", 12), record("a", 11)}, holder("a", 12)},
+		{"the holder's record went", []Record{{Key: k.session("a"), Gone: 11}}, holder("a", lock.Absent)},
+		{"it had gone before it was read", []Record{{Key: k.session("a"), Gone: 9}}, holder("a", 9)},
+		{"it went, nobody knows when", []Record{{Key: k.session("a")}}, nil},
+		{"it went and is back", []Record{{Key: k.session("a"), Gone: 11}, record("a", 13)}, nil},
+		{"a release", []Record{role("a", 11, "released")}, func(st lock.Standing) bool { return st.Term.Vacant() && st.Term.Token == 5 }},
+		{"a release that was read long ago", []Record{role("a", 4, "released")}, holder("a", 9)},
+		{"an end", []Record{end}, vacant},
+		{"an end, whose session's record is told to be gone before", []Record{{Key: k.session("a"), Gone: 12}, end}, vacant},
+		{"an end, whose session's record is told to be gone after", []Record{end, {Key: k.session("a"), Gone: 12}}, vacant},
+		{"the standby takes over", []Record{role("b", 11, "")}, holder("b", 10)},
+		{"one whom nobody has seen takes over", []Record{role("c", 11, "")}, nil},
+		{"the role's record went", []Record{{Key: k.role("r"), Gone: 11}}, nil},
+		{"a role's record that was never there went", []Record{{Key: k.role("q"), Gone: 11}}, holder("a", 9)},
+		{"a foreign value", []Record{{Key: k.role("r"), Revision: 11, Value: []byte("x")}, role("b", 12, "")}, holder("b", 10)},
+	} {
+		now := p
+		for _, r := range c.changes {
+			if now = now.apply(r); now == nil {
+				break
+			}
+		}
+		switch {
+		case now == nil && c.want != nil:
+			t.Errorf("%s: everything must be read again", c.name)
+		case now != nil && c.want == nil:
+			t.Errorf("%s: nothing is read again", c.name)
+		case now != nil && !c.want(now.standing("r")):
+			t.Errorf("%s: %+v", c.name, now.standing("r"))
+		}
+	}
+	if st := p.standing("r"); !holder("a", 9)(st) || len(st.Line) != 1 {
+		t.Errorf("the picture was changed: %+v", st)
+	}
+}
