@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -52,6 +53,9 @@ func testAnyOne(t *testing.T, r *trio) {
 		if draw.IntN(2) == 0 {
 			t.Logf("SIGKILL of the %s of %s (active %s)", whom, id, now.id)
 			_ = syscall.Kill(pid, syscall.SIGKILL)
+			for state, _ := r.state(pid); state != "" && whom == "witness"; state, _ = r.state(pid) { // one fault at a time
+				time.Sleep(time.Millisecond)
+			}
 			continue
 		}
 		t.Logf("SIGSTOP of the %s of %s (active %s)", whom, id, now.id)
@@ -78,12 +82,18 @@ func (r *trio) settle() span {
 				r.start(id)
 			}
 		}
-		if now, ok := r.whole(); ok {
+		if now, ok := r.whole(); ok && !slices.ContainsFunc(r.ids, r.unwitnessed) {
 			return now
 		}
 	}
 	r.t.Fatal("one active and two standbys did not come about")
 	return span{}
+}
+
+// unwitnessed reports whether a wrapper's witness was killed, and no other stands by yet.
+func (r *trio) unwitnessed(id string) bool {
+	log := r.log(id)
+	return strings.LastIndex(log, "another is started") > max(strings.LastIndex(log, "stands by again"), strings.LastIndex(log, "reason=starting"))
 }
 
 // whole returns who works, if the store says that two stand by.

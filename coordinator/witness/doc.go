@@ -5,8 +5,8 @@
 // again, in a session and process group of its own; signals that end its parent's
 // group or terminal do not end it. It is handed its parent's pidfd, and that alone says
 // that the parent is gone: nothing is inferred from the network, or from a pipe that a
-// grandchild may hold open. It then reads the line once and evicts exactly this
-// session, through a connection that it has had all the while.
+// grandchild may hold open. It then ends exactly this session, through a connection that
+// it has had all the while.
 //
 // It also holds the deadline. The moment until which work may run, and whether any
 // runs, stand in a page of memory that both processes see; the coordinator writes it
@@ -23,7 +23,9 @@
 // ttl used to hide that. Only the token, checked where the write arrives, protects.
 //
 // Where the witness dies too, as when a cgroup is killed whole, the ttl is the bound,
-// as it is without one. Processes that the work started outlive the eviction, unless
+// as it is without one. One that ended is replaced at once, and the log says when the
+// other stands by; a process that is stopped within that moment, while a command of its
+// works on, is stopped by nobody until it wakes. Processes that the work started outlive the eviction, unless
 // they stand in a process group that was named to [Witness.Guard].
 // With Config.NoExit the witness kills nothing: a hang then costs the ttl, and works may
 // overlap for as long as the hang lasts.

@@ -20,13 +20,13 @@ import (
 
 // A Witness is the parent's side. It fits coordinator.Config.Witness, of one Run.
 type Witness struct {
-	store  any
-	path   string
-	log    *slog.Logger
-	orders []byte
+	store any
+	path  string
+	log   *slog.Logger
 
 	page   *page
-	memory *os.File
+	memory *os.File // which holds it
+	orders *os.File // what the witness is told, in memory too
 	self   *os.File // this process's pidfd
 	wake   *os.File // an eventfd that makes the witness look
 
@@ -39,7 +39,7 @@ type Witness struct {
 
 // New returns a witness that is this program, started again: its main function calls
 // Main before anything else. store says how the store is reached; it goes to Main's Open
-// as JSON, through a pipe, and so belongs in no list of processes.
+// as JSON, in memory that only the two share, and so stands in no list of processes.
 func New(store any) *Witness { return By("/proc/self/exe", store) }
 
 // By returns a witness that is another program, such as the understudy command, which
@@ -55,10 +55,11 @@ func (w *Witness) Start(c coordinator.Config) (err error) {
 		return errors.New("the program was started as a witness, and does not call witness.Main first in main")
 	}
 	w.log = c.Logger
-	if w.orders, err = w.order(c); err != nil {
+	orders, err := w.order(c)
+	if err != nil {
 		return err
 	}
-	if err := w.prepare(); err != nil {
+	if err := w.prepare(orders); err != nil {
 		return errors.Join(err, w.free())
 	}
 	if err := w.spawn(); err != nil {
@@ -91,18 +92,16 @@ func (w *Witness) order(c coordinator.Config) ([]byte, error) {
 }
 
 // prepare makes what this process and its witness share.
-func (w *Witness) prepare() error {
+func (w *Witness) prepare(orders []byte) error {
 	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		return fmt.Errorf("%w: pidfd_open: %w", errors.ErrUnsupported, err)
 	}
 	w.self = os.NewFile(uintptr(pidfd), "pidfd")
-	memory, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
-	if err != nil {
-		return os.NewSyscallError("memfd_create", err)
+	if w.memory, err = memory(make([]byte, pageSize)); err != nil {
+		return err
 	}
-	w.memory = os.NewFile(uintptr(memory), "memfd")
-	if err := w.memory.Truncate(pageSize); err != nil {
+	if w.orders, err = memory(orders); err != nil {
 		return err
 	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
@@ -110,20 +109,26 @@ func (w *Witness) prepare() error {
 		return os.NewSyscallError("eventfd", err)
 	}
 	w.wake = os.NewFile(uintptr(wake), "eventfd")
-	w.page, err = share(memory)
+	w.page, err = share(int(w.memory.Fd()))
 	return os.NewSyscallError("mmap", err)
 }
 
-// spawn starts a child and tells it its orders.
-func (w *Witness) spawn() error {
-	read, write, err := os.Pipe()
+// memory is a file in memory that holds data.
+func memory(data []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
-		return err
+		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	defer read.Close()
+	f := os.NewFile(uintptr(fd), "memfd")
+	_, err = f.WriteAt(data, 0)
+	return f, err
+}
+
+// spawn starts a child. It needs nothing more of this process, which may be stopped.
+func (w *Witness) spawn() error {
 	child := &exec.Cmd{
 		Path: w.path, Args: []string{name}, Stderr: os.Stderr,
-		ExtraFiles:  []*os.File{w.memory, w.self, w.wake, read},
+		ExtraFiles:  []*os.File{w.memory, w.self, w.wake, w.orders},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	w.page.ready.Store(false)
@@ -131,7 +136,7 @@ func (w *Witness) spawn() error {
 		w.page.guarded[i].Store(0)
 	}
 	if err := child.Start(); err != nil {
-		return errors.Join(fmt.Errorf("start %s: %w", w.path, err), write.Close())
+		return fmt.Errorf("start %s: %w", w.path, err)
 	}
 	w.mu.Lock()
 	w.child = child
@@ -139,27 +144,25 @@ func (w *Witness) spawn() error {
 		_ = child.Process.Kill()
 	}
 	w.mu.Unlock()
-	_ = write.SetWriteDeadline(time.Now().Add(starting)) // it may never read
-	_, err = write.Write(w.orders)
-	if err = errors.Join(err, write.Close()); err != nil {
-		_ = child.Process.Kill()
-	}
 	return nil
 }
 
-// keep starts another witness whenever one ends, until Close.
+// keep starts another witness whenever one ends, until Close: at once, but for those
+// that end soon.
 func (w *Witness) keep() {
 	defer close(w.ended)
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	again := false
+	for pause := time.Duration(0); ; pause = min(2*pause+10*time.Millisecond, time.Second) {
 		began := time.Now()
-		err := w.child.Wait()
+		err := w.wait(again)
+		again = true
 		select {
 		case <-w.quit:
 			return
 		default:
 		}
-		if time.Since(began) > 10*time.Second {
-			pause = 10 * time.Millisecond
+		if time.Since(began) > time.Second {
+			pause = 0
 		}
 		w.log.Warn("the witness ended, another is started; until it stands by a crash or a hang costs the ttl", "how", fmt.Sprint(err))
 		for {
@@ -172,8 +175,26 @@ func (w *Witness) keep() {
 				break
 			}
 			w.log.Error("no witness can be started", "error", err)
+			pause = time.Second
 		}
 	}
+}
+
+// wait waits until the child ends, and says when it stands by, where that is news.
+func (w *Witness) wait(news bool) error {
+	ended := make(chan error, 1)
+	go func() { ended <- w.child.Wait() }()
+	for news && !w.page.ready.Load() {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if news {
+		w.log.Info("a witness stands by again")
+	}
+	return <-ended
 }
 
 // Guard has the witness answer for one more process group, of which it kills all before
@@ -278,7 +299,7 @@ func (w *Witness) free() error {
 	if w.page != nil {
 		w.page.unmap()
 	}
-	for _, f := range []*os.File{w.memory, w.self, w.wake} {
+	for _, f := range []*os.File{w.memory, w.orders, w.self, w.wake} {
 		if f != nil {
 			_ = f.Close() // nothing was written that could be lost
 		}

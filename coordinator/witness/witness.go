@@ -17,7 +17,7 @@ const name = "understudy-witness"
 // evicts. It must not become a contender.
 type Open func(ctx context.Context, store json.RawMessage) (lock.Locker, error)
 
-// An orders is all that a witness is told when it starts, by a pipe.
+// An orders is all that a witness is told when it starts.
 type orders struct {
 	Store       json.RawMessage
 	ID          string // of the contender
