@@ -42,6 +42,10 @@ func tokenIncreases(t *trial) {
 		token := term(b)
 		t.must("hand off", func(ctx context.Context) error { return b.Handoff(ctx, role, token, a.ID()) })
 		t.release(a, role, term(a))
+		if i%20 == 0 { // a store's lease may be shorter than 1,000 terms on a busy machine
+			t.beat(a)
+			t.beat(b)
+		}
 		if i%100 == 0 {
 			term(b)
 			t.end(b)

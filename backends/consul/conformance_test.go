@@ -20,9 +20,9 @@ import (
 // connections is how many may come from one address: here all of them do.
 const connections = "limits { http_max_conns_per_client = 4000 }\n"
 
-// TestConformance runs the suite on one real server, each Locker behind a proxy of
+// TestSuite runs the suite on one real server, each Locker behind a proxy of
 // its own, under exactly the policy in docs/consul.md.
-func TestConformance(t *testing.T) {
+func TestSuite(t *testing.T) {
 	c := start(t, 1, servers.Options{Token: root, Config: connections + `acl {
 		enabled = true
 		default_policy = "deny"
@@ -32,12 +32,12 @@ func TestConformance(t *testing.T) {
 		TB: t, Cluster: c, hand: raw(t, c.Members[0].Addr(), root),
 		token: tokenFile(t, issue(t, c, "suite", keys+sessions)),
 	})
-	s.Lacks[conformance.KillLeader] = "one server has no other: see TestConformanceOfThree"
+	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
 	s.Run(t)
 }
 
-// TestConformanceOfThree kills the leader of three.
-func TestConformanceOfThree(t *testing.T) {
+// TestSuiteOfThree kills the leader of three.
+func TestSuiteOfThree(t *testing.T) {
 	c := start(t, 3, servers.Options{Config: connections})
 	s := suite(t, &bench{TB: t, Cluster: c, hand: raw(t, c.Members[0].Addr(), "")})
 	s.Needing = conformance.KillLeader

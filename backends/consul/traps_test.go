@@ -221,7 +221,7 @@ func TestASilentServer(t *testing.T) {
 		began := time.Now()
 		err := call(short)
 		cancel()
-		if took := time.Since(began); took > limit+100*time.Millisecond || !errors.Is(err, context.DeadlineExceeded) {
+		if took := time.Since(began); took > limit+time.Second || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: after %s: %v", name, took, err)
 		}
 	}
@@ -237,7 +237,7 @@ func TestASilentServer(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if took := time.Since(began); took > 100*time.Millisecond {
+	if took := time.Since(began); took > time.Second {
 		t.Errorf("Close ended every call after %s", took)
 	}
 	must(t, m.Resume())

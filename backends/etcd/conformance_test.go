@@ -21,19 +21,19 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// TestConformance runs the suite on one real server, each Locker behind a proxy of
+// TestSuite runs the suite on one real server, each Locker behind a proxy of
 // its own, as a user with exactly the role in docs/etcd.md.
-func TestConformance(t *testing.T) {
+func TestSuite(t *testing.T) {
 	c, err := servers.StartEtcd(within(t, time.Minute), t.TempDir(), 1, servers.Options{Args: []string{"--bcrypt-cost=4"}})
 	must(t, err)
 	t.Cleanup(c.Stop)
 	s := suite(t, restricted(t, c))
-	s.Lacks[conformance.KillLeader] = "one server has no other: see TestConformanceOfThree"
+	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
 	s.Run(t)
 }
 
-// TestConformanceOfThree kills the leader of three.
-func TestConformanceOfThree(t *testing.T) {
+// TestSuiteOfThree kills the leader of three.
+func TestSuiteOfThree(t *testing.T) {
 	s := suite(t, newRig(t, start(t, 3)))
 	s.Needing = conformance.KillLeader
 	s.Run(t)

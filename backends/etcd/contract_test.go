@@ -186,9 +186,9 @@ func handoffs(r *rig) {
 	must(r, a.Handoff(r.ctx, "r", token, b.ID())) // the very same
 	want(r, a.Handoff(r.ctx, "r", token, a.ID()), lock.ErrMoved)
 	next := r.acquire(b)
-	must(r, a.Release(r.ctx, "r", token)) // is over
-	must(r, a.Release(r.ctx, "r", next))  // is not a's
-	must(r, b.Release(r.ctx, "r", token)) // was not b's
+	must(r, a.Release(r.ctx, "r", token))              // is over
+	want(r, a.Release(r.ctx, "r", next), lock.ErrHeld) // is not a's
+	must(r, b.Release(r.ctx, "r", token))              // was not b's
 	if st := r.now(l); st.Term.Token != next || st.Term.Vacant() {
 		r.Fatalf("%+v", st)
 	}

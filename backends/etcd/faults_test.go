@@ -75,7 +75,7 @@ func TestPaused(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 		begin := time.Now()
 		err := call(ctx)
-		if late := time.Since(begin) - 150*time.Millisecond; late > 100*time.Millisecond {
+		if late := time.Since(begin) - 150*time.Millisecond; late > time.Second { // 100 ms, and what a busy machine takes
 			t.Errorf("%s outlived its context by %v", name, late)
 		}
 		cancel()
@@ -103,7 +103,7 @@ func TestNotThere(t *testing.T) {
 			l, err := etcd.Open(t.Context(), etcd.Config{Endpoints: []string{proxy.Addr(), c.Members[0].Addr()}})
 			must(t, err)
 			begin := time.Now()
-			if err := l.Raise(within(t, 5*time.Second), 1); err != nil {
+			if err := l.Raise(within(t, 20*time.Second), 1); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 			t.Logf("%s: %v", name, time.Since(begin).Round(time.Millisecond))

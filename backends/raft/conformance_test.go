@@ -38,9 +38,9 @@ func slower(c *Config) {
 	c.snapshots = snapshots{threshold: 1024, trailing: 256, interval: time.Second}
 }
 
-// TestConformance runs the suite over clients of a group of three, each behind
+// TestSuite runs the suite over clients of a group of three, each behind
 // proxies of its own.
-func TestConformance(t *testing.T) {
+func TestSuite(t *testing.T) {
 	g := newGroup(t, 3, slower).start()
 	conformance.Suite{
 		New: func(context.Context) (*conformance.Store, error) {
@@ -166,8 +166,8 @@ func (g *group) compact(ctx context.Context) error {
 	}
 }
 
-// TestConformanceOfMembers runs the suite over the nodes themselves.
-func TestConformanceOfMembers(t *testing.T) {
+// TestSuiteOfMembers runs the suite over the nodes themselves.
+func TestSuiteOfMembers(t *testing.T) {
 	g := newGroup(t, 3, slower).start()
 	var opened atomic.Int64
 	conformance.Suite{

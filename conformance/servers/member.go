@@ -62,8 +62,21 @@ func (m *Member) Kill() { m.end(syscall.SIGKILL) }
 func (m *Member) Stop() { m.end(syscall.SIGTERM) }
 
 // Pause stops the process with SIGSTOP: its sockets stay open, and nothing
-// answers.
-func (m *Member) Pause() error { return m.signal(syscall.SIGSTOP) }
+// answers. It returns when the process stands, where the system tells (Linux).
+func (m *Member) Pause() error {
+	if err := m.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for range 100 { // a signal is seen when the process has its turn
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.PID()))
+		_, state, _ := strings.Cut(string(stat), ") ")
+		if err != nil || strings.HasPrefix(state, "T") {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
+}
 
 // Resume lets a paused process go on.
 func (m *Member) Resume() error { return m.signal(syscall.SIGCONT) }
