@@ -110,6 +110,26 @@ func TestStandby(t *testing.T) {
 	})
 }
 
+// TestStandbyFirst calls it before the work, also where the role is granted at once.
+func TestStandbyFirst(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			var called atomic.Bool
+			a := config("a")
+			a.Standby = func(context.Context, string) error { called.Store(true); return nil }
+			stop := s.contend(a, func(ctx context.Context, _ Term) error {
+				if !called.Load() {
+					t.Error("the work began before")
+				}
+				return untilTold(ctx, Term{})
+			})
+			time.Sleep(time.Second)
+			_ = stop()
+		})
+	}
+}
+
 // TestStandbyHangs is a warm-up that does not return: the role goes to another, and no
 // second warm-up begins beside the first.
 func TestStandbyHangs(t *testing.T) {
