@@ -110,23 +110,18 @@ func TestStandby(t *testing.T) {
 	})
 }
 
-// TestStandbyFirst calls it before the work, also where the role is granted at once.
+// TestStandbyFirst calls it before the work also where the role is granted before the
+// call could begin.
 func TestStandbyFirst(t *testing.T) {
 	for range 100 {
-		synctest.Test(t, func(t *testing.T) {
-			s := newStage(t)
-			var called atomic.Bool
-			a := config("a")
-			a.Standby = func(context.Context, string) error { called.Store(true); return nil }
-			stop := s.contend(a, func(ctx context.Context, _ Term) error {
-				if !called.Load() {
-					t.Error("the work began before")
-				}
-				return untilTold(ctx, Term{})
-			})
-			time.Sleep(time.Second)
-			_ = stop()
-		})
+		var called atomic.Bool
+		c := config("a")
+		c.Standby = func(context.Context, string) error { called.Store(true); return nil }
+		r := &runner{config: c, calls: t.Context(), warm: map[string]*warmup{}}
+		r.warmUp("r")
+		if err := r.warm["r"].end(time.Minute); err != nil || !called.Load() {
+			t.Fatalf("%v, called: %v", err, called.Load())
+		}
 	}
 }
 
