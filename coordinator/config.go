@@ -83,10 +83,11 @@ type Config struct {
 
 	// Standby warms up for a role while its work does not run here: it fills a cache, or
 	// follows the active's log. It is called when Run begins and after every term, one
-	// call at a time for each role. Its context ends when a term of the role begins,
-	// or Run is to end; it must return soon after. The work waits for that, for at most
-	// Grace: then the activation has failed. nil means that it is done until the next
-	// term has ended; after an error it is called again, a beat later.
+	// call at a time for each role, and always before the work. Its context ends when a
+	// term of the role begins, which may be at once, or Run is to end; it must return
+	// soon after. The work waits for that, for at most Grace: then the activation has
+	// failed. nil means that it is done until the next term has ended; after an error
+	// it is called again, a beat later.
 	Standby func(ctx context.Context, role string) error
 
 	// Ready is asked with every beat whether this process is ready to take over a role;

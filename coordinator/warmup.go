@@ -40,7 +40,7 @@ func (r *runner) warmUp(role string) {
 		if before != nil {
 			<-before.done
 		}
-		for ctx.Err() == nil {
+		for first := true; first || ctx.Err() == nil; first = false {
 			err := r.config.Standby(ctx, role)
 			if err == nil || ctx.Err() != nil {
 				return

@@ -110,6 +110,21 @@ func TestStandby(t *testing.T) {
 	})
 }
 
+// TestStandbyFirst calls it before the work also where the role is granted before the
+// call could begin.
+func TestStandbyFirst(t *testing.T) {
+	for range 100 {
+		var called atomic.Bool
+		c := config("a")
+		c.Standby = func(context.Context, string) error { called.Store(true); return nil }
+		r := &runner{config: c, calls: t.Context(), warm: map[string]*warmup{}}
+		r.warmUp("r")
+		if err := r.warm["r"].end(time.Minute); err != nil || !called.Load() {
+			t.Fatalf("%v, called: %v", err, called.Load())
+		}
+	}
+}
+
 // TestStandbyHangs is a warm-up that does not return: the role goes to another, and no
 // second warm-up begins beside the first.
 func TestStandbyHangs(t *testing.T) {
