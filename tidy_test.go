@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"conformance/failover":         {"lock", "coordinator", "conformance/servers"},
 	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd"},
 	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
-	"examples":                     {"lock", "coordinator", "coordinator/witness", "coordinator/coordinatorfx", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul", "examples/internal/store"},
+	"examples":                     {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
 	"coordinator/group":            {},
 }
 

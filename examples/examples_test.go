@@ -26,9 +26,9 @@ type stage struct {
 	t     *testing.T
 	bin   string // where the programs are
 	dir   string
-	flag  string // of the examples: -store
 	env   []string
 	store backends.Config
+	where string // it is, as the variable for that has it
 
 	lines chan string
 	procs map[string]*exec.Cmd
@@ -71,8 +71,7 @@ var stores = map[string]func(s *stage){
 }
 
 func (s *stage) use(name, variable, where string) {
-	s.store.Backend = name
-	s.flag = "-store=" + name + "://" + where
+	s.store.Backend, s.where = name, where
 	s.env = append(os.Environ(), "UNDERSTUDY_BACKEND="+name, variable+"="+where, "UNDERSTUDY_ROLE=scheduler")
 }
 
@@ -91,8 +90,12 @@ func TestExamples(t *testing.T) {
 	readme := filepath.Join(bin, "readme.go")
 	for store, begin := range stores {
 		for example, command := range map[string]func(s *stage, id string) []string{
-			"scheduler":   func(s *stage, id string) []string { return []string{bin + "/scheduler", s.flag, "-id=" + id} },
-			"schedulerfx": func(s *stage, id string) []string { return []string{bin + "/schedulerfx", s.flag, "-id=" + id} },
+			"scheduler": func(s *stage, id string) []string {
+				return []string{bin + "/scheduler", "--id", id, "--raft-dir", "raft-" + id}
+			},
+			"schedulerfx": func(s *stage, id string) []string {
+				return []string{bin + "/schedulerfx", "--id", id, "--raft-dir", "raft-" + id}
+			},
 			"readme": func(s *stage, id string) []string {
 				return []string{bin + "/readme", "-backend=" + s.store.Backend, "-id=" + id}
 			},
@@ -118,7 +121,7 @@ func (s *stage) takeover(followed bool, command func(id string) []string) {
 		s.start(id, command(id)...)
 	}
 	if followed {
-		s.start("follower", s.bin+"/follower", s.flag)
+		s.start("follower", s.bin+"/follower")
 	}
 	first := s.active(0)
 	s.untilLine(2)
@@ -156,11 +159,10 @@ func (s *stage) build(path string) {
 		s.t.Fatal("README.md has no program")
 	}
 	usual := map[string]string{"raft": "a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003", "etcd": "127.0.0.1:2379", "consul": "127.0.0.1:8500"}
-	_, here, _ := strings.Cut(s.flag, "://")
 	if n := strings.Count(program, usual[s.store.Backend]); n != 1 {
 		s.t.Fatalf("README.md has %q %d times, want once", usual[s.store.Backend], n)
 	}
-	program = strings.Replace(program, usual[s.store.Backend], here, 1)
+	program = strings.Replace(program, usual[s.store.Backend], s.where, 1)
 	program = strings.Replace(program, `"billing"`, `"scheduler"`, 1) // the role of the other examples
 	if err := os.WriteFile(path, []byte(program), 0o600); err != nil {
 		s.t.Fatal(err)

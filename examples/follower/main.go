@@ -1,10 +1,11 @@
 // Follower is a client of scheduler: it asks whoever is active, and competes for nothing.
 //
-//	follower -store etcd://127.0.0.1:2379
+//	follower --role scheduler --backend etcd --etcd-endpoints 127.0.0.1:2379
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -13,9 +14,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/understudy-ha/understudy/backends"
+	"github.com/spf13/pflag"
+
+	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator"
-	"github.com/understudy-ha/understudy/examples/internal/store"
 )
 
 func main() {
@@ -27,17 +29,18 @@ func main() {
 func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	where, _, err := store.Flags()
-	if err != nil {
+	config.Flags(pflag.CommandLine)
+	pflag.Parse()
+	c, err := config.Read(config.Source{Flags: pflag.CommandLine})
+	if err := errors.Join(err, c.ForClient()); err != nil {
 		return err
 	}
-	where.Raft.ID = "" // no member of the group
-	locker, err := backends.Dial(ctx, where)
+	locker, err := c.Dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer locker.Close()
-	for term, err := range coordinator.Observe(ctx, locker, "scheduler") {
+	for term, err := range coordinator.Observe(ctx, locker, c.Role()) {
 		switch {
 		case err != nil:
 			fmt.Printf("last known: %s: %v\n", term.Holder.ID, err)

@@ -1,7 +1,8 @@
 // Scheduler runs jobs in one process of several.
 //
-//	scheduler -id a &  scheduler -id b &  scheduler -id c &
-//	scheduler -id d -store etcd://127.0.0.1:2379
+//	export UNDERSTUDY_ROLE=scheduler UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
+//	scheduler --id a --raft-dir a & scheduler --id b --raft-dir b & scheduler --id c --raft-dir c &
+//	scheduler --id d --backend etcd --etcd-endpoints 127.0.0.1:2379
 package main
 
 import (
@@ -14,11 +15,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/witness"
-	"github.com/understudy-ha/understudy/examples/internal/store"
-	"github.com/understudy-ha/understudy/lock"
 )
 
 func main() {
@@ -31,10 +33,13 @@ func main() {
 func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	where, id, err := store.Flags()
+	config.Flags(pflag.CommandLine)
+	pflag.Parse()
+	c, err := config.Load(pflag.CommandLine)
 	if err != nil {
 		return err
 	}
+	id := c.Coordinator.ID
 	clients, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -43,16 +48,13 @@ func run() error {
 	go func() {
 		_ = http.Serve(clients, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "I am ", id) }))
 	}()
-	locker, err := backends.Open(ctx, where)
+	locker, err := c.Open(ctx)
 	if err != nil {
 		return err
 	}
 	defer locker.Close()
-	config := coordinator.Config{
-		ID: id, Address: clients.Addr().String(), Roles: []lock.Bid{{Role: "scheduler"}},
-		Witness: witness.New(where),
-	}
-	return coordinator.Run(ctx, locker, config, schedule(id))
+	c.Coordinator.Address = clients.Addr().String()
+	return coordinator.Run(ctx, locker, c.Coordinator, schedule(id))
 }
 
 // schedule runs jobs while ctx stands: while this process is active.

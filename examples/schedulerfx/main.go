@@ -7,16 +7,16 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/spf13/pflag"
 	"go.uber.org/fx"
 	"go.uber.org/fx/fxevent"
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/backendsfx"
+	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/coordinatorfx"
 	"github.com/understudy-ha/understudy/coordinator/witness"
-	"github.com/understudy-ha/understudy/examples/internal/store"
-	"github.com/understudy-ha/understudy/lock"
 )
 
 func main() {
@@ -31,8 +31,13 @@ func main() {
 }
 
 func newConfigs() (backends.Config, coordinator.Config, error) {
-	where, id, err := store.Flags()
-	return where, coordinator.Config{ID: id, Roles: []lock.Bid{{Role: "scheduler"}}, Witness: witness.New(where)}, err
+	config.Flags(pflag.CommandLine)
+	pflag.Parse()
+	c, err := config.Load(pflag.CommandLine)
+	if err != nil {
+		return backends.Config{}, coordinator.Config{}, err
+	}
+	return c.Store, c.Coordinator, nil
 }
 
 // A queue is opened with every activation, and closed with every demotion.
