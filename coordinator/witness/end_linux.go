@@ -3,7 +3,6 @@ package witness
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator/group"
@@ -31,7 +30,7 @@ func (c *child) reach(ctx context.Context, open Open) {
 		if err := c.read(ctx); err != nil {
 			c.log.Debug("the line cannot be read", "error", err)
 		}
-		debug.FreeOSMemory() // it stands by for long, and beside every process
+		shrink()
 		time.Sleep(warm)
 	}
 }
