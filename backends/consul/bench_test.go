@@ -43,6 +43,13 @@ func (w *plain) do(trip string) (err error) {
 	default:
 		put := op(api.KVSet, "raw/a")
 		put.KV.Value = []byte(strings.Repeat(rand.Text(), 16))
+		if trip == "swap" {
+			_, _, _, err = w.client.Txn().Txn(api.TxnOps{
+				op(api.KVCheckNotExists, "raw/b"), op(api.KVCheckNotExists, "raw/c"), op(api.KVCheckNotExists, "raw/d"), op(api.KVCheckNotExists, "raw/e"),
+				put, op(api.KVDelete, "raw/c"), op(api.KVDelete, "raw/d"),
+			}, consistent)
+			return err
+		}
 		_, _, _, err = w.client.Txn().Txn(api.TxnOps{op(api.KVCheckNotExists, "raw/b"), put, op(api.KVDelete, "raw/c")}, consistent)
 	}
 	return err

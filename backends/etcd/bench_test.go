@@ -39,6 +39,10 @@ func (w *raw) do(trip string) error {
 		}
 	case trip == "keep":
 		_, err = w.hand.KeepAliveOnce(ctx, w.lease)
+	case trip == "swap":
+		none := func(key string) clientv3.Cmp { return clientv3.Compare(clientv3.ModRevision(key), "=", 0) }
+		_, err = w.hand.Txn(ctx).If(none("raw/b"), none("raw/c"), none("raw/d"), none("raw/e")).
+			Then(clientv3.OpPut("raw/a", w.value), clientv3.OpDelete("raw/c"), clientv3.OpDelete("raw/d")).Commit()
 	default:
 		_, err = w.hand.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision("raw/b"), "=", 0)).
 			Then(clientv3.OpPut("raw/a", w.value), clientv3.OpDelete("raw/c")).Commit()

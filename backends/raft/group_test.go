@@ -164,19 +164,6 @@ func TestCloseLeavesNoCall(t *testing.T) {
 	}
 }
 
-func BenchmarkApply(b *testing.B) {
-	g := newGroup(b, 3, nil).start()
-	leader, follower := g.leader()
-	for name, i := range map[string]int{"leader": leader, "follower": follower} {
-		b.Run(name, func(b *testing.B) {
-			s := register(b, g.lockers[i], name)
-			for b.Loop() {
-				must(b, s.Beat(b.Context()))
-			}
-		})
-	}
-}
-
 func readCloser(data any) io.ReadCloser {
 	return io.NopCloser(strings.NewReader(fmt.Sprintf("%s", data)))
 }

@@ -10,8 +10,9 @@ import (
 )
 
 // BenchCalls times each call of the contract, and in turn with it the raw client doing
-// the same round trips with values as long: get, grant, keep and put. x-raw is the
-// ratio of the medians.
+// the same round trips with values as long: get, grant, keep, put, which compares one key,
+// and swap, which compares four, writes one and deletes two, as what ends a session or
+// hands a role over does. x-raw is the ratio of the medians.
 func BenchCalls(b *testing.B, l lock.Locker, raw func(trip string) error) {
 	ctx := b.Context()
 	contender := func(id string) lock.Contender {
@@ -57,9 +58,9 @@ func BenchCalls(b *testing.B, l lock.Locker, raw func(trip string) error) {
 		{"Beat", fresh, func() error { return a.Beat(ctx) }, []string{"put"}, over},
 		{"TryAcquire", fresh, func() error { _, err := a.TryAcquire(ctx, "q"); return err }, []string{"get", "put"}, over},
 		{"Release", fresh, func() error { return a.Release(ctx, "r", token) }, []string{"get", "put"}, over},
-		{"Handoff", fresh, func() error { return a.Handoff(ctx, "r", token, other.ID()) }, []string{"get", "put"}, over},
+		{"Handoff", fresh, func() error { return a.Handoff(ctx, "r", token, other.ID()) }, []string{"get", "swap"}, over},
 		{"Evict", seen, func() error { return l.Evict(ctx, a.ID(), beat, lock.End{By: "b", Why: "silent"}) },
-			[]string{"get", "keep", "put"}, over},
+			[]string{"get", "keep", "swap"}, over},
 		{"Close", fresh, func() error { return a.Close(ctx) }, []string{"get", "put", "get", "keep", "put"}, over},
 	} {
 		b.Run(call.name, func(b *testing.B) {
