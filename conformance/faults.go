@@ -16,22 +16,36 @@ func faultCases() []kase {
 		{name: "WatchOutage", run: watchOutage, needs: []Fault{Cut}, rule: stale},
 		{name: "WatchRefused", run: watchRefused, needs: []Fault{Refuse}, rule: stale},
 		{name: "WatchRolledBack", run: watchRolledBack, needs: []Fault{Save}, rule: stale},
-		{name: "WatchSessionDeleted", needs: []Fault{DeleteSession}, rule: absent,
-			run: func(t *trial) { watchAbsent(t, t.store.DeleteSession) }},
-		{name: "WatchLeaseRevoked", needs: []Fault{RevokeLease}, rule: absent,
-			run: func(t *trial) { watchAbsent(t, t.store.RevokeLease) }},
-		{name: "WatchNodeLost", needs: []Fault{LoseNode}, rule: absent,
+		{
+			name: "WatchSessionDeleted", needs: []Fault{DeleteSession}, rule: absent,
+			run: func(t *trial) { watchAbsent(t, t.store.DeleteSession) },
+		},
+		{
+			name: "WatchLeaseRevoked", needs: []Fault{RevokeLease}, rule: absent,
+			run: func(t *trial) { watchAbsent(t, t.store.RevokeLease) },
+		},
+		{
+			name: "WatchNodeLost", needs: []Fault{LoseNode}, rule: absent,
 			run: func(t *trial) {
 				watchAbsent(t, func(ctx context.Context, _ lock.SessionID) error { return t.store.LoseNode(ctx) })
-			}},
-		{name: "WatchRoleDeleted", run: watchRoleDeleted, needs: []Fault{DeleteRole},
-			rule: "Watch yields the standing of each named role now, and again after every change"},
-		{name: "TokenLeaderKilled", run: tokenLeaderKilled, needs: []Fault{KillLeader},
-			rule: "greater than that of every earlier term of the role, across restarts, changes of the store's leader"},
-		{name: "AskRestart", run: askRestart, needs: []Fault{Restart},
-			rule: "It names the term that it is about and is void in any other; the active acts on it."},
-		{name: "Janitor", run: janitorSweeps, needs: []Fault{Leftovers}, waits: true,
-			rule: "Its record is renewed by beats and is swept by the store's own lease, where the store has one, long after everybody is dead."},
+			},
+		},
+		{
+			name: "WatchRoleDeleted", run: watchRoleDeleted, needs: []Fault{DeleteRole},
+			rule: "Watch yields the standing of each named role now, and again after every change",
+		},
+		{
+			name: "TokenLeaderKilled", run: tokenLeaderKilled, needs: []Fault{KillLeader},
+			rule: "greater than that of every earlier term of the role, across restarts, changes of the store's leader",
+		},
+		{
+			name: "AskRestart", run: askRestart, needs: []Fault{Restart},
+			rule: "It names the term that it is about and is void in any other; the active acts on it.",
+		},
+		{
+			name: "Janitor", run: janitorSweeps, needs: []Fault{Leftovers}, waits: true,
+			rule: "Its record is renewed by beats and is swept by the store's own lease, where the store has one, long after everybody is dead.",
+		},
 	}
 }
 

@@ -19,12 +19,18 @@ import (
 
 func historyCases() []kase {
 	return []kase{
-		{name: "History", run: history,
-			rule: "A linearizable compare-and-swap over a few records, and a watch."},
-		{name: "HistoryCut", needs: []Fault{Cut}, run: historyCut,
-			rule: "After any other error the outcome is unknown: the call may have taken effect, or may still take effect later"},
-		{name: "HistoryRestart", needs: []Fault{Restart}, run: historyRestart,
-			rule: "A linearizable compare-and-swap over a few records, and a watch."},
+		{
+			name: "History", run: history,
+			rule: "A linearizable compare-and-swap over a few records, and a watch.",
+		},
+		{
+			name: "HistoryCut", needs: []Fault{Cut}, run: historyCut,
+			rule: "After any other error the outcome is unknown: the call may have taken effect, or may still take effect later",
+		},
+		{
+			name: "HistoryRestart", needs: []Fault{Restart}, run: historyRestart,
+			rule: "A linearizable compare-and-swap over a few records, and a watch.",
+		},
 	}
 }
 

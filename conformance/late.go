@@ -12,18 +12,30 @@ import (
 func lateCases() []kase {
 	needs := []Fault{CutReplies, CutRequests}
 	return []kase{
-		{name: "AcquireLateEnded", run: acquireLateEnded, needs: needs,
-			rule: "ErrLost: this session's record is gone."},
-		{name: "AcquireLateMoved", run: acquireLateMoved, needs: needs,
-			rule: "ErrMoved: a term began or ended since the role was read"},
-		{name: "BeatLate", run: beatLate, needs: needs,
-			rule: "a beat never reports another call's write as its own, never creates the record, and every try is a write of its own"},
-		{name: "RegisterLate", run: registerLate, needs: needs,
-			rule: "The end of this very session is written already: ErrLost."},
-		{name: "ReleaseLateSent", run: releaseLateSent, needs: needs,
-			rule: "It needs no living session and touches no other term."},
-		{name: "HandoffLateSent", run: handoffLateSent, needs: needs,
-			rule: "ErrMoved: t is over."},
+		{
+			name: "AcquireLateEnded", run: acquireLateEnded, needs: needs,
+			rule: "ErrLost: this session's record is gone.",
+		},
+		{
+			name: "AcquireLateMoved", run: acquireLateMoved, needs: needs,
+			rule: "ErrMoved: a term began or ended since the role was read",
+		},
+		{
+			name: "BeatLate", run: beatLate, needs: needs,
+			rule: "a beat never reports another call's write as its own, never creates the record, and every try is a write of its own",
+		},
+		{
+			name: "RegisterLate", run: registerLate, needs: needs,
+			rule: "The end of this very session is written already: ErrLost.",
+		},
+		{
+			name: "ReleaseLateSent", run: releaseLateSent, needs: needs,
+			rule: "It needs no living session and touches no other term.",
+		},
+		{
+			name: "HandoffLateSent", run: handoffLateSent, needs: needs,
+			rule: "ErrMoved: t is over.",
+		},
 	}
 }
 

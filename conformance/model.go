@@ -206,7 +206,7 @@ func (c chapter) released(i input, o output, after chapter) (chapter, bool) {
 		known, can := c.learn(o.token)
 		return known, others && can && o.token == i.token
 	}
-	return after, o.code == ok && !(others && c.is(c.holder, i.token))
+	return after, o.code == ok && (!others || !c.is(c.holder, i.token))
 }
 
 func (c chapter) handed(i input, o output, after chapter) (chapter, bool) {

@@ -10,28 +10,50 @@ import (
 
 func releaseCases() []kase {
 	return []kase{
-		{name: "ReleaseAgain", run: releaseAgain,
-			rule: "Release ends the term t. nil: t is over, by whomever."},
-		{name: "ReleaseByAnother", run: releaseByAnother,
-			rule: "A *HeldError: t is another session's, and stands."},
-		{name: "ReleaseLate", run: releaseLate,
-			rule: "It needs no living session and touches no other term."},
-		{name: "ReleaseAfterEnd", run: releaseAfterEnd,
-			rule: "It needs no living session and touches no other term."},
-		{name: "ReleaseAbsent", run: releaseAbsent, needs: []Fault{DeleteSession},
-			rule: "It needs no living session and touches no other term."},
-		{name: "HandoffOneCommit", run: handoffOneCommit,
-			rule: "Handoff ends the term t and begins the next one, of the session to, in one commit."},
-		{name: "HandoffAgain", run: handoffAgain,
-			rule: "nil: this very handoff was made, now or before."},
-		{name: "HandoffGone", run: handoffGone,
-			rule: "ErrGone: there is no such session, and t stands."},
-		{name: "HandoffMoved", run: handoffMoved,
-			rule: "ErrMoved: t is over."},
-		{name: "HandoffLost", run: handoffLost,
-			rule: "ErrMoved: t is over. ErrLost: this session's record is gone."},
-		{name: "AskSeen", run: askSeen,
-			rule: "It names the term that it is about and is void in any other"},
+		{
+			name: "ReleaseAgain", run: releaseAgain,
+			rule: "Release ends the term t. nil: t is over, by whomever.",
+		},
+		{
+			name: "ReleaseByAnother", run: releaseByAnother,
+			rule: "A *HeldError: t is another session's, and stands.",
+		},
+		{
+			name: "ReleaseLate", run: releaseLate,
+			rule: "It needs no living session and touches no other term.",
+		},
+		{
+			name: "ReleaseAfterEnd", run: releaseAfterEnd,
+			rule: "It needs no living session and touches no other term.",
+		},
+		{
+			name: "ReleaseAbsent", run: releaseAbsent, needs: []Fault{DeleteSession},
+			rule: "It needs no living session and touches no other term.",
+		},
+		{
+			name: "HandoffOneCommit", run: handoffOneCommit,
+			rule: "Handoff ends the term t and begins the next one, of the session to, in one commit.",
+		},
+		{
+			name: "HandoffAgain", run: handoffAgain,
+			rule: "nil: this very handoff was made, now or before.",
+		},
+		{
+			name: "HandoffGone", run: handoffGone,
+			rule: "ErrGone: there is no such session, and t stands.",
+		},
+		{
+			name: "HandoffMoved", run: handoffMoved,
+			rule: "ErrMoved: t is over.",
+		},
+		{
+			name: "HandoffLost", run: handoffLost,
+			rule: "ErrMoved: t is over. ErrLost: this session's record is gone.",
+		},
+		{
+			name: "AskSeen", run: askSeen,
+			rule: "It names the term that it is about and is void in any other",
+		},
 	}
 }
 

@@ -11,30 +11,54 @@ import (
 
 func watchCases() []kase {
 	return []kase{
-		{name: "WatchFirst", run: watchFirst,
-			rule: "Watch yields the standing of each named role now, and again after every change"},
-		{name: "WatchAll", run: watchAll,
-			rule: "and again after every change; of all roles where none is named"},
-		{name: "WatchChanges", run: watchChanges,
-			rule: "Watch yields the standing of each named role now, and again after every change"},
-		{name: "WatchOwn", run: watchOwn,
-			rule: "what it yields is never older than what this Locker has already shown or acknowledged"},
-		{name: "WatchForward", run: watchForward,
-			rule: "what it yields is never older than what this Locker has already shown or acknowledged"},
-		{name: "WatchSlow", run: watchSlow,
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale"},
-		{name: "WatchBroken", run: watchBroken, needs: []Fault{Cut},
-			rule: "After an error it goes on when the consumer does."},
-		{name: "WatchCompacted", run: watchCompacted, needs: []Fault{Cut, Compact},
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale"},
-		{name: "WatchRestart", run: watchRestart, needs: []Fault{Restart},
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale"},
-		{name: "WatchEnds", run: watchEnds,
-			rule: "It ends when ctx does; one that could show nothing yields why before."},
-		{name: "WatchUnreachable", run: watchUnreachable, needs: []Fault{Cut},
-			rule: "It ends when ctx does; one that could show nothing yields why before."},
-		{name: "ForeignValue", run: foreignValue, needs: []Fault{Overwrite},
-			rule: "a foreign value in our place, a newer format"},
+		{
+			name: "WatchFirst", run: watchFirst,
+			rule: "Watch yields the standing of each named role now, and again after every change",
+		},
+		{
+			name: "WatchAll", run: watchAll,
+			rule: "and again after every change; of all roles where none is named",
+		},
+		{
+			name: "WatchChanges", run: watchChanges,
+			rule: "Watch yields the standing of each named role now, and again after every change",
+		},
+		{
+			name: "WatchOwn", run: watchOwn,
+			rule: "what it yields is never older than what this Locker has already shown or acknowledged",
+		},
+		{
+			name: "WatchForward", run: watchForward,
+			rule: "what it yields is never older than what this Locker has already shown or acknowledged",
+		},
+		{
+			name: "WatchSlow", run: watchSlow,
+			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
+		},
+		{
+			name: "WatchBroken", run: watchBroken, needs: []Fault{Cut},
+			rule: "After an error it goes on when the consumer does.",
+		},
+		{
+			name: "WatchCompacted", run: watchCompacted, needs: []Fault{Cut, Compact},
+			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
+		},
+		{
+			name: "WatchRestart", run: watchRestart, needs: []Fault{Restart},
+			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
+		},
+		{
+			name: "WatchEnds", run: watchEnds,
+			rule: "It ends when ctx does; one that could show nothing yields why before.",
+		},
+		{
+			name: "WatchUnreachable", run: watchUnreachable, needs: []Fault{Cut},
+			rule: "It ends when ctx does; one that could show nothing yields why before.",
+		},
+		{
+			name: "ForeignValue", run: foreignValue, needs: []Fault{Overwrite},
+			rule: "a foreign value in our place, a newer format",
+		},
 	}
 }
 
@@ -295,7 +319,10 @@ func watchEnds(t *trial) {
 			t.errorf("a watch ends %v after its context", took)
 		}
 		cancel()
-		for range l.Watch(t.ctx, roles...) { // a consumer may go at any time
+		for _, err := range l.Watch(t.ctx, roles...) { // a consumer may go at any time
+			if err != nil {
+				t.errorf("watch: %v", err)
+			}
 			break
 		}
 		var shown, failed int

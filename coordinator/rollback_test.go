@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +23,7 @@ func TestRolledBack(t *testing.T) {
 			t.Fatalf("told to stop in its own term: %v", cause)
 		}
 		active = active.look(c, s, now, shows(10, "another"))
-		if cause := active.reason(c, s, now); cause != ErrSuperseded {
+		if cause := active.reason(c, s, now); !errors.Is(cause, ErrSuperseded) {
 			t.Errorf("the store names an earlier term than the active's, whose cause to stop is %v, want %v", cause, ErrSuperseded)
 		}
 

@@ -17,11 +17,13 @@ func TestIdleConnectionIsSilent(t *testing.T) {
 	noLeak(t)
 	r := newRig(t, start(t, 1))
 	var sent atomic.Int64
-	l, err := etcd.Open(r.ctx, etcd.Config{Endpoints: r.endpoints(), Prefix: r.prefix,
+	l, err := etcd.Open(r.ctx, etcd.Config{
+		Endpoints: r.endpoints(), Prefix: r.prefix,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, network, address)
 			return counted{c, &sent}, err
-		}})
+		},
+	})
 	must(t, err)
 	defer func() { must(t, l.Close()) }()
 	s := r.join(l, "a")

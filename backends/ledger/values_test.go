@@ -78,7 +78,7 @@ func TestValuesAreBounded(t *testing.T) {
 // TestValuesAreRead by key, by prefix, and all; and survive a snapshot's JSON.
 func TestValuesAreRead(t *testing.T) {
 	before, token := active()
-	write(before, token, map[string][]byte{"jobs/1": []byte("x"), "jobs/2": {}, "jobs": []byte{0xff}})
+	write(before, token, map[string][]byte{"jobs/1": []byte("x"), "jobs/2": {}, "jobs": {0xff}})
 	data, err := json.Marshal(before)
 	if err != nil {
 		t.Fatal(err)

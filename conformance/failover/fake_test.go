@@ -134,8 +134,10 @@ func TestReportSaysWhatWasPutIn(t *testing.T) {
 			name      string
 			got, want time.Duration
 		}{
-			{"detect", time.Duration(detect), fakeDetect}, {"grant", time.Duration(grant), fakeGrant},
-			{"activate", time.Duration(activate), fakeActivate}, {"success", time.Duration(s.Success - s.Started), fakeSuccess},
+			{"detect", time.Duration(detect), fakeDetect},
+			{"grant", time.Duration(grant), fakeGrant},
+			{"activate", time.Duration(activate), fakeActivate},
+			{"success", time.Duration(s.Success - s.Started), fakeSuccess},
 		} {
 			if part.got < part.want { // a sleep is never short
 				t.Errorf("%s, %s: %v was measured, %v was put in", s.Fault, part.name, part.got, part.want)

@@ -23,7 +23,7 @@ func BenchCalls(b *testing.B, l lock.Locker, raw func(trip string) error) {
 		must(b, err)
 		return s
 	}
-	var a, other, token, beat = lock.Session(nil), lock.Session(nil), lock.Token(0), lock.Beat(0)
+	a, other, token, beat := lock.Session(nil), lock.Session(nil), lock.Token(0), lock.Beat(0)
 	fresh := func() {
 		var err error
 		a, other = join("a"), join("b")
@@ -59,8 +59,11 @@ func BenchCalls(b *testing.B, l lock.Locker, raw func(trip string) error) {
 		{"TryAcquire", fresh, func() error { _, err := a.TryAcquire(ctx, "q"); return err }, []string{"get", "put"}, over},
 		{"Release", fresh, func() error { return a.Release(ctx, "r", token) }, []string{"get", "put"}, over},
 		{"Handoff", fresh, func() error { return a.Handoff(ctx, "r", token, other.ID()) }, []string{"get", "swap"}, over},
-		{"Evict", seen, func() error { return l.Evict(ctx, a.ID(), beat, lock.End{By: "b", Why: "silent"}) },
-			[]string{"get", "keep", "swap"}, over},
+		{
+			"Evict", seen, func() error { return l.Evict(ctx, a.ID(), beat, lock.End{By: "b", Why: "silent"}) },
+			[]string{"get", "keep", "swap"},
+			over,
+		},
 		{"Close", fresh, func() error { return a.Close(ctx) }, []string{"get", "put", "get", "keep", "put"}, over},
 	} {
 		b.Run(call.name, func(b *testing.B) {
@@ -68,19 +71,23 @@ func BenchCalls(b *testing.B, l lock.Locker, raw func(trip string) error) {
 			var ours, theirs []time.Duration
 			for b.Loop() {
 				call.before()
-				begin := time.Now()
-				must(b, call.ours())
-				ours = append(ours, time.Since(begin))
+				ours = append(ours, timed(func() { must(b, call.ours()) }))
 				call.after()
-				begin = time.Now()
-				for _, trip := range call.theirs {
-					must(b, raw(trip))
-				}
-				theirs = append(theirs, time.Since(begin))
+				theirs = append(theirs, timed(func() {
+					for _, trip := range call.theirs {
+						must(b, raw(trip))
+					}
+				}))
 			}
 			reportRatio(b, ours, theirs, "raw")
 		})
 	}
+}
+
+func timed(f func()) time.Duration {
+	begin := time.Now()
+	f()
+	return time.Since(begin)
 }
 
 // reportRatio reports the medians, and how they compare.
