@@ -31,6 +31,7 @@ func TestContract(t *testing.T) {
 		{"wishes", wishes},
 		{"done contexts", doneContexts},
 		{"many roles", manyRoles},
+		{"a record that is too large", large},
 		{"the janitor", janitor},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(newRig(t, c)) })

@@ -257,7 +257,8 @@ func (m *members) explain(err error) error {
 		return permanent("it refuses user " + user + " and the password in --etcd-password-file or UNDERSTUDY_ETCD_PASSWORD")
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
 		return permanent("it has no users; leave out --etcd-username and --etcd-password-file, or enable authentication there")
-	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):
+	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps),
+		strings.Contains(err.Error(), "message larger than max"): // gRPC's word, which has no code of its own
 		return permanent("the request is too large")
 	}
 	return err
