@@ -124,7 +124,8 @@ func (o *observer) next(ctx context.Context) (heard, bool) {
 func (o *observer) tells(h heard) bool {
 	if h.err != nil {
 		tell := !o.out && !o.silent
-		o.out, o.silent = o.out || h.err != ErrSilent, o.silent || h.err == ErrSilent //nolint:errorlint // our own
+		silent := errors.Is(h.err, ErrSilent)
+		o.out, o.silent = o.out || !silent, o.silent || silent
 		return tell
 	}
 	moved := !o.told || h.term.Token != o.last.Token || h.term.Holder.Beat != o.last.Holder.Beat

@@ -3,7 +3,6 @@ package consul
 import (
 	"context"
 	"crypto/rand"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,8 +63,7 @@ func BenchmarkLeaderDies(b *testing.B) {
 	c, err := servers.StartConsul(timeout(b, time.Minute), b.TempDir(), 3, servers.Options{})
 	must(b, err)
 	defer c.Stop()
-	var ours, theirs []time.Duration
-	for b.Loop() {
+	kvtest.BenchStall(b, func() (kill func(), beat, write func(context.Context) error, over func()) {
 		leader, err := c.Leader(timeout(b, time.Minute))
 		must(b, err)
 		agent := c.Members[(leader+1)%3].Addr()
@@ -75,49 +73,14 @@ func BenchmarkLeaderDies(b *testing.B) {
 		must(b, err)
 		client, err := api.NewClient(&api.Config{Address: agent})
 		must(b, err)
-		c.Members[leader].Kill()
-		begin := time.Now()
-		election := make(chan time.Duration)
-		go func() {
-			election <- stall(b, begin, func(ctx context.Context) error {
-				_, err := client.KV().Put(&api.KVPair{Key: "elsewhere", Value: []byte(rand.Text())}, new(api.WriteOptions).WithContext(ctx))
-				return err
-			})
-		}()
-		ours = append(ours, stall(b, begin, func(ctx context.Context) error { return s.Beat(ctx) }))
-		theirs = append(theirs, <-election)
-		must(b, c.Members[leader].Restart(timeout(b, time.Minute)))
-		must(b, l.Close())
-	}
-	median := func(all []time.Duration) time.Duration { slices.Sort(all); return all[len(all)/2] }
-	b.ReportMetric(float64(median(ours).Milliseconds()), "ms-beats")
-	b.ReportMetric(float64(median(theirs).Milliseconds()), "ms-election")
-	b.ReportMetric(0, "ns/op")
-}
-
-// stall makes hedged tries until one succeeds, as the coordinator does: a new one
-// every 100 ms, each for a second, and returns how long that took.
-func stall(b *testing.B, begin time.Time, try func(context.Context) error) time.Duration {
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
-	defer cancel()
-	done := make(chan struct{}, 1000)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		go func() {
-			ctx, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			if try(ctx) == nil {
-				done <- struct{}{}
-			}
-		}()
-		select {
-		case <-done:
-			return time.Since(begin)
-		case <-ctx.Done():
-			b.Error("writes never came back")
-			return 0
-		case <-tick.C:
+		write = func(ctx context.Context) error {
+			_, err := client.KV().Put(&api.KVPair{Key: "elsewhere", Value: []byte(rand.Text())}, new(api.WriteOptions).WithContext(ctx))
+			return err
 		}
-	}
+		over = func() {
+			must(b, c.Members[leader].Restart(timeout(b, time.Minute)))
+			must(b, l.Close())
+		}
+		return c.Members[leader].Kill, func(ctx context.Context) error { return s.Beat(ctx) }, write, over
+	})
 }

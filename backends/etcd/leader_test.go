@@ -4,13 +4,13 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/understudy-ha/understudy/backends/kv/kvtest"
 	"github.com/understudy-ha/understudy/conformance/servers"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/lock"
@@ -79,48 +79,12 @@ func BenchmarkLeaderDies(b *testing.B) {
 	s, err := l.Register(timeout(b, 10*time.Second), lock.Contender{ID: "a", Session: "a-1"}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
 	must(b, err)
 	client := raw(b, clientv3.Config{Endpoints: endpoints(c)})
-	var ours, theirs []time.Duration
-	for b.Loop() {
+	kvtest.BenchStall(b, func() (kill func(), beat, write func(context.Context) error, over func()) {
 		leader, err := c.Leader(timeout(b, time.Minute))
 		must(b, err)
-		c.Members[leader].Kill()
-		begin := time.Now()
-		election := make(chan time.Duration)
-		go func() {
-			election <- stall(b, begin, func(ctx context.Context) error { _, err := client.Put(ctx, "elsewhere", "x"); return err })
-		}()
-		ours = append(ours, stall(b, begin, func(ctx context.Context) error { return s.Beat(ctx) }))
-		theirs = append(theirs, <-election)
-		must(b, c.Members[leader].Restart(timeout(b, time.Minute)))
-	}
-	median := func(all []time.Duration) time.Duration { slices.Sort(all); return all[len(all)/2] }
-	b.ReportMetric(float64(median(ours).Milliseconds()), "ms-beats")
-	b.ReportMetric(float64(median(theirs).Milliseconds()), "ms-election")
-	b.ReportMetric(0, "ns/op")
-}
-
-// stall makes hedged tries until one succeeds, as the coordinator does: a new one
-// every 100 ms, each for a second, and returns how long that took.
-func stall(b *testing.B, begin time.Time, try func(context.Context) error) time.Duration {
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
-	defer cancel()
-	done := make(chan struct{}, 1000)
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		go func() {
-			ctx, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
-			if try(ctx) == nil {
-				done <- struct{}{}
-			}
-		}()
-		select {
-		case <-done:
-			return time.Since(begin)
-		case <-ctx.Done():
-			b.Fatal("writes never came back")
-		case <-tick.C:
-		}
-	}
+		return c.Members[leader].Kill,
+			func(ctx context.Context) error { return s.Beat(ctx) },
+			func(ctx context.Context) error { _, err := client.Put(ctx, "elsewhere", "x"); return err },
+			func() { must(b, c.Members[leader].Restart(timeout(b, time.Minute))) }
+	})
 }

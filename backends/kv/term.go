@@ -33,7 +33,7 @@ func (s *session) guess(ctx context.Context, name string) (lock.Token, error) {
 	}
 	t, offset, err := s.take(max(p.view.Revision, last.revision, p.floor.revision), p.floor, name, last)
 	if err != nil {
-		return 0, nil //nolint:nilerr // what was read may be old: let it be read anew
+		return 0, nil // what was seen may be old: let it be read, and said of that
 	}
 	r, err := s.locker.store.Commit(ctx, t)
 	if err != nil || !r.Committed {

@@ -37,7 +37,7 @@ A fault's name stands for its variants too: crash is also crash-leader, where th
 	b := &benchOptions{options: o}
 	b.flags()
 	o.collect()
-	cmd.Flags().MarkHidden("backend") //nolint:errcheck // it is there
+	cmd.Flags().Lookup("backend").Hidden = true
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		plan, err := b.finish(cmd)
 		if err != nil {
