@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -108,12 +109,15 @@ func (j *judge) await(role, what string, ok func([]*spell) bool) {
 	}
 }
 
+// anyone is who works where it does not matter who.
+const anyone = ""
+
 // active waits until who works in the role, in a spell after the n first, and
 // returns that spell as it then stands.
 func (j *judge) active(role, who string, after int) (found spell) {
-	j.await(role, who+" works", func(all []*spell) bool {
+	j.await(role, cmp.Or(who, "anyone")+" works", func(all []*spell) bool {
 		for _, s := range all[min(after, len(all)):] {
-			if s.who == who && s.told.IsZero() {
+			if (who == anyone || s.who == who) && s.told.IsZero() {
 				found = *s
 				return true
 			}
