@@ -146,7 +146,10 @@ func (n *node) options() *raft.Config {
 	o.LocalID = raft.ServerID(n.config.ID)
 	o.HeartbeatTimeout, o.ElectionTimeout = timing, timing
 	o.LeaderLeaseTimeout = timing // nobody relies on a leader that steps down sooner
-	o.CommitTimeout = min(200*time.Millisecond, timing/5)
+	o.CommitTimeout = timing / 5
+	if n.config.patient() {
+		o.CommitTimeout = timing / 2
+	}
 	o.SnapshotThreshold = or(s.threshold, 4096)
 	o.TrailingLogs = or(s.trailing, 1024)
 	o.SnapshotInterval = or(s.interval, 30*time.Second)
