@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -18,7 +19,7 @@ type role struct {
 	vacant   bool
 	vanished bool       // its record is gone, though it had one
 	since    Instant    // when it became vacant in our eyes
-	rank     int        // of this process in line
+	rank     int        // of this process in line: see rank
 	alone    bool       // nobody else is in line
 	floor    lock.Token // every token to come is greater, the store says
 	seen     lock.Token // the greatest token of any term
@@ -58,18 +59,25 @@ func (r role) look(c rules, s session, now Instant, st lock.Standing) role {
 		r.seen, r.seenBy = t.Token, t.Holder.Session
 	}
 	r.known, r.alone, r.wish, r.retry = true, true, "", Instant{}
-	r.rank = len(st.Line) // until the store shows us in line
-	for i, m := range st.Line {
-		if m.Session == me {
-			r.rank = i
-		} else {
-			r.alone = false
-		}
+	r.rank = rank(st, me)
+	for _, m := range st.Line {
+		r.alone = r.alone && m.Session == me
 		if m.Session == st.Request.To && st.Request.Token == r.token && m.Session != me {
 			r.wish = m.Session
 		}
 	}
 	return r
+}
+
+// rank is a session's place in line, the last until the store shows it there. Whoever
+// held the role last is passed over: it may have let it go because it stops, and then
+// its session is in line until its end is written.
+func rank(st lock.Standing, id lock.SessionID) int {
+	line := slices.DeleteFunc(slices.Clone(st.Line), func(m lock.Member) bool { return m.Session == st.Term.Holder.Session })
+	if i := slices.IndexFunc(line, func(m lock.Member) bool { return m.Session == id }); i >= 0 {
+		return i
+	}
+	return len(line)
 }
 
 // superseded reports whether the store names another term than ours, or has lost
