@@ -56,7 +56,7 @@ func runGrantLate(t *trial) {
 	t.pause(t.TTL / 2)
 	t.beat(holder)
 	a.set(weather{deaf: true})
-	t.pause(t.TTL*2/3 - a.config.Skew/2) // what is left then is less than the grace, whenever its last beat was
+	t.pause(t.TTL*7/10 - a.config.Skew/2) // what is left then is less than the grace, whenever its last beat was
 	t.release(holder, role, token)
 	t.pause(grace / 2)
 	if n := j.count(role); n != 0 {

@@ -71,7 +71,8 @@ func newRig(t testing.TB, c *servers.Cluster) *rig {
 	var err error
 	r.hand, err = clientv3.New(clientv3.Config{Endpoints: r.endpoints(), Logger: zap.NewNop()})
 	must(t, err)
-	t.Cleanup(func() { _ = r.hand.Close() }) // it has nothing to say
+	hand := r.hand                         // a test may take another
+	t.Cleanup(func() { _ = hand.Close() }) // it has nothing to say
 	return r
 }
 

@@ -69,6 +69,7 @@ func (l *locker) join() (f *follower, leave func()) {
 		if f.users--; f.users == 0 {
 			f.stop()
 			l.follower = nil
+			l.read = f.view()
 		}
 	}
 }
@@ -207,6 +208,28 @@ func (l *locker) picture() *picture {
 		return nil
 	}
 	return f.last.picture
+}
+
+// remembered is a session's record as this Locker's watches read it last, however long
+// ago that is.
+func (l *locker) remembered(id lock.SessionID) Record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := l.read
+	if l.follower != nil {
+		v = l.follower.view()
+	}
+	return v.Get(l.keys.session(id))
+}
+
+// view is what was read last.
+func (f *follower) view() View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.last.picture == nil {
+		return View{}
+	}
+	return f.last.picture.view
 }
 
 // interval is how long it is from one reading of everything to the next: less

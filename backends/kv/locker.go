@@ -30,6 +30,7 @@ type locker struct {
 
 	mu       sync.Mutex
 	follower *follower // nil: nobody watches
+	read     View      // what was read last when somebody did, if anything
 }
 
 var (
@@ -64,8 +65,13 @@ func (l *locker) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, w
 		return err
 	}
 	defer l.look()
-	moved := func(r Record) bool { return seen != lock.AnyBeat && lock.Beat(r.Revision) != seen }
-	if err := l.end(ctx, ending{session: id, why: why, moved: moved}); err != nil {
+	e := ending{session: id, why: why}
+	if seen != lock.AnyBeat {
+		e.moved = func(r Record) bool { return lock.Beat(r.Revision) != seen }
+	} else {
+		e.was = l.remembered(id)
+	}
+	if err := l.end(ctx, e); err != nil {
 		return fmt.Errorf("evict: %w", err)
 	}
 	return nil
@@ -76,19 +82,26 @@ type ending struct {
 	session lock.SessionID
 	why     lock.End
 	moved   func(session Record) bool // whether the record that stands there forbids it; nil: none does
+	was     Record                    // the session's record as it was read some time ago, if it was
 
 	// Where the session's record is not there to tell them.
 	contender string
 	created   uint64
 	lease     Lease
 	promise   lock.Promise
+
+	gone Lease // a lease that is no more
 }
 
 // end writes a session's end in place of its record and of its claim, in one
-// step. It returns nil where the end is written already.
+// step. It returns nil where the end is written already. A record that is remembered
+// saves the reading: the guards say whether it is still there.
 func (l *locker) end(ctx context.Context, e ending) error {
 	own, end := l.keys.session(e.session), l.keys.end(e.session)
-	found, err := l.store.Read(ctx, own, end)
+	found, err := View{Records: []Record{e.was}}, error(nil)
+	if e.was.Revision == 0 {
+		found, err = l.store.Read(ctx, own, end)
+	}
 	for keepClaim := false; err == nil; {
 		if found.Get(end).Revision != 0 {
 			return nil
@@ -98,33 +111,49 @@ func (l *locker) end(ctx context.Context, e ending) error {
 			return lock.ErrMoved
 		}
 		e.recall(was)
-		if err = l.hang(ctx, &e); err != nil {
-			return err
-		}
-		t := Txn{
-			Guards: []Guard{{Key: end}, {Key: own, Revision: was.Revision}},
-			Writes: []Write{{Key: end, Value: encode(endRecord{newHeader(), e.why}), Lease: e.lease}, {Key: own}},
-		}
-		// The claim was made with the record, and by nobody else if it still
-		// stands as it was made.
-		claim := l.keys.claim(e.contender)
-		if e.contender != "" && !keepClaim {
-			t.Guards = append(t.Guards, Guard{Key: claim, Revision: e.created})
-			t.Writes = append(t.Writes, Write{Key: claim})
+		if e.lease == "" {
+			if e.lease, err = l.store.Grant(ctx, leaseFor(e.promise)); err != nil {
+				return err
+			}
 		}
 		var r Result
-		r, err = l.store.Commit(ctx, t)
-		switch {
-		case errors.Is(err, ErrNoLease): // just now; the record went with it
-			found, err = l.store.Read(ctx, own, end)
-		case r.Committed:
-			return nil
-		case err == nil:
-			keepClaim = r.Found.Get(claim).Revision != e.created
+		if r, err = l.store.Commit(ctx, l.over(e, was.Revision, keepClaim)); err == nil && !r.Committed {
+			keepClaim = r.Found.Get(l.keys.claim(e.contender)).Revision != e.created
 			found = r.Found
+			continue
+		}
+		// The end hangs on the lease that the record hung on, so that no registration
+		// which is still on its way can outlive it, and gets all of its time. If that
+		// fails it stands for as long as is left.
+		if err == nil && !errors.Is(l.store.Keep(ctx, e.lease), ErrNoLease) {
+			return nil
+		}
+		if err == nil || errors.Is(err, ErrNoLease) { // the record, or the end, went with it
+			e.gone, e.lease = e.lease, ""
+			found, err = l.store.Read(ctx, own, end)
 		}
 	}
 	return err
+}
+
+// over is the transaction that writes e, where the session's record stands at a
+// revision; 0: it is not there.
+func (l *locker) over(e ending, revision uint64, keepClaim bool) Txn {
+	own, end, claim := l.keys.session(e.session), l.keys.end(e.session), l.keys.claim(e.contender)
+	t := Txn{
+		Guards: []Guard{{Key: end}, {Key: own, Revision: revision}},
+		Writes: []Write{{Key: end, Value: encode(endRecord{newHeader(), e.why}), Lease: e.lease}, {Key: own}},
+	}
+	if e.moved == nil && revision != 0 { // whichever beat is there
+		t.Guards[1] = Guard{Key: own, Exists: true}
+	}
+	// The claim was made with the record, and by nobody else if it still stands as it
+	// was made.
+	if e.contender != "" && !keepClaim {
+		t.Guards = append(t.Guards, Guard{Key: claim, Revision: e.created})
+		t.Writes = append(t.Writes, Write{Key: claim})
+	}
+	return t
 }
 
 // recall takes from a session's record what its end needs.
@@ -132,23 +161,12 @@ func (e *ending) recall(r Record) {
 	if r.Revision == 0 {
 		return
 	}
-	e.lease = r.Lease
+	if r.Lease != e.gone {
+		e.lease = r.Lease
+	}
 	if s := decodeSession(e.session, r); s.Contender.ID != "" {
 		e.contender, e.created, e.promise = s.Contender.ID, s.created(), s.Promise.lock()
 	}
-}
-
-// hang sees to it that e has a lease with all its time before it: the one that the
-// session's record hung on, so that no registration which is still on its way can
-// outlive the end; a new one only where that is gone.
-func (l *locker) hang(ctx context.Context, e *ending) (err error) {
-	if e.lease != "" {
-		if err = l.store.Keep(ctx, e.lease); !errors.Is(err, ErrNoLease) {
-			return err
-		}
-	}
-	e.lease, err = l.store.Grant(ctx, leaseFor(e.promise))
-	return err
 }
 
 // leaseFor is how long the store keeps what nobody renews. It is the janitor, not

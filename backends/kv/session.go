@@ -179,8 +179,9 @@ func (s *session) Close(ctx context.Context) error {
 	s.mu.Lock()
 	lease := s.lease
 	s.mu.Unlock()
+	own := s.locker.keys.session(s.contender.Session)
 	err := s.locker.end(ctx, ending{
-		session: s.contender.Session, why: lock.End{By: s.contender.ID, Why: "closed"},
+		session: s.contender.Session, why: lock.End{By: s.contender.ID, Why: "closed"}, was: Record{Key: own, Revision: s.created, Lease: lease},
 		contender: s.contender.ID, created: s.created, lease: lease, promise: s.promise,
 	})
 	if err != nil {
