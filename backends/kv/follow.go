@@ -47,6 +47,7 @@ const (
 	firstPatience = 500 * time.Millisecond
 	lastPatience  = 30 * time.Second
 	failurePause  = 100 * time.Millisecond
+	notYet        = 50 * time.Millisecond // between a session's absence and the reading that proves it
 )
 
 // join returns the follower of the locker and what ends its use.
@@ -166,6 +167,7 @@ func (f *follower) attend(ctx context.Context, s **stream, p *picture) (last *pi
 	f.mu.Unlock()
 	timer := time.NewTimer(interval(p))
 	defer timer.Stop()
+	var soon <-chan time.Time
 	for {
 		if keys := p.followed(); !(*s).covers(keys) {
 			(*s).end()
@@ -180,9 +182,15 @@ func (f *follower) attend(ctx context.Context, s **stream, p *picture) (last *pi
 			return p, false, nil
 		case err := <-(*s).failed:
 			return p, false, err
+		case <-soon:
+			return p, false, nil
 		case r := <-(*s).records:
 			next := p.apply(r)
-			if next == nil {
+			switch {
+			case next == nil && absent(p.keys, r):
+				soon = time.After(notYet)
+				continue
+			case next == nil:
 				return p, false, nil
 			}
 			if next != p {
@@ -191,6 +199,13 @@ func (f *follower) attend(ctx context.Context, s **stream, p *picture) (last *pi
 			}
 		}
 	}
+}
+
+// absent reports whether a session's record went, of which its end may say more: that
+// comes on a way of its own. Nobody acts on an absence before a ttl has passed.
+func absent(k keys, r Record) bool {
+	kind, _ := k.kind(r.Key)
+	return kind == "line/session" && r.Revision == 0
 }
 
 // picture is what the watches of this Locker were shown last; nil: there are none, or

@@ -9,8 +9,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// reach opens the store, and reads the line now and then, so that there is a
-// connection when it is needed.
+// reach opens the store, and reads the line now and then, often at first: so that there
+// is a connection when it is needed, and a Locker that has seen the session.
 func (c *child) reach(ctx context.Context, open Open) {
 	said := ""
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
@@ -26,12 +26,12 @@ func (c *child) reach(ctx context.Context, open Open) {
 		}
 		time.Sleep(pause)
 	}
-	for ctx.Err() == nil {
+	for pause := time.Second; ctx.Err() == nil; pause = min(2*pause, warm) {
 		if err := c.read(ctx); err != nil {
 			c.log.Debug("the line cannot be read", "error", err)
 		}
 		shrink()
-		time.Sleep(warm)
+		time.Sleep(pause)
 	}
 }
 
