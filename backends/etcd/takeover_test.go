@@ -19,6 +19,8 @@ func opener(t testing.TB) func() kv.Store {
 
 func TestTakeover(t *testing.T) { kvtest.TakesOver(t, opener(t)) }
 
+func TestEvicts(t *testing.T) { kvtest.Evicts(t, opener(t)) }
+
 func BenchmarkTakeover(b *testing.B) { kvtest.BenchTakeover(b, opener(b)) }
 
 func BenchmarkIdle(b *testing.B) { kvtest.BenchIdle(b, opener(b)) }

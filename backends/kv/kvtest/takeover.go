@@ -3,6 +3,8 @@ package kvtest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -73,19 +75,33 @@ func (p *pair) watch(ctx context.Context, l lock.Locker, show func(lock.Standing
 	done <- struct{}{}
 }
 
+// long is a promise that no test waits for.
+var long = lock.Promise{TTL: time.Hour, Skew: time.Minute}
+
+// join registers a contender under a session ID of its own.
+func (p *pair) join(l lock.Locker, id string) lock.Session {
+	s, err := l.Register(p.ctx, lock.Contender{ID: id, Session: lock.SessionID(rand.Text())}, long, lock.Bid{Role: "r"})
+	must(p.t, err)
+	return s
+}
+
+// see has a Locker read the line, in which the session stands.
+func (p *pair) see(l lock.Locker, id lock.SessionID) {
+	for st, err := range l.Watch(p.ctx, "r") {
+		if err == nil && slices.ContainsFunc(st.Line, func(m lock.Member) bool { return m.Session == id }) {
+			return
+		}
+	}
+	p.t.Fatal("the session is not in line")
+}
+
 // stage puts two new sessions in line, one of which holds the role, and waits until
 // both processes have seen all of it.
 func (p *pair) stage() lock.Token {
-	join := func(l lock.Locker, id string) lock.Session {
-		c := lock.Contender{ID: id, Session: lock.SessionID(rand.Text())}
-		s, err := l.Register(p.ctx, c, lock.Promise{TTL: time.Hour, Skew: time.Minute}, lock.Bid{Role: "r"})
-		must(p.t, err)
-		return s
-	}
-	p.holder = join(p.active, "a")
+	p.holder = p.join(p.active, "a")
 	token, err := p.holder.TryAcquire(p.ctx, "r")
 	must(p.t, err)
-	p.next = join(p.standby, "b")
+	p.next = p.join(p.standby, "b")
 	for _, l := range []lock.Locker{p.active, p.standby} {
 		for st, err := range l.Watch(p.ctx, "r") {
 			if err == nil && st.Term.Token == token && !st.Term.Vacant() {
@@ -99,11 +115,12 @@ func (p *pair) stage() lock.Token {
 	return token
 }
 
-// move stops the holder, and returns the token of its successor, and when that had it.
-func (p *pair) move(token lock.Token) (next lock.Token, took time.Duration) {
+// move has the holder's session ended, and returns the token of its successor, and when
+// that had it.
+func (p *pair) move(token lock.Token, end func(context.Context) error) (next lock.Token, took time.Duration) {
 	begin := time.Now()
-	closed := make(chan error, 1)
-	go func() { closed <- p.holder.Close(p.ctx) }()
+	ended := make(chan error, 1)
+	go func() { ended <- end(p.ctx) }()
 	for seen := lock.Token(0); seen != token; {
 		select {
 		case seen = <-p.vacant:
@@ -114,7 +131,7 @@ func (p *pair) move(token lock.Token) (next lock.Token, took time.Duration) {
 	next, err := p.next.TryAcquire(p.ctx, "r")
 	took = time.Since(begin)
 	must(p.t, err)
-	must(p.t, <-closed)
+	must(p.t, <-ended)
 	return next, took
 }
 
@@ -125,19 +142,65 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// TakesOver expects a takeover to read nothing: what is followed says all.
+// TakesOver expects a takeover to read nothing: what is followed says all. So it is
+// after a stop and after an eviction.
 func TakesOver(t *testing.T, open func() kv.Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	p := newPair(t, ctx, open)
-	token := p.stage()
-	whole, ofOneRole := p.whole.Load(), p.ofOneRole.Load()
-	next, _ := p.move(token)
-	if whole = p.untilSeen - whole; whole != 0 || p.ofOneRole.Load() != ofOneRole {
-		t.Errorf("the standby read everything %d times until it saw the end, and the role %d times to take it, want none", whole, p.ofOneRole.Load()-ofOneRole)
+	stop := func(ctx context.Context) error { return p.holder.Close(ctx) }
+	evict := func(ctx context.Context) error {
+		return p.active.Evict(ctx, p.holder.ID(), lock.AnyBeat, lock.End{By: "the test"})
 	}
-	if next <= token {
-		t.Errorf("token %d after %d", next, token)
+	for what, end := range map[string]func(context.Context) error{"stop": stop, "eviction": evict} {
+		token := p.stage()
+		whole, ofOneRole := p.whole.Load(), p.ofOneRole.Load()
+		next, _ := p.move(token, end)
+		if whole = p.untilSeen - whole; whole != 0 || p.ofOneRole.Load() != ofOneRole {
+			t.Errorf("%s: the standby read everything %d times until it saw the end, and the role %d times to take it, want none", what, whole, p.ofOneRole.Load()-ofOneRole)
+		}
+		if next <= token {
+			t.Errorf("%s: token %d after %d", what, next, token)
+		}
+		must(t, p.next.Close(ctx))
+		<-p.vacant
+	}
+}
+
+// Evicts expects a Locker that has read the line to end a session without reading
+// anything, whichever beat is there by then; and where what it read no longer holds, to
+// end the session all the same.
+func Evicts(t *testing.T, open func() kv.Store) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	prefix := "evicts/" + rand.Text()
+	p := &pair{t: t, ctx: ctx}
+	own, witness, hand := kv.NewLocker(open(), prefix), kv.NewLocker(reading{open(), p}, prefix), kv.NewHand(open(), prefix)
+	t.Cleanup(func() { must(t, own.Close()); must(t, witness.Close()); must(t, hand.Close()) })
+	nothing := func(context.Context, lock.SessionID) error { return nil }
+	for what, change := range map[string]func(context.Context, lock.SessionID) error{
+		"":                   nothing,
+		"its record is gone": hand.DeleteSession,
+		"its lease is gone":  hand.RevokeLease,
+		"it has ended": func(ctx context.Context, id lock.SessionID) error {
+			return own.Evict(ctx, id, lock.AnyBeat, lock.End{By: "another"})
+		},
+	} {
+		s := p.join(own, "a")
+		p.see(witness, s.ID())
+		must(t, s.Beat(ctx))
+		must(t, change(ctx, s.ID()))
+		before := p.whole.Load() + p.ofOneRole.Load()
+		must(t, witness.Evict(ctx, s.ID(), lock.AnyBeat, lock.End{By: "the witness"}))
+		if n := p.whole.Load() + p.ofOneRole.Load() - before; what == "" && n != 0 {
+			t.Errorf("an eviction by one who had read the session read %d times more", n)
+		}
+		if err := s.Beat(ctx); !errors.Is(err, lock.ErrLost) {
+			t.Errorf("a beat after an eviction (%s) says %v, want ErrLost", what, err)
+		}
+		if _, err := own.Register(ctx, lock.Contender{ID: "a", Session: s.ID()}, long, lock.Bid{Role: "r"}); !errors.Is(err, lock.ErrLost) {
+			t.Errorf("a registration that comes after the eviction (%s) says %v, want ErrLost: the end is not there", what, err)
+		}
 	}
 }
 
@@ -152,7 +215,7 @@ func BenchTakeover(b *testing.B, open func() kv.Store) {
 	var ours, floor []time.Duration
 	for b.Loop() {
 		token := p.stage()
-		_, took := p.move(token)
+		_, took := p.move(token, p.holder.Close)
 		ours = append(ours, took)
 		must(b, p.next.Close(ctx))
 		<-p.vacant
