@@ -261,6 +261,11 @@ func (r *runner) call(a action) {
 	})
 }
 
+// registration is how many tries' time a registration has. It is up to four trips to the
+// store, no deadline waits for it, and one that is given up too early leaves a session
+// behind that has our ID until it is evicted.
+const registration = 4
+
 func (r *runner) register(a action) {
 	c := lock.Contender{ID: r.config.ID, Address: r.config.Address, Labels: r.config.Labels, Session: r.machine.id(a.number)}
 	r.config.Witness.Session(c.Session)
@@ -271,7 +276,7 @@ func (r *runner) register(a action) {
 	r.bidden, r.untold = r.bids(), 0
 	bids := r.bidden
 	r.group.Go(func() {
-		ctx, cancel := context.WithTimeout(r.calls, r.config.Try())
+		ctx, cancel := context.WithTimeout(r.calls, registration*r.config.Try())
 		defer cancel()
 		session, err := r.locker.Register(ctx, c, p, bids...)
 		e := event{kind: registered, number: a.number, at: r.config.Now(), outcome: outcomeOf(err)}
