@@ -23,10 +23,11 @@
 //
 // The line behind a role is ordered by priority, then by the time of registration, and
 // a contender that is not ready (Config.Ready) bids below all that are. Whoever held the
-// role last comes last. Rank only orders the tries: the first in line tries at once when the role is vacant, the next
-// 50 ms later, and so on. So a role that nobody is ready for is taken all the same,
-// and no order, right or wrong, ever makes two active. A contender that is not healthy
-// (Config.Healthy) stands in line and does not compete. Config.Standby warms up.
+// role last comes last. Rank only orders the tries: the first in line tries at once when
+// the role is vacant, the next 50 ms later, and so on. So a role that nobody is ready for
+// is taken all the same, and no order, right or wrong, ever makes two active. A contender
+// that is not healthy (Config.Healthy) stands in line and does not compete.
+// Config.Standby warms up.
 //
 // # Time
 //

@@ -30,7 +30,7 @@ type locker struct {
 
 	mu       sync.Mutex
 	follower *follower // nil: nobody watches
-	read     View      // what was read last when somebody did, if anything
+	read     View      // what the last watch had read when it ended
 }
 
 var (

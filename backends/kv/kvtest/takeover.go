@@ -148,7 +148,7 @@ func TakesOver(t *testing.T, open func() kv.Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	p := newPair(t, ctx, open)
-	stop := func(ctx context.Context) error { return p.holder.Close(ctx) }
+	stop := func(ctx context.Context) error { return p.holder.Close(ctx) } // whoever holds it by then
 	evict := func(ctx context.Context) error {
 		return p.active.Evict(ctx, p.holder.ID(), lock.AnyBeat, lock.End{By: "the test"})
 	}
