@@ -138,19 +138,19 @@ func TestZombie(t *testing.T) {
 // leaveZombie is a process that has a child start a grandchild in its group, and
 // the child leave the group without reaping it.
 func leaveZombie(step string) {
-	again := func(args ...string) {
-		_, err := os.StartProcess(os.Args[0], append([]string{os.Args[0]}, args...), &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	again := func(args ...string) *os.Process {
+		p, err := os.StartProcess(os.Args[0], append([]string{os.Args[0]}, args...), &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
 		if err != nil {
 			panic(err)
 		}
+		return p
 	}
 	switch step {
 	case "zombie":
 		again("zombie-parent")
 		time.Sleep(time.Second)
 	case "zombie-parent":
-		again("zombie-dead")
-		time.Sleep(200 * time.Millisecond)
+		awaitEnd(again("zombie-dead").Pid) // which leaves it a zombie
 		if err := syscall.Setpgid(0, 0); err != nil {
 			panic(err)
 		}
