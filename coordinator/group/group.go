@@ -233,13 +233,13 @@ func Kill(pgid int) { _ = syscall.Kill(-pgid, syscall.SIGKILL) }
 
 // End kills a group whose reaper is gone, and what it forks meanwhile, and returns when
 // nothing of it is left but zombies. The caller vouches that it is that group still:
-// its number is nobody else's while any of it is left. Whoever inherited the dead reaps
-// them within a moment as a rule, so the zombies are looked for late: that takes a look
-// at every process of the machine.
+// its number is nobody else's while any of it is left. Whoever inherited the dead may
+// reap them at once, so the zombies are looked for a little later: that takes a look at
+// every process of the machine.
 func End(pgid int) {
-	for wait := 50 * time.Microsecond; ; wait = min(2*wait, 20*time.Millisecond) {
+	for wait := 50 * time.Microsecond; ; wait = min(3*wait/2, 20*time.Millisecond) {
 		err := syscall.Kill(-pgid, syscall.SIGKILL)
-		if errors.Is(err, syscall.ESRCH) || wait > time.Millisecond && onlyZombies(pgid) {
+		if errors.Is(err, syscall.ESRCH) || wait > 200*time.Microsecond && onlyZombies(pgid) {
 			return
 		}
 		time.Sleep(wait)

@@ -94,13 +94,16 @@ func zombies(pgid int) (pids []int, ok bool) {
 		return nil, false
 	}
 	for _, pid := range all {
-		p, err := stat(pid)
-		if err != nil || p.group == pgid && !p.dead() {
+		switch of, err := syscall.Getpgid(pid); { // a system call, where stat reads a file
+		case err != nil:
+			return nil, false
+		case of != pgid:
+			continue
+		}
+		if p, err := stat(pid); err != nil || !p.dead() {
 			return nil, false
 		}
-		if p.group == pgid {
-			pids = append(pids, pid)
-		}
+		pids = append(pids, pid)
 	}
 	return pids, true
 }
@@ -160,8 +163,8 @@ func processes() (pids []int, err error) {
 }
 
 type status struct {
-	state                  string
-	parent, group, threads int
+	state           string
+	parent, threads int
 }
 
 // dead reports whether no thread is left to run. The first thread may be a zombie
@@ -180,7 +183,6 @@ func stat(pid int) (status, error) {
 		return status{}, fmt.Errorf("/proc/%d/stat: too short: %q", pid, data)
 	}
 	parent, err1 := strconv.Atoi(f[1])
-	group, err2 := strconv.Atoi(f[2])
-	threads, err3 := strconv.Atoi(f[17])
-	return status{f[0], parent, group, threads}, errors.Join(err1, err2, err3)
+	threads, err2 := strconv.Atoi(f[17])
+	return status{f[0], parent, threads}, errors.Join(err1, err2)
 }
