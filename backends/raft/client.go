@@ -167,7 +167,7 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(contex
 	defer cancel(nil)
 	defer context.AfterFunc(c.ctx, func() { cancel(errClosed) })()
 	failed := map[string]error{}
-	for {
+	for pause := ask / 20; ; {
 		p := c.peers[c.next.Load()%uint64(len(c.peers))]
 		try, stop := context.WithTimeout(ctx, patience)
 		done, err := f(try, p)
@@ -186,7 +186,8 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(contex
 			continue
 		}
 		select {
-		case <-time.After(ask):
+		case <-time.After(pause):
+			pause = min(2*pause, ask)
 		case <-ctx.Done():
 			return c.failure(context.Cause(ctx), failed)
 		}

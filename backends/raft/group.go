@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	ask     = 100 * time.Millisecond // between two rounds of questions to the peers
+	ask     = 100 * time.Millisecond // between two rounds of questions to the peers; the first pauses of a call are shorter
 	attempt = 2 * time.Second        // for one answer
 	report  = 5 * time.Second        // between two lines in the log
 )
