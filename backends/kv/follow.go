@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -129,7 +130,7 @@ func (f *follower) run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			s.end()
 			s = nil
-			f.publish(news{err: err})
+			f.publish(news{err: err}, nil)
 			pause(ctx)
 		}
 	}
@@ -154,7 +155,7 @@ func (f *follower) read(ctx context.Context, patience time.Duration) (*picture, 
 		return nil, err
 	}
 	p := newPicture(f.locker.keys, v)
-	f.publish(news{answered: asked, picture: p})
+	f.publish(news{answered: asked, picture: p}, nil)
 	return p, nil
 }
 
@@ -194,8 +195,9 @@ func (f *follower) attend(ctx context.Context, s **stream, p *picture) (last *pi
 				return p, false, nil
 			}
 			if next != p {
+				touched := p.touched(r, next)
 				p = next
-				f.publish(news{answered: answered, picture: p})
+				f.publish(news{answered: answered, picture: p}, touched)
 			}
 		}
 	}
@@ -257,23 +259,27 @@ func interval(p *picture) time.Duration {
 	return min(max(ttl*3/4, oftenest), seldomest)
 }
 
-// publish makes n the last news. A failure leaves the picture as it was.
-func (f *follower) publish(n news) {
+// publish makes n the last news. Only the standings of the touched roles are made
+// anew, or those of all where n was read. A failure leaves the picture as it was.
+func (f *follower) publish(n news, touched map[string]bool) {
 	f.mu.Lock()
 	last := f.last
 	f.mu.Unlock() // only this goroutine publishes
 	n.number = last.number + 1
-	if n.err != nil {
+	switch {
+	case n.err != nil:
 		n.answered, n.picture, n.standings = last.answered, last.picture, last.standings
-	} else {
-		n.standings = map[string]*lock.Standing{}
-		for _, role := range n.picture.names() {
-			st := n.picture.standing(role)
-			if old := last.standings[role]; old != nil && reflect.DeepEqual(*old, st) {
-				n.standings[role] = old
-			} else {
-				n.standings[role] = &st
-			}
+	case touched != nil:
+		n.standings = maps.Clone(last.standings)
+	default:
+		n.standings, touched = map[string]*lock.Standing{}, n.picture.names()
+	}
+	for role := range touched {
+		st := n.picture.standing(role)
+		if old := last.standings[role]; old != nil && reflect.DeepEqual(*old, st) {
+			n.standings[role] = old
+		} else {
+			n.standings[role] = &st
 		}
 	}
 	f.mu.Lock()

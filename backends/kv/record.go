@@ -120,7 +120,8 @@ type sessionRecord struct {
 	Bids      []lock.Bid
 	Created   uint64 `json:",omitempty"` // the revision of its registration; 0 in the first record, which cannot hold it
 
-	revision uint64
+	revision   uint64
+	priorities map[string]int // of the bids, by role
 }
 
 // created is the revision of the registration, which made the claim too.
@@ -132,18 +133,7 @@ func (s sessionRecord) created() uint64 {
 }
 
 func (s sessionRecord) member(role string) lock.Member {
-	m := lock.Member{Contender: s.Contender, Promise: s.Promise.lock(), Beat: lock.Beat(s.revision)}
-	m.Priority, _ = s.bid(role)
-	return m
-}
-
-func (s sessionRecord) bid(role string) (priority int, ok bool) {
-	for _, b := range s.Bids {
-		if b.Role == role {
-			return b.Priority, true
-		}
-	}
-	return 0, false
+	return lock.Member{Contender: s.Contender, Promise: s.Promise.lock(), Priority: s.priorities[role], Beat: lock.Beat(s.revision)}
 }
 
 type claimRecord struct {
@@ -238,8 +228,17 @@ func decodeSession(id lock.SessionID, r Record) sessionRecord {
 	if err != nil || s.Contender.Session != id {
 		s = sessionRecord{Contender: lock.Contender{Session: id}}
 	}
-	s.revision = r.Revision
+	s.revision, s.priorities = r.Revision, priorities(s.Bids)
 	return s
+}
+
+// priorities are those of the bids, by role.
+func priorities(bids []lock.Bid) map[string]int {
+	all := make(map[string]int, len(bids))
+	for _, b := range bids {
+		all[b.Role] = b.Priority
+	}
+	return all
 }
 
 func decodeClaim(r Record) (lock.SessionID, error) {

@@ -158,7 +158,7 @@ func (p *picture) shortest() time.Duration {
 }
 
 // names returns the name of every role that has a record or a bid.
-func (p *picture) names() []string {
+func (p *picture) names() map[string]bool {
 	names := map[string]bool{}
 	for name := range p.roles {
 		names[name] = true
@@ -167,11 +167,35 @@ func (p *picture) names() []string {
 		names[name] = true
 	}
 	for _, s := range p.sessions {
-		for _, b := range s.Bids {
-			names[b.Role] = true
+		for name := range s.priorities {
+			names[name] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(names))
+	return names
+}
+
+// touched returns the name of every role whose standing may be another one in next,
+// to which the change r led.
+func (p *picture) touched(r Record, next *picture) map[string]bool {
+	kind, name := p.keys.kind(r.Key)
+	switch kind {
+	case "state/role", "state/wish":
+		return map[string]bool{name: true}
+	case "state/end", "line/session":
+		names, id := map[string]bool{}, lock.SessionID(name)
+		for _, at := range []*picture{p, next} {
+			for name := range at.sessions[id].priorities {
+				names[name] = true
+			}
+			for name, role := range at.roles {
+				if role.Holder.Session == id {
+					names[name] = true
+				}
+			}
+		}
+		return names
+	}
+	return next.names()
 }
 
 // standing says how a role stands.
@@ -182,20 +206,15 @@ func (p *picture) standing(role string) lock.Standing {
 	if w := p.wishes[role]; r.held() && w.Token == st.Term.Token {
 		st.Request = w
 	}
-	var line []sessionRecord
+	created := map[lock.SessionID]uint64{}
 	for id, s := range p.sessions {
-		if _, bids := s.bid(role); bids && (st.Term.Vacant() || id != r.Holder.Session) {
-			line = append(line, s)
+		if _, bids := s.priorities[role]; bids && (st.Term.Vacant() || id != r.Holder.Session) {
+			st.Line, created[id] = append(st.Line, s.member(role)), s.created()
 		}
 	}
-	slices.SortFunc(line, func(a, b sessionRecord) int {
-		first, _ := a.bid(role)
-		second, _ := b.bid(role)
-		return cmp.Or(cmp.Compare(second, first), cmp.Compare(a.created(), b.created()))
+	slices.SortFunc(st.Line, func(a, b lock.Member) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(created[a.Session], created[b.Session]))
 	})
-	for _, s := range line {
-		st.Line = append(st.Line, s.member(role))
-	}
 	return st
 }
 

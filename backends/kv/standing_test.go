@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -8,13 +9,14 @@ import (
 )
 
 // TestApply takes changes into a picture that was read at revision 10, where a holds
-// role r since revision 5 and b stands by. A change may come late, twice, and be older
-// than what was read.
+// role r since revision 5 and b stands by, both wait for role other, and a holds role
+// kept, for which nobody bids. A change may come late, twice, and be older than what was
+// read. No standing changes but of the roles that it touched.
 func TestApply(t *testing.T) {
 	k := keys("p/")
 	record := func(id lock.SessionID, revision uint64) Record {
 		c := lock.Contender{ID: string(id), Session: id}
-		bids := []lock.Bid{{Role: "r"}}
+		bids := []lock.Bid{{Role: "r"}, {Role: "other"}}
 		return Record{Key: k.session(id), Revision: revision, Value: encode(sessionRecord{header: newHeader(), Contender: c, Promise: promiseOf(lock.Promise{TTL: time.Second}), Bids: bids})}
 	}
 	role := func(holder lock.SessionID, revision uint64, over string) Record {
@@ -22,7 +24,9 @@ func TestApply(t *testing.T) {
 		return Record{Key: k.role("r"), Revision: revision, Value: encode(roleRecord{header: newHeader(), Holder: c, Over: over, Token: 5})}
 	}
 	end := Record{Key: k.end("a"), Revision: 12, Value: encode(endRecord{newHeader(), lock.End{By: "b", Why: "silent"}})}
-	p := newPicture(k, View{Revision: 10, Records: []Record{role("a", 5, ""), record("a", 9), record("b", 10)}})
+	kept := role("a", 6, "")
+	kept.Key = k.role("kept")
+	p := newPicture(k, View{Revision: 10, Records: []Record{role("a", 5, ""), kept, record("a", 9), record("b", 10)}})
 	holder := func(id lock.SessionID, beat lock.Beat) func(lock.Standing) bool {
 		return func(st lock.Standing) bool {
 			return !st.Term.Vacant() && st.Term.Holder.Session == id && st.Term.Holder.Beat == beat
@@ -46,6 +50,8 @@ func TestApply(t *testing.T) {
 		{"an end", []Record{end}, vacant},
 		{"an end, whose session's record is told to be gone before", []Record{{Key: k.session("a"), Gone: 12}, end}, vacant},
 		{"an end, whose session's record is told to be gone after", []Record{end, {Key: k.session("a"), Gone: 12}}, vacant},
+		{"a floor", []Record{{Key: k.floor(), Revision: 11, Value: encode(floorRecord{header: newHeader(), Floor: 100})}}, func(st lock.Standing) bool { return st.Floor == 100 }},
+		{"a wish", []Record{{Key: k.wish("r"), Revision: 11, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5, To: "b"}})}}, func(st lock.Standing) bool { return st.Request.To == "b" }},
 		{"the standby takes over", []Record{role("b", 11, "")}, holder("b", 10)},
 		{"one whom nobody has seen takes over", []Record{role("c", 11, "")}, nil},
 		{"the role's record went", []Record{{Key: k.role("r"), Gone: 11}}, nil},
@@ -54,8 +60,15 @@ func TestApply(t *testing.T) {
 	} {
 		now := p
 		for _, r := range c.changes {
+			before := now
 			if now = now.apply(r); now == nil {
 				break
+			}
+			touched := before.touched(r, now)
+			for _, name := range []string{"r", "other", "kept"} {
+				if !touched[name] && !reflect.DeepEqual(before.standing(name), now.standing(name)) {
+					t.Errorf("%s: role %s changed, and was not touched", c.name, name)
+				}
 			}
 		}
 		switch {

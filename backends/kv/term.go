@@ -88,7 +88,7 @@ func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) 
 func (s *session) take(now uint64, floor floorRecord, name string, last roleRecord) (t Txn, offset uint64, err error) {
 	l := s.locker
 	s.mu.Lock()
-	holder := sessionRecord{Contender: s.contender, Promise: promiseOf(s.promise), Bids: s.bids}
+	holder := lock.Member{Contender: s.contender, Promise: s.promise, Priority: priorities(s.bids)[name]}
 	s.mu.Unlock()
 	t, offset, err = l.begin(now, floor, name, last, holder, 0)
 	t.Guards = append(t.Guards, Guard{Key: l.keys.session(s.contender.Session), Exists: true})
@@ -111,14 +111,16 @@ func (s *session) lookAt(found View, key string) (role roleRecord, mine bool, er
 // role and the floor still stand as they were found, when the store was at revision
 // now. The term's token is the revision of its commit plus offset. previous names the
 // term that a handoff ends.
-func (l *locker) begin(now uint64, floor floorRecord, name string, last roleRecord, holder sessionRecord, previous lock.Token) (t Txn, offset uint64, err error) {
+func (l *locker) begin(now uint64, floor floorRecord, name string, last roleRecord, holder lock.Member, previous lock.Token) (t Txn, offset uint64, err error) {
 	offset = max(floor.Offset, last.Offset) // the last one's too: the floor's key may have been deleted
 	if uint64(max(last.token(), floor.Floor)) > now+offset {
 		return Txn{}, 0, fmt.Errorf("%w: role %q had token %d, the next one would be %d", lock.ErrRolledBack, name, last.token(), now+offset+1)
 	}
-	next := roleRecord{header: newHeader(), Holder: holder.Contender, Promise: holder.Promise, Offset: offset, Previous: previous}
+	next := roleRecord{
+		header: newHeader(), Holder: holder.Contender, Promise: promiseOf(holder.Promise), Priority: holder.Priority,
+		Offset: offset, Previous: previous,
+	}
 	next.Since = next.At
-	next.Priority, _ = holder.bid(name)
 	return Txn{
 		Guards: []Guard{{Key: l.keys.role(name), Revision: last.revision}, {Key: l.keys.floor(), Revision: floor.revision}},
 		Writes: []Write{{Key: l.keys.role(name), Value: encode(next)}, {Key: l.keys.wish(name)}},
@@ -224,7 +226,7 @@ func (s *session) handoff(ctx context.Context, name string, t lock.Token, to loc
 		if was, err = decodeFloor(found.Get(floor)); err != nil {
 			return err
 		}
-		if begin, _, err = l.begin(found.Revision, was, name, last, next, t); err != nil {
+		if begin, _, err = l.begin(found.Revision, was, name, last, next.member(name), t); err != nil {
 			return err
 		}
 		begin.Guards = append(begin.Guards, Guard{Key: own, Exists: true}, Guard{Key: end})
