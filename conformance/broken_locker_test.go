@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -80,6 +81,24 @@ var inLocker = []planted{
 		return &caching{Locker: l, first: map[string]lock.Standing{}}
 	}}},
 	{"a slow consumer holds up the others", "WatchSlow", oneAtATime()},
+	{"a watch shows nothing while its Locker calls", "WatchBusy", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
+		b := &brokenLocker{Locker: l}
+		var last atomic.Int64
+		b.session = func(s lock.Session) lock.Session {
+			return &erring{s, func(err error) error { last.Store(time.Now().UnixNano()); return err }}
+		}
+		b.watch = func(ctx context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
+			for st, err := range in {
+				for ctx.Err() == nil && time.Since(time.Unix(0, last.Load())) < 5*time.Millisecond {
+					time.Sleep(time.Millisecond)
+				}
+				if !yield(st, err) {
+					return
+				}
+			}
+		}
+		return b
+	}}},
 	{"a watch of every role shows those of its beginning", "WatchAll", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker {
 		return &brokenLocker{Locker: l, watch: func(_ context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
 			var known []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -33,6 +34,10 @@ func watchCases() []kase {
 		},
 		{
 			name: "WatchSlow", run: watchSlow,
+			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
+		},
+		{
+			name: "WatchBusy", run: watchBusy,
 			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
 		},
 		{
@@ -249,6 +254,39 @@ func watchSlow(t *trial) {
 		cancel()
 		<-done
 		t.errorf("a slow consumer never saw the last term, %d; the last that it saw is %+v", token, last.Term)
+	}
+}
+
+// watchBusy has a Locker that is always in some call: its watch shows what others do all
+// the same.
+func watchBusy(t *trial) {
+	role, other := t.named("r"), t.named("s")
+	near := t.open()
+	a, b := t.join(t.open(), "a", role, other), t.join(near, "b", role)
+	t.acquire(a, role)
+	f := t.follow(near, other)
+	ctx, stop := context.WithCancel(t.ctx)
+	var callers sync.WaitGroup
+	t.after(func() { stop(); callers.Wait() })
+	for range 8 {
+		callers.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := b.TryAcquire(ctx, role); !errors.Is(err, lock.ErrHeld) && ctx.Err() == nil {
+					t.errorf("a role that is held: %s", outcome(err))
+				}
+				t.pause(time.Millisecond)
+			}
+		})
+	}
+	for range 10 {
+		begun := time.Now()
+		token := t.acquire(a, other)
+		f.until("an acquisition, beside calls of its own Locker", other, holds(token))
+		t.release(a, other, token)
+		f.until("a release, beside calls of its own Locker", other, vacant)
+		if took, most := time.Since(begun), 2*t.slack(); took > most {
+			t.errorf("beside calls of its own Locker a watch shows a term after %v, want at most %v", took, most)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ func TestWatch(t *testing.T) {
 	}{
 		{"what was acknowledged", acknowledged},
 		{"another locker", anotherLocker},
+		{"calls without pause", withoutPause},
 		{"beats of the holder", holderBeats},
 		{"the line once per ttl", lineBeats},
 		{"a slow consumer", slowConsumer},
@@ -166,6 +167,41 @@ func anotherLocker(r *rig) {
 	v.until("held by a", holds(a))
 	must(r, a.Close(r.ctx))
 	v.until("vacant", vacant)
+}
+
+// withoutPause has a Locker some call of which ends during each reading of everything,
+// as it takes long: its watch shows what others do all the same.
+func withoutPause(r *rig) {
+	for i := range 200 {
+		var puts []clientv3.Op
+		for j := range 100 {
+			puts = append(puts, clientv3.OpPut(fmt.Sprintf("%sforeign/%d/%d", r.prefix, i, j), strings.Repeat("x", 200)))
+		}
+		_, err := r.hand.Txn(r.ctx).Then(puts...).Commit()
+		must(r, err)
+	}
+	l := r.locker()
+	a, b := r.join(r.locker(), "a"), r.join(l, "b")
+	ctx, stop := context.WithCancel(r.ctx)
+	var callers sync.WaitGroup
+	defer callers.Wait()
+	defer stop()
+	for range 8 {
+		callers.Go(func() {
+			for ctx.Err() == nil {
+				_ = l.Ask(ctx, "r", lock.Request{Token: 1}) // refused: that term never was
+			}
+		})
+	}
+	v := r.view(l)
+	for range 3 {
+		token := r.acquire(a)
+		v.until("held by a", holds(a))
+		must(r, a.Handoff(r.ctx, "r", token, b.ID()))
+		v.until("held by b", holds(b))
+		must(r, b.Release(r.ctx, "r", r.acquire(b)))
+		v.until("vacant", vacant)
+	}
 }
 
 // holderBeats are seen at once, each, without reading everything again.

@@ -24,9 +24,10 @@ type follower struct {
 	wake   chan struct{} // of size one: a read was asked for
 
 	mu      sync.Mutex
-	asked   uint64        // how many reads were asked for
-	last    news          // published last
-	changed chan struct{} // closed and replaced when news are published
+	asked   uint64                    // how many reads were asked for
+	acks    map[string]map[string]ack // by the role that it concerns, "" for all of them, and key
+	last    news                      // published last
+	changed chan struct{}             // closed and replaced when news are published
 }
 
 // News are what a follower publishes.
@@ -51,21 +52,21 @@ const (
 	notYet        = 50 * time.Millisecond // between a session's absence and the reading that proves it
 )
 
-// join returns the follower of the locker and what ends its use.
-func (l *locker) join() (f *follower, leave func()) {
+// join returns the follower of the locker, the number of the read from which on its news
+// may be shown, and what ends its use.
+func (l *locker) join() (f *follower, from uint64, leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.follower == nil {
 		ctx, stop := context.WithCancel(l.open)
-		l.follower = &follower{locker: l, stop: stop, wake: make(chan struct{}, 1), changed: make(chan struct{})}
+		l.follower = &follower{locker: l, stop: stop, wake: make(chan struct{}, 1), acks: map[string]map[string]ack{}, changed: make(chan struct{})}
 		if started := l.follower; l.open.Err() == nil {
 			l.group.Go(func() { started.run(ctx) })
 		}
 	}
 	f = l.follower
 	f.users++
-	f.ask()
-	return f, func() {
+	return f, f.ask(), func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if f.users--; f.users == 0 {
@@ -76,30 +77,31 @@ func (l *locker) join() (f *follower, leave func()) {
 	}
 }
 
-// ask asks for a read that begins after now. Nothing older is shown.
-func (f *follower) ask() {
+// ask asks for a read that begins after now, and returns its number.
+func (f *follower) ask() uint64 {
 	f.mu.Lock()
 	f.asked++
+	asked := f.asked
 	f.mu.Unlock()
 	select {
 	case f.wake <- struct{}{}:
 	default:
 	}
+	return asked
 }
 
-// next returns the news after number, as soon as there are any that may be shown.
+// next returns the news after number, as soon as there are any.
 func (f *follower) next(ctx context.Context, number uint64) (news, error) {
 	for {
 		f.mu.Lock()
 		n, changed := f.last, f.changed
-		fresh := n.number > number && (n.err != nil || n.answered == f.asked)
 		f.mu.Unlock()
 		switch {
 		case ctx.Err() != nil:
 			return news{}, ctx.Err()
 		case f.locker.open.Err() != nil:
 			return news{}, errClosed
-		case fresh:
+		case n.number > number:
 			return n, nil
 		}
 		select {
@@ -150,12 +152,13 @@ func (f *follower) read(ctx context.Context, patience time.Duration) (*picture, 
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	v, err := f.locker.store.Read(ctx, string(f.locker.keys))
+	v, err := f.locker.bare.Read(ctx, string(f.locker.keys))
 	if err != nil {
 		return nil, err
 	}
 	p := newPicture(f.locker.keys, v)
 	f.publish(news{answered: asked, picture: p}, nil)
+	f.forget(asked)
 	return p, nil
 }
 
@@ -301,7 +304,7 @@ func (f *follower) stream(ctx context.Context, since View, keys []string) *strea
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{keys: keys, records: make(chan Record), failed: make(chan error, 1), cancel: cancel}
 	f.locker.background(func(context.Context) {
-		for r, err := range f.locker.store.Follow(ctx, since, keys...) {
+		for r, err := range f.locker.bare.Follow(ctx, since, keys...) {
 			if err != nil {
 				s.failed <- err
 				return

@@ -16,13 +16,15 @@ const DefaultPrefix = "understudy/"
 // NewLocker returns the Locker that keeps its records in s, which it closes, under
 // the prefix: DefaultPrefix if it is empty.
 func NewLocker(s Store, prefix string) lock.Locker {
-	l := &locker{store: s, keys: keysUnder(prefix)}
+	l := &locker{bare: s, keys: keysUnder(prefix)}
+	l.store = acknowledging{s, l}
 	l.open, l.close = context.WithCancelCause(context.Background())
 	return l
 }
 
 type locker struct {
-	store Store
+	store Store // of the calls
+	bare  Store // of the follower
 	keys  keys
 	open  context.Context // done when the locker is closed
 	close context.CancelCauseFunc
@@ -264,7 +266,7 @@ func (l *locker) background(f func(context.Context)) {
 	}
 }
 
-// look makes every Watch of this Locker look again, and show nothing older.
+// look makes every Watch of this Locker look again.
 func (l *locker) look() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

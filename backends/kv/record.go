@@ -43,6 +43,17 @@ func (k keys) session(id lock.SessionID) string {
 
 func (k keys) claim(contender string) string { return string(k) + "line/claim/" + escape(contender) }
 
+// inState reports whether everybody must hear of a key.
+func (k keys) inState(key string) bool { return strings.HasPrefix(key, k.state()) }
+
+// concerned is the one role that a key is about; "": it may be about any.
+func (k keys) concerned(key string) string {
+	if kind, name := k.kind(key); kind == "state/role" || kind == "state/wish" {
+		return name
+	}
+	return ""
+}
+
 // kind takes a key apart. Both are empty where it is none of ours.
 func (k keys) kind(key string) (kind, name string) {
 	rest, ours := strings.CutPrefix(key, string(k))

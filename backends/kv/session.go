@@ -80,14 +80,16 @@ func (s *session) claim(ctx context.Context, t Txn) (done bool, err error) {
 		{Key: l.keys.claim(s.contender.ID), Value: encode(claimRecord{newHeader(), s.contender.Session}), Lease: s.lease},
 	}
 	r, err := l.store.Commit(ctx, t)
-	s.created = r.Revision
+	if s.created = r.Revision; r.Committed {
+		l.acknowledge(Record{Key: l.keys.session(s.contender.Session), Revision: r.Revision})
+	}
 	return r.Committed, err
 }
 
 // resume goes on with the record that an earlier try of this registration left.
 func (s *session) resume(ctx context.Context, was Record) error {
 	s.created, s.lease = decodeSession(s.contender.Session, was).created(), was.Lease
-	return s.write(ctx)
+	return s.write(ctx, true)
 }
 
 func (s *session) record() []byte {
@@ -114,21 +116,25 @@ func (s *session) Beat(ctx context.Context, bids ...lock.Bid) error {
 		s.bids = bids
 		s.mu.Unlock()
 	}
-	if err := s.write(ctx); err != nil {
+	if err := s.write(ctx, len(bids) > 0); err != nil {
 		return fmt.Errorf("beat: %w", err)
 	}
 	s.keep()
 	return nil
 }
 
-// write renews the record if it exists.
-func (s *session) write(ctx context.Context) error {
+// write renews the record if it exists. Where it may change the line no Watch shows
+// an older one.
+func (s *session) write(ctx context.Context, line bool) error {
 	own := s.locker.keys.session(s.contender.Session)
 	for {
 		s.mu.Lock()
 		w := Write{Key: own, Value: s.record(), Lease: s.lease}
 		s.mu.Unlock()
 		r, err := s.locker.store.Commit(ctx, Txn{Guards: []Guard{{Key: own, Exists: true}}, Writes: []Write{w}})
+		if line && r.Committed {
+			s.locker.acknowledge(Record{Key: own, Revision: r.Revision})
+		}
 		switch {
 		case err == nil && !r.Committed:
 			return lock.ErrLost

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -38,7 +37,7 @@ func newPicture(k keys, v View) *picture {
 
 // add takes in one record. What is not ours is left alone, but for a role's.
 func (p *picture) add(r Record) {
-	if strings.HasPrefix(r.Key, p.keys.state()) {
+	if p.keys.inState(r.Key) {
 		p.state[r.Key] = r.Revision
 	}
 	if r.Key == p.keys.floor() {
@@ -73,11 +72,7 @@ func (p *picture) add(r Record) {
 // be newer than the change, as the two come on different ways.
 func (p *picture) apply(r Record) *picture {
 	kind, name := p.keys.kind(r.Key)
-	id := lock.SessionID(name)
-	revision := p.state[r.Key]
-	if kind == "line/session" {
-		revision = p.sessions[id].revision
-	}
+	id, revision := lock.SessionID(name), p.revision(r.Key)
 	switch {
 	case r.Revision != 0 && (r.Revision <= p.view.Revision || r.Revision <= revision), r.Revision == 0 && revision == 0:
 		return p
@@ -110,6 +105,14 @@ func (p *picture) apply(r Record) *picture {
 		}
 	}
 	return &next
+}
+
+// revision is that of a key under state/, or of a session; 0: it is not there.
+func (p *picture) revision(key string) uint64 {
+	if kind, name := p.keys.kind(key); kind == "line/session" {
+		return p.sessions[lock.SessionID(name)].revision
+	}
+	return p.state[key]
 }
 
 // followed is what must be followed: what everybody must hear of, and the beats

@@ -14,9 +14,9 @@ import (
 
 func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
 	return func(yield func(lock.Standing, error) bool) {
-		f, leave := l.join()
+		f, from, leave := l.join()
 		defer leave()
-		w := watch{roles: roles, yield: yield, shown: map[string]*lock.Standing{}, bad: map[string]error{}}
+		w := watch{follower: f, roles: roles, yield: yield, shown: map[string]*lock.Standing{}, bad: map[string]error{}}
 		var number uint64
 		var looked bool
 		var failure error
@@ -35,6 +35,9 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 				}
 				continue
 			}
+			if n.answered < from {
+				continue
+			}
 			looked = true
 			if !w.show(n) {
 				return
@@ -45,10 +48,11 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 
 // A watch is what one consumer has been shown.
 type watch struct {
-	roles []string // none: all
-	yield func(lock.Standing, error) bool
-	shown map[string]*lock.Standing
-	bad   map[string]error // roles of which it was said that their record is not readable
+	follower *follower
+	roles    []string // none: all
+	yield    func(lock.Standing, error) bool
+	shown    map[string]*lock.Standing
+	bad      map[string]error // roles of which it was said that their record is not readable
 }
 
 // show yields what has changed, and what is not readable last. It reports whether
@@ -60,6 +64,7 @@ func (w *watch) show(n news) bool {
 		maps.Copy(all, w.shown) // a role that is gone changes too
 		names = slices.Sorted(maps.Keys(all))
 	}
+	names = w.follower.fresh(n, names)
 	for _, role := range names {
 		if n.picture.bad[role] != nil {
 			continue
