@@ -72,6 +72,8 @@ func (s *stage) run(ctx context.Context, f Fault, number int, phase float64) Sam
 	return r
 }
 
+var errMoved = errors.New("the role moved before the fault")
+
 func (s *stage) try(ctx context.Context, f Fault, r *Sample) error {
 	old, err := s.arrange(ctx, f)
 	if err != nil {
@@ -87,10 +89,9 @@ func (s *stage) try(ctx context.Context, f Fault, r *Sample) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if now := s.active(); now.token != old.token {
-		return errors.New("the role moved before the fault")
+	if !s.forget(old) {
+		return errMoved
 	}
-	s.forget()
 	leader, err := s.leader(ctx)
 	if err != nil {
 		return err
@@ -110,6 +111,9 @@ func (s *stage) try(ctx context.Context, f Fault, r *Sample) error {
 	}
 	r.Outcome = Moved
 	s.judge(f, at, old, r)
+	if r.Started < 0 {
+		return errMoved
+	}
 	err = f.heal(ctx, s, old)
 	s.judge(f, at, old, r) // what the old one stamped after it came back counts
 	if err != nil {

@@ -215,14 +215,14 @@ func (s *stage) stamp(id, what string, token lock.Token, at time.Duration) {
 	}
 }
 
-// forget drops what earlier runs wrote, but the last term.
-func (s *stage) forget() {
+// forget drops what was before the last term. It reports whether that is one's: lines of
+// several contenders come in any order, and the role may have moved.
+func (s *stage) forget(one term) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.told = nil
-	if n := len(s.terms); n > 0 {
-		s.terms = s.terms[n-1:]
-	}
+	last := s.last()
+	s.told, s.terms = nil, []*term{last}
+	return last.token == one.token
 }
 
 // until waits until f is true. It is called with the stage locked.
