@@ -30,10 +30,10 @@ func (t *timing) expect(one turn) time.Duration {
 
 // Expect is about how long a run takes, setting the stage included.
 func (f Fault) Expect(ttl time.Duration) time.Duration {
-	d := 2*time.Second + ttl/8
+	d := time.Second/2 + ttl/8
 	switch {
 	case f.servers:
-		d += ttl + ttl/5 + 8*time.Second
+		d += ttl + ttl/5 + 4*time.Second
 	case f.silence:
 		d += ttl
 	case f.before != nil:
