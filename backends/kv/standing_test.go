@@ -64,12 +64,7 @@ func TestApply(t *testing.T) {
 			if now = now.apply(r); now == nil {
 				break
 			}
-			touched := before.touched(r, now)
-			for _, name := range []string{"r", "other", "kept"} {
-				if !touched[name] && !reflect.DeepEqual(before.standing(name), now.standing(name)) {
-					t.Errorf("%s: role %s changed, and was not touched", c.name, name)
-				}
-			}
+			untouched(t, c.name, before, r, now, "r", "other", "kept")
 		}
 		switch {
 		case now == nil && c.want != nil:
@@ -82,5 +77,15 @@ func TestApply(t *testing.T) {
 	}
 	if st := p.standing("r"); !holder("a", 9)(st) || len(st.Line) != 1 {
 		t.Errorf("the picture was changed: %+v", st)
+	}
+}
+
+// untouched expects that nothing changed of the roles that a change did not touch.
+func untouched(t *testing.T, name string, before *picture, r Record, now *picture, roles ...string) {
+	touched := before.touched(r, now)
+	for _, role := range roles {
+		if !touched[role] && !reflect.DeepEqual(before.standing(role), now.standing(role)) {
+			t.Errorf("%s: role %s changed, and was not touched", name, role)
+		}
 	}
 }
