@@ -30,7 +30,7 @@ test: servers ## every test, with the race detector where the machine has a C co
 	go test -timeout 20m -run '^TestSuite' ./backends/... # it measures time, which the race detector would stretch
 	cd fencing/fencingsql/databases && go vet -tags postgres . && go test -timeout 5m .
 
-# About 50 minutes. BENCH=--quick: about one, with the baselines some more.
+# About half an hour. BENCH=--quick: about one, with the baselines some more.
 BENCH ?= --runs 20 --ttl 2s
 
 bench: build servers bin/baselines ## failover on every store, measured and drawn, with what others do beside: report/
