@@ -59,7 +59,7 @@ func (b *benchOptions) measure(cmd *cobra.Command, plan failover.Plan) (err erro
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(plan.Dir)) }()
 	env := failover.Describe(ctx, plan, append([]string{"understudy"}, os.Args[1:]...))
-	fmt.Fprintf(cmd.OutOrStdout(), "seed %d, about %v\n", plan.Seed, plan.Expect().Round(time.Minute/2))
+	fmt.Fprintf(cmd.OutOrStdout(), "seed %d, about %v\n", plan.Seed, max(time.Minute/2, plan.Expect().Round(time.Minute/2)))
 	bar := newProgress(cmd.OutOrStdout())
 	plan.Progress = bar.show
 	result, failed := failover.Run(ctx, plan)
