@@ -62,7 +62,9 @@ func (l *locker) acknowledge(r Record) {
 	if f.acks[role] == nil {
 		f.acks[role] = map[string]ack{}
 	}
-	f.acks[role][r.Key] = ack{r.Revision, f.asked}
+	if r.Revision > f.acks[role][r.Key].revision { // what was found may be older than what was written since
+		f.acks[role][r.Key] = ack{r.Revision, f.asked}
+	}
 }
 
 // fresh returns those of the roles of which n is not older than what was acknowledged.
