@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -49,6 +50,35 @@ func BenchmarkHandover(b *testing.B) {
 	}
 	stop()
 	b.ReportMetric(float64(total.Nanoseconds())/float64(b.N), "ns/handover")
+}
+
+// BenchmarkStanding is what one standing costs a process that stands by for a thousand
+// roles, beside what it costs one that stands by for that role alone.
+func BenchmarkStanding(b *testing.B) {
+	cost := func(roles int) time.Duration {
+		c := Config{ID: "a", TTL: time.Second, Logger: quiet, Now: Clocks}
+		for i := range roles {
+			c.Roles = append(c.Roles, lock.Bid{Role: strconv.Itoa(i)})
+		}
+		m, j := newMachine(rulesOf(c, "nonce"), c.Roles), newJournal(c)
+		m.step(c.Now(), event{})
+		m.step(c.Now(), event{kind: registered, number: 1, outcome: ok, at: c.Now()})
+		st := lock.Standing{Role: "0", Term: lock.Term{Token: 1, Holder: lock.Member{Contender: lock.Contender{Session: "other"}, Promise: lock.Promise{TTL: time.Second}}}}
+		began := time.Now()
+		for i := range b.N {
+			st.Term.Holder.Beat = lock.Beat(i + 1)
+			now := c.Now()
+			_, looked := m.step(now, event{kind: stood, role: "0", at: now, standing: st})
+			j.note(now, m, looked, nil, nil)
+			m.next(now, looked...)
+		}
+		return time.Since(began) / time.Duration(b.N)
+	}
+	one, many := cost(1), cost(1000)
+	b.ReportMetric(float64(one.Nanoseconds()), "ns/of-one")
+	b.ReportMetric(float64(many.Nanoseconds()), "ns/of-1000")
+	b.ReportMetric(float64(many)/float64(one), "ratio")
+	b.ReportMetric(0, "ns/op")
 }
 
 // inLine is how many stand by.

@@ -105,6 +105,7 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var tick time.Time // wanted by the machine
 	done := ctx.Done()
 	for !r.machine.over() {
 		var n news
@@ -115,18 +116,21 @@ func (r *runner) run(ctx context.Context) error {
 		case <-done:
 			done, n.kind = nil, stop
 		}
-		now := r.config.Now()
+		at, now := time.Now(), r.config.Now()
 		if !r.checking.Load() {
 			r.config.Witness.Pulse()
 		}
-		actions := r.machine.step(now, n.event)
+		actions, roles := r.machine.step(now, n.event)
 		r.publish()
 		r.warmAgain(n)
 		for _, a := range actions {
 			r.do(a)
 		}
-		r.journal.note(now, r.machine, r.standings, r.why)
-		timer.Reset(min(r.machine.next(r.config.Now()), r.journal.next(now), r.pulseEvery()))
+		r.journal.note(now, r.machine, roles, r.standings, r.why)
+		if next := at.Add(r.machine.next(now, roles...)); len(roles) == len(r.config.Roles) || next.Before(tick) {
+			tick = next
+		}
+		timer.Reset(min(time.Until(tick), r.journal.next(now), r.pulseEvery()))
 	}
 	return r.err
 }

@@ -87,26 +87,26 @@ func newJournal(c Config) journal {
 	return journal{config: c, phases: map[string]entry{}, beat: c.Now()}
 }
 
-// note logs one line for every transition, and a line for every role when a
-// heartbeat is due. why is what went wrong last, which matters to a role that is
-// not in line.
-func (j *journal) note(now Instant, m *machine, standings map[string]lock.Standing, why error) {
-	due := j.config.Heartbeat > 0 && now.most(j.beat) >= j.config.Heartbeat
-	if due {
-		j.beat = now
-	}
-	for _, b := range j.config.Roles {
-		r := m.roles[b.Role]
-		old := j.phases[b.Role]
+// note logs one line for every transition of the roles that were looked at, and a line
+// for every role when a heartbeat is due. why is what went wrong last, which matters to a
+// role that is not in line.
+func (j *journal) note(now Instant, m *machine, roles []string, standings map[string]lock.Standing, why error) {
+	for _, name := range roles {
+		r, old := m.roles[name], j.phases[name]
 		p := r.phase(m.rules, m.session, now)
+		if p == old.phase {
+			continue
+		}
 		token := max(r.token, old.token)
-		if p != old.phase {
-			j.transition(now, b.Role, old, p, r.why(p, m.session), token)
-			j.phases[b.Role] = entry{phase: p, since: now, token: token}
-		}
-		if due {
-			j.heartbeat(b.Role, p, standings[b.Role], why)
-		}
+		j.transition(now, name, old, p, r.why(p, m.session), token)
+		j.phases[name] = entry{phase: p, since: now, token: token}
+	}
+	if j.config.Heartbeat <= 0 || now.most(j.beat) < j.config.Heartbeat {
+		return
+	}
+	j.beat = now
+	for _, b := range j.config.Roles {
+		j.heartbeat(b.Role, m.roles[b.Role].phase(m.rules, m.session, now), standings[b.Role], why)
 	}
 }
 

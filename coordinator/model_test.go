@@ -174,7 +174,8 @@ func (w *world) step(p *proc, e event) {
 		return
 	}
 	w.hear(p, e)
-	for _, a := range p.machine.step(p.now(), e) {
+	do, _ := p.machine.step(p.now(), e)
+	for _, a := range do {
 		w.note("        %s: %s", p.name, actionText(a))
 		w.judgeAction(p, a)
 		if w.perform(p, a); !p.up {

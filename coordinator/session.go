@@ -108,15 +108,15 @@ func (s session) unheardIn(r rules, now Instant) time.Duration {
 // registration while any work has not returned. A session of whose beats nothing
 // is heard is given up too: where only the replies are lost it would hold for ever
 // what it does not know of.
-func (s session) decide(r rules, busy bool, now Instant) (session, []action) {
-	if !busy && (s.phase == forlorn || s.phase == live && (s.stopping || s.unheardIn(r, now) <= 0)) {
+func (s session) decide(r rules, busy func() bool, now Instant) (session, []action) {
+	if (s.phase == forlorn || s.phase == live && (s.stopping || s.unheardIn(r, now) <= 0)) && !busy() {
 		s.phase, s.retry, s.closeBy = closing, Instant{}, now.plus(r.closeFor)
 	}
 	switch s.phase {
 	case joining:
 		if s.stopping {
 			s.phase = ended
-		} else if s.due(now) && !busy {
+		} else if s.due(now) && !busy() {
 			s.calling = true
 			return s, []action{{do: register, number: s.number}}
 		}
@@ -155,20 +155,20 @@ func (s session) beatIn(r rules, now Instant) time.Duration {
 	return r.hedgeNext - now.most(s.last)
 }
 
-func (s session) next(r rules, busy bool, now Instant) time.Duration {
+func (s session) next(r rules, busy func() bool, now Instant) time.Duration {
 	switch {
-	case s.phase != ended && s.phase != closing && s.stopping && !busy:
+	case s.phase != ended && s.phase != closing && s.stopping && !busy():
 		return 0
 	case s.phase == live:
 		d := never
 		if s.open < openTries {
 			d = s.beatIn(r, now)
 		}
-		if !busy {
-			d = min(d, s.unheardIn(r, now))
+		if unheard := s.unheardIn(r, now); unheard < d && !busy() {
+			d = unheard
 		}
 		return d
-	case (s.phase == joining && !busy || s.phase == closing) && !s.calling:
+	case (s.phase == joining && !busy() || s.phase == closing) && !s.calling:
 		return now.until(s.retry)
 	}
 	return never

@@ -148,15 +148,24 @@ func newMachine(r rules, bids []lock.Bid) *machine {
 	return m
 }
 
-// step folds one event into what is known and decides what to do.
-func (m *machine) step(now Instant, e event) []action {
+// step folds one event into what is known and decides what to do. roles are those that
+// may be another thing now: an event about one of a thousand costs nothing for the others,
+// while the session stays as it was.
+func (m *machine) step(now Instant, e event) (do []action, roles []string) {
 	before := m.session
 	m.observe(now, e)
 	if e.role != "" && m.session == before {
-		return m.decide(now, e.role)
+		do = m.decide(now, e.role)
+	} else {
+		do = m.decide(now, m.names()...)
 	}
-	return m.decide(now, slices.Sorted(maps.Keys(m.roles))...)
+	if e.role != "" && m.session == before {
+		return do, []string{e.role}
+	}
+	return do, m.names()
 }
+
+func (m *machine) names() []string { return slices.Sorted(maps.Keys(m.roles)) }
 
 // over reports whether there is nothing left to do.
 func (m *machine) over() bool { return m.session.phase == ended }
@@ -295,10 +304,10 @@ func (m *machine) decide(now Instant, names ...string) []action {
 	}
 	before := m.session
 	var more []action
-	m.session, more = m.session.decide(m.rules, m.busy(), now)
+	m.session, more = m.session.decide(m.rules, m.busy, now)
 	do = append(do, more...)
 	if m.session != before {
-		names = slices.Sorted(maps.Keys(m.roles))
+		names = m.names()
 	}
 	for _, name := range names {
 		r := m.roles[name]
@@ -351,11 +360,12 @@ func (m *machine) done() bool {
 	return true
 }
 
-// next is how long the machine can wait for an event before it wants a tick.
-func (m *machine) next(now Instant) time.Duration {
-	d := m.session.next(m.rules, m.busy(), now)
-	for _, r := range m.roles {
-		d = min(d, r.next(m.rules, m.session, now))
+// next is how long the session, everybody else's silence and the named roles can wait
+// for an event before they want a tick.
+func (m *machine) next(now Instant, names ...string) time.Duration {
+	d := m.session.next(m.rules, m.busy, now)
+	for _, name := range names {
+		d = min(d, m.roles[name].next(m.rules, m.session, now))
 	}
 	if !m.session.stopping {
 		for _, s := range m.sights {
