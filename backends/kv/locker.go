@@ -93,6 +93,8 @@ type ending struct {
 	promise   lock.Promise
 
 	gone Lease // a lease that is no more
+
+	with []Txn // is done in the same step, or not at all where anything has changed
 }
 
 // end writes a session's end in place of its record and of its claim, in one
@@ -119,7 +121,8 @@ func (l *locker) end(ctx context.Context, e ending) error {
 			}
 		}
 		var r Result
-		if r, err = l.store.Commit(ctx, l.over(e, was.Revision, keepClaim)); err == nil && !r.Committed {
+		if r, err = l.store.Commit(ctx, joined(append(e.with, l.over(e, was.Revision, keepClaim))...)); err == nil && !r.Committed {
+			e.with = nil
 			keepClaim = r.Found.Get(l.keys.claim(e.contender)).Revision != e.created
 			found = r.Found
 			continue

@@ -179,67 +179,86 @@ func (s *session) keep() {
 
 func (s *session) Close(ctx context.Context) error {
 	defer s.locker.look()
-	if err := s.releaseAll(ctx); err != nil {
+	if err := s.leave(ctx); err != nil {
 		return fmt.Errorf("close: %w", err)
+	}
+	return nil
+}
+
+// leave releases the roles that this Locker's watch knows of and writes the session's
+// end, the last roles with it in one commit: a second one would delay who takes them.
+// What a reading shows then was acquired unseen.
+func (s *session) leave(ctx context.Context) error {
+	l := s.locker
+	var known []Txn
+	if p := l.picture(); p != nil {
+		known = s.releases(p.roles)
+	} else if found, err := l.store.Read(ctx, l.keys.roles()); err != nil {
+		return err
+	} else {
+		known = s.releases(newPicture(l.keys, found).roles)
+	}
+	last := known[max(0, len(known)-releasesAtOnce):]
+	if err := l.releaseAll(ctx, known[:len(known)-len(last)]); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	lease := s.lease
 	s.mu.Unlock()
-	own := s.locker.keys.session(s.contender.Session)
-	err := s.locker.end(ctx, ending{
+	own := l.keys.session(s.contender.Session)
+	err := l.end(ctx, ending{
 		session: s.contender.Session, why: lock.End{By: s.contender.ID, Why: "closed"}, was: Record{Key: own, Revision: s.created, Lease: lease},
-		contender: s.contender.ID, created: s.created, lease: lease, promise: s.promise,
+		contender: s.contender.ID, created: s.created, lease: lease, promise: s.promise, with: last,
 	})
-	if err != nil {
-		return fmt.Errorf("close: %w", err)
-	}
-	return nil
-}
-
-// releaseAll releases every role of the session: at once those that this Locker's
-// watch knows of, for others wait for them, and then what a reading shows.
-func (s *session) releaseAll(ctx context.Context) error {
-	if p := s.locker.picture(); p != nil {
-		if err := s.releaseOf(ctx, p.roles); err != nil {
-			return err
-		}
-	}
-	found, err := s.locker.store.Read(ctx, s.locker.keys.roles())
 	if err != nil {
 		return err
 	}
-	return s.releaseOf(ctx, newPicture(s.locker.keys, found).roles)
+	found, err := l.store.Read(ctx, l.keys.roles())
+	if err != nil {
+		return err
+	}
+	return l.releaseAll(ctx, s.releases(newPicture(l.keys, found).roles))
 }
 
-// releaseOf releases those of the roles that are the session's. What others have
-// changed since they were read is no longer this session's.
-func (s *session) releaseOf(ctx context.Context, roles map[string]roleRecord) error {
-	l := s.locker
-	var mine []Txn // one for each role
+// releases are the transactions that release those of the roles that are the session's.
+func (s *session) releases(roles map[string]roleRecord) (mine []Txn) {
 	for name, role := range roles {
 		if role.held() && role.Holder.Session == s.contender.Session {
-			mine = append(mine, l.release(name, role))
+			mine = append(mine, s.locker.release(name, role))
 		}
 	}
-	const batch = MaxOps / 3 // each has a guard and two writes
-	for len(mine) > 0 {
-		n := min(batch, len(mine))
-		var all Txn
-		for _, t := range mine[:n] {
-			all.Guards, all.Writes = append(all.Guards, t.Guards...), append(all.Writes, t.Writes...)
-		}
-		r, err := l.store.Commit(ctx, all)
+	return mine
+}
+
+// releasesAtOnce is how many roles one transaction releases, beside a session's end:
+// each has a guard and two writes.
+const releasesAtOnce = (MaxOps - 6) / 3
+
+// releaseAll commits releases. What others have changed since it was read is no longer
+// the releaser's.
+func (l *locker) releaseAll(ctx context.Context, all []Txn) error {
+	for len(all) > 0 {
+		n := min(releasesAtOnce, len(all))
+		r, err := l.store.Commit(ctx, joined(all[:n]...))
 		if err != nil {
 			return err
 		}
 		if r.Committed {
-			mine = mine[n:]
+			all = all[n:]
 			continue
 		}
-		still := slices.DeleteFunc(mine[:n:n], func(t Txn) bool {
+		still := slices.DeleteFunc(all[:n:n], func(t Txn) bool {
 			return r.Found.Get(t.Guards[0].Key).Revision != t.Guards[0].Revision
 		})
-		mine = append(still, mine[n:]...)
+		all = append(still, all[n:]...)
 	}
 	return nil
+}
+
+// joined is one transaction that does what all of them do, or nothing.
+func joined(all ...Txn) (t Txn) {
+	for _, one := range all {
+		t.Guards, t.Writes = append(t.Guards, one.Guards...), append(t.Writes, one.Writes...)
+	}
+	return t
 }
