@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -146,7 +147,7 @@ func (j *judge) tell(role string) string {
 	defer j.mu.Unlock()
 	text := ""
 	for _, s := range j.spells[role] {
-		text += s.who + " from " + s.began.Format("05.000")
+		text += fmt.Sprint(s.who, " with token ", s.token, " from ") + s.began.Format("05.000")
 		if !s.ended.IsZero() {
 			text += " to " + s.ended.Format("05.000") + " (" + s.cause.Error() + ")"
 		}
