@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +38,38 @@ func TestRolledBack(t *testing.T) {
 		now = now.plus(time.Second)
 		if _, do = gave.decide(c, s, now); len(do) != 1 || do[0].do != release || do[0].token != 10 {
 			t.Errorf("one that holds again what it gave up does %+v, want to release it", do)
+		}
+	})
+}
+
+// TestVacancyIsSeen evicts the holder that was seen last in a store that was rolled back
+// meanwhile. Nobody asks for the role before the store has shown how it stands.
+func TestVacancyIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config("a").Defaults()
+		m := newMachine(rulesOf(c, "nonce"), c.Roles)
+		now := Virtual()
+		step := func(e event) (do []action) {
+			e.at = now
+			do, _ = m.step(now, e)
+			return slices.DeleteFunc(do, func(a action) bool { return a.do == beat })
+		}
+		shows := func(token lock.Token, holder lock.SessionID, end lock.End) event {
+			held := lock.Member{Contender: lock.Contender{Session: holder}, Promise: lock.Promise{TTL: c.TTL, Skew: c.Skew}, Beat: 5}
+			return event{kind: stood, role: "r", standing: lock.Standing{Role: "r", Floor: token, Term: lock.Term{Token: token, Holder: held, End: end}}}
+		}
+		step(event{})
+		step(event{kind: registered, number: 1, outcome: ok})
+		step(shows(20, "holder", lock.End{}))
+		now = now.plus(c.TTL + c.Skew)
+		if do := step(event{kind: beaten, number: 1, outcome: ok}); len(do) != 1 || do[0].do != evict || do[0].session != "holder" {
+			t.Fatalf("one that saw the holder silent for its promise does %+v, want to evict it", do)
+		}
+		if do := step(event{kind: evicted, session: "holder", outcome: ok}); len(do) != 0 {
+			t.Errorf("one that was not shown how the role stands does %+v", do)
+		}
+		if do := step(shows(10, "earlier", lock.End{By: "x", Why: "silent"})); len(do) != 0 {
+			t.Errorf("one that saw token 20, and is shown token 10, does %+v", do)
 		}
 	})
 }

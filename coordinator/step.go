@@ -243,7 +243,9 @@ func (m *machine) own(id lock.SessionID) bool {
 	return strings.HasPrefix(string(id), m.nonce+"-")
 }
 
-// evicted takes in how an eviction went.
+// evicted takes in how an eviction went. That a role is vacant then its standing says: if
+// the store was rolled back meanwhile, it is another one than was seen last. Only where
+// the role's record is gone there will be none.
 func (m *machine) evicted(now Instant, e event) {
 	s, seen := m.sights[e.session]
 	if !seen {
@@ -261,7 +263,7 @@ func (m *machine) evicted(now Instant, e event) {
 	delete(m.sights, e.session)
 	m.session.retry = Instant{} // it may have had our ID
 	for name, r := range m.roles {
-		if r.holder == e.session && !r.vacant {
+		if r.holder == e.session && r.vanished && !r.vacant {
 			r.vacant, r.since, r.retry = true, now, Instant{}
 			m.roles[name] = r
 		}
