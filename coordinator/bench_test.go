@@ -41,9 +41,7 @@ func BenchmarkHandover(b *testing.B) {
 	ids := []string{"b", "a"}
 	for i := 0; b.Loop(); i++ {
 		next := contend(ids[i%2])
-		for inLine(b, store.Open()) == 0 {
-			time.Sleep(50 * time.Microsecond)
-		}
+		awaitStandby(b, store.Open())
 		at := stop()
 		total += (<-started).Sub(at)
 		stop = next
@@ -81,17 +79,17 @@ func BenchmarkStanding(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// inLine is how many stand by.
-func inLine(b *testing.B, l lock.Locker) int {
+func awaitStandby(b *testing.B, l lock.Locker) {
 	b.Helper()
 	defer l.Close()
-	for st, err := range l.Watch(context.Background(), "r") {
+	for st, err := range l.Watch(b.Context(), "r") {
 		if err != nil {
 			b.Fatal(err)
 		}
-		return len(st.Line)
+		if len(st.Line) > 0 {
+			return
+		}
 	}
-	return 0
 }
 
 // BenchmarkValid is what a work pays for every look at its term, on the machine's own

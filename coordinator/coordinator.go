@@ -105,7 +105,7 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var tick time.Time // wanted by the machine
+	var tick time.Time // wanted by the machine; the roles that an event did not concern want theirs as before
 	done := ctx.Done()
 	for !r.machine.over() {
 		var n news

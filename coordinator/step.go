@@ -153,16 +153,15 @@ func newMachine(r rules, bids []lock.Bid) *machine {
 // while the session stays as it was.
 func (m *machine) step(now Instant, e event) (do []action, roles []string) {
 	before := m.session
+	concerned := func() []string {
+		if e.role != "" && m.session == before {
+			return []string{e.role}
+		}
+		return m.names()
+	}
 	m.observe(now, e)
-	if e.role != "" && m.session == before {
-		do = m.decide(now, e.role)
-	} else {
-		do = m.decide(now, m.names()...)
-	}
-	if e.role != "" && m.session == before {
-		return do, []string{e.role}
-	}
-	return do, m.names()
+	do = m.decide(now, concerned()...)
+	return do, concerned() // what was decided may have changed the session
 }
 
 func (m *machine) names() []string { return slices.Sorted(maps.Keys(m.roles)) }

@@ -38,9 +38,7 @@ func TestContainer(t *testing.T) {
 	args := []string{"run", "-d", "--network", "host", image, "run", "--role", "r", "--id", "a", "--ttl", r.ttl.String()}
 	id := strings.TrimSpace(r.docker(append(append(args, r.flags...), "--", "/stamp")...))
 	t.Cleanup(func() { r.docker("rm", "-f", id) })
-	for !strings.Contains(r.docker("logs", id), "to=active") {
-		time.Sleep(50 * time.Millisecond)
-	}
+	r.eventually("the container is active", func() bool { return strings.Contains(r.docker("logs", id), "to=active") })
 	wrapper := 0
 	for _, line := range strings.Split(r.docker("top", id, "-o", "pid,ppid,args"), "\n") {
 		f := strings.Fields(line)

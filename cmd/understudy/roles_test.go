@@ -54,10 +54,10 @@ func (r several) start(id, config string) {
 
 // who waits until every role has one who works and one who stands by, and returns them
 // by role.
-func (r several) who() map[string]span {
+func (r several) who() (all map[string]span) {
 	r.t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		all := map[string]span{}
+	r.within(time.Minute, "each role has one active and one standby", func() bool {
+		all = map[string]span{}
 		for _, role := range threeRoles {
 			code, text := r.operate("status", "--role", role, "--timeout", "1s", "-o", "json")
 			now, works := r.last(role)
@@ -65,12 +65,9 @@ func (r several) who() map[string]span {
 				all[role] = now
 			}
 		}
-		if len(all) == len(threeRoles) {
-			return all
-		}
-	}
-	r.t.Fatal("one active and one standby in each role did not come about")
-	return nil
+		return len(all) == len(threeRoles)
+	})
+	return all
 }
 
 // last is who began to work last in a role.
@@ -90,16 +87,10 @@ func (r several) last(role string) (now span, ok bool) {
 func (r several) moved(before map[string]span, want ...string) map[string]span {
 	r.t.Helper()
 	for _, role := range want {
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-			if now, _ := r.last(role); now.token > before[role].token {
-				if now.id == before[role].id {
-					r.t.Errorf("%s went from %s to itself", role, now.id)
-				}
-				break
-			}
-			if time.Now().After(deadline) {
-				r.t.Fatalf("%s did not move", role)
-			}
+		var now span
+		r.eventually(role+" moves", func() bool { now, _ = r.last(role); return now.token > before[role].token })
+		if now.id == before[role].id {
+			r.t.Errorf("%s went from %s to itself", role, now.id)
 		}
 	}
 	after := r.who()
@@ -184,12 +175,10 @@ func (r several) end(now map[string]span, id, config string, sig syscall.Signal,
 	began := time.Now()
 	r.kill(id, sig)
 	for _, role := range roles {
-		for s := now[role]; s.token == now[role].token; s, _ = r.last(role) {
-			time.Sleep(time.Millisecond)
-			if time.Since(began) > 60*time.Second {
-				r.t.Fatalf("%s stayed with %s, which is gone", role, id)
-			}
-		}
+		r.within(time.Minute, role+" leaves "+id+", which is gone", func() bool {
+			s, _ := r.last(role)
+			return s.token != now[role].token
+		})
 	}
 	if took := time.Since(began); took > r.ttl {
 		r.t.Errorf("%q moved %v after %v of %s, which is no better than its promise of %v", roles, took, sig, id, r.ttl)

@@ -32,7 +32,7 @@ func testRolledBack(t *testing.T, store string, backup func(r *trio) func(), hel
 	r := newTrio(t, stores[store])
 	r.ttl = 5 * time.Second // a server that is started again is an outage that it rides out
 	for _, id := range r.ids {
-		r.start(id)
+		r.start(id, "--heartbeat", "100ms")
 	}
 	now := r.settled()
 	if !held {
@@ -43,14 +43,16 @@ func testRolledBack(t *testing.T, store string, backup func(r *trio) func(), hel
 	restore := backup(r)
 	if !held {
 		for _, id := range r.ids {
-			r.start(id)
+			r.start(id, "--heartbeat", "100ms")
 		}
 	}
 	for range 2 {
 		r.handOver()
 	}
 	now = r.settled()
-	time.Sleep(r.ttl) // in which every standby reads everything once
+	for _, id := range r.ids {
+		r.awaitLog(id, fmt.Sprintf("active=%s token=%d", now.id, now.token))
+	}
 	restore()
 	for _, id := range r.ids {
 		r.awaitLog(id, lock.ErrRolledBack.Error())
@@ -120,15 +122,6 @@ func (r *trio) stamped() (last time.Duration) {
 		last = max(last, s.last)
 	}
 	return last
-}
-
-func (r *trio) eventually(what string, ok func() bool) {
-	r.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("waited 30s in vain until %s", what)
-		}
-	}
 }
 
 // etcdBackup copies a stopped member's files, and puts them back.

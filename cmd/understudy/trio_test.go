@@ -206,19 +206,32 @@ func (r *trio) take(line string) {
 }
 
 // active waits until somebody works who is not the one with the given token.
-func (r *trio) active(not uint64) span {
+func (r *trio) active(not uint64) (now span) {
 	r.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	r.eventually("somebody works", func() bool {
 		r.mu.Lock()
-		if n := len(r.spans); n > 0 && r.spans[n-1].token > not {
-			s := *r.spans[n-1]
-			r.mu.Unlock()
-			return s
+		defer r.mu.Unlock()
+		if n := len(r.spans); n > 0 {
+			now = *r.spans[n-1]
 		}
-		r.mu.Unlock()
+		return now.token > not
+	})
+	return now
+}
+
+// eventually waits until something is so of processes that tell nobody when it is.
+func (r *trio) eventually(what string, ok func() bool) {
+	r.t.Helper()
+	r.within(30*time.Second, what, ok)
+}
+
+func (r *trio) within(most time.Duration, what string, ok func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(most); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("waited %v in vain until %s", most, what)
+		}
 	}
-	r.t.Fatal("nobody works")
-	return span{}
 }
 
 func (r *trio) kill(id string, sig syscall.Signal) {

@@ -58,16 +58,11 @@ func TestWitnessReplaced(t *testing.T) {
 	for range 10 {
 		old := r.witness(now.id)
 		_ = syscall.Kill(old, syscall.SIGKILL)
-		for r.witness(now.id) == old || r.witness(now.id) == 0 {
-			time.Sleep(5 * time.Millisecond)
-		}
+		r.eventually("there is another witness", func() bool { pid := r.witness(now.id); return pid != old && pid != 0 })
 	}
-	for deadline := time.Now().Add(20 * time.Second); descriptors() > before+2; time.Sleep(50 * time.Millisecond) { // connections come and go
-		if time.Now().After(deadline) {
-			t.Errorf("%d descriptors after ten witnesses, %d before", descriptors(), before)
-			break
-		}
-	}
+	r.within(20*time.Second, fmt.Sprintf("there are no more descriptors than the %d before ten witnesses", before), func() bool {
+		return descriptors() <= before+2 // connections come and go
+	})
 	if still := r.settle(); still.token != now.token {
 		t.Errorf("token %d works, want %d still", still.token, now.token)
 	}
@@ -103,16 +98,12 @@ func TestWitnessWithoutStore(t *testing.T) {
 	r.inLine(1)
 	store.Kill()
 	r.kill("a", syscall.SIGKILL)
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(r.log("a"), "its promise ends it"); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the witness did not give up")
-		}
-	}
-	for left := r.left(); slices.ContainsFunc(left, func(s string) bool {
-		return !strings.Contains(s, "--id b") && !strings.Contains(s, "understudy-witness")
-	}); left = r.left() {
-		time.Sleep(10 * time.Millisecond)
-	}
+	r.within(20*time.Second, "the witness gives up", func() bool { return strings.Contains(r.log("a"), "its promise ends it") })
+	r.eventually("nothing is left of a", func() bool {
+		return !slices.ContainsFunc(r.left(), func(s string) bool {
+			return !strings.Contains(s, "--id b") && !strings.Contains(s, "understudy-witness")
+		})
+	})
 	if err := store.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -53,9 +53,10 @@ func testAnyOne(t *testing.T, r *trio) {
 		if draw.IntN(2) == 0 {
 			t.Logf("SIGKILL of the %s of %s (active %s)", whom, id, now.id)
 			_ = syscall.Kill(pid, syscall.SIGKILL)
-			for state, _ := r.state(pid); state != "" && whom == "witness"; state, _ = r.state(pid) { // one fault at a time
-				time.Sleep(time.Millisecond)
-			}
+			r.eventually("the witness is gone", func() bool { // one fault at a time
+				state, _ := r.state(pid)
+				return state == "" || whom != "witness"
+			})
 			continue
 		}
 		t.Logf("SIGSTOP of the %s of %s (active %s)", whom, id, now.id)
@@ -73,21 +74,19 @@ func testAnyOne(t *testing.T, r *trio) {
 
 // settle starts wrappers again that are gone, until one is active and two stand by, and
 // returns who works.
-func (r *trio) settle() span {
+func (r *trio) settle() (now span) {
 	r.t.Helper()
-	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	r.within(40*time.Second, "one is active and two stand by", func() (ok bool) {
 		for _, id := range r.ids {
 			if state, _ := r.state(r.procs[id].Process.Pid); state == "Z" {
 				_ = r.procs[id].Wait()
 				r.start(id)
 			}
 		}
-		if now, ok := r.whole(); ok && !slices.ContainsFunc(r.ids, r.unwitnessed) {
-			return now
-		}
-	}
-	r.t.Fatal("one active and two standbys did not come about")
-	return span{}
+		now, ok = r.whole()
+		return ok && !slices.ContainsFunc(r.ids, r.unwitnessed)
+	})
+	return now
 }
 
 // unwitnessed reports whether a wrapper's witness was killed, and no other stands by yet.
@@ -172,11 +171,12 @@ func (r *trio) nothingLeft() {
 // noProcessLeft waits until all are gone.
 func (r *trio) noProcessLeft() {
 	r.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); len(r.left()) > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("still there: %q", r.left())
+	defer func() {
+		if r.t.Failed() {
+			r.t.Logf("still there: %q", r.left())
 		}
-	}
+	}()
+	r.within(20*time.Second, "no process is left", func() bool { return len(r.left()) == 0 })
 }
 
 // killLeft kills what carries the trio's mark.
