@@ -24,8 +24,9 @@
 // Stores take turns in an order drawn by the seed. The moment of injection is spread
 // evenly over the beat interval. One run per store is dropped as a warm-up. A run
 // that did not fail over within its limit is counted as late and shown, and stands
-// in the quantiles as endless: it can make them worse, never better. Floors, one commit of the store and one
-// delivery of a watch, are measured in the same run on the same servers.
+// in the quantiles as endless: it can make them worse, never better. Floors, one commit
+// of the store and one delivery of a watch, are measured on the same servers before every
+// round of runs, so that their quantiles are of the same minutes.
 //
 // # Files
 //

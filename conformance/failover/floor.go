@@ -32,7 +32,7 @@ func probe(ctx context.Context, l lock.Locker) (lock.Session, error) {
 // measureFloor writes n times, and acquires a role n times under the eyes of a watch.
 // All connections are warm.
 func (s *stage) measureFloor(ctx context.Context, n int) (f Floor, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	session, err := probe(ctx, s.client)
 	if err != nil {

@@ -100,7 +100,7 @@ func PrintSummary(to io.Writer, s Summary) error {
 			c.Detect, c.Grant, c.Activate, ratio, c.Runs, c.Late, c.Broken, c.Overlap)
 	}
 	for _, f := range s.Floors {
-		fmt.Fprintf(w, "floor\t%s\tone commit %v, with its delivery %v\n", f.Store, f.Commit, f.Delivery)
+		fmt.Fprintf(w, "floor\t%s\tone commit %v (p99 %v), with its delivery %v (p99 %v)\n", f.Store, f.Commit, f.CommitP99, f.Delivery, f.DeliveryP99)
 	}
 	return w.Flush()
 }

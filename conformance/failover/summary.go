@@ -46,9 +46,11 @@ type Summary struct {
 
 // A FloorLine is what no failover on a store can be faster than.
 type FloorLine struct {
-	Store    string `json:"store"`
-	Commit   Millis `json:"commit_p50_ms"`   // one write
-	Delivery Millis `json:"delivery_p50_ms"` // one write and its delivery to another's watch
+	Store       string `json:"store"`
+	Commit      Millis `json:"commit_p50_ms"` // one write
+	CommitP99   Millis `json:"commit_p99_ms"`
+	Delivery    Millis `json:"delivery_p50_ms"` // one write and its delivery to another's watch
+	DeliveryP99 Millis `json:"delivery_p99_ms"`
 }
 
 // A CostLine is what a process costs while nothing happens.
@@ -93,7 +95,7 @@ func Summarize(r Result) Summary {
 	var s Summary
 	floors := map[string]FloorLine{}
 	for name, f := range r.Floors {
-		floors[name] = FloorLine{name, median(f.Commit), median(f.Delivery)}
+		floors[name] = FloorLine{name, quantileOf(f.Commit, 0.5), quantileOf(f.Commit, 0.99), quantileOf(f.Delivery, 0.5), quantileOf(f.Delivery, 0.99)}
 		s.Floors = append(s.Floors, floors[name])
 	}
 	slices.SortFunc(s.Floors, func(a, b FloorLine) int { return look(a.Store) - look(b.Store) })
@@ -125,11 +127,14 @@ func faultIndex(name string) int {
 	return slices.IndexFunc(Faults, func(f Fault) bool { return f.Name == name })
 }
 
-func median(all []time.Duration) Millis {
+func median(all []time.Duration) Millis { return quantileOf(all, 0.5) }
+
+// quantileOf is that of what is not sorted yet, and unknown of nothing.
+func quantileOf(all []time.Duration, q float64) Millis {
 	if len(all) == 0 {
 		return Millis(Unknown)
 	}
-	return Millis(quantile(slices.Sorted(slices.Values(all)), 0.5))
+	return Millis(quantile(slices.Sorted(slices.Values(all)), q))
 }
 
 // fill works the figures out.
