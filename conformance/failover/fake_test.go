@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,6 +38,7 @@ const (
 	fakeActivate = 30 * time.Millisecond
 	fakeSuccess  = 70 * time.Millisecond
 	fakeOverlap  = 300 * time.Millisecond
+	fakeCommit   = 7 * time.Millisecond
 )
 
 // contendFake competes for the lock of a file, which the kernel gives away the moment
@@ -104,12 +106,32 @@ func fakePlan(t *testing.T, fault string, runs int, names ...string) Plan {
 			cmd.Env = append(os.Environ(), "FAILOVER_FAKE="+path, "FAILOVER_FAULT="+fault)
 			return cmd, nil
 		},
-		Dial: func(context.Context, string, []string) (lock.Locker, error) { return store.Open(), nil },
+		Dial: func(context.Context, string, []string) (lock.Locker, error) { return slowStore{store.Open()}, nil },
 	}}}
 	for _, name := range names {
 		p.Faults = append(p.Faults, Faults[faultIndex(name)])
 	}
 	return p
+}
+
+// A slowStore takes its time for a commit of the bench's own.
+type slowStore struct{ lock.Locker }
+
+func (l slowStore) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
+	s, err := l.Locker.Register(ctx, c, p, bids...)
+	return slowSession{s}, err
+}
+
+type slowSession struct{ lock.Session }
+
+func (s slowSession) Beat(ctx context.Context, bids ...lock.Bid) error {
+	time.Sleep(fakeCommit)
+	return s.Session.Beat(ctx, bids...)
+}
+
+func (s slowSession) TryAcquire(ctx context.Context, role string) (lock.Token, error) {
+	time.Sleep(fakeCommit)
+	return s.Session.TryAcquire(ctx, role)
 }
 
 // TestReportSaysWhatWasPutIn measures a store whose delays are known.
@@ -153,6 +175,15 @@ func TestReportSaysWhatWasPutIn(t *testing.T) {
 	}
 	if all > took {
 		t.Errorf("%v were measured within %v", all, took)
+	}
+	floor := r.Floors["fake"]
+	for name, all := range map[string][]time.Duration{"commits": floor.Commit, "deliveries": floor.Delivery} {
+		if len(all) != p.Runs*floorWrites {
+			t.Errorf("%d %s make the floor, want %d before each of %d rounds", len(all), name, floorWrites, p.Runs)
+		}
+		if quickest := slices.Min(all); quickest < fakeCommit {
+			t.Errorf("the quickest of the %s took %v, %v was put in", name, quickest, fakeCommit)
+		}
 	}
 	if err := r.Check(); err != nil {
 		t.Error(err)

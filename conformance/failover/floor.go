@@ -29,8 +29,8 @@ func probe(ctx context.Context, l lock.Locker) (lock.Session, error) {
 	return l.Register(ctx, c, lock.Promise{TTL: p.TTL, Skew: p.Skew}, lock.Bid{Role: floorRole})
 }
 
-// measureFloor writes n times, and acquires a role n times under the eyes of a watch.
-// All connections are warm.
+// measureFloor writes n times, and n times under the eyes of a watch. All connections are
+// warm.
 func (s *stage) measureFloor(ctx context.Context, n int) (f Floor, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -55,51 +55,69 @@ func (s *stage) measureFloor(ctx context.Context, n int) (f Floor, err error) {
 	return f, err
 }
 
+// deliveries acquires a role that the session's own watch shows vacant, as a standby does,
+// which is one write, until somebody else's watch shows it.
 func (s *stage) deliveries(ctx context.Context, session lock.Session, n int) (all []time.Duration, err error) {
 	watcher, err := s.site.backend.Dial(ctx, s.name, s.network.outside)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, watcher.Close()) }()
-	seen := make(chan lock.Token, 100)
-	watching, stop := context.WithCancel(ctx)
-	var group sync.WaitGroup
-	group.Go(func() {
-		for st, err := range watcher.Watch(watching, floorRole) {
-			if err != nil || st.Term.Vacant() {
-				continue
-			}
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	vacant, held := make(chan lock.Token, 100), make(chan lock.Token, 100)
+	watches.Go(func() { watchFloor(ctx, s.client, vacant, lock.Term.Vacant) })
+	watches.Go(func() { watchFloor(ctx, watcher, held, func(t lock.Term) bool { return !t.Vacant() }) })
+	await := func(from chan lock.Token, token lock.Token) error {
+		for {
 			select {
-			case seen <- st.Term.Token:
-			case <-watching.Done():
+			case told := <-from:
+				if told >= token {
+					return nil
+				}
+			case <-ctx.Done():
+				return fmt.Errorf("waiting for a watch: %w", context.Cause(ctx))
 			}
 		}
-	})
-	defer group.Wait()
-	defer stop()
-	warm := false
-	for len(all) < n {
+	}
+	if err := await(vacant, 0); err != nil {
+		return nil, err
+	}
+	for warm := false; len(all) < n; warm = true {
 		began := time.Now()
 		token, err := session.TryAcquire(ctx, floorRole)
-		if err != nil && ctx.Err() == nil {
-			continue
+		for err != nil && ctx.Err() == nil {
+			warm = false
+			token, err = session.TryAcquire(ctx, floorRole)
 		}
-		for told := lock.Token(0); told != token || err != nil; {
-			select {
-			case told = <-seen:
-			case <-ctx.Done():
-				return all, errors.Join(err, fmt.Errorf("waiting for a watch: %w", context.Cause(ctx)))
-			}
+		if err := await(held, token); err != nil {
+			return all, err
 		}
 		if warm {
 			all = append(all, time.Since(began))
 		}
-		warm = true
-		for session.Release(ctx, floorRole, token) != nil && ctx.Err() == nil {
-			warm = false // the reply may have been lost: the next is none of the quick ones
+		for session.Release(ctx, floorRole, token) != nil && ctx.Err() == nil { // the reply may have been lost
+		}
+		if err := await(vacant, token); err != nil {
+			return all, err
 		}
 	}
 	return all, nil
+}
+
+// watchFloor tells the tokens of the terms of the floor's role that are of one kind.
+func watchFloor(ctx context.Context, l lock.Locker, to chan<- lock.Token, ofKind func(lock.Term) bool) {
+	for st, err := range l.Watch(ctx, floorRole) {
+		if err != nil || !ofKind(st.Term) {
+			continue
+		}
+		select {
+		case to <- st.Term.Token:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // How the store is asked whether it takes a write again: how often, for how long,
