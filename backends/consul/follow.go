@@ -27,13 +27,13 @@ const (
 )
 
 // Follow asks one blocking query for each key, on a connection of its own.
-func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[kv.Record, error] {
-	return func(yield func(kv.Record, error) bool) {
+func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[[]kv.Record, error] {
+	return func(yield func([]kv.Record, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		var running sync.WaitGroup
 		defer running.Wait()
 		defer cancel()
-		changes, failed := make(chan kv.Record), make(chan error, len(keys))
+		changes, failed := make(chan []kv.Record), make(chan error, len(keys))
 		for _, key := range keys {
 			t := track{key: key, index: since.Revision, seen: map[string]uint64{}}
 			for _, r := range since.Records {
@@ -50,7 +50,7 @@ func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.
 					return
 				}
 			case err := <-failed:
-				yield(kv.Record{}, fmt.Errorf("follow: %w", err))
+				yield(nil, fmt.Errorf("follow: %w", err))
 				return
 			}
 		}
@@ -65,7 +65,7 @@ type track struct {
 }
 
 // follow sends the changes of one key until that fails.
-func (s *store) follow(ctx context.Context, t track, to chan<- kv.Record) error {
+func (s *store) follow(ctx context.Context, t track, to chan<- []kv.Record) error {
 	ask := uint64(0) // answer at once: our index may be one that is yet to come
 	for {
 		began := time.Now()
@@ -77,9 +77,9 @@ func (s *store) follow(ctx context.Context, t track, to chan<- kv.Record) error 
 		if err != nil {
 			return err
 		}
-		for _, r := range changes {
+		if len(changes) > 0 {
 			select {
-			case to <- r:
+			case to <- changes:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}

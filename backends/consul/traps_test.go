@@ -42,14 +42,16 @@ func following(t testing.TB, s *store, key string) (<-chan kv.Record, <-chan err
 	t.Cleanup(func() { cancel(); <-done })
 	go func() {
 		defer close(done)
-		for r, err := range s.Follow(ctx, v, key) {
+		for changes, err := range s.Follow(ctx, v, key) {
 			if err != nil {
 				ended <- err
 				return
 			}
-			select {
-			case records <- r:
-			case <-ctx.Done():
+			for _, r := range changes {
+				select {
+				case records <- r:
+				case <-ctx.Done():
+				}
 			}
 		}
 	}()

@@ -157,15 +157,15 @@ func leaseID(l kv.Lease) (clientv3.LeaseID, error) {
 
 // Follow watches at the member that answered last. It ends when that member's
 // connection breaks, and when it has no leader: the client would wait in silence.
-func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[kv.Record, error] {
-	return func(yield func(kv.Record, error) bool) {
+func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[[]kv.Record, error] {
+	return func(yield func([]kv.Record, error) bool) {
 		ctx, end := context.WithCancelCause(clientv3.WithRequireLeader(ctx))
 		var group sync.WaitGroup
 		defer group.Wait()
 		defer end(nil)
 		_, c, err := s.members.contact(ctx)
 		if err != nil {
-			yield(kv.Record{}, fmt.Errorf("watch: %w", err))
+			yield(nil, fmt.Errorf("watch: %w", err))
 			return
 		}
 		group.Go(func() { end(lost(ctx, c.ActiveConnection())) })
@@ -180,13 +180,15 @@ func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.
 		for {
 			select {
 			case r := <-all:
+				var changes []kv.Record
 				for _, e := range r.Events {
-					if !yield(changeOf(e), nil) {
-						return
-					}
+					changes = append(changes, changeOf(e))
+				}
+				if !yield(changes, nil) {
+					return
 				}
 			case <-ctx.Done():
-				yield(kv.Record{}, fmt.Errorf("watch: %w", s.members.explain(context.Cause(ctx))))
+				yield(nil, fmt.Errorf("watch: %w", s.members.explain(context.Cause(ctx))))
 				return
 			}
 		}

@@ -188,29 +188,20 @@ func (f *follower) attend(ctx context.Context, s **stream, p *picture) (last *pi
 			return p, false, err
 		case <-soon:
 			return p, false, nil
-		case r := <-(*s).records:
-			next := p.apply(r)
-			switch {
-			case next == nil && absent(p.keys, r):
+		case changes := <-(*s).changes:
+			next, touched, absent := p.applyAll(changes)
+			if absent {
 				soon = time.After(notYet)
-				continue
+			}
+			switch {
 			case next == nil:
 				return p, false, nil
-			}
-			if next != p {
-				touched := p.touched(r, next)
+			case next != p:
 				p = next
 				f.publish(news{answered: answered, picture: p}, touched)
 			}
 		}
 	}
-}
-
-// absent reports whether a session's record went, of which its end may say more: that
-// comes on a way of its own. Nobody acts on an absence before a ttl has passed.
-func absent(k keys, r Record) bool {
-	kind, _ := k.kind(r.Key)
-	return kind == "line/session" && r.Revision == 0
 }
 
 // picture is what the watches of this Locker were shown last; nil: there are none, or
@@ -295,22 +286,22 @@ func (f *follower) publish(n news, touched map[string]bool) {
 // A stream is one Follow that runs.
 type stream struct {
 	keys    []string
-	records chan Record
+	changes chan []Record
 	failed  chan error // of size one
 	cancel  context.CancelFunc
 }
 
 func (f *follower) stream(ctx context.Context, since View, keys []string) *stream {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &stream{keys: keys, records: make(chan Record), failed: make(chan error, 1), cancel: cancel}
+	s := &stream{keys: keys, changes: make(chan []Record), failed: make(chan error, 1), cancel: cancel}
 	f.locker.background(func(context.Context) {
-		for r, err := range f.locker.bare.Follow(ctx, since, keys...) {
+		for changes, err := range f.locker.bare.Follow(ctx, since, keys...) {
 			if err != nil {
 				s.failed <- err
 				return
 			}
 			select {
-			case s.records <- r:
+			case s.changes <- changes:
 			case <-ctx.Done():
 			}
 		}

@@ -107,6 +107,29 @@ func (p *picture) apply(r Record) *picture {
 	return &next
 }
 
+// applyAll returns the picture with what was followed in one step, none of it without
+// the rest, and the roles whose standing may be another one; nil where everything must be
+// read again. absent: a session's record went, of which its end may say more, which comes
+// on a way of its own. Nobody acts on an absence before a ttl has passed.
+func (p *picture) applyAll(changes []Record) (next *picture, touched map[string]bool, absent bool) {
+	next, touched = p, map[string]bool{}
+	for _, r := range changes {
+		after := next.apply(r)
+		if kind, _ := p.keys.kind(r.Key); after == nil && kind == "line/session" && r.Revision == 0 {
+			absent = true
+			continue
+		}
+		if after == nil {
+			return nil, nil, absent
+		}
+		if after != next {
+			maps.Copy(touched, next.touched(r, after))
+		}
+		next = after
+	}
+	return next, touched, absent
+}
+
 // revision is that of a key under state/, or of a session; 0: it is not there.
 func (p *picture) revision(key string) uint64 {
 	if kind, name := p.keys.kind(key); kind == "line/session" {

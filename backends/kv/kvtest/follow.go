@@ -40,6 +40,21 @@ func followsInOrder(t *testing.T, b *bench) {
 	}
 }
 
+// followsWhole expects what one commit changed in one step.
+func followsWhole(t *testing.T, b *bench) {
+	f := b.follow(b.read(b.prefix), b.key("p/"))
+	f.check = func() {
+		if f.state["p/a"] != f.state["p/b"] || f.state["p/a"] != f.state["p/z/c"] {
+			t.Errorf("a step showed a part of a commit: %v", f.state)
+		}
+	}
+	for i := range 10 {
+		value := fmt.Sprint(i)
+		b.commit(b.put("p/b", value, ""), b.put("p/z/c", value, ""), b.put("p/a", value, ""))
+		f.until(map[string]string{"p/a": value, "p/b": value, "p/z/c": value})
+	}
+}
+
 func followsLease(t *testing.T, b *bench) {
 	l := b.grant()
 	b.commit(b.put("p/a", "1", l), b.put("one", "1", l), b.put("two", "1", ""))
@@ -71,16 +86,17 @@ func followEnds(t *testing.T, b *bench) {
 
 // A following is one Follow, and what the keys came to by it.
 type following struct {
-	b       *bench
-	records chan kv.Record
-	ended   chan error
-	state   map[string]string
-	seen    []kv.Record
+	b     *bench
+	steps chan []kv.Record
+	ended chan error
+	state map[string]string
+	seen  []kv.Record
+	check func() // after each step; nil: nothing
 }
 
 // follow follows keys since a view of all that the case has.
 func (b *bench) follow(v kv.View, keys ...string) *following {
-	f := &following{b: b, records: make(chan kv.Record), ended: make(chan error, 1), state: map[string]string{}}
+	f := &following{b: b, steps: make(chan []kv.Record), ended: make(chan error, 1), state: map[string]string{}}
 	for _, r := range v.Records {
 		if slices.ContainsFunc(keys, func(k string) bool { return k == r.Key || strings.HasSuffix(k, "/") && strings.HasPrefix(r.Key, k) }) {
 			f.state[r.Key[len(b.prefix):]] = string(r.Value)
@@ -91,13 +107,13 @@ func (b *bench) follow(v kv.View, keys ...string) *following {
 	b.t.Cleanup(func() { cancel(); <-done })
 	go func() {
 		defer close(done)
-		for r, err := range b.s.Follow(ctx, v, keys...) {
+		for changes, err := range b.s.Follow(ctx, v, keys...) {
 			if err != nil {
 				f.ended <- err
 				return
 			}
 			select {
-			case f.records <- r:
+			case f.steps <- changes:
 			case <-ctx.Done():
 			}
 		}
@@ -110,12 +126,17 @@ func (f *following) until(want map[string]string) {
 	f.b.t.Helper()
 	for !reflect.DeepEqual(f.state, want) {
 		select {
-		case r := <-f.records:
-			f.seen = append(f.seen, r)
-			if name := r.Key[len(f.b.prefix):]; r.Revision == 0 {
-				delete(f.state, name)
-			} else {
-				f.state[name] = string(r.Value)
+		case changes := <-f.steps:
+			for _, r := range changes {
+				f.seen = append(f.seen, r)
+				if name := r.Key[len(f.b.prefix):]; r.Revision == 0 {
+					delete(f.state, name)
+				} else {
+					f.state[name] = string(r.Value)
+				}
+			}
+			if f.check != nil {
+				f.check()
 			}
 		case err := <-f.ended:
 			f.b.t.Fatalf("follow ended: %v", err)

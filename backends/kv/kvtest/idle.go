@@ -38,11 +38,11 @@ func (l load) Keep(ctx context.Context, lease kv.Lease) error {
 	return l.Store.Keep(ctx, lease)
 }
 
-func (l load) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[kv.Record, error] {
-	return func(yield func(kv.Record, error) bool) {
-		for r, err := range l.Store.Follow(ctx, since, keys...) {
-			l.told.Add(1)
-			if !yield(r, err) {
+func (l load) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[[]kv.Record, error] {
+	return func(yield func([]kv.Record, error) bool) {
+		for changes, err := range l.Store.Follow(ctx, since, keys...) {
+			l.told.Add(int64(max(1, len(changes))))
+			if !yield(changes, err) {
 				return
 			}
 		}

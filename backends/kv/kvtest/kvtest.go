@@ -36,6 +36,7 @@ func Run(t *testing.T, s kv.Store, root string) {
 		{"a guard that does not hold comes before a lease that is gone", guardBeforeLease},
 		{"follow shows what changed since the view", followsSince},
 		{"follow shows changes in order for each key, and of no other key", followsInOrder},
+		{"follow shows what one commit changed in one step", followsWhole},
 		{"follow shows what a lease took with it", followsLease},
 		{"follow ends with an error when its context is done", followEnds},
 		{"a call whose context is done writes nothing", obeysContext},

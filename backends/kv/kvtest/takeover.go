@@ -152,7 +152,11 @@ func TakesOver(t *testing.T, open func() kv.Store) {
 	evict := func(ctx context.Context) error {
 		return p.active.Evict(ctx, p.holder.ID(), lock.AnyBeat, lock.End{By: "the test"})
 	}
-	for what, end := range map[string]func(context.Context) error{"stop": stop, "eviction": evict} {
+	for i := range 10 {
+		what, end := "stop", stop
+		if i%2 == 1 {
+			what, end = "eviction", evict
+		}
 		token := p.stage()
 		whole, ofOneRole := p.whole.Load(), p.ofOneRole.Load()
 		next, _ := p.move(token, end)
