@@ -193,7 +193,8 @@ func runStopOutage(t *trial) {
 }
 
 // runRolledBack puts the store back to what it was two terms ago. Whoever saw the
-// greater token starts nothing until the floor is raised.
+// greater token competes no more until the floor is raised. One who asked before it saw
+// that may be given a token that is greater than every other one; then it is well again.
 func runRolledBack(t *trial) {
 	role := t.named("r")
 	l, j := t.open(), t.judge()
@@ -208,10 +209,19 @@ func runRolledBack(t *trial) {
 		now := all[len(all)-1]
 		return now.token >= last && now.told.IsZero()
 	})
+	before := j.count(role)
 	t.disturb("restore", restore)
-	j.await(role, "nobody works", func(all []*spell) bool { return !all[len(all)-1].ended.IsZero() })
+	well := false
+	j.await(role, "nobody works, or one with a greater token", func(all []*spell) bool {
+		now := all[len(all)-1]
+		well = len(all) > before && now.token > all[before-1].token
+		return well || !now.ended.IsZero()
+	})
 	n := j.count(role)
 	t.pause(2 * t.TTL)
+	if well || j.count(role) > n && j.spell(role, n).token > j.spell(role, n-1).token {
+		return
+	}
 	if j.count(role) != n {
 		t.errorf("somebody works in a store that was rolled back: %s", j.tell(role))
 	}
