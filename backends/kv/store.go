@@ -32,8 +32,9 @@ type Store interface {
 	// Follow yields every change of the keys since a View in which Read showed all
 	// of them, in order for each key; changes that were overtaken may be left out.
 	// What one commit changed under a key that ends in "/" comes in one step, with
-	// what others did at about the same time. It ends with an error when any might have been missed, and whenever ctx is
-	// done; never in silence while the store can be reached and never without one.
+	// what others did at about the same time. It ends with an error when any might
+	// have been missed, and whenever ctx is done; never in silence while the store can
+	// be reached and never without one.
 	Follow(ctx context.Context, since View, keys ...string) iter.Seq2[[]Record, error]
 
 	// Grant returns a new lease. The store deletes what hangs on it some time
