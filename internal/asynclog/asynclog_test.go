@@ -170,8 +170,10 @@ func (w waiting) Handle(ctx context.Context, r slog.Record) error {
 	asynclog.Flush(slog.New(w.Handler), time.Minute)
 	return err
 }
-func (w waiting) WithAttrs(attrs []slog.Attr) slog.Handler { return waiting{w.Handler.WithAttrs(attrs)} }
-func (w waiting) WithGroup(name string) slog.Handler       { return waiting{w.Handler.WithGroup(name)} }
+func (w waiting) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return waiting{w.Handler.WithAttrs(attrs)}
+}
+func (w waiting) WithGroup(name string) slog.Handler { return waiting{w.Handler.WithGroup(name)} }
 
 // parse reads a text handler's lines, whose groups are written with dots.
 func parse(t *testing.T, text string) (all []map[string]any) {
