@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -32,6 +33,8 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	c.Logger = asynclog.Logger(c.Logger)
+	defer asynclog.Flush(c.Logger, asynclog.ExitFlush)
 	if err := c.callWitness(); err != nil {
 		return fmt.Errorf("witness: %w", err)
 	}
