@@ -55,7 +55,7 @@ func openDirectory(path, id string, log *slog.Logger) (d *directory, err error) 
 	if d.lock, err = lockDirectory(path); err != nil {
 		return d, err
 	}
-	m, err := inspect(path, id)
+	m, r, err := inspect(path, id)
 	if err != nil {
 		return d, err
 	}
@@ -72,10 +72,7 @@ func openDirectory(path, id string, log *slog.Logger) (d *directory, err error) 
 	if err != nil {
 		return d, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
 	}
-	d.snaps = kept{files, d}
-	if err := d.complete(); err != nil {
-		return d, err
-	}
+	d.snaps, d.record = kept{files, d}, r
 	return d, d.begin(m)
 }
 
@@ -97,14 +94,7 @@ func (d *directory) openLog(log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the log in data directory %s: %w", d.path, err)
 	}
-	data, err := d.bolt.Get(recordKey)
-	if errors.Is(err, errNoKey) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &d.record)
-	}
-	return err
+	return nil
 }
 
 // begin counts this start, first in raft.db, then in node.json: a raft.db that says less

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -99,48 +101,53 @@ func (m marker) write(path string) error {
 }
 
 // inspect reads every part of a directory, writes nothing, and refuses what does not
-// belong together. It returns the marker, zero where there is none yet.
-func inspect(path, id string) (marker, error) {
-	m, err := readMarker(path)
-	if err != nil {
-		return m, err
+// belong together. It returns the marker and the record, zero where there is none yet.
+func inspect(path, id string) (m marker, r record, err error) {
+	if m, err = readMarker(path); err != nil {
+		return m, r, err
 	}
 	if m.ID != "" && m.ID != id {
-		return m, another(path, m.ID, id)
+		return m, r, another(path, m.ID, id)
 	}
 	info, err := os.Stat(filepath.Join(path, logFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return m, fmt.Errorf("data directory: %w", err)
+		return m, r, fmt.Errorf("data directory: %w", err)
 	}
 	if err != nil || info.Size() == 0 { // an empty one is left by a start that was cut short
 		what := "is missing"
 		if err == nil {
 			what = "is empty"
 		}
-		if snaps := listSnapshots(path); m.Starts > 0 || len(snaps) > 0 {
-			return m, partial(path, "%s, with this node's votes, %s", logFile, what)
+		if m.Starts > 0 || len(listSnapshots(path)) > 0 {
+			return m, r, partial(path, "%s, with this node's votes, %s", logFile, what)
 		}
-		return m, nil
+		return m, r, nil
 	}
 	owner, r, err := readLog(path)
 	switch {
+	case errors.Is(err, errNoLog) && m.Starts == 0 && len(listSnapshots(path)) == 0:
+		return m, r, nil
 	case err != nil:
-		return m, err
+		return m, r, err
 	case owner != "" && owner != id:
-		return m, another(path, owner, id)
+		return m, r, another(path, owner, id)
 	case m.ID == "" && r.Directory != "":
-		return m, partial(path, "%s is missing", markerFile)
+		return m, r, partial(path, "%s is missing", markerFile)
 	case m.Starts > 0 && r.Directory == "", r.Directory != "" && r.Directory == m.Directory && r.Starts < m.Starts:
-		return m, partial(path, "%s, with this node's votes, is older than %s", logFile, markerFile)
+		return m, r, partial(path, "%s, with this node's votes, is older than %s", logFile, markerFile)
 	case r.Directory != "" && r.Directory != m.Directory:
-		return m, partial(path, "%s is from another directory than %s", logFile, markerFile)
+		return m, r, partial(path, "%s is from another directory than %s", logFile, markerFile)
 	}
-	return m, nil
+	r, err = addUp(path, r)
+	return m, r, err
 }
 
 func another(path, owner, id string) error {
 	return fmt.Errorf("%w: data directory %s belongs to node %q, this is %q: give each node a directory of its own", lock.ErrPermanent, path, owner, id)
 }
+
+// errNoLog means that raft.db was made, and that nothing was ever written to it.
+var errNoLog = fmt.Errorf("%w: %s is blank: remove the data directory", lock.ErrPermanent, logFile)
 
 // listSnapshots are the names of the snapshots that are there, whole or not.
 func listSnapshots(path string) (names []string) {
@@ -184,6 +191,9 @@ func readLog(path string) (owner string, r record, err error) {
 				return nil
 			})
 		})
+		if tx.Bucket([]byte("logs")) == nil { // made, and not filled yet
+			return errNoLog
+		}
 		if b := tx.Bucket([]byte("conf")); b != nil {
 			owner = string(b.Get(ownerKey))
 			if data := b.Get(recordKey); data != nil && json.Unmarshal(data, &r) != nil {
@@ -195,39 +205,51 @@ func readLog(path string) (owner string, r record, err error) {
 	return owner, r, err
 }
 
-// complete refuses a directory whose log and snapshots do not add up to what this node has
-// acknowledged.
-func (d *directory) complete() error {
-	list, err := d.snaps.List() // the newest first
+// addUp refuses a log and snapshots that do not add up to what this node has acknowledged.
+// Where no record was kept yet it believes what is there, and returns the record of that.
+func addUp(path string, r record) (record, error) {
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: filepath.Join(path, logFile), BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: time.Second}})
 	if err != nil {
-		return err
+		return r, partial(path, "%s is damaged: %v", logFile, err)
 	}
-	snap, err := d.usable(list)
+	newest, snap, err := usable(path, r.Group)
 	if err != nil {
-		return err
+		return r, errors.Join(err, bolt.Close())
 	}
-	term, last, err := d.reach(snap.Index)
-	if err != nil {
-		return err
+	term, last, err := reach(path, bolt, snap.Index)
+	if err := errors.Join(err, bolt.Close()); err != nil {
+		return r, err
 	}
-	old := d.record.Starts == 0 // no record was kept: believe what is here
 	switch {
 	case snap.Term > term:
-		return partial(d.path, "%s, with this node's votes, knows terms up to %d, and the snapshot %s is of term %d", logFile, term, snap.ID, snap.Term)
-	case !old && len(list) > 0 && list[0].Index > d.record.Begun:
-		return partial(d.path, "the snapshot %s is newer than %s, or from another directory", list[0].ID, logFile)
-	case max(snap.Index, last) < d.record.Kept:
-		return partial(d.path, "%s/ is missing or damaged: there was a snapshot up to entry %d, and what is left ends at %d", snapFolder, d.record.Kept, max(snap.Index, last))
-	case old:
-		d.record.Begun, d.record.Kept = snap.Index, snap.Index
+		return r, partial(path, "%s, with this node's votes, knows terms up to %d, and the snapshot %s is of term %d", logFile, term, snap.ID, snap.Term)
+	case r.Starts == 0:
+		r.Begun, r.Kept = newest, snap.Index
+	case newest > r.Begun:
+		return r, partial(path, "a snapshot up to entry %d is newer than %s, which knows of none after %d", newest, logFile, r.Begun)
+	case max(snap.Index, last) < r.Kept:
+		return r, partial(path, "there was a snapshot up to entry %d, and what is left in %s/ and %s ends at %d", r.Kept, snapFolder, logFile, max(snap.Index, last))
 	}
-	return nil
+	return r, nil
 }
 
-// usable returns the newest snapshot that can be read, as Raft will choose it.
-func (d *directory) usable(list []*raft.SnapshotMeta) (raft.SnapshotMeta, error) {
+// usable returns the index of the newest snapshot, and the newest that can be read, as
+// Raft will choose it.
+func usable(path, group string) (newest uint64, snap raft.SnapshotMeta, err error) {
+	if len(listSnapshots(path)) == 0 {
+		return 0, snap, nil
+	}
+	files, err := raft.NewFileSnapshotStoreWithLogger(path, 2, hclog.NewNullLogger())
+	if err != nil {
+		return 0, snap, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
+	}
+	list, err := files.List()
+	if err != nil {
+		return 0, snap, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
+	}
 	for _, meta := range list {
-		_, content, err := d.snaps.Open(meta.ID)
+		newest = max(newest, meta.Index)
+		_, content, err := files.Open(meta.ID)
 		if err != nil {
 			continue
 		}
@@ -237,28 +259,30 @@ func (d *directory) usable(list []*raft.SnapshotMeta) (raft.SnapshotMeta, error)
 		if err != nil || json.Unmarshal(data, &i) != nil {
 			continue
 		}
-		if other := identity(i); other != "" && d.record.Group != "" && other != d.record.Group {
-			return *meta, partial(d.path, "the snapshot %s belongs to group %s, the directory to group %s", meta.ID, other, d.record.Group)
+		if other := identity(i); other != "" && group != "" && other != group {
+			return newest, snap, partial(path, "the snapshot %s belongs to group %s, %s to group %s", meta.ID, other, logFile, group)
 		}
-		return *meta, nil
+		if snap.ID == "" {
+			snap = *meta
+		}
 	}
-	return raft.SnapshotMeta{}, nil
+	return newest, snap, nil
 }
 
 // reach returns the term that this node knows, and the last entry of its log, which must
 // go on from the snapshot without a gap.
-func (d *directory) reach(snapshot uint64) (term, last uint64, err error) {
-	term, err = d.bolt.GetUint64([]byte("CurrentTerm"))
+func reach(path string, bolt *raftboltdb.BoltStore, snapshot uint64) (term, last uint64, err error) {
+	term, err = bolt.GetUint64([]byte("CurrentTerm"))
 	if err != nil && !errors.Is(err, errNoKey) {
 		return 0, 0, err
 	}
-	if last, err = d.bolt.LastIndex(); err != nil {
+	if last, err = bolt.LastIndex(); err != nil {
 		return 0, 0, err
 	}
 	for i := snapshot + 1; i <= last; i++ {
 		var entry raft.Log
-		if err := d.bolt.GetLog(i, &entry); err != nil || entry.Index != i {
-			return 0, 0, partial(d.path, "entry %d is neither in %s (%v) nor in a snapshot in %s/, of which the last one that can be read ends at %d", i, logFile, err, snapFolder, snapshot)
+		if err := bolt.GetLog(i, &entry); err != nil || entry.Index != i {
+			return 0, 0, partial(path, "entry %d is neither in %s (%v) nor in a snapshot in %s/, of which the last one that can be read ends at %d", i, logFile, err, snapFolder, snapshot)
 		}
 	}
 	return term, last, nil
