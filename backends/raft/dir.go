@@ -18,6 +18,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // A directory is a node's data on disk. One process at a time has it.
@@ -36,6 +38,9 @@ var (
 	ownerKey = []byte("Node")
 	// recordKey is where it says what belongs to it.
 	recordKey = []byte("Directory")
+
+	// termKey is where the Raft library keeps the term that a node knows.
+	termKey = []byte("CurrentTerm")
 
 	errNoKey = raftboltdb.ErrKeyNotFound
 )
@@ -159,8 +164,45 @@ func lockDirectory(path string) (*os.File, error) {
 	return f, nil
 }
 
-// used reports whether anything was ever written here.
-func (d *directory) used() (bool, error) { return raft.HasExistingState(d.bolt, d.bolt, d.snaps) }
+func (d *directory) group() string { return d.read().Group }
+
+// adopt notes the group to which the directory belongs, once and for all.
+func (d *directory) adopt(group string) error {
+	switch mine := d.read().Group; {
+	case group == "" || group == mine:
+		return nil
+	case mine != "":
+		return fmt.Errorf("%w: data directory %s belongs to group %s, not to group %s: give the node the directory of its own group, or an empty one", lock.ErrPermanent, d.path, mine, group)
+	}
+	return d.update(func(r *record) {
+		if r.Group == "" {
+			r.Group = group
+		}
+	})
+}
+
+// founder reports whether this very directory is one of those with which its group began.
+func (d *directory) founder() bool {
+	r := d.read()
+	for _, directory := range r.Founders {
+		if directory == r.Directory {
+			return true
+		}
+	}
+	return false
+}
+
+// used reports whether Raft was ever started here, or may be: not where a founder was cut
+// short between the two writes of a beginning.
+func (d *directory) used() (bool, error) {
+	used, err := raft.HasExistingState(d.bolt, d.bolt, d.snaps)
+	if err != nil || !used || !d.founder() {
+		return used, err
+	}
+	last, err := d.bolt.LastIndex()
+	elected, err2 := d.elected()
+	return last > 0 || elected, errors.Join(err, err2)
+}
 
 // elected reports whether this node has been part of a group that elected a
 // leader: more than what a bootstrap alone writes.
@@ -169,7 +211,7 @@ func (d *directory) elected() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	term, err := d.bolt.GetUint64([]byte("CurrentTerm"))
+	term, err := d.bolt.GetUint64(termKey)
 	if err != nil && !errors.Is(err, errNoKey) {
 		return false, err
 	}

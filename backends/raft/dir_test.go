@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
 
+	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -232,9 +233,9 @@ func TestLostVotesAreNotForgotten(t *testing.T) {
 	eventually(t, "a beat", func() bool {
 		return s.Beat(timeout(t, 5*time.Second)) == nil || g.lockers[1].Raise(timeout(t, 5*time.Second), 1) == nil
 	})
-	st, _, err := g.nodes[1].Look(timeout(t, 5*time.Second), 0, "r")
+	v, err := g.nodes[1].Look(timeout(t, 5*time.Second), ledger.Mark{}, "r")
 	must(t, err)
-	if st[0].Floor < 1_000_000 {
-		t.Errorf("the floor is %d", st[0].Floor)
+	if v.Standings[0].Floor < 1_000_000 {
+		t.Errorf("the floor is %d", v.Standings[0].Floor)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
+	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -255,11 +256,11 @@ func usable(path, group string) (newest uint64, snap raft.SnapshotMeta, err erro
 		}
 		data, err := io.ReadAll(content)
 		_ = content.Close() // it was only read
-		var i image
+		i := image{Ledger: ledger.New()}
 		if err != nil || json.Unmarshal(data, &i) != nil {
 			continue
 		}
-		if other := identity(i); other != "" && group != "" && other != group {
+		if other := i.Ledger.Identity; other != "" && group != "" && other != group {
 			return newest, snap, partial(path, "the snapshot %s belongs to group %s, %s to group %s", meta.ID, other, logFile, group)
 		}
 		if snap.ID == "" {
@@ -272,7 +273,7 @@ func usable(path, group string) (newest uint64, snap raft.SnapshotMeta, err erro
 // reach returns the term that this node knows, and the last entry of its log, which must
 // go on from the snapshot without a gap.
 func reach(path string, bolt *raftboltdb.BoltStore, snapshot uint64) (term, last uint64, err error) {
-	term, err = bolt.GetUint64([]byte("CurrentTerm"))
+	term, err = bolt.GetUint64(termKey)
 	if err != nil && !errors.Is(err, errNoKey) {
 		return 0, 0, err
 	}
@@ -323,6 +324,3 @@ func (k *keptSink) Close() error {
 	k.over = true
 	return k.dir.update(func(r *record) { r.Kept = max(r.Kept, k.index) })
 }
-
-// identity is the group to which a snapshot belongs.
-func identity(image) string { return "" }

@@ -18,8 +18,9 @@ import (
 
 // A connection's first byte says what it carries.
 const (
-	raftStream = 'R' // the Raft library's own
-	userStream = 'U' // HTTP/1.1
+	raftStream  = 'G' // the Raft library's own, after a greeting both ways
+	userStream  = 'U' // HTTP/1.1
+	olderStream = 'R' // raftStream of programs that know no groups
 )
 
 // greeting bounds the TLS handshake and the first byte, so that a connection
@@ -28,9 +29,10 @@ const greeting = 3 * time.Second
 
 // A dialer opens connections to peers. Under TLS the peer must prove its ID.
 type dialer struct {
-	peers []Peer
-	tls   *tls.Config // nil: loopback only
-	conns *conns
+	peers  []Peer
+	tls    *tls.Config // nil: loopback only
+	conns  *conns
+	member belonging // nil: we are none
 }
 
 func newDialer(c Config) (*dialer, error) {
@@ -75,10 +77,21 @@ func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn,
 		}
 		conn = secure
 	}
-	if _, err := conn.Write([]byte{kind}); err != nil {
+	if kind == raftStream {
+		conn = &greeted{Conn: conn, member: d.member}
+	}
+	if _, err := conn.Write(d.hello(kind)); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
+}
+
+// hello is what a connection begins with.
+func (d *dialer) hello(kind byte) []byte {
+	if kind == raftStream {
+		return append([]byte{kind}, greetingOf(d.member)...)
+	}
+	return []byte{kind}
 }
 
 func (d *dialer) id(address string) string {
@@ -114,6 +127,7 @@ type port struct {
 	raft     queue       // refused while raftOpen is false
 	user     queue       // HTTP
 	raftOpen atomic.Bool // set once Raft runs
+	said     sync.Map    // what refused has said
 	wg       sync.WaitGroup
 }
 
@@ -150,10 +164,21 @@ func (p *port) accept() {
 		conn := p.conns.add(raw)
 		p.wg.Go(func() {
 			if err := p.sort(conn); err != nil && p.ctx.Err() == nil {
-				p.log.Debug("connection refused", "from", conn.RemoteAddr().String(), "error", err)
+				p.refused(conn, err)
 			}
 		})
 	}
+}
+
+// refused says once what somebody has to mend.
+func (p *port) refused(conn net.Conn, err error) {
+	level := slog.LevelDebug
+	if errors.Is(err, errOtherGroup) {
+		if _, before := p.said.LoadOrStore(err.Error(), true); !before {
+			level = slog.LevelError
+		}
+	}
+	p.log.Log(p.ctx, level, "connection refused", "from", conn.RemoteAddr().String(), "error", err)
 }
 
 // sort reads a connection's greeting and hands it to who serves it.
@@ -179,12 +204,11 @@ func (p *port) sort(conn net.Conn) (err error) {
 	if _, err := conn.Read(kind); err != nil {
 		return err
 	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
 	switch {
 	case kind[0] == userStream:
-		return p.user.put(conn)
+		return p.put(p.user, conn)
+	case kind[0] == olderStream:
+		return fmt.Errorf("%w: its node runs an earlier version of this program: stop every node, and start them with this one", errOtherGroup)
 	case kind[0] != raftStream:
 		return fmt.Errorf("unknown kind of connection %q", kind)
 	case !p.isPeer(state):
@@ -192,7 +216,18 @@ func (p *port) sort(conn net.Conn) (err error) {
 	case !p.raftOpen.Load():
 		return errors.New("raft does not run yet")
 	}
-	return p.raft.put(conn)
+	if err := answerGreeting(conn, p.member); err != nil {
+		return err
+	}
+	return p.put(p.raft, conn)
+}
+
+// put hands over a connection that has said all that it was waited for.
+func (p *port) put(q queue, conn net.Conn) error {
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return q.put(conn)
 }
 
 // end ends every connection, and whatever waits for one.
