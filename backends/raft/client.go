@@ -36,7 +36,7 @@ func Dial(c Config) (lock.Locker, error) {
 	if err := c.ValidatePeers(); err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
-	d, err := newDialer(c)
+	d, err := newDialer(c, "")
 	if err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}

@@ -181,7 +181,7 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 	if err := c.ValidatePeers(); err != nil {
 		return g, fmt.Errorf("raft: %w", err)
 	}
-	d, err := newDialer(c)
+	d, err := newDialer(c, "")
 	if err != nil {
 		return g, fmt.Errorf("raft: %w", err)
 	}

@@ -104,7 +104,7 @@ func (n *node) start(ctx context.Context) error {
 
 // prepare opens all that a node needs before Raft runs.
 func (n *node) prepare() error {
-	d, err := newDialer(n.config)
+	d, err := newDialer(n.config, n.config.ID)
 	if err != nil {
 		return err
 	}
@@ -117,6 +117,7 @@ func (n *node) prepare() error {
 		return err
 	}
 	n.server = n.serve()
+	n.background(func(ctx context.Context) { n.config.files().Mind(ctx, n.log) })
 	return nil
 }
 

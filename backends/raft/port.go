@@ -3,17 +3,18 @@ package raft
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/certs"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // A connection's first byte says what it carries.
@@ -30,33 +31,37 @@ const greeting = 3 * time.Second
 // A dialer opens connections to peers. Under TLS the peer must prove its ID.
 type dialer struct {
 	peers  []Peer
-	tls    *tls.Config // nil: loopback only
+	certs  *certs.Reader // nil: no TLS, loopback only
 	conns  *conns
 	member belonging // nil: we are none
 }
 
-func newDialer(c Config) (*dialer, error) {
+// newDialer checks our own certificate, which must bear the name where that is not empty.
+func newDialer(c Config, name string) (*dialer, error) {
 	d := &dialer{peers: c.Peers, conns: &conns{open: map[*tracked]bool{}}}
 	if c.CertFile == "" {
 		return d, nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s with key %s: %w", c.CertFile, c.KeyFile, err)
+	if err := c.files().CheckPeer(name); err != nil {
+		return nil, fmt.Errorf("%w: %w", lock.ErrPermanent, err)
 	}
-	pem, err := os.ReadFile(c.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("CA file: %w", err)
+	var err error
+	d.certs, err = certs.NewReader(c.files())
+	return d, err
+}
+
+// files are those of TLS.
+func (c Config) files() certs.Files {
+	return certs.Files{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
+}
+
+// tls is the TLS of one connection, with the certificates as they are now.
+func (d *dialer) tls(name string) *tls.Config {
+	roots := d.certs.Roots()
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*d.certs.Pair()}, ServerName: name,
+		RootCAs: roots, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("CA file %s holds no PEM certificate", c.CAFile)
-	}
-	d.tls = &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert},
-		RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
-	}
-	return d, nil
 }
 
 // dial connects to a peer. After an error nothing was asked of it.
@@ -68,12 +73,11 @@ func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn,
 		return nil, err
 	}
 	conn := d.conns.add(raw)
-	if d.tls != nil {
-		config := d.tls.Clone()
-		config.ServerName = d.id(address)
-		secure := tls.Client(conn, config)
+	if d.certs != nil {
+		name := d.id(address)
+		secure := tls.Client(conn, d.tls(name))
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("tls with peer %q at %s: %w", config.ServerName, address, err), conn.Close())
+			return nil, errors.Join(fmt.Errorf("tls with peer %q at %s: %w", name, address, err), conn.Close())
 		}
 		conn = secure
 	}
@@ -106,7 +110,7 @@ func (d *dialer) id(address string) string {
 // isPeer reports whether a connection's certificate names a peer. Without TLS
 // everybody on the machine is one.
 func (d *dialer) isPeer(state *tls.ConnectionState) bool {
-	if d.tls == nil {
+	if d.certs == nil {
 		return true
 	}
 	if state == nil || len(state.PeerCertificates) == 0 {
@@ -192,8 +196,8 @@ func (p *port) sort(conn net.Conn) (err error) {
 		return err
 	}
 	var state *tls.ConnectionState
-	if p.tls != nil {
-		secure := tls.Server(conn, p.tls)
+	if p.certs != nil {
+		secure := tls.Server(conn, p.tls(""))
 		if err := secure.HandshakeContext(p.ctx); err != nil {
 			return err
 		}
