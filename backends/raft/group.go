@@ -141,8 +141,9 @@ func (n *node) voters() (ids []string) {
 // says.
 type Group struct {
 	Identity string
-	Leader   string   // its ID; being Raft's leader is not being active
-	Voters   []string // their IDs, sorted
+	Leader   string        // its ID; being Raft's leader is not being active
+	Voters   []string      // their IDs, sorted
+	Trip     time.Duration // the longest round trip between two of them, measured once a minute; 0: not measured yet
 }
 
 // Quorum is how many of the voters must be there.
@@ -176,7 +177,8 @@ func (g Group) Differs(peers []Peer) string {
 	return text
 }
 
-// Inspect asks the peers of c in turn what their group is, until one knows a leader.
+// Inspect asks the peers of c what their group is, until one knows a leader. With an error
+// it returns what they said without.
 func Inspect(ctx context.Context, c Config) (g Group, err error) {
 	if err := c.ValidatePeers(); err != nil {
 		return g, fmt.Errorf("raft: %w", err)
@@ -185,12 +187,48 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 	if err != nil {
 		return g, fmt.Errorf("raft: %w", err)
 	}
-	cl := newClient(c.Peers, d)
-	err = cl.each(ctx, attempt/4, func(ctx context.Context, p Peer) (bool, error) {
-		var h hello
-		err := cl.caller.call(ctx, p, pathHello, hello{}, &h)
-		g = Group{h.Group, h.Leader, h.Voters}
-		return h.Leader != "", err
-	})
-	return g, errors.Join(err, cl.Close())
+	caller := newCaller(d)
+	defer func() { d.conns.closeAll(); caller.close() }()
+	for {
+		failed := g.ask(ctx, c, caller)
+		if g.Leader != "" {
+			return g, nil
+		}
+		select {
+		case <-time.After(ask):
+		case <-ctx.Done():
+			return g, errors.Join(append([]error{context.Cause(ctx)}, failed...)...)
+		}
+	}
+}
+
+// ask asks every peer at once. The last word is that of the longest log.
+func (g *Group) ask(ctx context.Context, c Config, caller caller) (failed []error) {
+	ctx, stop := context.WithTimeout(ctx, attempt/2)
+	defer stop()
+	answers := make(chan answer, len(c.Peers))
+	for _, p := range c.Peers {
+		go func() {
+			var h hello
+			err := caller.call(ctx, p, pathHello, hello{}, &h)
+			answers <- answer{h, err}
+		}()
+	}
+	last := uint64(0)
+	g.Leader, g.Trip = "", 0
+	for range c.Peers {
+		a := <-answers
+		if a.err != nil {
+			failed = append(failed, a.err)
+			continue
+		}
+		if a.h.Last >= last && len(a.h.Voters) > 0 {
+			last, g.Identity, g.Voters = a.h.Last, a.h.Group, a.h.Voters
+		}
+		if a.h.Leader != "" {
+			g.Leader = a.h.Leader
+		}
+		g.Trip = max(g.Trip, a.h.Trip)
+	}
+	return failed
 }

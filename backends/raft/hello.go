@@ -23,6 +23,7 @@ type hello struct {
 	Voters    []string          `json:",omitempty"` // of the group as it is
 	Leader    string            `json:",omitempty"` // whom it takes for the leader
 	Last      uint64            `json:",omitempty"` // the index of its last entry
+	Trip      time.Duration     `json:",omitempty"` // its longest round trip to a peer
 }
 
 func (n *node) hello() (hello, error) {
@@ -37,7 +38,7 @@ func (n *node) hello() (hello, error) {
 	n.mu.Unlock()
 	if n.running() {
 		_, leader := n.raft.LeaderWithID()
-		h.Leader, h.Last, h.Voters = string(leader), n.raft.LastIndex(), n.voters()
+		h.Leader, h.Last, h.Voters, h.Trip = string(leader), n.raft.LastIndex(), n.voters(), time.Duration(n.trip.Load())
 	}
 	return h, err
 }
@@ -107,10 +108,11 @@ func (n *node) greet(ctx context.Context) {
 	}
 }
 
-// mind says, at the start and whenever it changes, how the group differs from the list.
+// mind says, at the start and whenever it changes, how the group differs from the list,
+// and which peers are too far away.
 func (n *node) mind(ctx context.Context) {
-	said := ""
-	for {
+	said, far := "", map[string]bool{}
+	for round := 0; ; round++ {
 		_, leader := n.raft.LeaderWithID() // without one the configuration is not known to be the last
 		if text := (Group{Voters: n.voters()}).Differs(n.config.Peers); leader != "" && text != said {
 			said = text
@@ -118,12 +120,42 @@ func (n *node) mind(ctx context.Context) {
 				n.log.Warn("the group is not what the list of peers says", "id", n.config.ID, "why", text)
 			}
 		}
+		if round%12 == 1 {
+			n.measure(ctx, far)
+		}
 		select {
 		case <-time.After(report):
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// MaxTrip is the longest round trip between two peers with which a group of this timing
+// elects its leaders and keeps them.
+func MaxTrip(timing time.Duration) time.Duration { return timing / 2 }
+
+// measure takes the round trip to every peer, on a connection that is there already.
+func (n *node) measure(ctx context.Context, far map[string]bool) {
+	limit := MaxTrip(n.config.timing())
+	longest := time.Duration(0)
+	for _, p := range n.config.others() {
+		if _, err := n.greetOne(ctx, p); err != nil {
+			continue
+		}
+		began := time.Now()
+		if _, err := n.greetOne(ctx, p); err != nil {
+			continue
+		}
+		trip := time.Since(began)
+		longest = max(longest, trip)
+		if trip > limit && !far[p.ID] {
+			n.log.Warn("a peer is too far away for the group's timing: raise --raft-timing on every node",
+				"peer", p.ID, "round trip", trip, "at most", limit, "timing", n.config.timing())
+		}
+		far[p.ID] = trip > limit
+	}
+	n.trip.Store(int64(longest))
 }
 
 // sameIDs reports whether two lists of peers name the same nodes.

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -49,6 +50,7 @@ type node struct {
 	ready     chan struct{}     // closed once raft is set
 	down      chan struct{}     // closed once raft has ended
 	warned    sync.Map          // what compare has said already
+	trip      atomic.Int64      // the longest to a peer, as last measured
 	once      sync.Once
 	err       error
 }

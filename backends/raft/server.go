@@ -98,6 +98,9 @@ func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledg
 	if e.Format > format {
 		return ledger.Result{}, fmt.Errorf("%w: proposal has format %d, node %q reads up to %d", lock.ErrPermanent, e.Format, n.config.ID, format)
 	}
+	if err := n.serves(); err != nil {
+		return ledger.Result{}, err
+	}
 	if r.URL.Query().Get("at") == "leader" {
 		return n.apply(ctx, e.Command)
 	}
@@ -107,6 +110,9 @@ func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledg
 }
 
 func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view, error) {
+	if err := n.serves(); err != nil {
+		return view{}, err
+	}
 	ctx, stop := context.WithTimeout(ctx, poll)
 	defer stop()
 	v, err := n.machine.look(ctx, q.After, q.Roles...)
@@ -114,6 +120,15 @@ func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view
 		return view{}, nil // its caller asks again
 	}
 	return v, err
+}
+
+// serves sends who asks to another peer where this one is frozen: its own reason is not
+// the group's.
+func (n *node) serves() error {
+	if err := n.machine.err(); err != nil {
+		return fmt.Errorf("%w: node %q serves nothing: %v", errNotApplied, n.config.ID, err)
+	}
+	return nil
 }
 
 func (n *node) serveHello(_ context.Context, _ *http.Request, h hello) (hello, error) {
