@@ -48,9 +48,9 @@ func (n *node) resign() {
 // await waits while a role is vacant with somebody in line.
 func (n *node) await(end <-chan time.Time) {
 	for {
-		standings, _, changed, err := n.machine.standings()
+		v, changed, err := n.machine.view()
 		waiting := false
-		for _, st := range standings {
+		for _, st := range v.Standings {
 			waiting = waiting || st.Term.Vacant() && len(st.Line) > 0
 		}
 		if err != nil || !waiting {

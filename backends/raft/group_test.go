@@ -105,7 +105,7 @@ func TestRestoreWakesWatchers(t *testing.T) {
 	from.Apply(&raft.Log{Index: 9, Data: data})
 	image, err := from.Snapshot()
 	must(t, err)
-	_, _, changed, err := to.standings()
+	_, changed, err := to.view()
 	must(t, err)
 	must(t, to.Restore(readCloser(image.(snapshot))))
 	select {
@@ -113,8 +113,8 @@ func TestRestoreWakesWatchers(t *testing.T) {
 	default:
 		t.Fatal("nobody was woken")
 	}
-	if _, revision, err := to.look(context.Background(), 8); err != nil || revision != 9 {
-		t.Fatalf("revision %d, %v", revision, err)
+	if v, err := to.look(context.Background(), ledger.Mark{Revision: 8}); err != nil || v.Revision != 9 {
+		t.Fatalf("revision %d, %v", v.Revision, err)
 	}
 }
 

@@ -103,28 +103,27 @@ func (m *machine) err() error {
 	return m.refused
 }
 
-// standings returns how the roles stand, at which revision, and what is closed
-// by the next change.
-func (m *machine) standings(roles ...string) ([]lock.Standing, uint64, <-chan struct{}, error) {
+// view returns how the roles stand, and what is closed by the next change.
+func (m *machine) view(roles ...string) (ledger.View, <-chan struct{}, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.refused != nil {
-		return nil, 0, nil, m.refused
+		return ledger.View{}, nil, m.refused
 	}
-	return m.ledger.Standings(roles...), m.ledger.Revision, m.changed, nil
+	return m.ledger.View(roles...), m.changed, nil
 }
 
 // look is ledger.Store's Look.
-func (m *machine) look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
+func (m *machine) look(ctx context.Context, after ledger.Mark, roles ...string) (ledger.View, error) {
 	for {
-		standings, revision, changed, err := m.standings(roles...)
-		if err != nil || revision > after || after == 0 {
-			return standings, revision, err
+		v, changed, err := m.view(roles...)
+		if err != nil || v.After(after) || after.Revision == 0 {
+			return v, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, 0, context.Cause(ctx)
+			return ledger.View{}, context.Cause(ctx)
 		}
 	}
 }

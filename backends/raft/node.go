@@ -190,10 +190,10 @@ func (n *node) background(f func(context.Context)) {
 	go func() { defer end(); f(ctx) }()
 }
 
-func (n *node) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
+func (n *node) Look(ctx context.Context, after ledger.Mark, roles ...string) (ledger.View, error) {
 	ctx, end, err := n.begin(ctx)
 	if err != nil {
-		return nil, 0, err
+		return ledger.View{}, err
 	}
 	defer end()
 	return n.machine.look(ctx, after, roles...)

@@ -29,17 +29,14 @@ const (
 // nothing is forwarded twice.
 const onlyLeader = "?at=leader"
 
-// A question asks for the standing of roles, newer than After.
+// A question asks for the standing of roles, after After.
 type question struct {
-	After uint64   `json:",omitempty"`
-	Roles []string `json:",omitempty"`
+	After ledger.Mark `json:",omitzero"`
+	Roles []string    `json:",omitempty"`
 }
 
-// A view answers it. Nothing newer came where Revision is not greater than After.
-type view struct {
-	Standings []lock.Standing
-	Revision  uint64
-}
+// A view answers it. Nothing came where it is not after After.
+type view = ledger.View
 
 // A hello is what a node says of itself.
 type hello struct {

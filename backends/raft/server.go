@@ -85,7 +85,7 @@ func (n *node) onlyPeers(r *http.Request, what string) error {
 }
 
 func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledger.Result, error) {
-	if op := e.Command.Op; op != ledger.Ask && op != ledger.Raise && op != ledger.Nothing {
+	if op := e.Command.Op; op != ledger.Ask && op != ledger.Raise && op != ledger.Adopt && op != ledger.Nothing {
 		if err := n.onlyPeers(r, string(e.Command.Op)); err != nil {
 			return ledger.Result{}, err
 		}
@@ -104,11 +104,11 @@ func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledg
 func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view, error) {
 	ctx, stop := context.WithTimeout(ctx, poll)
 	defer stop()
-	standings, revision, err := n.machine.look(ctx, q.After, q.Roles...)
+	v, err := n.machine.look(ctx, q.After, q.Roles...)
 	if err != nil && ctx.Err() != nil {
-		return view{}, nil
+		return view{}, nil // its caller asks again
 	}
-	return view{standings, revision}, err
+	return v, err
 }
 
 func (n *node) serveHello(_ context.Context, _ *http.Request, h hello) (hello, error) {
