@@ -73,7 +73,7 @@ func (t *troubles) note(now Instant, n news) {
 // refusal reports whether the store answered, and no try succeeds before somebody
 // changes something.
 func refusal(err error) bool {
-	return errors.Is(err, lock.ErrPermanent)
+	return errors.Is(err, lock.ErrPermanent) || errors.Is(err, lock.ErrOtherStore)
 }
 
 // fails tells what fails, if it has for long enough and there is news of it.
