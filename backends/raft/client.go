@@ -36,7 +36,7 @@ func Dial(c Config) (lock.Locker, error) {
 	if err := c.ValidatePeers(); err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
-	d, err := newDialer(c)
+	d, err := newDialer(c, "")
 	if err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
@@ -74,26 +74,6 @@ func (o outsider) Elect(ctx context.Context, dead string) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, ctx.Err())...)
-}
-
-// Leader returns the ID of the peer that leads the group, by the word of the first
-// that knows one. Being Raft's leader is not being active.
-func Leader(ctx context.Context, c Config) (string, error) {
-	if err := c.ValidatePeers(); err != nil {
-		return "", fmt.Errorf("raft: %w", err)
-	}
-	d, err := newDialer(c)
-	if err != nil {
-		return "", fmt.Errorf("raft: %w", err)
-	}
-	cl := newClient(c.Peers, d)
-	var h hello
-	err = cl.each(ctx, attempt/4, func(ctx context.Context, p Peer) (bool, error) {
-		h = hello{}
-		err := cl.caller.call(ctx, p, pathHello, hello{}, &h)
-		return h.Leader != "", err
-	})
-	return h.Leader, errors.Join(err, cl.Close())
 }
 
 // byLog are the peers that answer soon, the one with the longest log first, and then the
