@@ -309,17 +309,23 @@ func (r *runner) watch() {
 	r.group.Go(func() {
 		for r.calls.Err() == nil {
 			for st, err := range r.locker.Watch(r.calls, names...) {
-				if err != nil {
-					break
+				if err != nil { // it goes on by itself, and sooner than one that is begun anew
+					r.rest()
+					continue
 				}
 				r.post(news{event: event{kind: stood, role: st.Role, at: r.config.Now(), standing: st}})
 			}
-			select { // a watch that broke is begun anew
-			case <-r.calls.Done():
-			case <-time.After(r.machine.retry):
-			}
+			r.rest()
 		}
 	})
+}
+
+// rest keeps a watch that fails from asking without a pause.
+func (r *runner) rest() {
+	select {
+	case <-r.calls.Done():
+	case <-time.After(r.machine.retry):
+	}
 }
 
 // start begins the work of a term, with a guard beside it that needs no loop.

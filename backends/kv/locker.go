@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -33,6 +34,8 @@ type locker struct {
 	mu       sync.Mutex
 	follower *follower // nil: nobody watches
 	read     View      // what the last watch had read when it ended
+
+	took atomic.Int64 // how long the last reading of everything took
 }
 
 var (
@@ -92,20 +95,26 @@ type ending struct {
 	lease     Lease
 	promise   lock.Promise
 
-	gone Lease // a lease that is no more
-
+	lost bool  // its owner knows that the record is gone
 	with []Txn // is done in the same step, or not at all where anything has changed
 }
 
 // end writes a session's end in place of its record and of its claim, in one
 // step. It returns nil where the end is written already. A record that is remembered
 // saves the reading: the guards say whether it is still there.
+//
+// The end hangs on the lease that the record hung on, so that no registration which is
+// still on its way can outlive it, and gets all of its time: the lease is renewed while
+// the end is written. If that fails it stands for as long as is left.
 func (l *locker) end(ctx context.Context, e ending) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what renews a lease for nobody
 	own, end := l.keys.session(e.session), l.keys.end(e.session)
 	found, err := View{Records: []Record{e.was}}, error(nil)
-	if e.was.Revision == 0 {
+	if e.was.Revision == 0 && !e.lost {
 		found, err = l.store.Read(ctx, own, end)
 	}
+	var on *renewal
 	for keepClaim := false; err == nil; {
 		if found.Get(end).Revision != 0 {
 			return nil
@@ -114,40 +123,41 @@ func (l *locker) end(ctx context.Context, e ending) error {
 		if e.moved != nil && e.moved(was) {
 			return lock.ErrMoved
 		}
-		e.recall(was)
-		if e.lease == "" {
-			if e.lease, err = l.store.Grant(ctx, leaseFor(e.promise)); err != nil {
-				return err
-			}
+		if e.recall(was); on == nil || on.old != e.lease {
+			on = l.renew(ctx, e.lease, e.promise)
+		}
+		var lease, next Lease
+		if lease, err = on.soon(ctx); err != nil {
+			return err
 		}
 		var r Result
-		if r, err = l.store.Commit(ctx, joined(append(e.with, l.over(e, was.Revision, keepClaim))...)); err == nil && !r.Committed {
+		r, err = l.store.Commit(ctx, joined(append(e.with, l.over(e, lease, was.Revision, keepClaim))...))
+		switch {
+		case errors.Is(err, ErrNoLease):
+			if next, err = on.wait(ctx); err == nil && next == lease { // it went as soon as it was renewed
+				on, e.lease = l.renew(ctx, "", e.promise), ""
+			}
+		case err == nil && !r.Committed:
 			e.with = nil
 			keepClaim = r.Found.Get(l.keys.claim(e.contender)).Revision != e.created
 			found = r.Found
-			continue
-		}
-		// The end hangs on the lease that the record hung on, so that no registration
-		// which is still on its way can outlive it, and gets all of its time. If that
-		// fails it stands for as long as is left.
-		if err == nil && !errors.Is(l.store.Keep(ctx, e.lease), ErrNoLease) {
-			return nil
-		}
-		if err == nil || errors.Is(err, ErrNoLease) { // the record, or the end, went with it
-			e.gone, e.lease = e.lease, ""
-			found, err = l.store.Read(ctx, own, end)
+		case err == nil:
+			if next, err = on.wait(ctx); err != nil || next == lease {
+				return nil
+			}
+			found, err = l.store.Read(ctx, own, end) // the end went with its lease
 		}
 	}
 	return err
 }
 
-// over is the transaction that writes e, where the session's record stands at a
-// revision; 0: it is not there.
-func (l *locker) over(e ending, revision uint64, keepClaim bool) Txn {
+// over is the transaction that writes e, on a lease, where the session's record stands at
+// a revision; 0: it is not there.
+func (l *locker) over(e ending, lease Lease, revision uint64, keepClaim bool) Txn {
 	own, end, claim := l.keys.session(e.session), l.keys.end(e.session), l.keys.claim(e.contender)
 	t := Txn{
 		Guards: []Guard{{Key: end}, {Key: own, Revision: revision}},
-		Writes: []Write{{Key: end, Value: encode(endRecord{newHeader(), e.why}), Lease: e.lease}, {Key: own}},
+		Writes: []Write{{Key: end, Value: encode(endRecord{newHeader(), e.why}), Lease: lease}, {Key: own}},
 	}
 	if e.moved == nil && revision != 0 { // whichever beat is there
 		t.Guards[1] = Guard{Key: own, Exists: true}
@@ -166,7 +176,7 @@ func (e *ending) recall(r Record) {
 	if r.Revision == 0 {
 		return
 	}
-	if r.Lease != e.gone {
+	if r.Lease != "" {
 		e.lease = r.Lease
 	}
 	if s := decodeSession(e.session, r); s.Contender.ID != "" {
@@ -260,13 +270,14 @@ func (l *locker) Close() error {
 }
 
 // background runs f until it returns, with a context that is done when the locker
-// is closed. Close waits for it.
-func (l *locker) background(f func(context.Context)) {
+// is closed. Close waits for it. A closed one runs nothing more.
+func (l *locker) background(f func(context.Context)) (runs bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open.Err() == nil {
+	if runs = l.open.Err() == nil; runs {
 		l.group.Go(func() { f(l.open) })
 	}
+	return runs
 }
 
 // look makes every Watch of this Locker look again.
