@@ -95,6 +95,7 @@ type ending struct {
 	lease     Lease
 	promise   lock.Promise
 
+	gone Lease // a lease that is no more
 	lost bool  // its owner knows that the record is gone
 	with []Txn // is done in the same step, or not at all where anything has changed
 }
@@ -107,14 +108,14 @@ type ending struct {
 // still on its way can outlive it, and gets all of its time: the lease is renewed while
 // the end is written. If that fails it stands for as long as is left.
 func (l *locker) end(ctx context.Context, e ending) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // what renews a lease for nobody
 	own, end := l.keys.session(e.session), l.keys.end(e.session)
 	found, err := View{Records: []Record{e.was}}, error(nil)
 	if e.was.Revision == 0 && !e.lost {
 		found, err = l.store.Read(ctx, own, end)
 	}
-	var on *renewal
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what renews a lease for nobody
+	var kept keeping
 	for keepClaim := false; err == nil; {
 		if found.Get(end).Revision != 0 {
 			return nil
@@ -123,41 +124,62 @@ func (l *locker) end(ctx context.Context, e ending) error {
 		if e.moved != nil && e.moved(was) {
 			return lock.ErrMoved
 		}
-		if e.recall(was); on == nil || on.old != e.lease {
-			on = l.renew(ctx, e.lease, e.promise)
-		}
-		var lease, next Lease
-		if lease, err = on.soon(ctx); err != nil {
-			return err
+		if e.recall(was); e.lease == "" {
+			if e.lease, err = l.store.Grant(ctx, leaseFor(e.promise)); err != nil {
+				return err
+			}
+		} else if kept.lease != e.lease {
+			kept = l.keep(ctx, e.lease)
 		}
 		var r Result
-		r, err = l.store.Commit(ctx, joined(append(e.with, l.over(e, lease, was.Revision, keepClaim))...))
+		r, err = l.store.Commit(ctx, joined(append(e.with, l.over(e, was.Revision, keepClaim))...))
 		switch {
 		case errors.Is(err, ErrNoLease):
-			if next, err = on.wait(ctx); err == nil && next == lease { // it went as soon as it was renewed
-				on, e.lease = l.renew(ctx, "", e.promise), ""
-			}
+			e.gone, e.lease, err = e.lease, "", nil
 		case err == nil && !r.Committed:
 			e.with = nil
 			keepClaim = r.Found.Get(l.keys.claim(e.contender)).Revision != e.created
 			found = r.Found
 		case err == nil:
-			if next, err = on.wait(ctx); err != nil || next == lease {
+			if kept.lease != e.lease || !kept.gone(ctx) {
 				return nil
 			}
-			found, err = l.store.Read(ctx, own, end) // the end went with its lease
+			e.gone, e.lease = e.lease, "" // the end went with it
+			found, err = l.store.Read(ctx, own, end)
 		}
 	}
 	return err
 }
 
-// over is the transaction that writes e, on a lease, where the session's record stands at
-// a revision; 0: it is not there.
-func (l *locker) over(e ending, lease Lease, revision uint64, keepClaim bool) Txn {
+// A keeping is the renewal of a lease that goes on beside other calls.
+type keeping struct {
+	lease Lease
+	done  chan error // of size one
+}
+
+func (l *locker) keep(ctx context.Context, lease Lease) keeping {
+	k := keeping{lease, make(chan error, 1)}
+	l.background(func(context.Context) { k.done <- l.store.Keep(ctx, lease) })
+	return k
+}
+
+// gone reports whether the lease turned out to be gone.
+func (k keeping) gone(ctx context.Context) bool {
+	select {
+	case err := <-k.done:
+		return errors.Is(err, ErrNoLease)
+	case <-ctx.Done(): // also where the locker was closed
+		return false
+	}
+}
+
+// over is the transaction that writes e, where the session's record stands at a
+// revision; 0: it is not there.
+func (l *locker) over(e ending, revision uint64, keepClaim bool) Txn {
 	own, end, claim := l.keys.session(e.session), l.keys.end(e.session), l.keys.claim(e.contender)
 	t := Txn{
 		Guards: []Guard{{Key: end}, {Key: own, Revision: revision}},
-		Writes: []Write{{Key: end, Value: encode(endRecord{newHeader(), e.why}), Lease: lease}, {Key: own}},
+		Writes: []Write{{Key: end, Value: encode(endRecord{newHeader(), e.why}), Lease: e.lease}, {Key: own}},
 	}
 	if e.moved == nil && revision != 0 { // whichever beat is there
 		t.Guards[1] = Guard{Key: own, Exists: true}
@@ -176,7 +198,7 @@ func (e *ending) recall(r Record) {
 	if r.Revision == 0 {
 		return
 	}
-	if r.Lease != "" {
+	if r.Lease != e.gone {
 		e.lease = r.Lease
 	}
 	if s := decodeSession(e.session, r); s.Contender.ID != "" {
@@ -271,13 +293,12 @@ func (l *locker) Close() error {
 
 // background runs f until it returns, with a context that is done when the locker
 // is closed. Close waits for it. A closed one runs nothing more.
-func (l *locker) background(f func(context.Context)) (runs bool) {
+func (l *locker) background(f func(context.Context)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if runs = l.open.Err() == nil; runs {
+	if l.open.Err() == nil {
 		l.group.Go(func() { f(l.open) })
 	}
-	return runs
 }
 
 // look makes every Watch of this Locker look again.
