@@ -62,7 +62,9 @@ func (n *node) found(ctx context.Context) error {
 			return n.bootstrap(s.founders)
 		}
 		why, what := "waiting for every peer to say that it is new", s.missing
-		if s.old && !s.twin {
+		if s.twin {
+			why = "waiting for the other process with this node's ID to end"
+		} else if s.old {
 			group, err := n.join(ctx, "remove")
 			if err == nil {
 				return n.dir.adopt(group)

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/lock"
 )
 
 func newVoter() *cobra.Command {
@@ -35,8 +38,22 @@ func newVoter() *cobra.Command {
 			return o.stopped(ctx, err)
 		}
 		o.Coordinator.Logger.Info("voting", "id", o.Coordinator.ID, "timing", o.Store.Raft.Timing)
-		<-ctx.Done()
-		return locker.Close()
+		why := refusal(ctx, locker)
+		return errors.Join(why, locker.Close())
 	}
 	return cmd
+}
+
+// refusal waits until ctx is done, or a node can vote no more, whose reason it returns: one
+// on the data directory of another group, or one that met a newer format.
+func refusal(ctx context.Context, l lock.Locker) error {
+	for _, err := range l.Watch(ctx) {
+		if errors.Is(err, lock.ErrPermanent) {
+			return err
+		}
+		if err != nil {
+			pause(ctx)
+		}
+	}
+	return nil
 }
