@@ -81,6 +81,7 @@ func (c *Config) ForVoter() error {
 	c.Coordinator.Logger = c.logger()
 	errs = append(errs, lock.CheckName("id", c.Coordinator.ID), checkAddress(c.Coordinator.Address), c.ForPlan())
 	c.Store.Raft.ID, c.Store.Raft.Logger = c.Coordinator.ID, c.Coordinator.Logger
+	c.Store.Etcd.Logger, c.Store.Consul.Logger = c.Coordinator.Logger, c.Coordinator.Logger
 	return errors.Join(append(errs, c.CheckStore(raft.Config.Validate))...)
 }
 

@@ -187,38 +187,38 @@ func (s *shelf) propose(c ledger.Command) ledger.Result {
 	return r
 }
 
-func (w *wire) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
+func (w *wire) Look(ctx context.Context, after ledger.Mark, roles ...string) (ledger.View, error) {
 	if err := w.pass(ctx, false); err != nil {
-		return nil, 0, err
+		return ledger.View{}, err
 	}
 	w.mu.Lock()
 	restarts := w.restarts + w.resets
 	w.mu.Unlock()
 	for {
 		w.mu.Lock()
-		all, revision, changed, reset := w.ledger.Standings(roles...), w.ledger.Revision, w.changed, w.restarts+w.resets != restarts
+		v, changed, reset := w.ledger.View(roles...), w.changed, w.restarts+w.resets != restarts
 		var err error
-		for _, st := range all {
+		for _, st := range v.Standings {
 			if w.foreign[st.Role] {
 				err = fmt.Errorf("%w: role %q holds a foreign value", lock.ErrPermanent, st.Role)
 			}
 		}
 		w.mu.Unlock()
 		if reset {
-			return nil, 0, errReset
+			return ledger.View{}, errReset
 		}
 		if err != nil {
-			return nil, 0, err
+			return ledger.View{}, err
 		}
-		if revision > after || after == 0 {
-			return all, revision, w.pass(ctx, true)
+		if v.After(after) || after.Revision == 0 {
+			return v, w.pass(ctx, true)
 		}
 		select {
 		case <-changed:
 		case <-w.closed:
-			return nil, 0, errShut
+			return ledger.View{}, errShut
 		case <-ctx.Done():
-			return nil, 0, ctx.Err()
+			return ledger.View{}, ctx.Err()
 		}
 	}
 }

@@ -33,11 +33,20 @@
 // record says that the term is over, or when the end of the session that it
 // names is written.
 //
+// # A store has an identity
+//
+// It is a random name, drawn by the first call that writes. A restored store has it,
+// whatever address or number of its own it has been given; a wrong one and an empty one
+// have not. A [Locker] holds to the identity that it saw first: on a store that does not
+// answer to that name Register, Watch, Evict, Ask and Raise fail with [ErrOtherStore],
+// and so does whatever else would write there. [Locker.Adopt] gives a store one more
+// name; the Locker that is let in by it holds to the store's own from then on.
+//
 // # Outcomes
 //
 // Errors are told apart by what the caller does next: [ErrHeld] wait, [ErrLost]
 // register again, [ErrMoved] and [ErrGone] look again, [ErrRolledBack] do not
-// compete, [ErrPermanent] give up. After any other error the outcome is unknown:
+// compete, [ErrOtherStore] wait for an operator, [ErrPermanent] give up. After any other error the outcome is unknown:
 // the call may have taken effect, or may still take effect later, until the
 // session that it acted for is gone.
 package lock

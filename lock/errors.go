@@ -30,6 +30,12 @@ var (
 	// one that it gave before. Do not compete until the floor was raised.
 	ErrRolledBack = errors.New("the store was rolled back")
 
+	// ErrOtherStore means that the store is not the one that this Locker has seen: its
+	// identity is another one, or it has none. Nothing was changed, and no standing was
+	// shown. Keep trying, and say so once: until the store is the old one again, or an
+	// operator has adopted it. It is always an *OtherStoreError.
+	ErrOtherStore = errors.New("another store")
+
 	// ErrPermanent means that no try can succeed before somebody changes
 	// something: credentials, a foreign value in our place, a newer format. It is
 	// never returned for a store that is merely unreachable.
@@ -58,6 +64,26 @@ func (e *HeldError) Error() string {
 
 // Unwrap returns ErrHeld.
 func (e *HeldError) Unwrap() error { return ErrHeld }
+
+// An OtherStoreError says which store this Locker holds to, and which it found in its
+// place. It is ErrOtherStore.
+type OtherStoreError struct {
+	Seen  string // the identity that was seen
+	Found string // the one that is there now; empty: none
+}
+
+// Error names both, and what cures it.
+func (e *OtherStoreError) Error() string {
+	found := fmt.Sprintf("it has the identity %s", e.Found)
+	if e.Found == "" {
+		found = "it has no identity, as an empty one"
+	}
+	return fmt.Sprintf("%v: %s, and the one that was seen here has %s; nothing was changed: "+
+		"reach the old one again, or, if this one takes its place for good, run: understudy adopt --identity %s", ErrOtherStore, found, e.Seen, e.Seen)
+}
+
+// Unwrap returns ErrOtherStore.
+func (e *OtherStoreError) Unwrap() error { return ErrOtherStore }
 
 // MaxName is the length of the longest name, in bytes.
 const MaxName = 256

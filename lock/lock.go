@@ -53,6 +53,12 @@ type Locker interface {
 	// back.
 	Raise(ctx context.Context, above Token) error
 
+	// Adopt is an operator's word that this store takes the place of the one of that
+	// identity: from now on it answers to that name too, and whoever has seen the old
+	// one accepts it. It changes no token: raise the floor where the old one gave
+	// greater ones. It may be repeated. It is for a Locker that has seen no other store.
+	Adopt(ctx context.Context, identity string) error
+
 	// Close ends every call and every Watch of this Locker and frees what it
 	// holds. It ends no session. It may be repeated, and called from anywhere.
 	Close() error
@@ -163,6 +169,7 @@ type Standing struct {
 	Line    []Member // who stands by, by rank; without the one who holds the role
 	Request Request  // what an operator asked of the term; zero: nothing
 	Floor   Token    // every token to come is greater
+	Store   string   // the identity of the store that said it; empty: it has none yet
 }
 
 // A Term is one tenure of a role by one session.

@@ -106,6 +106,14 @@ func (l *later) Raise(ctx context.Context, above lock.Token) error {
 	return locker.Raise(ctx, above)
 }
 
+func (l *later) Adopt(ctx context.Context, identity string) error {
+	locker, err := l.wait(ctx)
+	if err != nil {
+		return err
+	}
+	return locker.Adopt(ctx, identity)
+}
+
 // Close ends the opening too, and waits for it.
 func (l *later) Close() error {
 	l.cancel()

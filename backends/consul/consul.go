@@ -71,6 +71,7 @@ func newStore(c Config) (*store, error) {
 	}
 	s := &store{config: c, client: client, token: token{fixed: c.Token, file: c.TokenFile}, idle: t.wire.CloseIdleConnections}
 	s.open, s.cancel = context.WithCancelCause(context.Background())
+	go c.files().Mind(s.open, c.Logger)
 	return s, nil
 }
 

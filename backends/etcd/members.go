@@ -59,6 +59,7 @@ func newMembers(c Config) *members {
 		m.all = append(m.all, &member{endpoint: e})
 	}
 	m.open, m.cancel = context.WithCancelCause(context.Background())
+	go c.files().Mind(m.open, c.Logger)
 	return m
 }
 

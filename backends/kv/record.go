@@ -17,6 +17,8 @@ import (
 //	state/role/ROLE       its last term; durable
 //	state/wish/ROLE       what an operator asked of that term; durable
 //	state/floor           what Raise raised; durable
+//	state/identity        of the store, drawn when it was first written; durable
+//	state/name/IDENTITY   one for each that the store answers to, to be compared; durable
 //	state/end/SESSION     on the lease that the session's record hung on
 //	line/session/SESSION  on the session's lease
 //	line/claim/CONTENDER  the session that has this contender's ID; on its lease
@@ -34,6 +36,10 @@ func (k keys) roles() string { return string(k) + "state/role/" }
 func (k keys) state() string { return string(k) + "state/" }
 func (k keys) floor() string { return string(k) + "state/floor" }
 
+func (k keys) identity() string { return string(k) + "state/identity" }
+func (k keys) names() string    { return string(k) + "state/name/" }
+
+func (k keys) name(identity string) string  { return k.names() + escape(identity) }
 func (k keys) role(name string) string      { return k.roles() + escape(name) }
 func (k keys) wish(role string) string      { return string(k) + "state/wish/" + escape(role) }
 func (k keys) end(id lock.SessionID) string { return string(k) + "state/end/" + escape(string(id)) }

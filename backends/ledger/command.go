@@ -10,7 +10,8 @@ import (
 // An Op is what a command does.
 type Op string
 
-// The operations. Each is one call of package lock, or of Values; Nothing is none.
+// The operations. Each is one call of package lock, or of Values; Begin and Nothing are
+// for who keeps a ledger.
 const (
 	Register Op = "register"
 	Beat     Op = "beat"
@@ -23,13 +24,17 @@ const (
 	Raise    Op = "raise"
 	Write    Op = "write"
 	Read     Op = "read"
+	Adopt    Op = "adopt"
+	Begin    Op = "begin" // gives the ledger its identity, where it has none
 	Nothing  Op = "nothing"
 )
 
 // A Command is one call as data. Its JSON is what a replicated log holds.
 type Command struct {
 	Op        Op
-	At        time.Time      `json:",omitzero"` // the caller's wall clock; for people
+	At        time.Time      `json:",omitzero"`  // the caller's wall clock; for people
+	Identity  string         `json:",omitempty"` // of the ledger that the caller has seen: on another one nothing is done
+	Name      string         `json:",omitempty"` // Adopt: the identity that is adopted; any other: the ledger's from now on, if it has none
 	Session   lock.SessionID `json:",omitempty"`
 	Contender lock.Contender `json:",omitzero"`
 	Promise   lock.Promise   `json:",omitzero"`
@@ -50,12 +55,13 @@ type Code string
 
 // The codes: one for each of package lock's errors that a store can give.
 const (
-	OK        Code = ""
-	Held      Code = "held"
-	Lost      Code = "lost"
-	Moved     Code = "moved"
-	Gone      Code = "gone"
-	Permanent Code = "permanent"
+	OK         Code = ""
+	Held       Code = "held"
+	Lost       Code = "lost"
+	Moved      Code = "moved"
+	Gone       Code = "gone"
+	OtherStore Code = "other store"
+	Permanent  Code = "permanent"
 )
 
 // A Result is what became of a command.
@@ -65,6 +71,8 @@ type Result struct {
 	Token    lock.Token        `json:",omitempty"`
 	Held     *lock.HeldError   `json:",omitempty"`
 	Values   map[string][]byte `json:",omitempty"` // Read: those that exist
+	Seen     string            `json:",omitempty"` // OtherStore: the command's Identity
+	Identity string            `json:",omitempty"` // the ledger's
 	Changed  bool              `json:",omitempty"` // more than a beat: who watches should hear of it at once
 	Revision uint64            `json:",omitempty"` // at which the command was applied; set by who applied it
 }
@@ -82,6 +90,8 @@ func (r Result) Err() error {
 		return lock.ErrMoved
 	case Gone:
 		return lock.ErrGone
+	case OtherStore:
+		return &lock.OtherStoreError{Seen: r.Seen, Found: r.Identity}
 	}
 	return fmt.Errorf("%w: %s", lock.ErrPermanent, r.Why)
 }

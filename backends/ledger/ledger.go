@@ -21,6 +21,8 @@ const Ends = 1024
 // A Ledger is the whole state. Every command is applied at a revision of its
 // own, greater than the last.
 type Ledger struct {
+	Identity string     `json:",omitempty"` // drawn once, by whoever wrote first
+	Adopted  []string   `json:",omitempty"` // the identities that this ledger answers to besides, the latest last
 	Revision uint64     // of the last command
 	Offset   uint64     // tokens are revisions plus this; only ever raised
 	Floor    lock.Token // what was raised: every token to come is greater
@@ -63,6 +65,18 @@ func New() *Ledger {
 // It is deterministic: equal ledgers and equal commands stay equal.
 func (l *Ledger) Apply(revision uint64, c Command) Result {
 	l.Revision = revision
+	r := Result{Code: OtherStore, Seen: c.Identity}
+	if c.Identity == "" || l.Is(c.Identity) {
+		if l.Identity == "" {
+			l.Identity = c.Name
+		}
+		r = l.do(c)
+	}
+	r.Identity = l.Identity
+	return r
+}
+
+func (l *Ledger) do(c Command) Result {
 	switch c.Op {
 	case Register:
 		return l.register(c)
@@ -86,7 +100,9 @@ func (l *Ledger) Apply(revision uint64, c Command) Result {
 		return l.write(c)
 	case Read:
 		return l.read(c)
-	case Nothing:
+	case Adopt:
+		return l.adopt(c)
+	case Begin, Nothing:
 		return Result{}
 	}
 	return Result{Code: Permanent, Why: "unknown command " + string(c.Op)}

@@ -2,11 +2,12 @@ package ledger
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
 	"reflect"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -19,23 +20,34 @@ type Store interface {
 	// lock.ErrPermanent.
 	Propose(ctx context.Context, c Command) (Result, error)
 
-	// Look returns the standing of the named roles, or of all where none is
-	// named, and the ledger's revision, as soon as that is greater than after.
-	Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error)
+	// Look returns the ledger's view of the named roles, or of all where none is
+	// named, as soon as it is after the mark.
+	Look(ctx context.Context, after Mark, roles ...string) (View, error)
 
 	// Close ends every call. It may be repeated.
 	Close() error
 }
 
 // NewLocker returns the Locker of s, which it closes.
-func NewLocker(s Store) lock.Locker { return &locker{store: s} }
-
-type locker struct {
-	store Store
-	acked atomic.Uint64 // the greatest revision that a call of ours had acknowledged
+func NewLocker(s Store) lock.Locker {
+	return &locker{store: s, name: rand.Text(), closed: make(chan struct{})}
 }
 
-var _ lock.Locker = (*locker)(nil)
+type locker struct {
+	store  Store
+	name   string // of the ledger, where it has none when we first write
+	once   sync.Once
+	closed chan struct{}
+
+	mu    sync.Mutex
+	acked Mark // the ledger that we hold to, and the greatest revision of it that a call of ours had acknowledged
+}
+
+var (
+	_ lock.Locker = (*locker)(nil)
+
+	errClosed = errors.New("the locker is closed")
+)
 
 func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
 	errs := []error{lock.CheckName("id", c.ID), lock.CheckName("session", string(c.Session))}
@@ -51,18 +63,26 @@ func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise,
 	return &session{locker: l, contender: c}, nil
 }
 
+// Watch never shows what is older than what this Locker has had acknowledged. After
+// another ledger was found it waits until that changes, or yet another is there.
 func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
 	return func(yield func(lock.Standing, error) bool) {
 		shown := map[string]lock.Standing{}
-		var seen uint64
+		var seen Mark
 		for {
-			// Never older than what this Locker has had acknowledged.
-			after := max(seen, max(l.acked.Load(), 1)-1)
-			standings, revision, err := l.store.Look(ctx, after, roles...)
+			v, err := l.store.Look(ctx, l.after(seen), roles...)
 			if ctx.Err() != nil {
-				if err != nil && seen == 0 {
+				if err != nil && seen.Revision == 0 {
 					yield(lock.Standing{}, fmt.Errorf("watch: %w", err))
 				}
+				return
+			}
+			if err == nil {
+				seen = v.Mark()
+				err = l.accept(v)
+			}
+			if l.over() {
+				yield(lock.Standing{}, fmt.Errorf("watch: %w", errClosed))
 				return
 			}
 			if err != nil {
@@ -71,8 +91,8 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 				}
 				continue
 			}
-			seen = revision
-			for _, st := range standings {
+			for _, st := range v.Standings {
+				st.Store = v.Identity
 				if old, ok := shown[st.Role]; ok && reflect.DeepEqual(old, st) {
 					continue
 				}
@@ -103,7 +123,27 @@ func (l *locker) Raise(ctx context.Context, above lock.Token) error {
 	return err
 }
 
-func (l *locker) Close() error { return l.store.Close() }
+func (l *locker) Adopt(ctx context.Context, identity string) error {
+	if err := lock.CheckName("identity", identity); err != nil {
+		return err
+	}
+	_, err := l.propose(ctx, Command{Op: Adopt, Name: identity})
+	return err
+}
+
+func (l *locker) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.store.Close()
+}
+
+func (l *locker) over() bool {
+	select {
+	case <-l.closed:
+		return true
+	default:
+		return false
+	}
+}
 
 // propose makes one call of the contract.
 func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
@@ -111,16 +151,58 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 		return Result{}, err
 	}
 	c.At = time.Now().UTC().Truncate(time.Millisecond)
+	if c.Op != Adopt {
+		l.mu.Lock()
+		c.Identity = l.acked.Identity
+		l.mu.Unlock()
+		if c.Identity == "" && (c.Op == Register || c.Op == Evict || c.Op == Raise) {
+			c.Name = l.name
+		}
+	}
 	r, err := l.store.Propose(ctx, c)
 	if err != nil {
 		return Result{}, fmt.Errorf("%s: %w", c.Op, err)
 	}
-	for {
-		acked := l.acked.Load()
-		if r.Revision <= acked || l.acked.CompareAndSwap(acked, r.Revision) {
-			return r, r.Err()
-		}
+	if r.Code != OtherStore {
+		l.hold(c.Identity, Mark{r.Identity, r.Revision})
 	}
+	return r, r.Err()
+}
+
+// accept holds to the ledger that v is of, or says that it is another one.
+func (l *locker) accept(v View) error {
+	l.mu.Lock()
+	seen := l.acked.Identity
+	l.mu.Unlock()
+	if seen != "" && !v.Is(seen) {
+		return &lock.OtherStoreError{Seen: seen, Found: v.Identity}
+	}
+	l.hold(seen, Mark{Identity: v.Identity})
+	return nil
+}
+
+// hold notes what a ledger has acknowledged that accepted us as holding to seen. A
+// ledger that was adopted is held to by its own identity from then on.
+func (l *locker) hold(seen string, m Mark) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.acked.Identity == m.Identity:
+		l.acked.Revision = max(l.acked.Revision, m.Revision)
+	case l.acked.Identity == seen:
+		l.acked = m
+	}
+}
+
+// after is where to look from on: what was seen, and what was acknowledged.
+func (l *locker) after(seen Mark) Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	acked := Mark{l.acked.Identity, max(l.acked.Revision, 1) - 1}
+	if seen.Identity == "" || seen.Identity == acked.Identity {
+		return Mark{acked.Identity, max(seen.Revision, acked.Revision)}
+	}
+	return seen
 }
 
 type session struct {
@@ -141,11 +223,14 @@ func (s *session) TryAcquire(ctx context.Context, role string) (lock.Token, erro
 	if err := lock.CheckName("role", role); err != nil {
 		return 0, err
 	}
-	read, _, err := s.locker.store.Look(ctx, max(s.locker.acked.Load(), 1)-1, role)
+	v, err := s.locker.store.Look(ctx, s.locker.after(Mark{}), role)
+	if err == nil {
+		err = s.locker.accept(v)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("acquire: %w", err)
 	}
-	r, err := s.propose(ctx, Command{Op: Acquire, Role: role, Token: read[0].Term.Token})
+	r, err := s.propose(ctx, Command{Op: Acquire, Role: role, Token: v.Standings[0].Term.Token})
 	return r.Token, err
 }
 

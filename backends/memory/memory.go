@@ -56,26 +56,26 @@ func (c *client) Propose(ctx context.Context, cmd ledger.Command) (ledger.Result
 	return r, nil
 }
 
-func (c *client) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
+func (c *client) Look(ctx context.Context, after ledger.Mark, roles ...string) (ledger.View, error) {
 	for {
-		standings, revision, changed := c.store.look(roles)
-		if revision > after {
-			return standings, revision, nil
+		v, changed := c.store.look(roles)
+		if v.After(after) {
+			return v, nil
 		}
 		select {
 		case <-changed:
 		case <-c.closed:
-			return nil, 0, errClosed
+			return ledger.View{}, errClosed
 		case <-ctx.Done():
-			return nil, 0, ctx.Err()
+			return ledger.View{}, ctx.Err()
 		}
 	}
 }
 
-func (s *Store) look(roles []string) ([]lock.Standing, uint64, <-chan struct{}) {
+func (s *Store) look(roles []string) (ledger.View, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ledger.Standings(roles...), s.ledger.Revision, s.changed
+	return s.ledger.View(roles...), s.changed
 }
 
 func (c *client) Close() error {

@@ -36,7 +36,7 @@ func Dial(c Config) (lock.Locker, error) {
 	if err := c.ValidatePeers(); err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
-	d, err := newDialer(c)
+	d, err := newDialer(c, "")
 	if err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
@@ -76,26 +76,6 @@ func (o outsider) Elect(ctx context.Context, dead string) error {
 	return errors.Join(append(errs, ctx.Err())...)
 }
 
-// Leader returns the ID of the peer that leads the group, by the word of the first
-// that knows one. Being Raft's leader is not being active.
-func Leader(ctx context.Context, c Config) (string, error) {
-	if err := c.ValidatePeers(); err != nil {
-		return "", fmt.Errorf("raft: %w", err)
-	}
-	d, err := newDialer(c)
-	if err != nil {
-		return "", fmt.Errorf("raft: %w", err)
-	}
-	cl := newClient(c.Peers, d)
-	var h hello
-	err = cl.each(ctx, attempt/4, func(ctx context.Context, p Peer) (bool, error) {
-		h = hello{}
-		err := cl.caller.call(ctx, p, pathHello, hello{}, &h)
-		return h.Leader != "", err
-	})
-	return h.Leader, errors.Join(err, cl.Close())
-}
-
 // byLog are the peers that answer soon, the one with the longest log first, and then the
 // others.
 func (c *client) byLog(ctx context.Context) []Peer {
@@ -128,7 +108,7 @@ func newClient(peers []Peer, d *dialer) *client {
 // Propose asks the peers in turn. A command that may have been applied is
 // proposed again only where that changes nothing.
 func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Result, err error) {
-	again := cmd.Op == ledger.Ask || cmd.Op == ledger.Raise || cmd.Op == ledger.Read || cmd.Op == ledger.Nothing
+	again := slices.Contains([]ledger.Op{ledger.Ask, ledger.Raise, ledger.Adopt, ledger.Begin, ledger.Read, ledger.Nothing}, cmd.Op)
 	patience := attempt
 	if cmd.Op == ledger.Nothing { // a peer that sleeps is not waited for
 		patience = attempt / 4
@@ -143,21 +123,21 @@ func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Resu
 
 // Look asks the peers in turn. The first answer is no older than the question: a
 // peer that was cut off, or has only started, would show a past as the present.
-func (c *client) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
-	if after == 0 {
+func (c *client) Look(ctx context.Context, after ledger.Mark, roles ...string) (ledger.View, error) {
+	if after.Revision == 0 {
 		r, err := c.Propose(ctx, ledger.Command{Op: ledger.Nothing})
 		if err != nil {
-			return nil, 0, err
+			return view{}, err
 		}
-		after = r.Revision - 1
+		after.Revision = r.Revision - 1
 	}
 	var v view
 	err := c.each(ctx, attempt, func(ctx context.Context, p Peer) (bool, error) {
 		v = view{}
 		err := c.caller.call(ctx, p, pathLook, question{after, roles}, &v)
-		return err == nil && v.Revision > after, err
+		return err == nil && v.After(after), err
 	})
-	return v.Standings, v.Revision, err
+	return v, err
 }
 
 // each calls f with one peer after the other, for a time each, until it is done

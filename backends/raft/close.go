@@ -27,7 +27,7 @@ func (n *node) Close() error {
 
 // resign hands the leadership over, if this node has it.
 func (n *node) resign() {
-	if !n.leading() || n.voters() < 2 {
+	if !n.leading() || len(n.voters()) < 2 {
 		return
 	}
 	n.await(time.After(takeover))
@@ -48,9 +48,9 @@ func (n *node) resign() {
 // await waits while a role is vacant with somebody in line.
 func (n *node) await(end <-chan time.Time) {
 	for {
-		standings, _, changed, err := n.machine.standings()
+		v, changed, err := n.machine.view()
 		waiting := false
-		for _, st := range standings {
+		for _, st := range v.Standings {
 			waiting = waiting || st.Term.Vacant() && len(st.Line) > 0
 		}
 		if err != nil || !waiting {

@@ -207,11 +207,11 @@ func (m *member) Propose(ctx context.Context, c ledger.Command) (ledger.Result, 
 	return m.Store.Propose(ctx, c)
 }
 
-func (m *member) Look(ctx context.Context, after uint64, roles ...string) ([]lock.Standing, uint64, error) {
+func (m *member) Look(ctx context.Context, after ledger.Mark, roles ...string) (ledger.View, error) {
 	ctx, done := m.join(ctx)
 	defer done()
 	if ctx.Err() != nil {
-		return nil, 0, context.Cause(ctx)
+		return ledger.View{}, context.Cause(ctx)
 	}
 	return m.Store.Look(ctx, after, roles...)
 }

@@ -47,6 +47,11 @@ func handle[In, Out any](n *node, mux *http.ServeMux, path string, f func(contex
 			return
 		}
 		defer end()
+		w.Header().Set(groupHeader, n.dir.group())
+		if err := checkGroup(n.dir, r.Header); err != nil && path != pathHello {
+			http.Error(w, err.Error(), status(err))
+			return
+		}
 		var in In
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&in); err != nil {
 			http.Error(w, "decode request: "+err.Error(), http.StatusBadRequest)
@@ -85,13 +90,16 @@ func (n *node) onlyPeers(r *http.Request, what string) error {
 }
 
 func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledger.Result, error) {
-	if op := e.Command.Op; op != ledger.Ask && op != ledger.Raise && op != ledger.Nothing {
+	if op := e.Command.Op; op != ledger.Ask && op != ledger.Raise && op != ledger.Adopt && op != ledger.Nothing {
 		if err := n.onlyPeers(r, string(e.Command.Op)); err != nil {
 			return ledger.Result{}, err
 		}
 	}
 	if e.Format > format {
 		return ledger.Result{}, fmt.Errorf("%w: proposal has format %d, node %q reads up to %d", lock.ErrPermanent, e.Format, n.config.ID, format)
+	}
+	if err := n.serves(); err != nil {
+		return ledger.Result{}, err
 	}
 	if r.URL.Query().Get("at") == "leader" {
 		return n.apply(ctx, e.Command)
@@ -102,13 +110,25 @@ func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledg
 }
 
 func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view, error) {
+	if err := n.serves(); err != nil {
+		return view{}, err
+	}
 	ctx, stop := context.WithTimeout(ctx, poll)
 	defer stop()
-	standings, revision, err := n.machine.look(ctx, q.After, q.Roles...)
+	v, err := n.machine.look(ctx, q.After, q.Roles...)
 	if err != nil && ctx.Err() != nil {
-		return view{}, nil
+		return view{}, nil // its caller asks again
 	}
-	return view{standings, revision}, err
+	return v, err
+}
+
+// serves sends who asks to another peer where this one is frozen: its own reason is not
+// the group's.
+func (n *node) serves() error {
+	if err := n.machine.err(); err != nil {
+		return fmt.Errorf("%w: node %q serves nothing: %v", errNotApplied, n.config.ID, err)
+	}
+	return nil
 }
 
 func (n *node) serveHello(_ context.Context, _ *http.Request, h hello) (hello, error) {
@@ -116,14 +136,15 @@ func (n *node) serveHello(_ context.Context, _ *http.Request, h hello) (hello, e
 	return n.hello()
 }
 
-func (n *node) serveJoin(ctx context.Context, r *http.Request, p Peer) (struct{}, error) {
+func (n *node) serveJoin(ctx context.Context, r *http.Request, c candidate) (welcome, error) {
 	if err := n.onlyPeers(r, "join"); err != nil {
-		return struct{}{}, err
+		return welcome{}, err
 	}
-	if n.config.peer(p.ID) != p {
-		return struct{}{}, fmt.Errorf("%w: %s does not stand in the list of peers of %q, which is %s", lock.ErrPermanent, p, n.config.ID, formatPeers(n.config.Peers))
+	if n.config.peer(c.ID).ID == "" {
+		return welcome{}, fmt.Errorf("%w: %q does not stand in the list of peers of %q, which is %s", lock.ErrPermanent, c.ID, n.config.ID, formatPeers(n.config.Peers))
 	}
-	return struct{}{}, n.change(ctx, p, r.URL.Query().Get("phase"))
+	c.Peer = n.config.peer(c.ID)
+	return welcome{n.dir.read().Group}, n.change(ctx, c, r.URL.Query().Get("phase"))
 }
 
 // serveElect makes this node stand for election at once where the leader that it knows

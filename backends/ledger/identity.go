@@ -1,0 +1,57 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// MaxAdopted is how many identities a ledger answers to besides its own: the latest.
+const MaxAdopted = 16
+
+// Is reports whether the ledger answers to an identity: its own, or one that it was
+// adopted under.
+func (l *Ledger) Is(identity string) bool {
+	return identity == l.Identity || slices.Contains(l.Adopted, identity)
+}
+
+func (l *Ledger) adopt(c Command) Result {
+	if !l.Is(c.Name) {
+		l.Adopted = append(l.Adopted, c.Name)
+		l.Adopted = l.Adopted[max(0, len(l.Adopted)-MaxAdopted):]
+	}
+	return Result{Changed: true}
+}
+
+// A View is what a ledger says of its roles.
+type View struct {
+	Revision  uint64   // of the ledger
+	Identity  string   `json:",omitempty"`
+	Adopted   []string `json:",omitempty"`
+	Standings []lock.Standing
+}
+
+// View says how the named roles stand, or all of them where none is named.
+func (l *Ledger) View(roles ...string) View {
+	return View{l.Revision, l.Identity, slices.Clone(l.Adopted), l.Standings(roles...)}
+}
+
+// Is reports whether the ledger that v is of answers to an identity.
+func (v View) Is(identity string) bool {
+	return identity == v.Identity || slices.Contains(v.Adopted, identity)
+}
+
+// Mark is where v is.
+func (v View) Mark() Mark { return Mark{v.Identity, v.Revision} }
+
+// A Mark is a moment in the history of one ledger.
+type Mark struct {
+	Identity string `json:",omitempty"` // empty: any ledger's
+	Revision uint64 `json:",omitempty"`
+}
+
+// After reports whether v is after m: it is of a greater revision, or of another ledger.
+// A copy that has no identity yet may only be late.
+func (v View) After(m Mark) bool {
+	return v.Revision > m.Revision || m.Identity != "" && v.Identity != "" && v.Identity != m.Identity
+}
