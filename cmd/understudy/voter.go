@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -31,6 +32,7 @@ func newVoter() *cobra.Command {
 		if err := errors.Join(err, o.ForVoter()); err != nil {
 			return err
 		}
+		signal.Ignore(syscall.SIGPIPE) // nobody reads the log any more: no reason to vote no more
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
 		locker, err := o.Open(ctx)
@@ -39,7 +41,9 @@ func newVoter() *cobra.Command {
 		}
 		o.Coordinator.Logger.Info("voting", "id", o.Coordinator.ID, "timing", o.Store.Raft.Timing)
 		why := refusal(ctx, locker)
-		return errors.Join(why, locker.Close())
+		err = errors.Join(why, locker.Close())
+		asynclog.Flush(o.Coordinator.Logger, asynclog.ExitFlush)
+		return err
 	}
 	return cmd
 }
