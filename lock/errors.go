@@ -75,8 +75,11 @@ type OtherStoreError struct {
 // Error names both, and what cures it.
 func (e *OtherStoreError) Error() string {
 	found := fmt.Sprintf("it has the identity %s", e.Found)
-	if e.Found == "" {
+	switch e.Found {
+	case "":
 		found = "it has no identity, as an empty one"
+	case e.Seen:
+		found = "what stands there of its identity is not whole"
 	}
 	return fmt.Sprintf("%v: %s, and the one that was seen here has %s; nothing was changed: "+
 		"reach the old one again, or, if this one takes its place for good, run: understudy adopt --identity %s", ErrOtherStore, found, e.Seen, e.Seen)

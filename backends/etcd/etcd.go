@@ -180,6 +180,10 @@ func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.
 		for {
 			select {
 			case r := <-all:
+				if err := s.members.home.strange(r.Header.ClusterId); err != nil {
+					yield(nil, fmt.Errorf("watch: %w", err))
+					return
+				}
 				var changes []kv.Record
 				for _, e := range r.Events {
 					changes = append(changes, changeOf(e))
@@ -277,6 +281,12 @@ func (s *store) lease(ctx context.Context, l kv.Lease, f func(context.Context, *
 		return kv.ErrNoLease
 	}
 	return err
+}
+
+// Elsewhere sends the next call to another member, of whichever cluster.
+func (s *store) Elsewhere() {
+	s.members.home.leave()
+	s.members.pass(int(s.members.last.Load()))
 }
 
 func (s *store) Close() error { return s.members.close() }

@@ -49,6 +49,7 @@ const (
 	firstPatience = 500 * time.Millisecond
 	lastPatience  = 30 * time.Second
 	failurePause  = 100 * time.Millisecond
+	whileOther    = time.Second
 	notYet        = 50 * time.Millisecond // between a session's absence and the reading that proves it
 )
 
@@ -72,7 +73,7 @@ func (l *locker) join() (f *follower, from uint64, leave func()) {
 		if f.users--; f.users == 0 {
 			f.stop()
 			l.follower = nil
-			l.read = f.view()
+			l.read = f.shown()
 		}
 	}
 }
@@ -133,14 +134,19 @@ func (f *follower) run(ctx context.Context) {
 			s.end()
 			s = nil
 			f.publish(news{err: err}, nil)
-			pause(ctx)
+			pause(ctx, err)
 		}
 	}
 }
 
-func pause(ctx context.Context) {
+// pause waits after a failure: longer where only an operator can cure it.
+func pause(ctx context.Context, err error) {
+	wait := failurePause
+	if errors.Is(err, lock.ErrOtherStore) {
+		wait = whileOther
+	}
 	select {
-	case <-time.After(failurePause):
+	case <-time.After(wait):
 	case <-ctx.Done():
 	}
 }
@@ -152,7 +158,11 @@ func (f *follower) read(ctx context.Context, patience time.Duration) (*picture, 
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	held := f.locker.holds()
 	v, err := f.locker.bare.Read(ctx, string(f.locker.keys))
+	if err == nil {
+		err = f.locker.accept(held, v)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -221,26 +231,22 @@ func (l *locker) picture() *picture {
 	return f.last.picture
 }
 
-// remembered is a session's record as this Locker's watches read it last, however long
-// ago that is.
-func (l *locker) remembered(id lock.SessionID) Record {
+// remembered is what this Locker's watches were shown last, however long ago that is;
+// nil: nothing.
+func (l *locker) remembered() *picture {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := l.read
 	if l.follower != nil {
-		v = l.follower.view()
+		return l.follower.shown()
 	}
-	return v.Get(l.keys.session(id))
+	return l.read
 }
 
-// view is what was read last.
-func (f *follower) view() View {
+// shown is what was published last.
+func (f *follower) shown() *picture {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.last.picture == nil {
-		return View{}
-	}
-	return f.last.picture.view
+	return f.last.picture
 }
 
 // interval is how long it is from one reading of everything to the next: less

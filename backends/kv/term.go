@@ -48,7 +48,7 @@ func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) 
 	}
 	l := s.locker
 	key, own, floor := l.keys.role(name), l.keys.session(s.contender.Session), l.keys.floor()
-	found, err := l.store.Read(ctx, key, own, floor)
+	found, err := l.readOwn(ctx, own, key, floor)
 	if err != nil {
 		return 0, err
 	}
@@ -140,7 +140,7 @@ func (s *session) Release(ctx context.Context, role string, t lock.Token) error 
 
 func (s *session) release(ctx context.Context, name string, t lock.Token) error {
 	l, key := s.locker, s.locker.keys.role(name)
-	found, err := l.store.Read(ctx, key)
+	found, err := l.readHere(ctx, key)
 	for err == nil {
 		var last roleRecord
 		last, err = decodeRole(found.Get(key))
@@ -155,7 +155,7 @@ func (s *session) release(ctx context.Context, name string, t lock.Token) error 
 			return l.stands(ctx, name, last)
 		}
 		var r Result
-		if r, err = l.store.Commit(ctx, l.release(name, last)); r.Committed {
+		if r, err = l.commitHere(ctx, l.release(name, last)); r.Committed {
 			return nil
 		}
 		found = r.Found
@@ -201,7 +201,7 @@ func (s *session) Handoff(ctx context.Context, role string, t lock.Token, to loc
 func (s *session) handoff(ctx context.Context, name string, t lock.Token, to lock.SessionID) error {
 	l, id := s.locker, s.contender.Session
 	key, own, end, successor, floor := l.keys.role(name), l.keys.session(id), l.keys.end(id), l.keys.session(to), l.keys.floor()
-	found, err := l.store.Read(ctx, key, own, end, successor, floor)
+	found, err := l.readOwn(ctx, own, key, end, successor, floor)
 	for err == nil {
 		var last roleRecord
 		last, err = decodeRole(found.Get(key))
