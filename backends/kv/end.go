@@ -10,13 +10,10 @@ import (
 )
 
 func (l *locker) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, why lock.End) error {
-	if err := lock.CheckName("session", string(id)); err != nil {
+	if err := errors.Join(lock.CheckName("session", string(id)), lock.CheckEnd(why)); err != nil {
 		return err
 	}
 	defer l.look()
-	if why == (lock.End{}) {
-		return fmt.Errorf("%w: end of session %q: must say by whom or why", lock.ErrPermanent, id)
-	}
 	known := l.remembered()
 	e := ending{session: id, why: why, with: l.termsOf(known, id, why)}
 	if seen != lock.AnyBeat {

@@ -44,7 +44,7 @@ var (
 )
 
 func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
-	errs := []error{lock.CheckName("id", c.ID), lock.CheckName("session", string(c.Session)), checkBids(bids)}
+	errs := []error{lock.CheckName("id", c.ID), lock.CheckName("session", string(c.Session)), lock.CheckBids(bids...), lock.CheckPromise(p)}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -56,16 +56,12 @@ func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise,
 	return s, nil
 }
 
-func checkBids(bids []lock.Bid) error {
-	var errs []error
-	for _, b := range bids {
-		errs = append(errs, lock.CheckName("role", b.Role))
-	}
-	return errors.Join(errs...)
-}
-
 func (l *locker) Ask(ctx context.Context, role string, r lock.Request) error {
-	if err := lock.CheckName("role", role); err != nil {
+	err := lock.CheckName("role", role)
+	if r.To != "" {
+		err = errors.Join(err, lock.CheckName("session", string(r.To)))
+	}
+	if err != nil {
 		return err
 	}
 	defer l.look()

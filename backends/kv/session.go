@@ -104,7 +104,7 @@ const keepEvery = 4
 // of calls that are open at once, the one that is committed last tells the bids,
 // until the next.
 func (s *session) Beat(ctx context.Context, bids ...lock.Bid) error {
-	if err := checkBids(bids); err != nil {
+	if err := lock.CheckBids(bids...); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
