@@ -18,14 +18,14 @@ const module = "github.com/understudy-ha/understudy/"
 // module. The longest folder that matches counts.
 var arrows = map[string][]string{
 	"lock":                         {},
-	"coordinator":                  {"lock"},
+	"coordinator":                  {"lock", "internal/asynclog"},
 	"coordinator/coordinatorfx":    {"lock", "coordinator"},
-	"coordinator/witness":          {"lock", "coordinator", "coordinator/group"},
+	"coordinator/witness":          {"lock", "coordinator", "coordinator/group", "internal/asynclog"},
 	"backends":                     {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
 	"backends/backendsfx":          {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
 	"backends/ledger":              {"lock"},
 	"backends/memory":              {"lock", "backends/ledger"},
-	"backends/raft":                {"lock", "backends/ledger"},
+	"backends/raft":                {"lock", "backends/ledger", "internal/asynclog"},
 	"backends/kv":                  {"lock"},
 	"backends/kv/kvtest":           {"lock", "coordinator", "backends/kv"},
 	"backends/etcd":                {"lock", "backends/kv"},
@@ -42,10 +42,11 @@ var arrows = map[string][]string{
 	"conformance":                  {"lock", "coordinator"},
 	"conformance/servers":          {},
 	"conformance/failover":         {"lock", "coordinator", "conformance/servers"},
-	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd"},
-	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness"},
+	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd", "internal/asynclog"},
+	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "conformance/failover", "conformance/servers", "coordinator/group", "coordinator/witness", "internal/asynclog"},
 	"examples":                     {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
 	"coordinator/group":            {},
+	"internal/asynclog":            {},
 }
 
 // inTests may be imported by test files besides.

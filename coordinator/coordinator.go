@@ -10,12 +10,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 // Run takes part in the roles of c through l until ctx is done, and does work
 // for every term that it is granted. It blocks, and returns only when everything
-// that it started has ended; it does not close l.
+// that it started has ended; it does not close l. Nothing that it does for the roles
+// waits for c's Logger, Healthy, Ready or Standby: one of the last three that has not
+// returned Grace after its context ended is named in Run's error, and left behind.
 //
 // When ctx is done, Run tells the work to stop, waits for it within the stop
 // timeout with beats going on, gives the roles back and returns nil. It also
@@ -25,6 +28,10 @@ import (
 // succeed; and what is wrong with c before anything is written. An unreachable
 // store ends no Run: it goes on trying.
 //
+// No try can succeed when the store refuses the registration for good, or, once
+// registered, refuses for a whole TTL to renew the session or to do anything about each
+// role whose work does not run. The store's reason is logged when that begins.
+//
 // Work that has not returned when the promise is over ends the process, unless
 // c.NoExit is set.
 func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
@@ -32,6 +39,8 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	c.Logger = asynclog.Logger(c.Logger)
+	defer asynclog.Flush(c.Logger, asynclog.ExitFlush)
 	if err := c.callWitness(); err != nil {
 		return fmt.Errorf("witness: %w", err)
 	}
@@ -40,7 +49,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 		config: c, locker: l, work: work,
 		news: make(chan news), slots: make(chan struct{}, roleCalls), quit: make(chan struct{}),
 		terms: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), standings: map[string]lock.Standing{},
-		journal: newJournal(c),
+		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = newMachine(rulesOf(c, rand.Text()), c.Roles)
 	r.machine.session.sick = c.Healthy != nil
@@ -56,12 +65,15 @@ type runner struct {
 	work    Work
 	machine *machine
 	journal journal
+	troubles
 
 	calls context.Context // every call to the store derives from it
+	stop  context.Context // of a registration: a stop waits for none
 	slots chan struct{}   // for calls about one role: a thousand at once would keep a beat from coming through
 	news  chan news
 	quit  chan struct{}
 	group sync.WaitGroup
+	asked callbacks // of the user, besides the work
 
 	exiting  sync.Once
 	checking atomic.Bool // a health check has not returned
@@ -76,8 +88,9 @@ type runner struct {
 	bidden    []lock.Bid // what was said of the bids last
 	untold    int        // how many more acknowledged beats are to say it
 	standings map[string]lock.Standing
-	err       error // what Run returns
-	why       error // of the last failed call that could be reported
+	err       error            // what Run returns
+	why       error            // of the last failed call that could be reported
+	refusals  map[string]error // why the store refuses a role, by its name
 }
 
 // A tenure is one term's work.
@@ -87,18 +100,20 @@ type tenure struct {
 	over     atomic.Bool // the work returned, or the store names another term
 }
 
-func (r *runner) run(ctx context.Context) error {
+func (r *runner) run(ctx context.Context) (err error) {
 	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.calls = calls
-	defer r.group.Wait()
-	defer close(r.quit)
-	defer cancel()
+	defer func() {
+		cancel()
+		close(r.quit)
+		r.group.Wait()
+		err = errors.Join(err, r.asked.wait(r.config.Grace))
+	}()
 	if r.config.Healthy != nil {
-		r.group.Go(r.check)
+		r.asked.run("Healthy", r.check)
 	}
 	if r.config.Ready != nil {
 		r.askReady()
-		r.group.Go(r.keepAsking)
 	}
 	for _, b := range r.config.Roles {
 		r.warmUp(b.Role)
@@ -106,6 +121,7 @@ func (r *runner) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var tick time.Time // wanted by the machine; the roles that an event did not concern want theirs as before
+	r.stop = ctx
 	done := ctx.Done()
 	for !r.machine.over() {
 		var n news
@@ -117,6 +133,7 @@ func (r *runner) run(ctx context.Context) error {
 			done, n.kind = nil, stop
 		}
 		at, now := time.Now(), r.config.Now()
+		r.troubles.note(now, n)
 		if !r.checking.Load() {
 			r.config.Witness.Pulse()
 		}
@@ -126,7 +143,7 @@ func (r *runner) run(ctx context.Context) error {
 		for _, a := range actions {
 			r.do(a)
 		}
-		r.journal.note(now, r.machine, roles, r.standings, r.why)
+		r.journal.note(now, r.machine, roles, r.standings, r.whyNot)
 		if next := at.Add(r.machine.next(now, roles...)); len(roles) == len(r.config.Roles) || next.Before(tick) {
 			tick = next
 		}
@@ -173,7 +190,7 @@ func (r *runner) post(n news) {
 // kindNames are how the log names what returned.
 var kindNames = map[kind]string{
 	registered: "register", beaten: "beat", checked: "health check", closed: "close", evicted: "evict", acquired: "acquire", released: "release",
-	handed: "handoff",
+	handed: "handoff", unseen: "watch", stood: "watch",
 }
 
 // take keeps what the machine need not know.
@@ -183,7 +200,7 @@ func (r *runner) take(n news) {
 		r.standings[n.role] = n.standing
 	case registered:
 		if n.err != nil {
-			r.whyNot(n.err)
+			r.why = n.err
 		} else if n.number == r.number {
 			r.session, r.why = n.session, nil
 			r.watch()
@@ -200,12 +217,29 @@ func (r *runner) take(n news) {
 		close(r.terms[n.role].returned)
 		delete(r.terms, n.role)
 	}
+	if n.outcome == permanent {
+		r.refused(n)
+	}
 	switch {
 	case n.err == nil || n.outcome != unknown && n.outcome != permanent:
 	case n.kind == returned:
 		r.config.Logger.Warn("work failed", "role", n.role, "id", r.config.ID, "error", n.err)
 	default:
 		r.config.Logger.Debug("call failed", "id", r.config.ID, "call", kindNames[n.kind], "role", n.role, "error", n.err)
+	}
+}
+
+// refused keeps why the store refuses something for good.
+func (r *runner) refused(n news) {
+	switch {
+	case n.kind == registered || n.kind == beaten || n.kind == closed:
+		r.why = n.err
+	case n.role != "":
+		r.refusals[n.role] = n.err
+	default:
+		for _, b := range r.config.Roles {
+			r.refusals[b.Role] = n.err
+		}
 	}
 }
 
@@ -229,96 +263,6 @@ func (r *runner) do(a action) {
 	}
 }
 
-// roleCalls is how many calls about single roles may be open at once.
-const roleCalls = 32
-
-// call makes one call to the store and reports how it went.
-func (r *runner) call(a action) {
-	session, e := r.session, event{role: a.role, number: a.number, session: a.session, at: r.config.Now()}
-	var make func(ctx context.Context) error
-	switch a.do {
-	case beat:
-		bids := r.rebid()
-		e.kind, make = beaten, func(ctx context.Context) error { return session.Beat(ctx, bids...) }
-	case closeSession:
-		e.kind, make = closed, session.Close
-	case evict:
-		why := lock.End{By: r.config.ID, Why: "silent for its promise"}
-		e.kind, make = evicted, func(ctx context.Context) error { return r.locker.Evict(ctx, a.session, a.beat, why) }
-	case acquire:
-		e.kind, make = acquired, func(ctx context.Context) (err error) { e.token, err = session.TryAcquire(ctx, a.role); return err }
-	case release:
-		e.kind, make = released, func(ctx context.Context) error { return session.Release(ctx, a.role, a.token) }
-	case handoff:
-		e.kind, make = handed, func(ctx context.Context) error { return session.Handoff(ctx, a.role, a.token, a.session) }
-	}
-	r.group.Go(func() {
-		if a.role != "" {
-			r.slots <- struct{}{}
-			defer func() { <-r.slots }()
-		}
-		ctx, cancel := context.WithTimeout(r.calls, r.config.Try())
-		defer cancel()
-		err := make(ctx)
-		e.outcome = outcomeOf(err)
-		r.post(news{event: e, err: err})
-	})
-}
-
-// registration is how many tries' time a registration has. It is up to four trips to the
-// store, no deadline waits for it, and one that is given up too early leaves a session
-// behind that has our ID until it is evicted.
-const registration = 4
-
-func (r *runner) register(a action) {
-	c := lock.Contender{ID: r.config.ID, Address: r.config.Address, Labels: r.config.Labels, Session: r.machine.id(a.number)}
-	r.config.Witness.Session(c.Session)
-	if c.Witness = r.config.witnessed(); !c.Witness && !r.config.Outlives {
-		c.Process = thisProcess()
-	}
-	p := lock.Promise{TTL: r.config.TTL, Skew: r.config.Skew}
-	r.bidden, r.untold = r.bids(), 0
-	bids := r.bidden
-	r.group.Go(func() {
-		ctx, cancel := context.WithTimeout(r.calls, registration*r.config.Try())
-		defer cancel()
-		session, err := r.locker.Register(ctx, c, p, bids...)
-		e := event{kind: registered, number: a.number, at: r.config.Now(), outcome: outcomeOf(err)}
-		var other *lock.HeldError
-		if errors.As(err, &other) {
-			e.holder, e.dead = other.Holder, provedDead(other.Holder.Process)
-		}
-		r.post(news{event: e, session: session, err: err})
-	})
-}
-
-// watch follows the roles, once, from the first registration on: what the store
-// shows before may be older than this process.
-func (r *runner) watch() {
-	if r.watching {
-		return
-	}
-	r.watching = true
-	var names []string
-	for _, b := range r.config.Roles {
-		names = append(names, b.Role)
-	}
-	r.group.Go(func() {
-		for r.calls.Err() == nil {
-			for st, err := range r.locker.Watch(r.calls, names...) {
-				if err != nil {
-					break
-				}
-				r.post(news{event: event{kind: stood, role: st.Role, at: r.config.Now(), standing: st}})
-			}
-			select { // a watch that broke is begun anew
-			case <-r.calls.Done():
-			case <-time.After(r.machine.retry):
-			}
-		}
-	})
-}
-
 // start begins the work of a term, with a guard beside it that needs no loop.
 func (r *runner) start(a action) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.calls))
@@ -332,7 +276,10 @@ func (r *runner) start(a action) {
 	r.group.Go(func() { lease.guard(t.returned, cancel, r.exit) })
 	r.group.Go(func() {
 		err := warm.end(r.config.Grace)
-		if err == nil {
+		if term.Left() <= r.config.Grace { // it took its time, and the guard may have slept
+			cancel(ErrDeadline)
+		}
+		if err == nil && ctx.Err() == nil {
 			err = r.work(ctx, term)
 		}
 		t.over.Store(true)
@@ -365,27 +312,12 @@ func (r *runner) exit() {
 
 // fail notes why Run gives up.
 func (r *runner) fail(a action) {
-	r.err = r.why
-	if a.role != "" {
-		t := r.standings[a.role].Term
+	switch t := r.standings[a.role].Term; {
+	case a.role == "":
+		r.err = r.why
+	case r.machine.roles[a.role].isRefused():
+		r.err = r.refusals[a.role]
+	default:
 		r.err = &lock.HeldError{Name: a.role, Holder: t.Holder, Token: t.Token}
 	}
-}
-
-func outcomeOf(err error) outcome {
-	switch {
-	case err == nil:
-		return ok
-	case errors.Is(err, lock.ErrHeld):
-		return held
-	case errors.Is(err, lock.ErrLost):
-		return lost
-	case errors.Is(err, lock.ErrMoved):
-		return moved
-	case errors.Is(err, lock.ErrGone):
-		return gone
-	case errors.Is(err, lock.ErrPermanent):
-		return permanent
-	}
-	return unknown
 }

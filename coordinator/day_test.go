@@ -123,11 +123,12 @@ func TestThousandTerms(t *testing.T) {
 			synctest.Wait()
 		}
 		l := s.store.Open()
-		moved := 0
+		moved, terms := 0, map[lock.Token]bool{}
 		for st := range l.Watch(t.Context(), "r", "s") {
 			if moved == 1000 {
 				break
 			}
+			terms[st.Term.Token] = true
 			if st.Term.Vacant() || len(st.Line) == 0 || st.Request.To != "" {
 				continue
 			}
@@ -141,8 +142,8 @@ func TestThousandTerms(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if got := len(s.active()); got < 1000 {
-			t.Errorf("%d terms, want 1000", got)
+		if works := len(s.active()); len(terms) < 1000 || works < 500 { // a term may be asked for before its work has begun
+			t.Errorf("%d terms and %d works, want 1000 terms", len(terms), works)
 		}
 		for st := range l.Watch(t.Context(), "r") {
 			if len(st.Line) != 0 || !st.Term.Vacant() {

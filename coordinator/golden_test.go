@@ -92,7 +92,7 @@ var stories = map[string]func(s *stage, l *link, stopA func() error){
 	"clean-stop": func(_ *stage, _ *link, stopA func() error) { _ = stopA() },
 	"cut-off": func(_ *stage, l *link, _ func() error) {
 		l.cut.Store(true)
-		time.Sleep(15 * time.Second)
+		time.Sleep(15*time.Second + 5*time.Millisecond) // between two looks at the link
 		l.cut.Store(false)
 	},
 	"handoff": func(s *stage, _ *link, _ func() error) {

@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"errors"
 	"log/slog"
 	"time"
 
@@ -35,7 +34,7 @@ func (r role) phase(c rules, s session, now Instant) Phase {
 		return Registering
 	case r.token != 0 || r.calling == acquire:
 		return Activating
-	case r.rolledBack() || s.sick || r.holdDown(c, now) > 0:
+	case r.rolledBack() || s.sick || r.isRefused() || r.holdDown(c, now) > 0:
 		return Paused
 	}
 	return Standby
@@ -56,6 +55,8 @@ func (r role) why(p Phase, s session) string {
 		return lock.ErrRolledBack.Error()
 	case p == Paused && s.sick:
 		return "not known to be healthy"
+	case p == Paused && r.isRefused():
+		return "the store refuses what is asked about it"
 	case p == Paused:
 		return "held down after a failure"
 	case p == Registering && s.phase == joining && s.number == 1:
@@ -88,9 +89,8 @@ func newJournal(c Config) journal {
 }
 
 // note logs one line for every transition of the roles that were looked at, and a line
-// for every role when a heartbeat is due. why is what went wrong last, which matters to a
-// role that is not in line.
-func (j *journal) note(now Instant, m *machine, roles []string, standings map[string]lock.Standing, why error) {
+// for every role when a heartbeat is due. why is what went wrong last for a role.
+func (j *journal) note(now Instant, m *machine, roles []string, standings map[string]lock.Standing, why func(role string, p Phase) error) {
 	for _, name := range roles {
 		r, old := m.roles[name], j.phases[name]
 		p := r.phase(m.rules, m.session, now)
@@ -106,7 +106,8 @@ func (j *journal) note(now Instant, m *machine, roles []string, standings map[st
 	}
 	j.beat = now
 	for _, b := range j.config.Roles {
-		j.heartbeat(b.Role, m.roles[b.Role].phase(m.rules, m.session, now), standings[b.Role], why)
+		p := m.roles[b.Role].phase(m.rules, m.session, now)
+		j.heartbeat(b.Role, p, standings[b.Role], why(b.Role, p))
 	}
 }
 
@@ -129,7 +130,7 @@ func (j *journal) heartbeat(role string, p Phase, st lock.Standing, why error) {
 		active = "nobody"
 	}
 	attrs := []any{"role", role, "id", j.config.ID, "active", active, "token", uint64(st.Term.Token)}
-	if p == Registering && why != nil {
+	if why != nil {
 		attrs = append(attrs, "error", why)
 	}
 	j.config.Logger.Info(string(p), attrs...)
@@ -143,10 +144,13 @@ func (j *journal) next(now Instant) time.Duration {
 	return max(0, j.config.Heartbeat-now.most(j.beat))
 }
 
-// whyNot keeps why there is no registration, and says so the first time.
-func (r *runner) whyNot(err error) {
-	if r.why == nil && !errors.Is(err, lock.ErrPermanent) {
-		r.config.Logger.Warn("not registered, it is tried again", "id", r.config.ID, "error", err)
+// whyNot is what went wrong last, where it matters to a role in its phase; else nil.
+func (r *runner) whyNot(role string, p Phase) error {
+	switch {
+	case p == Registering:
+		return r.why
+	case p == Paused && r.machine.roles[role].isRefused():
+		return r.refusals[role]
 	}
-	r.why = err
+	return nil
 }

@@ -64,7 +64,7 @@ func TestObserve(t *testing.T) {
 		cut.cut.Store(true)
 		time.Sleep(time.Minute)
 		cut.cut.Store(false)
-		time.Sleep(time.Second)
+		time.Sleep(2 * config("c").TTL) // then it is in line again
 		cancel()
 		got := read()
 		_ = stopC()

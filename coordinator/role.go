@@ -39,6 +39,8 @@ type role struct {
 	calling verb // the call in flight; zero: none
 	retry   Instant
 	began   Instant // when the work started
+	refused Instant // since when the store refuses for good what is asked about the role; zero: it does not
+	hidden  Instant // since when it refuses for good to say how the role stands; zero: it does not
 	fails   int     // activations that failed in a row
 	holdTo  Instant // held down until then
 }
@@ -58,7 +60,7 @@ func (r role) look(c rules, s session, now Instant, st lock.Standing) role {
 	if t.Token > r.seen {
 		r.seen, r.seenBy = t.Token, t.Holder.Session
 	}
-	r.known, r.alone, r.wish, r.retry = true, true, "", Instant{}
+	r.known, r.alone, r.wish, r.retry, r.hidden = true, true, "", Instant{}, Instant{}
 	r.rank = rank(st, me)
 	for _, m := range st.Line {
 		r.alone = r.alone && m.Session == me
@@ -96,6 +98,14 @@ func (r role) observe(c rules, s session, now Instant, e event) role {
 		return r
 	}
 	r.calling, r.retry = 0, now.plus(c.retry)
+	switch e.outcome {
+	case permanent:
+		r = r.refuse(now)
+		r.retry = now.plus(c.beatEvery)
+	case unknown:
+	default:
+		r.refused = Instant{}
+	}
 	switch {
 	case e.kind == acquired && e.outcome == ok:
 		r.token, r.cause, r.told, r.expired = e.token, nil, false, false
@@ -111,6 +121,40 @@ func (r role) observe(c rules, s session, now Instant, e event) role {
 	}
 	return r
 }
+
+// refuse takes in that the store refuses, for good, what was asked about the role.
+func (r role) refuse(now Instant) role {
+	if r.refused == (Instant{}) {
+		r.refused = now
+	}
+	return r
+}
+
+// refusedIn is how long it is until the role has been refused for a whole promise, in
+// which an operator could have cured it. Work that runs needs nothing that is refused.
+func (r role) refusedIn(c rules, now Instant) time.Duration {
+	if r.working || r.done {
+		return never
+	}
+	in := never
+	for _, since := range []Instant{r.refused, r.hidden} {
+		if since != (Instant{}) {
+			in = min(in, c.ttl-now.most(since))
+		}
+	}
+	return in
+}
+
+// refusedNext is refusedIn until that is over: then it was looked at.
+func (r role) refusedNext(c rules, now Instant) time.Duration {
+	if in := r.refusedIn(c, now); in > 0 {
+		return in
+	}
+	return never
+}
+
+// isRefused reports whether the store refuses anything about the role for good.
+func (r role) isRefused() bool { return r.refused != (Instant{}) || r.hidden != (Instant{}) }
 
 // missed reports whether e is the return of work that the deadline ended. Its term
 // is over, and so is the session: beats that are still committed would only keep
@@ -293,9 +337,9 @@ func (r role) next(c rules, s session, now Instant) time.Duration {
 	case r.working:
 		return never
 	case r.token != 0 && r.spent && r.calling == 0 && s.phase == live:
-		return now.until(r.retry)
+		return min(now.until(r.retry), r.refusedNext(c, now))
 	case r.token != 0:
-		return never
+		return r.refusedNext(c, now)
 	}
-	return r.wait(c, s, now)
+	return min(r.wait(c, s, now), r.refusedNext(c, now))
 }

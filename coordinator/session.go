@@ -9,6 +9,7 @@ type session struct {
 	stopping bool    // no more than what must be finished
 	sick     bool    // the health check failed, or said nothing yet
 	calling  bool    // a Register or Close is in flight
+	loose    bool    // the registration before this one may have taken effect, or may yet
 	retry    Instant // the next of them is not due before
 	lostAt   Instant // when the loss was learned
 	closeBy  Instant // a stop waits for the end to be written until then
@@ -19,6 +20,7 @@ type session struct {
 	tries int           // since an acknowledgement
 	open  int           // tries without an answer
 	trip  time.Duration // how long the last acknowledged try took
+	slow  time.Duration // the longest of late: it fades by an eighth with each try
 }
 
 type sessionPhase uint8
@@ -49,12 +51,13 @@ func (s session) registered(r rules, now Instant, e event) session {
 	s.calling, s.retry = false, now.plus(r.retry)
 	switch e.outcome {
 	case ok:
-		s.phase, s.heard = live, e.at
+		s.phase, s.heard, s.loose = live, e.at, false
 	case lost, unknown:
 		// Its end was written before it began; or an earlier try may still take
 		// effect, and would bring a session back that others count as absent: each
 		// ID is registered by one call only.
 		s.number++
+		s.loose = e.outcome == unknown
 	}
 	return s
 }
@@ -72,6 +75,7 @@ func (s session) beaten(now Instant, e event) session {
 			s.sent = e.at
 		}
 		s.heard, s.tries, s.trip = s.sent, 0, now.most(e.at)
+		s.slow = max(s.trip, s.slow-s.slow/8)
 	case lost:
 		s = s.lose(now)
 	}
@@ -95,7 +99,7 @@ func (s session) closed(r rules, now Instant, e event) session {
 		s.phase = ended
 		return s
 	}
-	return session{number: s.number + 1, sick: s.sick}
+	return session{number: s.number + 1, sick: s.sick, trip: s.trip, slow: s.slow}
 }
 
 // unheardIn is how long it is until the store has acknowledged nothing for the
@@ -114,9 +118,15 @@ func (s session) decide(r rules, busy func() bool, now Instant) (session, []acti
 	}
 	switch s.phase {
 	case joining:
-		if s.stopping {
+		switch {
+		case s.stopping && s.calling: // how it went says whether there is a session to end
+		case s.stopping && s.loose: // a registration that is still on its way must find its end
+			s.phase, s.retry, s.closeBy = closing, Instant{}, now.plus(r.closeFor)
+			s.number--
+			return s.decide(r, busy, now)
+		case s.stopping:
 			s.phase = ended
-		} else if s.due(now) && !busy() {
+		case s.due(now) && !busy():
 			s.calling = true
 			return s, []action{{do: register, number: s.number}}
 		}
@@ -157,7 +167,7 @@ func (s session) beatIn(r rules, now Instant) time.Duration {
 
 func (s session) next(r rules, busy func() bool, now Instant) time.Duration {
 	switch {
-	case s.phase != ended && s.phase != closing && s.stopping && !busy():
+	case s.phase != ended && s.phase != closing && s.stopping && !busy() && !(s.phase == joining && s.calling):
 		return 0
 	case s.phase == live:
 		d := never

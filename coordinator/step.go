@@ -52,7 +52,7 @@ func rulesOf(c Config, nonce string) rules {
 		turn:       50 * time.Millisecond,
 		holdFirst:  250 * time.Millisecond,
 		holdMost:   time.Minute,
-		closeFor:   min(c.TTL, 5*time.Second), // after the promise others end it
+		closeFor:   min(c.TTL, max(5*time.Second, registration*c.Try())), // after the promise others end it
 		exclusive:  c.exclusive(),
 	}
 }
@@ -83,6 +83,7 @@ const (
 	tick       kind = iota // time passed
 	stop                   // a stop was asked for
 	stood                  // a standing was received
+	unseen                 // the watch failed, of one role or of all
 	registered             // Register returned
 	beaten                 // Beat returned
 	closed                 // Session.Close returned
@@ -175,6 +176,8 @@ func (m *machine) observe(now Instant, e event) {
 		m.session.stopping = true
 	case stood:
 		m.look(now, e)
+	case unseen:
+		m.unseen(now, e)
 	case registered:
 		m.claimed(e)
 		m.session = m.session.registered(m.rules, now, e)
@@ -216,12 +219,13 @@ func (m *machine) look(now Instant, e event) {
 		absent := lock.Member{Contender: lock.Contender{Session: r.holder}, Promise: m.sights[r.holder].promise}
 		m.sights[r.holder] = m.sights[r.holder].observe(absent, e.at)
 	}
-	for _, id := range m.line[st.Role] {
-		if !slices.Contains(line, id) {
+	before := m.line[st.Role]
+	m.line[st.Role], m.roles[st.Role] = line, r
+	for _, id := range before {
+		if !slices.Contains(line, id) && !m.inLine(id) { // its silence counts for every role
 			delete(m.sights, id)
 		}
 	}
-	m.line[st.Role], m.roles[st.Role] = line, r
 }
 
 // claimed takes in that another session has our ID: refused while its beat
@@ -256,7 +260,11 @@ func (m *machine) evicted(now Instant, e event) {
 	}
 	if e.outcome != ok {
 		s.calling, s.retry = false, now.plus(m.retry)
+		if e.outcome == permanent {
+			s.retry = now.plus(m.beatEvery)
+		}
 		m.sights[e.session] = s
+		m.evictionRefused(now, e)
 		return
 	}
 	delete(m.sights, e.session)
@@ -284,6 +292,7 @@ func (m *machine) closed(now Instant, e event) {
 	if e.number != m.session.number {
 		return
 	}
+	m.failed = m.failed || e.outcome == permanent
 	m.session = m.session.closed(m.rules, now, e)
 	if m.session.number == e.number && m.session.phase != ended {
 		return
@@ -295,28 +304,19 @@ func (m *machine) closed(now Instant, e event) {
 
 // decide says what to do about the named roles, the session and the sights.
 func (m *machine) decide(now Instant, names ...string) []action {
+	before := m.session
+	do := m.giveUp(now, names...)
 	if m.done() {
 		m.session.stopping = true
 	}
-	var do []action
-	if m.failed && !m.session.stopping {
-		m.session.stopping = true
-		do = append(do, action{do: fail})
-	}
-	before := m.session
 	var more []action
 	m.session, more = m.session.decide(m.rules, m.busy, now)
 	do = append(do, more...)
-	if m.session != before {
+	if m.session != before { // it concerns every role
 		names = m.names()
 	}
 	for _, name := range names {
-		r := m.roles[name]
-		if slices.Contains(m.exclusive, name) && r.token == 0 && !r.vacant && m.sights[r.holder].moved && !m.failed {
-			m.failed, m.session.stopping = true, true
-			return append(do, action{do: fail, role: name})
-		}
-		m.roles[name], more = r.decide(m.rules, m.session, now)
+		m.roles[name], more = m.roles[name].decide(m.rules, m.session, now)
 		for _, a := range more {
 			a.role, a.number = name, m.session.number
 			do = append(do, a)

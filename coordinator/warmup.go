@@ -14,8 +14,9 @@ import (
 const MaxPriority = 1 << 29
 
 // notReady is taken from the priority that a contender bids with while it is not
-// ready. So the line itself, which every contender reads, has it behind those that are.
-const notReady = 1 << 30
+// ready. So the line itself, which every contender reads, has it behind those that are:
+// the greatest priority less this is smaller than the smallest.
+const notReady = 2*MaxPriority + 1
 
 // Ready reports whether the member of a line is ready to take over; see Config.Ready.
 func Ready(m lock.Member) bool { return m.Priority >= -MaxPriority }
@@ -35,7 +36,7 @@ func (r *runner) warmUp(role string) {
 	ctx, cancel := context.WithCancel(r.calls)
 	w := &warmup{cancel: cancel, done: make(chan struct{})}
 	r.warm[role] = w
-	r.group.Go(func() {
+	r.asked.run("Standby", func() {
 		defer close(w.done)
 		if before != nil {
 			<-before.done
@@ -80,18 +81,28 @@ func (r *runner) warmAgain(n news) {
 	}
 }
 
-// askReady asks which roles this process is ready for.
+// askReady asks which roles this process is ready for, now and with every beat until Run
+// ends. It waits for the first answer, but no longer than a try: who has not answered is
+// not ready.
 func (r *runner) askReady() {
-	for i, b := range r.config.Roles {
-		r.cold[i].Store(!r.config.Ready(b.Role))
+	for i := range r.cold {
+		r.cold[i].Store(true)
 	}
-}
-
-// keepAsking asks that with every beat, until Run ends.
-func (r *runner) keepAsking() {
-	for r.calls.Err() == nil {
-		pause(r.calls, r.config.BeatEvery())
-		r.askReady()
+	answered := make(chan struct{})
+	r.asked.run("Ready", func() {
+		for first := true; r.calls.Err() == nil; first = false {
+			for i, b := range r.config.Roles {
+				r.cold[i].Store(!r.config.Ready(b.Role))
+			}
+			if first {
+				close(answered)
+			}
+			pause(r.calls, r.config.BeatEvery())
+		}
+	})
+	select {
+	case <-answered:
+	case <-time.After(r.config.Try()):
 	}
 }
 

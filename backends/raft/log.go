@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/understudy-ha/understudy/internal/asynclog"
 )
 
 // raftLogger returns the logger that the Raft library writes to.
 func raftLogger(l *slog.Logger) hclog.Logger {
 	level := hclog.Info
-	if l.Enabled(context.Background(), slog.LevelDebug) {
+	if asynclog.Level(l) <= slog.LevelDebug {
 		level = hclog.Debug
 	}
 	return hclog.New(&hclog.LoggerOptions{

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -69,7 +70,8 @@ func open(ctx context.Context, c Config) (*node, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	n := &node{config: c, log: c.logger(), machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{})}
+	c.Logger = asynclog.Logger(c.logger())
+	n := &node{config: c, log: c.Logger, machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())

@@ -1,7 +1,6 @@
 package witness
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -85,9 +85,8 @@ func (w *Witness) order(c coordinator.Config) ([]byte, error) {
 	for _, b := range c.Roles {
 		o.Roles = append(o.Roles, b.Role)
 	}
-	_, o.JSON = c.Logger.Handler().(*slog.JSONHandler)
-	for o.Level = slog.LevelDebug; o.Level < slog.LevelError && !c.Logger.Enabled(context.Background(), o.Level); o.Level += 4 {
-	}
+	_, o.JSON = asynclog.Under(c.Logger.Handler()).(*slog.JSONHandler)
+	o.Level = min(max(asynclog.Level(c.Logger), slog.LevelDebug), slog.LevelError)
 	return json.Marshal(o)
 }
 

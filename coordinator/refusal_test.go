@@ -1,0 +1,267 @@
+package coordinator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A refusing Locker refuses, for good, the calls that are named, about any role or one.
+type refusing struct {
+	lock.Locker
+	refuse  atomic.Pointer[[]string]
+	watches atomic.Int32
+}
+
+var errRefused = fmt.Errorf("%w: the token was deleted", lock.ErrPermanent)
+
+func (r *refusing) set(calls ...string) { r.refuse.Store(&calls) }
+
+func (r *refusing) refuses(call string) error {
+	if calls := r.refuse.Load(); calls != nil && slices.Contains(*calls, call) {
+		return errRefused
+	}
+	return nil
+}
+
+func (r *refusing) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
+	if err := r.refuses("register"); err != nil {
+		return nil, err
+	}
+	s, err := r.Locker.Register(ctx, c, p, bids...)
+	return refusingSession{s, r}, err
+}
+
+func (r *refusing) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
+	return func(yield func(lock.Standing, error) bool) {
+		r.watches.Add(1)
+		for st, err := range r.Locker.Watch(ctx, roles...) {
+			for _, of := range []string{"", st.Role} {
+				if bad := r.refuses("watch" + of); bad != nil {
+					st, err = lock.Standing{Role: of}, bad
+				}
+			}
+			if !yield(st, err) {
+				return
+			}
+		}
+	}
+}
+
+func (r *refusing) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, why lock.End) error {
+	return cmpOr(r.refuses("evict"), func() error { return r.Locker.Evict(ctx, id, seen, why) })
+}
+
+func cmpOr(err error, call func() error) error {
+	if err != nil {
+		return err
+	}
+	return call()
+}
+
+type refusingSession struct {
+	lock.Session
+	r *refusing
+}
+
+func (s refusingSession) Beat(ctx context.Context, bids ...lock.Bid) error {
+	return cmpOr(s.r.refuses("beat"), func() error { return s.Session.Beat(ctx, bids...) })
+}
+
+func (s refusingSession) TryAcquire(ctx context.Context, role string) (lock.Token, error) {
+	if err := errors.Join(s.r.refuses("acquire"), s.r.refuses("acquire"+role)); err != nil {
+		return 0, err
+	}
+	return s.Session.TryAcquire(ctx, role)
+}
+
+func (s refusingSession) Release(ctx context.Context, role string, t lock.Token) error {
+	return cmpOr(s.r.refuses("release"), func() error { return s.Session.Release(ctx, role, t) })
+}
+
+func (s refusingSession) Close(ctx context.Context) error {
+	return cmpOr(s.r.refuses("close"), func() error { return s.Session.Close(ctx) })
+}
+
+// TestRefusedForGood: what no try can cure ends Run with its reason, also long after the
+// start, whichever call it is; and the log says so when it begins, once.
+func TestRefusedForGood(t *testing.T) {
+	for name, c := range map[string]struct {
+		refuse []string
+		begin  func(s *stage) (after func()) // what makes the call
+	}{
+		"everything":        {[]string{"register", "beat", "close", "acquire", "release", "evict", "watch"}, nil},
+		"beat and close":    {[]string{"beat", "close"}, nil},
+		"beat and register": {[]string{"beat", "register"}, nil},
+		"release":           {[]string{"release"}, nil},
+		"acquire":           {[]string{"acquire"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, l := newStage(t), &refusing{}
+				l.Locker = s.store.Open()
+				var log bytes.Buffer
+				a := config("a")
+				a.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				var fail atomic.Bool
+				done := make(chan error, 1)
+				go func() {
+					done <- Run(t.Context(), l, a, func(ctx context.Context, _ Term) error {
+						for ctx.Err() == nil {
+							if fail.Load() {
+								return errors.New("failed") // the role is released, and competed for again
+							}
+							pause(ctx, time.Second)
+						}
+						return nil
+					})
+				}()
+				time.Sleep(time.Minute)
+				l.set(c.refuse...)
+				fail.Store(name == "release" || name == "acquire")
+				time.Sleep(3*a.TTL + time.Minute)
+				select {
+				case err := <-done:
+					if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "token was deleted") {
+						t.Errorf("Run returned %v", err)
+					}
+				default:
+					t.Error("Run has not returned")
+				}
+				if n := strings.Count(log.String(), "refuses a call"); n == 0 || n > 8 {
+					t.Errorf("told %d times:\n%s", n, log.String())
+				}
+			})
+		})
+	}
+}
+
+// TestRefusedToStandby: what the store has in the role's place is not for us.
+func TestRefusedToStandby(t *testing.T) {
+	for _, call := range []string{"watch", "watchr"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			stopA := s.contend(config("a"), untilTold)
+			time.Sleep(time.Second)
+			l := &refusing{Locker: s.store.Open()}
+			l.set(call)
+			err := Run(t.Context(), l, config("b"), untilTold)
+			if !errors.Is(err, errRefused) || l.watches.Load() > 10 {
+				t.Errorf("%s: Run returned %v after %d watches", call, err, l.watches.Load())
+			}
+			_ = stopA()
+		})
+	}
+}
+
+// TestRefusedAndCured: what is cured within the promise changes nothing, and one role
+// that is refused takes nothing from the others of its process.
+func TestRefusedAndCured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		l := &refusing{Locker: s.store.Open()}
+		a := config("a")
+		a.Roles = []lock.Bid{{Role: "r"}, {Role: "x"}}
+		l.set("acquirex")
+		stop := s.contendOver(l, a, untilTold)
+		time.Sleep(time.Hour)
+		if got := s.active(); len(got) != 1 || s.terms[0].Role != "r" {
+			t.Fatalf("terms %v, want one of r", s.terms)
+		}
+		l.set("beat", "watch", "evict")
+		time.Sleep(a.TTL / 2)
+		l.set()
+		time.Sleep(time.Minute)
+		if got := s.active(); len(got) != 2 || s.terms[1].Role != "x" {
+			t.Errorf("terms %v, want x to follow, and r to stay", s.terms)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestStopEndsARegistration: one that is in flight when a stop comes, or whose outcome is
+// unknown, leaves no session behind.
+func TestStopEndsARegistration(t *testing.T) {
+	for _, late := range []time.Duration{0, 500 * time.Millisecond, 3 * time.Second} {
+		for _, stopAfter := range []time.Duration{0, time.Millisecond, time.Second, 5500 * time.Millisecond} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStage(t)
+				l := &late1{s.store.Open(), late}
+				stop := s.contendOver(l, config("a"), untilTold)
+				time.Sleep(stopAfter)
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(10 * time.Second) // and it arrives
+				for st := range s.store.Open().Watch(t.Context(), "r") {
+					if len(st.Line) != 0 {
+						t.Errorf("registered after %v, stopped after %v: left behind: %v", late, stopAfter, st.Line)
+					}
+					break
+				}
+			})
+		}
+	}
+}
+
+// late1 registers whether or not anybody waits for it, and later.
+type late1 struct {
+	lock.Locker
+	late time.Duration
+}
+
+func (l late1) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (s lock.Session, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		time.Sleep(l.late)
+		s, err = l.Locker.Register(context.Background(), c, p, bids...)
+	}()
+	select {
+	case <-done:
+		return s, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// TestNotReadyStandsLast whatever its priority.
+func TestNotReadyStandsLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stopA := s.contend(config("a"), untilTold)
+		time.Sleep(time.Second)
+		b, c := config("b"), config("c")
+		b.Roles, c.Roles = []lock.Bid{{Role: "r", Priority: MaxPriority}}, []lock.Bid{{Role: "r", Priority: -MaxPriority}}
+		b.Ready = func(string) bool { return false }
+		stopB, stopC := s.contend(b, untilTold), s.contend(c, untilTold)
+		time.Sleep(time.Minute)
+		for st := range s.store.Open().Watch(t.Context(), "r") {
+			for _, m := range st.Line {
+				if Ready(m) != (m.ID == "c") {
+					t.Errorf("%s with priority %d counts as ready: %v", m.ID, m.Priority, Ready(m))
+				}
+			}
+			break
+		}
+		_ = stopA()
+		time.Sleep(time.Second)
+		if got := s.active(); !slices.Equal(got, []string{"a", "c"}) {
+			t.Errorf("active: %v, want c, who was ready", got)
+		}
+		_, _ = stopB(), stopC()
+	})
+}
