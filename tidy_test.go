@@ -25,8 +25,8 @@ var arrows = map[string][]string{
 	"backends/backendsfx":          {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
 	"backends/ledger":              {"lock"},
 	"backends/memory":              {"lock", "backends/ledger"},
-	"backends/raft":                {"lock", "backends/ledger", "internal/asynclog"},
-	"backends/kv":                  {"lock"},
+	"backends/raft":                {"lock", "backends/ledger", "internal/asynclog", "internal/certs"},
+	"backends/kv":                  {"lock", "internal/certs"},
 	"backends/kv/kvtest":           {"lock", "coordinator", "backends/kv"},
 	"backends/etcd":                {"lock", "backends/kv"},
 	"backends/consul":              {"lock", "backends/kv"},
@@ -47,6 +47,7 @@ var arrows = map[string][]string{
 	"examples":                     {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
 	"coordinator/group":            {},
 	"internal/asynclog":            {},
+	"internal/certs":               {},
 }
 
 // inTests may be imported by test files besides.

@@ -15,7 +15,7 @@ import (
 )
 
 // A Config is what the settings say. Its exported fields may be changed before they are
-// used: whoever has a logger sets Coordinator.Logger and Store.Raft.Logger.
+// used: whoever has a logger sets Coordinator.Logger and those of Store.
 type Config struct {
 	Coordinator coordinator.Config // for coordinator.Run, with its roles, logger and witness
 	Store       backends.Config

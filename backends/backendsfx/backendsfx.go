@@ -106,11 +106,17 @@ func openRaft(c raft.Config, log *slog.Logger) (func(context.Context) (lock.Lock
 	return func(ctx context.Context) (lock.Locker, error) { return raft.Open(ctx, c) }, c.Validate()
 }
 
-func openEtcd(c etcd.Config, _ *slog.Logger) (func(context.Context) (lock.Locker, error), error) {
+func openEtcd(c etcd.Config, log *slog.Logger) (func(context.Context) (lock.Locker, error), error) {
+	if c.Logger == nil {
+		c.Logger = log
+	}
 	return func(ctx context.Context) (lock.Locker, error) { return etcd.Open(ctx, c) }, c.Validate()
 }
 
-func openConsul(c consul.Config, _ *slog.Logger) (func(context.Context) (lock.Locker, error), error) {
+func openConsul(c consul.Config, log *slog.Logger) (func(context.Context) (lock.Locker, error), error) {
+	if c.Logger == nil {
+		c.Logger = log
+	}
 	return func(ctx context.Context) (lock.Locker, error) { return consul.Open(ctx, c) }, c.Validate()
 }
 

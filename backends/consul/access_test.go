@@ -142,10 +142,15 @@ func TestTLS(t *testing.T) {
 	server, err := ca.Issue("server", time.Now().Add(time.Hour))
 	must(t, err)
 	c := start(t, 1, servers.Options{TLS: &server})
-	files, err := ca.Issue("client", time.Now().Add(-time.Minute))
+	files, err := ca.Issue("client", time.Now().Add(time.Hour))
 	must(t, err)
 	config := Config{Address: c.Members[0].Addr(), CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}
 	s := open(t, config)
+	_, err = ca.Issue("client", time.Now().Add(-time.Minute))
+	must(t, err)
+	if _, err := Open(t.Context(), config); err == nil || !strings.Contains(err.Error(), "expired at") {
+		t.Errorf("an expired certificate at the start: %v", err)
+	}
 	refused := func(what string, s *store, want string) {
 		t.Helper()
 		ctx := timeout(t, 10*time.Second)

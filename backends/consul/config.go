@@ -3,6 +3,7 @@ package consul
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"strconv"
@@ -23,6 +24,8 @@ type Config struct {
 	CertFile   string
 	KeyFile    string
 	ServerName string // TLS: the name in the agent's certificate; default: the host of Address
+
+	Logger *slog.Logger `json:"-"` // hears of certificates that run out; nil: none
 
 	// Dial makes the connections. TLS is made over what it returns. Nil: as usual.
 	Dial kv.Dial `json:"-"`

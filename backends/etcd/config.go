@@ -3,6 +3,7 @@ package etcd
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"strings"
@@ -21,6 +22,8 @@ type Config struct {
 	CAFile       string // TLS: authorities; CertFile and KeyFile: our certificate
 	CertFile     string
 	KeyFile      string
+
+	Logger *slog.Logger `json:"-"` // hears of certificates that run out; nil: none
 
 	// Dial makes the connections. TLS is made over what it returns. Nil: as usual.
 	Dial kv.Dial `json:"-"`

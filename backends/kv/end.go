@@ -89,7 +89,7 @@ type ending struct {
 	promise   lock.Promise
 
 	gone Lease // a lease that is no more
-
+	lost bool  // its owner knows that the record is gone
 	with []Txn // is done in the same step, or not at all where anything has changed
 }
 
@@ -97,12 +97,19 @@ type ending struct {
 // step. It returns nil where the end is written already; ours: by the same call, now or
 // in an earlier try. A record that is remembered saves the reading: the guards say whether
 // it is still there.
+//
+// The end hangs on the lease that the record hung on, so that no registration which is
+// still on its way can outlive it, and gets all of its time: the lease is renewed while
+// the end is written. If that fails it stands for as long as is left.
 func (l *locker) end(ctx context.Context, e ending) (ours bool, err error) {
 	own, end := l.keys.session(e.session), l.keys.end(e.session)
 	found := View{Records: []Record{e.was}}
-	if e.was.Revision == 0 {
+	if e.was.Revision == 0 && !e.lost {
 		found, err = l.readHere(ctx, own, end)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what renews a lease for nobody
+	var kept keeping
 	for keepClaim := false; err == nil; {
 		if found.Get(end).Revision != 0 {
 			return decodeEnd(found.Get(end)) == e.why, nil
@@ -111,31 +118,53 @@ func (l *locker) end(ctx context.Context, e ending) (ours bool, err error) {
 		if e.moved != nil && e.moved(was) {
 			return false, lock.ErrMoved
 		}
-		e.recall(was)
-		if e.lease == "" {
+		if e.recall(was); e.lease == "" {
 			if e.lease, err = l.store.Grant(ctx, leaseFor(e.promise)); err != nil {
 				return false, err
 			}
+		} else if kept.lease != e.lease {
+			kept = l.keep(ctx, e.lease)
 		}
 		var r Result
-		if r, err = l.commitHere(ctx, joined(append(e.with, l.over(e, was.Revision, keepClaim))...)); err == nil && !r.Committed {
+		r, err = l.commitHere(ctx, joined(append(e.with, l.over(e, was.Revision, keepClaim))...))
+		switch {
+		case errors.Is(err, ErrNoLease):
+			e.gone, e.lease, err = e.lease, "", nil
+		case err == nil && !r.Committed:
 			e.with = nil
 			keepClaim = r.Found.Get(l.keys.claim(e.contender)).Revision != e.created
 			found = r.Found
-			continue
-		}
-		// The end hangs on the lease that the record hung on, so that no registration
-		// which is still on its way can outlive it, and gets all of its time. If that
-		// fails it stands for as long as is left.
-		if err == nil && !errors.Is(l.store.Keep(ctx, e.lease), ErrNoLease) {
-			return true, nil
-		}
-		if err == nil || errors.Is(err, ErrNoLease) { // the record, or the end, went with it
-			e.gone, e.lease = e.lease, ""
+		case err == nil:
+			if kept.lease != e.lease || !kept.gone(ctx) {
+				return true, nil
+			}
+			e.gone, e.lease = e.lease, "" // the end went with it
 			found, err = l.readHere(ctx, own, end)
 		}
 	}
 	return false, err
+}
+
+// A keeping is the renewal of a lease that goes on beside other calls.
+type keeping struct {
+	lease Lease
+	done  chan error // of size one
+}
+
+func (l *locker) keep(ctx context.Context, lease Lease) keeping {
+	k := keeping{lease, make(chan error, 1)}
+	l.background(func(context.Context) { k.done <- l.store.Keep(ctx, lease) })
+	return k
+}
+
+// gone reports whether the lease turned out to be gone.
+func (k keeping) gone(ctx context.Context) bool {
+	select {
+	case err := <-k.done:
+		return errors.Is(err, ErrNoLease)
+	case <-ctx.Done(): // also where the locker was closed
+		return false
+	}
 }
 
 // over is the transaction that writes e, where the session's record stands at a

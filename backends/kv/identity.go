@@ -163,10 +163,11 @@ func (l *locker) adopt(ctx context.Context, identity string) error {
 			Guards: []Guard{{Key: l.keys.identity(), Revision: was.revision}},
 			Writes: []Write{{Key: l.keys.name(identity), Value: encode(nameRecord{newHeader()})}},
 		}
-		switch {
-		case was.Identity == "":
-			next.Identity = identity
-		case !was.is(identity):
+		if was.Identity == "" { // one of its own: it is another store than the one that is replaced
+			next.Identity = l.draw
+			t.Writes = append(t.Writes, Write{Key: l.keys.name(l.draw), Value: encode(nameRecord{newHeader()})})
+		}
+		if !was.is(identity) {
 			next.Adopted = append(slices.Clone(was.Adopted), identity)
 		}
 		for len(next.Adopted) > maxAdopted {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -35,6 +36,8 @@ type locker struct {
 	held     string    // the identity that we hold to; empty: none was seen
 	follower *follower // nil: nobody watches
 	read     *picture  // what the last watch had been shown when it ended; nil: nothing
+
+	took atomic.Int64 // how long the last reading of everything took
 }
 
 var (
@@ -142,7 +145,7 @@ func (l *locker) Close() error {
 }
 
 // background runs f until it returns, with a context that is done when the locker
-// is closed. Close waits for it.
+// is closed. Close waits for it. A closed one runs nothing more.
 func (l *locker) background(f func(context.Context)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

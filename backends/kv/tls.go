@@ -1,13 +1,16 @@
 package kv
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -30,11 +33,11 @@ func (f TLSFiles) Check(prefix string) error {
 	if (f.Cert == "") != (f.Key == "") {
 		errs = append(errs, fmt.Errorf("%scert-file and %skey-file: give both or none", prefix, prefix))
 	} else if f.Cert != "" {
-		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
+		if err := f.files().Check(); err != nil {
 			errs = append(errs, fmt.Errorf("%scert-file %q: %w", prefix, f.Cert, err))
 		}
 	}
-	if _, err := f.roots(); err != nil {
+	if _, err := f.files().Roots(); err != nil {
 		errs = append(errs, fmt.Errorf("%sca-file %q: %w", prefix, f.CA, err))
 	}
 	return errors.Join(errs...)
@@ -62,15 +65,14 @@ func (f TLSFiles) Config(host string, failed func(error)) *tls.Config {
 	}
 	if f.Cert != "" {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-			return &pair, err
+			return f.files().Pair()
 		}
 	}
 	return c
 }
 
 func (f TLSFiles) verify(s tls.ConnectionState, host string) error {
-	roots, err := f.roots()
+	roots, err := f.files().Roots()
 	if err != nil {
 		return err
 	}
@@ -82,20 +84,11 @@ func (f TLSFiles) verify(s tls.ConnectionState, host string) error {
 	return err
 }
 
-func (f TLSFiles) roots() (*x509.CertPool, error) {
-	if f.CA == "" {
-		return nil, nil // the system's
-	}
-	text, err := os.ReadFile(f.CA)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, errors.New("no certificate in it")
-	}
-	return pool, nil
-}
+// Mind warns when a third, and when a tenth, of the life of our certificate is left, or of
+// the authorities'. It returns when ctx ends.
+func (f TLSFiles) Mind(ctx context.Context, log *slog.Logger) { f.files().Mind(ctx, log) }
+
+func (f TLSFiles) files() certs.Files { return certs.Files{CA: f.CA, Cert: f.Cert, Key: f.Key} }
 
 // Secret reads a password or a token from a file that nobody else may read.
 func Secret(path string) (string, error) {

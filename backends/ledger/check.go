@@ -44,7 +44,9 @@ func (c Command) checkOp() error {
 		return errors.Join(role, checkValues(c.Values))
 	case Read:
 		return checkKeys(c.Keys)
-	case Adopt, Begin:
+	case Adopt:
+		return lock.CheckName("identity", c.Adopt)
+	case Begin:
 		return lock.CheckName("identity", c.Name)
 	case Nothing:
 		return nil

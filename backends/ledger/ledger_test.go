@@ -55,7 +55,7 @@ func TestNothingIsAppliedUnchecked(t *testing.T) {
 		"a value without a key":      {Op: ledger.Write, Role: "r", Token: 2, Values: map[string][]byte{"": {1}}},
 		"a value of many keys":       {Op: ledger.Write, Role: "r", Token: 2, Values: map[string][]byte{"a/": {1}}},
 		"too large a value":          {Op: ledger.Write, Role: "r", Token: 2, Values: map[string][]byte{"a": make([]byte, ledger.MaxValues)}},
-		"an identity of no name":     {Op: ledger.Adopt, Name: long},
+		"an identity of no name":     {Op: ledger.Adopt, Adopt: long},
 		"no identity":                {Op: ledger.Begin},
 	} {
 		l, _ := active()
@@ -138,7 +138,7 @@ func TestAnotherLedgerIsRefused(t *testing.T) {
 			t.Errorf("%s had an effect: %s", c.Op, after)
 		}
 	}
-	if r := apply(l, ledger.Command{Op: ledger.Adopt, Name: "lost"}); r.Err() != nil || r.Identity != "x" {
+	if r := apply(l, ledger.Command{Op: ledger.Adopt, Adopt: "lost", Name: "y"}); r.Err() != nil || r.Identity != "x" {
 		t.Fatalf("%+v", r)
 	}
 	for _, identity := range []string{"lost", "x", ""} {
@@ -147,7 +147,7 @@ func TestAnotherLedgerIsRefused(t *testing.T) {
 		}
 	}
 	for i := range 2 * ledger.MaxAdopted {
-		apply(l, ledger.Command{Op: ledger.Adopt, Name: fmt.Sprint(i)})
+		apply(l, ledger.Command{Op: ledger.Adopt, Adopt: fmt.Sprint(i)})
 	}
 	if len(l.Adopted) != ledger.MaxAdopted || l.Is("lost") || !l.Is("x") || !l.Is(fmt.Sprint(2*ledger.MaxAdopted-1)) {
 		t.Errorf("%v", l.Adopted)

@@ -114,7 +114,7 @@ func (l *locker) Raise(ctx context.Context, above lock.Token) error {
 }
 
 func (l *locker) Adopt(ctx context.Context, identity string) error {
-	_, err := l.propose(ctx, Command{Op: Adopt, Name: identity})
+	_, err := l.propose(ctx, Command{Op: Adopt, Adopt: identity, Name: l.name})
 	return err
 }
 

@@ -27,7 +27,7 @@ func (n *node) Close() error {
 
 // resign hands the leadership over, if this node has it.
 func (n *node) resign() {
-	if !n.leading() || n.voters() < 2 {
+	if !n.leading() || len(n.voters()) < 2 {
 		return
 	}
 	n.await(time.After(takeover))

@@ -1,13 +1,17 @@
 package raft
 
 import (
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,61 +24,125 @@ import (
 
 // A directory is a node's data on disk. One process at a time has it.
 type directory struct {
+	path  string
 	lock  *os.File
 	bolt  *raftboltdb.BoltStore
-	snaps *raft.FileSnapshotStore
+	snaps kept
+
+	mu     sync.Mutex
+	record record
 }
 
-// ownerKey is where a directory names its node: another's votes are not ours.
-var ownerKey = []byte("Node")
+var (
+	// ownerKey is where a log names its node: another's votes are not ours.
+	ownerKey = []byte("Node")
+	// recordKey is where it says what belongs to it.
+	recordKey = []byte("Directory")
+
+	// termKey is where the Raft library keeps the term that a node knows.
+	termKey = []byte("CurrentTerm")
+
+	errNoKey = raftboltdb.ErrKeyNotFound
+)
 
 // openDirectory opens the directory of the node id, and makes it where there is
-// none.
-func openDirectory(path, id string, log *slog.Logger) (d *directory, err error) {
+// none. Of what is made, node.json comes first and says last that all is there.
+func openDirectory(path, id string, log *slog.Logger) (*directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	d = new(directory)
+	d := &directory{path: path}
+	if err := d.open(id, log); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+func (d *directory) open(id string, log *slog.Logger) (err error) {
+	if d.lock, err = lockDirectory(d.path); err != nil {
+		return err
+	}
+	m, r, err := inspect(d.path, id)
+	if err != nil {
+		return err
+	}
+	if m.ID == "" {
+		m = marker{ID: id, Directory: rand.Text()}
+		if err := m.write(d.path); err != nil {
+			return fmt.Errorf("data directory %s: %w", d.path, err)
+		}
+	}
+	if err := d.openLog(log); err != nil {
+		return err
+	}
+	files, err := raft.NewFileSnapshotStoreWithLogger(d.path, 2, raftLogger(log))
+	if err != nil {
+		return fmt.Errorf("open the snapshots in data directory %s: %w", d.path, err)
+	}
+	d.snaps, d.record = kept{files, d}, r
+	return d.begin(m)
+}
+
+// openLog opens raft.db, which inspect has read.
+func (d *directory) openLog(log *slog.Logger) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.close())
+		if p := recover(); p != nil {
+			err = partial(d.path, "%s is damaged: %v", logFile, p)
 		}
 	}()
-	if d.lock, err = lockDirectory(path); err != nil {
-		return d, err
-	}
 	d.bolt, err = raftboltdb.New(raftboltdb.Options{
-		Path: filepath.Join(path, "raft.db"),
+		Path: filepath.Join(d.path, logFile),
 		BoltOptions: &bbolt.Options{
 			Timeout: time.Second, Logger: boltLogger{log},
 			FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, // less to write with every entry
 		},
 	})
 	if err != nil {
-		return d, fmt.Errorf("open the log in data directory %s: %w", path, err)
-	}
-	if err := d.own(path, id); err != nil {
-		return d, err
-	}
-	d.snaps, err = raft.NewFileSnapshotStoreWithLogger(path, 2, raftLogger(log))
-	if err != nil {
-		return d, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
-	}
-	return d, nil
-}
-
-// own refuses a directory of another node.
-func (d *directory) own(path, id string) error {
-	owner, err := d.bolt.Get(ownerKey)
-	switch {
-	case errors.Is(err, raftboltdb.ErrKeyNotFound):
-		return d.bolt.Set(ownerKey, []byte(id))
-	case err != nil:
-		return fmt.Errorf("read data directory %s: %w", path, err)
-	case string(owner) != id:
-		return fmt.Errorf("%w: data directory %s belongs to node %q, this is %q: give each node a directory of its own", lock.ErrPermanent, path, owner, id)
+		return fmt.Errorf("open the log in data directory %s: %w", d.path, err)
 	}
 	return nil
+}
+
+// begin counts this start, first in raft.db, then in node.json: a raft.db that says less
+// is an older one.
+func (d *directory) begin(m marker) error {
+	err := d.bolt.Set(ownerKey, []byte(m.ID))
+	if err == nil {
+		err = d.update(func(r *record) { r.Directory, r.Starts = m.Directory, r.Starts+1 })
+	}
+	if err == nil {
+		m.Starts = d.record.Starts
+		err = m.write(d.path)
+	}
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", d.path, err)
+	}
+	return nil
+}
+
+// update changes the record, on disk first.
+func (d *directory) update(change func(*record)) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.record
+	change(&r)
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if err := d.bolt.Set(recordKey, data); err != nil {
+		return err
+	}
+	d.record = r
+	return nil
+}
+
+// read returns the record as it is now. Its map is never changed.
+func (d *directory) read() record {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.record
 }
 
 // lockDirectory takes the lock of a directory. The kernel frees it when the
@@ -98,8 +166,45 @@ func lockDirectory(path string) (*os.File, error) {
 	return f, nil
 }
 
-// used reports whether anything was ever written here.
-func (d *directory) used() (bool, error) { return raft.HasExistingState(d.bolt, d.bolt, d.snaps) }
+func (d *directory) group() string { return d.read().Group }
+
+// adopt notes the group to which the directory belongs, once and for all.
+func (d *directory) adopt(group string) error {
+	switch mine := d.read().Group; {
+	case group == "" || group == mine:
+		return nil
+	case mine != "":
+		return fmt.Errorf("%w: data directory %s belongs to group %s, not to group %s: give the node the directory of its own group, or an empty one", lock.ErrPermanent, d.path, mine, group)
+	}
+	return d.update(func(r *record) {
+		if r.Group == "" {
+			r.Group = group
+		}
+	})
+}
+
+// founder reports whether this very directory is one of those with which its group began.
+func (d *directory) founder() bool {
+	r := d.read()
+	for _, directory := range r.Founders {
+		if directory == r.Directory {
+			return true
+		}
+	}
+	return false
+}
+
+// used reports whether Raft was ever started here, or may be: not where a founder was cut
+// short between the two writes of a beginning.
+func (d *directory) used() (bool, error) {
+	used, err := raft.HasExistingState(d.bolt, d.bolt, d.snaps)
+	if err != nil || !used || !d.founder() {
+		return used, err
+	}
+	last, err := d.bolt.LastIndex()
+	elected, err2 := d.elected()
+	return last > 0 || elected, errors.Join(err, err2)
+}
 
 // elected reports whether this node has been part of a group that elected a
 // leader: more than what a bootstrap alone writes.
@@ -108,8 +213,8 @@ func (d *directory) elected() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	term, err := d.bolt.GetUint64([]byte("CurrentTerm"))
-	if err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
+	term, err := d.bolt.GetUint64(termKey)
+	if err != nil && !errors.Is(err, errNoKey) {
 		return false, err
 	}
 	list, err := d.snaps.List()

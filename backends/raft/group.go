@@ -2,6 +2,7 @@ package raft
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,136 +11,61 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/lock"
 )
 
-const (
-	ask     = 100 * time.Millisecond // between two rounds of questions to the peers; the first pauses of a call are shorter
-	attempt = 2 * time.Second        // for one answer
-	report  = 5 * time.Second        // between two lines in the log
-)
-
-// found decides what an empty directory means. A node whose directory was wiped
-// has forgotten its votes, and must not begin a group of its own beside the old
-// one. So:
-//
-//  1. Every peer has said that it is new: a new group begins. An answer stays
-//     good, for it says that there was no leader when this node had no data yet.
-//  2. A peer has been part of a group: its leader removes this node, and with it
-//     its votes. Only then Raft starts, empty, and the leader adds the node again.
-//  3. Otherwise somebody is silent, and this node waits.
-func (n *node) found(ctx context.Context) error {
-	ctx, end, err := n.begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer end()
-	others := n.config.others()
-	fresh := map[string]bool{}
-	said := time.Now()
-	for {
-		old, silent := n.survey(ctx, others, fresh)
-		if len(fresh) == len(others) {
-			return n.bootstrap()
-		}
-		why := "waiting for every peer to say that it is new"
-		if old {
-			err := n.join(ctx, "remove")
-			if err == nil {
-				return nil
-			}
-			if errors.Is(err, lock.ErrPermanent) {
-				return err
-			}
-			why, silent = "waiting for the group's leader to let this node in again", []string{err.Error()}
-		}
-		if time.Since(said) >= report {
-			said = time.Now()
-			n.log.Warn("empty data directory: "+why, "id", n.config.ID, "silent", silent)
-		}
-		select {
-		case <-time.After(ask):
-		case <-ctx.Done():
-			return fmt.Errorf("%w while %s: %s", context.Cause(ctx), why, strings.Join(silent, "; "))
-		}
-	}
+// A candidate is a node that asks to be removed, or added: one of two that have the same ID
+// is told from the other by its directory.
+type candidate struct {
+	Peer
+	Directory string
 }
 
-// survey asks every peer. It notes who is new, and returns whether anybody is
-// not, and who is silent and why.
-func (n *node) survey(ctx context.Context, others []Peer, fresh map[string]bool) (old bool, silent []string) {
-	type answer struct {
-		of  Peer
-		h   hello
-		err error
-	}
-	answers := make(chan answer, len(others))
-	for _, p := range others {
-		go func() {
-			h, err := n.greetOne(ctx, p)
-			answers <- answer{p, h, err}
-		}()
-	}
-	for range others {
-		switch a := <-answers; {
-		case a.err != nil:
-			silent = append(silent, a.err.Error())
-		case a.h.ID != a.of.ID:
-			silent = append(silent, fmt.Sprintf("peer %s says that it is %q", a.of, a.h.ID))
-		case a.h.State:
-			old = true
-		default:
-			fresh[a.of.ID] = true
-		}
-	}
-	slices.Sort(silent)
-	return old, silent
-}
-
-// bootstrap begins a new group. Racing nodes write the same.
-func (n *node) bootstrap() error {
-	var c raft.Configuration
-	for _, p := range n.config.Peers {
-		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Address)})
-	}
-	slices.SortFunc(c.Servers, func(a, b raft.Server) int { return strings.Compare(string(a.ID), string(b.ID)) })
-	n.log.Info("a new group begins", "id", n.config.ID, "peers", formatPeers(n.config.Peers))
-	if err := raft.BootstrapCluster(n.options(), n.dir.bolt, n.dir.bolt, n.dir.snaps, nil, c); err != nil {
-		return fmt.Errorf("begin a new group: %w", err)
-	}
-	return nil
-}
+// A welcome answers it.
+type welcome struct{ Group string }
 
 // join asks the peers, of whom one is the leader, to change this node's part.
-func (n *node) join(ctx context.Context, phase string) error {
-	self := n.config.peer(n.config.ID)
+func (n *node) join(ctx context.Context, phase string) (group string, err error) {
+	self := candidate{n.config.peer(n.config.ID), n.dir.read().Directory}
 	var errs []error
 	for _, p := range n.config.others() {
 		ctx, stop := context.WithTimeout(ctx, attempt)
-		err := n.caller.call(ctx, p, pathJoin+"?phase="+phase, self, new(struct{}))
+		var w welcome
+		err := n.caller.call(ctx, p, pathJoin+"?phase="+phase, self, &w)
 		stop()
 		if err == nil {
-			n.log.Info("the group's leader answered a node that joins", "phase", phase, "leader", p.ID)
-			return nil
+			n.log.Info("the group's leader answered a node that joins", "phase", phase, "leader", p.ID, "group", w.Group)
+			return w.Group, nil
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return "", errors.Join(errs...)
 }
 
-// change is what the leader does for a peer that joins.
-func (n *node) change(ctx context.Context, p Peer, phase string) error {
+// change is what the leader does for a peer that joins, once that has answered at its
+// address in the list: of two with the same ID the one that others reach is the member.
+func (n *node) change(ctx context.Context, c candidate, phase string) error {
 	if !n.running() || !n.leading() {
 		return fmt.Errorf("%w: node %q is not the leader", errNotApplied, n.config.ID)
 	}
-	var f raft.IndexFuture
-	switch phase {
-	case "remove":
-		f = n.raft.RemoveServer(raft.ServerID(p.ID), 0, patience)
-	case "add":
-		f = n.raft.AddVoter(raft.ServerID(p.ID), raft.ServerAddress(p.Address), 0, patience)
-	default:
+	if phase != "remove" && phase != "add" {
 		return fmt.Errorf("%w: unknown phase %q, use remove or add", lock.ErrPermanent, phase)
+	}
+	h, err := n.greetOne(ctx, c.Peer)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: a node joins only if it answers at its address in the list: %w", errNotApplied, err)
+	case h.ID != c.ID || h.Directory != c.Directory:
+		return fmt.Errorf("%w: another process answers at %s, as %q on another directory: stop one of them", errNotApplied, c.Peer, h.ID)
+	case n.member(c.ID) == (phase == "add"):
+		return nil
+	}
+	var f raft.IndexFuture
+	if phase == "remove" {
+		f = n.raft.RemoveServer(raft.ServerID(c.ID), 0, patience)
+	} else {
+		f = n.raft.AddVoter(raft.ServerID(c.ID), raft.ServerAddress(c.Address), 0, patience)
 	}
 	n.answer(f)
 	done := make(chan error, 1)
@@ -156,63 +82,37 @@ func (n *node) change(ctx context.Context, p Peer, phase string) error {
 // enter has the leader add this node until it sees itself in the group.
 func (n *node) enter(ctx context.Context) {
 	said := time.Now()
-	for !n.member(n.config.ID) {
-		if err := n.join(ctx, "add"); err != nil && time.Since(said) >= report {
+	for pause := ask; !n.member(n.config.ID); pause = min(2*pause, time.Second) {
+		if _, err := n.join(ctx, "add"); err != nil && time.Since(said) >= report {
 			said = time.Now()
 			n.log.Warn("waiting for the group's leader to add this node", "id", n.config.ID, "error", err)
 		}
 		select {
-		case <-time.After(ask):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// greet says hello to every peer, once each, to find out who is set up differently.
-func (n *node) greet(ctx context.Context) {
-	for _, p := range n.config.others() {
-		_, _ = n.greetOne(ctx, p) // who is silent says hello when it starts
+// name gives the ledger the group's identity, where it has none yet, and a group of before
+// there were identities its own.
+func (n *node) name(ctx context.Context) {
+	for {
+		v, changed, err := n.machine.view()
+		if err != nil || v.Identity != "" {
+			return
+		}
+		if n.leading() {
+			_, _ = n.apply(ctx, ledger.Command{Op: ledger.Begin, Name: rand.Text()}) // if it failed, again
+		}
+		select {
+		case <-changed:
+		case <-time.After(ask):
+		case <-ctx.Done():
+			return
+		}
 	}
-}
-
-func (n *node) greetOne(ctx context.Context, p Peer) (hello, error) {
-	ctx, stop := context.WithTimeout(ctx, attempt)
-	defer stop()
-	mine, err := n.hello()
-	if err != nil {
-		return hello{}, err
-	}
-	var theirs hello
-	if err := n.caller.call(ctx, p, pathHello, mine, &theirs); err != nil {
-		return hello{}, err
-	}
-	n.compare(theirs)
-	return theirs, nil
-}
-
-func (n *node) hello() (hello, error) {
-	state, err := n.dir.elected()
-	h := hello{ID: n.config.ID, Peers: formatPeers(n.config.Peers), Timing: n.config.timing(), State: state}
-	if n.running() {
-		_, leader := n.raft.LeaderWithID()
-		h.Leader, h.Last = string(leader), n.raft.LastIndex()
-	}
-	return h, err
-}
-
-// compare warns, once, about a peer that is set up differently.
-func (n *node) compare(h hello) {
-	mine := formatPeers(n.config.Peers)
-	if h.ID == "" || h.ID == n.config.ID || h.Peers == mine && h.Timing == n.config.timing() {
-		return
-	}
-	h.Leader, h.Last = "", 0
-	if _, before := n.warned.LoadOrStore(h, true); before {
-		return
-	}
-	n.log.Warn("a peer is set up differently, use the same on every node",
-		"peer", h.ID, "its timing", h.Timing, "our timing", n.config.timing(), "its peers", h.Peers, "our peers", mine)
 }
 
 func (n *node) leading() bool { return n.raft.State() == raft.Leader }
@@ -222,16 +122,113 @@ func (n *node) leads(id raft.ServerID) bool {
 	return n.running() && n.leading() && n.member(string(id))
 }
 
-func (n *node) member(id string) bool {
-	return slices.ContainsFunc(n.servers(), func(s raft.Server) bool { return string(s.ID) == id })
-}
+func (n *node) member(id string) bool { return slices.Contains(n.voters(), id) }
 
-func (n *node) voters() int { return len(n.servers()) }
-
-func (n *node) servers() []raft.Server {
+// voters are the IDs of the group as it is, whatever the list says, sorted.
+func (n *node) voters() (ids []string) {
 	f := n.raft.GetConfiguration()
 	if f.Error() != nil {
 		return nil
 	}
-	return f.Configuration().Servers
+	for _, s := range f.Configuration().Servers {
+		ids = append(ids, string(s.ID))
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// A Group is what a group of embedded Raft is by its own word, whatever a list of peers
+// says.
+type Group struct {
+	Identity string
+	Leader   string        // its ID; being Raft's leader is not being active
+	Voters   []string      // their IDs, sorted
+	Trip     time.Duration // the longest round trip between two of them, measured once a minute; 0: not measured yet
+}
+
+// Quorum is how many of the voters must be there.
+func (g Group) Quorum() int { return len(g.Voters)/2 + 1 }
+
+// Differs says how the voters differ from a list of peers, and what that means; "": they
+// do not. Until a group's members can be changed, who was taken off the list goes on to
+// count as a voter.
+func (g Group) Differs(peers []Peer) string {
+	var only, lacks []string
+	for _, id := range g.Voters {
+		if !slices.ContainsFunc(peers, func(p Peer) bool { return p.ID == id }) {
+			only = append(only, id)
+		}
+	}
+	for _, p := range peers {
+		if !slices.Contains(g.Voters, p.ID) {
+			lacks = append(lacks, p.ID)
+		}
+	}
+	if len(g.Voters) == 0 || len(only) == 0 && len(lacks) == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("the group's voters are %s, of which %d must live", strings.Join(g.Voters, ", "), g.Quorum())
+	if len(only) > 0 {
+		text += fmt.Sprintf("; %s counts although the list of peers lacks it", strings.Join(only, ", "))
+	}
+	if len(lacks) > 0 {
+		text += fmt.Sprintf("; %s is in the list and does not count", strings.Join(lacks, ", "))
+	}
+	return text
+}
+
+// Inspect asks the peers of c what their group is, until one knows a leader. With an error
+// it returns what they said without.
+func Inspect(ctx context.Context, c Config) (g Group, err error) {
+	if err := c.ValidatePeers(); err != nil {
+		return g, fmt.Errorf("raft: %w", err)
+	}
+	d, err := newDialer(c, "")
+	if err != nil {
+		return g, fmt.Errorf("raft: %w", err)
+	}
+	caller := newCaller(d)
+	defer func() { d.conns.closeAll(); caller.close() }()
+	for {
+		failed := g.ask(ctx, c, caller)
+		if g.Leader != "" {
+			return g, nil
+		}
+		select {
+		case <-time.After(ask):
+		case <-ctx.Done():
+			return g, errors.Join(append([]error{context.Cause(ctx)}, failed...)...)
+		}
+	}
+}
+
+// ask asks every peer at once. The last word is that of the longest log.
+func (g *Group) ask(ctx context.Context, c Config, caller caller) (failed []error) {
+	ctx, stop := context.WithTimeout(ctx, attempt/2)
+	defer stop()
+	answers := make(chan answer, len(c.Peers))
+	for _, p := range c.Peers {
+		go func() {
+			var h hello
+			err := caller.call(ctx, p, pathHello, hello{}, &h)
+			answers <- answer{h, err}
+		}()
+	}
+	last := uint64(0)
+	g.Leader, g.Trip = "", 0
+	for range c.Peers {
+		a := <-answers
+		if a.err != nil {
+			failed = append(failed, a.err)
+			continue
+		}
+		if a.h.Last >= last && len(a.h.Voters) > 0 {
+			last, g.Identity, g.Voters = a.h.Last, a.h.Group, a.h.Voters
+		}
+		if a.h.Leader != "" {
+			g.Leader = a.h.Leader
+		}
+		g.Trip = max(g.Trip, a.h.Trip)
+	}
+	return failed
 }

@@ -22,7 +22,7 @@ func TestWipedNodeNeverForks(t *testing.T) {
 	g.stop(2)
 	must(t, os.RemoveAll(g.configs[2].Dir))
 	g.start(2)
-	eventually(t, "the wiped node's return", func() bool { return g.nodes[2].voters() == 3 })
+	eventually(t, "the wiped node's return", func() bool { return len(g.nodes[2].voters()) == 3 })
 	standing(t, g.lockers[2], holds(first))
 
 	// It counts again: with one of the others it is a majority.
@@ -54,7 +54,7 @@ func TestWipedNodeWaitsForTheOthers(t *testing.T) {
 	}
 	g.start(1)
 	g.start(2)
-	eventually(t, "three voters", func() bool { return g.nodes[2].voters() == 3 })
+	eventually(t, "three voters", func() bool { return len(g.nodes[2].voters()) == 3 })
 }
 
 func TestNodeThatComesBackHearsAtOnce(t *testing.T) {
@@ -122,11 +122,11 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	g := newGroup(t, 1, nil).start()
 	g.leader()
 	s := register(t, g.lockers[0], "a")
-	must(t, g.nodes[0].raft.Apply([]byte(`{"Format":3,"Command":{"Op":"fly"}}`), time.Second).Error())
+	must(t, g.nodes[0].raft.Apply([]byte(`{"Format":4,"Command":{"Op":"fly"}}`), time.Second).Error())
 	ctx := timeout(t, 10*time.Second)
 	refused := func(what string, err error) {
 		t.Helper()
-		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "format 3") {
+		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "format 4") {
 			t.Errorf("%s: want ErrPermanent that names the format, got %v", what, err)
 		}
 	}
@@ -139,7 +139,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 	_, err = g.nodes[0].machine.Snapshot()
 	refused("snapshot", err)
-	refused("restore", newMachine().Restore(readCloser(`{"Format":3}`)))
+	refused("restore", newMachine().Restore(readCloser(`{"Format":4}`)))
 }
 
 // TestCloseLeavesNoCall closes a node in the midst of entries that are committed and

@@ -15,18 +15,21 @@ import (
 
 // format is the newest version of what stands in log entries and snapshots. A newer
 // one is refused by name, and is never overwritten. What is written has the oldest that
-// can say it: format 2 has values. So a group that keeps none can still go back to a
-// program that knows none, and in one that does such a program stops by name, where it
-// would forget them in silence.
+// can say it: format 2 has values, format 3 an identity. So a program that does not know
+// one of them stops by name, where it would forget it in silence.
 const (
-	format = 2
-	plain  = 1 // without values
+	format = 3
+	valued = 2 // without an identity
+	plain  = 1 // without values, too
 )
 
 // formatOf is the format of a command.
 func formatOf(c ledger.Command) int {
-	if c.Op == ledger.Write {
+	switch {
+	case c.Identity != "" || c.Name != "":
 		return format
+	case c.Op == ledger.Write:
+		return valued
 	}
 	return plain
 }
@@ -51,12 +54,14 @@ type machine struct {
 	ledger  *ledger.Ledger
 	changed chan struct{} // closed and replaced by every entry and every restored snapshot
 	refused error
+	group   string             // to which the directory is held already
+	adopt   func(string) error // holds it to another, or refuses that
 }
 
 var _ raft.FSM = (*machine)(nil)
 
 func newMachine() *machine {
-	return &machine{ledger: ledger.New(), changed: make(chan struct{})}
+	return &machine{ledger: ledger.New(), changed: make(chan struct{}), adopt: func(string) error { return nil }}
 }
 
 func encode(c ledger.Command) ([]byte, error) { return json.Marshal(entry{formatOf(c), c}) }
@@ -88,7 +93,27 @@ func (m *machine) Apply(l *raft.Log) any {
 	}
 	r := m.ledger.Apply(l.Index, e.Command)
 	r.Revision = l.Index
+	if m.belong(); m.refused != nil {
+		return m.refused
+	}
 	return r
+}
+
+// belong holds the directory to the ledger's identity, which is its group's.
+func (m *machine) belong() {
+	if id := m.ledger.Identity; id != m.group {
+		m.group, m.refused = id, m.adopt(id)
+	}
+}
+
+// refuse freezes the machine, for good.
+func (m *machine) refuse(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.wake()
+	if m.refused == nil {
+		m.refused = err
+	}
 }
 
 func (m *machine) wake() {
@@ -136,8 +161,11 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 		return nil, m.refused
 	}
 	i := image{plain, m.ledger}
-	if len(m.ledger.Values) > 0 {
+	switch {
+	case m.ledger.Identity != "":
 		i.Format = format
+	case len(m.ledger.Values) > 0:
+		i.Format = valued
 	}
 	data, err := json.Marshal(i)
 	return snapshot(data), err
@@ -163,7 +191,8 @@ func (m *machine) Restore(r io.ReadCloser) error {
 		return fmt.Errorf("decode snapshot: %w", err)
 	}
 	m.ledger = i.Ledger
-	return nil
+	m.belong()
+	return m.refused
 }
 
 type snapshot []byte

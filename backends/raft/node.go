@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -43,11 +44,13 @@ type node struct {
 	ctx       context.Context // ends when the node closes
 	cancel    context.CancelCauseFunc
 	mu        sync.Mutex
-	closed    bool           // no call begins any more
-	calls     sync.WaitGroup // what Close waits for
-	ready     chan struct{}  // closed once raft is set
-	down      chan struct{}  // closed once raft has ended
-	warned    sync.Map       // what compare has said already
+	closed    bool              // no call begins any more
+	seen      map[string]string // whom the last survey has heard from; never changed
+	calls     sync.WaitGroup    // what Close waits for
+	ready     chan struct{}     // closed once raft is set
+	down      chan struct{}     // closed once raft has ended
+	warned    sync.Map          // what compare has said already
+	trip      atomic.Int64      // the longest to a peer, as last measured
 	once      sync.Once
 	err       error
 }
@@ -80,18 +83,9 @@ func open(ctx context.Context, c Config) (*node, error) {
 }
 
 func (n *node) start(ctx context.Context) error {
-	d, err := newDialer(n.config)
-	if err != nil {
+	if err := n.prepare(); err != nil {
 		return err
 	}
-	n.caller = newCaller(d)
-	if n.dir, err = openDirectory(n.config.Dir, n.config.ID, n.log); err != nil {
-		return err
-	}
-	if n.port, err = openPort(d, n.config.bind(), n.log); err != nil {
-		return err
-	}
-	n.server = n.serve()
 	used, err := n.dir.used()
 	if err != nil {
 		return fmt.Errorf("read data directory %s: %w", n.config.Dir, err)
@@ -104,9 +98,28 @@ func (n *node) start(ctx context.Context) error {
 	if err := n.run(); err != nil {
 		return err
 	}
-	n.background(n.greet)
-	n.background(n.calm)
-	n.background(n.enter)
+	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter} {
+		n.background(f)
+	}
+	return nil
+}
+
+// prepare opens all that a node needs before Raft runs.
+func (n *node) prepare() error {
+	d, err := newDialer(n.config, n.config.ID)
+	if err != nil {
+		return err
+	}
+	if n.dir, err = openDirectory(n.config.Dir, n.config.ID, n.log); err != nil {
+		return err
+	}
+	d.member, n.machine.adopt = n.dir, n.dir.adopt
+	n.caller = newCaller(d)
+	if n.port, err = openPort(d, n.config.bind(), n.log); err != nil {
+		return err
+	}
+	n.server = n.serve()
+	n.background(func(ctx context.Context) { n.config.files().Mind(ctx, n.log) })
 	return nil
 }
 
@@ -261,6 +274,9 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 	}
 	if err := n.machine.err(); err != nil {
 		return ledger.Result{}, err
+	}
+	if group := n.dir.read().Group; group != "" && c.Name != "" {
+		c.Name = group // the ledger's identity is its group's
 	}
 	data, err := encode(c)
 	if err != nil {

@@ -3,58 +3,65 @@ package raft
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/certs"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // A connection's first byte says what it carries.
 const (
-	raftStream = 'R' // the Raft library's own
-	userStream = 'U' // HTTP/1.1
+	raftStream  = 'G' // the Raft library's own, after a greeting both ways
+	userStream  = 'U' // HTTP/1.1
+	olderStream = 'R' // raftStream of programs that know no groups
 )
 
 // greeting bounds the TLS handshake and the first byte, so that a connection
 // that says nothing holds nothing.
-const greeting = 3 * time.Second
+const greeting = 10 * time.Second
 
 // A dialer opens connections to peers. Under TLS the peer must prove its ID.
 type dialer struct {
-	peers []Peer
-	tls   *tls.Config // nil: loopback only
-	conns *conns
+	peers  []Peer
+	certs  *certs.Reader // nil: no TLS, loopback only
+	conns  *conns
+	member belonging // nil: we are none
 }
 
-func newDialer(c Config) (*dialer, error) {
+// newDialer checks our own certificate, which must bear the name where that is not empty.
+func newDialer(c Config, name string) (*dialer, error) {
 	d := &dialer{peers: c.Peers, conns: &conns{open: map[*tracked]bool{}}}
 	if c.CertFile == "" {
 		return d, nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s with key %s: %w", c.CertFile, c.KeyFile, err)
+	if err := c.files().CheckPeer(name); err != nil {
+		return nil, fmt.Errorf("%w: %w", lock.ErrPermanent, err)
 	}
-	pem, err := os.ReadFile(c.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("CA file: %w", err)
+	var err error
+	d.certs, err = certs.NewReader(c.files())
+	return d, err
+}
+
+// files are those of TLS.
+func (c Config) files() certs.Files {
+	return certs.Files{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
+}
+
+// tls is the TLS of one connection, with the certificates as they are now.
+func (d *dialer) tls(name string) *tls.Config {
+	roots := d.certs.Roots()
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*d.certs.Pair()}, ServerName: name,
+		RootCAs: roots, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("CA file %s holds no PEM certificate", c.CAFile)
-	}
-	d.tls = &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert},
-		RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
-	}
-	return d, nil
 }
 
 // dial connects to a peer. After an error nothing was asked of it.
@@ -66,19 +73,29 @@ func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn,
 		return nil, err
 	}
 	conn := d.conns.add(raw)
-	if d.tls != nil {
-		config := d.tls.Clone()
-		config.ServerName = d.id(address)
-		secure := tls.Client(conn, config)
+	if d.certs != nil {
+		name := d.id(address)
+		secure := tls.Client(conn, d.tls(name))
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("tls with peer %q at %s: %w", config.ServerName, address, err), conn.Close())
+			return nil, errors.Join(fmt.Errorf("tls with peer %q at %s: %w", name, address, err), conn.Close())
 		}
 		conn = secure
 	}
-	if _, err := conn.Write([]byte{kind}); err != nil {
+	if kind == raftStream {
+		conn = &greeted{Conn: conn, member: d.member}
+	}
+	if _, err := conn.Write(d.hello(kind)); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
+}
+
+// hello is what a connection begins with.
+func (d *dialer) hello(kind byte) []byte {
+	if kind == raftStream {
+		return append([]byte{kind}, greetingOf(d.member)...)
+	}
+	return []byte{kind}
 }
 
 func (d *dialer) id(address string) string {
@@ -93,7 +110,7 @@ func (d *dialer) id(address string) string {
 // isPeer reports whether a connection's certificate names a peer. Without TLS
 // everybody on the machine is one.
 func (d *dialer) isPeer(state *tls.ConnectionState) bool {
-	if d.tls == nil {
+	if d.certs == nil {
 		return true
 	}
 	if state == nil || len(state.PeerCertificates) == 0 {
@@ -114,6 +131,7 @@ type port struct {
 	raft     queue       // refused while raftOpen is false
 	user     queue       // HTTP
 	raftOpen atomic.Bool // set once Raft runs
+	said     sync.Map    // what refused has said
 	wg       sync.WaitGroup
 }
 
@@ -150,10 +168,21 @@ func (p *port) accept() {
 		conn := p.conns.add(raw)
 		p.wg.Go(func() {
 			if err := p.sort(conn); err != nil && p.ctx.Err() == nil {
-				p.log.Debug("connection refused", "from", conn.RemoteAddr().String(), "error", err)
+				p.refused(conn, err)
 			}
 		})
 	}
+}
+
+// refused says once what somebody has to mend.
+func (p *port) refused(conn net.Conn, err error) {
+	level := slog.LevelDebug
+	if errors.Is(err, errOtherGroup) {
+		if _, before := p.said.LoadOrStore(err.Error(), true); !before {
+			level = slog.LevelError
+		}
+	}
+	p.log.Log(p.ctx, level, "connection refused", "from", conn.RemoteAddr().String(), "error", err)
 }
 
 // sort reads a connection's greeting and hands it to who serves it.
@@ -167,8 +196,8 @@ func (p *port) sort(conn net.Conn) (err error) {
 		return err
 	}
 	var state *tls.ConnectionState
-	if p.tls != nil {
-		secure := tls.Server(conn, p.tls)
+	if p.certs != nil {
+		secure := tls.Server(conn, p.tls(""))
 		if err := secure.HandshakeContext(p.ctx); err != nil {
 			return err
 		}
@@ -179,12 +208,11 @@ func (p *port) sort(conn net.Conn) (err error) {
 	if _, err := conn.Read(kind); err != nil {
 		return err
 	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
 	switch {
 	case kind[0] == userStream:
-		return p.user.put(conn)
+		return p.put(p.user, conn)
+	case kind[0] == olderStream:
+		return fmt.Errorf("%w: its node runs an earlier version of this program: stop every node, and start them with this one", errOtherGroup)
 	case kind[0] != raftStream:
 		return fmt.Errorf("unknown kind of connection %q", kind)
 	case !p.isPeer(state):
@@ -192,7 +220,18 @@ func (p *port) sort(conn net.Conn) (err error) {
 	case !p.raftOpen.Load():
 		return errors.New("raft does not run yet")
 	}
-	return p.raft.put(conn)
+	if err := answerGreeting(conn, p.member); err != nil {
+		return err
+	}
+	return p.put(p.raft, conn)
+}
+
+// put hands over a connection that has said all that it was waited for.
+func (p *port) put(q queue, conn net.Conn) error {
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return q.put(conn)
 }
 
 // end ends every connection, and whatever waits for one.

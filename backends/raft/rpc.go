@@ -21,7 +21,7 @@ const (
 	pathPropose = "/propose" // entry → ledger.Result
 	pathLook    = "/look"    // question → view; waits up to poll
 	pathHello   = "/hello"   // greetings both ways
-	pathJoin    = "/join"    // ?phase=remove|add, Peer → nothing
+	pathJoin    = "/join"    // ?phase=remove|add, candidate → welcome
 	pathElect   = "/elect"   // hello with the leader that is dead → hello with the one there is then
 )
 
@@ -38,16 +38,6 @@ type question struct {
 // A view answers it. Nothing came where it is not after After.
 type view = ledger.View
 
-// A hello is what a node says of itself.
-type hello struct {
-	ID     string
-	Peers  string
-	Timing time.Duration
-	State  bool   // it has been part of a group that elected a leader
-	Leader string `json:",omitempty"` // whom it takes for the leader
-	Last   uint64 `json:",omitempty"` // the index of its last entry
-}
-
 const (
 	poll     = time.Second            // how long /look waits
 	electing = 250 * time.Millisecond // how long /elect waits for a leader
@@ -59,11 +49,17 @@ const (
 // which a proposal may be made again.
 var errNotApplied = errors.New("not applied")
 
+// groupHeader names the group of a node that calls, or answers.
+const groupHeader = "Understudy-Group"
+
 // A caller makes calls to peers.
-type caller struct{ http *http.Client }
+type caller struct {
+	http   *http.Client
+	member belonging // nil: it calls from outside
+}
 
 func newCaller(d *dialer) caller {
-	return caller{&http.Client{
+	return caller{member: d.member, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			MaxIdleConnsPerHost: 16,
@@ -92,11 +88,19 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 	if err != nil {
 		return fmt.Errorf("%w: %w", lock.ErrPermanent, err)
 	}
+	if c.member != nil {
+		req.Header.Set(groupHeader, c.member.group())
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("peer %s: %w", p, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read to its end, or its error was told
+	if path != pathHello && c.member != nil {
+		if err := checkGroup(c.member, resp.Header); err != nil {
+			return fmt.Errorf("peer %s: %w", p, err)
+		}
+	}
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
 		return fmt.Errorf("peer %s: %w", p, err)
@@ -121,4 +125,13 @@ func (c caller) propose(ctx context.Context, p Peer, path string, cmd ledger.Com
 	var r ledger.Result
 	err := c.call(ctx, p, path, entry{formatOf(cmd), cmd}, &r)
 	return r, err
+}
+
+// checkGroup refuses what comes from another group. Hello alone may: it says so itself.
+func checkGroup(m belonging, h http.Header) error {
+	mine, theirs := m.group(), h.Get(groupHeader)
+	if mine == "" || theirs == "" || mine == theirs {
+		return nil
+	}
+	return fmt.Errorf("%w: %w: the one belongs to group %s, the other to group %s", lock.ErrPermanent, errOtherGroup, mine, theirs)
 }

@@ -28,8 +28,8 @@ func (n *node) serve() *http.Server {
 	handle(n, mux, pathElect, n.serveElect)
 	s := &http.Server{
 		Handler:           mux,
-		ReadHeaderTimeout: greeting,
-		ReadTimeout:       10 * time.Second,
+		ReadHeaderTimeout: time.Minute, // a connection may stand before there is a call for it
+		ReadTimeout:       time.Minute,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
@@ -47,6 +47,11 @@ func handle[In, Out any](n *node, mux *http.ServeMux, path string, f func(contex
 			return
 		}
 		defer end()
+		w.Header().Set(groupHeader, n.dir.group())
+		if err := checkGroup(n.dir, r.Header); err != nil && path != pathHello {
+			http.Error(w, err.Error(), status(err))
+			return
+		}
 		var in In
 		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&in); err != nil {
 			http.Error(w, "decode request: "+err.Error(), http.StatusBadRequest)
@@ -93,6 +98,9 @@ func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledg
 	if e.Format > format {
 		return ledger.Result{}, fmt.Errorf("%w: proposal has format %d, node %q reads up to %d", lock.ErrPermanent, e.Format, n.config.ID, format)
 	}
+	if err := n.serves(); err != nil {
+		return ledger.Result{}, err
+	}
 	if r.URL.Query().Get("at") == "leader" {
 		return n.apply(ctx, e.Command)
 	}
@@ -102,6 +110,9 @@ func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledg
 }
 
 func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view, error) {
+	if err := n.serves(); err != nil {
+		return view{}, err
+	}
 	ctx, stop := context.WithTimeout(ctx, poll)
 	defer stop()
 	v, err := n.machine.look(ctx, q.After, q.Roles...)
@@ -111,19 +122,29 @@ func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view
 	return v, err
 }
 
+// serves sends who asks to another peer where this one is frozen: its own reason is not
+// the group's.
+func (n *node) serves() error {
+	if err := n.machine.err(); err != nil {
+		return fmt.Errorf("%w: node %q serves nothing: %v", errNotApplied, n.config.ID, err)
+	}
+	return nil
+}
+
 func (n *node) serveHello(_ context.Context, _ *http.Request, h hello) (hello, error) {
 	n.compare(h)
 	return n.hello()
 }
 
-func (n *node) serveJoin(ctx context.Context, r *http.Request, p Peer) (struct{}, error) {
+func (n *node) serveJoin(ctx context.Context, r *http.Request, c candidate) (welcome, error) {
 	if err := n.onlyPeers(r, "join"); err != nil {
-		return struct{}{}, err
+		return welcome{}, err
 	}
-	if n.config.peer(p.ID) != p {
-		return struct{}{}, fmt.Errorf("%w: %s does not stand in the list of peers of %q, which is %s", lock.ErrPermanent, p, n.config.ID, formatPeers(n.config.Peers))
+	if n.config.peer(c.ID).ID == "" {
+		return welcome{}, fmt.Errorf("%w: %q does not stand in the list of peers of %q, which is %s", lock.ErrPermanent, c.ID, n.config.ID, formatPeers(n.config.Peers))
 	}
-	return struct{}{}, n.change(ctx, p, r.URL.Query().Get("phase"))
+	c.Peer = n.config.peer(c.ID)
+	return welcome{n.dir.read().Group}, n.change(ctx, c, r.URL.Query().Get("phase"))
 }
 
 // serveElect makes this node stand for election at once where the leader that it knows

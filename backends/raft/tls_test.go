@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -40,7 +41,9 @@ func (a *authority) sign(name string, c *x509.Certificate) (*x509.Certificate, *
 	must(a.t, err)
 	a.next++
 	c.SerialNumber, c.Subject = big.NewInt(a.next), pkix.Name{CommonName: name}
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if c.NotBefore = time.Now().Add(-time.Hour); c.NotAfter.IsZero() {
+		c.NotAfter = time.Now().Add(time.Hour)
+	}
 	parent, signer := a.cert, a.key
 	if parent == nil {
 		parent, signer = c, key
@@ -49,18 +52,24 @@ func (a *authority) sign(name string, c *x509.Certificate) (*x509.Certificate, *
 	must(a.t, err)
 	cert, err := x509.ParseCertificate(der)
 	must(a.t, err)
-	secret, err := x509.MarshalECPrivateKey(key)
-	must(a.t, err)
-	must(a.t, os.WriteFile(a.file(name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	must(a.t, os.WriteFile(a.file(name+".key"), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: secret}), 0o600))
+	must(a.t, a.write(name, cert, key))
 	return cert, key
+}
+
+func (a *authority) write(name string, cert *x509.Certificate, key *ecdsa.PrivateKey) error {
+	secret, err := x509.MarshalECPrivateKey(key)
+	return errors.Join(err,
+		os.WriteFile(a.file(name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), 0o600),
+		os.WriteFile(a.file(name+".key"), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: secret}), 0o600))
 }
 
 func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
 
 // give signs a certificate for name and sets the three files of c.
-func (a *authority) give(c *Config, name string) {
-	a.sign(name, &x509.Certificate{DNSNames: []string{name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}})
+func (a *authority) give(c *Config, name string) { a.giveUntil(c, name, time.Time{}) }
+
+func (a *authority) giveUntil(c *Config, name string, until time.Time) {
+	a.sign(name, &x509.Certificate{NotAfter: until, DNSNames: []string{name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}})
 	c.CAFile, c.CertFile, c.KeyFile = a.file("ca.pem"), a.file(name+".pem"), a.file(name+".key")
 }
 
@@ -91,7 +100,7 @@ func TestMutualTLS(t *testing.T) {
 	t.Run("a name that is no peer's gets no raft stream", func(t *testing.T) {
 		c := Config{Peers: g.configs[0].Peers}
 		ours.give(&c, "operator")
-		d, err := newDialer(c)
+		d, err := newDialer(c, "")
 		must(t, err)
 		conn, err := d.dial(timeout(t, 5*time.Second), c.Peers[0].Address, raftStream)
 		must(t, err)
@@ -106,21 +115,93 @@ func TestMutualTLS(t *testing.T) {
 	t.Run("a wrong CA gets nothing", func(t *testing.T) {
 		c := Config{Peers: g.configs[0].Peers}
 		theirs.give(&c, "a")
-		for _, ca := range []string{theirs.file("ca.pem"), ours.file("ca.pem")} {
-			c.CAFile = ca
-			l, err := Dial(c)
-			must(t, err)
-			for _, err = range l.Watch(timeout(t, 300*time.Millisecond), "r") {
-				if err == nil || !strings.Contains(err.Error(), "tls") {
-					t.Errorf("with %s: want an error about tls, got %v", ca, err)
-				}
-			}
-			if err := l.Ask(timeout(t, 300*time.Millisecond), "r", lock.Request{Token: token}); err == nil || !strings.Contains(err.Error(), "tls") {
+		l, err := Dial(c)
+		must(t, err)
+		for _, err = range l.Watch(timeout(t, 300*time.Millisecond), "r") {
+			if err == nil || !strings.Contains(err.Error(), "tls") {
 				t.Errorf("want an error about tls, got %v", err)
 			}
-			must(t, l.Close())
+		}
+		if err := l.Ask(timeout(t, 300*time.Millisecond), "r", lock.Request{Token: token}); err == nil || !strings.Contains(err.Error(), "tls") {
+			t.Errorf("want an error about tls, got %v", err)
+		}
+		must(t, l.Close())
+		c.CAFile = ours.file("ca.pem")
+		if _, err := Dial(c); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+			t.Errorf("want an error about the authority, got %v", err)
 		}
 	})
+}
+
+// TestCertificateIsCheckedAtTheStart: its name, its authority, its dates and its key.
+func TestCertificateIsCheckedAtTheStart(t *testing.T) {
+	ours, theirs := newAuthority(t), newAuthority(t)
+	for name, bad := range map[string]struct {
+		do   func(c *Config)
+		says string
+	}{
+		"another node's name": {func(c *Config) { ours.give(c, "b") }, `names ["b"], and this node is "a"`},
+		"expired":             {func(c *Config) { ours.giveUntil(c, "a", time.Now().Add(-time.Minute)) }, "expired at"},
+		"another authority":   {func(c *Config) { theirs.give(c, "a"); c.CAFile = ours.file("ca.pem") }, "unknown authority"},
+		"another key":         {func(c *Config) { ours.give(c, "b"); key := c.KeyFile; ours.give(c, "a"); c.KeyFile = key }, "does not match"},
+		"no authority":        {func(c *Config) { ours.give(c, "a"); c.CAFile = c.KeyFile }, "holds no PEM certificate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGroup(t, 1, nil)
+			bad.do(&g.configs[0])
+			_, err := open(timeout(t, 5*time.Second), g.configs[0])
+			if err == nil || !strings.Contains(err.Error(), bad.says) {
+				t.Fatalf("want an error with %q, got %v", bad.says, err)
+			}
+			if _, err := os.Stat(g.configs[0].Dir); err == nil {
+				t.Error("there is a data directory")
+			}
+		})
+	}
+}
+
+// TestRenewedCertificateNeedsNoRestart: certificates are read for every connection, those
+// of a client too. The old ones expire, and an authority is replaced by another.
+func TestRenewedCertificateNeedsNoRestart(t *testing.T) {
+	ca := newAuthority(t)
+	soon := time.Now().Add(4 * time.Second)
+	var said heard
+	g := newGroup(t, 3, func(c *Config) {
+		ca.giveUntil(c, c.ID, soon)
+		c.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	}).start()
+	client := Config{Peers: g.configs[0].Peers}
+	ca.giveUntil(&client, "operator", soon)
+	l, err := Dial(client)
+	must(t, err)
+	defer func() { must(t, l.Close()) }()
+	first := acquire(t, register(t, g.lockers[0], "s"))
+	standing(t, l, holds(first))
+	eventually(t, "a warning", func() bool { return strings.Contains(said.String(), "less than a tenth of its life is left") })
+
+	next := newAuthority(t) // signs in the same files, and does not know the old one
+	next.dir = ca.dir
+	must(t, next.write("ca", next.cert, next.key))
+	for _, id := range []string{"a", "b", "c", "operator"} {
+		next.give(&Config{}, id)
+	}
+	time.Sleep(time.Until(soon) + 100*time.Millisecond) // the old ones are over
+	for i := range g.nodes {
+		g.nodes[i].port.conns.drop()
+	}
+	l.(outsider).client.dialer.conns.drop()
+	second := first
+	eventually(t, "a raised floor", func() bool {
+		err := g.lockers[1].Raise(timeout(t, 2*time.Second), first+1000)
+		if err == nil {
+			second, err = register(t, g.lockers[2], "later").TryAcquire(timeout(t, 2*time.Second), "other")
+		}
+		return err == nil
+	})
+	if second <= first+1000 {
+		t.Errorf("token %d after %d", second, first)
+	}
+	must(t, l.Raise(timeout(t, 5*time.Second), second))
 }
 
 func TestSilentConnectionIsClosed(t *testing.T) {
@@ -133,5 +214,14 @@ func TestSilentConnectionIsClosed(t *testing.T) {
 	var slow net.Error
 	if err == nil || errors.As(err, &slow) && slow.Timeout() {
 		t.Fatalf("the connection was not closed: %v", err)
+	}
+}
+
+// drop closes every connection, as a network that was down for long.
+func (s *conns) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.open {
+		_ = t.Conn.Close() // whoever uses it hears of it
 	}
 }

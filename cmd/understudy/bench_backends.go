@@ -31,7 +31,8 @@ func (o *options) benchBackend(name string) failover.Backend {
 	switch name {
 	case "raft":
 		b.Leader = func(ctx context.Context, addresses []string) (string, error) {
-			return raft.Leader(ctx, raft.Config{Peers: benchPeers(addresses)})
+			g, err := raft.Inspect(ctx, raft.Config{Peers: benchPeers(addresses)})
+			return g.Leader, err
 		}
 	case "etcd":
 		b.Given, b.Plain = o.Store.Etcd.Endpoints, o.Store.Etcd.CertFile == "" && o.Store.Etcd.CAFile == ""

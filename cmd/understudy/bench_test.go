@@ -107,10 +107,10 @@ func BenchmarkLeaderCrash(b *testing.B) {
 	var gaps []time.Duration
 	for b.Loop() {
 		for { // until the active is the leader
-			leader, err := raft.Leader(ctx, raft.Config{Peers: s.peers})
+			g, err := raft.Inspect(ctx, raft.Config{Peers: s.peers})
 			must(b, err)
 			old := s.active()
-			if old.id == leader {
+			if old.id == g.Leader {
 				break
 			}
 			s.signal(old.id, syscall.SIGKILL)
@@ -134,7 +134,7 @@ func BenchmarkLeaderCrash(b *testing.B) {
 // of windows of 10 s, and of memory.
 func BenchmarkIdle(b *testing.B) {
 	s, ctx := benchStage(b, 10*time.Second, time.Hour)
-	leader, err := raft.Leader(ctx, raft.Config{Peers: s.peers})
+	g, err := raft.Inspect(ctx, raft.Config{Peers: s.peers})
 	must(b, err)
 	shares := map[string][]float64{}
 	for b.Loop() {
@@ -152,9 +152,9 @@ func BenchmarkIdle(b *testing.B) {
 	for _, id := range s.ids {
 		who := "standby"
 		switch {
-		case id == leader && id == s.active().id:
+		case id == g.Leader && id == s.active().id:
 			who = "active-and-leader"
-		case id == leader:
+		case id == g.Leader:
 			who = "leader"
 		case id == s.active().id:
 			who = "active"

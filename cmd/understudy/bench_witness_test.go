@@ -102,8 +102,8 @@ func (r *trio) leads(id string) bool {
 	if r.store.Backend != "raft" {
 		return false
 	}
-	leader, err := raft.Leader(r.t.Context(), raft.Config{Peers: r.store.Raft.Peers})
-	return err == nil && leader == id
+	g, err := raft.Inspect(r.t.Context(), raft.Config{Peers: r.store.Raft.Peers})
+	return err == nil && g.Leader == id
 }
 
 // finish stops all and judges the stamps.

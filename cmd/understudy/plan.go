@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/backends/raft"
 )
 
 func newPlan() *cobra.Command {
@@ -21,7 +25,9 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
   understudy plan --ttl 500ms -o json`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), timeKeys, []string{"backend", "hangTimeout", "raft.timing", "consul.raftMultiplier"})
+	o := newOptions(cmd.Flags(), timeKeys, []string{
+		"backend", "hangTimeout", "raft.timing", "consul.raftMultiplier", "raft.peers", "raft.caFile", "raft.certFile", "raft.keyFile",
+	})
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -32,7 +38,7 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
 		if err := errors.Join(err, o.ForPlan(), o.Store.Raft.ValidateTiming()); err != nil {
 			return err
 		}
-		rows := o.bounds()
+		rows := append(o.bounds(), o.group(cmd.Context())...)
 		if o.output == "json" {
 			e := json.NewEncoder(cmd.OutOrStdout())
 			e.SetIndent("", "  ")
@@ -90,6 +96,37 @@ func (o *options) bounds() []bound {
 	}
 	perDay := int(24 * time.Hour / c.BeatEvery())
 	return append(rows, bound{"history per contender", fmt.Sprintf("%d %s a day", perDay, st.unit), "a beat every ttl/4; " + st.history})
+}
+
+// group are the lines about the group of Raft that is there already, where its peers are
+// named.
+func (o *options) group(ctx context.Context) []bound {
+	c := o.Store.Raft
+	if o.Store.Backend != "raft" {
+		return nil
+	}
+	limit := raft.MaxTrip(c.Timing)
+	rows := []bound{{"round trip between peers", "at most " + limit.String(), "half of Raft's timing of " + c.Timing.String() + ": beyond it elections fail; raise --raft-timing on every node"}}
+	if len(c.Peers) == 0 {
+		return rows
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	g, err := raft.Inspect(ctx, c)
+	if len(g.Voters) == 0 {
+		return append(rows, bound{"voters", "unknown", fmt.Sprintf("the group does not answer: %v", err)})
+	}
+	if g.Trip > 0 {
+		rows[0].Why = fmt.Sprintf("%s was measured; %s", g.Trip.Round(time.Microsecond), rows[0].Why)
+	}
+	if g.Trip > limit {
+		rows[0].Bound += ": TOO FAR"
+	}
+	why := g.Differs(c.Peers)
+	if why == "" {
+		why = "as the list of peers says: " + strings.Join(g.Voters, ", ")
+	}
+	return append(rows, bound{"voters", fmt.Sprintf("%d of %d must live", g.Quorum(), len(g.Voters)), why})
 }
 
 // A store is what plan knows of a backend.

@@ -17,7 +17,7 @@ func TestPlan(t *testing.T) {
 		"default": {nil, map[string]string{
 			"active: told to stop": "at 7.85s", "active: process exits": "at 9.85s",
 			"clean stop": "the work's stop + commits", "handoff": "the work's stop + commits",
-			"crash": "tens of ms", "hang": "about 5s",
+			"crash": "tens of ms", "hang": "about 5s", "round trip between peers": "at most 500ms",
 			"crash, no witness": "7.65s to 14.4s", "hang, no witness": "7.65s to 14.4s", "cut off": "7.65s to 14.4s",
 			"store's outage ridden out": "4.1s", "store's election": "about 2.3s", "history per contender": "34560 entries a day",
 		}},

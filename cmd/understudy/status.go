@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -44,6 +45,7 @@ does not change for ttl is dead. These names stay.
 		return o.oneRole()
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		defer o.warnOfVoters(cmd)
 		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			for _, role := range o.asked() {
 				st, err := standing(ctx, l, role)
@@ -58,6 +60,20 @@ does not change for ttl is dead. These names stay.
 		})
 	}
 	return cmd
+}
+
+// warnOfVoters says how a group of Raft differs from the list of peers, also where it does
+// not answer for lack of a quorum.
+func (o *options) warnOfVoters(cmd *cobra.Command) {
+	if o.Config == nil || o.Store.Backend != "raft" || len(o.Store.Raft.Peers) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+	defer cancel()
+	g, _ := raft.Inspect(ctx, o.Store.Raft) // what went wrong status has said
+	if text := g.Differs(o.Store.Raft.Peers); text != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "understudy: warning: "+text)
+	}
 }
 
 // asked are the roles that status is about: one that is named, or those of the file.

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/internal/asynclog"
 )
 
 func newVoter() *cobra.Command {
@@ -28,6 +30,7 @@ func newVoter() *cobra.Command {
 		if err := errors.Join(err, o.ForVoter()); err != nil {
 			return err
 		}
+		signal.Ignore(syscall.SIGPIPE) // nobody reads the log any more: no reason to vote no more
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
 		locker, err := o.Open(ctx)
@@ -36,7 +39,9 @@ func newVoter() *cobra.Command {
 		}
 		o.Coordinator.Logger.Info("voting", "id", o.Coordinator.ID, "timing", o.Store.Raft.Timing)
 		<-ctx.Done()
-		return locker.Close()
+		err = locker.Close()
+		asynclog.Flush(o.Coordinator.Logger, asynclog.ExitFlush)
+		return err
 	}
 	return cmd
 }

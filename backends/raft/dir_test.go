@@ -1,0 +1,241 @@
+package raft
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A damage is what is done to the directory of a node that is down, and what its start
+// says then: nothing where all that it has acknowledged is still there.
+type damage struct {
+	name string
+	do   func(t *testing.T, dir string)
+	says string
+}
+
+func remove(names ...string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		for _, name := range names {
+			paths, err := filepath.Glob(filepath.Join(dir, name))
+			must(t, err)
+			for _, path := range paths {
+				must(t, os.RemoveAll(path))
+			}
+		}
+	}
+}
+
+func cut(name string, size int64) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		for _, path := range glob(t, dir, name) {
+			must(t, os.Truncate(path, size))
+		}
+	}
+}
+
+func scribble(name string, at, size int64) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
+		must(t, err)
+		_, err = f.WriteAt([]byte(strings.Repeat("scribble", int(size/8))), at)
+		must(t, errors.Join(err, f.Close()))
+	}
+}
+
+// swap puts in the parts of another directory.
+func swap(from string, names ...string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		remove(names...)(t, dir)
+		for _, name := range names {
+			path := filepath.Join(from, name)
+			if info, err := os.Stat(path); err == nil && info.IsDir() {
+				must(t, os.CopyFS(filepath.Join(dir, name), os.DirFS(path)))
+				continue
+			}
+			data, err := os.ReadFile(path)
+			must(t, err)
+			must(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+		}
+	}
+}
+
+func glob(t *testing.T, dir, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, pattern))
+	must(t, err)
+	if len(found) == 0 {
+		t.Fatalf("no %s in %s", pattern, dir)
+	}
+	slices.Sort(found)
+	return found
+}
+
+// TestPartOfADirectoryIsRefused: what holds only a part of a node's state is refused by
+// name, unchanged, and what holds all of it is not.
+func TestPartOfADirectoryIsRefused(t *testing.T) {
+	ours, older, legacy := grownDirectory(t)
+	theirs, _, _ := grownDirectory(t)
+	newest := newestSnapshot(t, ours)
+	both := func(a, b func(*testing.T, string)) func(*testing.T, string) {
+		return func(t *testing.T, dir string) { a(t, dir); b(t, dir) }
+	}
+	for _, d := range []damage{
+		{"nothing", func(*testing.T, string) {}, ""},
+		{"all of it lost", remove("*"), ""},
+		{"the lock file lost", remove("lock"), ""},
+		{"the lock file foreign", swap(theirs, "lock"), ""},
+		{"a snapshot half written", func(t *testing.T, dir string) { must(t, os.Mkdir(filepath.Join(dir, "snapshots/9-9-9.tmp"), 0o700)) }, ""},
+		{"the log lost", remove("raft.db"), "raft.db, with this node's votes, is missing"},
+		{"log and marker lost", remove("raft.db", "node.json"), "raft.db, with this node's votes, is missing"},
+		{"log and snapshots lost", remove("raft.db", "snapshots"), "raft.db, with this node's votes, is missing"},
+		{"the log empty", cut("raft.db", 0), "raft.db, with this node's votes, is empty"},
+		{"the log of 100 bytes", cut("raft.db", 100), "raft.db is damaged"},
+		{"the log of three pages", cut("raft.db", 12288), "raft.db is cut short"},
+		{"the log's first pages scribbled on", scribble("raft.db", 0, 8192), "raft.db is damaged"},
+		{"the log's other pages scribbled on", scribble("raft.db", 8192, 65536), "raft.db is damaged"},
+		{"the log older", swap(older, "raft.db"), "is older than node.json"},
+		{"log and marker older", swap(older, "raft.db", "node.json"), "the snapshot"},
+		{"the log of a program without a marker", swap(legacy, "raft.db"), "is older than node.json"},
+		{"the log foreign", swap(theirs, "raft.db"), "raft.db is from another directory than node.json"},
+		{"log and marker foreign", swap(theirs, "raft.db", "node.json"), "belongs to group"},
+		{"the snapshots lost", remove("snapshots"), "nor in a snapshot"},
+		{"the newest snapshot lost", remove("snapshots/" + newest), "nor in a snapshot"},
+		{"the newest snapshot without its meta.json", remove("snapshots/" + newest + "/meta.json"), "nor in a snapshot"},
+		{"every snapshot's meta.json torn", cut("snapshots/*/meta.json", 10), "nor in a snapshot"},
+		{"the newest snapshot's meta.json torn", cut("snapshots/"+newest+"/meta.json", 10), "nor in a snapshot"},
+		{"the newest snapshot torn", cut("snapshots/"+newest+"/state.bin", 10), "nor in a snapshot"},
+		{"the snapshots older", swap(older, "snapshots"), "nor in a snapshot"},
+		{"the snapshots foreign", swap(theirs, "snapshots"), "belongs to group"},
+		{"the marker lost", remove("node.json"), "node.json is missing"},
+		{"the marker empty", cut("node.json", 0), "node.json is damaged"},
+		{"the marker torn", cut("node.json", 20), "node.json is damaged"},
+		{"the marker foreign", swap(theirs, "node.json"), "another directory than node.json"},
+		{"a newer program's marker", func(t *testing.T, dir string) {
+			must(t, os.WriteFile(filepath.Join(dir, "node.json"), []byte(`{"Format":2,"ID":"a","Directory":"x"}`), 0o600))
+		}, "format 2"},
+		{"before there were markers", both(remove("*"), swap(legacy, "raft.db", "snapshots")), ""},
+		{"before there were markers, the log lost", both(remove("*"), swap(legacy, "snapshots")), "raft.db, with this node's votes, is missing"},
+		{"before there were markers, the snapshots lost", both(remove("*"), swap(legacy, "raft.db")), "nor in a snapshot"},
+	} {
+		t.Run(d.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "a")
+			must(t, os.CopyFS(dir, os.DirFS(ours)))
+			d.do(t, dir)
+			before := contents(t, dir)
+			opened, err := openDirectory(dir, "a", Config{}.logger())
+			if d.says == "" {
+				must(t, err)
+				must(t, opened.close())
+				return
+			}
+			if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), d.says) || !strings.Contains(err.Error(), dir) {
+				t.Fatalf("want ErrPermanent with %q and the directory, got %v", d.says, err)
+			}
+			if after := contents(t, dir); after != before {
+				t.Error("the directory was changed")
+			}
+		})
+	}
+}
+
+// grownDirectory is the directory of a node that is down, with two snapshots and a log
+// without a beginning; the same before its last start; and as a program would have left it
+// that wrote neither marker nor record.
+func grownDirectory(t *testing.T) (now, before, legacy string) {
+	t.Helper()
+	g := newGroup(t, 1, func(c *Config) { c.snapshots = snapshots{threshold: 16, trailing: 4, interval: 10 * time.Millisecond} })
+	dir := g.configs[0].Dir
+	before, legacy = filepath.Join(t.TempDir(), "before"), filepath.Join(t.TempDir(), "legacy")
+	grow := func() {
+		g.start()
+		s := register(t, g.lockers[0], "a")
+		from := g.nodes[0].dir.read().Kept
+		eventually(t, "two more snapshots", func() bool {
+			_ = s.Beat(timeout(t, 5*time.Second))
+			return g.nodes[0].dir.read().Kept > from+40
+		})
+		must(t, s.Close(timeout(t, 5*time.Second)))
+		g.stop(0)
+	}
+	grow()
+	must(t, os.CopyFS(before, os.DirFS(dir)))
+	grow()
+	must(t, os.CopyFS(legacy, os.DirFS(dir)))
+	must(t, os.Remove(filepath.Join(legacy, "node.json")))
+	db, err := bbolt.Open(filepath.Join(legacy, "raft.db"), 0o600, nil)
+	must(t, err)
+	must(t, db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("conf")).Delete(recordKey) }))
+	must(t, db.Close())
+	return dir, before, legacy
+}
+
+func newestSnapshot(t *testing.T, dir string) (name string) {
+	t.Helper()
+	files, err := raft.NewFileSnapshotStore(dir, 2, io.Discard)
+	must(t, err)
+	list, err := files.List()
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%d snapshots, %v", len(list), err)
+	}
+	return list[0].ID
+}
+
+// contents tells two states of a directory apart.
+func contents(t *testing.T, dir string) string {
+	t.Helper()
+	all := sha256.New()
+	must(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || e.Name() == "lock" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		_, _ = fmt.Fprintln(all, path, data) // a hash takes everything
+		return err
+	}))
+	return hex.EncodeToString(all.Sum(nil))
+}
+
+// TestLostVotesAreNotForgotten: a node that lost its log and kept its snapshots does not
+// come back beside one that was away, or what both others had acknowledged would be lost.
+func TestLostVotesAreNotForgotten(t *testing.T) {
+	g := newGroup(t, 3, func(c *Config) { c.snapshots = snapshots{threshold: 16, trailing: 4, interval: 10 * time.Millisecond} }).start()
+	s := register(t, g.lockers[0], "s")
+	eventually(t, "snapshots", func() bool {
+		_ = s.Beat(timeout(t, 5*time.Second))
+		return g.nodes[0].dir.read().Kept > 0 && g.nodes[2].dir.read().Kept > 0
+	})
+	g.stop(2) // stays behind
+	eventually(t, "a raised floor", func() bool { return g.lockers[0].Raise(timeout(t, 5*time.Second), 1_000_000) == nil })
+	g.stop(0)
+	g.stop(1)
+	must(t, os.Remove(filepath.Join(g.configs[0].Dir, "raft.db")))
+	g.start(2)
+	if _, err := open(timeout(t, 5*time.Second), g.configs[0]); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "raft.db") {
+		t.Fatalf("want an error that names what is missing, got %v", err)
+	}
+	g.start(1)
+	eventually(t, "a beat", func() bool {
+		return s.Beat(timeout(t, 5*time.Second)) == nil || g.lockers[1].Raise(timeout(t, 5*time.Second), 1) == nil
+	})
+	v, err := g.nodes[1].Look(timeout(t, 5*time.Second), ledger.Mark{}, "r")
+	must(t, err)
+	if v.Standings[0].Floor < 1_000_000 {
+		t.Errorf("the floor is %d", v.Standings[0].Floor)
+	}
+}

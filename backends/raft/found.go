@@ -1,0 +1,219 @@
+package raft
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+const (
+	ask     = 100 * time.Millisecond // between two rounds of questions to the peers
+	soon    = 10 * time.Millisecond  // the same, where all that is missing is that the others have heard it, too
+	attempt = 2 * time.Second        // for one answer
+	report  = 5 * time.Second        // between two lines in the log
+)
+
+// A group's identity follows from its founders: for each ID the directory with which it
+// began. So it is drawn where each directory is drawn, and all founders know the same.
+func groupOf(founders map[string]string) string {
+	h := sha256.New()
+	for _, id := range slices.Sorted(maps.Keys(founders)) {
+		fmt.Fprintf(h, "%q %q\n", id, founders[id])
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// found decides what an empty directory means. A node whose directory was wiped has
+// forgotten its votes, and must not begin a group of its own beside the old one; nor must
+// nodes that take different processes, or a different number of them, for the group. So:
+//
+//  1. Every peer has said in one round that it is new, has the same IDs in its list, and
+//     has heard from the same directories: a new group begins, with these as its founders.
+//  2. A peer says that this very directory is a founder of its group: this node begins
+//     likewise, as it has not voted yet.
+//  3. Every peer says that the group has begun and had no leader yet: so nobody's vote
+//     counted, this node's neither, and it begins likewise.
+//  4. A peer has been part of a group with a leader: that removes this node, and with it
+//     its votes. Only then Raft starts, empty, and the leader adds the node again.
+//  5. Otherwise somebody is silent or says otherwise, and this node waits.
+func (n *node) found(ctx context.Context) error {
+	ctx, end, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if n.dir.founder() { // it was about to begin, and nothing has changed since
+		return n.bootstrap(n.dir.read().Founders)
+	}
+	said := time.Now()
+	for round := 0; ; round++ {
+		s := n.survey(ctx)
+		if s.founders != nil {
+			return n.bootstrap(s.founders)
+		}
+		why, what := "waiting for every peer to say that it is new", s.missing
+		if s.old && !s.twin {
+			group, err := n.join(ctx, "remove")
+			if err == nil {
+				return n.dir.adopt(group)
+			}
+			if errors.Is(err, lock.ErrPermanent) {
+				return err
+			}
+			why, what = "waiting for the group's leader to let this node in again", append(what, err.Error())
+		}
+		if time.Since(said) >= report {
+			said = time.Now()
+			n.log.Warn("empty data directory: "+why, "id", n.config.ID, "missing", what)
+		}
+		pause := ask
+		if s.nearly && round < 100 {
+			pause = soon
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("%w while %s: %s", context.Cause(ctx), why, strings.Join(what, "; "))
+		}
+	}
+}
+
+// A survey is what one round of questions has brought.
+type survey struct {
+	founders map[string]string // with whom to begin
+	old      bool              // a peer has been part of a group with a leader
+	twin     bool              // another process answers at this node's own address
+	nearly   bool              // all are new, and not all have heard of it
+	missing  []string          // who is silent, or says otherwise
+}
+
+// survey asks every peer, and this node's own address.
+func (n *node) survey(ctx context.Context) (s survey) {
+	answers := n.askAll(ctx)
+	self := n.config.ID
+	mine := map[string]string{self: n.dir.read().Directory}
+	var begun []hello
+	for _, p := range n.config.Peers {
+		a := answers[p.ID]
+		if p.ID == self {
+			if s.twin = a.err == nil && a.h.Directory != mine[self]; s.twin {
+				s.missing = append(s.missing, fmt.Sprintf("another process answers at this node's own address %s, as %q on another directory: stop one of them", p.Address, a.h.ID))
+			}
+			continue
+		}
+		if text := n.objection(p, a.h, a.err); text != "" {
+			s.missing = append(s.missing, text)
+			continue
+		}
+		mine[p.ID] = a.h.Directory
+		switch {
+		case a.h.Founders[self] == mine[self]:
+			s.founders = a.h.Founders
+		case a.h.State:
+			s.old = true
+		case a.h.Group != "":
+			begun = append(begun, a.h)
+		}
+	}
+	n.mu.Lock()
+	n.seen = mine
+	n.mu.Unlock()
+	if s.founders != nil || s.old || len(s.missing) > 0 {
+		return s
+	}
+	for _, h := range begun {
+		if s.founders = h.Founders; h.Group != begun[0].Group {
+			s.missing = append(s.missing, fmt.Sprintf("peer %q belongs to group %s, and peer %q to group %s", begun[0].ID, begun[0].Group, h.ID, h.Group))
+			s.founders = nil
+			return s
+		}
+	}
+	if len(begun) > 0 {
+		return s
+	}
+	for id := range mine {
+		if id != self && !maps.Equal(answers[id].h.Seen, mine) {
+			s.missing = append(s.missing, fmt.Sprintf("peer %q has not heard from the same nodes as this one", id))
+		}
+	}
+	if s.nearly = len(s.missing) > 0; !s.nearly {
+		s.founders = mine
+	}
+	return s
+}
+
+// objection says why a peer's answer does not count for the beginning of a group.
+func (n *node) objection(p Peer, h hello, err error) string {
+	switch {
+	case err != nil:
+		return err.Error()
+	case h.ID != p.ID:
+		return fmt.Sprintf("peer %s says that it is %q", p, h.ID)
+	case h.Directory == "":
+		return fmt.Sprintf("peer %s runs an earlier version of this program: run the same on every node", p)
+	case !sameIDs(h.Peers, formatPeers(n.config.Peers)):
+		return fmt.Sprintf("peer %q has another list of peers, %s, this node has %s: use the same on every node", p.ID, h.Peers, formatPeers(n.config.Peers))
+	}
+	return ""
+}
+
+type answer struct {
+	h   hello
+	err error
+}
+
+// askAll says hello to every peer and to this node's own address, at once.
+func (n *node) askAll(ctx context.Context) map[string]answer {
+	type from struct {
+		id string
+		answer
+	}
+	answers := make(chan from, len(n.config.Peers))
+	for _, p := range n.config.Peers {
+		go func() {
+			h, err := n.greetOne(ctx, p)
+			answers <- from{p.ID, answer{h, err}}
+		}()
+	}
+	all := map[string]answer{}
+	for range n.config.Peers {
+		a := <-answers
+		all[a.id] = a.answer
+	}
+	return all
+}
+
+// bootstrap begins a new group: what it is first, then that it is there. All founders
+// write the same.
+func (n *node) bootstrap(founders map[string]string) error {
+	var c raft.Configuration
+	for _, p := range n.config.Peers {
+		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Address)})
+	}
+	slices.SortFunc(c.Servers, func(a, b raft.Server) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	n.log.Info("a new group begins", "id", n.config.ID, "peers", formatPeers(n.config.Peers), "group", groupOf(founders))
+	if err := n.dir.adopt(groupOf(founders)); err != nil {
+		return err
+	}
+	err := n.dir.update(func(r *record) { r.Founders = founders })
+	if err == nil {
+		err = n.dir.bolt.SetUint64(termKey, 1)
+	}
+	if err == nil {
+		err = n.dir.bolt.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)})
+	}
+	if err != nil {
+		return fmt.Errorf("begin a new group: %w", err)
+	}
+	return nil
+}

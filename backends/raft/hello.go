@@ -1,0 +1,172 @@
+package raft
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A hello is what a node says of itself.
+type hello struct {
+	ID        string
+	Peers     string
+	Timing    time.Duration
+	State     bool              // it has been part of a group that elected a leader
+	Directory string            `json:",omitempty"` // of its data
+	Group     string            `json:",omitempty"` // to which that belongs
+	Founders  map[string]string `json:",omitempty"` // the directories with which the group began, where it knows
+	Seen      map[string]string `json:",omitempty"` // the directories that it has heard from, where the group has not begun
+	Voters    []string          `json:",omitempty"` // of the group as it is
+	Leader    string            `json:",omitempty"` // whom it takes for the leader
+	Last      uint64            `json:",omitempty"` // the index of its last entry
+	Trip      time.Duration     `json:",omitempty"` // its longest round trip to a peer
+}
+
+func (n *node) hello() (hello, error) {
+	state, err := n.dir.elected()
+	r := n.dir.read()
+	h := hello{
+		ID: n.config.ID, Peers: formatPeers(n.config.Peers), Timing: n.config.timing(), State: state,
+		Directory: r.Directory, Group: r.Group, Founders: r.Founders,
+	}
+	n.mu.Lock()
+	h.Seen = n.seen
+	n.mu.Unlock()
+	if n.running() {
+		_, leader := n.raft.LeaderWithID()
+		h.Leader, h.Last, h.Voters, h.Trip = string(leader), n.raft.LastIndex(), n.voters(), time.Duration(n.trip.Load())
+	}
+	return h, err
+}
+
+func (n *node) greetOne(ctx context.Context, p Peer) (hello, error) {
+	ctx, stop := context.WithTimeout(ctx, attempt)
+	defer stop()
+	mine, err := n.hello()
+	if err != nil {
+		return hello{}, err
+	}
+	var theirs hello
+	if err := n.caller.call(ctx, p, pathHello, mine, &theirs); err != nil {
+		return hello{}, err
+	}
+	n.compare(theirs)
+	return theirs, nil
+}
+
+// compare warns, once, about a peer that is set up differently.
+func (n *node) compare(h hello) {
+	mine := formatPeers(n.config.Peers)
+	if h.ID == "" || h.ID == n.config.ID || h.Peers == mine && h.Timing == n.config.timing() {
+		return
+	}
+	if _, before := n.warned.LoadOrStore([3]any{h.ID, h.Peers, h.Timing}, true); before {
+		return
+	}
+	n.log.Warn("a peer is set up differently, use the same on every node",
+		"peer", h.ID, "its timing", h.Timing, "our timing", n.config.timing(), "its peers", h.Peers, "our peers", mine)
+}
+
+// greet says hello to every peer until each has answered as one of this group. It says
+// whose list differs, who belongs to another group, and ends this node's work where most
+// of the group does: then the data directory is another group's.
+func (n *node) greet(ctx context.Context) {
+	waiting, said := n.config.others(), time.Time{}
+	for pause := ask; len(waiting) > 0; pause = min(2*pause, report) {
+		var still []Peer
+		others := map[string][]string{} // by group
+		mine := n.dir.read().Group
+		for _, p := range waiting {
+			h, err := n.greetOne(ctx, p)
+			if err != nil || h.Group == "" || mine == "" {
+				still = append(still, p)
+			} else if h.Group != mine {
+				still = append(still, p)
+				others[h.Group] = append(others[h.Group], p.ID)
+			}
+		}
+		waiting = still
+		for group, ids := range others {
+			err := fmt.Errorf("%w: data directory %s belongs to group %s, and the peers %s to group %s: one of them has the data directory of another group", lock.ErrPermanent, n.config.Dir, mine, strings.Join(ids, ", "), group)
+			if len(ids) > len(n.config.Peers)/2 {
+				n.machine.refuse(err)
+			}
+			if time.Since(said) >= report {
+				said = time.Now()
+				n.log.Error("a peer belongs to another group", "error", err)
+			}
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// mind says, at the start and whenever it changes, how the group differs from the list,
+// and which peers are too far away.
+func (n *node) mind(ctx context.Context) {
+	said, far := "", map[string]bool{}
+	for round := 0; ; round++ {
+		_, leader := n.raft.LeaderWithID() // without one the configuration is not known to be the last
+		if text := (Group{Voters: n.voters()}).Differs(n.config.Peers); leader != "" && text != said {
+			said = text
+			if text != "" {
+				n.log.Warn("the group is not what the list of peers says", "id", n.config.ID, "why", text)
+			}
+		}
+		if round%12 == 1 {
+			n.measure(ctx, far)
+		}
+		select {
+		case <-time.After(report):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// MaxTrip is the longest round trip between two peers with which a group of this timing
+// elects its leaders and keeps them.
+func MaxTrip(timing time.Duration) time.Duration { return timing / 2 }
+
+// measure takes the round trip to every peer, on a connection that is there already.
+func (n *node) measure(ctx context.Context, far map[string]bool) {
+	limit := MaxTrip(n.config.timing())
+	longest := time.Duration(0)
+	for _, p := range n.config.others() {
+		if _, err := n.greetOne(ctx, p); err != nil {
+			continue
+		}
+		began := time.Now()
+		if _, err := n.greetOne(ctx, p); err != nil {
+			continue
+		}
+		trip := time.Since(began)
+		longest = max(longest, trip)
+		if trip > limit && !far[p.ID] {
+			n.log.Warn("a peer is too far away for the group's timing: raise --raft-timing on every node",
+				"peer", p.ID, "round trip", trip, "at most", limit, "timing", n.config.timing())
+		}
+		far[p.ID] = trip > limit
+	}
+	n.trip.Store(int64(longest))
+}
+
+// sameIDs reports whether two lists of peers name the same nodes.
+func sameIDs(a, b string) bool {
+	ids := func(list string) map[string]bool {
+		named := map[string]bool{}
+		for _, item := range strings.Split(list, ",") {
+			id, _, _ := strings.Cut(item, "=")
+			named[id] = true
+		}
+		return named
+	}
+	return maps.Equal(ids(a), ids(b))
+}

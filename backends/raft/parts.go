@@ -1,0 +1,326 @@
+package raft
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A node's state has three parts: raft.db with its votes and the log, snapshots/ with what
+// was cut off from the log, and node.json, which says that the others must be there. A node
+// that lost one of them would vote as if it had never voted, or would miss what it has
+// acknowledged. So a directory in which a part is missing, empty, torn, older than another
+// or from elsewhere is refused by name, before anything is written to it.
+const (
+	logFile    = "raft.db"
+	markerFile = "node.json"
+	snapFolder = "snapshots"
+)
+
+// A marker is what node.json holds.
+type marker struct {
+	Format    int
+	ID        string // of the node
+	Directory string // drawn when the directory was made
+	Starts    uint64 // how often the node was started here; 0: the directory is being made
+}
+
+// A record is what raft.db says of the directory as a whole.
+type record struct {
+	Directory string            // as in the marker
+	Starts    uint64            // as in the marker, or one more
+	Group     string            `json:",omitempty"` // to which the directory belongs
+	Founders  map[string]string `json:",omitempty"` // by ID, the directories with which the group began
+	Begun     uint64            `json:",omitempty"` // the index of the last snapshot that was begun
+	Kept      uint64            `json:",omitempty"` // the index of the last one that was finished: at least so much is known here
+}
+
+// partial is the error about a directory that cannot be used as it is.
+func partial(path, what string, args ...any) error {
+	return fmt.Errorf("%w: data directory %s: %s; it holds only a part of this node's state: "+
+		"put back the whole directory as it was last, or, where a majority of the group is well without this node, remove the directory, "+
+		"and the node comes back as a new one", lock.ErrPermanent, path, fmt.Sprintf(what, args...))
+}
+
+// readMarker returns the zero marker where there is none.
+func readMarker(path string) (m marker, err error) {
+	data, err := os.ReadFile(filepath.Join(path, markerFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return m, nil
+	case err != nil:
+		return m, fmt.Errorf("data directory: %w", err)
+	}
+	if err := json.Unmarshal(data, &m); err != nil || m.ID == "" || m.Directory == "" {
+		return m, partial(path, "%s is damaged: %q", markerFile, data[:min(len(data), 40)])
+	}
+	if m.Format > 1 {
+		return m, fmt.Errorf("%w: data directory %s: %s has format %d, this program reads 1: run a newer one", lock.ErrPermanent, path, markerFile, m.Format)
+	}
+	return m, nil
+}
+
+// write replaces node.json, and makes the entries of the whole directory durable.
+func (m marker) write(path string) error {
+	m.Format = 1
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(path, markerFile)
+	f, err := os.OpenFile(name+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(data, '\n'))
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(name+".tmp", name); err != nil {
+		return err
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// inspect reads every part of a directory, writes nothing, and refuses what does not
+// belong together. It returns the marker and the record, zero where there is none yet.
+func inspect(path, id string) (m marker, r record, err error) {
+	if m, err = readMarker(path); err != nil {
+		return m, r, err
+	}
+	if m.ID != "" && m.ID != id {
+		return m, r, another(path, m.ID, id)
+	}
+	info, err := os.Stat(filepath.Join(path, logFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return m, r, fmt.Errorf("data directory: %w", err)
+	}
+	if err != nil || info.Size() == 0 { // an empty one is left by a start that was cut short
+		what := "is missing"
+		if err == nil {
+			what = "is empty"
+		}
+		if m.Starts > 0 || len(listSnapshots(path)) > 0 {
+			return m, r, partial(path, "%s, with this node's votes, %s", logFile, what)
+		}
+		return m, r, nil
+	}
+	owner, r, err := readLog(path)
+	switch {
+	case errors.Is(err, errNoLog) && m.Starts == 0 && len(listSnapshots(path)) == 0:
+		return m, r, nil
+	case err != nil:
+		return m, r, err
+	case owner != "" && owner != id:
+		return m, r, another(path, owner, id)
+	case m.ID == "" && r.Directory != "":
+		return m, r, partial(path, "%s is missing", markerFile)
+	case m.Starts > 0 && r.Directory == "", r.Directory != "" && r.Directory == m.Directory && r.Starts < m.Starts:
+		return m, r, partial(path, "%s, with this node's votes, is older than %s", logFile, markerFile)
+	case r.Directory != "" && r.Directory != m.Directory:
+		return m, r, partial(path, "%s is from another directory than %s", logFile, markerFile)
+	}
+	r, err = addUp(path, r)
+	return m, r, err
+}
+
+func another(path, owner, id string) error {
+	return fmt.Errorf("%w: data directory %s belongs to node %q, this is %q: give each node a directory of its own", lock.ErrPermanent, path, owner, id)
+}
+
+// errNoLog means that raft.db was made, and that nothing was ever written to it.
+var errNoLog = fmt.Errorf("%w: %s is blank: remove the data directory", lock.ErrPermanent, logFile)
+
+// listSnapshots are the names of the snapshots that are there, whole or not.
+func listSnapshots(path string) (names []string) {
+	entries, _ := os.ReadDir(filepath.Join(path, snapFolder)) // without the folder there are none
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasSuffix(e.Name(), ".tmp") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// readLog reads the whole of raft.db, so that a damaged one is refused here: later, damage
+// would end the process without a name, as a fault in mapped memory or a panic of bbolt.
+func readLog(path string) (owner string, r record, err error) {
+	name := filepath.Join(path, logFile)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = partial(path, "%s is damaged: %v", logFile, p)
+		}
+	}()
+	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return "", r, fmt.Errorf("data directory %s: another process has %s open: stop it, or give another directory", path, logFile)
+	}
+	if err != nil {
+		return "", r, partial(path, "%s is damaged: %v", logFile, err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	err = db.View(func(tx *bbolt.Tx) error {
+		if info, err := os.Stat(name); err != nil || info.Size() < tx.Size() {
+			return partial(path, "%s is cut short: it has less than its %d bytes", logFile, tx.Size())
+		}
+		sum := 0
+		err := tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
+			return b.ForEach(func(k, v []byte) error {
+				for _, c := range v {
+					sum += int(c) // touches every page
+				}
+				return nil
+			})
+		})
+		if tx.Bucket([]byte("logs")) == nil { // made, and not filled yet
+			return errNoLog
+		}
+		if b := tx.Bucket([]byte("conf")); b != nil {
+			owner = string(b.Get(ownerKey))
+			if data := b.Get(recordKey); data != nil && json.Unmarshal(data, &r) != nil {
+				return partial(path, "%s is damaged: its record of the directory is %q", logFile, data)
+			}
+		}
+		return err
+	})
+	return owner, r, err
+}
+
+// addUp refuses a log and snapshots that do not add up to what this node has acknowledged.
+// Where no record was kept yet it believes what is there, and returns the record of that.
+func addUp(path string, r record) (record, error) {
+	bolt, err := raftboltdb.New(raftboltdb.Options{Path: filepath.Join(path, logFile), BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: time.Second}})
+	if err != nil {
+		return r, partial(path, "%s is damaged: %v", logFile, err)
+	}
+	newest, snap, err := usable(path, r.Group)
+	if err != nil {
+		return r, errors.Join(err, bolt.Close())
+	}
+	term, last, err := reach(path, bolt, snap.Index)
+	if err := errors.Join(err, bolt.Close()); err != nil {
+		return r, err
+	}
+	switch {
+	case snap.Term > term:
+		return r, partial(path, "%s, with this node's votes, knows terms up to %d, and the snapshot %s is of term %d", logFile, term, snap.ID, snap.Term)
+	case r.Starts == 0:
+		r.Begun, r.Kept = newest, snap.Index
+	case newest > r.Begun:
+		return r, partial(path, "a snapshot up to entry %d is newer than %s, which knows of none after %d", newest, logFile, r.Begun)
+	case max(snap.Index, last) < r.Kept:
+		return r, partial(path, "there was a snapshot up to entry %d, and what is left in %s/ and %s ends at %d", r.Kept, snapFolder, logFile, max(snap.Index, last))
+	}
+	return r, nil
+}
+
+// usable returns the index of the newest snapshot, and the newest that can be read, as
+// Raft will choose it.
+func usable(path, group string) (newest uint64, snap raft.SnapshotMeta, err error) {
+	if len(listSnapshots(path)) == 0 {
+		return 0, snap, nil
+	}
+	files, err := raft.NewFileSnapshotStoreWithLogger(path, 2, hclog.NewNullLogger())
+	if err != nil {
+		return 0, snap, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
+	}
+	list, err := files.List()
+	if err != nil {
+		return 0, snap, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
+	}
+	for _, meta := range list {
+		newest = max(newest, meta.Index)
+		_, content, err := files.Open(meta.ID)
+		if err != nil {
+			continue
+		}
+		data, err := io.ReadAll(content)
+		_ = content.Close() // it was only read
+		i := image{Ledger: ledger.New()}
+		if err != nil || json.Unmarshal(data, &i) != nil {
+			continue
+		}
+		if other := i.Ledger.Identity; other != "" && group != "" && other != group {
+			return newest, snap, partial(path, "the snapshot %s belongs to group %s, %s to group %s", meta.ID, other, logFile, group)
+		}
+		if snap.ID == "" {
+			snap = *meta
+		}
+	}
+	return newest, snap, nil
+}
+
+// reach returns the term that this node knows, and the last entry of its log, which must
+// go on from the snapshot without a gap.
+func reach(path string, bolt *raftboltdb.BoltStore, snapshot uint64) (term, last uint64, err error) {
+	term, err = bolt.GetUint64(termKey)
+	if err != nil && !errors.Is(err, errNoKey) {
+		return 0, 0, err
+	}
+	if last, err = bolt.LastIndex(); err != nil {
+		return 0, 0, err
+	}
+	for i := snapshot + 1; i <= last; i++ {
+		var entry raft.Log
+		if err := bolt.GetLog(i, &entry); err != nil || entry.Index != i {
+			return 0, 0, partial(path, "entry %d is neither in %s (%v) nor in a snapshot in %s/, of which the last one that can be read ends at %d", i, logFile, err, snapFolder, snapshot)
+		}
+	}
+	return term, last, nil
+}
+
+// kept is the store of snapshots: the directory's record says which must be there.
+type kept struct {
+	*raft.FileSnapshotStore
+	dir *directory
+}
+
+func (k kept) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, at uint64, t raft.Transport) (raft.SnapshotSink, error) {
+	if err := k.dir.update(func(r *record) { r.Begun = max(r.Begun, index) }); err != nil {
+		return nil, err
+	}
+	sink, err := k.FileSnapshotStore.Create(version, index, term, c, at, t)
+	return &keptSink{SnapshotSink: sink, dir: k.dir, index: index}, err
+}
+
+type keptSink struct {
+	raft.SnapshotSink
+	dir   *directory
+	index uint64
+	over  bool
+}
+
+func (k *keptSink) Cancel() error {
+	k.over = true
+	return k.SnapshotSink.Cancel()
+}
+
+// Close says that the snapshot must be there from now on, once it is: only then the log
+// is cut.
+func (k *keptSink) Close() error {
+	if err := k.SnapshotSink.Close(); err != nil || k.over {
+		return err
+	}
+	k.over = true
+	return k.dir.update(func(r *record) { r.Kept = max(r.Kept, k.index) })
+}
