@@ -111,7 +111,7 @@ func (p *pace) worst(since time.Time) (process, trip time.Duration) {
 // slack is how much later than it is due a thing may be seen that takes the store.
 func (t *trial) slack() time.Duration {
 	process, trip := t.pace.worst(t.begun)
-	return t.Slack + roundTrips*max(process, trip)
+	return t.Slack + roundTrips*max(process, trip+t.trip())
 }
 
 // hurry is how much later than it is due a thing may be seen that this process does

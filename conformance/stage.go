@@ -20,6 +20,7 @@ func (t *trial) open() *Client {
 			t.errorf("close a Locker: %v", err)
 		}
 	})
+	t.away(c)
 	return c
 }
 
@@ -138,13 +139,6 @@ func isKnown(err error) bool {
 
 // patience is how long something is waited for that has no bound of its own.
 func (t *trial) patience() time.Duration { return 15*time.Second + 5*t.TTL }
-
-// one makes one call, with the time of one.
-func (t *trial) one(call func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(t.ctx, 5*time.Second)
-	defer cancel()
-	return call(ctx)
-}
 
 // known repeats a call until its outcome is known.
 func (t *trial) known(what string, call func(ctx context.Context) error) error {

@@ -50,6 +50,11 @@ type Suite struct {
 	Slack   time.Duration // how much later than it is due a thing may be seen, on a busy machine: default 1 s
 	History time.Duration // how long random calls are made, to be judged whole, in each of three cases: default 5 s
 
+	// Far puts every Locker far away from the store: a round trip takes this part of the
+	// time that a coordinator's call has (Config.Try), at most 0.9. Whatever works near it
+	// works there. Zero: it is near.
+	Far float64
+
 	pace *pace // how late all is on this machine; nil where time is virtual
 
 	// Virtual runs each case in a bubble of testing/synctest. It fits a store that
@@ -88,6 +93,8 @@ type Client struct {
 	CutRequests func() error // from now on replies pass and requests do not
 	Refuse      func() error // breaks every connection, and from now on none can be made
 	Heal        func() error // ends these; what was held back may arrive then
+
+	Far func(trip, jitter time.Duration) // how long a round trip takes from now on, at least, and how much longer by chance
 }
 
 // A Fault names something that a harness can do to a store.
@@ -110,6 +117,7 @@ const (
 	DeleteRole    Fault = "DeleteRole"
 	Overwrite     Fault = "Overwrite"
 	Leftovers     Fault = "Leftovers"
+	Far           Fault = "Far" // needed by every case where Suite.Far is set
 )
 
 // A Verdict is how a case went.
@@ -229,7 +237,11 @@ func (s Suite) chosen() []kase {
 
 // lacks says why a case does not apply; "": it does.
 func (s Suite) lacks(c kase) string {
-	for _, f := range c.needs {
+	needs := c.needs
+	if s.Far > 0 {
+		needs = append(slices.Clone(needs), Far)
+	}
+	for _, f := range needs {
 		if why, lacks := s.Lacks[f]; lacks {
 			return fmt.Sprintf("%s: %s", f, why)
 		}

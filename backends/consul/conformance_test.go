@@ -191,6 +191,7 @@ func (b *bench) dial(ctx context.Context) (*conformance.Client, error) {
 		Locker: behind{l, proxy}, Cut: hold(true, true), CutReplies: hold(false, true), CutRequests: hold(true, false),
 		Refuse: func() error { proxy.Refuse(); proxy.Reset(); return nil },
 		Heal:   func() error { proxy.Hold(false, false); return proxy.Accept() },
+		Far:    proxy.Far,
 	}, nil
 }
 

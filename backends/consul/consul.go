@@ -140,7 +140,7 @@ func recordOf(p *api.KVPair) kv.Record {
 }
 
 // Commit is one transaction: first the guards, then the writes. A second one reads
-// the guarded keys where the first was refused.
+// the guarded keys where the first was refused and has not said how they stand.
 func (s *store) Commit(ctx context.Context, t kv.Txn) (kv.Result, error) {
 	r, err := s.commit(ctx, t)
 	if err != nil {
@@ -163,6 +163,8 @@ func (s *store) commit(ctx context.Context, t kv.Txn) (kv.Result, error) {
 		switch r := s.judge(t, failed); {
 		case r.err != nil:
 			return kv.Result{}, r.err
+		case r.guard && allAbsent(t, failed):
+			return kv.Result{}, nil
 		case r.guard:
 			var keys []string
 			for _, g := range t.Guards {

@@ -22,7 +22,7 @@ import (
 // that is empty, at every write of anybody.
 const (
 	blocking = 10 * time.Second
-	slack    = blocking/16 + 3*time.Second
+	slack    = blocking/16 + 20*time.Second // a connection may be new
 	breather = 100 * time.Millisecond
 )
 

@@ -28,9 +28,11 @@ type transport struct {
 
 // A call that waits keeps its connection for itself, so that none waits behind
 // another. What is kept besides is little: an agent allows 200 connections for
-// each address that they come from.
+// each address that they come from. A connection is made even if the call gives up that
+// it is made for, and the next call takes it; it takes a round trip, and with TLS up to two
+// more.
 const (
-	dialTimeout = 3 * time.Second
+	dialTimeout = 10 * time.Second
 	keptIdle    = 4
 	idleTimeout = 30 * time.Second
 )

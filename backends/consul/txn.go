@@ -3,6 +3,7 @@ package consul
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
@@ -90,6 +91,21 @@ func refusedBy(g kv.Guard, what string) bool {
 	}
 	return what == fmt.Sprintf("failed to check index, key %q doesn't exist", g.Key) ||
 		strings.HasPrefix(what, fmt.Sprintf("failed index check for key %q,", g.Key))
+}
+
+// allAbsent reports whether a refusal says of every guarded key that it is not there:
+// so it is with the beat of a session that is gone.
+func allAbsent(t kv.Txn, failed api.TxnErrors) bool {
+	for i, g := range t.Guards {
+		missing := slices.ContainsFunc(failed, func(f *api.TxnError) bool {
+			return f.OpIndex == i && strings.HasSuffix(f.What, fmt.Sprintf("key %q doesn't exist", g.Key))
+		})
+		exists := slices.ContainsFunc(failed, func(f *api.TxnError) bool { return f.OpIndex == i })
+		if !missing && (exists || g.Exists || g.Revision != 0) {
+			return false
+		}
+	}
+	return true
 }
 
 func heldKey(t kv.Txn, what string) (key string, ok bool) {

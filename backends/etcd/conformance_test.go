@@ -173,7 +173,7 @@ func (r *rig) dial(ctx context.Context) (*conformance.Client, error) {
 	}
 	return &conformance.Client{
 		Locker: behind{l, way}, Cut: way.hold(true, true), CutReplies: way.hold(false, true), CutRequests: way.hold(true, false),
-		Refuse: way.refuse, Heal: way.heal,
+		Refuse: way.refuse, Heal: way.heal, Far: way.far,
 	}, nil
 }
 
@@ -186,6 +186,12 @@ func (n network) hold(requests, replies bool) func() error {
 			p.Hold(requests, replies)
 		}
 		return nil
+	}
+}
+
+func (n network) far(trip, jitter time.Duration) {
+	for _, p := range n {
+		p.Far(trip, jitter)
 	}
 }
 
@@ -220,4 +226,15 @@ type behind struct {
 func (b behind) Close() error {
 	defer b.way.close()
 	return b.Locker.Close()
+}
+
+// TestSuiteFar runs the suite far away from one server, behind its users and passwords.
+func TestSuiteFar(t *testing.T) {
+	c, err := servers.StartEtcd(within(t, time.Minute), t.TempDir(), 1, servers.Options{Args: []string{"--bcrypt-cost=4"}})
+	must(t, err)
+	t.Cleanup(c.Stop)
+	s := suite(t, restricted(t, c))
+	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
+	s.Far = 0.85
+	s.Run(t)
 }

@@ -50,36 +50,130 @@ func (m *members) contact(ctx context.Context) (int, *clientv3.Client, error) {
 // next one.
 const reachTimeout = time.Second
 
-// reach returns the member's client once its connection stands, and leads to a
-// server that will do. A call without a connection would wait for one in silence.
-func (m *members) reach(ctx context.Context, at *member) (*clientv3.Client, error) {
-	at.busy.Add(1)
-	defer at.busy.Add(-1)
-	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
-	defer cancel()
-	c, err := m.clientOf(ctx, at)
-	if err != nil {
-		return nil, m.explain(at.told(ctx, err))
-	}
-	conn := c.ActiveConnection()
-	if conn.GetState() == connectivity.Ready && at.known.Load() {
-		return c, nil
-	}
-	st, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
-	if err != nil {
-		return nil, m.explain(m.refresh(at, c, at.told(ctx, rpctypes.Error(err))))
-	}
-	if tooOld(st.Version) {
-		return nil, fmt.Errorf("%w: etcd %s: the server is version %s, and understudy needs 3.5 or later", lock.ErrPermanent, at.endpoint, st.Version)
-	}
-	at.known.Store(true)
-	return c, nil
+// A preparation makes a member ready: connected, of a version that will do, and with a
+// token. It goes on when those who wait for it give up, so that what takes longer than a
+// call is done all the same.
+type preparation struct {
+	done   chan struct{}
+	client *clientv3.Client
+	err    error
 }
 
-// atOnce makes a call fail whose connection has just broken. The client would have
-// it wait for another.
+// reach returns the member's client once the member is ready. A call without a
+// connection would wait for one in silence.
+func (m *members) reach(ctx context.Context, at *member) (*clientv3.Client, error) {
+	at.mu.Lock()
+	c := at.client
+	if c != nil && at.known && (m.config.Username == "" || at.token.now() != "") && c.ActiveConnection().GetState() == connectivity.Ready {
+		at.mu.Unlock()
+		return c, nil
+	}
+	if at.refused != nil && time.Since(at.refusedAt) < refusalPause {
+		defer at.mu.Unlock()
+		return nil, m.explain(at.told(ctx, at.refused))
+	}
+	p := at.preparing
+	if p == nil {
+		p = &preparation{done: make(chan struct{})}
+		at.preparing = p
+		go m.prepare(at, p)
+	}
+	at.mu.Unlock()
+	at.busy.Add(1)
+	defer at.busy.Add(-1)
+	if len(m.all) > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, reachTimeout)
+		defer cancel()
+	}
+	select {
+	case <-p.done:
+		if p.err != nil {
+			return nil, m.explain(at.told(ctx, p.err))
+		}
+		return p.client, nil
+	case <-ctx.Done():
+		return nil, at.told(ctx, context.Cause(ctx))
+	}
+}
+
+func (m *members) prepare(at *member, p *preparation) {
+	ctx, cancel := context.WithTimeout(m.open, setup)
+	defer cancel()
+	at.mu.Lock()
+	if at.client == nil && m.open.Err() == nil {
+		at.client, p.err = m.dial(at)
+	}
+	p.client = at.client
+	known := at.known
+	at.mu.Unlock()
+	if p.client == nil && p.err == nil {
+		p.err = errClosed
+	}
+	if p.err == nil {
+		p.err = m.makeReady(ctx, at, p.client, known)
+	}
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	at.known = p.err == nil
+	at.refused, at.refusedAt = nil, time.Now()
+	if errors.Is(p.err, rpctypes.ErrAuthFailed) {
+		at.refused = p.err
+	}
+	at.preparing = nil
+	close(p.done)
+}
+
+func (m *members) makeReady(ctx context.Context, at *member, c *clientv3.Client, known bool) error {
+	if err := connected(ctx, c.ActiveConnection()); err != nil {
+		return err
+	}
+	if m.config.Username != "" && at.token.now() == "" {
+		if err := m.authenticate(ctx, at, c); err != nil {
+			return err
+		}
+	}
+	if known {
+		return nil
+	}
+	token := at.token.now()
+	st, err := pb.NewMaintenanceClient(c.ActiveConnection()).Status(ctx, &pb.StatusRequest{})
+	if err != nil {
+		err = rpctypes.Error(err)
+		at.drop(token, err)
+		return err
+	}
+	if tooOld(st.Version) {
+		return fmt.Errorf("%w: the server is version %s, and understudy needs 3.5 or later", lock.ErrPermanent, st.Version)
+	}
+	return nil
+}
+
+// connected waits until a connection stands, or was tried in vain.
+func connected(ctx context.Context, conn *grpc.ClientConn) error {
+	conn.Connect()
+	for {
+		state := conn.GetState()
+		switch state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return errors.New("there is no connection")
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// atOnce makes a call fail whose connection has just broken, or whose token was
+// refused. The client would have it wait for another.
 func atOnce(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return next(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
+	err := next(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
+	if isStale(rpctypes.Error(err)) {
+		return errStale
+	}
+	return err
 }
 
 // tooOld reports whether a server's version is one before 3.5.

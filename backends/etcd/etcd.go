@@ -159,38 +159,57 @@ func leaseID(l kv.Lease) (clientv3.LeaseID, error) {
 // connection breaks, and when it has no leader: the client would wait in silence.
 func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[[]kv.Record, error] {
 	return func(yield func([]kv.Record, error) bool) {
-		ctx, end := context.WithCancelCause(clientv3.WithRequireLeader(ctx))
-		var group sync.WaitGroup
-		defer group.Wait()
-		defer end(nil)
-		_, c, err := s.members.contact(ctx)
+		began, err := s.follow(ctx, since, keys, yield)
+		if isStale(err) && !began { // once more with another token
+			_, err = s.follow(ctx, since, keys, yield)
+		}
 		if err != nil {
-			yield(nil, fmt.Errorf("watch: %w", err))
-			return
+			yield(nil, fmt.Errorf("watch: %w", s.members.explain(err)))
 		}
-		group.Go(func() { end(lost(ctx, c.ActiveConnection())) })
-		all := make(chan clientv3.WatchResponse)
-		for _, key := range keys {
-			opts := []clientv3.OpOption{clientv3.WithRev(int64(since.Revision) + 1)}
-			if strings.HasSuffix(key, "/") {
-				opts = append(opts, clientv3.WithPrefix())
-			}
-			group.Go(func() { end(pass(ctx, c.Watch(ctx, key, opts...), all)) })
+	}
+}
+
+// follow yields changes until it fails, or the consumer has enough: then err is nil. The
+// watches have a stream of their own, for one that stands keeps the token of its beginning.
+func (s *store) follow(ctx context.Context, since kv.View, keys []string, yield func([]kv.Record, error) bool) (began bool, err error) {
+	ctx, end := context.WithCancelCause(clientv3.WithRequireLeader(ctx))
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer end(nil)
+	i, c, err := s.members.contact(ctx)
+	if err != nil {
+		return false, err
+	}
+	at := s.members.all[i]
+	token, watcher := at.token.now(), clientv3.NewWatcher(c)
+	defer func() { end(nil); _ = watcher.Close() }()
+	group.Go(func() { end(lost(ctx, c.ActiveConnection())) })
+	all := make(chan clientv3.WatchResponse)
+	for _, key := range keys {
+		opts := []clientv3.OpOption{clientv3.WithRev(int64(since.Revision) + 1)}
+		if strings.HasSuffix(key, "/") {
+			opts = append(opts, clientv3.WithPrefix())
 		}
-		for {
-			select {
-			case r := <-all:
-				var changes []kv.Record
-				for _, e := range r.Events {
-					changes = append(changes, changeOf(e))
-				}
-				if !yield(changes, nil) {
-					return
-				}
-			case <-ctx.Done():
-				yield(nil, fmt.Errorf("watch: %w", s.members.explain(context.Cause(ctx))))
-				return
+		group.Go(func() { end(pass(ctx, watcher.Watch(ctx, key, opts...), all)) })
+	}
+	for {
+		select {
+		case r := <-all:
+			var changes []kv.Record
+			for _, e := range r.Events {
+				changes = append(changes, changeOf(e))
 			}
+			if began = true; !yield(changes, nil) {
+				return began, nil
+			}
+		case <-ctx.Done():
+			err := context.Cause(ctx)
+			if errors.Is(err, rpctypes.ErrPermissionDenied) && token != "" { // so older servers call it, too
+				at.drop(token, errStale)
+			} else if isStale(err) {
+				at.drop(token, err)
+			}
+			return began, err
 		}
 	}
 }
@@ -199,7 +218,7 @@ func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.
 func pass(ctx context.Context, from clientv3.WatchChan, to chan<- clientv3.WatchResponse) error {
 	for r := range from {
 		if err := r.Err(); err != nil {
-			return err
+			return refusal(err)
 		}
 		select {
 		case to <- r:
@@ -210,6 +229,17 @@ func pass(ctx context.Context, from clientv3.WatchChan, to chan<- clientv3.Watch
 		return context.Cause(ctx)
 	}
 	return errors.New("etcd ended the watch")
+}
+
+// refusal names why a watch was refused: the client passes on the text of what the server
+// says then.
+func refusal(err error) error {
+	if _, text, ok := strings.Cut(err.Error(), " desc = "); ok {
+		if named := rpctypes.Error(errors.New(text)); named.Error() == text {
+			return named
+		}
+	}
+	return err
 }
 
 func changeOf(e *clientv3.Event) kv.Record {

@@ -39,16 +39,16 @@ type members struct {
 type member struct {
 	endpoint string
 	busy     atomic.Int32          // calls without an answer
-	known    atomic.Bool           // its server will do
 	why      atomic.Pointer[error] // the last connection failed; nil: it did not
-	dials    atomic.Int32          // connections that were tried
+	token    token
+	wires    wires
 
-	mu     sync.Mutex
-	making chan struct{} // closed when the client is made, or could not be; nil: nobody makes it
-	client *clientv3.Client
-	dialed int32 // dials, when the client was made
-	err    error
-	failed time.Time // when err was had
+	mu        sync.Mutex
+	client    *clientv3.Client // nil: it was not needed yet
+	known     bool             // its server will do
+	preparing *preparation     // nil: nobody makes it ready
+	refused   error            // the password was, at
+	refusedAt time.Time
 }
 
 var errClosed = errors.New("the locker is closed")
@@ -78,15 +78,29 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	at := m.all[i]
 	at.busy.Add(1)
 	defer at.busy.Add(-1)
+	began, token := time.Now(), at.token.now()
 	h, err := f(ctx, c)
+	if isStale(err) { // it did nothing: once more with another one
+		at.drop(token, err)
+		if _, err = m.reach(ctx, at); err == nil {
+			began, token = time.Now(), at.token.now()
+			h, err = f(ctx, c)
+		}
+	}
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) { // an answer like any other
+		at.wires.answered()
 		m.last.Store(int32(i))
 		return err
 	}
 	if err != nil {
 		m.pass(i)
-		return m.explain(m.refresh(at, c, at.told(ctx, err)))
+		if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			at.wires.unanswered(began)
+			at.drop(token, err)
+		}
+		return m.explain(at.told(ctx, err))
 	}
+	at.wires.answered()
 	m.last.Store(int32(i))
 	m.worked.Store(true)
 	if !m.cluster.CompareAndSwap(0, h.ClusterId) && m.cluster.Load() != h.ClusterId {
@@ -123,80 +137,34 @@ func (m *members) pick() int {
 // pass sends the next call to another member, if i was to get it.
 func (m *members) pass(i int) { m.last.CompareAndSwap(int32(i), int32((i+1)%len(m.all))) }
 
-// clientOf returns the member's client, and makes it where there is none. With a
-// password that takes a call to the member: who cannot wait for it does not.
-func (m *members) clientOf(ctx context.Context, at *member) (*clientv3.Client, error) {
-	at.mu.Lock()
-	if at.client != nil {
-		defer at.mu.Unlock()
-		return at.client, nil
-	}
-	if errors.Is(at.err, rpctypes.ErrAuthFailed) && time.Since(at.failed) < refusalPause {
-		defer at.mu.Unlock()
-		return nil, at.err
-	}
-	if at.making == nil {
-		at.making = make(chan struct{})
-		go m.make(at)
-	}
-	making := at.making
-	at.mu.Unlock()
-	select {
-	case <-making:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	at.mu.Lock()
-	defer at.mu.Unlock()
-	if at.client == nil && at.err == nil {
-		return nil, errors.New("the connection was given up meanwhile")
-	}
-	return at.client, at.err
-}
-
 const (
-	// dialTimeout bounds what making a client asks of the member.
-	dialTimeout = 2 * time.Second
+	// setup bounds what makes a member ready: connections, TLS, HTTP/2, the version and
+	// the token take up to seven round trips, which nobody waits for in one call.
+	setup = 45 * time.Second
 
 	// refusalPause is how long a refused password is not tried again: to check one
 	// costs a member much.
 	refusalPause = time.Second
+
+	// pingTimeout is how long the answer to a ping may take.
+	pingTimeout = 10 * time.Second
 )
 
-func (m *members) make(at *member) {
-	c, err := m.dial(at)
-	at.mu.Lock()
-	defer at.mu.Unlock()
-	if err == nil && m.open.Err() != nil {
-		_ = c.Close() // nobody needs it any more
-		c, err = nil, errClosed
-	}
-	at.client, at.dialed, at.err, at.failed = c, at.dials.Load(), err, time.Now()
-	close(at.making)
-	at.making = nil
-}
-
-// dial makes the client. It pings only while something is under way: a server calls
-// off a connection that pings while it idles ("too_many_pings"), or more often than
-// every 5 s, and one that idles is tried anew by the next call anyway.
+// dial makes the client, which connects when it is first used. It pings only while
+// something is under way: a server calls off a connection that pings while it idles
+// ("too_many_pings"), or more often than every 5 s, and one that idles is tried anew by
+// the next call anyway. The user's token goes along by our own hand: the client's own asks
+// for one with every stream, and waits for it within the call that was refused.
 func (m *members) dial(at *member) (*clientv3.Client, error) {
 	c := clientv3.Config{
 		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(),
-		DialTimeout: dialTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
-		MaxUnaryRetries: 1, Username: m.config.Username, Password: m.config.Password,
+		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: pingTimeout, MaxUnaryRetries: 1,
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return at.connect(ctx, m.config.Dial, address)
-		}), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithConnectParams(grpc.ConnectParams{
+		}), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithPerRPCCredentials(&at.token), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
-			MinConnectTimeout: dialTimeout,
+			MinConnectTimeout: setup,
 		})},
-	}
-	if m.config.PasswordFile != "" {
-		password, err := kv.Secret(m.config.PasswordFile)
-		if err != nil {
-			return nil, fmt.Errorf("%w: etcd-password-file: %w", lock.ErrPermanent, err)
-		}
-		c.Password = password
 	}
 	if m.config.secure() {
 		c.TLS = m.config.files().Config(host(at.endpoint), func(err error) { at.why.Store(&err) }) // gRPC keeps only its text
@@ -206,36 +174,15 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 
 // connect connects to the member, and keeps why that failed.
 func (at *member) connect(ctx context.Context, dial kv.Dial, address string) (net.Conn, error) {
-	at.dials.Add(1)
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	conn, err := dial(ctx, "tcp", address)
+	conn, err := at.wires.connect(ctx, dial, address)
 	at.why.Store(nil)
 	if err != nil {
 		at.why.Store(&err)
 	}
 	return conn, err
-}
-
-// refresh gives up a client whose password or token is refused: the next call
-// reads the password again. A token names the index at which it was given, and a
-// server that has not come to that yet lets calls wait: for ever, where it was put
-// back to an earlier state. So one is given up too with which a call has timed out on
-// a later connection than it was given on.
-func (m *members) refresh(at *member, c *clientv3.Client, err error) error {
-	refused := errors.Is(err, rpctypes.ErrAuthFailed) || errors.Is(err, rpctypes.ErrInvalidAuthToken)
-	late := errors.Is(err, context.DeadlineExceeded)
-	if m.config.Username == "" || !refused && !late {
-		return err
-	}
-	at.mu.Lock()
-	defer at.mu.Unlock()
-	if at.client == c && (refused || at.dials.Load() > at.dialed) {
-		at.client = nil
-		go func() { _ = c.Close() }() // calls on it end with an error, as this one did
-	}
-	return err
 }
 
 // explain names what no waiting cures. Anything else is as it was.
@@ -277,11 +224,10 @@ func (m *members) close() error {
 	var errs []error
 	for _, at := range m.all {
 		at.mu.Lock()
-		c, making := at.client, at.making
-		at.client = nil
+		c, p := at.client, at.preparing
 		at.mu.Unlock()
-		if making != nil {
-			<-making
+		if p != nil {
+			<-p.done
 		}
 		if c != nil {
 			if err := c.Close(); err != nil && !errors.Is(err, context.Canceled) {

@@ -39,17 +39,15 @@ type news struct {
 	err       error                     // why there is nothing newer; nil: all is well
 }
 
-// Bounds of how often everything is read, and of how long a read may take. After a
-// failure there is a pause, or a dead store would make a busy loop.
+// Bounds of how often everything is read, and the pauses. After a failure there is one, or
+// a dead store would make a busy loop.
 const (
 	oftenest   = 100 * time.Millisecond
 	seldomest  = 10 * time.Second
 	whileEmpty = time.Second
 
-	firstPatience = 500 * time.Millisecond
-	lastPatience  = 30 * time.Second
-	failurePause  = 100 * time.Millisecond
-	notYet        = 50 * time.Millisecond // between a session's absence and the reading that proves it
+	failurePause = 100 * time.Millisecond
+	notYet       = 50 * time.Millisecond // between a session's absence and the reading that proves it
 )
 
 // join returns the follower of the locker, the number of the read from which on its news
@@ -113,53 +111,45 @@ func (f *follower) next(ctx context.Context, number uint64) (news, error) {
 }
 
 func (f *follower) run(ctx context.Context) {
-	patience := firstPatience
 	var now *picture
 	var s *stream
-	timed := false
+	timed, rest := false, failurePause
 	for ctx.Err() == nil {
-		p, err := f.read(ctx, patience)
+		p, err := f.read(ctx)
 		if err == nil {
-			patience = firstPatience
 			if s != nil && (p.view.Revision < now.view.Revision || timed && now.missed(p)) {
 				s.end()
 				s = nil
 			}
 			now, timed, err = f.attend(ctx, &s, p)
-		} else {
-			patience = min(2*patience, lastPatience)
 		}
-		if err != nil && ctx.Err() == nil {
-			s.end()
-			s = nil
+		if err == nil {
+			rest = failurePause
+			continue
+		}
+		s.end()
+		s = nil
+		if ctx.Err() == nil {
 			f.publish(news{err: err}, nil)
-			pause(ctx)
+			pause(ctx, rest)
+			rest = min(2*rest, longestPause(now))
 		}
 	}
 }
 
-func pause(ctx context.Context) {
+// longestPause is the longest between two tries of a store that fails.
+func longestPause(now *picture) time.Duration {
+	if now == nil || now.shortest() == 0 {
+		return whileEmpty
+	}
+	return min(max(now.shortest()/10, failurePause), whileEmpty)
+}
+
+func pause(ctx context.Context, d time.Duration) {
 	select {
-	case <-time.After(failurePause):
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
-}
-
-// read reads everything and publishes it.
-func (f *follower) read(ctx context.Context, patience time.Duration) (*picture, error) {
-	f.mu.Lock()
-	asked := f.asked
-	f.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	v, err := f.locker.bare.Read(ctx, string(f.locker.keys))
-	if err != nil {
-		return nil, err
-	}
-	p := newPicture(f.locker.keys, v)
-	f.publish(news{answered: asked, picture: p}, nil)
-	f.forget(asked)
-	return p, nil
 }
 
 // attend publishes the changes that come in until everything must be read again;

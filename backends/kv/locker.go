@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -33,6 +34,8 @@ type locker struct {
 	mu       sync.Mutex
 	follower *follower // nil: nobody watches
 	read     View      // what the last watch had read when it ended
+
+	took atomic.Int64 // how long the last reading of everything took
 }
 
 var (
@@ -93,19 +96,26 @@ type ending struct {
 	promise   lock.Promise
 
 	gone Lease // a lease that is no more
-
+	lost bool  // its owner knows that the record is gone
 	with []Txn // is done in the same step, or not at all where anything has changed
 }
 
 // end writes a session's end in place of its record and of its claim, in one
 // step. It returns nil where the end is written already. A record that is remembered
 // saves the reading: the guards say whether it is still there.
+//
+// The end hangs on the lease that the record hung on, so that no registration which is
+// still on its way can outlive it, and gets all of its time: the lease is renewed while
+// the end is written. If that fails it stands for as long as is left.
 func (l *locker) end(ctx context.Context, e ending) error {
 	own, end := l.keys.session(e.session), l.keys.end(e.session)
 	found, err := View{Records: []Record{e.was}}, error(nil)
-	if e.was.Revision == 0 {
+	if e.was.Revision == 0 && !e.lost {
 		found, err = l.store.Read(ctx, own, end)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what renews a lease for nobody
+	var kept keeping
 	for keepClaim := false; err == nil; {
 		if found.Get(end).Revision != 0 {
 			return nil
@@ -114,31 +124,53 @@ func (l *locker) end(ctx context.Context, e ending) error {
 		if e.moved != nil && e.moved(was) {
 			return lock.ErrMoved
 		}
-		e.recall(was)
-		if e.lease == "" {
+		if e.recall(was); e.lease == "" {
 			if e.lease, err = l.store.Grant(ctx, leaseFor(e.promise)); err != nil {
 				return err
 			}
+		} else if kept.lease != e.lease {
+			kept = l.keep(ctx, e.lease)
 		}
 		var r Result
-		if r, err = l.store.Commit(ctx, joined(append(e.with, l.over(e, was.Revision, keepClaim))...)); err == nil && !r.Committed {
+		r, err = l.store.Commit(ctx, joined(append(e.with, l.over(e, was.Revision, keepClaim))...))
+		switch {
+		case errors.Is(err, ErrNoLease):
+			e.gone, e.lease, err = e.lease, "", nil
+		case err == nil && !r.Committed:
 			e.with = nil
 			keepClaim = r.Found.Get(l.keys.claim(e.contender)).Revision != e.created
 			found = r.Found
-			continue
-		}
-		// The end hangs on the lease that the record hung on, so that no registration
-		// which is still on its way can outlive it, and gets all of its time. If that
-		// fails it stands for as long as is left.
-		if err == nil && !errors.Is(l.store.Keep(ctx, e.lease), ErrNoLease) {
-			return nil
-		}
-		if err == nil || errors.Is(err, ErrNoLease) { // the record, or the end, went with it
-			e.gone, e.lease = e.lease, ""
+		case err == nil:
+			if kept.lease != e.lease || !kept.gone(ctx) {
+				return nil
+			}
+			e.gone, e.lease = e.lease, "" // the end went with it
 			found, err = l.store.Read(ctx, own, end)
 		}
 	}
 	return err
+}
+
+// A keeping is the renewal of a lease that goes on beside other calls.
+type keeping struct {
+	lease Lease
+	done  chan error // of size one
+}
+
+func (l *locker) keep(ctx context.Context, lease Lease) keeping {
+	k := keeping{lease, make(chan error, 1)}
+	l.background(func(context.Context) { k.done <- l.store.Keep(ctx, lease) })
+	return k
+}
+
+// gone reports whether the lease turned out to be gone.
+func (k keeping) gone(ctx context.Context) bool {
+	select {
+	case err := <-k.done:
+		return errors.Is(err, ErrNoLease)
+	case <-ctx.Done(): // also where the locker was closed
+		return false
+	}
 }
 
 // over is the transaction that writes e, where the session's record stands at a
@@ -260,7 +292,7 @@ func (l *locker) Close() error {
 }
 
 // background runs f until it returns, with a context that is done when the locker
-// is closed. Close waits for it.
+// is closed. Close waits for it. A closed one runs nothing more.
 func (l *locker) background(f func(context.Context)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,6 +18,7 @@ type session struct {
 	created   uint64 // the revision of the registration
 
 	mu      sync.Mutex
+	lost    bool // a beat was refused: its record is gone
 	bids    []lock.Bid
 	lease   Lease
 	beats   int  // since the lease was kept alive
@@ -137,6 +138,9 @@ func (s *session) write(ctx context.Context, line bool) error {
 		}
 		switch {
 		case err == nil && !r.Committed:
+			s.mu.Lock()
+			s.lost = true
+			s.mu.Unlock()
 			return lock.ErrLost
 		case w.Lease == "" || !errors.Is(err, ErrNoLease):
 			return err
@@ -189,7 +193,16 @@ func (s *session) Close(ctx context.Context) error {
 // end, the last roles with it in one commit: a second one would delay who takes them.
 // What a reading shows then was acquired unseen.
 func (s *session) leave(ctx context.Context) error {
-	l := s.locker
+	l, own := s.locker, s.locker.keys.session(s.contender.Session)
+	s.mu.Lock()
+	e := ending{
+		session: s.contender.Session, why: lock.End{By: s.contender.ID, Why: "closed"}, was: Record{Key: own, Revision: s.created, Lease: s.lease},
+		contender: s.contender.ID, created: s.created, lease: s.lease, promise: s.promise, lost: s.lost,
+	}
+	s.mu.Unlock()
+	if e.lost {
+		e.was = Record{Key: own}
+	}
 	var known []Txn
 	if p := l.picture(); p != nil {
 		known = s.releases(p.roles)
@@ -198,19 +211,11 @@ func (s *session) leave(ctx context.Context) error {
 	} else {
 		known = s.releases(newPicture(l.keys, found).roles)
 	}
-	last := known[max(0, len(known)-releasesAtOnce):]
-	if err := l.releaseAll(ctx, known[:len(known)-len(last)]); err != nil {
+	e.with = known[max(0, len(known)-releasesAtOnce):]
+	if err := l.releaseAll(ctx, known[:len(known)-len(e.with)]); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	lease := s.lease
-	s.mu.Unlock()
-	own := l.keys.session(s.contender.Session)
-	err := l.end(ctx, ending{
-		session: s.contender.Session, why: lock.End{By: s.contender.ID, Why: "closed"}, was: Record{Key: own, Revision: s.created, Lease: lease},
-		contender: s.contender.ID, created: s.created, lease: lease, promise: s.promise, with: last,
-	})
-	if err != nil {
+	if err := l.end(ctx, e); err != nil {
 		return err
 	}
 	found, err := l.store.Read(ctx, l.keys.roles())

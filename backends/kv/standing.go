@@ -95,6 +95,10 @@ func (p *picture) apply(r Record) *picture {
 	next.wishes, next.ends = maps.Clone(p.wishes), maps.Clone(p.ends)
 	next.add(r)
 	switch kind {
+	case "state/wish":
+		if to := next.wishes[name].To; to != "" && p.sessions[to].revision == 0 {
+			return nil // nobody can act on a wish for one who is not seen in line
+		}
 	case "state/end": // the same step took the session's record
 		next.sessions = maps.Clone(p.sessions)
 		delete(next.sessions, id)

@@ -52,6 +52,7 @@ func TestApply(t *testing.T) {
 		{"an end, whose session's record is told to be gone after", []Record{end, {Key: k.session("a"), Gone: 12}}, vacant},
 		{"a floor", []Record{{Key: k.floor(), Revision: 11, Value: encode(floorRecord{header: newHeader(), Floor: 100})}}, func(st lock.Standing) bool { return st.Floor == 100 }},
 		{"a wish", []Record{{Key: k.wish("r"), Revision: 11, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5, To: "b"}})}}, func(st lock.Standing) bool { return st.Request.To == "b" }},
+		{"a wish for one whom nobody has seen", []Record{{Key: k.wish("r"), Revision: 11, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5, To: "c"}})}}, nil},
 		{"the standby takes over", []Record{role("b", 11, "")}, holder("b", 10)},
 		{"one whom nobody has seen takes over", []Record{role("c", 11, "")}, nil},
 		{"the role's record went", []Record{{Key: k.role("r"), Gone: 11}}, nil},

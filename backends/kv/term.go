@@ -21,37 +21,49 @@ func (s *session) TryAcquire(ctx context.Context, role string) (lock.Token, erro
 }
 
 // guess takes a role that this Locker's watch saw vacant, without reading it again:
-// the guards say whether it still is. Token 0: it is not, and nothing was written.
-func (s *session) guess(ctx context.Context, name string) (lock.Token, error) {
+// the guards say whether it still is. Token 0: it is not, and nothing was written; found is
+// what the role and what it takes look like then, nil where nothing was asked.
+func (s *session) guess(ctx context.Context, name string) (token lock.Token, found *View, err error) {
 	p := s.locker.picture()
 	if p == nil || p.bad[name] != nil {
-		return 0, nil
+		return 0, nil, nil
 	}
 	last := p.roles[name]
 	if _, ended := p.ends[last.Holder.Session]; last.held() && !ended {
-		return 0, nil
+		return 0, nil, nil
 	}
 	t, offset, err := s.take(max(p.view.Revision, last.revision, p.floor.revision), p.floor, name, last)
 	if err != nil {
-		return 0, nil // what was seen may be old: let it be read, and said of that
+		return 0, nil, nil // what was seen may be old: let it be read, and said of that
 	}
 	r, err := s.locker.store.Commit(ctx, t)
 	if err != nil || !r.Committed {
-		return 0, err
+		return 0, &r.Found, err
 	}
-	return lock.Token(r.Revision + offset), nil
+	return lock.Token(r.Revision + offset), nil, nil
 }
 
 func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) {
-	if t, err := s.guess(ctx, name); t != 0 || err != nil {
-		return t, err
-	}
 	l := s.locker
 	key, own, floor := l.keys.role(name), l.keys.session(s.contender.Session), l.keys.floor()
-	found, err := l.store.Read(ctx, key, own, floor)
-	if err != nil {
-		return 0, err
+	t, seen, err := s.guess(ctx, name)
+	if t != 0 || err != nil {
+		return t, err
 	}
+	if seen == nil {
+		read, err := l.store.Read(ctx, key, own, floor)
+		if err != nil {
+			return 0, err
+		}
+		seen = &read
+	}
+	return s.takeAsFound(ctx, name, *seen)
+}
+
+// takeAsFound takes a role if nothing has changed since it was found.
+func (s *session) takeAsFound(ctx context.Context, name string, found View) (lock.Token, error) {
+	l := s.locker
+	key, floor := l.keys.role(name), l.keys.floor()
 	last, mine, err := s.lookAt(found, key)
 	if err != nil || mine {
 		return last.token(), err
@@ -138,15 +150,23 @@ func (s *session) Release(ctx context.Context, role string, t lock.Token) error 
 	return nil
 }
 
+// release ends a term as this Locker's watch knows it, and reads the role only where
+// that does not.
 func (s *session) release(ctx context.Context, name string, t lock.Token) error {
 	l, key := s.locker, s.locker.keys.role(name)
-	found, err := l.store.Read(ctx, key)
+	var last roleRecord
+	var err error
+	if p := l.picture(); p != nil {
+		last = p.roles[name]
+	}
+	if !last.held() || last.token() != t {
+		var found View
+		if found, err = l.store.Read(ctx, key); err == nil {
+			last, err = decodeRole(found.Get(key))
+		}
+	}
 	for err == nil {
-		var last roleRecord
-		last, err = decodeRole(found.Get(key))
 		switch {
-		case err != nil:
-			return err
 		case last.revision == 0: // somebody deleted it: whoever had seen it waits for this
 			last = roleRecord{Holder: s.contender, Promise: promiseOf(s.promise), Token: t}
 		case !last.held() || last.token() != t:
@@ -158,7 +178,9 @@ func (s *session) release(ctx context.Context, name string, t lock.Token) error 
 		if r, err = l.store.Commit(ctx, l.release(name, last)); r.Committed {
 			return nil
 		}
-		found = r.Found
+		if err == nil {
+			last, err = decodeRole(r.Found.Get(key))
+		}
 	}
 	return err
 }

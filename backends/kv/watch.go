@@ -30,6 +30,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 			}
 			number = n.number
 			if failure = n.err; failure != nil {
+				w.forget()
 				if !yield(lock.Standing{}, fmt.Errorf("watch: %w", failure)) {
 					return
 				}
@@ -51,8 +52,15 @@ type watch struct {
 	follower *follower
 	roles    []string // none: all
 	yield    func(lock.Standing, error) bool
-	shown    map[string]*lock.Standing
-	bad      map[string]error // roles of which it was said that their record is not readable
+	shown    map[string]*lock.Standing // nil: to be shown again, changed or not
+	bad      map[string]error          // roles of which it was said that their record is not readable
+}
+
+// forget has every standing shown again, when the failure is over that is told now.
+func (w *watch) forget() {
+	for role := range w.shown {
+		w.shown[role] = nil
+	}
 }
 
 // show yields what has changed, and what is not readable last. It reports whether
@@ -88,6 +96,9 @@ func (w *watch) show(n news) bool {
 			return false
 		}
 		w.bad[role] = err
+		if err != nil && w.shown[role] != nil {
+			w.shown[role] = nil
+		}
 	}
 	return true
 }

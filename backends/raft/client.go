@@ -21,6 +21,7 @@ type client struct {
 	caller caller
 	dialer *dialer
 	next   atomic.Uint64
+	trip   atomic.Int64 // how long the last proposal took that was answered
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }
@@ -113,10 +114,14 @@ func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Resu
 	if cmd.Op == ledger.Nothing { // a peer that sleeps is not waited for
 		patience = attempt / 4
 	}
-	err = c.each(ctx, patience, func(ctx context.Context, p Peer) (bool, error) {
+	err = c.each(ctx, c.patience(patience), func(t *turn) (bool, error) {
+		t.all = !again // it is made only once
+		began := time.Now()
 		var err error
-		r, err = c.caller.propose(ctx, p, pathPropose, cmd)
-		return err == nil || !again && !errors.Is(err, errNotApplied), err
+		if r, err = c.caller.propose(t.ctx, t.peer, pathPropose, cmd); err == nil {
+			c.trip.Store(int64(time.Since(began)))
+		}
+		return err == nil || !again && t.sent.Load() && !errors.Is(err, errNotApplied), err
 	})
 	return r, err
 }
@@ -132,26 +137,27 @@ func (c *client) Look(ctx context.Context, after ledger.Mark, roles ...string) (
 		after.Revision = r.Revision - 1
 	}
 	var v view
-	err := c.each(ctx, attempt, func(ctx context.Context, p Peer) (bool, error) {
+	err := c.each(ctx, poll+c.patience(attempt), func(t *turn) (bool, error) {
 		v = view{}
-		err := c.caller.call(ctx, p, pathLook, question{after, roles}, &v)
+		err := c.caller.call(t.ctx, t.peer, pathLook, question{after, roles}, &v)
 		return err == nil && v.After(after), err
 	})
 	return v, err
 }
 
-// each calls f with one peer after the other, for a time each, until it is done
-// or ctx ends. An error then names what failed at each peer.
-func (c *client) each(ctx context.Context, patience time.Duration, f func(context.Context, Peer) (done bool, err error)) error {
+// each calls f with one peer after the other, for a turn each, until it is done
+// or ctx ends. An error then names what failed at each peer. Where no peer has answered,
+// each has twice as long the next time: they may be far away, and not dead.
+func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn) (done bool, err error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(c.ctx, func() { cancel(errClosed) })()
 	failed := map[string]error{}
 	for pause := ask / 20; ; {
 		p := c.peers[c.next.Load()%uint64(len(c.peers))]
-		try, stop := context.WithTimeout(ctx, patience)
-		done, err := f(try, p)
-		stop()
+		t := newTurn(ctx, p, patience)
+		done, err := f(t)
+		t.end()
 		if done || errors.Is(err, lock.ErrPermanent) {
 			return err
 		}
@@ -165,6 +171,7 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(contex
 		if round != 0 && ctx.Err() == nil {
 			continue
 		}
+		patience = min(2*patience, mostPatience)
 		select {
 		case <-time.After(pause):
 			pause = min(2*pause, ask)

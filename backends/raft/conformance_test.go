@@ -93,6 +93,11 @@ func (g *group) dial() (*conformance.Client, error) {
 			}
 			return nil
 		},
+		Far: func(trip, jitter time.Duration) {
+			for _, p := range proxies {
+				p.Far(trip, jitter)
+			}
+		},
 		Heal: func() error {
 			errs := []error{hold(false, false)()}
 			for _, p := range proxies {

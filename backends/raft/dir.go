@@ -47,38 +47,40 @@ var (
 
 // openDirectory opens the directory of the node id, and makes it where there is
 // none. Of what is made, node.json comes first and says last that all is there.
-func openDirectory(path, id string, log *slog.Logger) (d *directory, err error) {
+func openDirectory(path, id string, log *slog.Logger) (*directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	d = &directory{path: path}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.close())
-		}
-	}()
-	if d.lock, err = lockDirectory(path); err != nil {
-		return d, err
+	d := &directory{path: path}
+	if err := d.open(id, log); err != nil {
+		return nil, errors.Join(err, d.close())
 	}
-	m, r, err := inspect(path, id)
+	return d, nil
+}
+
+func (d *directory) open(id string, log *slog.Logger) (err error) {
+	if d.lock, err = lockDirectory(d.path); err != nil {
+		return err
+	}
+	m, r, err := inspect(d.path, id)
 	if err != nil {
-		return d, err
+		return err
 	}
 	if m.ID == "" {
 		m = marker{ID: id, Directory: rand.Text()}
-		if err := m.write(path); err != nil {
-			return d, fmt.Errorf("data directory %s: %w", path, err)
+		if err := m.write(d.path); err != nil {
+			return fmt.Errorf("data directory %s: %w", d.path, err)
 		}
 	}
 	if err := d.openLog(log); err != nil {
-		return d, err
+		return err
 	}
-	files, err := raft.NewFileSnapshotStoreWithLogger(path, 2, raftLogger(log))
+	files, err := raft.NewFileSnapshotStoreWithLogger(d.path, 2, raftLogger(log))
 	if err != nil {
-		return d, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
+		return fmt.Errorf("open the snapshots in data directory %s: %w", d.path, err)
 	}
 	d.snaps, d.record = kept{files, d}, r
-	return d, d.begin(m)
+	return d.begin(m)
 }
 
 // openLog opens raft.db, which inspect has read.

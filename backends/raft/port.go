@@ -26,7 +26,7 @@ const (
 
 // greeting bounds the TLS handshake and the first byte, so that a connection
 // that says nothing holds nothing.
-const greeting = 3 * time.Second
+const greeting = 10 * time.Second
 
 // A dialer opens connections to peers. Under TLS the peer must prove its ID.
 type dialer struct {

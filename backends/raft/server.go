@@ -28,8 +28,8 @@ func (n *node) serve() *http.Server {
 	handle(n, mux, pathElect, n.serveElect)
 	s := &http.Server{
 		Handler:           mux,
-		ReadHeaderTimeout: greeting,
-		ReadTimeout:       10 * time.Second,
+		ReadHeaderTimeout: time.Minute, // a connection may stand before there is a call for it
+		ReadTimeout:       time.Minute,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"syscall"
@@ -20,6 +21,8 @@ type Proxy struct {
 	changed  chan struct{} // closed with every change of what follows
 	held     [2]bool       // by direction
 	delay    time.Duration
+	jitter   time.Duration
+	distant  bool         // a connection takes a trip to make
 	listener net.Listener // nil: refusing
 	closed   bool
 	links    map[*link]bool
@@ -66,6 +69,12 @@ func (p *Proxy) Hold(requestsToo, repliesToo bool) {
 
 // Delay lets every byte take d longer, each way.
 func (p *Proxy) Delay(d time.Duration) { p.change(func() { p.delay = d }) }
+
+// Far puts the server far away: a round trip takes as long as trip, and by chance up to
+// jitter longer, and a connection takes one to make.
+func (p *Proxy) Far(trip, jitter time.Duration) {
+	p.change(func() { p.delay, p.jitter, p.distant = trip/2, jitter/2, true })
+}
 
 // Reset breaks every connection with a TCP reset, at both ends.
 func (p *Proxy) Reset() {
@@ -181,10 +190,24 @@ func (l *link) close() {
 	})
 }
 
-// A piece is what was read at once, and when.
+// A piece is what was read at once, and when; later where it takes longer than others.
 type piece struct {
 	bytes []byte
 	at    time.Time
+}
+
+// arrival is when what is read now counts as read.
+func (p *Proxy) arrival(first bool) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := time.Now()
+	if p.jitter > 0 {
+		at = at.Add(rand.N(p.jitter))
+	}
+	if first && p.distant { // the handshake
+		at = at.Add(2 * p.delay)
+	}
+	return at
 }
 
 // queue is how many pieces may be on their way in one direction; then the sender
@@ -196,12 +219,12 @@ func (p *Proxy) pass(l *link, d direction, from, to *net.TCPConn) {
 	pieces := make(chan piece, queue)
 	p.running.Go(func() {
 		defer close(pieces)
-		for {
+		for first := d == requests; ; first = false {
 			buf := make([]byte, 16<<10)
 			n, err := from.Read(buf)
 			if n > 0 {
 				select {
-				case pieces <- piece{buf[:n], time.Now()}:
+				case pieces <- piece{buf[:n], p.arrival(first)}:
 				case <-l.broken:
 					return
 				}

@@ -1,0 +1,127 @@
+package etcd
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+)
+
+// Wires are the connections to one member, one after the other. A network that was cut
+// leaves one on which TCP tries again ever more seldom: what has not been answered for a
+// while there is given up, and how long that is depends on how far away the member is.
+type wires struct {
+	dialed atomic.Int32 // connections that were tried
+
+	mu    sync.Mutex
+	now   *wire     // the last one; nil: none was made
+	heard time.Time // the last answer
+	since time.Time // a call began then, and none was answered after; zero: none failed
+}
+
+// A wire is one connection.
+type wire struct {
+	net.Conn
+	made time.Time
+	trip atomic.Int64 // from its making to the first word of the member: two round trips at least
+}
+
+const (
+	again       = time.Second     // after so long another try begins beside those that are open
+	mostOpen    = 10              // each as long as it is until the last one begins
+	leastSilent = 2 * time.Second // nothing is given up before
+)
+
+// Read notes how long it took until the first answer.
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if n > 0 {
+		w.trip.CompareAndSwap(0, int64(time.Since(w.made)))
+	}
+	return n, err
+}
+
+// answered notes that the member is well.
+func (w *wires) answered() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.heard, w.since = time.Now(), time.Time{}
+}
+
+// unanswered notes that a call was given up, and gives up the connection on which
+// none was answered for long enough. One that has not heard of its member yet is gRPC's.
+func (w *wires) unanswered(began time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.now == nil || w.now.trip.Load() == 0 || began.Before(w.now.made) {
+		return
+	}
+	if began.Before(w.heard) {
+		began = w.heard
+	}
+	if w.since.Before(w.now.made) { // none yet, or on an earlier one
+		w.since = began
+	}
+	if time.Since(w.since) >= max(leastSilent, 2*time.Duration(w.now.trip.Load())) {
+		w.since = time.Time{}
+		_ = w.now.Close() // gRPC makes another
+	}
+}
+
+// connect makes a connection. A packet that is lost is not waited for: TCP would send
+// it again ever more seldom.
+func (w *wires) connect(ctx context.Context, dial kv.Dial, address string) (net.Conn, error) {
+	w.dialed.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	began, tries, open := time.Now(), make(chan attempt, mostOpen), 0
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for {
+		select {
+		case <-next.C:
+			if next.Reset(again); open < mostOpen {
+				open++
+				go func() { tries <- try(ctx, dial, address) }()
+			}
+		case t := <-tries:
+			if open--; t.err != nil && open > 0 && ctx.Err() == nil {
+				continue
+			}
+			go func() { // those that come too late
+				for range open {
+					(<-tries).close()
+				}
+			}()
+			if t.err != nil {
+				return nil, t.err
+			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.now = &wire{Conn: t.conn, made: began}
+			return w.now, nil
+		}
+	}
+}
+
+// An attempt is what came of one try.
+type attempt struct {
+	conn net.Conn
+	err  error
+}
+
+func try(ctx context.Context, dial kv.Dial, address string) attempt {
+	ctx, cancel := context.WithTimeout(ctx, mostOpen*again)
+	defer cancel()
+	conn, err := dial(ctx, "tcp", address)
+	return attempt{conn, err}
+}
+
+func (t attempt) close() {
+	if t.err == nil {
+		_ = t.conn.Close()
+	}
+}

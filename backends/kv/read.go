@@ -1,0 +1,83 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// How readings of everything are hedged. No reading is given up because it is slow: while
+// one is unanswered another begins, as another member or another connection may be well, and
+// the first answer counts.
+const (
+	firstHedge = 500 * time.Millisecond // from a reading to the next, at least; it doubles
+	mostOpen   = 4
+	silence    = 10 * time.Second // without an answer, until the watches are told
+)
+
+var errSilent = errors.New("the store has not answered for " + silence.String() + "; it is still being asked")
+
+// An answer is what one reading came to.
+type answer struct {
+	view View
+	err  error
+	took time.Duration
+}
+
+// read reads everything and publishes it.
+func (f *follower) read(ctx context.Context) (*picture, error) {
+	f.mu.Lock()
+	asked := f.asked
+	f.mu.Unlock()
+	v, err := f.readHedged(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := newPicture(f.locker.keys, v)
+	f.publish(news{answered: asked, picture: p}, nil)
+	f.forget(asked)
+	return p, nil
+}
+
+// readHedged returns the first answer. An error is one when no other reading is open.
+func (f *follower) readHedged(ctx context.Context) (View, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan answer, mostOpen)
+	begin := func() {
+		f.locker.background(func(context.Context) {
+			at := time.Now()
+			v, err := f.locker.bare.Read(ctx, string(f.locker.keys))
+			answers <- answer{v, err, time.Since(at)}
+		})
+	}
+	begin()
+	open, wait, told := 1, max(firstHedge, 2*f.locker.trip()), time.After(silence)
+	hedge := time.NewTimer(wait)
+	defer hedge.Stop()
+	for {
+		select {
+		case a := <-answers:
+			if open--; a.err == nil {
+				f.locker.took.Store(int64(a.took))
+			}
+			if a.err == nil || open == 0 {
+				return a.view, a.err
+			}
+		case <-hedge.C:
+			wait *= 2
+			hedge.Reset(wait)
+			if open < mostOpen {
+				open++
+				begin()
+			}
+		case <-told:
+			f.publish(news{err: errSilent}, nil)
+		case <-ctx.Done():
+			return View{}, ctx.Err()
+		}
+	}
+}
+
+// trip is how long the last reading of everything took.
+func (l *locker) trip() time.Duration { return time.Duration(l.took.Load()) }
