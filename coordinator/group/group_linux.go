@@ -45,7 +45,7 @@ func (g *Group) run(s Spec, theirs int, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	pid, err := syscall.ForkExec("/proc/self/exe", append([]string{initName, s.Path}, s.Argv...), &syscall.ProcAttr{
-		Env: s.Env, Files: []uintptr{s.Stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd(), uintptr(theirs)}, Sys: attributes(s),
+		Env: s.Env, Files: []uintptr{uintptr(theirs), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s),
 	})
 	_ = unix.Close(theirs) // the init has its own
 	if err != nil {
@@ -60,7 +60,7 @@ func (g *Group) run(s Spec, theirs int, started chan<- error) {
 		err = s.Gate(g.id)
 	}
 	if err == nil {
-		err = g.begin()
+		err = g.begin(s.Stdin)
 	}
 	if err != nil {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // nothing of the program has run
@@ -84,9 +84,11 @@ func attributes(s Spec) *syscall.SysProcAttr {
 	return a
 }
 
-// begin has the init start the program, and returns why that failed.
-func (g *Group) begin() error {
-	g.tell(order{what: begin})
+// begin has the init start the program, and returns why that failed. Its standard input
+// goes there by the socket, which stands in its place: any other number may be that of a
+// descriptor which the program is to inherit.
+func (g *Group) begin(stdin *os.File) error {
+	order{what: begin}.send(g.wire, int(stdin.Fd()))
 	if r, ok := hear(g.wire); !ok || r.what != begun {
 		return errNoInit
 	} else if r.number != 0 {

@@ -6,13 +6,17 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain is also the wrapper that TestParentKilled kills.
@@ -133,6 +137,45 @@ func TestCode(t *testing.T) {
 		if g.Code() != want {
 			t.Errorf("%s: code %d, want %d", script, g.Code(), want)
 		}
+	}
+}
+
+// TestInherited gives the program what this process was started with, and nothing of ours.
+func TestInherited(t *testing.T) {
+	list := func(files ...*os.File) string {
+		t.Helper()
+		out, in, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		s := Spec{Path: "/bin/sh", Argv: []string{"sh", "-c", "cd /proc/$$/fd && echo *; cat"}, Stdout: in, Stderr: os.Stderr}
+		if len(files) > 0 {
+			s.Stdin = files[0]
+		}
+		g := startSpec(t, s)
+		in.Close()
+		<-g.Gone()
+		text, _ := io.ReadAll(out)
+		return string(text)
+	}
+	before := list()
+	null, err := unix.Open(os.DevNull, unix.O_RDONLY, 0) // as a descriptor that was inherited
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(null)
+	input, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer input.Close()
+	_, _ = input.WriteString("hello")
+	_, _ = input.Seek(0, io.SeekStart)
+	after := list(input)
+	fields := strings.Fields(strings.TrimSuffix(after, "hello"))
+	if len(fields) != len(strings.Fields(before))+1 || !slices.Contains(fields, strconv.Itoa(null)) || !strings.HasSuffix(after, "hello") {
+		t.Errorf("the program has %q, and with %d inherited and an input %q", before, null, after)
 	}
 }
 

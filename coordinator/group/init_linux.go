@@ -33,6 +33,7 @@ func Init() {
 type order struct {
 	what   byte
 	number int32
+	file   int // that came with it
 }
 
 // What is said. The init begins when it is told to, and hears of its parent's end by the
@@ -47,26 +48,42 @@ const (
 	isEmpty  = byte('X') // nothing is left, and the init ends
 )
 
-// send never blocks: who does not read will be killed, or is dead.
-func (o order) send(wire int) {
+// send never blocks: who does not read will be killed, or is dead. Files go with it.
+func (o order) send(wire int, files ...int) {
 	text := binary.LittleEndian.AppendUint32([]byte{o.what}, uint32(o.number))
-	for errors.Is(unix.Send(wire, text, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT), unix.EINTR) {
+	var rights []byte
+	if len(files) > 0 {
+		rights = unix.UnixRights(files...)
+	}
+	for errors.Is(unix.Sendmsg(wire, text, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT), unix.EINTR) {
 	}
 }
 
 // hear waits for a message. !ok: there will be none, the other end is gone.
 func hear(wire int) (o order, ok bool) {
 	var text [5]byte
-	n, err := unix.Read(wire, text[:])
-	for errors.Is(err, unix.EINTR) {
-		n, err = unix.Read(wire, text[:])
+	rights := make([]byte, unix.CmsgSpace(4))
+	for {
+		n, r, _, _, err := unix.Recvmsg(wire, text[:], rights, unix.MSG_CMSG_CLOEXEC)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || n != len(text) {
+			return order{}, false
+		}
+		o := order{what: text[0], number: int32(binary.LittleEndian.Uint32(text[1:]))}
+		if m, err := unix.ParseSocketControlMessage(rights[:r]); err == nil && len(m) == 1 {
+			if files, err := unix.ParseUnixRights(&m[0]); err == nil && len(files) == 1 {
+				o.file = files[0]
+			}
+		}
+		return o, true
 	}
-	return order{text[0], int32(binary.LittleEndian.Uint32(text[1:]))}, err == nil && n == len(text)
 }
 
 // A keeper is what an init knows.
 type keeper struct {
-	wire int
+	wire int // its standard input, which no program inherits
 
 	mu    sync.Mutex  // held while one that is being signalled must not be reaped
 	first int         // the first process; 0: it was reaped
@@ -82,21 +99,21 @@ func beInit(program []string) int {
 		return 0
 	}
 	runtime.LockOSThread() // with this thread the first process dies
-	k := &keeper{wire: 3, told: map[ID]bool{}}
-	unix.CloseOnExec(k.wire)
+	k := &keeper{told: map[ID]bool{}}
 	k.catch()
 	err := becomeReaper()
-	if o, ok := hear(k.wire); !ok || o.what != begin {
+	o, ok := hear(k.wire)
+	if !ok || o.what != begin {
 		return 0
 	}
 	if err == nil {
-		err = k.start(program)
+		err = k.start(program, o.file)
 	}
 	var why syscall.Errno
 	if err != nil && !errors.As(err, &why) {
 		why = syscall.EIO
 	}
-	order{begun, int32(why)}.send(k.wire)
+	order{what: begun, number: int32(why)}.send(k.wire)
 	if err == nil {
 		go k.obey()
 		k.reap()
@@ -123,11 +140,12 @@ func (k *keeper) catch() {
 }
 
 // start starts the program, in a group of its own.
-func (k *keeper) start(program []string) (err error) {
+func (k *keeper) start(program []string, stdin int) (err error) {
+	defer unix.Close(stdin) // the program has its own
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.first, err = syscall.ForkExec(program[0], program[1:], &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		Env: os.Environ(), Files: []uintptr{uintptr(stdin), 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	return err
 }
@@ -175,7 +193,7 @@ func (k *keeper) reapOne() bool {
 	}
 	if pid == k.first {
 		k.first = 0
-		order{hasEnded, int32(codeOf(status))}.send(k.wire)
+		order{what: hasEnded, number: int32(codeOf(status))}.send(k.wire)
 		go k.ask()
 	}
 	return true
