@@ -51,7 +51,7 @@ var arrows = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "fencing", "backends/ledger", "backends/memory", "backends/kv/kvtest", "conformance", "conformance/servers"}
+var inTests = []string{"coordinator", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvtest", "conformance", "conformance/servers"}
 
 // Limits that keep a file and a function readable.
 const (
