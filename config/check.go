@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator/witness"
+	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -137,6 +138,7 @@ func checkAddress(address string) error {
 	return nil
 }
 
+// logger is one that waits for no reader.
 func (c *Config) logger() *slog.Logger {
 	how := &slog.HandlerOptions{}
 	var level slog.Level
@@ -144,7 +146,7 @@ func (c *Config) logger() *slog.Logger {
 		how.Level = level
 	}
 	if c.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(c.log, how))
+		return asynclog.Logger(slog.New(slog.NewJSONHandler(c.log, how)))
 	}
-	return slog.New(slog.NewTextHandler(c.log, how))
+	return asynclog.Logger(slog.New(slog.NewTextHandler(c.log, how)))
 }

@@ -47,8 +47,8 @@ func TestForeignKeys(t *testing.T) {
 func FuzzRecords(f *testing.F) {
 	f.Add(encode(roleRecord{header: newHeader(), Holder: lock.Contender{Session: "s"}}))
 	f.Add(encode(sessionRecord{header: newHeader(), Promise: promiseOf(lock.Promise{TTL: time.Second})}))
-	f.Add([]byte(`{"Format":2}`))
-	f.Add([]byte(`{"Format":1,"Promise":{"TTL":"x"}}`))
+	f.Add([]byte(`{"Format":3}`))
+	f.Add([]byte(`{"Format":2,"Promise":{"TTL":"x"}}`))
 	k := keys("p/")
 	f.Fuzz(func(t *testing.T, value []byte) {
 		v := View{Revision: 9}
@@ -77,7 +77,7 @@ func FuzzRecords(f *testing.F) {
 func TestReadable(t *testing.T) {
 	s := sessionRecord{header: newHeader(), Contender: lock.Contender{ID: "a"}, Promise: promiseOf(lock.Promise{TTL: 10 * time.Second, Skew: 150 * time.Millisecond})}
 	value := string(encode(s))
-	for _, part := range []string{`"Format":1`, `"ID":"a"`, `"TTL":"10s"`, `"Skew":"150ms"`} {
+	for _, part := range []string{`"Format":2`, `"ID":"a"`, `"TTL":"10s"`, `"Skew":"150ms"`} {
 		if !strings.Contains(value, part) {
 			t.Errorf("%s lacks %s", value, part)
 		}

@@ -50,13 +50,6 @@ var (
 )
 
 func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
-	errs := []error{lock.CheckName("id", c.ID), lock.CheckName("session", string(c.Session))}
-	for _, b := range bids {
-		errs = append(errs, lock.CheckName("role", b.Role))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
 	if _, err := l.propose(ctx, Command{Op: Register, Contender: c, Promise: p, Bids: bids}); err != nil {
 		return nil, err
 	}
@@ -116,18 +109,12 @@ func (l *locker) Ask(ctx context.Context, role string, r lock.Request) error {
 }
 
 func (l *locker) Raise(ctx context.Context, above lock.Token) error {
-	if err := lock.CheckFloor(above); err != nil {
-		return err
-	}
 	_, err := l.propose(ctx, Command{Op: Raise, Token: above})
 	return err
 }
 
 func (l *locker) Adopt(ctx context.Context, identity string) error {
-	if err := lock.CheckName("identity", identity); err != nil {
-		return err
-	}
-	_, err := l.propose(ctx, Command{Op: Adopt, Name: identity})
+	_, err := l.propose(ctx, Command{Op: Adopt, Adopt: identity, Name: l.name})
 	return err
 }
 
@@ -158,6 +145,9 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 		if c.Identity == "" && (c.Op == Register || c.Op == Evict || c.Op == Raise) {
 			c.Name = l.name
 		}
+	}
+	if err := c.Check(); err != nil {
+		return Result{}, err
 	}
 	r, err := l.store.Propose(ctx, c)
 	if err != nil {

@@ -47,38 +47,40 @@ var (
 
 // openDirectory opens the directory of the node id, and makes it where there is
 // none. Of what is made, node.json comes first and says last that all is there.
-func openDirectory(path, id string, log *slog.Logger) (d *directory, err error) {
+func openDirectory(path, id string, log *slog.Logger) (*directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	d = &directory{path: path}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.close())
-		}
-	}()
-	if d.lock, err = lockDirectory(path); err != nil {
-		return d, err
+	d := &directory{path: path}
+	if err := d.open(id, log); err != nil {
+		return nil, errors.Join(err, d.close())
 	}
-	m, r, err := inspect(path, id)
+	return d, nil
+}
+
+func (d *directory) open(id string, log *slog.Logger) (err error) {
+	if d.lock, err = lockDirectory(d.path); err != nil {
+		return err
+	}
+	m, r, err := inspect(d.path, id)
 	if err != nil {
-		return d, err
+		return err
 	}
 	if m.ID == "" {
 		m = marker{ID: id, Directory: rand.Text()}
-		if err := m.write(path); err != nil {
-			return d, fmt.Errorf("data directory %s: %w", path, err)
+		if err := m.write(d.path); err != nil {
+			return fmt.Errorf("data directory %s: %w", d.path, err)
 		}
 	}
 	if err := d.openLog(log); err != nil {
-		return d, err
+		return err
 	}
-	files, err := raft.NewFileSnapshotStoreWithLogger(path, 2, raftLogger(log))
+	files, err := raft.NewFileSnapshotStoreWithLogger(d.path, 2, raftLogger(log))
 	if err != nil {
-		return d, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
+		return fmt.Errorf("open the snapshots in data directory %s: %w", d.path, err)
 	}
 	d.snaps, d.record = kept{files, d}, r
-	return d, d.begin(m)
+	return d.begin(m)
 }
 
 // openLog opens raft.db, which inspect has read.
@@ -168,17 +170,33 @@ func (d *directory) group() string { return d.read().Group }
 
 // adopt notes the group to which the directory belongs, once and for all.
 func (d *directory) adopt(group string) error {
-	switch mine := d.read().Group; {
-	case group == "" || group == mine:
+	if group == "" {
 		return nil
-	case mine != "":
-		return fmt.Errorf("%w: data directory %s belongs to group %s, not to group %s: give the node the directory of its own group, or an empty one", lock.ErrPermanent, d.path, mine, group)
 	}
-	return d.update(func(r *record) {
-		if r.Group == "" {
-			r.Group = group
+	if r := d.read(); r.Group != "" {
+		return r.join(d.path, group) // nothing is written
+	}
+	var err error
+	return errors.Join(d.update(func(r *record) { err = r.join(d.path, group) }), err)
+}
+
+// begins notes the founders of the group, and with them the group.
+func (d *directory) begins(founders map[string]string) error {
+	var err error
+	return errors.Join(d.update(func(r *record) {
+		if err = r.join(d.path, groupOf(founders)); err == nil {
+			r.Founders = founders
 		}
-	})
+	}), err)
+}
+
+// join makes group the record's, unless it has another.
+func (r *record) join(path, group string) error {
+	if r.Group != "" && r.Group != group {
+		return fmt.Errorf("%w: data directory %s belongs to group %s, not to group %s: give the node the directory of its own group, or an empty one", lock.ErrPermanent, path, r.Group, group)
+	}
+	r.Group = group
+	return nil
 }
 
 // founder reports whether this very directory is one of those with which its group began.

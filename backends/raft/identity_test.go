@@ -250,7 +250,7 @@ func TestListThatDiffersFromTheGroup(t *testing.T) {
 	g.start(0)
 	g.stop(1)
 	g.start(1, 3)
-	const want = "the group's voters are a, b, c, d, of which 3 must live; c counts although the list of peers lacks it"
+	const want = "the group's voters are a, b, c, d, of which 3 must live; counted, but not in the list of peers: c"
 	eventually(t, "a line", func() bool { return strings.Contains(said.String(), want) })
 	group, err := Inspect(timeout(t, 10*time.Second), Config{Peers: changed})
 	must(t, err)

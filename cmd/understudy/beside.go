@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/group"
@@ -17,7 +15,7 @@ import (
 func (c *commands) beside(config *coordinator.Config) {
 	var there bool
 	if c.witness, there = config.Witness.(*witness.Witness); !there {
-		config.Logger.Warn("no witness: a crash costs the ttl; not covered are a wrapper that is stopped while its command works on, and grandchildren of a killed wrapper",
+		config.Logger.Warn("no witness: a crash costs the ttl, and a wrapper that is stopped while its command works on is not covered",
 			"id", config.ID, "why", c.options.NoWitness())
 	}
 	if c.options.Run.Health != "" {
@@ -25,13 +23,23 @@ func (c *commands) beside(config *coordinator.Config) {
 	}
 }
 
-// healthy runs the health command. It does not wait for what that leaves behind.
+// healthy runs the health command. What that leaves behind ends with it, and it with us.
 func (o *options) healthy(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", o.Run.Health)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	cmd.SysProcAttr = group.Attributes()
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	if err := cmd.Run(); err != nil {
+	g, err := group.Start(group.Spec{
+		Path: "/bin/sh", Argv: []string{"sh", "-c", o.Run.Health}, Env: os.Environ(), Stdout: os.Stderr, Stderr: os.Stderr,
+	})
+	if err == nil {
+		defer g.Kill()
+		select {
+		case <-g.Done():
+			if g.Code() != 0 {
+				err = fmt.Errorf("it ended with code %d", g.Code())
+			}
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("health command %q: %w", strings.TrimSpace(o.Run.Health), err)
 	}
 	return nil

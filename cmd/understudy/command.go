@@ -23,7 +23,7 @@ type command struct {
 
 	mu      sync.Mutex                  // held while it starts, so that no signal falls between
 	now     atomic.Pointer[group.Group] // nil: none runs
-	guarded int                         // the group that the witness answers for
+	guarded group.ID                    // the group that the witness answers for
 }
 
 // signal passes a signal on to the command that runs.
@@ -35,8 +35,8 @@ func (c *command) signal(s syscall.Signal) {
 	}
 }
 
-// work runs the command for one term. It returns when nothing of its process
-// group is left.
+// work runs the command for one term. It returns when nothing that descends from it is
+// left. The command has ended when its first process has.
 func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	g, err := c.start(t)
 	defer c.forget()
@@ -46,14 +46,13 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	}
 	select {
 	case <-g.Done():
-		g.Kill() // what it left behind
-		c.wait(g)
+		c.stop(ctx, g, t) // what it left behind
+		c.log.Info("command ended", "code", g.Code())
 		return c.over(g.Code(), &endedError{g.Code()})
 	case <-ctx.Done():
 	}
-	asked := coordinator.Asked(context.Cause(ctx))
-	c.stop(g, t, asked)
-	if !asked && c.role.OnLoss == "exit" {
+	c.stop(ctx, g, t)
+	if !coordinator.Asked(context.Cause(ctx)) && c.role.OnLoss == "exit" {
 		c.giveUp(errRoleLost)
 	}
 	return nil
@@ -82,7 +81,6 @@ func (c *command) forget() {
 
 // over says what the end of the command by itself means.
 func (c *command) over(code int, why error) error {
-	c.log.Info("command ended", "code", code)
 	if c.role.OnExit == "restart" {
 		return why
 	}
@@ -91,26 +89,40 @@ func (c *command) over(code int, why error) error {
 }
 
 // stop ends the group: politely, and by force when the time is over.
-func (c *command) stop(g *group.Group, t coordinator.Term, asked bool) {
+func (c *command) stop(work context.Context, g *group.Group, t coordinator.Term) {
 	g.Terminate()
 	ctx, cancel := context.WithTimeout(context.Background(), c.options.Coordinator.StopTimeout)
 	defer cancel()
-	go c.lose(ctx, cancel, t, asked)
-	if g.WaitEmpty(ctx) == nil {
+	go c.lose(ctx, cancel, work, t)
+	select {
+	case <-g.Gone():
 		return
+	case <-ctx.Done():
 	}
-	c.log.Warn("command killed: it did not stop in time")
-	g.Kill()
-	c.wait(g)
+	for said := false; ; {
+		g.Kill()
+		if !said {
+			c.log.Warn("command killed: it did not stop in time, or what it had started did not")
+			said = true
+		}
+		select {
+		case <-g.Gone():
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // lose calls cancel when the command's time is over before the stop timeout: a
 // second stop came, or the role is lost, be it only meanwhile. A loss leaves the
 // grace, and never more than the promise; the coordinator exits with the promise
 // itself, so this is a little before.
-func (c *command) lose(ctx context.Context, cancel func(), t coordinator.Term, asked bool) {
+func (c *command) lose(ctx context.Context, cancel func(), work context.Context, t coordinator.Term) {
 	grace := c.options.Coordinator.Grace
-	for wait := min(c.options.Coordinator.TTL/50, 50*time.Millisecond); asked && t.Left() > grace; {
+	kept := func() bool {
+		return t.Left() > grace && (work.Err() == nil || coordinator.Asked(context.Cause(work)))
+	}
+	for wait := min(c.options.Coordinator.TTL/50, 50*time.Millisecond); kept(); {
 		select {
 		case <-time.After(wait):
 		case <-c.hurry:
@@ -131,20 +143,6 @@ func (c *command) lose(ctx context.Context, cancel func(), t coordinator.Term, a
 	cancel()
 }
 
-// wait waits until nothing of the group is left, and kills what it forks
-// meanwhile.
-func (c *command) wait(g *group.Group) {
-	for {
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-		err := g.WaitEmpty(ctx)
-		cancel()
-		if err == nil {
-			return
-		}
-		g.Kill()
-	}
-}
-
 func (c *command) spec(path string, t coordinator.Term) group.Spec {
 	s := group.Spec{Path: path, Argv: c.role.Command, Env: c.options.environment(t), Stdout: os.Stdout, Stderr: os.Stderr}
 	if c.options.Run.Stdin {
@@ -152,9 +150,9 @@ func (c *command) spec(path string, t coordinator.Term) group.Spec {
 	}
 	s.Isolate = c.options.Run.Isolate
 	if c.witness != nil {
-		s.Gate = func(pgid int) error {
-			c.guarded = pgid
-			return c.witness.Guard(pgid)
+		s.Gate = func(id group.ID) error {
+			c.guarded = id
+			return c.witness.Guard(id)
 		}
 	}
 	return s

@@ -61,7 +61,7 @@ func (o *options) read(cmd *cobra.Command) error {
 	c, err := config.Read(config.Source{Flags: o.set, Log: cmd.ErrOrStderr(), Known: func(name string) bool { return isVariable(cmd.Root(), name) }})
 	o.Config = c
 	for _, w := range c.Warnings {
-		fmt.Fprintln(cmd.ErrOrStderr(), "understudy: warning: "+w)
+		say(cmd.ErrOrStderr(), "understudy: warning: "+w+"\n")
 	}
 	errs := append([]error{err}, o.bad...)
 	if o.judge != nil {

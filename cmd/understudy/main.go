@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc/grpclog"
@@ -16,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/coordinator/witness"
+	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -24,12 +27,14 @@ func main() {
 	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// prepare comes before anything else: this process may be a witness, or the first of a
-// container. What gRPC has to say reaches us as errors, and not past the log.
+// prepare comes before anything else: this process may be a command's init, or a witness.
+// What gRPC has to say reaches us as errors, and not past the log; what others have to
+// say there waits for no reader.
 func prepare() {
-	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
-	witness.Main(backends.Beside)
 	group.Init()
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	slog.SetDefault(asynclog.Logger(slog.New(slog.NewTextHandler(os.Stderr, nil))))
+	witness.Main(backends.Beside)
 }
 
 // The exit codes, besides the command's own. They follow sysexits.h where that
@@ -98,12 +103,32 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 
 // complain prints every problem on a line of its own.
 func complain(to io.Writer, err error) {
+	say(to, problems(err))
+}
+
+// say prints text, and gives up after a while: no process stays, and none fails to start,
+// because nobody reads what it has to say.
+func say(to io.Writer, text string) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.WriteString(to, text) // there is nobody else to tell
+	}()
+	select {
+	case <-done:
+	case <-time.After(asynclog.ExitFlush):
+	}
+}
+
+func problems(err error) string {
+	var text strings.Builder
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		fmt.Fprintln(to, "understudy: "+strings.TrimPrefix(line, lock.ErrPermanent.Error()+": "))
+		fmt.Fprintln(&text, "understudy: "+strings.TrimPrefix(line, lock.ErrPermanent.Error()+": "))
 	}
+	return text.String()
 }
 
 func newRoot() *cobra.Command {
@@ -121,7 +146,7 @@ a variable, and that more than the file.`,
   understudy status --role billing --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newDemo(), newDemoContender(), newStatus(), newHandoff(), newEvict(), newTokenFloor(),
+	root.AddCommand(newRun(), newDemo(), newDemoContender(), newStatus(), newHandoff(), newEvict(), newTokenFloor(), newAdopt(),
 		newVoter(), newPlan(), newConfig(), newVersion(), newBench(), newBenchContender(), newConformance())
 	root.SetFlagErrorFunc(unknownFlag)
 	for _, c := range root.Commands() {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/group"
+	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -25,9 +26,17 @@ UNDERSTUDY_ROLE, UNDERSTUDY_ID and UNDERSTUDY_TOKEN; it should pass the token to
 it writes to.
 
 On a loss, a stop (SIGTERM, SIGINT) or a handoff the command's whole process group
-gets SIGTERM, and SIGKILL when the time is over. The role is released only when
-nothing of the group is left but zombies. A second SIGTERM or SIGINT kills at once.
-SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
+gets SIGTERM, and SIGKILL when the time is over. A second SIGTERM or SIGINT kills at
+once. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
+
+The command has ended when its first process has. What descends from it is the command's,
+daemons too: what is left then gets SIGTERM and SIGKILL in the same way, and the role is
+released only when nothing is left. So a command stays in the foreground. Elsewhere than on
+Linux this holds for its process group alone.
+
+Any one of this process, the witness, the command and its init may be killed or stopped at
+any moment. Not covered without --isolate: daemons of the command when this process and
+the command's init are killed in the same moment.
 
 A command that ends by itself ends this process with its own exit code: 128 and the
 signal where one ended it, 127 where it could not be started.
@@ -87,6 +96,7 @@ func run(ctx context.Context, o *options) error {
 	c.beside(&config)
 	err = coordinator.Run(ctx, store, config, c.work)
 	err = errors.Join(err, store.Close())
+	asynclog.Flush(config.Logger, asynclog.ExitFlush)
 	var held *lock.HeldError
 	var ended *endedError
 	switch cause := context.Cause(ctx); {

@@ -59,6 +59,9 @@ type trio struct {
 	pipes   sync.WaitGroup
 	ttl     time.Duration
 	command []string
+	stderr  *os.File // of every process; nil: a file of each one's own
+
+	commands map[string][]string // of one wrapper alone
 
 	mu      sync.Mutex
 	spans   []*span
@@ -146,7 +149,11 @@ func (r *trio) args(id string, flags ...string) []string {
 		"run", "--role", "r", "--id", id, "--ttl", r.ttl.String(), "--on-exit", "restart", "--log-level", "debug",
 		"--raft-dir", filepath.Join(r.dir, id),
 	}, r.flags...)
-	return slices.Concat(args, r.more, flags, []string{"--"}, r.command)
+	command, ok := r.commands[id]
+	if !ok {
+		command = r.command
+	}
+	return slices.Concat(args, r.more, flags, []string{"--"}, command)
 }
 
 func (r *trio) start(id string, flags ...string) {
@@ -168,6 +175,9 @@ func (r *trio) launch(id string, args ...string) {
 		r.t.Fatal(err)
 	}
 	cmd.Stdout, cmd.Stderr = in, log
+	if r.stderr != nil {
+		cmd.Stderr = r.stderr
+	}
 	if err := cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}

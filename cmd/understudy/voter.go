@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 func newVoter() *cobra.Command {
@@ -28,6 +32,7 @@ func newVoter() *cobra.Command {
 		if err := errors.Join(err, o.ForVoter()); err != nil {
 			return err
 		}
+		signal.Ignore(syscall.SIGPIPE) // nobody reads the log any more: no reason to vote no more
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
 		locker, err := o.Open(ctx)
@@ -35,8 +40,24 @@ func newVoter() *cobra.Command {
 			return o.stopped(ctx, err)
 		}
 		o.Coordinator.Logger.Info("voting", "id", o.Coordinator.ID, "timing", o.Store.Raft.Timing)
-		<-ctx.Done()
-		return locker.Close()
+		why := refusal(ctx, locker)
+		err = errors.Join(why, locker.Close())
+		asynclog.Flush(o.Coordinator.Logger, asynclog.ExitFlush)
+		return err
 	}
 	return cmd
+}
+
+// refusal waits until ctx is done, or a node can vote no more, whose reason it returns: one
+// on the data directory of another group, or one that met a newer format.
+func refusal(ctx context.Context, l lock.Locker) error {
+	for _, err := range l.Watch(ctx) {
+		if errors.Is(err, lock.ErrPermanent) {
+			return err
+		}
+		if err != nil {
+			pause(ctx)
+		}
+	}
+	return nil
 }

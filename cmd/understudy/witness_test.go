@@ -21,8 +21,8 @@ import (
 // rounds is how many faults TestAnyOne injects on each store.
 var rounds = flag.Int("rounds", 15, "faults that TestAnyOne injects on each store")
 
-// TestAnyOne kills or stops any one of wrapper, command and witness, of the active or a
-// standby, at any moment. No two commands ever work at once, and when all are told to
+// TestAnyOne kills or stops any one of wrapper, command, its init and the witness, of the
+// active or a standby, at any moment; one of the commands is a daemon. No two commands ever work at once, and when all are told to
 // stop nothing is left: no process, no role, no session.
 func TestAnyOne(t *testing.T) { onEveryStore(t, testAnyOne) }
 
@@ -31,6 +31,7 @@ func testAnyOne(t *testing.T, r *trio) {
 	t.Logf("seed %d", seed)
 	draw := rand.New(rand.NewPCG(seed, 0))
 	r.ttl = time.Second
+	r.commands = map[string][]string{"c": daemon()}
 	for _, id := range r.ids {
 		r.start(id)
 	}
@@ -41,11 +42,13 @@ func testAnyOne(t *testing.T, r *trio) {
 		if draw.IntN(2) == 0 {
 			id = r.ids[draw.IntN(3)]
 		}
-		switch what := draw.IntN(3); {
+		switch what := draw.IntN(4); {
 		case what == 0 || what == 1 && id != now.id:
 			pid, whom = r.procs[id].Process.Pid, "wrapper"
 		case what == 2:
 			pid, whom = r.witness(id), "witness"
+		case what == 3:
+			pid, whom = r.init(id), "init"
 		}
 		if pid == 0 { // it is being replaced
 			continue
@@ -125,14 +128,22 @@ func (r *trio) state(pid int) (state string, parent int) {
 
 // witness is the process ID of a wrapper's witness; 0: it has none now.
 func (r *trio) witness(id string) int {
+	return r.child(r.procs[id].Process.Pid, "understudy-witness\x00")
+}
+
+// init is the process ID of a command's init; 0: there is none now.
+func (r *trio) init(id string) int { return r.child(r.procs[id].Process.Pid, "understudy-init\x00") }
+
+// child is the process ID of a child whose command line begins so; 0: there is none.
+func (r *trio) child(of int, begins string) int {
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	for _, name := range names {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		if text, err := os.ReadFile(name); err == nil && string(text) == "understudy-witness\x00" {
-			if _, parent := r.state(pid); parent == r.procs[id].Process.Pid {
+		if text, err := os.ReadFile(name); err == nil && strings.HasPrefix(string(text), begins) {
+			if _, parent := r.state(pid); parent == of {
 				return pid
 			}
 		}

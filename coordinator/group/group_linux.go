@@ -1,58 +1,132 @@
 package group
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
+	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// attributes give the child a group of its own, and its death with ours. A gated one
-// stops before its first instruction.
+// means are an init, which is what this process has its orders carried out by.
+type means struct {
+	id   ID
+	wire int // this process's end of a socket to it
+
+	mu     sync.Mutex
+	closed bool // the init is reaped and the socket closed: both numbers may be another's by now
+}
+
+// start starts the init, has it pass the gate, and has it start the program.
+func (g *Group) start(s Spec) error {
+	if os.Args[0] == initName {
+		return errors.New("the program was started as an init, and does not call group.Init first in main")
+	}
+	if err := becomeReaper(); err != nil {
+		return err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socketpair", err)
+	}
+	g.wire = pair[0]
+	started := make(chan error, 1)
+	go g.run(s, pair[1], started)
+	return <-started
+}
+
+// run is a Group's whole life.
+func (g *Group) run(s Spec, theirs int, started chan<- error) {
+	// The parent-death signal is bound to the thread that forked: it must live as long as
+	// the child.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	pid, err := syscall.ForkExec("/proc/self/exe", append([]string{initName, s.Path}, s.Argv...), &syscall.ProcAttr{
+		Env: s.Env, Files: []uintptr{uintptr(theirs), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s),
+	})
+	_ = unix.Close(theirs) // the init has its own
+	if err != nil {
+		_ = unix.Close(g.wire)
+		started <- err
+		return
+	}
+	forget := Spare(pid)
+	defer forget()
+	g.id = idOf(pid)
+	if s.Gate != nil {
+		err = s.Gate(g.id)
+	}
+	if err == nil {
+		err = g.begin(s.Stdin)
+	}
+	if err != nil {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // nothing of the program has run
+	}
+	started <- err
+	empty := g.follow() || err != nil
+	g.reap(pid)
+	if !empty { // the init was killed
+		endStrays()
+	}
+	close(g.gone)
+}
+
+// attributes give the init a group of its own, so that it lives when the command's group
+// is killed.
 func attributes(s Spec) *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: s.Gate != nil}
+	a := &syscall.SysProcAttr{Setpgid: true}
 	if s.Isolate {
-		a.Cloneflags = syscall.CLONE_NEWPID
+		a.Cloneflags, a.Pdeathsig = syscall.CLONE_NEWPID, syscall.SIGKILL
 	}
 	return a
 }
 
-// pass lets a gated child run when gate says so, and kills it otherwise. It must be
-// called from the thread that forked, which is the child's tracer.
-func pass(pid int, gate func(int) error) error {
-	var status syscall.WaitStatus
-	for {
-		_, err := syscall.Wait4(pid, &status, 0, nil)
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
-		if err != nil || !status.Stopped() {
-			return fmt.Errorf("the program did not reach its start: %w", errors.Join(err, errNotStopped))
-		}
-		break
+// begin has the init start the program, and returns why that failed. Its standard input
+// goes there by the socket, which stands in its place: any other number may be that of a
+// descriptor which the program is to inherit.
+func (g *Group) begin(stdin *os.File) error {
+	order{what: begin}.send(g.wire, int(stdin.Fd()))
+	if r, ok := hear(g.wire); !ok || r.what != begun {
+		return errNoInit
+	} else if r.number != 0 {
+		return syscall.Errno(r.number)
 	}
-	err := gate(pid)
-	if err == nil {
-		err = os.NewSyscallError("ptrace", syscall.PtraceDetach(pid))
-	}
-	if err != nil {
-		_ = syscall.Kill(-pid, syscall.SIGKILL) // whoever reaps it sees its end
-	}
-	return err
+	return nil
 }
 
-var errNotStopped = errors.New("it was killed before")
+var errNoInit = errors.New("its init ended before it began; does main call group.Init first?")
 
-// becomeReaper makes orphans below this process its own children.
-func becomeReaper() error {
-	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+// follow notes what the init reports, until it ends. empty: it was the last.
+func (g *Group) follow() (empty bool) {
+	g.code = 128 + int(syscall.SIGKILL) // the first process dies with its init
+	ended := false
+	for {
+		switch r, ok := hear(g.wire); {
+		case ok && r.what == hasEnded:
+			g.code, ended = int(r.number), true
+			close(g.done)
+		case ok && r.what == isEmpty:
+			empty = true
+		case !ok && !ended:
+			close(g.done)
+			return empty
+		case !ok:
+			return empty
+		}
+	}
+}
+
+// reap waits for the init, and lets its number go.
+func (g *Group) reap(pid int) {
+	awaitEnd(pid)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	_ = unix.Close(g.wire)
+	_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 }
 
 // awaitEnd waits until a child has ended, and leaves it to be reaped: until then
@@ -62,127 +136,58 @@ func awaitEnd(pid int) {
 	}
 }
 
-// collect reaps what the group left to us. The direct child was reaped before, so
-// that nothing here can take its status away.
-func collect(pgid int) {
-	for {
-		pid, err := syscall.Wait4(-pgid, nil, syscall.WNOHANG, nil)
-		if err != nil && !errors.Is(err, syscall.EINTR) || err == nil && pid <= 0 {
+func (g *Group) signal(sig syscall.Signal) { g.tell(order{what: pass, number: int32(sig)}) }
+func (g *Group) terminate()                { g.tell(order{what: ask}) }
+
+// tell sends the init an order, and wakes it.
+func (g *Group) tell(o order) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		o.send(g.wire)
+		_ = syscall.Kill(g.id.pid(), syscall.SIGCONT)
+	}
+}
+
+func (g *Group) kill() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		_ = syscall.Kill(g.id.pid(), killSignal)
+		_ = syscall.Kill(g.id.pid(), syscall.SIGCONT)
+	}
+}
+
+// becomeReaper makes orphans below this process its own children.
+func becomeReaper() error {
+	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+}
+
+// spared are the children of this process that are no orphan of a command's.
+var spared sync.Map
+
+// Spare says that this process has started a child by other means than a Group. The
+// child counts as no orphan until forget is called, when it was waited for.
+func Spare(pid int) (forget func()) {
+	spared.Store(pid, true)
+	return func() { spared.Delete(pid) }
+}
+
+// endStrays kills and reaps what inits that were killed have left to this process, until
+// nothing of it is left but zombies.
+func endStrays() {
+	self := os.Getpid()
+	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
+		t := tree{root: self, spare: isSpared}
+		if t.signal(syscall.SIGKILL); t.dead() {
+			t.signal(syscall.SIGKILL) // which reaps the dead
 			return
 		}
+		time.Sleep(wait)
 	}
 }
 
-// onlyZombies reports whether no member of the group lives. A member may fork
-// another and end while it is looked for, so one look proves nothing. Two that
-// find the same dead do: whoever could fork between them was alive in the second
-// one's listing, and would have been found alive, gone, or newly dead.
-func onlyZombies(pgid int) bool {
-	first, ok := zombies(pgid)
-	if !ok {
-		return false
-	}
-	second, ok := zombies(pgid)
-	return ok && slices.Equal(first, second)
-}
-
-// zombies lists the members of the group. ok: all of them are dead, and no process
-// went away before it was seen; it may have been a member.
-func zombies(pgid int) (pids []int, ok bool) {
-	all, err := processes()
-	if err != nil {
-		return nil, false
-	}
-	for _, pid := range all {
-		switch of, err := syscall.Getpgid(pid); { // a system call, where stat reads a file
-		case err != nil:
-			return nil, false
-		case of != pgid:
-			continue
-		}
-		if p, err := stat(pid); err != nil || !p.dead() {
-			return nil, false
-		}
-		pids = append(pids, pid)
-	}
-	return pids, true
-}
-
-// sweep reaps what the command left to us, in or out of its group, now and then
-// until stop is closed: a command that forks much would fill the process table.
-// The direct children are reaped by others. So is any other that we started: one that is
-// waited for is not found dead twice.
-func sweep(stop <-chan struct{}) {
-	var before []int
-	for {
-		select {
-		case <-stop:
-			return
-		case <-time.After(5 * time.Second):
-		}
-		if !anyDead() {
-			before = nil
-			continue
-		}
-		all, _ := processes()
-		var dead []int
-		for _, pid := range all {
-			if p, err := stat(pid); err == nil && !isDirect(pid) && p.parent == os.Getpid() && p.dead() {
-				dead = append(dead, pid)
-			}
-		}
-		for _, pid := range dead {
-			if slices.Contains(before, pid) && !isDirect(pid) {
-				_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
-			}
-		}
-		before = dead
-	}
-}
-
-// anyDead reports whether any child waits to be reaped, and leaves it so.
-func anyDead() bool {
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-	return err == nil && info.Signo != 0
-}
-
-func isDirect(pid int) bool {
-	_, is := direct.Load(pid)
+func isSpared(pid int) bool {
+	_, is := spared.Load(pid)
 	return is
-}
-
-func processes() (pids []int, err error) {
-	entries, err := os.ReadDir("/proc")
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, err
-}
-
-type status struct {
-	state           string
-	parent, threads int
-}
-
-// dead reports whether no thread is left to run. The first thread may be a zombie
-// while others work on.
-func (s status) dead() bool { return (s.state == "Z" || s.state == "X") && s.threads <= 1 }
-
-// stat reads what the kernel says of a process, in one piece.
-func stat(pid int) (status, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return status{}, err
-	}
-	// What follows the name, which may hold anything; see proc_pid_stat(5).
-	f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(f) < 18 {
-		return status{}, fmt.Errorf("/proc/%d/stat: too short: %q", pid, data)
-	}
-	parent, err1 := strconv.Atoi(f[1])
-	threads, err2 := strconv.Atoi(f[17])
-	return status{f[0], parent, threads}, errors.Join(err1, err2)
 }

@@ -4,24 +4,96 @@ package group
 
 import (
 	"errors"
+	"sync"
 	"syscall"
 	"time"
 )
 
-func attributes(Spec) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// means are a process group.
+type means struct {
+	pid int // of the first process, and of the group
 
-// pass is late: the program runs already.
-func pass(pid int, gate func(int) error) error {
-	err := gate(pid)
+	mu    sync.Mutex
+	ended bool // the first process was reaped: its number may be another's by now
+	empty bool // seen empty: the group's number may be another's by now
+}
+
+func (g *Group) start(s Spec) (err error) {
+	g.pid, err = syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
+		Env: s.Env, Files: []uintptr{s.Stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: &syscall.SysProcAttr{Setpgid: true},
+	})
 	if err != nil {
-		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		return err
 	}
+	if s.Gate != nil {
+		if err = s.Gate(ID(g.pid)); err != nil {
+			g.kill()
+		}
+	}
+	go g.reap()
 	return err
 }
 
-func becomeReaper() error { return nil }
+// reap waits for the first process, asks the rest to end, and waits for that.
+func (g *Group) reap() {
+	for !g.reaped() {
+		time.Sleep(20 * time.Millisecond)
+	}
+	close(g.done)
+	g.terminate()
+	for !g.isEmpty() {
+		time.Sleep(20 * time.Millisecond)
+	}
+	close(g.gone)
+}
 
-// Init has nothing to do: only Linux isolates.
+// reaped collects the first process's status if it has ended.
+func (g *Group) reaped() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var status syscall.WaitStatus
+	pid, err := syscall.Wait4(g.pid, &status, syscall.WNOHANG, nil)
+	switch {
+	case errors.Is(err, syscall.EINTR) || err == nil && pid == 0:
+		return false
+	case err != nil:
+		g.code = unknownCode
+	default:
+		g.code = codeOf(status)
+	}
+	g.ended = true
+	return true
+}
+
+func (g *Group) isEmpty() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.empty = errors.Is(syscall.Kill(-g.pid, 0), syscall.ESRCH)
+	return g.empty
+}
+
+func (g *Group) signal(sig syscall.Signal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.ended {
+		_ = syscall.Kill(g.pid, sig)
+	}
+}
+
+func (g *Group) terminate() { g.all(syscall.SIGTERM, syscall.SIGCONT) }
+func (g *Group) kill()      { g.all(syscall.SIGKILL) }
+
+func (g *Group) all(signals ...syscall.Signal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, sig := range signals {
+		if !g.empty {
+			_ = syscall.Kill(-g.pid, sig)
+		}
+	}
+}
+
+// Init has nothing to do: only Linux has inits.
 func Init() {}
 
 // Supervise is for the first process of a Linux container.
@@ -30,15 +102,5 @@ func Supervise() int { return unknownCode }
 // CanIsolate says that only Linux can.
 func CanIsolate() error { return errors.ErrUnsupported }
 
-func isolated(s Spec) Spec { return s }
-
-// awaitEnd returns now and then: what waits without reaping is not to be had in
-// the same way everywhere.
-func awaitEnd(int) { time.Sleep(20 * time.Millisecond) }
-
-// collect has nothing to do: orphans go to the first process.
-func collect(int) {}
-
-func onlyZombies(int) bool { return false }
-
-func sweep(stop <-chan struct{}) { <-stop }
+// Spare has nothing to do: no orphan comes to this process.
+func Spare(int) (forget func()) { return func() {} }

@@ -4,20 +4,24 @@ package group
 
 import (
 	"bufio"
-	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// TestMain is also the wrapper that TestWrapperKilled kills.
+// TestMain is also the wrapper that TestParentKilled kills.
 func TestMain(m *testing.M) {
+	Init()
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "zombie") {
 		leaveZombie(os.Args[1])
 		return
@@ -27,11 +31,11 @@ func TestMain(m *testing.M) {
 		return
 	}
 	if len(os.Args) > 1 && os.Args[1] == "wrapper" {
-		g, err := Start(shell("echo $$; exec sleep 1000"))
+		g, err := Start(shell(daemons))
 		if err != nil {
 			panic(err)
 		}
-		<-g.Done()
+		<-g.Gone()
 		return
 	}
 	os.Exit(m.Run())
@@ -43,17 +47,87 @@ func shell(script string) Spec {
 
 func start(t *testing.T, script string) *Group {
 	t.Helper()
-	g, err := Start(shell(script))
+	return startSpec(t, shell(script))
+}
+
+func startSpec(t *testing.T, s Spec) *Group {
+	t.Helper()
+	g, err := Start(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		g.Kill()
-		if err := g.WaitEmpty(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { end(t, g) })
 	return g
+}
+
+// end kills a group, and waits until it is gone.
+func end(t *testing.T, g *Group) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; g.Kill() {
+		select {
+		case <-g.Gone():
+			return
+		case <-time.After(20 * time.Millisecond):
+			if time.Now().After(deadline) {
+				t.Fatal("the group does not end")
+			}
+		}
+	}
+}
+
+// reading starts a script, and returns the numbers that it writes on a line of their own.
+func reading(t *testing.T, s Spec, n int) (*Group, []int) {
+	t.Helper()
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Stdout = in
+	g := startSpec(t, s)
+	in.Close()
+	t.Cleanup(func() { out.Close() })
+	return g, numbers(t, bufio.NewScanner(out), n)
+}
+
+func numbers(t *testing.T, lines *bufio.Scanner, n int) (all []int) {
+	t.Helper()
+	for range n {
+		if !lines.Scan() {
+			t.Fatal("the script ended early")
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(lines.Text()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, pid)
+	}
+	return all
+}
+
+// lives reports whether a process is there and no zombie.
+func lives(pid int) bool {
+	p, err := stat(pid)
+	return err == nil && !p.dead()
+}
+
+// eventually waits until something is so of processes that tell nobody when it is.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// isGone reports whether a group is.
+func isGone(g *Group) bool {
+	select {
+	case <-g.Gone():
+		return true
+	default:
+		return false
+	}
 }
 
 func TestCode(t *testing.T) {
@@ -66,11 +140,66 @@ func TestCode(t *testing.T) {
 	}
 }
 
+// TestInherited gives the program what this process was started with, and nothing of ours.
+func TestInherited(t *testing.T) {
+	list := func(files ...*os.File) string {
+		t.Helper()
+		out, in, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		s := Spec{Path: "/bin/sh", Argv: []string{"sh", "-c", "cd /proc/$$/fd && echo *; cat"}, Stdout: in, Stderr: os.Stderr}
+		if len(files) > 0 {
+			s.Stdin = files[0]
+		}
+		g := startSpec(t, s)
+		in.Close()
+		<-g.Gone()
+		text, _ := io.ReadAll(out)
+		return string(text)
+	}
+	before := list()
+	null, err := unix.Open(os.DevNull, unix.O_RDONLY, 0) // as a descriptor that was inherited
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(null)
+	input, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer input.Close()
+	_, _ = input.WriteString("hello")
+	_, _ = input.Seek(0, io.SeekStart)
+	after := list(input)
+	fields := strings.Fields(strings.TrimSuffix(after, "hello"))
+	if len(fields) != len(strings.Fields(before))+1 || !slices.Contains(fields, strconv.Itoa(null)) || !strings.HasSuffix(after, "hello") {
+		t.Errorf("the program has %q, and with %d inherited and an input %q", before, null, after)
+	}
+}
+
+// TestNotStarted says why, and leaves nothing.
+func TestNotStarted(t *testing.T) {
+	s := shell("")
+	s.Path = "/nonexistent"
+	if _, err := Start(s); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("%v, want %v", err, syscall.ENOENT)
+	}
+	s = shell("echo $$; sleep 1000")
+	refused := errors.New("refused")
+	s.Gate = func(ID) error { return refused }
+	if _, err := Start(s); !errors.Is(err, refused) {
+		t.Errorf("%v, want %v", err, refused)
+	}
+	eventually(t, "no child is left", func() bool { return tree{root: os.Getpid()}.dead() })
+}
+
 // TestSeveral runs many at once, that end at once and leave something behind: each is
-// told its own code, and none takes another's child for an orphan.
+// told its own code.
 func TestSeveral(t *testing.T) {
 	var groups []*Group
-	for i := range 30 {
+	for i := range 10 {
 		groups = append(groups, start(t, fmt.Sprintf("(sleep 0.1 &) ; exit %d", i)))
 	}
 	for i, g := range groups {
@@ -78,61 +207,73 @@ func TestSeveral(t *testing.T) {
 		if g.Code() != i {
 			t.Errorf("code %d, want %d", g.Code(), i)
 		}
-		if isDirect(g.pid) {
-			t.Error("is waited for when it was reaped")
-		}
-	}
-	long := start(t, "exec sleep 1000")
-	if !isDirect(long.pid) {
-		t.Error("a sweeper may take the child of a living group")
 	}
 }
 
-// TestGrandchild leaves one behind that ignores SIGTERM: it counts until killed.
-func TestGrandchild(t *testing.T) {
-	g := start(t, `trap "" TERM; (sleep 1000 & wait) & exit 0`)
+// daemons are of every kind: in the first process's group, in a session of its own, with
+// no environment, started by one that has ended. The first process works on.
+const daemons = `sleep 1001 & echo $!
+setsid -f sh -c 'echo $$; exec sleep 1002'
+setsid -f env -i sh -c 'echo $$; exec sleep 1003'
+echo $$; exec sleep 1004`
+
+// TestDaemon has a first process that ends while what it has started works on: that is
+// asked to end, and the group is gone when nothing of it is left.
+func TestDaemon(t *testing.T) {
+	g, pids := reading(t, shell(daemons), 4)
+	g.Signal(syscall.SIGHUP)
+	<-g.Done()
+	if g.Code() != 129 {
+		t.Errorf("code %d, want 129", g.Code())
+	}
+	<-g.Gone()
+	for _, pid := range pids {
+		if lives(pid) {
+			t.Errorf("%d of %d lives", pid, pids)
+		}
+	}
+}
+
+// TestStubbornDaemon ignores SIGTERM: it counts until it is killed.
+func TestStubbornDaemon(t *testing.T) {
+	g, pids := reading(t, shell(`setsid -f sh -c 'trap "" TERM; echo $$; sleep 1000 & wait'; exec sleep 1000`), 1)
+	g.Signal(syscall.SIGHUP)
 	<-g.Done()
 	g.Terminate()
 	time.Sleep(50 * time.Millisecond)
-	if g.Empty() {
-		t.Error("empty with a grandchild that ignores SIGTERM")
+	if isGone(g) || !lives(pids[0]) {
+		t.Error("gone with a daemon that ignores SIGTERM")
 	}
-	g.Kill()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := g.WaitEmpty(ctx); err != nil {
-		t.Error("not empty after SIGKILL")
+	end(t, g)
+	if lives(pids[0]) {
+		t.Error("gone, and the daemon lives")
+	}
+}
+
+// TestStopped asks one to end that was stopped, and one that ended before: SIGCONT
+// follows SIGTERM.
+func TestStopped(t *testing.T) {
+	g, pids := reading(t, shell(`setsid -f sh -c 'echo $$; kill -STOP $$; exec sleep 1000'; echo $$; kill -STOP $$; sleep 1000`), 2)
+	for _, pid := range pids {
+		eventually(t, "it is stopped", func() bool { p, _ := stat(pid); return p.state == "T" })
+	}
+	g.Terminate()
+	select {
+	case <-g.Gone():
+	case <-time.After(10 * time.Second):
+		t.Error("what was stopped never heard SIGTERM")
 	}
 }
 
 // TestZombie has a member that is dead, but that its parent, which has left the
 // group, does not reap.
 func TestZombie(t *testing.T) {
-	out, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
+	g, pids := reading(t, Spec{Path: os.Args[0], Argv: []string{os.Args[0], "zombie"}, Stderr: os.Stderr}, 1)
+	<-g.Done()
+	<-g.Gone()
+	if lives(pids[0]) {
+		t.Error("the zombie's parent lives")
 	}
-	g, err := Start(Spec{Path: os.Args[0], Argv: []string{os.Args[0], "zombie"}, Stdout: in, Stderr: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.Close()
-	line, _ := bufio.NewReader(out).ReadString('\n')
-	parent, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := g.WaitEmpty(ctx); err != nil {
-		t.Error(err)
-	}
-	if err := syscall.Kill(-g.pid, 0); err != nil {
-		t.Errorf("the zombie is not there, so this shows nothing: %v", err)
-	}
-	_ = syscall.Kill(parent, syscall.SIGKILL)
-	_, _ = syscall.Wait4(parent, nil, 0, nil)
-	collect(g.pid)
 }
 
 // leaveZombie is a process that has a child start a grandchild in its group, and
@@ -161,33 +302,16 @@ func leaveZombie(step string) {
 
 // TestThreads has a leader that is a zombie while another thread works on.
 func TestThreads(t *testing.T) {
-	out, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	g, err := Start(Spec{Path: "/bin/sh", Argv: []string{"sh", "-c", `"$0" leaderless & exit 0`, os.Args[0]}, Stdout: in, Stderr: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.Close()
-	line, _ := bufio.NewReader(out).ReadString('\n')
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-g.Done()
-	if p, err := stat(pid); err != nil || p.state != "Z" {
+	g, pids := reading(t, Spec{Path: "/bin/sh", Argv: []string{"sh", "-c", `"$0" leaderless & wait`, os.Args[0]}, Stderr: os.Stderr}, 1)
+	if p, err := stat(pids[0]); err != nil || p.state != "Z" {
 		t.Errorf("the leader is no zombie, so this shows nothing: %+v, %v", p, err)
 	}
-	if g.Empty() {
-		t.Error("empty with a thread that works on")
+	if (tree{root: g.id.pid()}).dead() {
+		t.Error("dead with a thread that works on")
 	}
-	g.Kill()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := g.WaitEmpty(ctx); err != nil {
-		t.Error(err)
+	end(t, g)
+	if _, err := stat(pids[0]); err == nil {
+		t.Error("gone with a thread that works on")
 	}
 }
 
@@ -212,50 +336,19 @@ func loseLeader() {
 	time.Sleep(time.Minute)
 }
 
-// TestRelay has processes that each fork the next one and end: whichever is
-// looked at is dead, and the group never is empty.
+// TestRelay has processes that each fork the next one and end, in sessions of their own
+// too: whichever is looked at is dead, and the group never is gone, until it is killed.
 func TestRelay(t *testing.T) {
-	t.Setenv("RELAY", `sh -c "$RELAY" & exit 0`)
-	g := start(t, `eval "$RELAY"`)
-	<-g.Done()
-	for end := time.Now().Add(time.Second); time.Now().Before(end); {
-		if g.Empty() {
-			g.mu.Lock()
-			g.empty = false // so that the test can end it
-			g.mu.Unlock()
-			t.Fatal("empty while every member forks another")
+	for _, how := range []string{"", "setsid "} {
+		t.Setenv("RELAY", how+`sh -c "$RELAY" & exit 0`)
+		g := start(t, `trap "" TERM; eval "$RELAY"`)
+		<-g.Done()
+		looks := 0
+		for until := time.Now().Add(time.Second); time.Now().Before(until); looks++ {
+			if isGone(g) || (tree{root: g.id.pid()}).dead() {
+				t.Fatalf("%q: gone after %d looks while every member forks another", how, looks)
+			}
 		}
-	}
-}
-
-// lives reports whether a process is there and no zombie.
-func lives(pid int) bool {
-	p, err := stat(pid)
-	return err == nil && !p.dead()
-}
-
-// TestWrapperKilled kills a wrapper: its command dies with it.
-func TestWrapperKilled(t *testing.T) {
-	cmd := exec.Command(os.Args[0], "wrapper")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, _ := bufio.NewReader(out).ReadString('\n')
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
-	for deadline := time.Now().Add(10 * time.Second); lives(pid); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-			t.Fatal("the command outlived its wrapper")
-		}
-		_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		end(t, g)
 	}
 }

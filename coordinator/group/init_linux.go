@@ -1,58 +1,284 @@
 package group
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
+	"sync"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// initName is what a process finds as its own name that Start put into a PID namespace
-// of its own, as its first process.
+// initName is what a process that Start started as an init finds as its own name. It is
+// what a person sees in ps, and how Init knows.
 const initName = "understudy-init"
 
-// Init returns at once, unless this process is the first one of a namespace that Start
-// made: then it runs the program there, and never returns. A program whose Specs
-// isolate calls it first in main.
+// killSignal has an init kill all that is below it.
+const killSignal = syscall.SIGUSR1
+
+// Init returns at once, unless this process was started as the init of a Group: then it
+// is one, and never returns. A program that starts Groups calls it first in main.
 func Init() {
 	if os.Args[0] == initName {
-		os.Exit(supervise(os.Args[1:], false))
+		os.Exit(beInit(os.Args[1:]))
 	}
 }
+
+// An order is one message between a process and the init of its Group.
+type order struct {
+	what   byte
+	number int32
+	file   int // that came with it
+}
+
+// What is said. The init begins when it is told to, and hears of its parent's end by the
+// end of the socket.
+const (
+	begin = byte('b') // start the program
+	pass  = byte('p') // pass a signal on to the first process
+	ask   = byte('a') // ask all to end
+
+	begun    = byte('B') // or not: why
+	hasEnded = byte('E') // the first process, with a code
+	isEmpty  = byte('X') // nothing is left, and the init ends
+)
+
+// send never blocks: who does not read will be killed, or is dead. Files go with it.
+func (o order) send(wire int, files ...int) {
+	text := binary.LittleEndian.AppendUint32([]byte{o.what}, uint32(o.number))
+	var rights []byte
+	if len(files) > 0 {
+		rights = unix.UnixRights(files...)
+	}
+	for errors.Is(unix.Sendmsg(wire, text, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT), unix.EINTR) {
+	}
+}
+
+// hear waits for a message. !ok: there will be none, the other end is gone.
+func hear(wire int) (o order, ok bool) {
+	var text [5]byte
+	rights := make([]byte, unix.CmsgSpace(4))
+	for {
+		n, r, _, _, err := unix.Recvmsg(wire, text[:], rights, unix.MSG_CMSG_CLOEXEC)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || n != len(text) {
+			return order{}, false
+		}
+		o := order{what: text[0], number: int32(binary.LittleEndian.Uint32(text[1:]))}
+		if m, err := unix.ParseSocketControlMessage(rights[:r]); err == nil && len(m) == 1 {
+			if files, err := unix.ParseUnixRights(&m[0]); err == nil && len(files) == 1 {
+				o.file = files[0]
+			}
+		}
+		return o, true
+	}
+}
+
+// A keeper is what an init knows.
+type keeper struct {
+	wire int // its standard input, which no program inherits
+
+	mu    sync.Mutex  // held while one that is being signalled must not be reaped
+	first int         // the first process; 0: it was reaped
+	told  map[ID]bool // that were asked to end
+
+	killing sync.Once
+}
+
+// beInit runs a program, given by its path and its arguments, and returns when nothing of
+// it is left.
+func beInit(program []string) int {
+	if len(program) == 0 { // CanIsolate asks
+		return 0
+	}
+	runtime.LockOSThread() // with this thread the first process dies
+	k := &keeper{told: map[ID]bool{}}
+	k.catch()
+	err := becomeReaper()
+	o, ok := hear(k.wire)
+	if !ok || o.what != begin {
+		return 0
+	}
+	if err == nil {
+		err = k.start(program, o.file)
+	}
+	var why syscall.Errno
+	if err != nil && !errors.As(err, &why) {
+		why = syscall.EIO
+	}
+	order{what: begun, number: int32(why)}.send(k.wire)
+	if err == nil {
+		go k.obey()
+		k.reap()
+	}
+	order{what: isEmpty}.send(k.wire)
+	return 0
+}
+
+// catch sees to it that nothing that ends a process group, a terminal or a pipeline ends
+// an init. What is caught, and not ignored, is the default for the program.
+func (k *keeper) catch() {
+	all := make(chan os.Signal, 1)
+	for sig := syscall.Signal(1); sig < 32; sig++ {
+		if !signal.Ignored(sig) && sig != killSignal {
+			signal.Notify(all, sig)
+		}
+	}
+	kill := make(chan os.Signal, 1)
+	signal.Notify(kill, killSignal)
+	go func() {
+		<-kill
+		k.kill()
+	}()
+}
+
+// start starts the program, in a group of its own.
+func (k *keeper) start(program []string, stdin int) (err error) {
+	defer unix.Close(stdin) // the program has its own
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.first, err = syscall.ForkExec(program[0], program[1:], &syscall.ProcAttr{
+		Env: os.Environ(), Files: []uintptr{uintptr(stdin), 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	return err
+}
+
+// obey does what the parent orders, and kills all when that is gone.
+func (k *keeper) obey() {
+	for {
+		o, ok := hear(k.wire)
+		switch {
+		case !ok:
+			k.kill()
+			return
+		case o.what == pass:
+			k.mu.Lock()
+			if k.first != 0 {
+				_ = syscall.Kill(k.first, syscall.Signal(o.number))
+			}
+			k.mu.Unlock()
+		case o.what == ask:
+			k.ask()
+		}
+	}
+}
+
+// reap reaps whatever ends until nothing is left: an orphan of any descendant is this
+// process's child, so that who has no child has no descendant.
+func (k *keeper) reap() {
+	for {
+		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|unix.WALL, nil)
+		if errors.Is(err, unix.ECHILD) {
+			return
+		}
+		for k.reapOne() {
+		}
+	}
+}
+
+func (k *keeper) reapOne() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var status syscall.WaitStatus
+	pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG|unix.WALL, nil)
+	if err != nil || pid <= 0 {
+		return false
+	}
+	if pid == k.first {
+		k.first = 0
+		order{what: hasEnded, number: int32(codeOf(status))}.send(k.wire)
+		go k.ask()
+	}
+	return true
+}
+
+// ask asks the first process's group to end, and when that process has ended all that
+// is left, each once. SIGCONT has what was stopped hear it.
+func (k *keeper) ask() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.first != 0 {
+		k.signalFirst(syscall.SIGTERM)
+		k.signalFirst(syscall.SIGCONT)
+		return
+	}
+	if isolated() {
+		_ = syscall.Kill(-1, syscall.SIGTERM)
+		_ = syscall.Kill(-1, syscall.SIGCONT)
+		return
+	}
+	t := tree{root: os.Getpid()}
+	for range 3 { // what one look missed was only just forked
+		t.look(func(p proc) {
+			if id := newID(p); !k.told[id] && !p.dead() {
+				k.told[id] = true
+				t.send(p, syscall.SIGTERM)
+				t.send(p, syscall.SIGCONT)
+			}
+		})
+	}
+}
+
+// signalFirst signals the first process's group, or it alone where it has left its group.
+func (k *keeper) signalFirst(sig syscall.Signal) {
+	if syscall.Kill(-k.first, sig) != nil {
+		_ = syscall.Kill(k.first, sig)
+	}
+}
+
+// kill kills all that is below, until this process ends because nothing is.
+func (k *keeper) kill() {
+	k.killing.Do(func() {
+		go func() {
+			for wait := 100 * time.Microsecond; ; wait = min(2*wait, 20*time.Millisecond) {
+				k.killOnce()
+				time.Sleep(wait)
+			}
+		}()
+	})
+}
+
+func (k *keeper) killOnce() {
+	if isolated() {
+		_ = syscall.Kill(-1, syscall.SIGKILL)
+		return
+	}
+	k.mu.Lock()
+	if k.first != 0 {
+		k.signalFirst(syscall.SIGKILL)
+	}
+	k.mu.Unlock()
+	tree{root: os.Getpid()}.signal(syscall.SIGKILL)
+}
+
+// isolated reports whether this is the first process of a namespace: /proc, which is the
+// parent's there, gives other numbers then.
+func isolated() bool { return os.Getpid() == 1 }
 
 // Supervise runs this program once more, as its child, passes signals on to it, reaps
 // what is left to it, and returns the child's exit code when no child is left. It is for
 // the first process of a container, with which all others die.
 func Supervise() int {
-	return supervise(append([]string{"/proc/self/exe"}, os.Args...), true)
-}
-
-// supervise runs a program, given by its path and its arguments, as Supervise does.
-// toTheLast: it waits for whatever the program leaves behind.
-func supervise(program []string, toTheLast bool) int {
-	if len(program) == 0 { // CanIsolate asks
-		return 0
-	}
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals)
-	p, err := syscall.ForkExec(program[0], program[1:], &syscall.ProcAttr{
+	p, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2},
-		Sys: &syscall.SysProcAttr{Setpgid: toTheLast}, // or a terminal's signal would come twice
+		Sys: &syscall.SysProcAttr{Setpgid: true}, // or a terminal's signal would come twice
 	})
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "understudy: start %s: %v\n", program[0], err)
+		fmt.Fprintf(os.Stderr, "understudy: start /proc/self/exe: %v\n", err)
 		return 127
 	}
 	go func() {
 		for s := range signals {
-			switch s {
-			case syscall.SIGCHLD, syscall.SIGURG: // the kernel's and the runtime's
-			case syscall.SIGTERM, syscall.SIGINT:
-				if toTheLast { // else the whole group gets it
-					_ = syscall.Kill(p, s.(syscall.Signal))
-				}
-			default:
+			if s != syscall.SIGCHLD && s != syscall.SIGURG { // the kernel's and the runtime's
 				_ = syscall.Kill(p, s.(syscall.Signal))
 			}
 		}
@@ -67,18 +293,9 @@ func supervise(program []string, toTheLast bool) int {
 		case err != nil:
 			return code
 		case pid == p:
-			if code = codeOf(status); !toTheLast {
-				return code
-			}
+			code = codeOf(status)
 		}
 	}
-}
-
-// isolated is the Spec that runs s as the second process of a namespace, under a first
-// one that passes on what Group.Signal sends.
-func isolated(s Spec) Spec {
-	s.Path, s.Argv = "/proc/self/exe", append([]string{initName, s.Path}, s.Argv...)
-	return s
 }
 
 // CanIsolate says why the kernel does not let this process isolate, or nil.

@@ -12,9 +12,10 @@
 // runs, stand in a page of memory that both processes see; the coordinator writes it
 // and never waits. At the deadline, and when the coordinator or its health check has
 // not turned for Config.HangTimeout, the witness kills the process: first kill, then
-// wait until it is gone, then end the session, never the other way round. A witness
-// that was itself stopped looks at the deadline first when it goes on, and counts no
-// silence of the time in which it did not run.
+// wait until it is gone, then end the session, never the other way round. It kills before
+// it says so, and never waits for its log. A witness that was itself stopped looks at the
+// deadline first when it goes on, and counts no silence of the time in which it did not
+// run.
 //
 // # What it does not protect from
 //
@@ -25,10 +26,9 @@
 // Where the witness dies too, as when a cgroup is killed whole, the ttl is the bound,
 // as it is without one. One that ended is replaced at once, and the log says when the
 // other stands by; a process that is stopped within that moment, while a command of its
-// works on, is stopped by nobody until it wakes. Processes that the work started outlive the eviction, unless
-// they stand in a process group that was named to [Witness.Guard].
-// With Config.NoExit the witness kills nothing: a hang then costs the ttl, and works may
-// overlap for as long as the hang lasts.
+// works on, is stopped by nobody until it wakes. Processes that the work started outlive
+// the eviction, unless they belong to a group that was named to [Witness.Guard]. With Config.NoExit the witness kills
+// nothing: a hang then costs the ttl, and works may overlap for as long as the hang lasts.
 //
 // Linux alone has what this takes, since 5.4: elsewhere Start says so by an error that
 // wraps errors.ErrUnsupported, and coordinator.Run goes on without.

@@ -46,10 +46,9 @@ func (c *child) end(id lock.SessionID) {
 	if id != "" {
 		go func() { ready <- c.elect(ctx) }()
 	}
-	c.killGroups() // all at once, and then each to its end
-	for _, pgid := range c.guards() {
-		group.End(pgid)
-	}
+	c.hold() // also what was named since the last look
+	group.Kill(c.held[:]...)
+	group.End(c.held[:]...)
 	if id == "" {
 		return
 	}
@@ -86,25 +85,43 @@ func (c *child) elect(ctx context.Context) error {
 	return nil
 }
 
-// evict ends the session, and tries as long as it may. It does so on whichever beat
-// there is: one may still arrive that the process had sent before it died.
+// evict ends the session, and tries as long as it may: another try begins while one has
+// no answer, for that may be far away, or lost. It does so on whichever beat there is:
+// one may still arrive that the process had sent before it died.
 func (c *child) evict(ctx context.Context, id lock.SessionID) error {
-	why := lock.End{By: "the witness of " + c.ID, Why: "its process is dead"}
-	for {
-		try, cancel := context.WithTimeout(ctx, reading)
-		err := c.locker.Evict(try, id, lock.AnyBeat, why)
-		cancel()
-		if err == nil || errors.Is(err, lock.ErrPermanent) || ctx.Err() != nil {
-			return err
+	answers := make(chan error, tries)
+	try := func() {
+		ctx, cancel := context.WithTimeout(ctx, c.patience())
+		defer cancel()
+		answers <- c.locker.Evict(ctx, id, lock.AnyBeat, lock.End{By: "the witness of " + c.ID, Why: "its process is dead"})
+	}
+	pause := retry
+	for open := 0; ; {
+		if open < tries {
+			open++
+			go try()
 		}
-		c.log.Debug("the session is not ended yet", "error", err)
-		time.Sleep(retry)
+		select {
+		case err := <-answers:
+			open--
+			if err == nil || errors.Is(err, lock.ErrPermanent) || ctx.Err() != nil {
+				return err
+			}
+			c.log.Debug("the session is not ended yet", "error", err)
+			time.Sleep(pause)
+			pause = max(retry, min(2*pause, c.Promise.TTL/100))
+		case <-time.After(reading):
+		}
 	}
 }
 
+// patience is how long one call may take: at nine tenths of a try for each of the four
+// round trips that it takes at most.
+func (c *child) patience() time.Duration { return max(reading, c.Promise.TTL/2) }
+
 // read reads the line once.
 func (c *child) read(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, reading)
+	ctx, cancel := context.WithTimeout(ctx, c.patience())
 	defer cancel()
 	for _, err := range c.locker.Watch(ctx, c.Roles...) {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/group"
+	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -29,21 +30,25 @@ func Main(open Open) {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP)
 	c, err := newChild()
 	if err != nil {
-		slog.Error("witness: cannot start", "error", err)
+		log := asynclog.Logger(slog.New(slog.NewTextHandler(os.Stderr, nil)))
+		log.Error("witness: cannot start", "error", err)
+		asynclog.Flush(log, asynclog.ExitFlush)
 		os.Exit(1)
 	}
+	slog.SetDefault(c.log) // whatever a store's client has to say must not block either
 	ctx, cancel := context.WithCancel(context.Background())
 	go c.reach(ctx, open)
 	c.watch()
 	c.end(c.page.session.load().id())
 	cancel()
+	asynclog.Flush(c.log, asynclog.ExitFlush)
 	os.Exit(0)
 }
 
 // A child is the witness's side.
 type child struct {
 	orders
-	log    *slog.Logger
+	log    *slog.Logger // which never blocks
 	page   *page
 	parent int // its pidfd
 	wake   int
@@ -51,6 +56,8 @@ type child struct {
 
 	locker lock.Locker
 	opened chan struct{} // closed when locker is set
+
+	held [MaxGroups]group.Handle // what stands at each place of the page, as far as it was seen
 
 	killed bool          // it was said so
 	pulse  time.Duration // the last one that was seen
@@ -78,29 +85,40 @@ func newChild() (*child, error) {
 	if c.JSON {
 		to = slog.NewJSONHandler(os.Stderr, how)
 	}
-	c.log = slog.New(to).With("witness of", c.ID)
+	c.log = asynclog.Logger(slog.New(to)).With("witness of", c.ID)
 	return c, nil
 }
 
 // watch waits until the process is dead, and kills it when it must be.
 func (c *child) watch() {
 	c.looked = coordinator.Clocks()
+	c.hold()
 	c.page.ready.Store(true)
 	for !c.poll(0) {
 		if why := c.due(); why != "" {
+			c.kill()
 			if !c.killed {
 				c.log.Warn("process killed", "why", why)
 			}
 			c.killed = true
-			c.kill()
 		}
-		for i := range c.page.groups {
-			if g := c.page.groups[i].Load(); c.page.guarded[i].Load() != g {
-				c.page.guarded[i].Store(g)
-			}
-		}
+		c.hold()
 		if c.poll(-1) {
 			return
+		}
+	}
+}
+
+// hold takes hold of the groups that stand in the page, and acknowledges them.
+func (c *child) hold() {
+	for i := range c.page.groups {
+		id := c.page.groups[i].Load()
+		if c.held[i].ID() != group.ID(id) {
+			c.held[i].Close()
+			c.held[i] = group.Find(group.ID(id))
+		}
+		if c.page.guarded[i].Load() != id {
+			c.page.guarded[i].Store(id)
 		}
 	}
 }
@@ -170,21 +188,5 @@ func (c *child) arm() {
 // kill kills the process, and its groups at once: they may be all that works.
 func (c *child) kill() {
 	_ = unix.PidfdSendSignal(c.parent, unix.SIGKILL, nil, 0)
-	c.killGroups()
-}
-
-func (c *child) killGroups() {
-	for _, pgid := range c.guards() {
-		group.Kill(pgid)
-	}
-}
-
-// guards are the groups that this witness answers for.
-func (c *child) guards() (all []int) {
-	for i := range c.page.groups {
-		if pgid := int(c.page.groups[i].Load()); pgid != 0 {
-			all = append(all, pgid)
-		}
-	}
-	return all
+	group.Kill(c.held[:]...)
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -29,10 +30,10 @@ func (*Witness) Start(coordinator.Config) error {
 }
 
 // Guard has nobody who could answer.
-func (*Witness) Guard(int) error { return nil }
+func (*Witness) Guard(group.ID) error { return nil }
 
 // Forget has nobody to tell.
-func (*Witness) Forget(int) {}
+func (*Witness) Forget(group.ID) {}
 
 // PID is nobody's.
 func (*Witness) PID() int { return 0 }

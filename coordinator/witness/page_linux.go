@@ -20,8 +20,8 @@ type page struct {
 	pulse    atomic.Int64 // when the coordinator turned last, by CLOCK_MONOTONIC
 	deadline latest[instant]
 	session  latest[nonce]
-	groups   [MaxGroups]atomic.Int32 // that it is to answer for; 0: none
-	guarded  [MaxGroups]atomic.Int32 // that it answers for; written by it
+	groups   [MaxGroups]atomic.Uint64 // the group.IDs that it is to answer for; 0: none
+	guarded  [MaxGroups]atomic.Uint64 // that it answers for; written by it
 }
 
 // An instant is a coordinator.Instant by the clocks that an owner believes.
@@ -64,7 +64,7 @@ func (l *latest[T]) load() T {
 	}
 }
 
-const pageSize = 4096
+const pageSize = 8192
 
 // share maps the page that a memory file holds.
 func share(fd int) (*page, error) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -32,6 +33,7 @@ type Witness struct {
 
 	mu     sync.Mutex
 	child  *exec.Cmd
+	forget func() // that it is a child
 	closed bool
 	quit   chan struct{}
 	ended  chan struct{} // closed when no witness is started any more
@@ -138,7 +140,7 @@ func (w *Witness) spawn() error {
 		return fmt.Errorf("start %s: %w", w.path, err)
 	}
 	w.mu.Lock()
-	w.child = child
+	w.child, w.forget = child, group.Spare(child.Process.Pid)
 	if w.closed {
 		_ = child.Process.Kill()
 	}
@@ -182,7 +184,11 @@ func (w *Witness) keep() {
 // wait waits until the child ends, and says when it stands by, where that is news.
 func (w *Witness) wait(news bool) error {
 	ended := make(chan error, 1)
-	go func() { ended <- w.child.Wait() }()
+	go func() {
+		err := w.child.Wait()
+		w.forget()
+		ended <- err
+	}()
 	for news && !w.page.ready.Load() {
 		select {
 		case err := <-ended:
@@ -196,19 +202,18 @@ func (w *Witness) wait(news bool) error {
 	return <-ended
 }
 
-// Guard has the witness answer for one more process group, of which it kills all before
-// it ends the session; for at most MaxGroups at once. It returns when the witness has
-// acknowledged that, which a stopped one does not: it is replaced then. It may be called
-// concurrently. The caller calls Forget when nothing of the group is left, also where
-// Guard failed.
-func (w *Witness) Guard(pgid int) error {
-	i := w.place(pgid)
+// Guard has the witness answer for one more group, of which it kills all before it ends
+// the session; for at most MaxGroups at once. It returns when the witness has acknowledged
+// that, which a stopped one does not: it is replaced then. It may be called concurrently.
+// The caller calls Forget when nothing of the group is left, also where Guard failed.
+func (w *Witness) Guard(id group.ID) error {
+	i := w.place(id)
 	if i < 0 {
-		return fmt.Errorf("a witness answers for at most %d process groups", MaxGroups)
+		return fmt.Errorf("a witness answers for at most %d groups", MaxGroups)
 	}
 	for range 3 {
 		w.look()
-		if w.until(guarding, func() bool { return w.page.guarded[i].Load() == int32(pgid) }) {
+		if w.until(guarding, func() bool { return w.page.guarded[i].Load() == uint64(id) }) {
 			return nil
 		}
 		w.kill()
@@ -217,9 +222,9 @@ func (w *Witness) Guard(pgid int) error {
 }
 
 // place notes a group where there is none, and returns where; negative: nowhere.
-func (w *Witness) place(pgid int) int {
+func (w *Witness) place(id group.ID) int {
 	for i := range w.page.groups {
-		if w.page.groups[i].CompareAndSwap(0, int32(pgid)) {
+		if w.page.groups[i].CompareAndSwap(0, uint64(id)) {
 			return i
 		}
 	}
@@ -227,9 +232,9 @@ func (w *Witness) place(pgid int) int {
 }
 
 // Forget has the witness answer for a group no more.
-func (w *Witness) Forget(pgid int) {
+func (w *Witness) Forget(id group.ID) {
 	for i := range w.page.groups {
-		w.page.groups[i].CompareAndSwap(int32(pgid), 0)
+		w.page.groups[i].CompareAndSwap(uint64(id), 0)
 	}
 }
 

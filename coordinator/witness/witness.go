@@ -29,7 +29,7 @@ type orders struct {
 	Level       slog.Level
 }
 
-// MaxGroups is how many process groups one witness answers for.
+// MaxGroups is how many groups one witness answers for.
 const MaxGroups = 256
 
 // limits of what a witness does.
@@ -37,6 +37,7 @@ const (
 	starting = 10 * time.Second // for a witness to say that it stands by
 	guarding = time.Second      // for it to acknowledge a group; then another is started
 	warm     = 20 * time.Second // between two reads that keep its connection
-	reading  = 2 * time.Second  // for one of them
+	reading  = 2 * time.Second  // for a store that is not far to answer
 	retry    = 5 * time.Millisecond
+	tries    = 4 // that are open at once
 )

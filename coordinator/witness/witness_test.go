@@ -3,10 +3,15 @@
 package witness
 
 import (
+	"context"
+	"log/slog"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -76,20 +81,80 @@ func TestDue(t *testing.T) {
 func TestGroups(t *testing.T) {
 	w := &Witness{page: &page{}}
 	c := &child{page: w.page}
-	for pgid := range MaxGroups {
-		if w.place(pgid+1) < 0 {
-			t.Fatalf("no room for group %d of %d", pgid+1, MaxGroups)
+	for n := range group.ID(MaxGroups) {
+		if w.place(n+1) < 0 {
+			t.Fatalf("no room for group %d of %d", n+1, MaxGroups)
 		}
 	}
-	if err := w.Guard(MaxGroups + 1); err == nil || len(c.guards()) != MaxGroups {
-		t.Errorf("%v, and %d groups, want an error and %d", err, len(c.guards()), MaxGroups)
+	c.hold()
+	if err := w.Guard(MaxGroups + 1); err == nil || c.held[MaxGroups-1].ID() != MaxGroups {
+		t.Errorf("%v, and the last of %d groups is %d", err, MaxGroups, c.held[MaxGroups-1].ID())
 	}
-	for pgid := range MaxGroups {
-		if pgid != 7 {
-			w.Forget(pgid + 1)
+	for n := range group.ID(MaxGroups) {
+		if n != 7 {
+			w.Forget(n + 1)
 		}
 	}
-	if left := c.guards(); len(left) != 1 || left[0] != 8 {
-		t.Errorf("answers for %d, want 8", left)
+	c.hold()
+	for i, h := range c.held {
+		want := group.ID(0)
+		if i == 7 {
+			want = 8
+		}
+		if h.ID() != want || w.page.guarded[i].Load() != uint64(want) {
+			t.Errorf("place %d: answers for %d and says %d, want %d", i, h.ID(), w.page.guarded[i].Load(), want)
+		}
+	}
+}
+
+// TestPatience gives a far store what it needs for the four round trips that a call takes
+// at most: nine tenths of a try each, which is an eighth of the ttl or five seconds.
+func TestPatience(t *testing.T) {
+	for _, ttl := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 10 * time.Second, 40 * time.Second, time.Hour} {
+		c := &child{orders: orders{Promise: lock.Promise{TTL: ttl}}}
+		if try := min(ttl/8, 5*time.Second); c.patience() < 4*try*9/10 {
+			t.Errorf("ttl %v: a call may take %v, and takes %v", ttl, c.patience(), 4*try*9/10)
+		}
+	}
+}
+
+// A far store answers an eviction after a while, if it was let, and loses some.
+type far struct {
+	lock.Locker
+	calls atomic.Int32
+	after time.Duration
+	lost  int32
+}
+
+func (f *far) Evict(ctx context.Context, _ lock.SessionID, _ lock.Beat, _ lock.End) error {
+	after := f.after
+	if f.calls.Add(1) <= f.lost {
+		after = time.Hour
+	}
+	select {
+	case <-time.After(after):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TestFarStore has an eviction that takes almost half of the ttl, and one whose first
+// tries are lost.
+func TestFarStore(t *testing.T) {
+	for name, f := range map[string]*far{"far": {after: 19 * time.Second}, "lost": {lost: 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 41*time.Second)
+			defer cancel()
+			c := &child{orders: orders{ID: "a", Promise: lock.Promise{TTL: 40 * time.Second}}, locker: f, log: slog.New(slog.DiscardHandler)}
+			if err := c.evict(ctx, "s"); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			cancel()
+			synctest.Wait()
+			if open := f.calls.Load(); open > 12 {
+				t.Errorf("%s: %d calls", name, open)
+			}
+		})
 	}
 }

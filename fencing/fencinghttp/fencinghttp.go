@@ -29,7 +29,7 @@ import (
 // Handler returns a handler that calls next for requests that the gate lets in. The
 // context of a request ends when a greater token comes, reads of its body and writes
 // of its response then fail, and the request with the greater one waits until next has
-// returned. Every request counts, whatever its method: also a read must have a token,
+// returned. The connection of a request that was overtaken is closed. Every request counts, whatever its method: also a read must have a token,
 // so that what a new active reads is not overwritten afterwards.
 func Handler(gate *fencing.Gate, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -70,17 +70,23 @@ func refuse(w http.ResponseWriter, err error) {
 }
 
 // interrupt makes reads and writes of a request fail when its context ends: a handler
-// that waits for a client which is paused would never return. done ends that.
+// that waits for a client which is paused would never return. done ends that. A
+// connection that was interrupted is closed, or the next request on it would be handled
+// and its answer lost.
 func interrupt(ctx context.Context, w http.ResponseWriter) (done func()) {
-	interrupted := make(chan struct{})
+	c, interrupted := http.NewResponseController(w), make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
-		c, now := http.NewResponseController(w), time.Now()
+		now := time.Now()
 		_ = errors.Join(c.SetReadDeadline(now), c.SetWriteDeadline(now)) // what has no deadlines does not wait for a client
 	})
 	return func() {
-		if !stop() {
-			<-interrupted
+		if stop() {
+			return
+		}
+		<-interrupted
+		if conn, _, err := c.Hijack(); err == nil { // in HTTP/2 each request has deadlines of its own
+			_ = conn.Close()
 		}
 	}
 }

@@ -1,9 +1,12 @@
 package fencinghttp_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -142,4 +145,56 @@ func TestStalledRequestIsOvertaken(t *testing.T) {
 	}
 	stall.Close()
 	<-done
+}
+
+// TestConnectionIsNotUsedAgain on which a request was overtaken, though its answer had
+// been read whole: the next request on it is not handled, or it is answered.
+func TestConnectionIsNotUsedAgain(t *testing.T) {
+	inside, handled := make(chan struct{}), make(chan string, 2)
+	url, client := serve(t, &fencing.Memory{}, func(w http.ResponseWriter, r *http.Request) {
+		if _, token := fencing.FromContext(r.Context()); token == 5 {
+			w.Header().Set("Content-Length", "2")
+			_, _ = io.WriteString(w, "ok")
+			_ = http.NewResponseController(w).Flush()
+			close(inside)
+			<-r.Context().Done()
+			return
+		}
+		handled <- r.URL.Path
+	})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answers := bufio.NewReader(conn)
+	send := func(path string, token lock.Token) error {
+		_, err := fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n%s: %s\r\n%s: %s\r\n\r\n",
+			path, fencing.RoleHeader, fencing.FormatRole(role), fencing.TokenHeader, fencing.FormatToken(token))
+		if err != nil {
+			return err
+		}
+		r, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		_, err = io.ReadAll(r.Body)
+		return err
+	}
+	if err := send("/old", 5); err != nil {
+		t.Fatal(err)
+	}
+	<-inside
+	if _, _, err := put(t, client, url+"/new", 6, nil); err != nil {
+		t.Fatal(err)
+	}
+	<-handled
+	if err := send("/again", 6); err != nil { // a proxy may share its connections
+		select {
+		case path := <-handled:
+			t.Errorf("%s was handled, and its answer is lost: %v", path, err)
+		default:
+		}
+	}
 }

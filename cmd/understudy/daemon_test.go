@@ -1,0 +1,86 @@
+//go:build linux
+
+package main
+
+import (
+	"io"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// daemon is a command that works in a session of its own, which its first process does
+// not wait for.
+func daemon() []string {
+	return []string{"sh", "-c", "setsid -f " + os.Args[0] + "; sleep 1000 & wait"}
+}
+
+// TestDaemon has a command that works in the background. However its term ends, the role
+// is given back when it has ended, and nothing of it is left.
+func TestDaemon(t *testing.T) {
+	r := newTrio(t, onRaft)
+	r.command, r.more = daemon(), []string{"--hang-timeout", "500ms"}
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	for _, fault := range daemonFaults {
+		t.Log(fault.name)
+		now := r.settle()
+		fault.inject(r, now)
+		r.active(now.token)
+		if state, _ := r.state(now.pid); state != "" && state != "Z" {
+			t.Errorf("%s: the daemon lives, and the role is another's", fault.name)
+		}
+	}
+	r.settle()
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.judge()
+	r.nothingLeft()
+}
+
+// send signals a process that must be there.
+func (r *trio) send(pid int, sig syscall.Signal) {
+	r.t.Helper()
+	if pid <= 0 {
+		r.t.Fatalf("there is none that could get the %v", sig)
+	}
+	_ = syscall.Kill(pid, sig)
+}
+
+var daemonFaults = []struct {
+	name   string
+	inject func(r *trio, now span)
+}{
+	{"the first process ends", func(r *trio, now span) {
+		r.send(r.child(r.init(now.id), "sh\x00"), syscall.SIGKILL)
+	}},
+	{"the daemon is stopped, and the wrapper told to stop", func(r *trio, now span) {
+		r.send(now.pid, syscall.SIGSTOP)
+		r.signal(now.id, syscall.SIGTERM)
+		began := time.Now()
+		_ = r.procs[now.id].Wait()
+		if took := time.Since(began); took > 20*time.Second {
+			r.t.Errorf("the stop took %v", took)
+		}
+		r.start(now.id)
+	}},
+	{"handoff", func(r *trio, now span) {
+		if code := execute(r.t.Context(), append([]string{"handoff", "--role", "r"}, r.flags...), io.Discard, os.Stderr); code != 0 {
+			r.t.Errorf("handoff: exit code %d", code)
+		}
+	}},
+	{"SIGKILL of the wrapper", func(r *trio, now span) { r.signal(now.id, syscall.SIGKILL) }},
+	{"SIGSTOP of the wrapper", func(r *trio, now span) { r.signal(now.id, syscall.SIGSTOP) }},
+	{"SIGKILL of the init", func(r *trio, now span) { r.send(r.init(now.id), syscall.SIGKILL) }},
+	{"SIGKILL of wrapper and witness", func(r *trio, now span) {
+		r.send(r.witness(now.id), syscall.SIGKILL)
+		r.signal(now.id, syscall.SIGKILL)
+	}},
+	{"SIGSTOP of wrapper and init", func(r *trio, now span) {
+		r.send(r.init(now.id), syscall.SIGSTOP)
+		r.signal(now.id, syscall.SIGSTOP)
+	}},
+}

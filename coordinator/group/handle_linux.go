@@ -1,0 +1,108 @@
+package group
+
+import (
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pidBits hold any process's number: the kernel's greatest is 2^22.
+const pidBits = 22
+
+func (id ID) pid() int { return int(id & (1<<pidBits - 1)) }
+
+func newID(p proc) ID { return ID(p.start<<pidBits | uint64(p.pid)) }
+
+// idOf is the ID of the Group whose init is a child that was not yet reaped.
+func idOf(pid int) ID {
+	p, _ := stat(pid)
+	p.pid = pid
+	return newID(p)
+}
+
+// A Handle is a Group as another process than its parent sees it. The zero Handle is one
+// of which nothing is left.
+type Handle struct {
+	id ID
+	fd int // the init's pidfd; not positive: it is gone
+}
+
+// ID returns the Group's.
+func (h Handle) ID() ID { return h.id }
+
+// Find returns a Handle for a Group, also for one of which nothing is left. Close frees it.
+func Find(id ID) Handle {
+	fd, err := unix.PidfdOpen(id.pid(), 0)
+	if err != nil {
+		return Handle{id: id}
+	}
+	if p, err := stat(id.pid()); err != nil || newID(p) != id { // the number is another's by now
+		_ = unix.Close(fd)
+		fd = 0
+	}
+	return Handle{id, fd}
+}
+
+// Close frees the Handle. The Group is left alone.
+func (h Handle) Close() {
+	if h.fd > 0 {
+		_ = unix.Close(h.fd)
+	}
+}
+
+// lives reports whether the init has not ended: it does when nothing is left.
+func (h Handle) lives() bool {
+	poll := []unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLIN}}
+	if h.fd <= 0 {
+		return false
+	}
+	n, err := unix.Poll(poll, 0)
+	return n == 0 || err != nil
+}
+
+// Kill ends all of the Groups. It does not wait.
+func Kill(handles ...Handle) {
+	for _, h := range handles { // all of them first, for each kills what is its own
+		h.wake()
+	}
+	for _, h := range handles { // it may be frozen, and what is below it not
+		if h.lives() {
+			h.tree().signal(syscall.SIGKILL)
+		}
+	}
+}
+
+// wake has the init kill all that is below it.
+func (h Handle) wake() {
+	if h.lives() {
+		_ = unix.PidfdSendSignal(h.fd, killSignal, nil, 0)
+		_ = unix.PidfdSendSignal(h.fd, syscall.SIGCONT, nil, 0)
+	}
+}
+
+func (h Handle) tree() tree { return tree{root: h.id.pid(), alive: h.lives} }
+
+// End kills all of the Groups, and what they fork meanwhile, and returns when nothing of
+// them is left but zombies.
+func End(handles ...Handle) {
+	handles = slices.Clone(handles)
+	for wait := 50 * time.Microsecond; ; wait = min(3*wait/2, 20*time.Millisecond) {
+		handles = slices.DeleteFunc(handles, func(h Handle) bool { return !h.lives() })
+		if len(handles) == 0 {
+			return
+		}
+		if wait > 2*time.Millisecond { // the inits do not get on with it
+			for _, h := range handles {
+				h.wake()
+				if t := h.tree(); h.lives() {
+					if t.signal(syscall.SIGKILL); t.dead() && h.lives() {
+						_ = unix.PidfdSendSignal(h.fd, syscall.SIGKILL, nil, 0)
+					}
+				}
+			}
+		}
+		time.Sleep(wait)
+	}
+}

@@ -1,0 +1,149 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A proc is what the kernel says of a process.
+type proc struct {
+	pid, parent, group int
+	state              string
+	threads            int
+	start              uint64 // in ticks since the machine started
+}
+
+// dead reports whether no thread is left to run. The first thread may be a zombie
+// while others work on.
+func (p proc) dead() bool { return (p.state == "Z" || p.state == "X") && p.threads <= 1 }
+
+// stat reads what the kernel says of a process, in one piece.
+func stat(pid int) (proc, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return proc{}, err
+	}
+	// What follows the name, which may hold anything; see proc_pid_stat(5).
+	f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(f) < 20 {
+		return proc{}, fmt.Errorf("/proc/%d/stat: too short: %q", pid, data)
+	}
+	p := proc{pid: pid, state: f[0]}
+	var errs [4]error
+	p.parent, errs[0] = strconv.Atoi(f[1])
+	p.group, errs[1] = strconv.Atoi(f[2])
+	p.threads, errs[2] = strconv.Atoi(f[17])
+	p.start, errs[3] = strconv.ParseUint(f[19], 10, 64)
+	return p, errors.Join(errs[:]...)
+}
+
+// processes lists the numbers of all processes, in rising order.
+func processes() (pids []int, err error) {
+	entries, err := os.ReadDir("/proc")
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids, err
+}
+
+// A tree is what descends from a process that adopts its orphans: so whatever was below
+// it is below it for as long as both live.
+type tree struct {
+	root  int
+	first int            // a process below it, whose group is signalled whole; 0: none
+	spare func(int) bool // children of it that do not count, nor what is below them; nil: none
+	alive func() bool    // whether root is still the process that was meant; nil: it is
+}
+
+// look calls visit for every process below root, soon after it was read: few forks
+// escape. whole: no process went away before it was seen; it may have been below root.
+func (t tree) look(visit func(proc)) (whole bool) {
+	pids, err := processes()
+	whole = err == nil
+	below := map[int]bool{t.root: true}
+	var others []proc
+	take := func(p proc) bool {
+		if !below[p.parent] || p.pid == t.root || p.parent == t.root && t.spare != nil && t.spare(p.pid) {
+			return false
+		}
+		below[p.pid] = true
+		visit(p)
+		return true
+	}
+	for _, pid := range pids {
+		p, err := stat(pid)
+		if err != nil {
+			whole = false
+		} else if !take(p) {
+			others = append(others, p)
+		}
+	}
+	for found := true; found; { // a parent may have a greater number than its child
+		before := len(others)
+		others = slices.DeleteFunc(others, take)
+		found = len(others) < before
+	}
+	return whole
+}
+
+// signal sends a signal to everything below root that lives.
+func (t tree) signal(sig syscall.Signal) {
+	t.look(func(p proc) {
+		if !p.dead() {
+			t.send(p, sig)
+		} else if t.root == os.Getpid() && p.parent == t.root {
+			_, _ = syscall.Wait4(p.pid, nil, syscall.WNOHANG|unix.WALL, nil)
+		}
+	})
+}
+
+// send signals one process, if it is still the one that was seen.
+func (t tree) send(p proc, sig syscall.Signal) {
+	fd, err := unix.PidfdOpen(p.pid, 0)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // an old kernel, or a sandbox
+		_ = syscall.Kill(p.pid, sig)
+		return
+	}
+	if err != nil {
+		return // it is gone
+	}
+	defer unix.Close(fd)
+	if now, err := stat(p.pid); err == nil && now.start == p.start && (t.alive == nil || t.alive()) {
+		_ = unix.PidfdSendSignal(fd, sig, nil, 0)
+	}
+}
+
+// dead reports whether nothing below root lives. One of them may fork another and end
+// while it is looked for, so one look proves nothing. Two that find the same dead do:
+// whoever could fork between them was alive in the second one's listing, and would have
+// been found alive, gone, or newly dead.
+func (t tree) dead() bool {
+	first, ok := t.zombies()
+	if !ok {
+		return false
+	}
+	second, ok := t.zombies()
+	return ok && slices.Equal(first, second)
+}
+
+// zombies lists what is below root. ok: all of them are dead.
+func (t tree) zombies() (pids []int, ok bool) {
+	ok = true
+	whole := t.look(func(p proc) {
+		pids = append(pids, p.pid)
+		ok = ok && p.dead()
+	})
+	slices.Sort(pids)
+	return pids, ok && whole
+}
