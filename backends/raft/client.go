@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/lasting"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -103,6 +105,8 @@ func (c *client) byLog(ctx context.Context) []Peer {
 func newClient(peers []Peer, d *dialer) *client {
 	c := &client{peers: peers, caller: newCaller(d), dialer: d}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	waits := func(r *http.Request) bool { return r.URL.Path == pathLook || r.URL.Path == pathElect }
+	c.caller.http.Transport = &lasting.Transport{Base: c.caller.http.Transport, Open: c.ctx, Ends: waits}
 	return c
 }
 

@@ -139,6 +139,10 @@ func TestAnotherGroupsDirectoryIsRefused(t *testing.T) {
 	if v, _, _ := g.nodes[0].machine.view(); v.Revision != 0 && v.Identity == ours {
 		t.Error("a node of another group follows this one's log")
 	}
+	l, err := Dial(Config{Peers: g.configs[1].Peers}) // asks the stranger first
+	must(t, err)
+	eventually(t, "a raised floor", func() bool { return l.Raise(timeout(t, 5*time.Second), 3000) == nil })
+	must(t, l.Close())
 	if r := g.nodes[0].dir.read(); r.Group != theirs {
 		t.Errorf("the directory belongs to %s now", r.Group)
 	}
