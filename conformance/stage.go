@@ -134,7 +134,7 @@ func beatOf(st lock.Standing, id lock.SessionID) lock.Beat {
 }
 
 // names are the errors by which callers tell outcomes apart.
-var names = []error{lock.ErrHeld, lock.ErrLost, lock.ErrMoved, lock.ErrGone, lock.ErrRolledBack, lock.ErrPermanent}
+var names = []error{lock.ErrHeld, lock.ErrLost, lock.ErrMoved, lock.ErrGone, lock.ErrRolledBack, lock.ErrOtherStore, lock.ErrPermanent}
 
 // isKnown reports whether an outcome is known.
 func isKnown(err error) bool {
