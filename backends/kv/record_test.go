@@ -87,3 +87,20 @@ func TestReadable(t *testing.T) {
 		t.Error(again)
 	}
 }
+
+// TestTokensNeverBeginAgain: a record whose numbers would make the sum of a revision and an
+// offset wrap around is not one of ours.
+func TestTokensNeverBeginAgain(t *testing.T) {
+	k := keys("p/")
+	for _, over := range []uint64{1 << 63, 1<<64 - 1, uint64(lock.MaxFloor) + 1} {
+		role := roleRecord{header: newHeader(), Holder: lock.Contender{Session: "s"}, Offset: over}
+		if _, err := decodeRole(Record{Key: k.role("r"), Value: encode(role), Revision: 7}); !errors.Is(err, lock.ErrPermanent) {
+			t.Errorf("a term with offset %d: %v", over, err)
+		}
+		for _, f := range []floorRecord{{header: newHeader(), Offset: over}, {header: newHeader(), Floor: lock.Token(over)}} {
+			if got, err := decodeFloor(Record{Key: k.floor(), Value: encode(f), Revision: 7}); !errors.Is(err, lock.ErrPermanent) || got.Offset != 0 {
+				t.Errorf("%+v: %v", f, err)
+			}
+		}
+	}
+}

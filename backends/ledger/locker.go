@@ -57,7 +57,8 @@ func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise,
 }
 
 // Watch never shows what is older than what this Locker has had acknowledged. After
-// another ledger was found it waits until that changes, or yet another is there.
+// another ledger was found it waits until that changes, or yet another is there; after an
+// error it shows every role again.
 func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
 	return func(yield func(lock.Standing, error) bool) {
 		shown := map[string]lock.Standing{}
@@ -79,6 +80,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 				return
 			}
 			if err != nil {
+				clear(shown) // that it is over is news, too
 				if !yield(lock.Standing{}, fmt.Errorf("watch: %w", err)) {
 					return
 				}

@@ -27,7 +27,7 @@ const (
 // formatOf is the format of a command.
 func formatOf(c ledger.Command) int {
 	switch {
-	case c.Identity != "" || c.Name != "":
+	case c.Identity != "" || c.Name != "" || c.Adopt != "":
 		return format
 	case c.Op == ledger.Write:
 		return valued

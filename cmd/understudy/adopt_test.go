@@ -58,7 +58,7 @@ func testAnotherStore(t *testing.T, r *trio) {
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
 	r.expect(0, "every later one is greater than ", "token-floor", "--role", "r", "--above", fmt.Sprint(now.token+100))
 	r.active(now.token)
-	r.expect(0, "store "+old, "status", "--role", "r")
+	r.expect(0, "role r, store ", "status", "--role", "r")
 	r.judge()
 }
 

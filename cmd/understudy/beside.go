@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -24,10 +26,16 @@ func (c *commands) beside(config *coordinator.Config) {
 }
 
 // healthy runs the health command. What that leaves behind ends with it, and it with us.
+// What it prints is logged: a check that wrote past the log would hang with a log that
+// stalls.
 func (o *options) healthy(ctx context.Context) error {
-	g, err := group.Start(group.Spec{
-		Path: "/bin/sh", Argv: []string{"sh", "-c", o.Run.Health}, Env: os.Environ(), Stdout: os.Stderr, Stderr: os.Stderr,
-	})
+	out, in, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	g, err := group.Start(group.Spec{Path: "/bin/sh", Argv: []string{"sh", "-c", o.Run.Health}, Env: os.Environ(), Stdout: in, Stderr: in})
+	_ = in.Close() // the command has its own
+	go o.relay(out)
 	if err == nil {
 		defer g.Kill()
 		select {
@@ -43,4 +51,14 @@ func (o *options) healthy(ctx context.Context) error {
 		return fmt.Errorf("health command %q: %w", strings.TrimSpace(o.Run.Health), err)
 	}
 	return nil
+}
+
+// relay logs what the health command prints, until nobody is left who could.
+func (o *options) relay(out *os.File) {
+	defer out.Close()
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		o.Coordinator.Logger.Info("the health command says", "line", lines.Text())
+	}
+	_, _ = io.Copy(io.Discard, out) // a line that is too long
 }

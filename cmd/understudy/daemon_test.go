@@ -10,12 +10,6 @@ import (
 	"time"
 )
 
-// daemon is a command that works in a session of its own, which its first process does
-// not wait for.
-func daemon() []string {
-	return []string{"sh", "-c", "setsid -f " + os.Args[0] + "; sleep 1000 & wait"}
-}
-
 // TestDaemon has a command that works in the background. However its term ends, the role
 // is given back when it has ended, and nothing of it is left.
 func TestDaemon(t *testing.T) {

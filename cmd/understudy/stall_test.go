@@ -45,7 +45,7 @@ func TestStalledLog(t *testing.T) {
 			r.more = []string{"--hang-timeout", "700ms", "--health-interval", "200ms"}
 			r.voter()
 			for _, id := range r.ids[:2] {
-				r.start(id, "--health", "test ! -e "+r.sick(id)+" || sleep 1000")
+				r.start(id, "--health", "echo checking; test ! -e "+r.sick(id)+" || sleep 1000")
 			}
 			now := r.active(0)
 			r.inLine(1)

@@ -38,6 +38,12 @@ func stampForever() {
 	}
 }
 
+// daemon is a command that works in a session of its own, which its first process does
+// not wait for.
+func daemon() []string {
+	return []string{"sh", "-c", "setsid -f " + os.Args[0] + "; sleep 1000 & wait"}
+}
+
 // A span is what one command stamped.
 type span struct {
 	token       uint64

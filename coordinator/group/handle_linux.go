@@ -38,7 +38,7 @@ func Find(id ID) Handle {
 	if err != nil {
 		return Handle{id: id}
 	}
-	if p, err := stat(id.pid()); err != nil || newID(p) != id { // the number is another's by now
+	if p, err := stat(id.pid()); err == nil && newID(p) != id { // the number is another's by now
 		_ = unix.Close(fd)
 		fd = 0
 	}
