@@ -25,11 +25,11 @@ var arrows = map[string][]string{
 	"backends/backendsfx":          {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
 	"backends/ledger":              {"lock"},
 	"backends/memory":              {"lock", "backends/ledger"},
-	"backends/raft":                {"lock", "backends/ledger", "internal/asynclog", "internal/certs"},
+	"backends/raft":                {"lock", "backends/ledger", "internal/asynclog", "internal/certs", "internal/lasting"},
 	"backends/kv":                  {"lock", "internal/certs"},
 	"backends/kv/kvtest":           {"lock", "coordinator", "backends/kv"},
 	"backends/etcd":                {"lock", "backends/kv"},
-	"backends/consul":              {"lock", "backends/kv"},
+	"backends/consul":              {"lock", "backends/kv", "internal/lasting"},
 	"fencing":                      {"lock", "coordinator"},
 	"fencing/fencingetcd":          {"lock", "fencing", "backends/kv"},
 	"fencing/fencingconsul":        {"lock", "fencing", "backends/kv"},
@@ -48,10 +48,11 @@ var arrows = map[string][]string{
 	"coordinator/group":            {},
 	"internal/asynclog":            {},
 	"internal/certs":               {},
+	"internal/lasting":             {},
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "fencing", "backends/ledger", "backends/memory", "backends/kv/kvtest", "conformance", "conformance/servers"}
+var inTests = []string{"coordinator", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvtest", "conformance", "conformance/servers"}
 
 // Limits that keep a file and a function readable.
 const (

@@ -14,7 +14,7 @@ import (
 func acquireCases() []kase {
 	return []kase{
 		{
-			name: "AcquireFree", run: acquireFree,
+			name: "AcquireFree", far: true, run: acquireFree,
 			rule: "TryAcquire takes the role if it is vacant, and returns the token of the term.",
 		},
 		{
@@ -30,7 +30,7 @@ func acquireCases() []kase {
 			rule: "A Token is the fencing token of a term: never zero, the term's own",
 		},
 		{
-			name: "AcquireEnded", run: acquireEnded,
+			name: "AcquireEnded", far: true, run: acquireEnded,
 			rule: "ErrLost: this session's record is gone.",
 		},
 		{

@@ -10,7 +10,7 @@ import (
 func evictCases() []kase {
 	return []kase{
 		{
-			name: "EvictMoved", run: evictMoved,
+			name: "EvictMoved", far: true, run: evictMoved,
 			rule: "ErrMoved if another beat was there",
 		},
 		{
@@ -22,7 +22,7 @@ func evictCases() []kase {
 			rule: "AnyBeat stands for whichever beat is there",
 		},
 		{
-			name: "EvictAbsent", run: evictAbsent, needs: []Fault{DeleteSession},
+			name: "EvictAbsent", far: true, run: evictAbsent, needs: []Fault{DeleteSession},
 			rule: "A record that is merely missing is only silent: its beat is [Absent], a beat like any other",
 		},
 	}

@@ -22,7 +22,7 @@ func lifecycleCases() []kase {
 			rule: "Every call obeys its context within 100 ms",
 		},
 		{
-			name: "SessionClose", run: sessionClose,
+			name: "SessionClose", far: true, run: sessionClose,
 			rule: "Close releases every role of the session and writes its end. nil: the end is written, by whomever.",
 		},
 		{
@@ -30,7 +30,7 @@ func lifecycleCases() []kase {
 			rule: "It presupposes that all work of the session has returned, needs no living session, and may be repeated.",
 		},
 		{
-			name: "SessionCloseAbsent", run: sessionCloseAbsent, needs: []Fault{DeleteSession},
+			name: "SessionCloseAbsent", far: true, run: sessionCloseAbsent, needs: []Fault{DeleteSession},
 			rule: "needs no living session, and may be repeated",
 		},
 		{

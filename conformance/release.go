@@ -11,7 +11,7 @@ import (
 func releaseCases() []kase {
 	return []kase{
 		{
-			name: "ReleaseAgain", run: releaseAgain,
+			name: "ReleaseAgain", far: true, run: releaseAgain,
 			rule: "Release ends the term t. nil: t is over, by whomever.",
 		},
 		{
@@ -31,7 +31,7 @@ func releaseCases() []kase {
 			rule: "It needs no living session and touches no other term.",
 		},
 		{
-			name: "HandoffOneCommit", run: handoffOneCommit,
+			name: "HandoffOneCommit", far: true, run: handoffOneCommit,
 			rule: "Handoff ends the term t and begins the next one, of the session to, in one commit.",
 		},
 		{
@@ -39,7 +39,7 @@ func releaseCases() []kase {
 			rule: "nil: this very handoff was made, now or before.",
 		},
 		{
-			name: "HandoffGone", run: handoffGone,
+			name: "HandoffGone", far: true, run: handoffGone,
 			rule: "ErrGone: there is no such session, and t stands.",
 		},
 		{
@@ -51,7 +51,7 @@ func releaseCases() []kase {
 			rule: "ErrMoved: t is over. ErrLost: this session's record is gone.",
 		},
 		{
-			name: "AskSeen", run: askSeen,
+			name: "AskSeen", far: true, run: askSeen,
 			rule: "It names the term that it is about and is void in any other",
 		},
 	}

@@ -12,7 +12,7 @@ import (
 func runCases() []kase {
 	return []kase{
 		{
-			name: "RunStop", run: runStop,
+			name: "RunStop", far: true, run: runStop,
 			rule: "Run tells the work to stop, waits for it within the stop timeout with beats going on, gives the roles back and returns nil.",
 		},
 		{
@@ -28,7 +28,7 @@ func runCases() []kase {
 			rule: "The active's deadline is the moment at which the call began whose beat was acknowledged last, plus ttl, less skew.",
 		},
 		{
-			name: "RunNetworkCut", needs: []Fault{Cut}, run: func(t *trial) { runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.Cut() }}) },
+			name: "RunNetworkCut", far: true, needs: []Fault{Cut}, run: func(t *trial) { runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.Cut() }}) },
 			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits.",
 		},
 		{
@@ -50,7 +50,7 @@ func runCases() []kase {
 			rule: "Outage is the longest outage of the store that changes nothing.",
 		},
 		{
-			name: "RunOutageLong", run: runOutageLong,
+			name: "RunOutageLong", far: true, run: runOutageLong,
 			rule: "An unreachable store ends no Run: it goes on trying.",
 		},
 		{
@@ -76,14 +76,14 @@ func runCases() []kase {
 func runSpoiledCases() []kase {
 	return []kase{
 		{
-			name: "RunSessionDeleted", needs: []Fault{DeleteSession},
+			name: "RunSessionDeleted", far: true, needs: []Fault{DeleteSession},
 			run: func(t *trial) {
 				runSpoiled(t, func(st lock.Standing) error { return t.store.DeleteSession(t.ctx, st.Term.Holder.Session) })
 			},
 			rule: "whoever has seen it absent for the whole promise may evict on it",
 		},
 		{
-			name: "RunLeaseRevoked", needs: []Fault{RevokeLease},
+			name: "RunLeaseRevoked", far: true, needs: []Fault{RevokeLease},
 			run: func(t *trial) {
 				runSpoiled(t, func(st lock.Standing) error { return t.store.RevokeLease(t.ctx, st.Term.Holder.Session) })
 			},

@@ -13,7 +13,7 @@ import (
 func runSessionCases() []kase {
 	return []kase{
 		{
-			name: "RunEvicted", run: runEvicted,
+			name: "RunEvicted", far: true, run: runEvicted,
 			rule: "Stop, close it, register again under a new ID.",
 		},
 		{
@@ -29,7 +29,7 @@ func runSessionCases() []kase {
 			rule: "nobody evicts it before they have themselves seen TTL + Skew without another beat, on their own clock",
 		},
 		{
-			name: "RunAsked", run: runAsked,
+			name: "RunAsked", far: true, run: runAsked,
 			rule: "Ask puts an operator's wish beside the role's record. It names the term that it is about and is void in any other; the active acts on it.",
 		},
 	}

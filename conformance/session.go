@@ -20,7 +20,7 @@ func sessionCases() []kase {
 			rule: "The contender's ID belongs to another session whose record is present: a *HeldError that names it.",
 		},
 		{
-			name: "RegisterClaimGone", run: registerClaimGone, needs: []Fault{DeleteSession},
+			name: "RegisterClaimGone", far: true, run: registerClaimGone, needs: []Fault{DeleteSession},
 			rule: "A claim whose session is gone is taken over.",
 		},
 		{

@@ -109,7 +109,11 @@ func (t *trial) end(s lock.Session) {
 func (t *trial) evict(l lock.Locker, role string, id lock.SessionID) lock.End {
 	why := lock.End{By: "the suite", Why: "to see what follows"}
 	for end := time.Now().Add(t.patience()); time.Now().Before(end); {
-		err := t.known("evict", func(ctx context.Context) error { return l.Evict(ctx, id, beatOf(t.look(l, role), id), why) })
+		seen := lock.AnyBeat // far away the next beat comes before it
+		if t.Far == 0 {
+			seen = beatOf(t.look(l, role), id)
+		}
+		err := t.known("evict", func(ctx context.Context) error { return l.Evict(ctx, id, seen, why) })
 		if !errors.Is(err, lock.ErrMoved) { // a look may be old
 			t.expect(err, nil, "evict")
 			return why
@@ -130,7 +134,7 @@ func beatOf(st lock.Standing, id lock.SessionID) lock.Beat {
 }
 
 // names are the errors by which callers tell outcomes apart.
-var names = []error{lock.ErrHeld, lock.ErrLost, lock.ErrMoved, lock.ErrGone, lock.ErrRolledBack, lock.ErrPermanent}
+var names = []error{lock.ErrHeld, lock.ErrLost, lock.ErrMoved, lock.ErrGone, lock.ErrRolledBack, lock.ErrOtherStore, lock.ErrPermanent}
 
 // isKnown reports whether an outcome is known.
 func isKnown(err error) bool {

@@ -52,7 +52,8 @@ type Suite struct {
 
 	// Far puts every Locker far away from the store: a round trip takes this part of the
 	// time that a coordinator's call has (Config.Try), at most 0.9. Whatever works near it
-	// works there. Zero: it is near.
+	// works there; of the cases those run then that show it, unless Only chooses. Zero: it
+	// is near.
 	Far float64
 
 	pace *pace // how late all is on this machine; nil where time is virtual
@@ -150,6 +151,9 @@ func (s Suite) Cases() (names []string) {
 }
 
 func (s Suite) chooses(c kase) bool {
+	if s.Far > 0 && s.Only == nil && !c.far {
+		return false
+	}
 	return (s.Only == nil || s.Only.MatchString(c.name)) && (s.Needing == "" || slices.Contains(c.needs, s.Needing))
 }
 
@@ -194,6 +198,9 @@ const atOnce = 6
 // those that wait for long from the beginning.
 func (s Suite) each(run func(kase)) {
 	most := atOnce
+	if s.Far > 0 { // there they wait all the time
+		most *= 4
+	}
 	if s.Virtual {
 		most = 1
 	}

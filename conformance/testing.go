@@ -1,9 +1,31 @@
 package conformance
 
 import (
+	"errors"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
+
+// Distance is one for RunFar: as far as whatever works must still work, with a short TTL.
+const Distance = "1s/0.85"
+
+// RunFar runs the suite once for each of the distances, such as "1s/0.85,10s/0.1": the
+// TTL, and Far.
+func (s Suite) RunFar(t *testing.T, distances string) {
+	for one := range strings.SplitSeq(distances, ",") {
+		ttl, part, _ := strings.Cut(one, "/")
+		var bad, worse error
+		s.TTL, bad = time.ParseDuration(ttl)
+		s.Far, worse = strconv.ParseFloat(part, 64)
+		if err := errors.Join(bad, worse); err != nil {
+			t.Fatalf("distance %q: write TTL/PART, such as %s: %v", one, Distance, err)
+		}
+		t.Run(strings.ReplaceAll(one, "/", "x"), s.Run)
+	}
+}
 
 // Run runs every case that applies as a subtest of t, and logs which do not and why.
 func (s Suite) Run(t *testing.T) {

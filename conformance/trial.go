@@ -18,6 +18,7 @@ type kase struct {
 	needs []Fault // what the harness must be able to do
 	alone bool    // it fills the store, or counts what the process holds
 	waits bool    // for long, and does little
+	far   bool    // it runs where the store is far away
 	run   func(t *trial)
 }
 

@@ -12,7 +12,7 @@ import (
 func watchCases() []kase {
 	return []kase{
 		{
-			name: "WatchFirst", run: watchFirst,
+			name: "WatchFirst", far: true, run: watchFirst,
 			rule: "Watch yields the standing of each named role now, and again after every change",
 		},
 		{

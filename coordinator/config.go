@@ -93,11 +93,16 @@ type Config struct {
 	// Ready is asked with every beat whether this process is ready to take over a role;
 	// nil: always. While it says false the process stands in line behind all that are
 	// ready, whatever their priority: it takes over only where none of them does. Others
-	// see a change within about a ttl. It must not block.
+	// see a change within about a ttl. Nothing waits for it; until it has first answered,
+	// this process is not ready.
 	Ready func(role string) bool
 
 	Heartbeat time.Duration // between two log lines that say how the roles stand: default 10 s
-	Logger    *slog.Logger  // default slog.Default()
+
+	// Logger is slog.Default by default. Nothing waits for its handler, which is called from
+	// a goroutine of its own: up to 1,024 lines wait, each with the time at which it was
+	// logged, the rest are dropped and counted, and Run waits for it for 200 ms at its end.
+	Logger *slog.Logger
 
 	// Now reads the clocks: default those of the machine. Virtual fits a
 	// testing/synctest bubble.

@@ -17,7 +17,14 @@
 //	     └─────────────┴────────────────────── draining ──► stopped
 //
 // Paused is in line but does not compete: held down after a failure, not known to be
-// healthy, or because the store was rolled back.
+// healthy, because the store was rolled back, or because it refuses for good what is
+// asked about the role.
+//
+// # What nothing waits for
+//
+// Nothing that guards, beats, takes over, stops or ends waits for a log, a pipe or a
+// callback other than the work. Log lines are queued; Healthy, Ready and Standby run
+// beside the loop.
 //
 // # In line
 //
@@ -44,8 +51,8 @@
 //
 // # How it is built
 //
-// A machine (step.go, session.go, role.go) is pure: it takes an event and the
-// time and says what to do. One loop (coordinator.go) performs that and owns
-// everything. A guard (lease.go) beside every work ends it on time whatever the
+// A machine (step.go, session.go, role.go, refusal.go) is pure: it takes an event and
+// the time and says what to do. One loop (coordinator.go) performs that and owns
+// everything; calls.go makes the calls to the store. A guard (lease.go) beside every work ends it on time whatever the
 // loop is doing.
 package coordinator

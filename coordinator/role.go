@@ -18,6 +18,7 @@ type role struct {
 	held     lock.Token // the holder's token
 	vacant   bool
 	vanished bool       // its record is gone, though it had one
+	store    string     // the identity of the store that said it
 	since    Instant    // when it became vacant in our eyes
 	rank     int        // of this process in line: see rank
 	alone    bool       // nobody else is in line
@@ -49,7 +50,9 @@ type role struct {
 func (r role) look(c rules, s session, now Instant, st lock.Standing) role {
 	t, me := st.Term, c.id(s.number)
 	was := r.vacant
-	r.vanished = t.Token == 0 && r.held != 0
+	adopted := r.store != "" && st.Store != r.store // an operator's word: nobody works with the old one any more
+	r.vanished = t.Token == 0 && r.held != 0 && !adopted
+	r.store = st.Store
 	if !r.vanished {
 		r.holder, r.held, r.vacant = t.Holder.Session, t.Token, t.Vacant()
 		r.floor = st.Floor
@@ -312,7 +315,7 @@ func (r role) named(c rules, s session) bool {
 }
 
 // rolledBack reports whether the store forgot a token that it had given.
-func (r role) rolledBack() bool { return r.held != 0 && !r.vanished && r.floor < r.seen }
+func (r role) rolledBack() bool { return r.seen != 0 && !r.vanished && r.floor < r.seen }
 
 // holdDown is how long a role that keeps failing here is left to others. Where
 // there are none, only the shortest pause is kept.

@@ -3,6 +3,7 @@ package lock
 import (
 	"errors"
 	"fmt"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -75,8 +76,11 @@ type OtherStoreError struct {
 // Error names both, and what cures it.
 func (e *OtherStoreError) Error() string {
 	found := fmt.Sprintf("it has the identity %s", e.Found)
-	if e.Found == "" {
+	switch e.Found {
+	case "":
 		found = "it has no identity, as an empty one"
+	case e.Seen:
+		found = "what stands there of its identity is not whole"
 	}
 	return fmt.Sprintf("%v: %s, and the one that was seen here has %s; nothing was changed: "+
 		"reach the old one again, or, if this one takes its place for good, run: understudy adopt --identity %s", ErrOtherStore, found, e.Seen, e.Seen)
@@ -107,6 +111,39 @@ func CheckName(what, name string) error {
 		if !unicode.IsPrint(r) {
 			return bad("has the unprintable character %U at byte %d", r, i)
 		}
+	}
+	return nil
+}
+
+// CheckBids says what is wrong with bids: each names a role, and no role is named twice.
+func CheckBids(bids ...Bid) error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, b := range bids {
+		errs = append(errs, CheckName("role", b.Role))
+		if seen[b.Role] {
+			errs = append(errs, fmt.Errorf("%w: role %q: there are two bids for it; give one", ErrPermanent, b.Role))
+		}
+		seen[b.Role] = true
+	}
+	return errors.Join(errs...)
+}
+
+// MaxTTL is the longest TTL, and the longest skew.
+const MaxTTL = 366 * 24 * time.Hour
+
+// CheckPromise says what is wrong with a promise. One of zero is silent at once.
+func CheckPromise(p Promise) error {
+	if p.TTL < 0 || p.TTL > MaxTTL || p.Skew < 0 || p.Skew > MaxTTL {
+		return fmt.Errorf("%w: promise of ttl %v and skew %v: each must be between 0 and %v", ErrPermanent, p.TTL, p.Skew, MaxTTL)
+	}
+	return nil
+}
+
+// CheckEnd says what is wrong with an end: it must say by whom or why.
+func CheckEnd(e End) error {
+	if e == (End{}) {
+		return fmt.Errorf("%w: end: must say by whom or why", ErrPermanent)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 type Locker interface {
 	// Register puts the contender in line for the roles that it bids for, under
 	// the session ID in c, which the caller drew for this registration and never
-	// uses again. One of five things happens:
+	// uses again. One of six things happens:
 	//
 	//  1. The session is registered. Where a try inside this very call had done
 	//     that before, the same step writes a beat.
@@ -20,7 +20,8 @@ type Locker interface {
 	//     a *HeldError that names it. A claim whose session is gone is taken over.
 	//  3. The end of this very session is written already: ErrLost.
 	//  4. No try can succeed, such as for bad credentials: ErrPermanent.
-	//  5. Anything else: unknown. The session may still come into line, silent,
+	//  5. This is another store than the one that was seen: ErrOtherStore.
+	//  6. Anything else: unknown. The session may still come into line, silent,
 	//     and is evicted like any other; the next try draws a new ID.
 	//
 	// A session has no deadline before its first acknowledged Beat.

@@ -48,6 +48,9 @@ func module[C any](name string, with opener[C]) fx.Option {
 		}
 		l := newLater(open)
 		p.Lifecycle.Append(p.hook(l))
+		if named, ok := any(c).(backends.Config); ok && keeps[named.Backend] || keeps[name] {
+			return Result{Locker: keeping{l}}, nil
+		}
 		return Result{Locker: l}, nil
 	}))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/fencing/fencingraft"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -95,6 +96,11 @@ func TestModules(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				token, err := s.TryAcquire(ctx, "r")
+				if err != nil {
+					t.Fatal(err)
+				}
+				keepsValues(t, ctx, l, token, name == "raft" || name == "memory")
 				if err := s.Close(ctx); err != nil {
 					t.Error(err)
 				}
@@ -104,6 +110,25 @@ func TestModules(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// keepsValues expects that a module hides nothing of its Locker: what keeps values says so,
+// and what keeps none does not.
+func keepsValues(t *testing.T, ctx context.Context, l lock.Locker, token lock.Token, want bool) {
+	t.Helper()
+	kv, err := fencingraft.NewKV(l, "r", token)
+	if (err == nil) != want {
+		t.Fatalf("%v, want that it keeps values: %v", err, want)
+	}
+	if !want {
+		return
+	}
+	if err := kv.Put(ctx, "k", []byte("v")); err != nil {
+		t.Error(err)
+	}
+	if v, ok, err := kv.Get(ctx, "k"); err != nil || !ok || string(v) != "v" {
+		t.Errorf("%q, %v, %v", v, ok, err)
 	}
 }
 

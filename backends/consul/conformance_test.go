@@ -3,6 +3,7 @@ package consul
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/url"
 	"os"
@@ -23,17 +24,32 @@ const connections = "limits { http_max_conns_per_client = 4000 }\n"
 // TestSuite runs the suite on one real server, each Locker behind a proxy of
 // its own, under exactly the policy in docs/consul.md.
 func TestSuite(t *testing.T) {
+	s := restricted(t)
+	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
+	s.Run(t)
+}
+
+var distances = flag.String("far", conformance.Distance, "see conformance.Suite.RunFar")
+
+// TestSuiteFar runs the suite far away from one server, under the same policy.
+func TestSuiteFar(t *testing.T) {
+	s := restricted(t)
+	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
+	s.RunFar(t, *distances)
+}
+
+// restricted is the suite on one server, whose Lockers may do what docs/consul.md says,
+// and no more.
+func restricted(t *testing.T) conformance.Suite {
 	c := start(t, 1, servers.Options{Token: root, Config: connections + `acl {
 		enabled = true
 		default_policy = "deny"
 		tokens { initial_management = "` + root + `" }
 	}`})
-	s := suite(t, &bench{
+	return suite(t, &bench{
 		TB: t, Cluster: c, hand: raw(t, c.Members[0].Addr(), root),
 		token: tokenFile(t, issue(t, c, "suite", keys+sessions)),
 	})
-	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
-	s.Run(t)
 }
 
 // TestSuiteOfThree kills the leader of three.

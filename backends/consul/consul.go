@@ -62,15 +62,19 @@ func newStore(c Config) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := newTransport(c, host)
+	open, end := context.WithCancelCause(context.Background())
+	t := newTransport(open, c, host)
 	client, err := api.NewClient(&api.Config{
 		Address: host, Scheme: schemes[secure], Datacenter: c.Datacenter, HttpClient: &http.Client{Transport: t},
 	})
 	if err != nil {
+		end(err)
 		return nil, fmt.Errorf("consul: %w", err)
 	}
-	s := &store{config: c, client: client, token: token{fixed: c.Token, file: c.TokenFile}, idle: t.wire.CloseIdleConnections}
-	s.open, s.cancel = context.WithCancelCause(context.Background())
+	s := &store{
+		config: c, client: client, token: token{fixed: c.Token, file: c.TokenFile}, idle: t.wire.CloseIdleConnections,
+		open: open, cancel: end,
+	}
 	go c.files().Mind(s.open, c.Logger)
 	return s, nil
 }

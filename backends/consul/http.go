@@ -16,14 +16,16 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/internal/lasting"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 // A transport sends requests, and makes an error of each answer that says that no
 // try can succeed.
 type transport struct {
-	config Config
-	wire   *http.Transport
+	config  Config
+	wire    *http.Transport
+	lasting lasting.Transport
 }
 
 // A call that waits keeps its connection for itself, so that none waits behind
@@ -33,11 +35,11 @@ type transport struct {
 // more.
 const (
 	dialTimeout = 10 * time.Second
-	keptIdle    = 4
+	keptIdle    = 8
 	idleTimeout = 30 * time.Second
 )
 
-func newTransport(c Config, host string) *transport {
+func newTransport(open context.Context, c Config, host string) *transport {
 	name, _, _ := net.SplitHostPort(host) // Validate has seen it
 	dialer := &net.Dialer{
 		Timeout:         dialTimeout,
@@ -47,20 +49,22 @@ func newTransport(c Config, host string) *transport {
 	if dial == nil {
 		dial = dialer.DialContext
 	}
-	return &transport{config: c, wire: &http.Transport{
+	wire := &http.Transport{
 		DialContext:         dial,
 		TLSClientConfig:     c.files().Config(name, func(error) {}), // the error reaches the caller by itself
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConnsPerHost: keptIdle,
 		IdleConnTimeout:     idleTimeout,
-	}}
+	}
+	blocks := func(r *http.Request) bool { return r.URL.Query().Has("index") }
+	return &transport{config: c, wire: wire, lasting: lasting.Transport{Base: wire, Open: open, Ends: blocks}}
 }
 
 // maxWords is as much of an answer as an error repeats.
 const maxWords = 1 << 10
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := t.wire.RoundTrip(req)
+	res, err := t.lasting.RoundTrip(req)
 	if err != nil {
 		return nil, t.failed(err)
 	}

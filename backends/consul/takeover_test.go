@@ -21,3 +21,9 @@ func TestTakeover(t *testing.T) { kvtest.TakesOver(t, opener(t)) }
 func TestEvicts(t *testing.T) { kvtest.Evicts(t, opener(t)) }
 
 func BenchmarkTakeover(b *testing.B) { kvtest.BenchTakeover(b, opener(b)) }
+
+func TestOtherStore(t *testing.T) { kvtest.OtherStore(t, opener(t)) }
+
+func TestIdentityIsDrawnOnce(t *testing.T) { kvtest.DrawnOnce(t, opener(t)) }
+
+func TestAProofOutlivesItsEnd(t *testing.T) { kvtest.ProofOutlivesItsEnd(t, opener(t)) }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -192,19 +193,41 @@ func TestTLS(t *testing.T) {
 	must(t, err)
 }
 
-// TestTwoClusters refuses endpoints that do not belong together.
+// TestTwoClusters names endpoints that do not belong together. What one cluster has is
+// never looked for in the other, and work goes on in the first that answered; when that is
+// gone the other one is refused, as it is another store.
 func TestTwoClusters(t *testing.T) {
 	a, b := cluster(t, 1, servers.Options{}), cluster(t, 1, servers.Options{})
 	l := open(t, Config{Endpoints: append(endpoints(a), endpoints(b)...)})
-	err := walk(t, l, "a") // which of them it meets first is chance
-	if err == nil {
-		a.Stop()
-		for range 2 { // the first may still meet the one that is gone
-			err = walk(t, l, "b")
+	s, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "a-1"}, lock.Promise{TTL: time.Minute}, lock.Bid{Role: "r"})
+	must(t, err)
+	named := false
+	for range 20 { // each endpoint in turn, where the one before is busy
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				err := s.Beat(t.Context())
+				named = named || err != nil && strings.Contains(err.Error(), "name members of one cluster")
+				if errors.Is(err, lock.ErrLost) || errors.Is(err, lock.ErrPermanent) {
+					t.Errorf("a beat says %v", err)
+				}
+			})
 		}
+		all.Wait()
 	}
-	if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "cluster") {
-		t.Errorf("got %v, want ErrPermanent that names the clusters", err)
+	if !named {
+		t.Error("no error names the two clusters")
+	}
+	must(t, s.Beat(t.Context()))
+	a.Stop()
+	for err = nil; !errors.Is(err, lock.ErrOtherStore); {
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+		_, err = l.Register(timeout(t, 5*time.Second), lock.Contender{ID: "a", Session: "a-2"}, lock.Promise{TTL: time.Minute}, lock.Bid{Role: "r"})
+		if err == nil {
+			t.Fatal("another store was taken for the old one")
+		}
 	}
 }
 

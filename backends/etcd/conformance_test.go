@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/url"
 	"os"
@@ -228,6 +229,8 @@ func (b behind) Close() error {
 	return b.Locker.Close()
 }
 
+var distances = flag.String("far", conformance.Distance, "see conformance.Suite.RunFar")
+
 // TestSuiteFar runs the suite far away from one server, behind its users and passwords.
 func TestSuiteFar(t *testing.T) {
 	c, err := servers.StartEtcd(within(t, time.Minute), t.TempDir(), 1, servers.Options{Args: []string{"--bcrypt-cost=4"}})
@@ -235,6 +238,5 @@ func TestSuiteFar(t *testing.T) {
 	t.Cleanup(c.Stop)
 	s := suite(t, restricted(t, c))
 	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
-	s.Far = 0.85
-	s.Run(t)
+	s.RunFar(t, *distances)
 }

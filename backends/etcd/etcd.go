@@ -195,6 +195,9 @@ func (s *store) follow(ctx context.Context, since kv.View, keys []string, yield 
 	for {
 		select {
 		case r := <-all:
+			if err := s.members.home.strange(r.Header.ClusterId); err != nil {
+				return began, err
+			}
 			var changes []kv.Record
 			for _, e := range r.Events {
 				changes = append(changes, changeOf(e))
@@ -307,6 +310,12 @@ func (s *store) lease(ctx context.Context, l kv.Lease, f func(context.Context, *
 		return kv.ErrNoLease
 	}
 	return err
+}
+
+// Elsewhere sends the next call to another member, of whichever cluster.
+func (s *store) Elsewhere() {
+	s.members.home.leave()
+	s.members.pass(int(s.members.last.Load()))
 }
 
 func (s *store) Close() error { return s.members.close() }

@@ -26,13 +26,13 @@ import (
 // the next. So the second try of a beat reaches another member when the first is
 // stuck at one that died, and nobody waits for a client's back-off.
 type members struct {
-	config  Config
-	all     []*member
-	last    atomic.Int32  // who answered last
-	worked  atomic.Bool   // a call was answered
-	cluster atomic.Uint64 // its ID; 0: not known yet
-	open    context.Context
-	cancel  context.CancelCauseFunc
+	config Config
+	all    []*member
+	last   atomic.Int32 // who answered last
+	worked atomic.Bool  // a call was answered
+	home   home
+	open   context.Context
+	cancel context.CancelCauseFunc
 }
 
 // A member is one endpoint.
@@ -93,6 +93,7 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 		return err
 	}
 	if err != nil {
+		m.home.silent(i)
 		m.pass(i)
 		if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			at.wires.unanswered(began)
@@ -101,11 +102,12 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 		return m.explain(at.told(ctx, err))
 	}
 	at.wires.answered()
-	m.last.Store(int32(i))
 	m.worked.Store(true)
-	if !m.cluster.CompareAndSwap(0, h.ClusterId) && m.cluster.Load() != h.ClusterId {
-		return fmt.Errorf("%w: etcd-endpoints: %s belongs to cluster %x, another endpoint to %x", lock.ErrPermanent, at.endpoint, h.ClusterId, m.cluster.Load())
+	if err := m.home.answered(i, len(m.all), h.ClusterId); err != nil {
+		m.pass(i)
+		return fmt.Errorf("etcd-endpoints: %s %w", at.endpoint, err)
 	}
+	m.last.Store(int32(i))
 	return nil
 }
 

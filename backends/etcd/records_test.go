@@ -74,7 +74,7 @@ func deletedRole(r *rig) {
 func foreignValues(r *rig) {
 	l := r.locker()
 	a := r.join(l, "a")
-	for _, value := range []string{"", "x", "{}", `{"Format":1}`, `{"Format":1,"Holder":7}`} {
+	for _, value := range []string{"", "x", "{}", `{"Format":1}`, `{"Format":2}`, `{"Format":2,"Holder":7}`} {
 		r.put("state/role/r", value)
 		_, err := a.TryAcquire(r.ctx, "r")
 		want(r, err, lock.ErrPermanent)
@@ -135,7 +135,7 @@ func foreignValues(r *rig) {
 func newerFormats(r *rig) {
 	l := r.locker()
 	a := r.join(l, "a")
-	const newer = `{"Format":2,"Holder":"elsewhere now"}`
+	const newer = `{"Format":3,"Holder":"elsewhere now"}`
 	for key, call := range map[string]func() error{
 		"state/role/r": func() error { _, err := a.TryAcquire(r.ctx, "r"); return err },
 		"state/floor":  func() error { return l.Raise(r.ctx, 5) },
@@ -149,7 +149,7 @@ func newerFormats(r *rig) {
 	} {
 		r.put(key, newer)
 		err := call()
-		if want(r, err, lock.ErrPermanent); !strings.Contains(err.Error(), "format 2") {
+		if want(r, err, lock.ErrPermanent); !strings.Contains(err.Error(), "format 3") {
 			r.Error(err)
 		}
 		if v, _ := r.get(key); v != newer {
@@ -267,7 +267,7 @@ func doneContexts(r *rig) {
 	_, err2 := a.TryAcquire(done, "q")
 	for _, err := range []error{
 		err, err2, a.Beat(done), a.Release(done, "r", token), a.Handoff(done, "r", token, a.ID()), a.Close(done),
-		l.Evict(done, a.ID(), 1, lock.End{}), l.Ask(done, "r", lock.Request{Token: token}), l.Raise(done, 9),
+		l.Evict(done, a.ID(), 1, lock.End{By: "b"}), l.Ask(done, "r", lock.Request{Token: token}), l.Raise(done, 9),
 	} {
 		want(r, err, context.Canceled)
 	}

@@ -70,7 +70,7 @@ func (l *locker) join() (f *follower, from uint64, leave func()) {
 		if f.users--; f.users == 0 {
 			f.stop()
 			l.follower = nil
-			l.read = f.view()
+			l.read = f.shown()
 		}
 	}
 }
@@ -131,6 +131,9 @@ func (f *follower) run(ctx context.Context) {
 		s = nil
 		if ctx.Err() == nil {
 			f.publish(news{err: err}, nil)
+			if errors.Is(err, lock.ErrOtherStore) { // an operator's business
+				rest = whileEmpty
+			}
 			pause(ctx, rest)
 			rest = min(2*rest, longestPause(now))
 		}
@@ -211,26 +214,22 @@ func (l *locker) picture() *picture {
 	return f.last.picture
 }
 
-// remembered is a session's record as this Locker's watches read it last, however long
-// ago that is.
-func (l *locker) remembered(id lock.SessionID) Record {
+// remembered is what this Locker's watches were shown last, however long ago that is;
+// nil: nothing.
+func (l *locker) remembered() *picture {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := l.read
 	if l.follower != nil {
-		v = l.follower.view()
+		return l.follower.shown()
 	}
-	return v.Get(l.keys.session(id))
+	return l.read
 }
 
-// view is what was read last.
-func (f *follower) view() View {
+// shown is what was published last.
+func (f *follower) shown() *picture {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.last.picture == nil {
-		return View{}
-	}
-	return f.last.picture.view
+	return f.last.picture
 }
 
 // interval is how long it is from one reading of everything to the next: less

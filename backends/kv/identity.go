@@ -8,7 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// MaxAdopted is how many identities a store answers to besides its own: the latest.
+// maxAdopted is how many identities a store answers to besides its own: the latest.
 const maxAdopted = 16
 
 // An identityRecord is the store's identity. It is drawn once; Adopted are those that it
@@ -36,6 +36,101 @@ func decodeIdentity(r Record) (identityRecord, error) {
 	}
 	i.revision = r.Revision
 	return i, err
+}
+
+// holds is the identity that this Locker holds to; "": it has seen none.
+func (l *locker) holds() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held
+}
+
+// accept says where v, its identity among the rest, was read from another store than the
+// one that was held to before the reading. Who is let in by an adoption holds to the
+// store's own identity from then on: the store that was replaced is another one now.
+func (l *locker) accept(held string, v View) error {
+	found, err := decodeIdentity(v.Get(l.keys.identity()))
+	if err != nil {
+		return err
+	}
+	if held != "" && !found.is(held) {
+		if s, ok := l.bare.(interface{ Elsewhere() }); ok { // one of several endpoints may be a wrong one
+			s.Elsewhere()
+		}
+		return &lock.OtherStoreError{Seen: held, Found: found.Identity}
+	}
+	l.hold(held, found.Identity)
+	return nil
+}
+
+// hold holds to an identity, unless another call has held to one meanwhile.
+func (l *locker) hold(before, identity string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held == before {
+		l.held = identity
+	}
+}
+
+// readHere reads keys and the identity, in the store that this Locker holds to.
+func (l *locker) readHere(ctx context.Context, keys ...string) (View, error) {
+	held := l.holds()
+	v, err := l.store.Read(ctx, append(keys[:len(keys):len(keys)], l.keys.identity())...)
+	if err != nil {
+		return View{}, err
+	}
+	return v, l.accept(held, v)
+}
+
+// readOwn reads keys with a session's own record. Nothing else need be compared where that
+// is there, by a call that reads or one that writes: its ID is a nonce, which stands in no
+// store but the one that the session was registered in, and in copies of that, which have
+// its identity too. Where it is missing the session may be lost, or this is another store.
+func (l *locker) readOwn(ctx context.Context, own string, keys ...string) (View, error) {
+	held := l.holds()
+	v, err := l.store.Read(ctx, append(keys, own, l.keys.identity())...)
+	if err != nil {
+		return View{}, err
+	}
+	if v.Get(own).Revision == 0 {
+		err = l.accept(held, v)
+	}
+	return v, err
+}
+
+// commitHere commits t in the store that this Locker holds to, or does nothing. A store
+// that has no identity gets one in the same step. What is compared is that the key of the
+// name exists: a revision may be the same in two stores.
+func (l *locker) commitHere(ctx context.Context, t Txn) (Result, error) {
+	held := l.holds()
+	here := Txn{Guards: []Guard{{Key: l.keys.identity(), Exists: true}, {Key: l.keys.name(held), Exists: true}}}
+	if held == "" {
+		here = l.drawn()
+	}
+	r, err := l.store.Commit(ctx, joined(t, here))
+	switch {
+	case err != nil:
+		return Result{}, err
+	case r.Committed && held == "":
+		l.hold("", l.draw)
+	case !r.Committed:
+		err = l.accept(held, r.Found)
+		if err == nil && held != "" && r.Found.Get(l.keys.name(held)).Revision == 0 { // somebody deleted it
+			err = &lock.OtherStoreError{Seen: held, Found: held}
+		}
+	}
+	return r, err
+}
+
+// drawn is the transaction that gives a store its identity, if it has none.
+func (l *locker) drawn() Txn {
+	return Txn{
+		Guards: []Guard{{Key: l.keys.identity()}},
+		Writes: []Write{
+			{Key: l.keys.identity(), Value: encode(identityRecord{header: newHeader(), Identity: l.draw})},
+			{Key: l.keys.name(l.draw), Value: encode(nameRecord{newHeader()})},
+		},
+	}
 }
 
 func (l *locker) Adopt(ctx context.Context, identity string) error {
@@ -68,10 +163,11 @@ func (l *locker) adopt(ctx context.Context, identity string) error {
 			Guards: []Guard{{Key: l.keys.identity(), Revision: was.revision}},
 			Writes: []Write{{Key: l.keys.name(identity), Value: encode(nameRecord{newHeader()})}},
 		}
-		switch {
-		case was.Identity == "":
-			next.Identity = identity
-		case !was.is(identity):
+		if was.Identity == "" { // one of its own: it is another store than the one that is replaced
+			next.Identity = l.draw
+			t.Writes = append(t.Writes, Write{Key: l.keys.name(l.draw), Value: encode(nameRecord{newHeader()})})
+		}
+		if !was.is(identity) {
 			next.Adopted = append(slices.Clone(was.Adopted), identity)
 		}
 		for len(next.Adopted) > maxAdopted {

@@ -46,8 +46,11 @@ func (f *follower) readHedged(ctx context.Context) (View, error) {
 	answers := make(chan answer, mostOpen)
 	begin := func() {
 		f.locker.background(func(context.Context) {
-			at := time.Now()
+			at, held := time.Now(), f.locker.holds()
 			v, err := f.locker.bare.Read(ctx, string(f.locker.keys))
+			if err == nil {
+				err = f.locker.accept(held, v)
+			}
 			answers <- answer{v, err, time.Since(at)}
 		})
 	}

@@ -39,12 +39,14 @@ func (k keys) floor() string { return string(k) + "state/floor" }
 func (k keys) identity() string { return string(k) + "state/identity" }
 func (k keys) names() string    { return string(k) + "state/name/" }
 
-func (k keys) name(identity string) string  { return k.names() + escape(identity) }
+func (k keys) name(identity string) string { return k.names() + escape(identity) }
+func (k keys) sessions() string            { return string(k) + "line/session/" }
+
 func (k keys) role(name string) string      { return k.roles() + escape(name) }
 func (k keys) wish(role string) string      { return string(k) + "state/wish/" + escape(role) }
 func (k keys) end(id lock.SessionID) string { return string(k) + "state/end/" + escape(string(id)) }
 func (k keys) session(id lock.SessionID) string {
-	return string(k) + "line/session/" + escape(string(id))
+	return k.sessions() + escape(string(id))
 }
 
 func (k keys) claim(contender string) string { return string(k) + "line/claim/" + escape(contender) }
@@ -82,9 +84,10 @@ func escape(name string) string {
 	return url.PathEscape(name)
 }
 
-// format is the version of the records below. Who changes what a record means
-// raises it, and older programs leave such a record alone.
-const format = 1
+// format is the version of the records below, which docs/records.md tells field by field.
+// Who changes what a record means raises it, and older programs leave such a record alone.
+// A field that an older program may overlook is added without that.
+const format = 2
 
 // A header begins every record.
 type header struct {
@@ -106,7 +109,8 @@ type roleRecord struct {
 	Since    time.Time
 	Offset   uint64     `json:",omitempty"` // the term's token is the record's revision plus this
 	Previous lock.Token `json:",omitempty"` // the term that a handoff ended for this one
-	Over     string     `json:",omitempty"` // how the term ended
+	Over     string     `json:",omitempty"` // how the term ended, where its holder ended it
+	End      lock.End   `json:",omitzero"`  // of the holder's session, where that ended it
 	Token    lock.Token `json:",omitempty"` // of a term that is over
 
 	revision uint64 // 0: there is no record
@@ -114,7 +118,7 @@ type roleRecord struct {
 
 // token is the fencing token of the term; 0 where there was none.
 func (r roleRecord) token() lock.Token {
-	if r.Over != "" || r.revision == 0 {
+	if !r.held() {
 		return r.Token
 	}
 	return lock.Token(r.revision + r.Offset)
@@ -127,7 +131,7 @@ func (r roleRecord) holder() lock.Member {
 
 // held reports whether the term has not been ended by its record. The end of the
 // holder's session may have been written all the same.
-func (r roleRecord) held() bool { return r.revision != 0 && r.Over == "" }
+func (r roleRecord) held() bool { return r.revision != 0 && r.Over == "" && r.End == lock.End{} }
 
 // A sessionRecord is a session as its owner's last beat left it.
 type sessionRecord struct {
@@ -216,6 +220,8 @@ func decode[T any](r Record) (T, error) {
 	switch {
 	case err != nil || h.Format < 1:
 		return record, foreign(r.Key)
+	case h.Format < format:
+		return record, fmt.Errorf("%w: key %q has format %d, from before the first release, which this program does not read: stop every contender, delete everything under the prefix, and start anew, or use another prefix", lock.ErrPermanent, r.Key, h.Format)
 	case h.Format > format:
 		return record, fmt.Errorf("%w: key %q has format %d, this program knows %d: use the newer program", lock.ErrPermanent, r.Key, h.Format, format)
 	}
@@ -231,7 +237,8 @@ func foreign(key string) error {
 
 func decodeRole(r Record) (roleRecord, error) {
 	role, err := decode[roleRecord](r)
-	if err == nil && r.Revision != 0 && role.Holder.Session == "" {
+	if err == nil && r.Revision != 0 && (role.Holder.Session == "" || lock.Token(role.Offset) > lock.MaxFloor ||
+		role.End != lock.End{} && role.Token == 0) {
 		return roleRecord{}, foreign(r.Key)
 	}
 	role.revision = r.Revision
@@ -268,6 +275,9 @@ func decodeClaim(r Record) (lock.SessionID, error) {
 
 func decodeFloor(r Record) (floorRecord, error) {
 	f, err := decode[floorRecord](r)
+	if lock.CheckFloor(f.Floor) != nil || lock.CheckFloor(lock.Token(f.Offset)) != nil { // tokens would begin again
+		f, err = floorRecord{}, foreign(r.Key)
+	}
 	f.revision = r.Revision
 	return f, err
 }

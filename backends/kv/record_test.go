@@ -47,8 +47,8 @@ func TestForeignKeys(t *testing.T) {
 func FuzzRecords(f *testing.F) {
 	f.Add(encode(roleRecord{header: newHeader(), Holder: lock.Contender{Session: "s"}}))
 	f.Add(encode(sessionRecord{header: newHeader(), Promise: promiseOf(lock.Promise{TTL: time.Second})}))
-	f.Add([]byte(`{"Format":2}`))
-	f.Add([]byte(`{"Format":1,"Promise":{"TTL":"x"}}`))
+	f.Add([]byte(`{"Format":3}`))
+	f.Add([]byte(`{"Format":2,"Promise":{"TTL":"x"}}`))
 	k := keys("p/")
 	f.Fuzz(func(t *testing.T, value []byte) {
 		v := View{Revision: 9}
@@ -77,7 +77,7 @@ func FuzzRecords(f *testing.F) {
 func TestReadable(t *testing.T) {
 	s := sessionRecord{header: newHeader(), Contender: lock.Contender{ID: "a"}, Promise: promiseOf(lock.Promise{TTL: 10 * time.Second, Skew: 150 * time.Millisecond})}
 	value := string(encode(s))
-	for _, part := range []string{`"Format":1`, `"ID":"a"`, `"TTL":"10s"`, `"Skew":"150ms"`} {
+	for _, part := range []string{`"Format":2`, `"ID":"a"`, `"TTL":"10s"`, `"Skew":"150ms"`} {
 		if !strings.Contains(value, part) {
 			t.Errorf("%s lacks %s", value, part)
 		}
@@ -85,5 +85,22 @@ func TestReadable(t *testing.T) {
 	s.header = newHeader()
 	if again := string(encode(s)); again == value || !json.Valid([]byte(again)) {
 		t.Error(again)
+	}
+}
+
+// TestTokensNeverBeginAgain: a record whose numbers would make the sum of a revision and an
+// offset wrap around is not one of ours.
+func TestTokensNeverBeginAgain(t *testing.T) {
+	k := keys("p/")
+	for _, over := range []uint64{1 << 63, 1<<64 - 1, uint64(lock.MaxFloor) + 1} {
+		role := roleRecord{header: newHeader(), Holder: lock.Contender{Session: "s"}, Offset: over}
+		if _, err := decodeRole(Record{Key: k.role("r"), Value: encode(role), Revision: 7}); !errors.Is(err, lock.ErrPermanent) {
+			t.Errorf("a term with offset %d: %v", over, err)
+		}
+		for _, f := range []floorRecord{{header: newHeader(), Offset: over}, {header: newHeader(), Floor: lock.Token(over)}} {
+			if got, err := decodeFloor(Record{Key: k.floor(), Value: encode(f), Revision: 7}); !errors.Is(err, lock.ErrPermanent) || got.Offset != 0 {
+				t.Errorf("%+v: %v", f, err)
+			}
+		}
 	}
 }

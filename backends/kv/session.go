@@ -36,7 +36,7 @@ func (s *session) register(ctx context.Context) error {
 	own, end, claim := l.keys.session(id), l.keys.end(id), l.keys.claim(s.contender.ID)
 	keys := []string{own, end, claim}
 	for {
-		found, err := l.store.Read(ctx, keys...)
+		found, err := l.readHere(ctx, keys...)
 		if err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (s *session) claim(ctx context.Context, t Txn) (done bool, err error) {
 		{Key: l.keys.session(s.contender.Session), Value: s.record(), Lease: s.lease},
 		{Key: l.keys.claim(s.contender.ID), Value: encode(claimRecord{newHeader(), s.contender.Session}), Lease: s.lease},
 	}
-	r, err := l.store.Commit(ctx, t)
+	r, err := l.commitHere(ctx, t)
 	if s.created = r.Revision; r.Committed {
 		l.acknowledge(Record{Key: l.keys.session(s.contender.Session), Revision: r.Revision})
 	}
@@ -105,7 +105,7 @@ const keepEvery = 4
 // of calls that are open at once, the one that is committed last tells the bids,
 // until the next.
 func (s *session) Beat(ctx context.Context, bids ...lock.Bid) error {
-	if err := checkBids(bids); err != nil {
+	if err := lock.CheckBids(bids...); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -124,8 +124,9 @@ func (s *session) Beat(ctx context.Context, bids ...lock.Bid) error {
 	return nil
 }
 
-// write renews the record if it exists. Where it may change the line no Watch shows
-// an older one.
+// write renews the record if it exists, which proves the store: see readOwn. Where it does
+// not, the session is lost, whatever store this is. Where it may change the line no Watch
+// shows an older one.
 func (s *session) write(ctx context.Context, line bool) error {
 	own := s.locker.keys.session(s.contender.Session)
 	for {
@@ -206,7 +207,7 @@ func (s *session) leave(ctx context.Context) error {
 	var known []Txn
 	if p := l.picture(); p != nil {
 		known = s.releases(p.roles)
-	} else if found, err := l.store.Read(ctx, l.keys.roles()); err != nil {
+	} else if found, err := l.readHere(ctx, l.keys.roles()); err != nil {
 		return err
 	} else {
 		known = s.releases(newPicture(l.keys, found).roles)
@@ -215,10 +216,10 @@ func (s *session) leave(ctx context.Context) error {
 	if err := l.releaseAll(ctx, known[:len(known)-len(e.with)]); err != nil {
 		return err
 	}
-	if err := l.end(ctx, e); err != nil {
+	if _, err := l.end(ctx, e); err != nil {
 		return err
 	}
-	found, err := l.store.Read(ctx, l.keys.roles())
+	found, err := l.readHere(ctx, l.keys.roles())
 	if err != nil {
 		return err
 	}
@@ -235,16 +236,16 @@ func (s *session) releases(roles map[string]roleRecord) (mine []Txn) {
 	return mine
 }
 
-// releasesAtOnce is how many roles one transaction releases, beside a session's end:
-// each has a guard and two writes.
-const releasesAtOnce = (MaxOps - 6) / 3
+// releasesAtOnce is how many roles one transaction releases, beside a session's end and
+// the store's identity: each has a guard and two writes.
+const releasesAtOnce = (MaxOps - 8) / 3
 
 // releaseAll commits releases. What others have changed since it was read is no longer
 // the releaser's.
 func (l *locker) releaseAll(ctx context.Context, all []Txn) error {
 	for len(all) > 0 {
 		n := min(releasesAtOnce, len(all))
-		r, err := l.store.Commit(ctx, joined(all[:n]...))
+		r, err := l.commitHere(ctx, joined(all[:n]...))
 		if err != nil {
 			return err
 		}

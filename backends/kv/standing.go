@@ -21,6 +21,7 @@ type picture struct {
 	sessions map[lock.SessionID]sessionRecord
 	ends     map[lock.SessionID]lock.End
 	floor    floorRecord
+	store    string // its identity
 }
 
 func newPicture(k keys, v View) *picture {
@@ -35,14 +36,28 @@ func newPicture(k keys, v View) *picture {
 	return p
 }
 
+// record is a record as it was read; that there is none where nothing was.
+func (p *picture) record(key string) Record {
+	if p == nil {
+		return Record{Key: key}
+	}
+	return p.view.Get(key)
+}
+
 // add takes in one record. What is not ours is left alone, but for a role's.
 func (p *picture) add(r Record) {
 	if p.keys.inState(r.Key) {
 		p.state[r.Key] = r.Revision
 	}
-	if r.Key == p.keys.floor() {
+	switch r.Key {
+	case p.keys.floor():
 		if f, err := decodeFloor(r); err == nil {
 			p.floor = f
+		}
+		return
+	case p.keys.identity():
+		if i, err := decodeIdentity(r); err == nil {
+			p.store = i.Identity
 		}
 		return
 	}
@@ -73,6 +88,9 @@ func (p *picture) add(r Record) {
 func (p *picture) apply(r Record) *picture {
 	kind, name := p.keys.kind(r.Key)
 	id, revision := lock.SessionID(name), p.revision(r.Key)
+	if i, _ := decodeIdentity(r); r.Key == p.keys.identity() && i.Identity != p.store {
+		return nil // it may be another store, where revisions say nothing
+	}
 	switch {
 	case r.Revision != 0 && (r.Revision <= p.view.Revision || r.Revision <= revision), r.Revision == 0 && revision == 0:
 		return p
@@ -81,6 +99,8 @@ func (p *picture) apply(r Record) *picture {
 	case r.Revision == 0 && (r.Gone == 0 || kind != "line/session"): // it went some time or other, or somebody deleted it
 		return nil
 	case kind == "line/session" && revision == 0: // it was gone, and is back
+		return nil
+	case r.Key == p.keys.identity(): // it was adopted
 		return nil
 	}
 	next := *p
@@ -231,7 +251,7 @@ func (p *picture) touched(r Record, next *picture) map[string]bool {
 // standing says how a role stands.
 func (p *picture) standing(role string) lock.Standing {
 	r := p.roles[role]
-	st := lock.Standing{Role: role, Term: p.term(r)}
+	st := lock.Standing{Role: role, Term: p.term(r), Store: p.store}
 	st.Floor = max(st.Term.Token, p.floor.Floor)
 	if w := p.wishes[role]; r.held() && w.Token == st.Term.Token {
 		st.Request = w
@@ -250,7 +270,10 @@ func (p *picture) standing(role string) lock.Standing {
 
 // term is a role's term with what its holder's session has come to.
 func (p *picture) term(r roleRecord) lock.Term {
-	t := lock.Term{Token: r.token(), Holder: r.holder(), Since: r.Since, Over: r.Over, End: p.ends[r.Holder.Session]}
+	t := lock.Term{Token: r.token(), Holder: r.holder(), Since: r.Since, Over: r.Over, End: r.End}
+	if end, ended := p.ends[r.Holder.Session]; ended {
+		t.End = end
+	}
 	s := p.sessions[r.Holder.Session]
 	t.Holder.Beat = lock.Beat(s.revision)
 	if s.Promise.TTL > 0 {

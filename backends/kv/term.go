@@ -51,7 +51,7 @@ func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) 
 		return t, err
 	}
 	if seen == nil {
-		read, err := l.store.Read(ctx, key, own, floor)
+		read, err := l.readOwn(ctx, own, key, floor)
 		if err != nil {
 			return 0, err
 		}
@@ -161,7 +161,7 @@ func (s *session) release(ctx context.Context, name string, t lock.Token) error 
 	}
 	if !last.held() || last.token() != t {
 		var found View
-		if found, err = l.store.Read(ctx, key); err == nil {
+		if found, err = l.readHere(ctx, key); err == nil {
 			last, err = decodeRole(found.Get(key))
 		}
 	}
@@ -175,7 +175,7 @@ func (s *session) release(ctx context.Context, name string, t lock.Token) error 
 			return l.stands(ctx, name, last)
 		}
 		var r Result
-		if r, err = l.store.Commit(ctx, l.release(name, last)); r.Committed {
+		if r, err = l.commitHere(ctx, l.release(name, last)); r.Committed {
 			return nil
 		}
 		if err == nil {
@@ -223,7 +223,7 @@ func (s *session) Handoff(ctx context.Context, role string, t lock.Token, to loc
 func (s *session) handoff(ctx context.Context, name string, t lock.Token, to lock.SessionID) error {
 	l, id := s.locker, s.contender.Session
 	key, own, end, successor, floor := l.keys.role(name), l.keys.session(id), l.keys.end(id), l.keys.session(to), l.keys.floor()
-	found, err := l.store.Read(ctx, key, own, end, successor, floor)
+	found, err := l.readOwn(ctx, own, key, end, successor, floor)
 	for err == nil {
 		var last roleRecord
 		last, err = decodeRole(found.Get(key))

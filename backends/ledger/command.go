@@ -34,7 +34,8 @@ type Command struct {
 	Op        Op
 	At        time.Time      `json:",omitzero"`  // the caller's wall clock; for people
 	Identity  string         `json:",omitempty"` // of the ledger that the caller has seen: on another one nothing is done
-	Name      string         `json:",omitempty"` // Adopt: the identity that is adopted; any other: the ledger's from now on, if it has none
+	Name      string         `json:",omitempty"` // the ledger's identity from now on, if it has none
+	Adopt     string         `json:",omitempty"` // the identity that is adopted
 	Session   lock.SessionID `json:",omitempty"`
 	Contender lock.Contender `json:",omitzero"`
 	Promise   lock.Promise   `json:",omitzero"`

@@ -16,8 +16,8 @@ func (l *Ledger) Is(identity string) bool {
 }
 
 func (l *Ledger) adopt(c Command) Result {
-	if !l.Is(c.Name) {
-		l.Adopted = append(l.Adopted, c.Name)
+	if !l.Is(c.Adopt) {
+		l.Adopted = append(l.Adopted, c.Adopt)
 		l.Adopted = l.Adopted[max(0, len(l.Adopted)-MaxAdopted):]
 	}
 	return Result{Changed: true}

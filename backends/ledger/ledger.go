@@ -9,7 +9,9 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -62,11 +64,16 @@ func New() *Ledger {
 }
 
 // Apply applies one command at revision, which must exceed every earlier one.
-// It is deterministic: equal ledgers and equal commands stay equal.
+// It is deterministic: equal ledgers and equal commands stay equal. Whatever a command may
+// hold is checked here, and not only by who proposed it: see Command.Check.
 func (l *Ledger) Apply(revision uint64, c Command) Result {
 	l.Revision = revision
-	r := Result{Code: OtherStore, Seen: c.Identity}
-	if c.Identity == "" || l.Is(c.Identity) {
+	var r Result
+	if err := c.Check(); err != nil {
+		r = Result{Code: Permanent, Why: strings.TrimPrefix(err.Error(), lock.ErrPermanent.Error()+": ")}
+	} else if c.Identity != "" && !l.Is(c.Identity) {
+		r = Result{Code: OtherStore, Seen: c.Identity}
+	} else {
 		if l.Identity == "" {
 			l.Identity = c.Name
 		}
@@ -102,10 +109,8 @@ func (l *Ledger) do(c Command) Result {
 		return l.read(c)
 	case Adopt:
 		return l.adopt(c)
-	case Begin, Nothing:
-		return Result{}
 	}
-	return Result{Code: Permanent, Why: "unknown command " + string(c.Op)}
+	return Result{} // Begin and Nothing
 }
 
 func (l *Ledger) register(c Command) Result {
@@ -195,6 +200,9 @@ func (l *Ledger) handoff(c Command) Result {
 
 // begin begins a term of s. Previous names the term that a handoff ended.
 func (l *Ledger) begin(c Command, s Session, last lock.Token) Result {
+	if l.Offset > uint64(lock.MaxFloor) || l.Revision > uint64(lock.MaxFloor) { // the sum would begin again
+		return Result{Code: Permanent, Why: fmt.Sprintf("no tokens are left: revision %d, offset %d", l.Revision, l.Offset)}
+	}
 	t := lock.Term{Token: lock.Token(l.Revision + l.Offset), Holder: s.member(c.Role), Since: c.At}
 	r := Role{Term: t}
 	if c.Op == Handoff {
@@ -228,11 +236,18 @@ func (l *Ledger) evict(c Command) Result {
 	return Result{Changed: true}
 }
 
-// end deletes a session's record and its claim, and writes its end.
+// end deletes a session's record and its claim, and writes its end: into the records of
+// the roles that it holds, too, as a bounded number of ends is kept.
 func (l *Ledger) end(id lock.SessionID, why lock.End) {
 	if s, ok := l.Sessions[id]; ok {
 		delete(l.Claims, s.Contender.ID)
 		delete(l.Sessions, id)
+	}
+	for name, r := range l.Roles {
+		if r.Term.Holder.Session == id && r.Term.Over == "" {
+			r.Term.End = why
+			l.Roles[name] = r
+		}
 	}
 	l.Ended[id] = why
 	l.Swept = append(l.Swept, id)
@@ -318,7 +333,9 @@ func (l *Ledger) term(r Role) lock.Term {
 	if s, ok := l.Sessions[t.Holder.Session]; ok {
 		t.Holder.Beat, t.Holder.Promise = s.Beat, s.Promise
 	}
-	t.End = l.Ended[t.Holder.Session]
+	if end, ended := l.Ended[t.Holder.Session]; ended {
+		t.End = end
+	}
 	return t
 }
 

@@ -50,13 +50,6 @@ var (
 )
 
 func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
-	errs := []error{lock.CheckName("id", c.ID), lock.CheckName("session", string(c.Session))}
-	for _, b := range bids {
-		errs = append(errs, lock.CheckName("role", b.Role))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
 	if _, err := l.propose(ctx, Command{Op: Register, Contender: c, Promise: p, Bids: bids}); err != nil {
 		return nil, err
 	}
@@ -64,7 +57,8 @@ func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise,
 }
 
 // Watch never shows what is older than what this Locker has had acknowledged. After
-// another ledger was found it waits until that changes, or yet another is there.
+// another ledger was found it waits until that changes, or yet another is there; after an
+// error it shows every role again.
 func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
 	return func(yield func(lock.Standing, error) bool) {
 		shown := map[string]lock.Standing{}
@@ -86,6 +80,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 				return
 			}
 			if err != nil {
+				clear(shown) // that it is over is news, too
 				if !yield(lock.Standing{}, fmt.Errorf("watch: %w", err)) {
 					return
 				}
@@ -116,18 +111,12 @@ func (l *locker) Ask(ctx context.Context, role string, r lock.Request) error {
 }
 
 func (l *locker) Raise(ctx context.Context, above lock.Token) error {
-	if err := lock.CheckFloor(above); err != nil {
-		return err
-	}
 	_, err := l.propose(ctx, Command{Op: Raise, Token: above})
 	return err
 }
 
 func (l *locker) Adopt(ctx context.Context, identity string) error {
-	if err := lock.CheckName("identity", identity); err != nil {
-		return err
-	}
-	_, err := l.propose(ctx, Command{Op: Adopt, Name: identity})
+	_, err := l.propose(ctx, Command{Op: Adopt, Adopt: identity, Name: l.name})
 	return err
 }
 
@@ -158,6 +147,9 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 		if c.Identity == "" && (c.Op == Register || c.Op == Evict || c.Op == Raise) {
 			c.Name = l.name
 		}
+	}
+	if err := c.Check(); err != nil {
+		return Result{}, err
 	}
 	r, err := l.store.Propose(ctx, c)
 	if err != nil {

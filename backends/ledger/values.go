@@ -3,7 +3,6 @@ package ledger
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -33,33 +32,11 @@ type Values interface {
 var _ Values = (*locker)(nil)
 
 func (l *locker) Write(ctx context.Context, role string, t lock.Token, changes map[string][]byte) (lock.Token, error) {
-	errs := []error{lock.CheckName("role", role)}
-	n := 0
-	for key, value := range changes {
-		n += len(key) + len(value)
-		errs = append(errs, lock.CheckName("key", key))
-		if strings.HasSuffix(key, "/") {
-			errs = append(errs, fmt.Errorf("%w: key %q: must not end in a slash, which stands for many keys", lock.ErrPermanent, key))
-		}
-	}
-	if n > MaxValues {
-		errs = append(errs, fmt.Errorf("%w: %d bytes of values, the limit is %d", lock.ErrPermanent, n, MaxValues))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return 0, err
-	}
 	r, err := l.propose(ctx, Command{Op: Write, Role: role, Token: t, Values: changes})
 	return r.Token, err
 }
 
 func (l *locker) Read(ctx context.Context, keys ...string) (map[string][]byte, error) {
-	var errs []error
-	for _, key := range keys {
-		errs = append(errs, lock.CheckName("key", key))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
 	r, err := l.propose(ctx, Command{Op: Read, Keys: keys})
 	return r.Values, err
 }

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/lasting"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -103,6 +105,8 @@ func (c *client) byLog(ctx context.Context) []Peer {
 func newClient(peers []Peer, d *dialer) *client {
 	c := &client{peers: peers, caller: newCaller(d), dialer: d}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	waits := func(r *http.Request) bool { return r.URL.Path == pathLook || r.URL.Path == pathElect }
+	c.caller.http.Transport = &lasting.Transport{Base: c.caller.http.Transport, Open: c.ctx, Ends: waits}
 	return c
 }
 
@@ -153,8 +157,9 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 	defer cancel(nil)
 	defer context.AfterFunc(c.ctx, func() { cancel(errClosed) })()
 	failed := map[string]error{}
-	for pause := ask / 20; ; {
-		p := c.peers[c.next.Load()%uint64(len(c.peers))]
+	tried := uint64(0)
+	for pause, idle := ask/20, uint64(0); ; {
+		p := c.peers[(c.next.Load()+idle)%uint64(len(c.peers))]
 		t := newTurn(ctx, p, patience)
 		done, err := f(t)
 		t.end()
@@ -164,11 +169,14 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 		if ctx.Err() == nil || failed[p.ID] == nil {
 			failed[p.ID] = err
 		}
-		round := c.next.Add(1) % uint64(len(c.peers))
-		if err == nil && ctx.Err() == nil { // it lives, and has nothing new
+		if err == nil && ctx.Err() == nil { // it lives, and has nothing new: others may ask it all the same
+			idle++
 			continue
 		}
-		if round != 0 && ctx.Err() == nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // then nothing is known of the peer
+			c.next.Add(1)
+		}
+		if tried++; tried%uint64(len(c.peers)) != 0 && ctx.Err() == nil {
 			continue
 		}
 		patience = min(2*patience, mostPatience)

@@ -3,6 +3,7 @@ package raft
 import (
 	"context"
 	"errors"
+	"flag"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,7 +43,21 @@ func slower(c *Config) {
 // proxies of its own.
 func TestSuite(t *testing.T) {
 	g := newGroup(t, 3, slower).start()
-	conformance.Suite{
+	g.suite().Run(t)
+}
+
+// Each beat is written to a disk by two nodes on one busy machine: that must fit into what
+// the distance leaves of a try.
+var distances = flag.String("far", "4s/0.85", "see conformance.Suite.RunFar")
+
+// TestSuiteFar runs the suite over clients that are far away from the group.
+func TestSuiteFar(t *testing.T) {
+	g := newGroup(t, 3, slower).start()
+	g.suite().RunFar(t, *distances)
+}
+
+func (g *group) suite() conformance.Suite {
+	return conformance.Suite{
 		New: func(context.Context) (*conformance.Store, error) {
 			return &conformance.Store{
 				Open:       func(context.Context) (*conformance.Client, error) { return g.dial() },
@@ -53,7 +68,7 @@ func TestSuite(t *testing.T) {
 		},
 		Lacks: lacking(nil),
 		TTL:   3 * time.Second, Slack: 3 * time.Second, History: 20 * time.Second,
-	}.Run(t)
+	}
 }
 
 // dial opens a client whose way to each node leads through a proxy.

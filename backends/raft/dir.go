@@ -170,17 +170,33 @@ func (d *directory) group() string { return d.read().Group }
 
 // adopt notes the group to which the directory belongs, once and for all.
 func (d *directory) adopt(group string) error {
-	switch mine := d.read().Group; {
-	case group == "" || group == mine:
+	if group == "" {
 		return nil
-	case mine != "":
-		return fmt.Errorf("%w: data directory %s belongs to group %s, not to group %s: give the node the directory of its own group, or an empty one", lock.ErrPermanent, d.path, mine, group)
 	}
-	return d.update(func(r *record) {
-		if r.Group == "" {
-			r.Group = group
+	if r := d.read(); r.Group != "" {
+		return r.join(d.path, group) // nothing is written
+	}
+	var err error
+	return errors.Join(d.update(func(r *record) { err = r.join(d.path, group) }), err)
+}
+
+// begins notes the founders of the group, and with them the group.
+func (d *directory) begins(founders map[string]string) error {
+	var err error
+	return errors.Join(d.update(func(r *record) {
+		if err = r.join(d.path, groupOf(founders)); err == nil {
+			r.Founders = founders
 		}
-	})
+	}), err)
+}
+
+// join makes group the record's, unless it has another.
+func (r *record) join(path, group string) error {
+	if r.Group != "" && r.Group != group {
+		return fmt.Errorf("%w: data directory %s belongs to group %s, not to group %s: give the node the directory of its own group, or an empty one", lock.ErrPermanent, path, r.Group, group)
+	}
+	r.Group = group
+	return nil
 }
 
 // founder reports whether this very directory is one of those with which its group began.

@@ -62,7 +62,9 @@ func (n *node) found(ctx context.Context) error {
 			return n.bootstrap(s.founders)
 		}
 		why, what := "waiting for every peer to say that it is new", s.missing
-		if s.old && !s.twin {
+		if s.twin {
+			why = "waiting for the other process with this node's ID to end"
+		} else if s.old {
 			group, err := n.join(ctx, "remove")
 			if err == nil {
 				return n.dir.adopt(group)
@@ -132,13 +134,13 @@ func (n *node) survey(ctx context.Context) (s survey) {
 		return s
 	}
 	for _, h := range begun {
-		if s.founders = h.Founders; h.Group != begun[0].Group {
-			s.missing = append(s.missing, fmt.Sprintf("peer %q belongs to group %s, and peer %q to group %s", begun[0].ID, begun[0].Group, h.ID, h.Group))
-			s.founders = nil
+		if h.Founders == nil || h.Group != begun[0].Group {
+			s.missing = append(s.missing, fmt.Sprintf("peer %q belongs to group %s, and peer %q to group %s, which nobody leads: remove the data directories that are of no group any more", begun[0].ID, begun[0].Group, h.ID, h.Group))
 			return s
 		}
 	}
 	if len(begun) > 0 {
+		s.founders = begun[0].Founders
 		return s
 	}
 	for id := range mine {
@@ -181,7 +183,12 @@ func (n *node) askAll(ctx context.Context) map[string]answer {
 	answers := make(chan from, len(n.config.Peers))
 	for _, p := range n.config.Peers {
 		go func() {
+			ctx, stop := ctx, func() {}
+			if p.ID == n.config.ID { // not everywhere a node reaches its own address
+				ctx, stop = context.WithTimeout(ctx, 2*ask)
+			}
 			h, err := n.greetOne(ctx, p)
+			stop()
 			answers <- from{p.ID, answer{h, err}}
 		}()
 	}
@@ -202,10 +209,7 @@ func (n *node) bootstrap(founders map[string]string) error {
 	}
 	slices.SortFunc(c.Servers, func(a, b raft.Server) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	n.log.Info("a new group begins", "id", n.config.ID, "peers", formatPeers(n.config.Peers), "group", groupOf(founders))
-	if err := n.dir.adopt(groupOf(founders)); err != nil {
-		return err
-	}
-	err := n.dir.update(func(r *record) { r.Founders = founders })
+	err := n.dir.begins(founders)
 	if err == nil {
 		err = n.dir.bolt.SetUint64(termKey, 1)
 	}

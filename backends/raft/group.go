@@ -52,7 +52,9 @@ func (n *node) change(ctx context.Context, c candidate, phase string) error {
 	if phase != "remove" && phase != "add" {
 		return fmt.Errorf("%w: unknown phase %q, use remove or add", lock.ErrPermanent, phase)
 	}
-	h, err := n.greetOne(ctx, c.Peer)
+	asked, stop := context.WithTimeout(ctx, attempt/2) // who joins waits for twice as long
+	h, err := n.greetOne(asked, c.Peer)
+	stop()
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: a node joins only if it answers at its address in the list: %w", errNotApplied, err)
@@ -169,10 +171,10 @@ func (g Group) Differs(peers []Peer) string {
 	}
 	text := fmt.Sprintf("the group's voters are %s, of which %d must live", strings.Join(g.Voters, ", "), g.Quorum())
 	if len(only) > 0 {
-		text += fmt.Sprintf("; %s counts although the list of peers lacks it", strings.Join(only, ", "))
+		text += "; counted, but not in the list of peers: " + strings.Join(only, ", ")
 	}
 	if len(lacks) > 0 {
-		text += fmt.Sprintf("; %s is in the list and does not count", strings.Join(lacks, ", "))
+		text += "; in the list, but not counted: " + strings.Join(lacks, ", ")
 	}
 	return text
 }

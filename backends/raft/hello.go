@@ -113,8 +113,8 @@ func (n *node) greet(ctx context.Context) {
 func (n *node) mind(ctx context.Context) {
 	said, far := "", map[string]bool{}
 	for round := 0; ; round++ {
-		_, leader := n.raft.LeaderWithID() // without one the configuration is not known to be the last
-		if text := (Group{Voters: n.voters()}).Differs(n.config.Peers); leader != "" && text != said {
+		_, leader := n.raft.LeaderWithID() // until there is one, what is known here may be old
+		if text := (Group{Voters: n.voters()}).Differs(n.config.Peers); text != said && (leader != "" || round > 1) {
 			said = text
 			if text != "" {
 				n.log.Warn("the group is not what the list of peers says", "id", n.config.ID, "why", text)

@@ -3,6 +3,7 @@ package raft
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -26,7 +27,7 @@ const (
 // formatOf is the format of a command.
 func formatOf(c ledger.Command) int {
 	switch {
-	case c.Identity != "" || c.Name != "":
+	case c.Identity != "" || c.Name != "" || c.Adopt != "":
 		return format
 	case c.Op == ledger.Write:
 		return valued
@@ -102,8 +103,16 @@ func (m *machine) Apply(l *raft.Log) any {
 // belong holds the directory to the ledger's identity, which is its group's.
 func (m *machine) belong() {
 	if id := m.ledger.Identity; id != m.group {
-		m.group, m.refused = id, m.adopt(id)
+		m.group, m.refused = id, permanent(m.adopt(id))
 	}
+}
+
+// permanent is err as one that freezes a machine.
+func permanent(err error) error {
+	if err == nil || errors.Is(err, lock.ErrPermanent) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", lock.ErrPermanent, err)
 }
 
 // refuse freezes the machine, for good.

@@ -275,7 +275,7 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 	if err := n.machine.err(); err != nil {
 		return ledger.Result{}, err
 	}
-	if group := n.dir.read().Group; group != "" && c.Name != "" && c.Op != ledger.Adopt {
+	if group := n.dir.read().Group; group != "" && c.Name != "" {
 		c.Name = group // the ledger's identity is its group's
 	}
 	data, err := encode(c)

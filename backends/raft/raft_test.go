@@ -18,7 +18,12 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv("RAFT_TEST_NODE"); config != "" {
+		runNode(config)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A group is a number of nodes in this process, with real sockets and disks.
 type group struct {

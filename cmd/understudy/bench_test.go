@@ -38,7 +38,7 @@ func benchStage(b *testing.B, ttl, every time.Duration) (*demoStage, context.Con
 	return s, ctx
 }
 
-func must(b *testing.B, err error) {
+func must(b testing.TB, err error) {
 	b.Helper()
 	if err != nil {
 		b.Fatal(err)

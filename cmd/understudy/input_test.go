@@ -98,6 +98,7 @@ var badInput = map[string]struct {
 		args: []string{"token-floor", "--role", "r", "--above", "9223372036854775808", peers},
 		want: []string{"above 9223372036854775808: must be at most 4611686018427387904"},
 	},
+	"adopt":      {args: []string{"adopt", peers}, want: []string{`identity "": must not be empty`}},
 	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above 0: must be the greatest token", `role "": must not be empty`}},
 	"flag":       {args: []string{"run", "--rolle", "r", "--", "true"}, want: []string{`unknown flag: --rolle, did you mean "role"?`}},
 	"subcommand": {more: true, args: []string{"rum"}, want: []string{`unknown command "rum"`, "run"}},

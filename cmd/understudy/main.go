@@ -146,7 +146,7 @@ a variable, and that more than the file.`,
   understudy status --role billing --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newDemo(), newDemoContender(), newStatus(), newHandoff(), newEvict(), newTokenFloor(),
+	root.AddCommand(newRun(), newDemo(), newDemoContender(), newStatus(), newHandoff(), newEvict(), newTokenFloor(), newAdopt(),
 		newVoter(), newPlan(), newConfig(), newVersion(), newBench(), newBenchContender(), newConformance())
 	root.SetFlagErrorFunc(unknownFlag)
 	for _, c := range root.Commands() {

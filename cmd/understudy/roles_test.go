@@ -130,7 +130,7 @@ func testSeveralRoles(t *testing.T, three *trio) {
 	r.start("b", config)
 	now := r.who()
 	for _, role := range threeRoles {
-		r.expect(0, "role "+role+"\n", "status", "--config", config)
+		r.expect(0, "role "+role+", store ", "status", "--config", config)
 	}
 	for len(of(now["root"].id, now)) < 3 { // all in one process, to begin with
 		for _, role := range threeRoles {

@@ -24,7 +24,7 @@ func newStatus() *cobra.Command {
 an answer, also when nobody is active. Where no role is named and the file that --config
 names has several, each of them is shown.
 
-JSON: role; active (null: nobody) with id, witness, address, labels, session, beat, ttl,
+JSON: role; store, its identity (see adopt); active (null: nobody) with id, witness, address, labels, session, beat, ttl,
 priority, ready, token and since; last, how the last term ended where nobody is active; and
 standbys by rank, each as active without token and since. A beat is the store's
 revision of the last one, 0 where the session's record is missing: an active whose beat
@@ -112,7 +112,8 @@ func pause(ctx context.Context) {
 // A report is what status prints as JSON. Its names are stable.
 type report struct {
 	Role     string      `json:"role"`
-	Active   *activeRow  `json:"active"` // null: nobody
+	Store    string      `json:"store,omitempty"` // its identity
+	Active   *activeRow  `json:"active"`          // null: nobody
 	Last     string      `json:"last,omitempty"`
 	Standbys []memberRow `json:"standbys"`
 }
@@ -150,7 +151,7 @@ func newReport(st lock.Standing) report {
 			Beat: uint64(m.Beat), TTL: m.TTL.String(), Priority: m.Priority, Ready: coordinator.Ready(m),
 		}
 	}
-	r := report{Role: st.Role, Standbys: []memberRow{}}
+	r := report{Role: st.Role, Store: st.Store, Standbys: []memberRow{}}
 	if !st.Term.Vacant() {
 		r.Active = &activeRow{memberRow: row(st.Term.Holder), Token: uint64(st.Term.Token), Since: st.Term.Since}
 	} else if st.Term.Token != 0 {
@@ -173,10 +174,18 @@ func show(out io.Writer, format string, r report) error {
 		return e.Encode(r)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "role %s\n", r.Role)
+	fmt.Fprintf(w, "role %s", r.Role)
+	if r.Store != "" {
+		fmt.Fprintf(w, ", store %s", r.Store)
+	}
+	fmt.Fprintln(w)
 	fmt.Fprintln(w, "ID\tSTATE\tTOKEN\tSINCE\tBEAT\tTTL\tCRASH COSTS\tADDRESS")
 	if a := r.Active; a != nil {
-		fmt.Fprintf(w, "%s\tactive\t%d\t%s\t%d\t%s\t%s\t%s\n", a.ID, a.Token, a.Since.Format(time.RFC3339), a.Beat, a.TTL, a.crash(), a.Address)
+		state := "active"
+		if a.Beat == 0 {
+			state = "silent, its record is missing"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\n", a.ID, state, a.Token, a.Since.Format(time.RFC3339), a.Beat, a.TTL, a.crash(), a.Address)
 	} else {
 		fmt.Fprintf(w, "-\tnobody is active\t%s\n", r.Last)
 	}

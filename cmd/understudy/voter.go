@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/signal"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 func newVoter() *cobra.Command {
@@ -38,10 +40,24 @@ func newVoter() *cobra.Command {
 			return o.stopped(ctx, err)
 		}
 		o.Coordinator.Logger.Info("voting", "id", o.Coordinator.ID, "timing", o.Store.Raft.Timing)
-		<-ctx.Done()
-		err = locker.Close()
+		why := refusal(ctx, locker)
+		err = errors.Join(why, locker.Close())
 		asynclog.Flush(o.Coordinator.Logger, asynclog.ExitFlush)
 		return err
 	}
 	return cmd
+}
+
+// refusal waits until ctx is done, or a node can vote no more, whose reason it returns: one
+// on the data directory of another group, or one that met a newer format.
+func refusal(ctx context.Context, l lock.Locker) error {
+	for _, err := range l.Watch(ctx) {
+		if errors.Is(err, lock.ErrPermanent) {
+			return err
+		}
+		if err != nil {
+			pause(ctx)
+		}
+	}
+	return nil
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // reach opens the store, and reads the line now and then, often at first: so that there
-// is a connection when it is needed, and a Locker that has seen the session.
+// is a connection when it is needed, and a Locker that has seen the session, and the store
+// that the session is in: another one that stands there later is not written to.
 func (c *child) reach(ctx context.Context, open Open) {
 	said := ""
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {

@@ -1,0 +1,64 @@
+package etcd
+
+import (
+	"fmt"
+	"sync"
+)
+
+// A home is the cluster that the endpoints belong to, by its own ID. A restored cluster
+// has a new one: then all members have it, or are silent. Whether its records are the ones
+// that were seen is not judged here: see package kv. This only keeps an endpoint that was
+// named by mistake from being asked.
+type home struct {
+	mu      sync.Mutex
+	cluster uint64       // 0: not known
+	away    map[int]bool // the members that were silent or elsewhere since one answered from it
+}
+
+// answered takes in which cluster a member of n answered for. It fails while another
+// member may still belong to the one that is known.
+func (h *home) answered(i, n int, cluster uint64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cluster != 0 && cluster != h.cluster {
+		h.note(i)
+		if len(h.away) < n {
+			return fmt.Errorf("belongs to cluster %x, the others to %x: name members of one cluster", cluster, h.cluster)
+		}
+	}
+	h.cluster = cluster
+	clear(h.away)
+	return nil
+}
+
+// silent takes in that a member did not answer.
+func (h *home) silent(i int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.note(i)
+}
+
+func (h *home) note(i int) {
+	if h.away == nil {
+		h.away = map[int]bool{}
+	}
+	h.away[i] = true
+}
+
+// strange says why what came from a cluster must not be believed.
+func (h *home) strange(cluster uint64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cluster == 0 || cluster == h.cluster {
+		return nil
+	}
+	return fmt.Errorf("it came from cluster %x, and not from %x", cluster, h.cluster)
+}
+
+// leave forgets the cluster: it is not the one that was looked for.
+func (h *home) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cluster = 0
+	clear(h.away)
+}

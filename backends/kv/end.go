@@ -1,0 +1,205 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func (l *locker) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, why lock.End) error {
+	if err := errors.Join(lock.CheckName("session", string(id)), lock.CheckEnd(why)); err != nil {
+		return err
+	}
+	defer l.look()
+	known := l.remembered()
+	e := ending{session: id, why: why, with: l.termsOf(known, id, why)}
+	if seen != lock.AnyBeat {
+		e.moved = func(r Record) bool { return lock.Beat(r.Revision) != seen }
+	} else {
+		e.was = known.record(l.keys.session(id))
+	}
+	ours, err := l.end(ctx, e)
+	if err != nil {
+		return fmt.Errorf("evict: %w", err)
+	}
+	if ours {
+		l.endTerms(ctx)
+	}
+	return nil
+}
+
+// termsOf are the transactions that write a session's end into the records of the roles
+// that it is known to hold, which outlive the end itself. Done in one step with that they
+// cost who takes a role nothing: the end and the record are seen together.
+func (l *locker) termsOf(known *picture, id lock.SessionID, why lock.End) (all []Txn) {
+	if known == nil {
+		return nil
+	}
+	for name, role := range known.roles {
+		if role.held() && role.Holder.Session == id && len(all) < releasesAtOnce {
+			all = append(all, l.endTerm(name, role, why))
+		}
+	}
+	return all
+}
+
+// endTerms writes the ends that stand into the records of their roles, where nobody is
+// in line: one who is has the role in a moment, and must not be held up. The sessions' ends
+// are written already, so a failure costs no more than that they may be forgotten in time.
+func (l *locker) endTerms(ctx context.Context) {
+	found, err := l.readHere(ctx, l.keys.state(), l.keys.sessions())
+	if err != nil {
+		return
+	}
+	var all []Txn
+	p := newPicture(l.keys, found)
+	for name, role := range p.roles {
+		if end, ended := p.ends[role.Holder.Session]; ended && role.held() && len(p.standing(name).Line) == 0 {
+			all = append(all, l.endTerm(name, role, end))
+		}
+	}
+	_ = l.releaseAll(ctx, all)
+}
+
+// endTerm is the transaction that writes the end of the holder's session into a role's
+// record.
+func (l *locker) endTerm(name string, last roleRecord, why lock.End) Txn {
+	over := last
+	over.header, over.Token, over.End = newHeader(), last.token(), why
+	return Txn{
+		Guards: []Guard{{Key: l.keys.role(name), Revision: last.revision}},
+		Writes: []Write{{Key: l.keys.role(name), Value: encode(over)}},
+	}
+}
+
+// An ending is what is written when a session is over.
+type ending struct {
+	session lock.SessionID
+	why     lock.End
+	moved   func(session Record) bool // whether the record that stands there forbids it; nil: none does
+	was     Record                    // the session's record as it was read some time ago, if it was
+
+	// Where the session's record is not there to tell them.
+	contender string
+	created   uint64
+	lease     Lease
+	promise   lock.Promise
+
+	gone Lease // a lease that is no more
+	lost bool  // its owner knows that the record is gone
+	with []Txn // is done in the same step, or not at all where anything has changed
+}
+
+// end writes a session's end in place of its record and of its claim, in one
+// step. It returns nil where the end is written already; ours: by the same call, now or
+// in an earlier try. A record that is remembered saves the reading: the guards say whether
+// it is still there.
+//
+// The end hangs on the lease that the record hung on, so that no registration which is
+// still on its way can outlive it, and gets all of its time: the lease is renewed while
+// the end is written. If that fails it stands for as long as is left.
+func (l *locker) end(ctx context.Context, e ending) (ours bool, err error) {
+	own, end := l.keys.session(e.session), l.keys.end(e.session)
+	found := View{Records: []Record{e.was}}
+	if e.was.Revision == 0 && !e.lost {
+		found, err = l.readHere(ctx, own, end)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what renews a lease for nobody
+	var kept keeping
+	for keepClaim := false; err == nil; {
+		if found.Get(end).Revision != 0 {
+			return decodeEnd(found.Get(end)) == e.why, nil
+		}
+		was := found.Get(own)
+		if e.moved != nil && e.moved(was) {
+			return false, lock.ErrMoved
+		}
+		if e.recall(was); e.lease == "" {
+			if e.lease, err = l.store.Grant(ctx, leaseFor(e.promise)); err != nil {
+				return false, err
+			}
+		} else if kept.lease != e.lease {
+			kept = l.keep(ctx, e.lease)
+		}
+		var r Result
+		r, err = l.commitHere(ctx, joined(append(e.with, l.over(e, was.Revision, keepClaim))...))
+		switch {
+		case errors.Is(err, ErrNoLease):
+			e.gone, e.lease, err = e.lease, "", nil
+		case err == nil && !r.Committed:
+			e.with = nil
+			keepClaim = r.Found.Get(l.keys.claim(e.contender)).Revision != e.created
+			found = r.Found
+		case err == nil:
+			if kept.lease != e.lease || !kept.gone(ctx) {
+				return true, nil
+			}
+			e.gone, e.lease = e.lease, "" // the end went with it
+			found, err = l.readHere(ctx, own, end)
+		}
+	}
+	return false, err
+}
+
+// A keeping is the renewal of a lease that goes on beside other calls.
+type keeping struct {
+	lease Lease
+	done  chan error // of size one
+}
+
+func (l *locker) keep(ctx context.Context, lease Lease) keeping {
+	k := keeping{lease, make(chan error, 1)}
+	l.background(func(context.Context) { k.done <- l.store.Keep(ctx, lease) })
+	return k
+}
+
+// gone reports whether the lease turned out to be gone.
+func (k keeping) gone(ctx context.Context) bool {
+	select {
+	case err := <-k.done:
+		return errors.Is(err, ErrNoLease)
+	case <-ctx.Done(): // also where the locker was closed
+		return false
+	}
+}
+
+// over is the transaction that writes e, where the session's record stands at a
+// revision; 0: it is not there.
+func (l *locker) over(e ending, revision uint64, keepClaim bool) Txn {
+	own, end, claim := l.keys.session(e.session), l.keys.end(e.session), l.keys.claim(e.contender)
+	t := Txn{
+		Guards: []Guard{{Key: end}, {Key: own, Revision: revision}},
+		Writes: []Write{{Key: end, Value: encode(endRecord{newHeader(), e.why}), Lease: e.lease}, {Key: own}},
+	}
+	if e.moved == nil && revision != 0 { // whichever beat is there
+		t.Guards[1] = Guard{Key: own, Exists: true}
+	}
+	// The claim was made with the record, and by nobody else if it still stands as it
+	// was made.
+	if e.contender != "" && !keepClaim {
+		t.Guards = append(t.Guards, Guard{Key: claim, Revision: e.created})
+		t.Writes = append(t.Writes, Write{Key: claim})
+	}
+	return t
+}
+
+// recall takes from a session's record what its end needs.
+func (e *ending) recall(r Record) {
+	if r.Revision == 0 {
+		return
+	}
+	if r.Lease != e.gone {
+		e.lease = r.Lease
+	}
+	if s := decodeSession(e.session, r); s.Contender.ID != "" {
+		e.contender, e.created, e.promise = s.Contender.ID, s.created(), s.Promise.lock()
+	}
+}
+
+// leaseFor is how long the store keeps what nobody renews. It is the janitor, not
+// the judge: nobody acts on it.
+func leaseFor(p lock.Promise) time.Duration { return max(time.Minute, 2*p.TTL) }

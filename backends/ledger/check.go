@@ -1,0 +1,111 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// MaxCommand is how many bytes of text a command holds, the values of Write aside.
+const MaxCommand = 1 << 20
+
+// Check says what is wrong with c, whoever made it: it may have come over a network, or
+// from a program with another opinion. The error is lock.ErrPermanent. Apply refuses such
+// a command without effect, on every node alike.
+func (c Command) Check() error {
+	return errors.Join(c.checkSize(), c.checkIdentity(), c.checkOp(), lock.CheckPromise(c.Promise), lock.CheckBids(c.Bids...))
+}
+
+// checkOp checks what the operation needs.
+func (c Command) checkOp() error {
+	session := func(id lock.SessionID) error { return lock.CheckName("session", string(id)) }
+	role := lock.CheckName("role", c.Role)
+	switch c.Op {
+	case Register:
+		return errors.Join(lock.CheckName("id", c.Contender.ID), session(c.Contender.Session))
+	case Beat:
+		return session(c.Session)
+	case Acquire, Release:
+		return errors.Join(session(c.Session), role)
+	case Handoff:
+		return errors.Join(session(c.Session), role, session(c.To))
+	case Close, Evict:
+		return errors.Join(session(c.Session), lock.CheckEnd(c.End))
+	case Ask:
+		if c.Request.To == "" {
+			return role
+		}
+		return errors.Join(role, session(c.Request.To))
+	case Raise:
+		return lock.CheckFloor(c.Token)
+	case Write:
+		return errors.Join(role, checkValues(c.Values))
+	case Read:
+		return checkKeys(c.Keys)
+	case Adopt:
+		return lock.CheckName("identity", c.Adopt)
+	case Begin:
+		return lock.CheckName("identity", c.Name)
+	case Nothing:
+		return nil
+	}
+	return fmt.Errorf("%w: unknown command %q", lock.ErrPermanent, c.Op)
+}
+
+func (c Command) checkIdentity() error {
+	var errs []error
+	for _, name := range []string{c.Identity, c.Name} {
+		if name != "" {
+			errs = append(errs, lock.CheckName("identity", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Command) checkSize() error {
+	n := len(c.Contender.Address) + len(c.End.By) + len(c.End.Why) + len(c.Request.To) + len(c.Request.By)
+	for _, s := range []string{c.Contender.Process.Boot, c.Contender.Process.PIDs, c.Contender.Process.Times, c.Contender.Process.Started} {
+		n += len(s)
+	}
+	for key, value := range c.Contender.Labels {
+		n += len(key) + len(value)
+	}
+	for _, b := range c.Bids {
+		n += len(b.Role)
+	}
+	for _, key := range c.Keys {
+		n += len(key)
+	}
+	if n > MaxCommand {
+		return fmt.Errorf("%w: command %q has %d bytes of text, the limit is %d", lock.ErrPermanent, c.Op, n, MaxCommand)
+	}
+	return nil
+}
+
+func checkKeys(keys []string) error {
+	var errs []error
+	for _, key := range keys {
+		errs = append(errs, lock.CheckName("key", key))
+	}
+	return errors.Join(errs...)
+}
+
+func checkValues(values map[string][]byte) error {
+	var errs []error
+	n := 0
+	for key, value := range values {
+		if value != nil {
+			n += len(key) + len(value)
+		}
+		errs = append(errs, lock.CheckName("key", key))
+		if strings.HasSuffix(key, "/") {
+			errs = append(errs, fmt.Errorf("%w: key %q: must not end in a slash, which stands for many keys", lock.ErrPermanent, key))
+		}
+	}
+	if n > MaxValues {
+		errs = append(errs, fmt.Errorf("%w: %d bytes of values, the limit is %d", lock.ErrPermanent, n, MaxValues))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,151 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A swapped store keeps one ledger, and then another.
+type swapped struct {
+	mu      sync.Mutex
+	ledger  *ledger.Ledger
+	changed chan struct{}
+}
+
+func (s *swapped) put(l *ledger.Ledger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ledger = l
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *swapped) Propose(_ context.Context, c ledger.Command) (ledger.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.ledger.Apply(s.ledger.Revision+1, c)
+	r.Revision = s.ledger.Revision
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return r, nil
+}
+
+func (s *swapped) Look(ctx context.Context, after ledger.Mark, roles ...string) (ledger.View, error) {
+	for {
+		s.mu.Lock()
+		v, changed := s.ledger.View(roles...), s.changed
+		s.mu.Unlock()
+		if v.After(after) || after.Revision == 0 {
+			return v, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ledger.View{}, ctx.Err()
+		}
+	}
+}
+
+func (s *swapped) Close() error { return nil }
+
+// TestOtherLedger puts another ledger in the place of the one that a Locker has seen, with
+// a smaller revision: a Watch says so and shows nothing, the calls change nothing, and all
+// go on when the old one is back, or the other one was adopted.
+func TestOtherLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, other := ledger.New(), ledger.New()
+		other.Apply(1, ledger.Command{Op: ledger.Begin, Name: "other"})
+		s := &swapped{ledger: first, changed: make(chan struct{})}
+		l := ledger.NewLocker(s)
+		a, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "a-1"}, lock.Promise{}, lock.Bid{Role: "r"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.TryAcquire(t.Context(), "r"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var last lock.Standing
+		var failed error
+		said, ended := 0, make(chan struct{})
+		go func() {
+			defer close(ended)
+			for st, err := range l.Watch(ctx, "r") {
+				said++
+				if failed = err; err == nil {
+					last = st
+				}
+			}
+		}()
+		sees := func(what, store string, other bool) {
+			t.Helper()
+			synctest.Wait()
+			if errors.Is(failed, lock.ErrOtherStore) != other || last.Store != store {
+				t.Errorf("%s: a watch says %v, and shows store %q, want %q", what, failed, last.Store, store)
+			}
+		}
+		sees("at first", first.Identity, false)
+		s.put(other)
+		sees("another", first.Identity, true)
+		before, count := state(other), said
+		_, err = l.Register(t.Context(), lock.Contender{ID: "c", Session: "c-1"}, lock.Promise{})
+		for what, err := range map[string]error{
+			"register": err, "beat": a.Beat(t.Context()), "close": a.Close(t.Context()), "raise": l.Raise(t.Context(), 9),
+			"evict": l.Evict(t.Context(), "a-1", lock.AnyBeat, lock.End{By: "t"}), "ask": l.Ask(t.Context(), "r", lock.Request{}),
+		} {
+			if !errors.Is(err, lock.ErrOtherStore) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if after := state(other); after != before {
+			t.Errorf("it was changed: %s", after)
+		}
+		synctest.Wait()
+		if said > count+10 {
+			t.Errorf("a watch spins: it said the same %d times", said-count)
+		}
+		s.put(first)
+		sees("the old one", first.Identity, false)
+		s.put(other)
+		sees("another again", first.Identity, true)
+		if err := ledger.NewLocker(s).Adopt(t.Context(), first.Identity); err != nil {
+			t.Fatal(err)
+		}
+		sees("it was adopted", "other", false)
+		s.put(first)
+		sees("the one that was replaced", "other", true)
+		cancel()
+		<-ended
+	})
+}
+
+// TestWatchEndsWithClose although its consumer goes on after errors.
+func TestWatchEndsWithClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := memory.New().Open()
+		errs, ended := 0, make(chan struct{})
+		go func() {
+			defer close(ended)
+			for _, err := range l.Watch(t.Context(), "r") {
+				if err != nil {
+					errs++
+				}
+			}
+		}()
+		synctest.Wait()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		<-ended // or the bubble is stuck, and the test fails
+		if errs != 1 {
+			t.Errorf("%d errors, want one that says why", errs)
+		}
+	})
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func newAdopt() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "adopt",
+		Short: "Accept a store that takes the place of another one for good",
+		Long: `A store has an identity, which its first writer drew and which a backup keeps. Whoever has
+seen it waits, and says "another store", when a store with another identity or with none is
+there: an endpoint may be wrong, or the store was set up anew. This is your word that the
+store that answers here takes the place of the one of that identity. Who waits goes on by
+itself; nothing else is changed, and it may be repeated.
+
+Be sure that nobody works with the old store any more: two stores know two actives. If it
+gave greater tokens than this one, raise the floor as well: see token-floor. The identity of
+a store is in the line "role" of status.
+` + exitCodes,
+		Example: `  understudy adopt --identity 5ALCDDCG6LVT5YUIMMXLXHZWAJ --etcd-endpoints h1:2379,h2:2379,h3:2379`,
+		Args:    cobra.NoArgs,
+	}
+	o := newOptions(cmd.Flags(), storeKeys)
+	identity := cmd.Flags().String("identity", "", "of the store that was replaced, as those who wait name it")
+	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
+	o.collect()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.readEnvironment()
+		o.bad = append(o.bad, lock.CheckName("identity", *identity))
+		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
+			if err := l.Adopt(ctx, *identity); err != nil {
+				return unavailable(err)
+			}
+			st, err := standing(ctx, l, *identity) // of any role: each names the store
+			if err != nil {
+				return unavailable(err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "store %s answers to %s: whoever has seen that one goes on here\n", st.Store, *identity)
+			return err
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/conformance/servers"
+)
+
+// TestAnotherStore sets a store up anew under three wrappers. Each says that it is another
+// store, nobody works in it, and none of them ends. They go on by themselves when the old
+// one is back, and when the new one was adopted and its floor raised.
+func TestAnotherStore(t *testing.T) {
+	for _, name := range []string{"etcd", "consul"} {
+		t.Run(name, func(t *testing.T) { testAnotherStore(t, newTrio(t, stores[name])) })
+	}
+}
+
+func testAnotherStore(t *testing.T, r *trio) {
+	r.ttl = 2 * time.Second
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	now := r.settled()
+	_, text := r.operate("status", "--role", "r")
+	found := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)
+	if found == nil {
+		t.Fatalf("status names no store:\n%s", text)
+	}
+	old, kept := found[1], filepath.Join(t.TempDir(), "kept")
+	member := r.cluster.Members[0]
+	restart(t, member, func() error { return os.Rename(member.Data(), kept) })
+	for _, id := range r.ids {
+		r.awaitLog(id, "another store: it has no identity")
+		r.awaitLog(id, "understudy adopt --identity "+old)
+	}
+	r.awaitIdle()
+	r.expect(0, "nobody is active", "status", "--role", "r")
+
+	anew := kept + "-anew"
+	restart(t, member, func() error {
+		if err := os.Rename(member.Data(), anew); err != nil {
+			return err
+		}
+		return os.Rename(kept, member.Data())
+	})
+	now = r.active(now.token)
+	r.settled()
+
+	restart(t, member, func() error { return os.RemoveAll(member.Data()) })
+	r.awaitIdle()
+	r.expect(0, "answers to "+old, "adopt", "--identity", old)
+	r.expect(0, "answers to "+old, "adopt", "--identity", old)
+	r.expect(0, "every later one is greater than ", "token-floor", "--role", "r", "--above", fmt.Sprint(now.token+100))
+	r.active(now.token)
+	r.expect(0, "role r, store ", "status", "--role", "r")
+	r.judge()
+}
+
+// restart does something to the files of a server while it does not run.
+func restart(t *testing.T, m *servers.Member, change func() error) {
+	t.Helper()
+	m.Kill()
+	if err := change(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(m.Data(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := m.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+}

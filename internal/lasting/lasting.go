@@ -1,0 +1,91 @@
+// Package lasting makes HTTP requests that outlive their callers.
+package lasting
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"time"
+)
+
+// A Transport goes on with a request that its caller has given up once that had a
+// connection. HTTP/1.1 would close the connection with it, and where the server is far
+// away the next request, which needs a round trip more for a new one, would be late as
+// well, and so on.
+type Transport struct {
+	Base http.RoundTripper
+	Open context.Context          // nothing goes on when it is done
+	Ends func(*http.Request) bool // requests that end with their callers, as long ones should
+}
+
+// most is how long a request goes on.
+const most = 10 * time.Second
+
+// RoundTrip makes one request. What comes back has been read to its end.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	caller := req.Context()
+	if t.Ends(req) {
+		return t.Base.RoundTrip(req)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller), most)
+	var mu sync.Mutex
+	var sent bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		mu.Lock()
+		defer mu.Unlock()
+		sent = true
+	}})
+	end := context.AfterFunc(t.Open, cancel)
+	leave := context.AfterFunc(caller, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !sent {
+			cancel()
+		}
+	})
+	answers := make(chan answer, 1)
+	go func() {
+		defer cancel()
+		defer leave()
+		defer end()
+		answers <- read(t.Base.RoundTrip(req.WithContext(ctx)))
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil && caller.Err() != nil {
+			return nil, context.Cause(caller)
+		}
+		return a.res, a.err
+	case <-caller.Done():
+		return nil, context.Cause(caller)
+	}
+}
+
+// CloseIdleConnections closes those that no request uses.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.Base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+type answer struct {
+	res *http.Response
+	err error
+}
+
+// read reads a response to its end, so that its connection is free.
+func read(res *http.Response, err error) answer {
+	if err != nil {
+		return answer{nil, err}
+	}
+	body, err := io.ReadAll(res.Body)
+	_ = res.Body.Close() // it was read
+	if err != nil {
+		return answer{nil, err}
+	}
+	res.Body = io.NopCloser(bytes.NewReader(body))
+	return answer{res, nil}
+}
