@@ -16,7 +16,7 @@ func (s Suite) trip() time.Duration { return time.Duration(s.Far * float64(s.one
 // away puts a client as far away as the suite says. What chance adds stays below a try.
 func (t *trial) away(c *Client) {
 	if t.Far > 0 {
-		c.Far(t.trip(), max(0, min(t.trip()/10, t.oneTry()*19/20-t.trip())))
+		c.Far(t.trip(), max(0, min(t.trip()/10, t.oneTry()*9/10-t.trip())))
 	}
 }
 

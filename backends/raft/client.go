@@ -157,8 +157,9 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 	defer cancel(nil)
 	defer context.AfterFunc(c.ctx, func() { cancel(errClosed) })()
 	failed := map[string]error{}
-	for pause := ask / 20; ; {
-		p := c.peers[c.next.Load()%uint64(len(c.peers))]
+	tried := uint64(0)
+	for pause, idle := ask/20, uint64(0); ; {
+		p := c.peers[(c.next.Load()+idle)%uint64(len(c.peers))]
 		t := newTurn(ctx, p, patience)
 		done, err := f(t)
 		t.end()
@@ -168,11 +169,14 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 		if ctx.Err() == nil || failed[p.ID] == nil {
 			failed[p.ID] = err
 		}
-		round := c.next.Add(1) % uint64(len(c.peers))
-		if err == nil && ctx.Err() == nil { // it lives, and has nothing new
+		if err == nil && ctx.Err() == nil { // it lives, and has nothing new: others may ask it all the same
+			idle++
 			continue
 		}
-		if round != 0 && ctx.Err() == nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // then nothing is known of the peer
+			c.next.Add(1)
+		}
+		if tried++; tried%uint64(len(c.peers)) != 0 && ctx.Err() == nil {
 			continue
 		}
 		patience = min(2*patience, mostPatience)

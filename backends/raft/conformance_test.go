@@ -46,7 +46,9 @@ func TestSuite(t *testing.T) {
 	g.suite().Run(t)
 }
 
-var distances = flag.String("far", conformance.Distance, "see conformance.Suite.RunFar")
+// Each beat is written to a disk by two nodes on one busy machine: that must fit into what
+// the distance leaves of a try.
+var distances = flag.String("far", "4s/0.85", "see conformance.Suite.RunFar")
 
 // TestSuiteFar runs the suite over clients that are far away from the group.
 func TestSuiteFar(t *testing.T) {
