@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,13 +202,15 @@ func TestTwoClusters(t *testing.T) {
 	l := open(t, Config{Endpoints: append(endpoints(a), endpoints(b)...)})
 	s, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "a-1"}, lock.Promise{TTL: time.Minute}, lock.Bid{Role: "r"})
 	must(t, err)
-	named := false
+	var named atomic.Bool
 	for range 20 { // each endpoint in turn, where the one before is busy
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
 				err := s.Beat(t.Context())
-				named = named || err != nil && strings.Contains(err.Error(), "name members of one cluster")
+				if err != nil && strings.Contains(err.Error(), "name members of one cluster") {
+					named.Store(true)
+				}
 				if errors.Is(err, lock.ErrLost) || errors.Is(err, lock.ErrPermanent) {
 					t.Errorf("a beat says %v", err)
 				}
@@ -215,7 +218,7 @@ func TestTwoClusters(t *testing.T) {
 		}
 		all.Wait()
 	}
-	if !named {
+	if !named.Load() {
 		t.Error("no error names the two clusters")
 	}
 	must(t, s.Beat(t.Context()))
