@@ -21,7 +21,7 @@ func (m *machine) giveUp(now Instant, names ...string) []action {
 	if !m.failed {
 		return nil
 	}
-	m.session.stopping = true
+	m.session = m.session.stop(m.rules, now)
 	return []action{why}
 }
 

@@ -265,3 +265,26 @@ func TestNotReadyStandsLast(t *testing.T) {
 		_, _ = stopB(), stopC()
 	})
 }
+
+// TestStopIsBounded: with a store that swallows everything a stop takes as long as one
+// end may take to be written, whatever is under way.
+func TestStopIsBounded(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Second, time.Minute} { // the stop, after the store is cut off
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			l := &link{Locker: s.store.Open()}
+			c := config("a").Defaults()
+			stop := s.contendOver(l, c, untilTold)
+			time.Sleep(time.Minute)
+			l.cut.Store(true)
+			time.Sleep(after)
+			at := time.Now()
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if took, most := time.Since(at), rulesOf(c, "").closeFor; took > most {
+				t.Errorf("a stop %v after the store was cut off took %v, want at most %v", after, took, most)
+			}
+		})
+	}
+}

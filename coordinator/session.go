@@ -36,6 +36,16 @@ const (
 // openTries is how many tries of a beat may be without an answer.
 const openTries = 4
 
+// stop asks for no more than what must be finished. An end that is being written already
+// gets the time of one that begins now.
+func (s session) stop(r rules, now Instant) session {
+	if !s.stopping && s.phase == closing {
+		s.closeBy = now.plus(r.closeFor)
+	}
+	s.stopping = true
+	return s
+}
+
 // left is how long the session's promise still stands, less the skew.
 func (s session) left(r rules, now Instant) time.Duration {
 	if s.sent == (Instant{}) {
@@ -138,7 +148,7 @@ func (s session) decide(r rules, busy func() bool, now Instant) (session, []acti
 			return s, []action{{do: beat, number: s.number}}
 		}
 	case closing:
-		if s.stopping && !s.calling && now.until(s.closeBy) <= 0 {
+		if s.stopping && now.until(s.closeBy) <= 0 {
 			s.phase = ended // the promise ends it
 		} else if s.due(now) {
 			s.calling = true
@@ -178,8 +188,13 @@ func (s session) next(r rules, busy func() bool, now Instant) time.Duration {
 			d = unheard
 		}
 		return d
-	case (s.phase == joining && !busy() || s.phase == closing) && !s.calling:
-		return now.until(s.retry)
 	}
-	return never
+	d := never
+	if (s.phase == joining && !busy() || s.phase == closing) && !s.calling {
+		d = now.until(s.retry)
+	}
+	if s.phase == closing && s.stopping {
+		d = min(d, now.until(s.closeBy))
+	}
+	return d
 }

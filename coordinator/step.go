@@ -173,7 +173,7 @@ func (m *machine) over() bool { return m.session.phase == ended }
 func (m *machine) observe(now Instant, e event) {
 	switch e.kind {
 	case stop:
-		m.session.stopping = true
+		m.session = m.session.stop(m.rules, now)
 	case stood:
 		m.look(now, e)
 	case unseen:
@@ -307,7 +307,7 @@ func (m *machine) decide(now Instant, names ...string) []action {
 	before := m.session
 	do := m.giveUp(now, names...)
 	if m.done() {
-		m.session.stopping = true
+		m.session = m.session.stop(m.rules, now)
 	}
 	var more []action
 	m.session, more = m.session.decide(m.rules, m.busy, now)

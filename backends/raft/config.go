@@ -15,18 +15,28 @@ import (
 
 // A Config says who a node is, who its peers are, and where it keeps its data.
 type Config struct {
-	ID    string // of this node; one of Peers
-	Dir   string // its data directory, of this node alone
-	Bind  string // HOST:PORT to listen on; empty: its own address in Peers
-	Peers []Peer // every voter of the group, this one too; the same list on every node
+	ID   string // of this node; one of Peers
+	Bind string // HOST:PORT to listen on; empty: its own address in Peers
 
-	// Timing is Raft's heartbeat and election timeout, and the group's: it must
-	// be the same on every node, and should exceed the disk's slowest fsync. Zero
-	// means one second. TimingFor derives it from a ttl.
+	// Dir is the data directory, of this node alone. One that holds only a part of a node's
+	// state, or that of another node or group, is refused. Never restore one from a backup:
+	// remove it while a majority of the group is well, and the node comes back as a new one.
+	Dir string
+
+	// Peers are every voter of the group, this one too. A group begins when everyone in this
+	// list has answered that its own names the same IDs. To take a peer off the list later
+	// does not take it out of the group: Group.Differs says what counts.
+	Peers []Peer
+
+	// Timing is Raft's heartbeat and election timeout, and the group's: it must be the same
+	// on every node, and should exceed the disk's slowest fsync and twice the round trip
+	// between peers. Zero means one second. TimingFor derives it from a ttl.
 	Timing time.Duration
 
 	// Mutual TLS: all three or none. A node's certificate names its ID as a DNS
-	// name. Without them only loopback addresses are allowed.
+	// name; Open checks it. All are read again for every connection, so renewing them needs
+	// no restart, and a warning says when they run out. Without them only loopback addresses
+	// are allowed.
 	CAFile, CertFile, KeyFile string
 
 	Logger *slog.Logger `json:"-"` // nil: none

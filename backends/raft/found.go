@@ -56,8 +56,13 @@ func (n *node) found(ctx context.Context) error {
 		return n.bootstrap(n.dir.read().Founders)
 	}
 	said := time.Now()
+	var last survey
 	for round := 0; ; round++ {
 		s := n.survey(ctx)
+		if ctx.Err() != nil && round > 0 {
+			s = last // the round was cut short, and says nothing
+		}
+		last = s
 		if s.founders != nil {
 			return n.bootstrap(s.founders)
 		}
