@@ -59,6 +59,12 @@ testloss: servers ## five processes, a pause every 5 s: updates lost without the
 testpostgres: ## the SQL guard on a real PostgreSQL of its own: takes Debian's postgresql
 	cd fencing/fencingsql/databases && go test -tags postgres -timeout 10m -v .
 
+# FAR: the ttl and the part of a try that a round trip takes.
+FAR ?= 1s/0.1,1s/0.5,1s/0.85,4s/0.1,4s/0.5,4s/0.85,10s/0.85
+
+test-far: servers ## the suite far away from each store, at many distances: about a quarter of an hour
+	go test ./backends/etcd ./backends/consul ./backends/raft -p 1 -run TestSuiteFar -far $(FAR) -timeout 60m -v
+
 soak: ## random walks over the protocol for an hour, and the search for every planted mistake
 	go test ./coordinator -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v
 
@@ -84,4 +90,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test bench baselines bench-soak benchmarks test-report soak soakwitness testloss testpostgres testcontainer api api-update lint
+.PHONY: help build demo servers test bench baselines bench-soak benchmarks test-report test-far soak soakwitness testloss testpostgres testcontainer api api-update lint

@@ -199,7 +199,7 @@ const atOnce = 6
 func (s Suite) each(run func(kase)) {
 	most := atOnce
 	if s.Far > 0 { // there they wait all the time
-		most *= 4
+		most *= 2
 	}
 	if s.Virtual {
 		most = 1

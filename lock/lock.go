@@ -32,8 +32,8 @@ type Locker interface {
 	// but never ends on a standing that is stale, and what it yields is never
 	// older than what this Locker has already shown or acknowledged. Who joins or
 	// leaves the line may show as late as the shortest TTL in it. After an
-	// error it goes on when the consumer does. It ends when ctx does; one that
-	// could show nothing yields why before.
+	// error it goes on when the consumer does. What stands is yielded again then, changed
+	// or not. It ends when ctx does; one that could show nothing yields why before.
 	Watch(ctx context.Context, roles ...string) iter.Seq2[Standing, error]
 
 	// Evict writes the end of a session whose beat is still the one that was

@@ -63,15 +63,20 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 	return func(yield func(lock.Standing, error) bool) {
 		shown := map[string]lock.Standing{}
 		var seen Mark
+		failed := false
 		for {
-			v, err := l.store.Look(ctx, l.after(seen), roles...)
+			after := seen
+			if failed && after.Revision > 0 { // what stands is told again, if nothing has changed
+				after.Revision--
+			}
+			v, err := l.store.Look(ctx, l.after(after), roles...)
 			if ctx.Err() != nil {
 				if err != nil && seen.Revision == 0 {
 					yield(lock.Standing{}, fmt.Errorf("watch: %w", err))
 				}
 				return
 			}
-			if err == nil {
+			if failed = err != nil; !failed {
 				seen = v.Mark()
 				err = l.accept(v)
 			}
