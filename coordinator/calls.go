@@ -50,17 +50,21 @@ func (r *runner) call(a action) {
 // the time at which it was sent.
 var trips = map[verb]time.Duration{beat: 1, acquire: 3, release: 3, handoff: 3, evict: 4, closeSession: 4}
 
-// registration is how many tries' time a registration has. It is up to four trips to the
-// store, no deadline waits for it, and one that is given up too early leaves a session
-// behind that has our ID until it is evicted.
-const registration = 4
+// registration is how many tries' time a registration has. It is up to five trips to the
+// store, and one to connect: it reads, reads who has its ID, grants a lease, commits, and is
+// told why where that was refused. No deadline waits for it, and one that is given up too
+// early leaves a session behind that has our ID until it is evicted.
+const registration = 6
 
-// budget is how long a call may take: one try, and for each further trip twice the
-// longest that a beat took of late, up to another try. So what works on a near store
-// works on a far one, and on a near one a call that hangs is soon made anew.
+// budget is how long a call may take: one try, and for each further trip twice what one
+// takes of late, up to another try; all of it where nothing is known yet. So what works on a
+// near store works on a far one, and on a near one a call that hangs is soon made anew.
 func (r *runner) budget(v verb) time.Duration {
-	try := r.config.Try()
-	return try + (trips[v]-1)*min(max(2*r.machine.session.slow, try/4), try)
+	try, slow := r.config.Try(), r.machine.session.slow
+	if slow == 0 {
+		slow = try
+	}
+	return try + (trips[v]-1)*min(max(2*slow, try/4), try)
 }
 
 // closing is the call that ends a session; of one of which only the registration was

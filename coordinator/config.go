@@ -161,7 +161,7 @@ func (c Config) BeatEvery() time.Duration { return c.TTL / 4 }
 
 // Try is how long one call to the store may take before it is given up: an eighth
 // of the TTL, not less than 100 ms where that is within a beat, and at most 5 s. A
-// registration may take four times that.
+// registration may take six times that.
 func (c Config) Try() time.Duration {
 	return min(max(c.TTL/8, min(c.BeatEvery(), 100*time.Millisecond)), 5*time.Second)
 }

@@ -20,7 +20,7 @@ type session struct {
 	tries int           // since an acknowledgement
 	open  int           // tries without an answer
 	trip  time.Duration // how long the last acknowledged try took
-	slow  time.Duration // the longest of late: it fades by an eighth with each try
+	slow  time.Duration // how long a round trip may take, by what was seen of late; 0: nothing was
 }
 
 type sessionPhase uint8
@@ -85,9 +85,18 @@ func (s session) beaten(now Instant, e event) session {
 			s.sent = e.at
 		}
 		s.heard, s.tries, s.trip = s.sent, 0, now.most(e.at)
-		s.slow = max(s.trip, s.slow-s.slow/8)
+		s.slow = max(s.trip, s.slow-s.slow/8, 1)
 	case lost:
 		s = s.lose(now)
+	}
+	return s
+}
+
+// unanswered takes in that a call that takes several round trips was given up: they may
+// take longer than they did, and where no beats are sent nothing else tells.
+func (s session) unanswered(r rules) session {
+	if s.slow > 0 {
+		s.slow = min(max(2*s.slow, r.try/4), r.try)
 	}
 	return s
 }

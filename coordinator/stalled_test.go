@@ -302,3 +302,29 @@ func TestFarStore(t *testing.T) {
 		})
 	}
 }
+
+// TestBudget of a call grows from what beats have told when calls go unanswered, and is
+// whole where nothing was told.
+func TestBudget(t *testing.T) {
+	c := config("a").Defaults()
+	d := newDesk(c)
+	r := &runner{config: c, machine: d.machine}
+	d.session.slow = 0
+	whole := 4 * c.Try()
+	if got := r.budget(closeSession); got != whole {
+		t.Errorf("%v before anything is known, want %v", got, whole)
+	}
+	begun := d.now
+	d.now = d.now.plus(10 * time.Millisecond)
+	d.step(d.now, event{kind: beaten, number: 1, outcome: ok, at: begun})
+	near := r.budget(closeSession)
+	if near >= whole/2 || r.budget(beat) != c.Try() {
+		t.Errorf("%v on a near store", near)
+	}
+	for range 8 {
+		d.see(event{kind: closed, number: 1})
+	}
+	if got := r.budget(closeSession); got != whole {
+		t.Errorf("%v after eight calls without an answer, want %v", got, whole)
+	}
+}

@@ -32,6 +32,7 @@ type rules struct {
 	grace       time.Duration
 	stopTimeout time.Duration
 	beatEvery   time.Duration
+	try         time.Duration
 	hedgeFirst  time.Duration // from the first unacknowledged try of a beat to the second, at least
 	hedgeNext   time.Duration // between the tries after that
 	retry       time.Duration // between two tries of anything else
@@ -46,13 +47,14 @@ func rulesOf(c Config, nonce string) rules {
 	return rules{
 		nonce: nonce, ttl: c.TTL, skew: c.Skew, grace: c.Grace, stopTimeout: c.StopTimeout,
 		beatEvery:  c.BeatEvery(),
+		try:        c.Try(),
 		hedgeFirst: 50 * time.Millisecond,
 		hedgeNext:  min(c.TTL/10, 100*time.Millisecond),
 		retry:      min(c.TTL/10, 100*time.Millisecond),
 		turn:       50 * time.Millisecond,
 		holdFirst:  250 * time.Millisecond,
 		holdMost:   time.Minute,
-		closeFor:   min(c.TTL, max(5*time.Second, registration*c.Try())), // after the promise others end it
+		closeFor:   min(c.TTL, max(5*time.Second, trips[closeSession]*c.Try())), // after the promise others end it
 		exclusive:  c.exclusive(),
 	}
 }
@@ -171,6 +173,9 @@ func (m *machine) names() []string { return slices.Sorted(maps.Keys(m.roles)) }
 func (m *machine) over() bool { return m.session.phase == ended }
 
 func (m *machine) observe(now Instant, e event) {
+	if e.outcome == unknown && slices.Contains(manyTrips, e.kind) {
+		m.session = m.session.unanswered(m.rules)
+	}
 	switch e.kind {
 	case stop:
 		m.session = m.session.stop(m.rules, now)
@@ -197,6 +202,9 @@ func (m *machine) observe(now Instant, e event) {
 		m.roles[e.role] = m.roles[e.role].observe(m.rules, m.session, now, e)
 	}
 }
+
+// manyTrips are the calls that take several round trips, besides a registration.
+var manyTrips = []kind{closed, evicted, acquired, released, handed}
 
 // look takes in a standing: of its role, and of everybody in its line.
 func (m *machine) look(now Instant, e event) {
