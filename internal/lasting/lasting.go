@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,10 +20,16 @@ type Transport struct {
 	Base http.RoundTripper
 	Open context.Context          // nothing goes on when it is done
 	Ends func(*http.Request) bool // requests that end with their callers, as long ones should
+
+	left atomic.Int32 // requests that go on without their callers
 }
 
-// most is how long a request goes on.
-const most = 10 * time.Second
+// A request goes on for so long, and so many do at once: each keeps a connection, and a
+// server that has stalled, and not died, would be left with more than it allows.
+const (
+	most     = 10 * time.Second
+	mostLeft = 8
+)
 
 // RoundTrip makes one request. What comes back has been read to its end.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -39,15 +46,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		sent = true
 	}})
 	end := context.AfterFunc(t.Open, cancel)
+	over := make(chan struct{})
 	leave := context.AfterFunc(caller, func() {
 		mu.Lock()
-		defer mu.Unlock()
-		if !sent {
+		gone := !sent
+		mu.Unlock()
+		defer t.left.Add(-1)
+		if t.left.Add(1) > mostLeft || gone {
 			cancel()
 		}
+		<-over
 	})
 	answers := make(chan answer, 1)
 	go func() {
+		defer close(over)
 		defer cancel()
 		defer leave()
 		defer end()

@@ -17,8 +17,9 @@ func TestConnectionOutlivesItsCaller(t *testing.T) {
 	var slow atomic.Bool
 	asked, answer := make(chan string, 10), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		waits := slow.Load()
 		asked <- r.RemoteAddr
-		if slow.Load() {
+		if waits {
 			<-answer
 		}
 		_, _ = io.WriteString(w, "yes")
@@ -66,6 +67,52 @@ func TestConnectionOutlivesItsCaller(t *testing.T) {
 	closed()
 	if err := <-ended; err == nil {
 		t.Error("a request goes on after everything was closed")
+	}
+	close(answer)
+}
+
+// TestFewGoOn: of many requests to a server that has stalled a few go on without their
+// callers, and the others end with them.
+func TestFewGoOn(t *testing.T) {
+	const all = 3 * mostLeft
+	begun, ended, answer := make(chan bool, all), make(chan bool, all), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		begun <- true
+		select {
+		case <-r.Context().Done():
+			ended <- true
+		case <-answer:
+		}
+	}))
+	defer server.Close()
+	base := &http.Transport{}
+	defer base.CloseIdleConnections()
+	client := http.Client{Transport: &Transport{Base: base, Open: t.Context(), Ends: func(*http.Request) bool { return false }}}
+	ctx, cancel := context.WithCancel(t.Context())
+	gaveUp := make(chan error, all)
+	for range all {
+		go func() {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+			if err == nil {
+				_, err = client.Do(req)
+			}
+			gaveUp <- err
+		}()
+	}
+	for range all {
+		<-begun
+	}
+	cancel()
+	for range all {
+		if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+			t.Errorf("a request that was given up says %v", err)
+		}
+	}
+	for range all - mostLeft {
+		<-ended
+	}
+	if n := len(ended); n > 0 {
+		t.Errorf("%d requests more have ended, want %d to go on", n, mostLeft)
 	}
 	close(answer)
 }
