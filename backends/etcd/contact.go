@@ -29,6 +29,7 @@ func (m *members) contact(ctx context.Context) (int, *clientv3.Client, error) {
 		if err == nil {
 			return i, c, nil
 		}
+		m.home.silent(i)
 		m.pass(i)
 		failed = append(failed, err)
 		permanent = permanent && errors.Is(err, lock.ErrPermanent)
