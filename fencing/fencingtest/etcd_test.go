@@ -49,9 +49,14 @@ func TestEtcd(t *testing.T) {
 		t.Fatal(deleted, err)
 	}
 
-	c.evict(s) // nobody else is active yet, and nobody else has written
-	_, err = mine.Put(ctx, key, "3")
-	must(t, err)
+	// Nobody else is active yet: a write is good until the end stands in the role's record.
+	c.evict(s)
+	last := "2"
+	if _, err = mine.Put(ctx, key, "3"); err != nil {
+		wantStale(t, err, token, token)
+	} else {
+		last = "3"
+	}
 	_, next := c.term()
 	refused := func(kv clientv3.KV, token, current lock.Token) {
 		t.Helper()
@@ -59,14 +64,14 @@ func TestEtcd(t *testing.T) {
 		wantStale(t, err, token, current)
 		_, err = kv.Delete(ctx, key)
 		wantStale(t, err, token, current)
-		_, err = txn(kv, "3")
+		_, err = txn(kv, last)
 		wantStale(t, err, token, current)
 	}
 	refused(mine, token, next)
 	refused(fencingetcd.NewKV(client, prefix(t), "r", token), token, next) // that had not read the record before
 	refused(fencingetcd.NewKV(client, prefix(t), "r", next+1), next+1, next)
 	found, err = client.Get(ctx, key)
-	if err != nil || string(found.Kvs[0].Value) != "3" {
+	if err != nil || string(found.Kvs[0].Value) != last {
 		t.Fatal(found, err)
 	}
 }
