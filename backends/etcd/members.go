@@ -87,9 +87,8 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 			h, err = f(ctx, c)
 		}
 	}
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) { // an answer like any other
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) { // an answer, which does not say of which cluster
 		at.wires.answered()
-		m.last.Store(int32(i))
 		return err
 	}
 	if err != nil {
