@@ -13,6 +13,7 @@ type home struct {
 	mu      sync.Mutex
 	cluster uint64       // 0: not known
 	away    map[int]bool // the members that were silent or elsewhere since one answered from it
+	foreign map[int]bool // those that answered for another one last
 }
 
 // answered takes in which cluster a member of n answered for. It fails while another
@@ -22,13 +23,26 @@ func (h *home) answered(i, n int, cluster uint64) error {
 	defer h.mu.Unlock()
 	if h.cluster != 0 && cluster != h.cluster {
 		h.note(i)
+		h.foreign[i] = true
 		if len(h.away) < n {
 			return fmt.Errorf("belongs to cluster %x, the others to %x: name members of one cluster", cluster, h.cluster)
 		}
 	}
+	if h.cluster != cluster {
+		clear(h.foreign)
+	}
 	h.cluster = cluster
 	clear(h.away)
+	delete(h.foreign, i)
 	return nil
+}
+
+// belongs reports whether a member of n may be asked: it did not answer for another
+// cluster last, or all of them did.
+func (h *home) belongs(i, n int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.foreign[i] || len(h.foreign) == n
 }
 
 // silent takes in that a member did not answer.
@@ -40,7 +54,7 @@ func (h *home) silent(i int) {
 
 func (h *home) note(i int) {
 	if h.away == nil {
-		h.away = map[int]bool{}
+		h.away, h.foreign = map[int]bool{}, map[int]bool{}
 	}
 	h.away[i] = true
 }
@@ -61,4 +75,5 @@ func (h *home) leave() {
 	defer h.mu.Unlock()
 	h.cluster = 0
 	clear(h.away)
+	clear(h.foreign)
 }

@@ -38,6 +38,7 @@ type members struct {
 // A member is one endpoint.
 type member struct {
 	endpoint string
+	foreign  sync.Once             // to say that its server belongs to another cluster
 	busy     atomic.Int32          // calls without an answer
 	why      atomic.Pointer[error] // the last connection failed; nil: it did not
 	token    token
@@ -104,7 +105,11 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	m.worked.Store(true)
 	if err := m.home.answered(i, len(m.all), h.ClusterId); err != nil {
 		m.pass(i)
-		return fmt.Errorf("etcd-endpoints: %s %w", at.endpoint, err)
+		err = fmt.Errorf("etcd-endpoints: %s %w", at.endpoint, err)
+		if log := m.config.Logger; log != nil {
+			go at.foreign.Do(func() { log.Warn("an endpoint is not asked any more", "error", err) }) // no call waits for a log
+		}
+		return err
 	}
 	m.last.Store(int32(i))
 	return nil
@@ -123,16 +128,17 @@ func (at *member) told(ctx context.Context, err error) error {
 }
 
 // pick returns the member with the fewest calls under way, from the one that
-// answered last on.
+// answered last on. One that belongs to another cluster than the rest is left out.
 func (m *members) pick() int {
 	last := int(m.last.Load())
-	best := last
+	best := -1
 	for n := range m.all {
-		if i := (last + n) % len(m.all); m.all[i].busy.Load() < m.all[best].busy.Load() {
+		i := (last + n) % len(m.all)
+		if m.home.belongs(i, len(m.all)) && (best < 0 || m.all[i].busy.Load() < m.all[best].busy.Load()) {
 			best = i
 		}
 	}
-	return best
+	return max(best, 0)
 }
 
 // pass sends the next call to another member, if i was to get it.
