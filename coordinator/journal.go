@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -52,7 +53,7 @@ func (r role) why(p Phase, s session) string {
 	case p == Activating:
 		return "the role is vacant or was given to us"
 	case p == Paused && r.rolledBack():
-		return lock.ErrRolledBack.Error()
+		return fmt.Sprintf("%v: raise its tokens above %d", lock.ErrRolledBack, r.seen)
 	case p == Paused && s.sick:
 		return "not known to be healthy"
 	case p == Paused && r.isRefused():

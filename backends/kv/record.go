@@ -232,7 +232,7 @@ func decode[T any](r Record) (T, error) {
 }
 
 func foreign(key string) error {
-	return fmt.Errorf("%w: the value of key %q is not one of understudy's: delete the key, or use another prefix", lock.ErrPermanent, key)
+	return fmt.Errorf("%w: the value of key %q is not one of understudy's: stop every contender and delete the key, or use another prefix", lock.ErrPermanent, key)
 }
 
 func decodeRole(r Record) (roleRecord, error) {

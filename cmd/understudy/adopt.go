@@ -42,7 +42,8 @@ a store is in the line "role" of status.
 			if err != nil {
 				return unavailable(err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "store %s answers to %s: whoever has seen that one goes on here\n", st.Store, *identity)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "store %s answers to %s: whoever has seen that one goes on here\n"+
+				"where they say that the store was rolled back, raise its tokens above the last: understudy token-floor --role ROLE --above N\n", st.Store, *identity)
 			return err
 		})
 	}

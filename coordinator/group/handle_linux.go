@@ -1,6 +1,7 @@
 package group
 
 import (
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -70,6 +71,25 @@ func Kill(handles ...Handle) {
 	for _, h := range handles { // it may be frozen, and what is below it not
 		if h.lives() {
 			h.tree().signal(syscall.SIGKILL)
+		}
+	}
+}
+
+// KillBelow kills all that descends from this process's parent but this process, if the
+// init of any of the Groups is dead. What that had adopted is the parent's now, and nobody
+// finds it any more once the parent is dead.
+func KillBelow(handles ...Handle) {
+	if !slices.ContainsFunc(handles, func(h Handle) bool { return h.id != 0 && !h.lives() }) {
+		return
+	}
+	self, parent := os.Getpid(), os.Getppid()
+	t := tree{
+		root: parent, spare: func(pid int) bool { return pid == self },
+		alive: func() bool { return os.Getppid() == parent },
+	}
+	for range 3 { // it may fork meanwhile
+		if t.signal(syscall.SIGKILL); t.dead() {
+			return
 		}
 	}
 }

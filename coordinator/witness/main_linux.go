@@ -185,8 +185,10 @@ func (c *child) arm() {
 	_ = unix.TimerfdSettime(c.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}, nil)
 }
 
-// kill kills the process, and its groups at once: they may be all that works.
+// kill kills the process, and its groups at once: they may be all that works. What an init
+// that was killed left to the process goes first.
 func (c *child) kill() {
+	group.KillBelow(c.held[:]...)
 	_ = unix.PidfdSendSignal(c.parent, unix.SIGKILL, nil, 0)
 	group.Kill(c.held[:]...)
 }
