@@ -69,6 +69,11 @@ var daemonFaults = []struct {
 	{"SIGKILL of the wrapper", func(r *trio, now span) { r.signal(now.id, syscall.SIGKILL) }},
 	{"SIGSTOP of the wrapper", func(r *trio, now span) { r.signal(now.id, syscall.SIGSTOP) }},
 	{"SIGKILL of the init", func(r *trio, now span) { r.send(r.init(now.id), syscall.SIGKILL) }},
+	{"SIGSTOP of the wrapper, and SIGKILL of the init", func(r *trio, now span) {
+		init := r.init(now.id)
+		r.signal(now.id, syscall.SIGSTOP)
+		r.send(init, syscall.SIGKILL)
+	}},
 	{"SIGKILL of wrapper and witness", func(r *trio, now span) {
 		r.send(r.witness(now.id), syscall.SIGKILL)
 		r.signal(now.id, syscall.SIGKILL)
