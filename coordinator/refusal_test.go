@@ -60,10 +60,10 @@ func (r *refusing) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.St
 }
 
 func (r *refusing) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, why lock.End) error {
-	return cmpOr(r.refuses("evict"), func() error { return r.Locker.Evict(ctx, id, seen, why) })
+	return unless(r.refuses("evict"), func() error { return r.Locker.Evict(ctx, id, seen, why) })
 }
 
-func cmpOr(err error, call func() error) error {
+func unless(err error, call func() error) error {
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ type refusingSession struct {
 }
 
 func (s refusingSession) Beat(ctx context.Context, bids ...lock.Bid) error {
-	return cmpOr(s.r.refuses("beat"), func() error { return s.Session.Beat(ctx, bids...) })
+	return unless(s.r.refuses("beat"), func() error { return s.Session.Beat(ctx, bids...) })
 }
 
 func (s refusingSession) TryAcquire(ctx context.Context, role string) (lock.Token, error) {
@@ -87,11 +87,11 @@ func (s refusingSession) TryAcquire(ctx context.Context, role string) (lock.Toke
 }
 
 func (s refusingSession) Release(ctx context.Context, role string, t lock.Token) error {
-	return cmpOr(s.r.refuses("release"), func() error { return s.Session.Release(ctx, role, t) })
+	return unless(s.r.refuses("release"), func() error { return s.Session.Release(ctx, role, t) })
 }
 
 func (s refusingSession) Close(ctx context.Context) error {
-	return cmpOr(s.r.refuses("close"), func() error { return s.Session.Close(ctx) })
+	return unless(s.r.refuses("close"), func() error { return s.Session.Close(ctx) })
 }
 
 // TestRefusedForGood: what no try can cure ends Run with its reason, also long after the
@@ -199,7 +199,7 @@ func TestStopEndsARegistration(t *testing.T) {
 		for _, stopAfter := range []time.Duration{0, time.Millisecond, time.Second, 5500 * time.Millisecond} {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStage(t)
-				l := &late1{s.store.Open(), late}
+				l := &lateRegistrar{s.store.Open(), late}
 				stop := s.contendOver(l, config("a"), untilTold)
 				time.Sleep(stopAfter)
 				if err := stop(); err != nil {
@@ -217,13 +217,13 @@ func TestStopEndsARegistration(t *testing.T) {
 	}
 }
 
-// late1 registers whether or not anybody waits for it, and later.
-type late1 struct {
+// A lateRegistrar registers whether or not anybody waits for it, and later.
+type lateRegistrar struct {
 	lock.Locker
 	late time.Duration
 }
 
-func (l late1) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (s lock.Session, err error) {
+func (l lateRegistrar) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (s lock.Session, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
