@@ -11,18 +11,18 @@ demo: build ## three real processes lose and regain an active, in under a minute
 
 servers: bin/etcd bin/consul ## the real etcd and Consul servers that the tests run, once: some minutes
 
-bin/etcd: conformance/servers/etcd/go.mod
+bin/etcd: internal/lab/servers/etcd/go.mod
 	@echo "building etcd, for the tests only"
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ go.etcd.io/etcd/server/v3
 
-bin/consul: conformance/servers/consul/go.mod
+bin/consul: internal/lab/servers/consul/go.mod
 	@echo "building Consul, for the tests only: about five minutes"
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ github.com/hashicorp/consul
 
 test: servers ## every test, with the race detector where the machine has a C compiler
 	go vet ./...
 	go vet -tags soak,report ./cmd/... ./conformance/...
-	cd conformance/failover/baselines && go vet .
+	cd internal/failover/baselines && go vet .
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=amd64 go build ./...
 	GOOS=linux GOARCH=arm64 go build ./...
@@ -36,8 +36,8 @@ BENCH ?= --runs 20 --ttl 2s
 bench: build servers bin/baselines ## failover on every store, measured and drawn, with what others do beside: report/
 	bin/understudy bench --baselines $(BENCH)
 
-bin/baselines: $(wildcard conformance/failover/baselines/*.go) conformance/failover/baselines/go.mod
-	cd conformance/failover/baselines && CGO_ENABLED=0 go build -trimpath -o $(CURDIR)/$@ .
+bin/baselines: $(wildcard internal/failover/baselines/*.go) internal/failover/baselines/go.mod
+	cd internal/failover/baselines && CGO_ENABLED=0 go build -trimpath -o $(CURDIR)/$@ .
 
 baselines: bin/baselines ## bin/baselines: contenders as they are written without understudy, for the bench only
 
@@ -48,13 +48,13 @@ benchmarks: ## Go benchmarks, printed as ratios
 	go test -run '^$$' -bench . ./...
 
 test-report: ## the bench's report in a headless Chromium
-	go test ./conformance/failover -tags report -run TestReportInABrowser -v
+	go test ./internal/failover -tags report -run TestReportInABrowser -v
 
 # LOSS: how long; Jepsen's runs were of two minutes.
 LOSS ?= 2m
 
 testloss: servers ## five processes, a pause every 5 s: updates lost without the token and with it, counted
-	go test ./fencing/fencingtest -run TestLoss -loss $(LOSS) -timeout 24h -v
+	go test ./fencing/internal/fencingtest -run TestLoss -loss $(LOSS) -timeout 24h -v
 
 testpostgres: ## the SQL guard on a real PostgreSQL of its own: takes Debian's postgresql
 	cd fencing/fencingsql/databases && go test -tags postgres -timeout 10m -v .

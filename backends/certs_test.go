@@ -10,7 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/consul"
 	"github.com/understudy-ha/understudy/backends/etcd"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
 // A said is what was logged.

@@ -23,11 +23,12 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s: the contract does not say %q", c.name, c.rule)
 		}
 	}
-	for _, s := range []Suite{onShelf(mistake{}), {Lacks: noNetwork}} {
-		for f := range s.Lacks {
-			if !tested(f) {
-				t.Errorf("no case needs the fault %q", f)
-			}
+	for _, f := range []Fault{
+		Cut, CutReplies, CutRequests, Refuse, Restart, Pause, KillLeader, Save, Compact,
+		DeleteSession, RevokeLease, LoseNode, DeleteRole, Overwrite, Leftovers,
+	} {
+		if !tested(f) {
+			t.Errorf("no case needs the fault %q", f)
 		}
 	}
 }

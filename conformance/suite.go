@@ -4,12 +4,12 @@
 // Whoever writes a backend runs the suite from one test:
 //
 //	func TestConformance(t *testing.T) {
-//		conformance.Suite{
+//		conformancetest.Run(t, conformance.Suite{
 //			New: func(ctx context.Context) (*conformance.Store, error) {
 //				return &conformance.Store{Open: open}, nil
 //			},
 //			Lacks: map[conformance.Fault]string{conformance.Restart: "it is a service that we cannot restart"},
-//		}.Run(t)
+//		})
 //	}
 //
 // Every case quotes the sentence that it tests. Nothing is left out in silence: a
@@ -58,8 +58,9 @@ type Suite struct {
 
 	pace *pace // how late all is on this machine; nil where time is virtual
 
-	// Virtual runs each case in a bubble of testing/synctest. It fits a store that
-	// lives in this process and uses no sockets, and only Run heeds it.
+	// Virtual says that each case runs in a bubble of testing/synctest, which package
+	// conformancetest makes; Check ignores it. It fits a store that lives in this process
+	// and uses no sockets.
 	Virtual bool
 }
 
@@ -161,16 +162,14 @@ func (s Suite) chooses(c kase) bool {
 // returns whether none failed. When ctx ends, what runs fails, and what did not
 // begin is not reported.
 func (s Suite) Check(ctx context.Context, report func(Result)) bool {
-	s = s.defaults()
 	s.Virtual = false
-	defer s.measured()()
 	var mu sync.Mutex
 	ok := true
-	s.each(func(c kase) {
+	s.Each(func(c Case) {
 		if ctx.Err() != nil {
 			return
 		}
-		r := s.try(ctx, c)
+		r := c.Run(ctx)
 		mu.Lock()
 		defer mu.Unlock()
 		ok = ok && r.Verdict != Failed
@@ -194,8 +193,31 @@ func (s Suite) defaults() Suite {
 // atOnce is how many cases run at the same time: most of the time they wait.
 const atOnce = 6
 
-// each calls run for every case: several at once where they let each other be,
-// those that wait for long from the beginning.
+// A Case is one case of a suite, ready to run once.
+type Case struct {
+	suite Suite
+	kase  kase
+}
+
+// Name is the case's name, such as "AcquireHeld".
+func (c Case) Name() string { return c.kase.name }
+
+// Lacks says why the case does not apply to the suite's stores; "": it does.
+func (c Case) Lacks() string { return c.suite.lacks(c.kase) }
+
+// Run runs the case on a store of its own and returns its result. When ctx ends, the case
+// fails.
+func (c Case) Run(ctx context.Context) Result { return c.suite.try(ctx, c.kase) }
+
+// Each calls run for every case that the suite chooses and returns when all calls have
+// returned. Cases that do not disturb each other run at the same time; those that wait for
+// long begin first. Whoever does not use a test framework calls Check.
+func (s Suite) Each(run func(Case)) {
+	s = s.defaults()
+	defer s.measured()()
+	s.each(func(k kase) { run(Case{s, k}) })
+}
+
 func (s Suite) each(run func(kase)) {
 	most := atOnce
 	if s.Far > 0 { // there they wait all the time

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -28,7 +29,7 @@ type Config struct {
 	Logger *slog.Logger `json:"-"` // hears of certificates that run out; nil: none
 
 	// Dial makes the connections. TLS is made over what it returns. Nil: as usual.
-	Dial kv.Dial `json:"-"`
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) `json:"-"`
 }
 
 // DefaultAddress is where an agent listens on its own host.
@@ -56,18 +57,18 @@ func (c Config) Validate() error {
 	case c.Token != "" && !isToken(c.Token):
 		bad("consul-token: must be one token and nothing else")
 	case c.TokenFile != "":
-		if text, err := kv.Secret(c.TokenFile); err != nil {
+		if text, err := clientconf.Secret(c.TokenFile); err != nil {
 			bad("consul-token-file %q: %w", c.TokenFile, err)
 		} else if !isToken(text) {
 			bad("consul-token-file %q: must hold one token and nothing else, in one line", c.TokenFile)
 		}
 	}
-	errs = append(errs, kv.CheckPrefix("consul-prefix", c.Prefix), c.files().Check("consul-"))
+	errs = append(errs, clientconf.CheckPrefix("consul-prefix", c.Prefix), c.files().Check("consul-"))
 	return errors.Join(errs...)
 }
 
-func (c Config) files() kv.TLSFiles {
-	return kv.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName}
+func (c Config) files() clientconf.TLSFiles {
+	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName}
 }
 
 // address is HOST:PORT of the agent, and whether it speaks TLS.

@@ -14,7 +14,8 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/understudy-ha/understudy/conformance"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/conformance/conformancetest"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -26,16 +27,16 @@ const connections = "limits { http_max_conns_per_client = 4000 }\n"
 func TestSuite(t *testing.T) {
 	s := restricted(t)
 	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
-	s.Run(t)
+	conformancetest.Run(t, s)
 }
 
-var distances = flag.String("far", conformance.Distance, "see conformance.Suite.RunFar")
+var distances = flag.String("far", conformancetest.Distance, "see conformancetest.RunFar")
 
 // TestSuiteFar runs the suite far away from one server, under the same policy.
 func TestSuiteFar(t *testing.T) {
 	s := restricted(t)
 	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
-	s.RunFar(t, *distances)
+	conformancetest.RunFar(t, s, *distances)
 }
 
 // restricted is the suite on one server, whose Lockers may do what docs/consul.md says,
@@ -57,7 +58,7 @@ func TestSuiteOfThree(t *testing.T) {
 	c := start(t, 3, servers.Options{Config: connections})
 	s := suite(t, &bench{TB: t, Cluster: c, hand: raw(t, c.Members[0].Addr(), "")})
 	s.Needing = conformance.KillLeader
-	s.Run(t)
+	conformancetest.Run(t, s)
 }
 
 func suite(t *testing.T, b *bench) conformance.Suite {

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/internal/lasting"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -165,7 +166,7 @@ func (t *token) read() string {
 	if t.file == "" {
 		return t.fixed
 	}
-	if text, err := kv.Secret(t.file); err == nil && isToken(text) {
+	if text, err := clientconf.Secret(t.file); err == nil && isToken(text) {
 		t.last.Store(&text)
 	}
 	if last := t.last.Load(); last != nil {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/backends/kv/kvtest"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
 // shared is a server for every test that does it no harm.

@@ -19,7 +19,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/understudy-ha/understudy/backends/kv"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 

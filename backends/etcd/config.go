@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,7 +9,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/internal/clientconf"
 )
 
 // A Config says which etcd cluster, and as whom. Every field but Endpoints may be
@@ -26,7 +27,7 @@ type Config struct {
 	Logger *slog.Logger `json:"-"` // hears of certificates that run out; nil: none
 
 	// Dial makes the connections. TLS is made over what it returns. Nil: as usual.
-	Dial kv.Dial `json:"-"`
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) `json:"-"`
 }
 
 // ParseEndpoints reads a list of endpoints, such as "h1:2379,h2:2379".
@@ -40,8 +41,8 @@ func ParseEndpoints(text string) []string {
 	return all
 }
 
-func (c Config) files() kv.TLSFiles {
-	return kv.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
+func (c Config) files() clientconf.TLSFiles {
+	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
 }
 
 // secure reports whether connections are by TLS.
@@ -81,11 +82,11 @@ func (c Config) Validate() error {
 	if (c.Username == "") != (c.Password+c.PasswordFile == "") {
 		bad("etcd-username and etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD): give both or none; a user of a certificate needs neither")
 	} else if c.PasswordFile != "" {
-		if _, err := kv.Secret(c.PasswordFile); err != nil {
+		if _, err := clientconf.Secret(c.PasswordFile); err != nil {
 			bad("etcd-password-file %q: %w", c.PasswordFile, err)
 		}
 	}
-	errs = append(errs, kv.CheckPrefix("etcd-prefix", c.Prefix), c.files().Check("etcd-"))
+	errs = append(errs, clientconf.CheckPrefix("etcd-prefix", c.Prefix), c.files().Check("etcd-"))
 	return errors.Join(errs...)
 }
 

@@ -18,7 +18,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/conformance"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/conformance/conformancetest"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -30,14 +31,14 @@ func TestSuite(t *testing.T) {
 	t.Cleanup(c.Stop)
 	s := suite(t, restricted(t, c))
 	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
-	s.Run(t)
+	conformancetest.Run(t, s)
 }
 
 // TestSuiteOfThree kills the leader of three.
 func TestSuiteOfThree(t *testing.T) {
 	s := suite(t, newRig(t, start(t, 3)))
 	s.Needing = conformance.KillLeader
-	s.Run(t)
+	conformancetest.Run(t, s)
 }
 
 // restricted is a rig whose Lockers may do what docs/etcd.md says, and no more.
@@ -229,7 +230,7 @@ func (b behind) Close() error {
 	return b.Locker.Close()
 }
 
-var distances = flag.String("far", conformance.Distance, "see conformance.Suite.RunFar")
+var distances = flag.String("far", conformancetest.Distance, "see conformancetest.RunFar")
 
 // TestSuiteFar runs the suite far away from one server, behind its users and passwords.
 func TestSuiteFar(t *testing.T) {
@@ -238,5 +239,5 @@ func TestSuiteFar(t *testing.T) {
 	t.Cleanup(c.Stop)
 	s := suite(t, restricted(t, c))
 	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
-	s.RunFar(t, *distances)
+	conformancetest.RunFar(t, s, *distances)
 }

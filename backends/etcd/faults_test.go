@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/etcd"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/backends/kv/kvtest"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 

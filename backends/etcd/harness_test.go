@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/understudy-ha/understudy/backends/etcd"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 

@@ -180,7 +180,7 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 }
 
 // connect connects to the member, and keeps why that failed.
-func (at *member) connect(ctx context.Context, dial kv.Dial, address string) (net.Conn, error) {
+func (at *member) connect(ctx context.Context, dial dialer, address string) (net.Conn, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/etcd"
-	"github.com/understudy-ha/understudy/conformance/servers"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
 // TestObserveTellsTheEndOfAnOutage: when the store answers again the term is told again,

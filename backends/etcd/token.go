@@ -10,7 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/credentials"
 
-	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -70,7 +70,7 @@ func (m *members) authenticate(ctx context.Context, at *member, c *clientv3.Clie
 	password := m.config.Password
 	if m.config.PasswordFile != "" {
 		var err error
-		if password, err = kv.Secret(m.config.PasswordFile); err != nil {
+		if password, err = clientconf.Secret(m.config.PasswordFile); err != nil {
 			return fmt.Errorf("%w: etcd-password-file: %w", lock.ErrPermanent, err)
 		}
 	}

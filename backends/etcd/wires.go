@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/understudy-ha/understudy/backends/kv"
 )
 
 // Wires are the connections to one member, one after the other. A network that was cut
@@ -73,7 +71,7 @@ func (w *wires) unanswered(began time.Time) {
 
 // connect makes a connection. A packet that is lost is not waited for: TCP would send
 // it again ever more seldom.
-func (w *wires) connect(ctx context.Context, dial kv.Dial, address string) (net.Conn, error) {
+func (w *wires) connect(ctx context.Context, dial dialer, address string) (net.Conn, error) {
 	w.dialed.Add(1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -113,7 +111,7 @@ type attempt struct {
 	err  error
 }
 
-func try(ctx context.Context, dial kv.Dial, address string) attempt {
+func try(ctx context.Context, dial dialer, address string) attempt {
 	ctx, cancel := context.WithTimeout(ctx, mostOpen*again)
 	defer cancel()
 	conn, err := dial(ctx, "tcp", address)
@@ -125,3 +123,6 @@ func (t attempt) close() {
 		_ = t.conn.Close()
 	}
 }
+
+// A dialer makes one connection, as [net.Dialer.DialContext] does.
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)

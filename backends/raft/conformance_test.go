@@ -11,7 +11,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/conformance"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/conformance/conformancetest"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -43,17 +44,17 @@ func slower(c *Config) {
 // proxies of its own.
 func TestSuite(t *testing.T) {
 	g := newGroup(t, 3, slower).start()
-	g.suite().Run(t)
+	conformancetest.Run(t, g.suite())
 }
 
 // Each beat is written to a disk by two nodes on one busy machine: that must fit into what
 // the distance leaves of a try.
-var distances = flag.String("far", "4s/0.85", "see conformance.Suite.RunFar")
+var distances = flag.String("far", "4s/0.85", "see conformancetest.RunFar")
 
 // TestSuiteFar runs the suite over clients that are far away from the group.
 func TestSuiteFar(t *testing.T) {
 	g := newGroup(t, 3, slower).start()
-	g.suite().RunFar(t, *distances)
+	conformancetest.RunFar(t, g.suite(), *distances)
 }
 
 func (g *group) suite() conformance.Suite {
@@ -190,7 +191,7 @@ func (g *group) compact(ctx context.Context) error {
 func TestSuiteOfMembers(t *testing.T) {
 	g := newGroup(t, 3, slower).start()
 	var opened atomic.Int64
-	conformance.Suite{
+	conformancetest.Run(t, conformance.Suite{
 		New: func(context.Context) (*conformance.Store, error) {
 			return &conformance.Store{Open: func(context.Context) (*conformance.Client, error) {
 				m := &member{Store: g.nodes[opened.Add(1)%3]}
@@ -208,7 +209,7 @@ func TestSuiteOfMembers(t *testing.T) {
 			conformance.Compact:     "no Locker that is a node can be behind its own ledger: see TestSnapshotWakesWatchers",
 		}),
 		TTL: 2 * time.Second, Slack: 3 * time.Second,
-	}.Run(t)
+	})
 }
 
 // A member is a node that several Lockers use; each is closed by itself.

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
 // TestPeersHalfATimingApart elect a leader, keep it, and apply what is proposed: the

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/conformance/failover"
+	"github.com/understudy-ha/understudy/internal/failover"
 )
 
 func newBench() *cobra.Command {

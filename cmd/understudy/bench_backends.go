@@ -8,7 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/raft"
-	"github.com/understudy-ha/understudy/conformance/failover"
+	"github.com/understudy-ha/understudy/internal/failover"
 	"github.com/understudy-ha/understudy/lock"
 )
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/understudy-ha/understudy/conformance/failover"
+	"github.com/understudy-ha/understudy/internal/failover"
 )
 
 // A benchBaseline is what is commonly used instead, at the ttl that its lease has.

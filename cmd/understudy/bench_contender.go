@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/conformance/failover"
 	"github.com/understudy-ha/understudy/coordinator/witness"
+	"github.com/understudy-ha/understudy/internal/failover"
 	"github.com/understudy-ha/understudy/lock"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/understudy-ha/understudy/conformance/failover"
+	"github.com/understudy-ha/understudy/internal/failover"
 )
 
 // TestBenchRefusesBadInput expects all that is wrong before anything is started.

@@ -17,8 +17,8 @@ import (
 	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/config"
-	"github.com/understudy-ha/understudy/conformance/failover"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/failover"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
 // benchOptions are what the flags of bench say.

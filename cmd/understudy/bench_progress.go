@@ -10,7 +10,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 
-	"github.com/understudy-ha/understudy/conformance/failover"
+	"github.com/understudy-ha/understudy/internal/failover"
 )
 
 // A progress shows how far each store is: bars on a terminal, a line now and then

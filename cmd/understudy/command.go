@@ -12,7 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator"
-	"github.com/understudy-ha/understudy/coordinator/group"
+	"github.com/understudy-ha/understudy/internal/procgroup"
 )
 
 // A command is one role's program, run once for every term.
@@ -21,9 +21,9 @@ type command struct {
 	role config.Role
 	log  *slog.Logger
 
-	mu      sync.Mutex                  // held while it starts, so that no signal falls between
-	now     atomic.Pointer[group.Group] // nil: none runs
-	guarded group.ID                    // the group that the witness answers for
+	mu      sync.Mutex                      // held while it starts, so that no signal falls between
+	now     atomic.Pointer[procgroup.Group] // nil: none runs
+	guarded procgroup.ID                    // the group that the witness answers for
 }
 
 // signal passes a signal on to the command that runs.
@@ -58,14 +58,14 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	return nil
 }
 
-func (c *command) start(t coordinator.Term) (*group.Group, error) {
+func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	path, err := exec.LookPath(c.role.Command[0])
 	if err != nil {
 		return nil, err
 	}
-	g, err := group.Start(c.spec(path, t))
+	g, err := procgroup.Start(c.spec(path, t))
 	c.now.Store(g)
 	return g, err
 }
@@ -89,7 +89,7 @@ func (c *command) over(code int, why error) error {
 }
 
 // stop ends the group: politely, and by force when the time is over.
-func (c *command) stop(work context.Context, g *group.Group, t coordinator.Term) {
+func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.Term) {
 	g.Terminate()
 	ctx, cancel := context.WithTimeout(context.Background(), c.options.Coordinator.StopTimeout)
 	defer cancel()
@@ -143,14 +143,14 @@ func (c *command) lose(ctx context.Context, cancel func(), work context.Context,
 	cancel()
 }
 
-func (c *command) spec(path string, t coordinator.Term) group.Spec {
-	s := group.Spec{Path: path, Argv: c.role.Command, Env: c.options.environment(t), Stdout: os.Stdout, Stderr: os.Stderr}
+func (c *command) spec(path string, t coordinator.Term) procgroup.Spec {
+	s := procgroup.Spec{Path: path, Argv: c.role.Command, Env: c.options.environment(t), Stdout: os.Stdout, Stderr: os.Stderr}
 	if c.options.Run.Stdin {
 		s.Stdin = os.Stdin
 	}
 	s.Isolate = c.options.Run.Isolate
 	if c.witness != nil {
-		s.Gate = func(id group.ID) error {
+		s.Gate = func(id procgroup.ID) error {
 			c.guarded = id
 			return c.witness.Guard(id)
 		}

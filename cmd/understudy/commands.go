@@ -13,8 +13,8 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"github.com/understudy-ha/understudy/coordinator"
-	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/coordinator/witness"
+	"github.com/understudy-ha/understudy/internal/procgroup"
 )
 
 // commands are the user's programs, one for each role, of which each runs and ends by
@@ -123,7 +123,7 @@ func (o *options) checkIsolation() error {
 	if !o.Run.Isolate {
 		return nil
 	}
-	if err := group.CanIsolate(); err != nil {
+	if err := procgroup.CanIsolate(); err != nil {
 		return fmt.Errorf("isolate: %w; run as root or with CAP_SYS_ADMIN, or leave it out", err)
 	}
 	return nil

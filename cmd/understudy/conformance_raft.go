@@ -12,8 +12,8 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/conformance"
-	"github.com/understudy-ha/understudy/conformance/failover"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/failover"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 

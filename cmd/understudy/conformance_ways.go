@@ -8,7 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/conformance"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 

@@ -10,7 +10,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/understudy-ha/understudy/coordinator/group"
+	"github.com/understudy-ha/understudy/internal/procgroup"
 )
 
 // A health is the health command. A shell of its own runs it once for each line that it
@@ -20,7 +20,7 @@ type health struct {
 	command string
 	log     *slog.Logger
 
-	shell   *group.Group // nil: none runs
+	shell   *procgroup.Group // nil: none runs
 	ask     *os.File
 	answers *os.File
 }
@@ -85,7 +85,7 @@ func (h *health) start() (err error) {
 			return errors.Join(err, closeAll(ends[:i]))
 		}
 	}
-	h.shell, err = group.Start(group.Spec{
+	h.shell, err = procgroup.Start(procgroup.Spec{
 		Path: "/bin/sh", Argv: []string{"sh", "-c", healthShell, "sh", h.command}, Env: os.Environ(),
 		Stdin: ends[0], Stdout: ends[3], Stderr: ends[5],
 	})

@@ -16,9 +16,9 @@ import (
 	"google.golang.org/grpc/grpclog"
 
 	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/internal/procgroup"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -31,7 +31,7 @@ func main() {
 // What gRPC has to say reaches us as errors, and not past the log; what others have to
 // say there waits for no reader.
 func prepare() {
-	group.Init()
+	procgroup.Init()
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	slog.SetDefault(asynclog.Logger(slog.New(slog.NewTextHandler(os.Stderr, nil))))
 	witness.Main(backends.Beside)

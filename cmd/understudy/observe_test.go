@@ -13,8 +13,8 @@ import (
 	"github.com/understudy-ha/understudy/backends/consul"
 	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/raft"
-	"github.com/understudy-ha/understudy/conformance/servers"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/coordinator"
-	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/internal/procgroup"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -62,7 +62,7 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 		if os.Getpid() == 1 && o.NoWitness() == "" {
 			// All others die with a container's first process, the witness too: so that is
 			// one that does nothing but wait for them.
-			return &codeError{code: group.Supervise()}
+			return &codeError{code: procgroup.Supervise()}
 		}
 		return run(cmd.Context(), o)
 	}

@@ -18,9 +18,9 @@ import (
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/raft"
-	"github.com/understudy-ha/understudy/conformance/servers"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/fencing"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
 // TestRestartWaits starts a wrapper again under its ID while the witness of the one

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/understudy-ha/understudy/coordinator/group"
+	"github.com/understudy-ha/understudy/internal/procgroup"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -48,8 +48,8 @@ func (c *child) end(id lock.SessionID) {
 		go func() { ready <- c.elect(ctx) }()
 	}
 	c.hold() // also what was named since the last look
-	group.Kill(c.held[:]...)
-	group.End(c.held[:]...)
+	procgroup.Kill(c.held[:]...)
+	procgroup.End(c.held[:]...)
 	if id == "" {
 		return
 	}

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/coordinator"
-	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/internal/procgroup"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -57,7 +57,7 @@ type child struct {
 	locker lock.Locker
 	opened chan struct{} // closed when locker is set
 
-	held [MaxGroups]group.Handle // what stands at each place of the page, as far as it was seen
+	held [MaxGroups]procgroup.Handle // what stands at each place of the page, as far as it was seen
 
 	killed bool          // it was said so
 	pulse  time.Duration // the last one that was seen
@@ -113,9 +113,9 @@ func (c *child) watch() {
 func (c *child) hold() {
 	for i := range c.page.groups {
 		id := c.page.groups[i].Load()
-		if c.held[i].ID() != group.ID(id) {
+		if c.held[i].ID() != procgroup.ID(id) {
 			c.held[i].Close()
-			c.held[i] = group.Find(group.ID(id))
+			c.held[i] = procgroup.Find(procgroup.ID(id))
 		}
 		if c.page.guarded[i].Load() != id {
 			c.page.guarded[i].Store(id)
@@ -188,7 +188,7 @@ func (c *child) arm() {
 // kill kills the process, and its groups at once: they may be all that works. What an init
 // that was killed left to the process goes first.
 func (c *child) kill() {
-	group.KillBelow(c.held[:]...)
+	procgroup.KillBelow(c.held[:]...)
 	_ = unix.PidfdSendSignal(c.parent, unix.SIGKILL, nil, 0)
-	group.Kill(c.held[:]...)
+	procgroup.Kill(c.held[:]...)
 }

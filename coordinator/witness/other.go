@@ -8,7 +8,7 @@ import (
 	"runtime"
 
 	"github.com/understudy-ha/understudy/coordinator"
-	"github.com/understudy-ha/understudy/coordinator/group"
+	"github.com/understudy-ha/understudy/internal/procgroup"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -30,10 +30,10 @@ func (*Witness) Start(coordinator.Config) error {
 }
 
 // Guard has nobody who could answer.
-func (*Witness) Guard(group.ID) error { return nil }
+func (*Witness) Guard(procgroup.ID) error { return nil }
 
 // Forget has nobody to tell.
-func (*Witness) Forget(group.ID) {}
+func (*Witness) Forget(procgroup.ID) {}
 
 // PID is nobody's.
 func (*Witness) PID() int { return 0 }

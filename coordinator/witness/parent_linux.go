@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/coordinator"
-	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/internal/procgroup"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -140,7 +140,7 @@ func (w *Witness) spawn() error {
 		return fmt.Errorf("start %s: %w", w.path, err)
 	}
 	w.mu.Lock()
-	w.child, w.forget = child, group.Spare(child.Process.Pid)
+	w.child, w.forget = child, procgroup.Spare(child.Process.Pid)
 	if w.closed {
 		_ = child.Process.Kill()
 	}
@@ -206,7 +206,7 @@ func (w *Witness) wait(news bool) error {
 // the session; for at most MaxGroups at once. It returns when the witness has acknowledged
 // that, which a stopped one does not: it is replaced then. It may be called concurrently.
 // The caller calls Forget when nothing of the group is left, also where Guard failed.
-func (w *Witness) Guard(id group.ID) error {
+func (w *Witness) Guard(id procgroup.ID) error {
 	i := w.place(id)
 	if i < 0 {
 		return fmt.Errorf("a witness answers for at most %d groups", MaxGroups)
@@ -222,7 +222,7 @@ func (w *Witness) Guard(id group.ID) error {
 }
 
 // place notes a group where there is none, and returns where; negative: nowhere.
-func (w *Witness) place(id group.ID) int {
+func (w *Witness) place(id procgroup.ID) int {
 	for i := range w.page.groups {
 		if w.page.groups[i].CompareAndSwap(0, uint64(id)) {
 			return i
@@ -232,7 +232,7 @@ func (w *Witness) place(id group.ID) int {
 }
 
 // Forget has the witness answer for a group no more.
-func (w *Witness) Forget(id group.ID) {
+func (w *Witness) Forget(id procgroup.ID) {
 	for i := range w.page.groups {
 		w.page.groups[i].CompareAndSwap(uint64(id), 0)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator"
-	"github.com/understudy-ha/understudy/coordinator/group"
+	"github.com/understudy-ha/understudy/internal/procgroup"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -81,7 +81,7 @@ func TestDue(t *testing.T) {
 func TestGroups(t *testing.T) {
 	w := &Witness{page: &page{}}
 	c := &child{page: w.page}
-	for n := range group.ID(MaxGroups) {
+	for n := range procgroup.ID(MaxGroups) {
 		if w.place(n+1) < 0 {
 			t.Fatalf("no room for group %d of %d", n+1, MaxGroups)
 		}
@@ -90,14 +90,14 @@ func TestGroups(t *testing.T) {
 	if err := w.Guard(MaxGroups + 1); err == nil || c.held[MaxGroups-1].ID() != MaxGroups {
 		t.Errorf("%v, and the last of %d groups is %d", err, MaxGroups, c.held[MaxGroups-1].ID())
 	}
-	for n := range group.ID(MaxGroups) {
+	for n := range procgroup.ID(MaxGroups) {
 		if n != 7 {
 			w.Forget(n + 1)
 		}
 	}
 	c.hold()
 	for i, h := range c.held {
-		want := group.ID(0)
+		want := procgroup.ID(0)
 		if i == 7 {
 			want = 8
 		}

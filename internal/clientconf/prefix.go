@@ -1,4 +1,4 @@
-package kv
+package clientconf
 
 import (
 	"fmt"

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/understudy-ha/understudy/conformance/servers"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
 // An Environment is environment.json: what a figure may depend on.

@@ -1,4 +1,4 @@
-module github.com/understudy-ha/understudy/conformance/servers/consul
+module github.com/understudy-ha/understudy/internal/lab/servers/consul
 
 go 1.26
 

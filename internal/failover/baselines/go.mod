@@ -1,4 +1,4 @@
-module github.com/understudy-ha/understudy/conformance/failover/baselines
+module github.com/understudy-ha/understudy/internal/failover/baselines
 
 go 1.26.0
 

@@ -1,4 +1,4 @@
-module github.com/understudy-ha/understudy/conformance/servers/etcd
+module github.com/understudy-ha/understudy/internal/lab/servers/etcd
 
 go 1.26.0
 

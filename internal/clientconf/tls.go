@@ -1,4 +1,6 @@
-package kv
+// Package clientconf holds the settings that clients of different stores share: TLS files,
+// secrets in files, and prefixes of keys.
+package clientconf
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-// Package group runs a command, and knows when nothing of it is left.
+// Package procgroup runs a command, and knows when nothing of it is left.
 //
 // What descends from a command is the command's, whatever group, session or daemon it
 // made of itself. On Linux each command has an init: a small process between this one
@@ -11,7 +11,7 @@
 //
 // Elsewhere there is no such thing: a command is its process group there, which counts as
 // empty when no signal reaches it.
-package group
+package procgroup
 
 // An ID names a Group for as long as the machine runs. On Linux it is made of its init's
 // number and of when that started, elsewhere it is the process group's number.
