@@ -66,7 +66,7 @@ test-far: servers ## the suite far away from each store, at many distances: abou
 	go test ./backends/etcd ./backends/consul ./backends/raft -p 1 -run TestSuiteFar -far $(FAR) -timeout 60m -v
 
 soak: ## random walks over the protocol for an hour, and the search for every planted mistake
-	go test ./coordinator -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v
+	go test ./coordinator/internal/machine -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v
 
 soakwitness: servers ## 1,000 faults on wrapper, command and witness, on each store: about an hour
 	go test ./cmd/understudy -run TestAnyOne -rounds 1000 -timeout 24h -v

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,7 +19,9 @@ const module = "github.com/understudy-ha/understudy/"
 // module. The longest folder that matches counts.
 var arrows = map[string][]string{
 	"lock":                         {},
-	"coordinator":                  {"lock", "internal/asynclog"},
+	"coordinator":                  {"lock", "coordinator/internal/machine", "coordinator/internal/process", "internal/asynclog"},
+	"coordinator/internal/machine": {"lock"},
+	"coordinator/internal/process": {"lock"},
 	"coordinator/coordinatorfx":    {"lock", "coordinator"},
 	"coordinator/witness":          {"lock", "coordinator", "internal/procgroup", "internal/asynclog"},
 	"backends":                     {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
@@ -40,6 +43,7 @@ var arrows = map[string][]string{
 	"fencing/fencingsql":           {"lock", "fencing"},
 	"fencing/fencingsql/databases": {"lock", "fencing", "fencing/fencingsql"},
 	"conformance":                  {"lock", "coordinator"},
+	"internal/lab/script":          {},
 	"internal/lab/servers":         {},
 	"internal/failover":            {"lock", "coordinator", "internal/lab/servers"},
 	"conformance/conformancetest":  {"conformance"},
@@ -53,8 +57,14 @@ var arrows = map[string][]string{
 	"internal/lasting":             {},
 }
 
+// pure packages are functions of their arguments: they cannot wait, log, or read a clock, a
+// file or a random number.
+var pure = map[string][]string{
+	"coordinator/internal/machine": {"cmp", "errors", "fmt", "maps", "slices", "strings", "time"},
+}
+
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab/servers"}
+var inTests = []string{"coordinator", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab/script", "internal/lab/servers"}
 
 // Limits that keep a file and a function readable.
 const (
@@ -99,6 +109,9 @@ func checkFile(t *testing.T, name string) {
 			t.Errorf("%s imports fx: only packages that are named for it do", name)
 		}
 	}
+	if only, ok := pure[path.Dir(name)]; ok && !strings.HasSuffix(name, "_test.go") {
+		checkPure(t, name, file, only)
+	}
 	if n := set.File(file.Pos()).LineCount(); n > maxFile {
 		t.Errorf("%s has %d lines, the limit is %d", name, n, maxFile)
 	}
@@ -106,6 +119,22 @@ func checkFile(t *testing.T, name string) {
 		if f, ok := n.(*ast.FuncDecl); ok {
 			if lines := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; lines > maxFunction {
 				t.Errorf("%s: %s has %d lines, the limit is %d", set.Position(f.Pos()), f.Name.Name, lines, maxFunction)
+			}
+		}
+		return true
+	})
+}
+
+func checkPure(t *testing.T, name string, file *ast.File, only []string) {
+	for _, spec := range file.Imports {
+		if imported, _ := strconv.Unquote(spec.Path.Value); !strings.HasPrefix(imported, module) && !slices.Contains(only, imported) {
+			t.Errorf("%s imports %s: its package is pure", name, imported)
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok && x.Name == "time" && !slices.Contains([]string{"Duration", "Nanosecond", "Microsecond", "Millisecond", "Second", "Minute", "Hour"}, s.Sel.Name) {
+				t.Errorf("%s uses time.%s: its package is pure", name, s.Sel.Name)
 			}
 		}
 		return true

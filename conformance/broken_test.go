@@ -1,16 +1,15 @@
 package conformance
 
 import (
-	"encoding/json"
-	"fmt"
 	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/understudy-ha/understudy/internal/lab/script"
 )
 
 // inCoordinator are some of the mistakes that package coordinator plants for its
@@ -37,11 +36,11 @@ func TestMutants(t *testing.T) {
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
-			text, err := os.ReadFile(filepath.Join("../coordinator/testdata/mutants", name+".txt"))
+			mistake, err := script.Read(filepath.Join("../coordinator/internal/machine/testdata/mutants", name+".txt"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			overlay, err := plant(t.TempDir(), string(text))
+			overlay, err := mistake.Plant("..", t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,43 +53,6 @@ func TestMutants(t *testing.T) {
 			}
 		})
 	}
-}
-
-// plant writes the files that a mutant changes, and the overlay that puts them in
-// place. The mutant's text is read as package coordinator's tests read it.
-func plant(dir, text string) (string, error) {
-	text, _, _ = strings.Cut(text, "\ntrace:\n")
-	replace := map[string]string{}
-	for i, hunk := range strings.Split(text, "\nfile: ")[1:] {
-		file, change, _ := strings.Cut(hunk+"\n", "\nold:\n")
-		before, after, _ := strings.Cut(change, "\nnew:\n")
-		path, err := filepath.Abs(filepath.Join("..", file))
-		if err != nil {
-			return "", err
-		}
-		from := path
-		if replace[path] != "" {
-			from = replace[path]
-		}
-		data, err := os.ReadFile(from)
-		if err != nil {
-			return "", err
-		}
-		if n := strings.Count(string(data), before); n != 1 {
-			return "", fmt.Errorf("the old text is in %s %d times", file, n)
-		}
-		replace[path] = filepath.Join(dir, fmt.Sprintf("%d_%s", i, filepath.Base(file)))
-		changed := strings.Replace(string(data), before, strings.TrimSuffix(after, "\n"), 1)
-		if err := os.WriteFile(replace[path], []byte(changed), 0o600); err != nil {
-			return "", err
-		}
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "overlay.json")
-	return path, os.WriteFile(path, overlay, 0o600)
 }
 
 // TestBroken plants mistakes in the store and around it. Each must be caught, by

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -58,17 +59,17 @@ func BenchmarkStanding(b *testing.B) {
 		for i := range roles {
 			c.Roles = append(c.Roles, lock.Bid{Role: strconv.Itoa(i)})
 		}
-		m, j := newMachine(rulesOf(c, "nonce"), c.Roles), newJournal(c)
-		m.step(c.Now(), event{})
-		m.step(c.Now(), event{kind: registered, number: 1, outcome: ok, at: c.Now()})
+		m, j := machine.New(c.rules("nonce"), c.names()...), newJournal(c)
+		m.Step(c.Now(), machine.Tick{})
+		m.Step(c.Now(), machine.Registered{Number: 1, Outcome: machine.OK, At: c.Now()})
 		st := lock.Standing{Role: "0", Term: lock.Term{Token: 1, Holder: lock.Member{Contender: lock.Contender{Session: "other"}, Promise: lock.Promise{TTL: time.Second}}}}
 		began := time.Now()
 		for i := range b.N {
 			st.Term.Holder.Beat = lock.Beat(i + 1)
 			now := c.Now()
-			_, looked := m.step(now, event{kind: stood, role: "0", at: now, standing: st})
-			j.note(now, m, looked, nil, nil)
-			m.next(now, looked...)
+			m.Step(now, machine.Stood{At: now, Standing: st})
+			j.note(now, m, nil, nil)
+			m.Wake(now)
 		}
 		return time.Since(began) / time.Duration(b.N)
 	}

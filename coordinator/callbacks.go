@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 )
 
 // Callbacks are calls to what the user gave besides the work. Nothing that is done for a
@@ -53,6 +55,28 @@ func (c *callbacks) wait(patience time.Duration) error {
 		case <-ended:
 		case <-end.C:
 			return fmt.Errorf("%s has not returned %v after its context ended", strings.Join(open, ", "), patience)
+		}
+	}
+}
+
+// pulseEvery is how often the witness must hear that the loop turns.
+func (r *runner) pulseEvery() time.Duration {
+	if r.config.HangTimeout < 0 || !r.config.witnessed() {
+		return never
+	}
+	return r.config.HangTimeout / 10
+}
+
+// check asks whether this process is healthy, until Run ends.
+func (r *runner) check() {
+	for r.calls.Err() == nil {
+		r.checking.Store(true)
+		err := r.config.Healthy(r.calls)
+		r.checking.Store(false)
+		r.post(news{event: machine.Checked{Healthy: err == nil}, call: checks, err: err})
+		select {
+		case <-r.calls.Done():
+		case <-time.After(r.config.HealthEvery):
 		}
 	}
 }

@@ -3,85 +3,132 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
+	"github.com/understudy-ha/understudy/coordinator/internal/process"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 // roleCalls is how many calls about single roles may be open at once.
 const roleCalls = 32
 
-// call makes one call to the store and reports how it went.
-func (r *runner) call(a action) {
-	session, e := r.session, event{role: a.role, number: a.number, session: a.session, at: r.config.Now()}
-	budget := r.budget(a.do)
-	var make func(ctx context.Context) error
-	switch a.do {
-	case beat:
-		bids := r.rebid()
-		e.kind, make = beaten, func(ctx context.Context) error { return session.Beat(ctx, bids...) }
-	case closeSession:
-		e.kind, make = closed, r.closing(session, a)
-	case evict:
-		why := lock.End{By: r.config.ID, Why: "silent for its promise"}
-		e.kind, make = evicted, func(ctx context.Context) error { return r.locker.Evict(ctx, a.session, a.beat, why) }
-	case acquire:
-		e.kind, make = acquired, func(ctx context.Context) (err error) { e.token, err = session.TryAcquire(ctx, a.role); return err }
-	case release:
-		e.kind, make = released, func(ctx context.Context) error { return session.Release(ctx, a.role, a.token) }
-	case handoff:
-		e.kind, make = handed, func(ctx context.Context) error { return session.Handoff(ctx, a.role, a.token, a.session) }
+// A call is one call to the store.
+type call struct {
+	name  string        // as the log has it
+	role  string        // that it is about, if any
+	trips time.Duration // how many round trips it may take
+	make  func(context.Context) error
+	event func(machine.Outcome) machine.Event // what tells the machine how it went
+}
+
+// How many round trips a call may take: it reads before it writes, and again if somebody
+// else was faster. A beat takes one, or its acknowledgement would say nothing about the time
+// at which it was sent.
+const (
+	beatTrips  = 1
+	roleTrips  = 3 // an acquisition, a release, a handoff
+	evictTrips = 4
+	closeTrips = 4
+)
+
+// registration is how many attempts' time a registration has. It takes up to five trips to
+// the store and one to connect: it reads, reads who has its ID, grants a lease, commits, and
+// is told why if that was refused. No deadline waits for it, and one that is given up too
+// early leaves a session behind that has our ID until it is evicted.
+const registration = 6
+
+// budget is how long a call of so many trips may take: one attempt, and for each further
+// trip twice what one takes of late, up to another attempt; all of that while nothing is
+// known yet. So what works on a near store works on a far one, and on a near one a call that
+// hangs is soon made anew.
+func (r *runner) budget(trips time.Duration) time.Duration {
+	try, slow := r.config.Try(), r.machine.Session().RoundTrip
+	if slow == 0 {
+		slow = try
 	}
+	return try + (trips-1)*min(max(2*slow, try/4), try)
+}
+
+// call makes one call to the store and reports how it went.
+func (r *runner) call(a machine.Action) {
+	c := r.callFor(a)
+	budget := r.budget(c.trips)
 	r.group.Go(func() {
-		if a.role != "" {
+		if c.role != "" {
 			r.slots <- struct{}{}
 			defer func() { <-r.slots }()
 		}
 		ctx, cancel := context.WithTimeout(r.calls, budget)
 		defer cancel()
-		err := make(ctx)
-		e.outcome = outcomeOf(err)
-		r.post(news{event: e, err: err})
+		err := c.make(ctx)
+		r.post(news{event: c.event(outcomeOf(err)), call: c.name, role: c.role, err: err})
 	})
 }
 
-// trips is how many round trips to the store a call may take: it reads before it writes,
-// and again where somebody else was faster. A beat is one, or it would say nothing about
-// the time at which it was sent.
-var trips = map[verb]time.Duration{beat: 1, acquire: 3, release: 3, handoff: 3, evict: 4, closeSession: 4}
-
-// registration is how many tries' time a registration has. It is up to five trips to the
-// store, and one to connect: it reads, reads who has its ID, grants a lease, commits, and is
-// told why where that was refused. No deadline waits for it, and one that is given up too
-// early leaves a session behind that has our ID until it is evicted.
-const registration = 6
-
-// budget is how long a call may take: one try, and for each further trip twice what one
-// takes of late, up to another try; all of it where nothing is known yet. So what works on a
-// near store works on a far one, and on a near one a call that hangs is soon made anew.
-func (r *runner) budget(v verb) time.Duration {
-	try, slow := r.config.Try(), r.machine.session.slow
-	if slow == 0 {
-		slow = try
+// callFor is the call that performs an action.
+func (r *runner) callFor(a machine.Action) call {
+	session, at := r.session, r.config.Now()
+	switch a := a.(type) {
+	case machine.Beat:
+		bids := r.rebid()
+		return call{
+			"beat", "", beatTrips, func(ctx context.Context) error { return session.Beat(ctx, bids...) },
+			func(o machine.Outcome) machine.Event { return machine.Beaten{Number: a.Number, At: at, Outcome: o} },
+		}
+	case machine.Close:
+		return call{
+			"close", "", closeTrips, r.closing(session, a.Number),
+			func(o machine.Outcome) machine.Event { return machine.Closed{Number: a.Number, Outcome: o} },
+		}
+	case machine.Evict:
+		why := lock.End{By: r.config.ID, Why: "silent for its promise"}
+		return call{
+			"evict", "", evictTrips, func(ctx context.Context) error { return r.locker.Evict(ctx, a.Session, a.Beat, why) },
+			func(o machine.Outcome) machine.Event { return machine.Evicted{Session: a.Session, Outcome: o} },
+		}
+	case machine.Acquire:
+		var token lock.Token
+		return call{
+			"acquire", a.Role, roleTrips, func(ctx context.Context) (err error) { token, err = session.TryAcquire(ctx, a.Role); return err },
+			func(o machine.Outcome) machine.Event {
+				return machine.Acquired{Role: a.Role, Number: a.Number, Outcome: o, Token: token}
+			},
+		}
+	case machine.Release:
+		return call{
+			"release", a.Role, roleTrips, func(ctx context.Context) error { return session.Release(ctx, a.Role, a.Token) },
+			func(o machine.Outcome) machine.Event {
+				return machine.Released{Role: a.Role, Number: a.Number, Outcome: o}
+			},
+		}
+	case machine.Handoff:
+		return call{
+			"handoff", a.Role, roleTrips, func(ctx context.Context) error { return session.Handoff(ctx, a.Role, a.Token, a.To) },
+			func(o machine.Outcome) machine.Event {
+				return machine.HandedOff{Role: a.Role, Number: a.Number, Outcome: o}
+			},
+		}
 	}
-	return try + (trips[v]-1)*min(max(2*slow, try/4), try)
+	panic(fmt.Sprintf("no call performs a %T", a))
 }
 
-// closing is the call that ends a session; of one of which only the registration was
-// sent, by its ID.
-func (r *runner) closing(s lock.Session, a action) func(context.Context) error {
+// closing is the call that ends a session. If Register never answered, the session is known
+// by its ID only.
+func (r *runner) closing(s lock.Session, number int) func(context.Context) error {
 	if s != nil {
 		return s.Close
 	}
-	id, why := r.machine.id(a.number), lock.End{By: r.config.ID, Why: "closed"}
+	id, why := r.machine.ID(number), lock.End{By: r.config.ID, Why: "closed"}
 	return func(ctx context.Context) error { return r.locker.Evict(ctx, id, lock.AnyBeat, why) }
 }
 
-func (r *runner) register(a action) {
-	c := lock.Contender{ID: r.config.ID, Address: r.config.Address, Labels: r.config.Labels, Session: r.machine.id(a.number)}
+func (r *runner) register(a machine.Register) {
+	c := lock.Contender{ID: r.config.ID, Address: r.config.Address, Labels: r.config.Labels, Session: r.machine.ID(a.Number)}
 	r.config.Witness.Session(c.Session)
 	if c.Witness = r.config.witnessed(); !c.Witness && !r.config.Outlives {
-		c.Process = thisProcess()
+		c.Process = process.This()
 	}
 	p := lock.Promise{TTL: r.config.TTL, Skew: r.config.Skew}
 	r.bidden, r.untold = r.bids(), 0
@@ -91,12 +138,12 @@ func (r *runner) register(a action) {
 		defer cancel()
 		defer context.AfterFunc(r.stop, cancel)()
 		session, err := r.locker.Register(ctx, c, p, bids...)
-		e := event{kind: registered, number: a.number, at: r.config.Now(), outcome: outcomeOf(err)}
+		e := machine.Registered{Number: a.Number, At: r.config.Now(), Outcome: outcomeOf(err)}
 		var other *lock.HeldError
 		if errors.As(err, &other) {
-			e.holder, e.dead = other.Holder, provedDead(other.Holder.Process)
+			e.Holder, e.Dead = other.Holder, process.Dead(other.Holder.Process)
 		}
-		r.post(news{event: e, session: session, err: err})
+		r.post(news{event: e, call: "register", session: session, err: err})
 	})
 }
 
@@ -107,48 +154,48 @@ func (r *runner) watch() {
 		return
 	}
 	r.watching = true
-	var names []string
-	for _, b := range r.config.Roles {
-		names = append(names, b.Role)
-	}
 	r.group.Go(func() {
 		for r.calls.Err() == nil {
-			for st, err := range r.locker.Watch(r.calls, names...) {
-				if r.calls.Err() != nil {
-					return
-				}
-				e := event{kind: stood, role: st.Role, at: r.config.Now(), standing: st, outcome: outcomeOf(err)}
-				if err == nil {
-					r.post(news{event: e})
-					continue
-				}
-				e.kind, e.standing = unseen, lock.Standing{}
-				r.post(news{event: e, err: err})
-				if e.outcome == permanent {
-					pause(r.calls, r.config.BeatEvery())
-					break // begun anew it says how the roles stand, also where they stand as before
-				}
-				pause(r.calls, r.machine.retry)
-			}
-			pause(r.calls, r.machine.retry) // a watch that ended is begun anew
+			r.follow(r.config.names())
+			pause(r.calls, r.config.retry()) // a watch that ended is begun anew
 		}
 	})
 }
 
-func outcomeOf(err error) outcome {
+// follow reports what one Watch yields, until it ends or is refused.
+func (r *runner) follow(names []string) {
+	for st, err := range r.locker.Watch(r.calls, names...) {
+		if r.calls.Err() != nil {
+			return
+		}
+		if err == nil {
+			r.post(news{event: machine.Stood{At: r.config.Now(), Standing: st}, call: watches, role: st.Role})
+			continue
+		}
+		o := outcomeOf(err)
+		r.post(news{event: machine.Unseen{Role: st.Role, Outcome: o}, call: watches, role: st.Role, err: err})
+		if o == machine.Permanent {
+			pause(r.calls, r.config.BeatEvery())
+			return // begun anew it says how the roles stand, also where they stand as before
+		}
+		pause(r.calls, r.config.retry())
+	}
+}
+
+func outcomeOf(err error) machine.Outcome {
 	switch {
 	case err == nil:
-		return ok
+		return machine.OK
 	case errors.Is(err, lock.ErrHeld):
-		return held
+		return machine.Held
 	case errors.Is(err, lock.ErrLost):
-		return lost
+		return machine.Lost
 	case errors.Is(err, lock.ErrMoved):
-		return moved
+		return machine.Moved
 	case errors.Is(err, lock.ErrGone):
-		return gone
+		return machine.Gone
 	case errors.Is(err, lock.ErrPermanent):
-		return permanent
+		return machine.Permanent
 	}
-	return unknown
+	return machine.Unknown
 }

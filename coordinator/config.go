@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -20,13 +21,27 @@ type Work func(ctx context.Context, t Term) error
 
 // Why a term's context ended; see context.Cause.
 var (
-	ErrStopping    = errors.New("stop was asked for")
-	ErrHandoff     = errors.New("handed over on request")
-	ErrDeadline    = errors.New("no beat was acknowledged in time")
-	ErrSessionLost = errors.New("the session was lost")
-	ErrSuperseded  = errors.New("the store names another term")
-	ErrUnhealthy   = errors.New("the health check failed")
+	ErrStopping    = machine.ErrStopping
+	ErrHandoff     = machine.ErrHandoff
+	ErrDeadline    = machine.ErrDeadline
+	ErrSessionLost = machine.ErrSessionLost
+	ErrSuperseded  = machine.ErrSuperseded
+	ErrUnhealthy   = machine.ErrUnhealthy
 )
+
+// Asked reports whether a term that ended for this cause was asked to end. Its work then
+// has the stop timeout to return, with beats going on; after any other cause it has the
+// grace.
+func Asked(cause error) bool { return machine.Asked(cause) }
+
+// An Instant is one reading of the machine's clocks, each counted from its own start.
+type Instant = machine.Instant
+
+// Virtual is an Instant by time.Now on every clock.
+func Virtual() Instant {
+	d := time.Duration(time.Now().UnixNano())
+	return Instant{Mono: d, Raw: d, Boot: d}
+}
 
 // ExitCode is what the process exits with when work outlives the promise.
 const ExitCode = 75
@@ -144,12 +159,37 @@ func (c Config) Defaults() Config {
 	return c
 }
 
+// rules are what c means for the machine.
+func (c Config) rules(nonce string) machine.Rules {
+	return machine.Rules{
+		Nonce: nonce, TTL: c.TTL, Skew: c.Skew, Grace: c.Grace, StopTimeout: c.StopTimeout,
+		BeatEvery:  c.BeatEvery(),
+		Try:        c.Try(),
+		HedgeFirst: 50 * time.Millisecond,
+		HedgeNext:  min(c.TTL/10, 100*time.Millisecond),
+		Retry:      c.retry(),
+		Turn:       50 * time.Millisecond,
+		HoldFirst:  250 * time.Millisecond,
+		HoldMost:   time.Minute,
+		CloseFor:   min(c.TTL, max(5*time.Second, closeTrips*c.Try())), // after the promise others end it
+		Exclusive:  c.exclusive(),
+		Gated:      c.Healthy != nil,
+	}
+}
+
+// retry is the pause before anything but a beat is tried again.
+func (c Config) retry() time.Duration { return min(c.TTL/10, 100*time.Millisecond) }
+
 // exclusive are the roles for which this process does not stand by.
 func (c Config) exclusive() []string {
 	if !c.Exclusive {
 		return c.ExclusiveRoles
 	}
-	var all []string
+	return c.names()
+}
+
+// names are those of the roles.
+func (c Config) names() (all []string) {
 	for _, b := range c.Roles {
 		all = append(all, b.Role)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -51,8 +52,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 		terms: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), standings: map[string]lock.Standing{},
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
-	r.machine = newMachine(rulesOf(c, rand.Text()), c.Roles)
-	r.machine.session.sick = c.Healthy != nil
+	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
 	r.renew(1)
 	return r.run(ctx)
 }
@@ -63,7 +63,7 @@ type runner struct {
 	config  Config
 	locker  lock.Locker
 	work    Work
-	machine *machine
+	machine *machine.Machine
 	journal journal
 	troubles
 
@@ -118,38 +118,38 @@ func (r *runner) run(ctx context.Context) (err error) {
 	for _, b := range r.config.Roles {
 		r.warmUp(b.Role)
 	}
+	r.stop = ctx
+	r.loop(ctx.Done())
+	return r.err
+}
+
+// loop lets the machine see what happens, and does what it says, until it is over.
+func (r *runner) loop(done <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var tick time.Time // wanted by the machine; the roles that an event did not concern want theirs as before
-	r.stop = ctx
-	done := ctx.Done()
-	for !r.machine.over() {
-		var n news
+	for !r.machine.Over() {
+		n := news{event: machine.Tick{}}
 		select {
 		case n = <-r.news:
 			r.take(n)
 		case <-timer.C:
 		case <-done:
-			done, n.kind = nil, stop
+			done, n.event = nil, machine.Stop{}
 		}
-		at, now := time.Now(), r.config.Now()
+		now := r.config.Now()
 		r.troubles.note(now, n)
 		if !r.checking.Load() {
 			r.config.Witness.Pulse()
 		}
-		actions, roles := r.machine.step(now, n.event)
+		actions := r.machine.Step(now, n.event)
 		r.publish()
 		r.warmAgain(n)
 		for _, a := range actions {
 			r.do(a)
 		}
-		r.journal.note(now, r.machine, roles, r.standings, r.whyNot)
-		if next := at.Add(r.machine.next(now, roles...)); len(roles) == len(r.config.Roles) || next.Before(tick) {
-			tick = next
-		}
-		timer.Reset(min(time.Until(tick), r.journal.next(now), r.pulseEvery()))
+		r.journal.note(now, r.machine, r.standings, r.whyNot)
+		timer.Reset(min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.pulseEvery()))
 	}
-	return r.err
 }
 
 // renew begins the lease of a new registration.
@@ -159,25 +159,33 @@ func (r *runner) renew(number int) {
 
 // publish lets those who do not ask the loop see what it knows.
 func (r *runner) publish() {
-	s := r.machine.session
-	if s.number != r.number {
-		r.renew(s.number)
+	s := r.machine.Session()
+	if s.Number != r.number {
+		r.renew(s.Number)
 	}
-	if old := r.lease.sent.Load(); s.sent != (Instant{}) && (old == nil || *old != s.sent) {
-		r.lease.sent.Store(&s.sent)
-		r.config.Witness.Deadline(s.sent.plus(r.config.TTL - r.config.Skew))
+	if old := r.lease.deadline.Load(); !s.Deadline.IsZero() && (old == nil || *old != s.Deadline) {
+		r.lease.deadline.Store(&s.Deadline)
+		r.config.Witness.Deadline(s.Deadline)
 	}
-	if s.lostAt != (Instant{}) {
-		r.lease.lose(s.lostAt)
+	if !s.LostAt.IsZero() {
+		r.lease.lose(s.LostAt)
 	}
 }
 
 // news is an event with what the machine need not know of it.
 type news struct {
-	event
-	session lock.Session
+	event   machine.Event
+	call    string // what returned, as the log has it; "": nothing that the coordinator called
+	role    string // that it was about, if any
 	err     error
+	session lock.Session
 }
+
+// What returns besides calls to the store.
+const (
+	checks  = "health check"
+	watches = "watch"
+)
 
 // post hands news to the loop, and drops them when the loop has ended.
 func (r *runner) post(n news) {
@@ -187,76 +195,76 @@ func (r *runner) post(n news) {
 	}
 }
 
-// kindNames are how the log names what returned.
-var kindNames = map[kind]string{
-	registered: "register", beaten: "beat", checked: "health check", closed: "close", evicted: "evict", acquired: "acquire", released: "release",
-	handed: "handoff", unseen: "watch", stood: "watch",
-}
-
 // take keeps what the machine need not know.
 func (r *runner) take(n news) {
-	switch n.kind {
-	case stood:
-		r.standings[n.role] = n.standing
-	case registered:
+	switch e := n.event.(type) {
+	case machine.Stood:
+		r.standings[n.role] = e.Standing
+	case machine.Registered:
 		if n.err != nil {
 			r.why = n.err
-		} else if n.number == r.number {
+		} else if e.Number == r.number {
 			r.session, r.why = n.session, nil
 			r.watch()
 		}
-	case beaten:
-		if n.outcome == ok && n.number == r.number {
+	case machine.Beaten:
+		if n.err == nil && e.Number == r.number {
 			r.untold = max(r.untold-1, 0)
 		}
-	case closed:
-		if n.outcome == ok && n.number == r.number {
+	case machine.Closed:
+		if n.err == nil && e.Number == r.number {
 			r.config.Witness.Session("")
 		}
-	case returned:
-		close(r.terms[n.role].returned)
-		delete(r.terms, n.role)
+	case machine.Returned:
+		close(r.terms[e.Role].returned)
+		delete(r.terms, e.Role)
+		if n.err != nil && e.Outcome == machine.Unknown {
+			r.config.Logger.Warn("work failed", "role", e.Role, "id", r.config.ID, "error", n.err)
+		}
+		return
 	}
-	if n.outcome == permanent {
+	switch outcomeOf(n.err) {
+	case machine.Permanent:
 		r.refused(n)
-	}
-	switch {
-	case n.err == nil || n.outcome != unknown && n.outcome != permanent:
-	case n.kind == returned:
-		r.config.Logger.Warn("work failed", "role", n.role, "id", r.config.ID, "error", n.err)
+	case machine.Unknown:
 	default:
-		r.config.Logger.Debug("call failed", "id", r.config.ID, "call", kindNames[n.kind], "role", n.role, "error", n.err)
+		return
 	}
+	r.config.Logger.Debug("call failed", "id", r.config.ID, "call", n.call, "role", n.role, "error", n.err)
 }
 
 // refused keeps why the store refuses something for good.
 func (r *runner) refused(n news) {
-	switch {
-	case n.kind == registered || n.kind == beaten || n.kind == closed:
+	switch n.event.(type) {
+	case machine.Checked:
+		return
+	case machine.Registered, machine.Beaten, machine.Closed:
 		r.why = n.err
-	case n.role != "":
+		return
+	}
+	if n.role != "" {
 		r.refusals[n.role] = n.err
-	default:
-		for _, b := range r.config.Roles {
-			r.refusals[b.Role] = n.err
-		}
+		return
+	}
+	for _, name := range r.config.names() {
+		r.refusals[name] = n.err
 	}
 }
 
 // do performs one action. None of them blocks.
-func (r *runner) do(a action) {
-	switch a.do {
-	case register:
+func (r *runner) do(a machine.Action) {
+	switch a := a.(type) {
+	case machine.Register:
 		r.register(a)
-	case startWork:
+	case machine.Start:
 		r.start(a)
-	case cancelWork:
-		t := r.terms[a.role]
-		t.over.Store(errors.Is(a.cause, ErrSuperseded) || t.over.Load())
-		t.cancel(a.cause)
-	case exit:
+	case machine.Cancel:
+		t := r.terms[a.Role]
+		t.over.Store(errors.Is(a.Cause, ErrSuperseded) || t.over.Load())
+		t.cancel(a.Cause)
+	case machine.Exit:
 		r.exit()
-	case fail:
+	case machine.Fail:
 		r.fail(a)
 	default:
 		r.call(a)
@@ -264,14 +272,14 @@ func (r *runner) do(a action) {
 }
 
 // start begins the work of a term, with a guard beside it that needs no loop.
-func (r *runner) start(a action) {
+func (r *runner) start(a machine.Start) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.calls))
 	t := &tenure{cancel: cancel, returned: make(chan struct{})}
-	r.terms[a.role] = t
+	r.terms[a.Role] = t
 	lease := r.lease
-	term := Term{Role: a.role, Token: a.token, lease: lease, tenure: t}
+	term := Term{Role: a.Role, Token: a.Token, lease: lease, tenure: t}
 	ctx = context.WithValue(ctx, termKey{}, term)
-	warm := r.warm[a.role]
+	warm := r.warm[a.Role]
 	r.config.Witness.Working(1)
 	r.group.Go(func() { lease.guard(t.returned, cancel, r.exit) })
 	r.group.Go(func() {
@@ -284,12 +292,12 @@ func (r *runner) start(a action) {
 		}
 		t.over.Store(true)
 		r.config.Witness.Working(-1)
-		e := event{kind: returned, role: a.role, number: a.number, outcome: outcomeOf(err)}
+		e := machine.Returned{Role: a.Role, Number: a.Number, Outcome: machine.OK}
 		switch {
 		case ctx.Err() != nil:
-			e.outcome = cancelled
+			e.Outcome = machine.Cancelled
 		case err != nil:
-			e.outcome = unknown
+			e.Outcome = machine.Unknown
 		}
 		cancel(nil)
 		r.post(news{event: e, err: err})
@@ -311,13 +319,14 @@ func (r *runner) exit() {
 }
 
 // fail notes why Run gives up.
-func (r *runner) fail(a action) {
-	switch t := r.standings[a.role].Term; {
-	case a.role == "":
+func (r *runner) fail(a machine.Fail) {
+	switch a.Why {
+	case machine.NotRegistered:
 		r.err = r.why
-	case r.machine.roles[a.role].isRefused():
-		r.err = r.refusals[a.role]
-	default:
-		r.err = &lock.HeldError{Name: a.role, Holder: t.Holder, Token: t.Token}
+	case machine.AllRefused:
+		r.err = r.refusals[a.Role]
+	case machine.RoleTaken:
+		t := r.standings[a.Role].Term
+		r.err = &lock.HeldError{Name: a.Role, Holder: t.Holder, Token: t.Token}
 	}
 }

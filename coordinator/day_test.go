@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"flag"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/understudy-ha/understudy/lock"
 )
+
+// seed is that of the random numbers in this file's tests.
+var seed = flag.Uint64("seed", 1, "of TestDay and TestPauses")
 
 // TestDay runs three contenders for a virtual day over links that lose and delay
 // requests and replies and let them commit late, with works that dawdle.

@@ -10,15 +10,31 @@
 //
 // # States
 //
+// People see one of seven words for a role: in the log, in status, in metrics.
+//
 //	           vacant, our turn        granted
 //	registering ──► standby ──► activating ──► active
 //	     ▲             ▲ ▲                        │ stop, handoff, loss, return
 //	     │ lost        │ └── paused               ▼
 //	     └─────────────┴────────────────────── draining ──► stopped
 //
-// Paused is in line but does not compete: held down after a failure, not known to be
-// healthy, because the store was rolled back, or because it refuses for good what is
-// asked about the role.
+// Inside, a role is in one of seven phases (package machine), which say what this process
+// may do next. The first row that fits says which word people see:
+//
+//	phase             and the session is     word         meaning
+//	Working                                  active       the work runs
+//	Stopping, Ceding                         draining     the work is returning, or the role is being given back
+//	any               ended or stopping      stopped      nothing more will happen here
+//	Retired                                  stopped      the work said that it is done for good
+//	any               not registered         registering  not in line yet, or not any more
+//	Granted           live                   activating   the store granted the role; the work is about to begin
+//	Acquiring         live                   activating   the store is being asked for the role
+//	Standby           live                   paused       in line, but does not compete: see below
+//	Standby           live                   standby      in line
+//
+// Paused is a role that is held down after a failure, whose process is not known to be
+// healthy, whose store was rolled back, or about which the store refuses for good what it is
+// asked.
 //
 // # What nothing waits for
 //
@@ -51,8 +67,8 @@
 //
 // # How it is built
 //
-// A machine (step.go, session.go, role.go, refusal.go) is pure: it takes an event and
-// the time and says what to do. One loop (coordinator.go) performs that and owns
-// everything; calls.go makes the calls to the store. A guard (lease.go) beside every work ends it on time whatever the
-// loop is doing.
+// A pure machine (internal/machine) takes one event and the time and says what to do. One
+// loop (coordinator.go) performs that and owns everything; calls.go makes the calls to the
+// store. A guard (lease.go) beside every term's work ends it on time, whatever the loop is
+// doing.
 package coordinator

@@ -9,10 +9,10 @@ import (
 // A lease says how long one registration's promise still stands. The loop alone
 // writes it; whoever must know reads it without asking the loop.
 type lease struct {
-	config Config
-	sent   atomic.Pointer[Instant] // when the last acknowledged beat began; nil: no deadline yet
-	lost   atomic.Pointer[Instant] // when the loss of the session was learned; nil: it was not
-	loss   chan struct{}           // closed when it was
+	config   Config
+	deadline atomic.Pointer[Instant] // the end of the promise, less the skew; nil: there is none yet
+	lost     atomic.Pointer[Instant] // when the loss of the session was learned; nil: it was not
+	loss     chan struct{}           // closed when it was
 }
 
 func newLease(c Config) *lease { return &lease{config: c, loss: make(chan struct{})} }
@@ -34,11 +34,11 @@ func (l *lease) left() time.Duration {
 
 // untilDeadline is how long it is until the promise's end, less the skew.
 func (l *lease) untilDeadline(now Instant) time.Duration {
-	sent := l.sent.Load()
-	if sent == nil {
+	deadline := l.deadline.Load()
+	if deadline == nil {
 		return 0
 	}
-	return l.config.TTL - l.config.Skew - now.most(*sent)
+	return now.Until(*deadline)
 }
 
 // untilExit is how long work that was told to stop may take to return: until the
@@ -46,7 +46,7 @@ func (l *lease) untilDeadline(now Instant) time.Duration {
 func (l *lease) untilExit(now Instant) time.Duration {
 	left := l.untilDeadline(now)
 	if lost := l.lost.Load(); lost != nil {
-		left = min(left, l.config.Grace-now.most(*lost))
+		left = min(left, l.config.Grace-now.Most(*lost))
 	}
 	return left
 }

@@ -282,7 +282,7 @@ func TestStopIsBounded(t *testing.T) {
 			if err := stop(); err != nil {
 				t.Error(err)
 			}
-			if took, most := time.Since(at), rulesOf(c, "").closeFor; took > most {
+			if took, most := time.Since(at), c.rules("").CloseFor; took > most {
 				t.Errorf("a stop %v after the store was cut off took %v, want at most %v", after, took, most)
 			}
 		})

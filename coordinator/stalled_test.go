@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -307,24 +308,23 @@ func TestFarStore(t *testing.T) {
 // whole where nothing was told.
 func TestBudget(t *testing.T) {
 	c := config("a").Defaults()
-	d := newDesk(c)
-	r := &runner{config: c, machine: d.machine}
-	d.session.slow = 0
+	r := &runner{config: c, machine: machine.New(c.rules("nonce"), "r")}
+	now := Virtual()
+	r.machine.Step(now, machine.Tick{})
+	r.machine.Step(now, machine.Registered{Number: 1, At: now, Outcome: machine.OK})
 	whole := 4 * c.Try()
-	if got := r.budget(closeSession); got != whole {
+	if got := r.budget(closeTrips); got != whole {
 		t.Errorf("%v before anything is known, want %v", got, whole)
 	}
-	begun := d.now
-	d.now = d.now.plus(10 * time.Millisecond)
-	d.step(d.now, event{kind: beaten, number: 1, outcome: ok, at: begun})
-	near := r.budget(closeSession)
-	if near >= whole/2 || r.budget(beat) != c.Try() {
+	r.machine.Step(now.Plus(10*time.Millisecond), machine.Beaten{Number: 1, At: now, Outcome: machine.OK})
+	near := r.budget(closeTrips)
+	if near >= whole/2 || r.budget(beatTrips) != c.Try() {
 		t.Errorf("%v on a near store", near)
 	}
 	for range 8 {
-		d.see(event{kind: closed, number: 1})
+		r.machine.Step(now.Plus(10*time.Millisecond), machine.Closed{Number: 1})
 	}
-	if got := r.budget(closeSession); got != whole {
+	if got := r.budget(closeTrips); got != whole {
 		t.Errorf("%v after eight calls without an answer, want %v", got, whole)
 	}
 }

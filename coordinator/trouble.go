@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -43,28 +44,31 @@ var endings = map[string]string{
 
 func newTroubles(c Config) troubles { return troubles{config: c, now: map[fault]*trouble{}} }
 
-// note takes in how a call went.
+// note records how a call went.
 func (t *troubles) note(now Instant, n news) {
-	call := kindNames[n.kind]
+	_, registered := n.event.(machine.Registered)
+	_, unseen := n.event.(machine.Unseen)
+	_, stood := n.event.(machine.Stood)
+	unanswered := outcomeOf(n.err) == machine.Unknown
 	switch {
-	case call == "" || n.kind == checked:
+	case n.call == "" || n.call == checks:
 	case n.err != nil && refusal(n.err):
 		t.over(now, fault{what: theStore})
-		t.fails(now, fault{theRefusal, call, n.role}, n.err, 0)
-	case n.err != nil && n.outcome == unknown && n.kind == registered:
+		t.fails(now, fault{theRefusal, n.call, n.role}, n.err, 0)
+	case unanswered && registered:
 		t.fails(now, fault{what: theJoining}, n.err, 0)
-	case n.err != nil && n.kind == unseen:
+	case n.err != nil && unseen:
 		t.fails(now, fault{what: theWatch}, n.err, t.config.TTL/2)
-	case n.err != nil && n.outcome == unknown:
+	case unanswered:
 		t.fails(now, fault{what: theStore}, n.err, t.config.TTL/2)
 	default:
 		t.over(now, fault{what: theStore})
-		t.over(now, fault{theRefusal, call, n.role})
-		if n.kind == stood {
+		t.over(now, fault{theRefusal, n.call, n.role})
+		if stood {
 			t.over(now, fault{what: theWatch})
-			t.over(now, fault{what: theRefusal, call: call})
+			t.over(now, fault{what: theRefusal, call: n.call})
 		}
-		if n.kind == registered && n.outcome == ok {
+		if registered && n.err == nil {
 			delete(t.now, fault{what: theJoining}) // that it is in line has a line of its own
 		}
 	}
@@ -79,13 +83,13 @@ func refusal(err error) bool {
 // fails tells what fails, if it has for long enough and there is news of it.
 func (t *troubles) fails(now Instant, f fault, err error, patience time.Duration) {
 	one := t.now[f]
-	if one == nil || now.most(one.last) > t.config.TTL && one.said == (Instant{}) { // that was another time
+	if one == nil || now.Most(one.last) > t.config.TTL && one.said == (Instant{}) { // that was another time
 		one = &trouble{since: now}
 		t.now[f] = one
 	}
 	one.last = now
 	again, text := one.said != (Instant{}), err.Error()
-	if now.most(one.since) < patience || again && (text == one.text || now.most(one.said) < sayAgain) {
+	if now.Most(one.since) < patience || again && (text == one.text || now.Most(one.said) < sayAgain) {
 		return
 	}
 	one.said, one.text = now, text
@@ -99,7 +103,7 @@ func (t *troubles) over(now Instant, f fault) {
 	if one == nil || one.said == (Instant{}) {
 		return
 	}
-	t.config.Logger.Info(endings[f.what], append(f.attrs(), "id", t.config.ID, "after", now.most(one.since).Round(time.Millisecond))...)
+	t.config.Logger.Info(endings[f.what], append(f.attrs(), "id", t.config.ID, "after", now.Most(one.since).Round(time.Millisecond))...)
 }
 
 func (f fault) attrs() (all []any) {

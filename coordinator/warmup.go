@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -71,13 +72,14 @@ func (w *warmup) end(patience time.Duration) error {
 // warmAgain warms up for a role whose work has returned, and ends every warm-up when
 // Run is to return.
 func (r *runner) warmAgain(n news) {
+	e, returned := n.event.(machine.Returned)
 	switch {
-	case r.machine.session.stopping:
+	case r.machine.Session().Stopping:
 		for _, w := range r.warm {
 			w.cancel()
 		}
-	case n.kind == returned && !r.machine.roles[n.role].done:
-		r.warmUp(n.role)
+	case returned && !r.machine.Role(e.Role).Done:
+		r.warmUp(e.Role)
 	}
 }
 
@@ -110,7 +112,7 @@ func (r *runner) askReady() {
 func (r *runner) bids() []lock.Bid {
 	var left []lock.Bid
 	for i, b := range r.config.Roles {
-		if r.machine.roles[b.Role].done {
+		if r.machine.Role(b.Role).Done {
 			continue
 		}
 		if r.cold[i].Load() {
@@ -126,7 +128,7 @@ func (r *runner) bids() []lock.Bid {
 func (r *runner) rebid() []lock.Bid {
 	now := r.bids()
 	if !slices.Equal(now, r.bidden) {
-		r.bidden, r.untold = now, openTries+1
+		r.bidden, r.untold = now, machine.OpenBeats+1
 	}
 	if r.untold == 0 {
 		return nil

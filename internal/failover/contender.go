@@ -112,7 +112,7 @@ func (p phases) WithGroup(string) slog.Handler                { return p }
 func (p phases) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
 		if r.Message == "transition" && a.Key == "to" {
-			switch coordinator.Phase(a.Value.String()) {
+			switch coordinator.State(a.Value.String()) {
 			case coordinator.Standby, coordinator.Activating:
 				p.say("standby", 0)
 			case coordinator.Registering, coordinator.Paused, coordinator.Stopped:

@@ -1,0 +1,20 @@
+package machine
+
+import "errors"
+
+// Why the work of a term must stop.
+var (
+	ErrStopping    = errors.New("stop was asked for")
+	ErrHandoff     = errors.New("handed over on request")
+	ErrDeadline    = errors.New("no beat was acknowledged in time")
+	ErrSessionLost = errors.New("the session was lost")
+	ErrSuperseded  = errors.New("the store names another term")
+	ErrUnhealthy   = errors.New("the health check failed")
+)
+
+// Asked reports whether a term that ended for this cause was asked to end. Its work then
+// has the stop timeout to return, with beats going on; after any other cause it has the
+// grace.
+func Asked(cause error) bool {
+	return errors.Is(cause, ErrStopping) || errors.Is(cause, ErrHandoff) || errors.Is(cause, ErrUnhealthy)
+}

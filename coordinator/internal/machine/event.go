@@ -1,0 +1,121 @@
+package machine
+
+import "github.com/understudy-ha/understudy/lock"
+
+// An Event is one thing that happened. Number is always the registration for which a call
+// was made: the machine ignores what belongs to an earlier one.
+type Event interface {
+	role() string // the one role that the event is about; "": the session, or every role
+}
+
+// The events.
+type (
+	// Tick says that time passed.
+	Tick struct{}
+
+	// Stop says that a stop was requested.
+	Stop struct{}
+
+	// Stood delivers a standing, received at At.
+	Stood struct {
+		At       Instant
+		Standing lock.Standing
+	}
+
+	// Unseen says that the watch failed. Role is "" if it failed for every role.
+	Unseen struct {
+		Role    string
+		Outcome Outcome
+	}
+
+	// Registered says how a registration went. At is when its answer arrived. Holder is who
+	// has our contender ID, if Outcome is Held; Dead: that process is proved dead.
+	Registered struct {
+		Number  int
+		At      Instant
+		Outcome Outcome
+		Holder  lock.Member
+		Dead    bool
+	}
+
+	// Beaten says how a beat went whose call began at At.
+	Beaten struct {
+		Number  int
+		At      Instant
+		Outcome Outcome
+	}
+
+	// Closed says how it went to write the session's end.
+	Closed struct {
+		Number  int
+		Outcome Outcome
+	}
+
+	// Evicted says how the eviction of another session went.
+	Evicted struct {
+		Session lock.SessionID
+		Outcome Outcome
+	}
+
+	// Acquired says how an acquisition went, and under which token.
+	Acquired struct {
+		Role    string
+		Number  int
+		Outcome Outcome
+		Token   lock.Token
+	}
+
+	// Released says how a release went.
+	Released struct {
+		Role    string
+		Number  int
+		Outcome Outcome
+	}
+
+	// HandedOff says how a handoff went.
+	HandedOff struct {
+		Role    string
+		Number  int
+		Outcome Outcome
+	}
+
+	// Returned says that the work returned: OK if it is done for good, Cancelled if its
+	// context had ended, otherwise Unknown.
+	Returned struct {
+		Role    string
+		Number  int
+		Outcome Outcome
+	}
+
+	// Checked says how the health check went.
+	Checked struct{ Healthy bool }
+)
+
+func (Tick) role() string        { return "" }
+func (Stop) role() string        { return "" }
+func (e Stood) role() string     { return e.Standing.Role }
+func (e Unseen) role() string    { return e.Role }
+func (Registered) role() string  { return "" }
+func (Beaten) role() string      { return "" }
+func (Closed) role() string      { return "" }
+func (Evicted) role() string     { return "" }
+func (e Acquired) role() string  { return e.Role }
+func (e Released) role() string  { return e.Role }
+func (e HandedOff) role() string { return e.Role }
+func (e Returned) role() string  { return e.Role }
+func (Checked) role() string     { return "" }
+
+// An Outcome is how a call went, by package lock's errors.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Unknown Outcome = iota // it may have taken effect, or may yet
+	OK
+	Held
+	Lost
+	Moved
+	Gone
+	Permanent
+	Cancelled // of work only: its context had ended
+)

@@ -1,0 +1,103 @@
+package machine
+
+import (
+	"slices"
+	"time"
+)
+
+// giveUp stops everything, once, if there is nothing to compete for: no attempt can succeed,
+// another contender has a role for which nobody stands by here, or the store has refused
+// every role for a whole promise. Otherwise the machine goes on with the roles that are left.
+func (m *Machine) giveUp(now Instant, names []string) []Action {
+	if m.session.stopping {
+		return nil
+	}
+	fail, failed := Fail{}, m.failed
+	for _, name := range names {
+		r := m.roles[name]
+		switch {
+		case failed:
+		case slices.Contains(m.Exclusive, name) && r.term.token == 0 && !r.store.vacant && m.sights[r.store.holder].moved:
+			fail, failed = Fail{RoleTaken, name}, true
+		case r.refusedIn(m.Rules, now) <= 0 && m.allRefused(now):
+			fail, failed = Fail{AllRefused, name}, true
+		}
+	}
+	if !failed {
+		return nil
+	}
+	m.failed = true
+	m.session = m.session.stop(m.Rules, now)
+	return []Action{fail}
+}
+
+// allRefused reports whether no role is left that the store does not refuse.
+func (m *Machine) allRefused(now Instant) bool {
+	for _, r := range m.roles {
+		if !r.done && r.refusedIn(m.Rules, now) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// unseen records that the store does not show how a role stands, or any: for good, if it
+// refuses to.
+func (m *Machine) unseen(now Instant, e Unseen) {
+	if e.Outcome != Permanent {
+		return
+	}
+	for name, r := range m.roles {
+		if (e.Role == "" || e.Role == name) && r.hidden.IsZero() {
+			r.hidden = now
+			m.roles[name] = r
+		}
+	}
+}
+
+// evictionRefused records that the store refuses for good to end a session: then it refuses
+// the roles that the session holds.
+func (m *Machine) evictionRefused(now Instant, e Evicted) {
+	if e.Outcome != Permanent {
+		return
+	}
+	for name, r := range m.roles {
+		if r.store.holder == e.Session && !r.store.vacant {
+			m.roles[name] = r.refuse(now)
+		}
+	}
+}
+
+// refuse records that the store refuses for good what was asked about the role.
+func (r role) refuse(now Instant) role {
+	if r.refused.IsZero() {
+		r.refused = now
+	}
+	return r
+}
+
+// refusedIn is how long it is until the role has been refused for a whole promise, in which
+// an operator could have cured it. Work that runs needs nothing that is refused.
+func (r role) refusedIn(c Rules, now Instant) time.Duration {
+	if r.working() || r.done {
+		return never
+	}
+	in := never
+	for _, since := range []Instant{r.refused, r.hidden} {
+		if !since.IsZero() {
+			in = min(in, c.TTL-now.Most(since))
+		}
+	}
+	return in
+}
+
+// refusedNext is refusedIn while that lies ahead; afterwards it was acted on.
+func (r role) refusedNext(c Rules, now Instant) time.Duration {
+	if in := r.refusedIn(c, now); in > 0 {
+		return in
+	}
+	return never
+}
+
+// isRefused reports whether the store refuses anything about the role for good.
+func (r role) isRefused() bool { return !r.refused.IsZero() || !r.hidden.IsZero() }

@@ -1,0 +1,72 @@
+package machine
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// shown is a standing of a store whose greatest token is the one of this term.
+func shown(token lock.Token, holder lock.SessionID) lock.Standing {
+	held := lock.Member{Contender: lock.Contender{Session: holder}, Promise: lock.Promise{TTL: ttl}, Beat: 5}
+	return lock.Standing{Role: "r", Floor: token, Term: lock.Term{Token: token, Holder: held}}
+}
+
+func (d *desk) stood(st lock.Standing) []Action { return d.see(Stood{d.now, st}) }
+
+// TestRolledBack shows standings of a store that was put back to an earlier term.
+func TestRolledBack(t *testing.T) {
+	d := newDesk(t, everyday(), "r")
+	me := d.ID(1)
+	d.stood(lock.Standing{Role: "r"})
+	d.see(Acquired{"r", 1, OK, 20})
+	if do := d.stood(shown(20, me)); len(do) != 0 || d.Role("r").Phase != Working {
+		t.Fatalf("in its own term it decides %v", do)
+	}
+	if do := d.stood(shown(10, "another")); !slices.Contains(do, Action(Cancel{"r", ErrSuperseded})) {
+		t.Errorf("the store names an earlier term than the active's, which decides %v", do)
+	}
+}
+
+// TestRolledBackToUs gave a token up to a store that forgot it, and says that we hold the
+// role under an earlier one: it is taken and released, never worked under.
+func TestRolledBackToUs(t *testing.T) {
+	d := newDesk(t, everyday(), "r")
+	me := d.ID(1)
+	d.stood(shown(10, me))
+	d.see(Acquired{"r", 1, OK, 10})
+	d.see(Returned{"r", 1, Unknown})
+	d.see(Released{"r", 1, OK})
+	d.stood(shown(20, "another"))
+	d.now = d.now.Plus(time.Second)
+	if do := d.stood(shown(10, me)); !slices.Equal(do, []Action{Acquire{"r", 1}}) {
+		t.Fatalf("one that holds again what it gave up decides %v, want to ask for the token", do)
+	}
+	if do := d.see(Acquired{"r", 1, OK, 10}); !slices.Equal(do, []Action{Release{"r", 1, 10}}) {
+		t.Errorf("one that holds again what it gave up decides %v, want to release it", do)
+	}
+}
+
+// TestVacancyIsSeen evicts the holder that was seen last in a store that was rolled back
+// meanwhile. Nobody asks for the role before the store has shown how it stands.
+func TestVacancyIsSeen(t *testing.T) {
+	d := newDesk(t, everyday(), "r")
+	d.stood(shown(20, "holder"))
+	var do []Action
+	for range 4 {
+		do = append(do, d.beat()...)
+	}
+	if !slices.Contains(do, Action(Evict{"holder", 5})) {
+		t.Fatalf("one that saw the holder silent for its promise decides %v, want to evict it", do)
+	}
+	if do := d.see(Evicted{"holder", OK}); len(do) != 0 {
+		t.Errorf("one that was not shown how the role stands decides %v", do)
+	}
+	earlier := shown(10, "earlier")
+	earlier.Term.End = lock.End{By: "x", Why: "silent"}
+	if do := d.stood(earlier); len(do) != 0 {
+		t.Errorf("one that saw token 20, and is shown token 10, decides %v", do)
+	}
+}

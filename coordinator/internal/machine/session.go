@@ -1,0 +1,225 @@
+package machine
+
+import "time"
+
+// A session is this process's registration in the store.
+type session struct {
+	phase    sessionPhase
+	number   int     // of the registration: 1, 2, ...
+	stopping bool    // nothing new begins
+	sick     bool    // the health check failed, or has not answered yet
+	calling  bool    // a Register or Close is in flight
+	loose    bool    // the registration before this one may have taken effect, or may yet
+	retry    Instant // the next of them is not due before
+	lostAt   Instant // when the loss was learned
+	closeBy  Instant // a stop waits until then for the end to be written
+
+	heard Instant       // when the store last acknowledged anything, counted from the start of the call
+	sent  Instant       // the latest start of an acknowledged beat; zero: there is no deadline yet
+	last  Instant       // when the last attempt at a beat began
+	tries int           // attempts since an acknowledgement
+	open  int           // attempts without an answer
+	trip  time.Duration // how long the last acknowledged attempt took
+	slow  time.Duration // the longest round trip to expect, from what was seen lately; 0: unknown
+}
+
+type sessionPhase uint8
+
+const (
+	joining sessionPhase = iota // not registered, or not known to be
+	live                        // registered
+	forlorn                     // lost, while work has not returned
+	closing                     // its end is being written
+	ended                       // for good
+)
+
+// OpenBeats is how many attempts at a beat may be without an answer at once.
+const OpenBeats = 4
+
+// stop lets nothing new begin. If the end is being written already, it gets as much time as
+// one that begins now.
+func (s session) stop(r Rules, now Instant) session {
+	if !s.stopping && s.phase == closing {
+		s.closeBy = now.Plus(r.CloseFor)
+	}
+	s.stopping = true
+	return s
+}
+
+// deadline is when the session's promise ends, less the skew. This is the only place where
+// it is computed. Zero: there is none yet.
+func (s session) deadline(r Rules) Instant {
+	if s.sent.IsZero() {
+		return Instant{}
+	}
+	return s.sent.Plus(r.TTL - r.Skew)
+}
+
+// left is how long it is until the deadline.
+func (s session) left(r Rules, now Instant) time.Duration {
+	if s.sent.IsZero() {
+		return 0
+	}
+	return now.Until(s.deadline(r))
+}
+
+func (s session) registered(r Rules, now Instant, e Registered) session {
+	if e.Number != s.number {
+		return s
+	}
+	s.calling, s.retry = false, now.Plus(r.Retry)
+	switch e.Outcome {
+	case OK:
+		s.phase, s.heard, s.loose = live, e.At, false
+	case Lost, Unknown:
+		// Either its end was written before it began, or an earlier attempt may still take
+		// effect and would bring back a session that others count as absent. So each ID is
+		// registered by one call only.
+		s.number++
+		s.loose = e.Outcome == Unknown
+	}
+	return s
+}
+
+// beaten counts from the start of the very attempt that was acknowledged. Of several, the
+// latest start counts: the deadline never moves back.
+func (s session) beaten(now Instant, e Beaten) session {
+	if e.Number != s.number || s.phase == joining {
+		return s
+	}
+	s.open--
+	switch e.Outcome {
+	case OK:
+		if e.At.Most(s.sent) > 0 {
+			s.sent = e.At
+		}
+		s.heard, s.tries, s.trip = s.sent, 0, now.Most(e.At)
+		s.slow = max(s.trip, s.slow-s.slow/8, 1)
+	case Lost:
+		s = s.lose(now)
+	}
+	return s
+}
+
+// unanswered records that a call of several round trips was given up. They may take longer
+// than they used to, and while no beats are sent nothing else shows that.
+func (s session) unanswered(r Rules) session {
+	if s.slow > 0 {
+		s.slow = min(max(2*s.slow, r.Try/4), r.Try)
+	}
+	return s
+}
+
+// lose records that the session is gone for good.
+func (s session) lose(now Instant) session {
+	if s.phase == live {
+		s.phase, s.lostAt = forlorn, now
+	}
+	return s
+}
+
+func (s session) closed(r Rules, now Instant, e Closed) session {
+	s.calling, s.retry = false, now.Plus(r.Retry)
+	switch {
+	case e.Outcome != OK:
+		return s
+	case s.stopping:
+		s.phase = ended
+		return s
+	}
+	return session{number: s.number + 1, sick: s.sick, trip: s.trip, slow: s.slow}
+}
+
+// unheardIn is how long it is until the store has acknowledged nothing for a whole promise.
+func (s session) unheardIn(r Rules, now Instant) time.Duration {
+	return r.TTL - now.Most(s.heard)
+}
+
+// decide registers, beats, and closes once no work is left. It never registers while any
+// work has not returned. If no beat has been acknowledged for a whole promise, the session
+// is abandoned even though its beats may be reaching the store; if only the replies are
+// lost, it would otherwise hold roles forever without knowing it.
+func (s session) decide(r Rules, busy func() bool, now Instant) (session, []Action) {
+	if (s.phase == forlorn || s.phase == live && (s.stopping || s.unheardIn(r, now) <= 0)) && !busy() {
+		s.phase, s.retry, s.closeBy = closing, Instant{}, now.Plus(r.CloseFor)
+	}
+	switch s.phase {
+	case joining:
+		return s.join(r, busy, now)
+	case live:
+		if s.open < OpenBeats && s.beatIn(r, now) <= 0 {
+			s.last = now
+			s.tries++
+			s.open++
+			return s, []Action{Beat{s.number}}
+		}
+	case closing:
+		if s.stopping && now.Until(s.closeBy) <= 0 {
+			s.phase = ended // the end of the promise will end it
+		} else if s.due(now) {
+			s.calling = true
+			return s, []Action{Close{s.number}}
+		}
+	}
+	return s, nil
+}
+
+// join registers, unless a stop was requested. Then it ends what a registration may have
+// left in the store.
+func (s session) join(r Rules, busy func() bool, now Instant) (session, []Action) {
+	switch {
+	case s.stopping && s.calling: // its outcome says whether there is a session to end
+	case s.stopping && s.loose: // a registration that is still under way must find its end
+		s.phase, s.retry, s.closeBy = closing, Instant{}, now.Plus(r.CloseFor)
+		s.number--
+		return s.decide(r, busy, now)
+	case s.stopping:
+		s.phase = ended
+	case s.due(now) && !busy():
+		s.calling = true
+		return s, []Action{Register{s.number}}
+	}
+	return s, nil
+}
+
+func (s session) due(now Instant) bool { return !s.calling && now.Until(s.retry) <= 0 }
+
+// beatIn is how long it is until the next attempt at a beat. Attempts are hedged, not backed
+// off: while one is unacknowledged, another starts.
+func (s session) beatIn(r Rules, now Instant) time.Duration {
+	switch s.tries {
+	case 0:
+		if s.sent.IsZero() {
+			return 0
+		}
+		return r.BeatEvery - now.Most(s.sent)
+	case 1:
+		return max(r.HedgeFirst, min(2*s.trip, r.BeatEvery)) - now.Most(s.last)
+	}
+	return r.HedgeNext - now.Most(s.last)
+}
+
+// next is how long the session can wait without an event.
+func (s session) next(r Rules, busy func() bool, now Instant) time.Duration {
+	switch {
+	case s.phase != ended && s.phase != closing && s.stopping && !busy() && !(s.phase == joining && s.calling):
+		return 0
+	case s.phase == live:
+		d := never
+		if s.open < OpenBeats {
+			d = s.beatIn(r, now)
+		}
+		if unheard := s.unheardIn(r, now); unheard < d && !busy() {
+			d = unheard
+		}
+		return d
+	}
+	d := never
+	if (s.phase == joining && !busy() || s.phase == closing) && !s.calling {
+		d = now.Until(s.retry)
+	}
+	if s.phase == closing && s.stopping {
+		d = min(d, now.Until(s.closeBy))
+	}
+	return d
+}

@@ -1,0 +1,42 @@
+package machine
+
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A sight is what was seen of another session.
+type sight struct {
+	beat    lock.Beat
+	promise lock.Promise
+	since   Instant // when this beat was first received
+	moved   bool    // another beat was received before this one
+	dead    bool    // its process is proved dead
+	calling bool    // an eviction is in flight
+	retry   Instant // no eviction is tried before
+}
+
+// observe records a member as it was received at an instant. Only another beat restarts the
+// count: reading the same one again does not, nor does a reconnect.
+func (s sight) observe(m lock.Member, at Instant) sight {
+	if !s.since.IsZero() && s.beat == m.Beat {
+		return s
+	}
+	return sight{
+		beat: m.Beat, promise: m.Promise, since: at,
+		moved: !s.since.IsZero() && m.Beat != lock.Absent, dead: s.dead, calling: s.calling,
+	}
+}
+
+// due is how long it is until the session may be evicted. A session whose promise is not
+// known is left to others.
+func (s sight) due(now Instant) time.Duration {
+	switch {
+	case s.promise.TTL <= 0:
+		return never
+	case s.dead:
+		return now.Until(s.retry)
+	}
+	return max(s.promise.TTL+s.promise.Skew-now.Least(s.since), now.Until(s.retry))
+}

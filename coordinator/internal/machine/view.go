@@ -1,0 +1,122 @@
+package machine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A State is the word that people see for a role. Package coordinator's comment says what
+// each means.
+type State string
+
+// The states.
+const (
+	StateRegistering State = "registering"
+	StateStandby     State = "standby"
+	StateActivating  State = "activating"
+	StateActive      State = "active"
+	StateDraining    State = "draining"
+	StatePaused      State = "paused"
+	StateStopped     State = "stopped"
+)
+
+// A RoleView is what others may know of a role.
+type RoleView struct {
+	Phase   Phase
+	Token   lock.Token // of our term; zero: there is none
+	Done    bool       // the work said that it is done for good
+	Refused bool       // the store refuses for good what is asked about the role
+}
+
+// A SessionView is what others may know of the session.
+type SessionView struct {
+	Number    int
+	Deadline  Instant       // until when its work may run; zero: there is none
+	LostAt    Instant       // when its loss was learned; zero: it was not
+	Stopping  bool          // nothing new begins
+	RoundTrip time.Duration // the longest to expect, from what was seen lately; zero: unknown
+}
+
+// Session returns the view of the session.
+func (m *Machine) Session() SessionView {
+	s := m.session
+	return SessionView{
+		Number: s.number, Deadline: s.deadline(m.Rules), LostAt: s.lostAt,
+		Stopping: s.stopping, RoundTrip: s.slow,
+	}
+}
+
+// Role returns the view of a role.
+func (m *Machine) Role(name string) RoleView {
+	r := m.roles[name]
+	return RoleView{Phase: r.phase, Token: r.term.token, Done: r.done, Refused: r.isRefused()}
+}
+
+// Changed names the roles that the last Step may have changed.
+func (m *Machine) Changed() []string { return m.changed }
+
+// State is what people see of a role.
+func (m *Machine) State(now Instant, name string) State {
+	return m.roles[name].state(m.Rules, m.session, now)
+}
+
+func (r role) state(c Rules, s session, now Instant) State {
+	switch {
+	case r.phase == Working:
+		return StateActive
+	case r.phase == Stopping || r.phase == Ceding:
+		return StateDraining
+	case s.phase == ended || r.done || s.stopping:
+		return StateStopped
+	case s.phase != live:
+		return StateRegistering
+	case r.phase == Granted || r.phase == Acquiring:
+		return StateActivating
+	case r.store.rolledBack() || s.sick || r.isRefused() || r.holdDown(c, now) > 0:
+		return StatePaused
+	}
+	return StateStandby
+}
+
+// Reason is why a role is in the state that people see.
+func (m *Machine) Reason(now Instant, name string) string {
+	r, s := m.roles[name], m.session
+	switch r.state(m.Rules, s, now) {
+	case StateDraining:
+		if r.term.cause != nil {
+			return r.term.cause.Error()
+		}
+		return "the work returned"
+	case StateActive:
+		return "granted"
+	case StateActivating:
+		return "the role is vacant or was given to us"
+	case StatePaused:
+		return r.whyPaused(s)
+	case StateRegistering:
+		if s.phase == joining && s.number == 1 {
+			return "starting"
+		}
+		return ErrSessionLost.Error()
+	case StateStopped:
+		if r.done {
+			return "the work is done"
+		}
+		return ErrStopping.Error()
+	}
+	return "in line"
+}
+
+func (r role) whyPaused(s session) string {
+	switch {
+	case r.store.rolledBack():
+		return fmt.Sprintf("%v: raise its tokens above %d", lock.ErrRolledBack, r.store.seen)
+	case s.sick:
+		return "not known to be healthy"
+	case r.isRefused():
+		return "the store refuses what is asked about it"
+	}
+	return "held down after a failure"
+}
