@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/lab/script"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -87,64 +87,79 @@ func ranked(text string) string {
 	})
 }
 
-// stories are what happens to a, who is active, and b, who stands by, after 24.1 s.
-var stories = map[string]func(s *stage, l *link, stopA func() error){
-	"clean-stop": func(_ *stage, _ *link, stopA func() error) { _ = stopA() },
-	"cut-off": func(_ *stage, l *link, _ func() error) {
-		l.cut.Store(true)
-		time.Sleep(15*time.Second + 5*time.Millisecond) // between two looks at the link
-		l.cut.Store(false)
-	},
-	"handoff": func(s *stage, _ *link, _ func() error) {
+// A story is two contenders, a and b, to whom what a script says happens.
+type story struct {
+	*stage
+	recorder recorder
+	links    map[string]*link
+	stops    map[string]func() error
+}
+
+// do does one step of a script.
+func (s *story) do(step string) {
+	what, arg, _ := strings.Cut(step, " ")
+	switch what {
+	case "start":
+		s.links[arg] = &link{Locker: s.store.Open()}
+		c := config(arg)
+		c.Logger = s.recorder.logger()
+		s.stops[arg] = sync.OnceValue(s.contendOver(s.links[arg], c, func(ctx context.Context, _ Term) error {
+			<-ctx.Done()
+			time.Sleep(300 * time.Millisecond) // the work takes its time
+			return errors.New("told to stop")
+		}))
+	case "wait":
+		d, err := time.ParseDuration(arg)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		time.Sleep(d)
+	case "stop":
+		_ = s.stops[arg]()
+	case "cut", "heal":
+		s.links[arg].cut.Store(what == "cut")
+	case "handoff":
 		l := s.store.Open()
 		for st := range l.Watch(s.t.Context(), "r") {
 			_ = l.Ask(s.t.Context(), "r", lock.Request{Token: st.Term.Token, To: st.Line[0].Session})
 			return
 		}
-	},
+	default:
+		s.t.Fatalf("no such step: %q", step)
+	}
 }
 
-// TestGolden compares what a person reads in the log with what was read before.
+// TestGolden compares what people read in the log with what is written down in
+// testdata/golden.
 func TestGolden(t *testing.T) {
-	for name, story := range stories {
-		t.Run(name, func(t *testing.T) {
-			var got string
+	paths, err := filepath.Glob("testdata/golden/*.txt")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			told, err := script.Read(path)
+			if err != nil || len(told.Trace) != 1 {
+				t.Fatalf("want one block of steps: %v", err)
+			}
+			got := told.Trace[0]
 			synctest.Test(t, func(t *testing.T) {
-				s, l := newStage(t), &link{}
-				l.Locker = s.store.Open()
-				r := &recorder{begin: time.Now()}
-				logged := func(id string) Config {
-					c := config(id)
-					c.Logger = r.logger()
-					return c
+				s := &story{stage: newStage(t), links: map[string]*link{}, stops: map[string]func() error{}}
+				s.recorder.begin = time.Now()
+				for _, step := range got.Steps() {
+					s.do(step)
 				}
-				work := func(ctx context.Context, _ Term) error {
-					<-ctx.Done()
-					time.Sleep(300 * time.Millisecond) // a work takes its time
-					return errors.New("told to stop")
+				got.Want = s.recorder.trace()
+				for _, stop := range s.stops {
+					_ = stop()
 				}
-				stopA := sync.OnceValue(s.contendOver(l, logged("a"), work))
-				time.Sleep(100 * time.Millisecond)
-				stopB := s.contend(logged("b"), work)
-				time.Sleep(24 * time.Second)
-				story(s, l, stopA)
-				time.Sleep(15 * time.Second)
-				got = r.trace()
-				_ = stopB()
-				_ = stopA()
 			})
-			path := filepath.Join("testdata", "golden", name+".txt")
 			if *update {
-				if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+				if err := told.Write([]script.Block{got}); err != nil {
 					t.Fatal(err)
 				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("-update writes it anew. Got:\n%s\nwant:\n%s", got, want)
+			} else if want := told.Trace[0].Want; got.Want != want {
+				t.Errorf("-update writes it anew. Got:\n%s\nwant:\n%s", got.Want, want)
 			}
 		})
 	}

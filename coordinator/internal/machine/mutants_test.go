@@ -142,7 +142,7 @@ func (u mutant) search(dir string, log func(string, ...any)) error {
 	log("%s: %s", u.Path, note)
 	var b script.Block
 	for line := range strings.Lines(labels) {
-		b.Steps = append(b.Steps, strings.TrimSpace(line))
+		b.Lines = append(b.Lines, strings.TrimSpace(line))
 	}
 	return u.Write([]script.Block{b})
 }

@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -46,11 +47,16 @@ type Hunk struct {
 	Old, New string
 }
 
-// A Block is some steps, and what is expected after the last. Want is "" where nothing is
-// written down.
+// A Block is some steps, one a line and among them comments, and what is expected after the
+// last. Want is "" where nothing is written down.
 type Block struct {
-	Steps []string
+	Lines []string
 	Want  string
+}
+
+// Steps are the lines that are no comments.
+func (b Block) Steps() []string {
+	return slices.DeleteFunc(slices.Clone(b.Lines), func(line string) bool { return strings.HasPrefix(line, "#") })
 }
 
 const traceMark, wantMark = "\ntrace:\n", "----"
@@ -110,11 +116,11 @@ func readTrace(text string) (all []Block) {
 		case expected:
 			all = append(all, b)
 			b, expected = Block{}, false
-		case line != "" && !strings.HasPrefix(line, "#"):
-			b.Steps = append(b.Steps, line)
+		case line != "":
+			b.Lines = append(b.Lines, line)
 		}
 	}
-	if expected || len(b.Steps) > 0 {
+	if expected || len(b.Lines) > 0 {
 		all = append(all, b)
 	}
 	return all
@@ -123,7 +129,7 @@ func readTrace(text string) (all []Block) {
 // Steps are those of all blocks.
 func (s Script) Steps() (all []string) {
 	for _, b := range s.Trace {
-		all = append(all, b.Steps...)
+		all = append(all, b.Steps()...)
 	}
 	return all
 }
@@ -133,8 +139,8 @@ func (s Script) Write(trace []Block) error {
 	var b strings.Builder
 	b.WriteString(s.head + traceMark)
 	for i, one := range trace {
-		for _, step := range one.Steps {
-			b.WriteString(step + "\n")
+		for _, line := range one.Lines {
+			b.WriteString(line + "\n")
 		}
 		if one.Want == "" {
 			continue
