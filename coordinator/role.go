@@ -89,7 +89,7 @@ func rank(st lock.Standing, id lock.SessionID) int {
 // the record of ours after it showed it: also where it was rolled back to an earlier
 // term, for others may take the role then.
 func (r role) superseded() bool {
-	return r.held > r.token || r.held == r.token && (r.vacant || r.vanished) || r.rolledBack() && r.seen >= r.token
+	return r.held > r.token || r.held == r.token && (r.vacant || r.vanished) || r.forgot() && r.seen >= r.token
 }
 
 // observe takes in the return of a call or of the work.
@@ -311,11 +311,16 @@ func (r role) wait(c rules, s session, now Instant) time.Duration {
 // named reports whether the store says that we hold the role, under a token that
 // we have not given up: or have, and a store that was rolled back forgot it.
 func (r role) named(c rules, s session) bool {
-	return r.holder == c.id(s.number) && !r.vacant && !r.vanished && (r.held > r.gave || r.rolledBack())
+	return r.holder == c.id(s.number) && !r.vacant && !r.vanished && (r.held > r.gave || r.forgot())
 }
 
-// rolledBack reports whether the store forgot a token that it had given.
-func (r role) rolledBack() bool { return r.seen != 0 && !r.vanished && r.floor < r.seen }
+// forgot reports whether the store names an earlier term than it did: it was rolled
+// back, or another one was adopted in its place.
+func (r role) forgot() bool { return !r.vanished && r.held < r.seen }
+
+// rolledBack reports whether the store forgot a token that it had given, and does not
+// promise a greater one: nobody who saw it asks for the role.
+func (r role) rolledBack() bool { return r.forgot() && r.floor < r.seen }
 
 // holdDown is how long a role that keeps failing here is left to others. Where
 // there are none, only the shortest pause is kept.

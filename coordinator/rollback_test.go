@@ -73,3 +73,47 @@ func TestVacancyIsSeen(t *testing.T) {
 		}
 	})
 }
+
+// TestForgotten shows standings of a store that has forgotten the greatest token, 20.
+// What counts for one who competes is what the next token is sure to be above, for one who
+// works only which term is named: one works on in no other's term, however high the floor.
+func TestForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := Virtual()
+		c := rulesOf(config("a").Defaults(), "nonce")
+		s := session{number: 1, phase: live, sent: now}
+		held := func(token lock.Token, holder lock.SessionID, over string) lock.Standing {
+			return lock.Standing{Role: "r", Store: "old", Floor: token, Term: lock.Term{Token: token, Over: over, Holder: lock.Member{Contender: lock.Contender{Session: holder}}}}
+		}
+		none := func(floor lock.Token) lock.Standing {
+			return lock.Standing{Role: "r", Store: "adopted", Floor: floor}
+		}
+		raised := func(st lock.Standing) lock.Standing { st.Floor = 1_000; return st }
+		for _, one := range []struct {
+			name string
+			r    role
+			then lock.Standing
+			want verb // 0: nothing
+		}{
+			{"wiped, the next token may be 20 again", role{}, none(19), 0},
+			{"wiped, the next token is greater", role{}, none(20), acquire},
+			{"put back, vacant", role{}, held(10, "another", "released"), 0},
+			{"put back, vacant, raised", role{}, raised(held(10, "another", "released")), acquire},
+			{"put back, another's", role{token: 20, working: true}, held(10, "another", ""), cancelWork},
+			{"put back and raised, another's", role{token: 20, working: true}, raised(held(10, "another", "")), cancelWork},
+			{"wiped and raised", role{token: 20, working: true}, none(1_000), cancelWork},
+			{"put back, named again", role{gave: 20}, held(10, c.id(1), ""), acquire},
+			{"put back and raised, named again", role{gave: 20}, raised(held(10, c.id(1), "")), acquire},
+		} {
+			first := held(20, "another", "released")
+			if one.r.working {
+				first = held(20, c.id(1), "")
+			}
+			r := one.r.look(c, s, now, first).look(c, s, now, one.then)
+			_, do := r.decide(c, s, now.plus(time.Second))
+			if len(do) == 0 && one.want != 0 || len(do) > 0 && do[0].do != one.want {
+				t.Errorf("%s: does %+v, want verb %d", one.name, do, one.want)
+			}
+		}
+	})
+}
