@@ -169,7 +169,7 @@ type Standing struct {
 	Term    Term     // the last one
 	Line    []Member // who stands by, by rank; without the one who holds the role
 	Request Request  // what an operator asked of the term; zero: nothing
-	Floor   Token    // every token to come is greater
+	Floor   Token    // every token to come is greater; of a role without a record the store's own count is taken in
 	Store   string   // the identity of the store that said it; empty: it has none yet
 }
 

@@ -253,6 +253,9 @@ func (p *picture) standing(role string) lock.Standing {
 	r := p.roles[role]
 	st := lock.Standing{Role: role, Term: p.term(r), Store: p.store}
 	st.Floor = max(st.Term.Token, p.floor.Floor)
+	if r.revision == 0 { // the first token is greater than the revision at which there was none
+		st.Floor = max(st.Floor, lock.Token(p.view.Revision+p.floor.Offset))
+	}
 	if w := p.wishes[role]; r.held() && w.Token == st.Term.Token {
 		st.Request = w
 	}

@@ -90,3 +90,21 @@ func untouched(t *testing.T, name string, before *picture, r Record, now *pictur
 		}
 	}
 }
+
+// TestFloorWithoutARecord: the first token of a role is greater than the revision at which
+// the role had no record, and so is every later one.
+func TestFloorWithoutARecord(t *testing.T) {
+	k := keys("p/")
+	c := lock.Contender{ID: "a", Session: "a"}
+	held := Record{Key: k.role("held"), Revision: 5, Value: encode(roleRecord{header: newHeader(), Holder: c})}
+	raised := Record{Key: k.floor(), Revision: 6, Value: encode(floorRecord{header: newHeader(), Floor: 100, Offset: 95})}
+	for _, one := range []struct {
+		records     []Record
+		fresh, held lock.Token
+	}{{[]Record{held}, 30, 5}, {[]Record{held, raised}, 125, 100}} {
+		p := newPicture(k, View{Revision: 30, Records: one.records})
+		if fresh, held := p.standing("fresh").Floor, p.standing("held").Floor; fresh != one.fresh || held != one.held {
+			t.Errorf("the floor of a role without a record is %d, of one with a record %d; want %d and %d", fresh, held, one.fresh, one.held)
+		}
+	}
+}

@@ -280,6 +280,9 @@ func (l *Ledger) Standing(role string) lock.Standing {
 	r := l.Roles[role]
 	st := lock.Standing{Role: role, Term: l.term(r), Request: r.Request}
 	st.Floor = max(st.Term.Token, l.Floor)
+	if st.Term.Token == 0 { // the first token is greater than everything that the ledger counted so far
+		st.Floor = max(st.Floor, lock.Token(l.Revision+l.Offset))
+	}
 	var line []Session
 	for _, s := range l.Sessions {
 		if s.bids(role) && (st.Term.Vacant() || s.Contender.Session != st.Term.Holder.Session) {

@@ -14,7 +14,8 @@ import (
 
 // TestAnotherStore sets a store up anew under three wrappers. Each says that it is another
 // store, nobody works in it, and none of them ends. They go on by themselves when the old
-// one is back, and when the new one was adopted and its floor raised.
+// one is back, and when the new one was adopted, as soon as its next token is greater than
+// those that were seen: on Consul an operator raises the floor, on etcd the revision gets there.
 func TestAnotherStore(t *testing.T) {
 	for _, name := range []string{"etcd", "consul"} {
 		t.Run(name, func(t *testing.T) { testAnotherStore(t, newTrio(t, stores[name])) })
@@ -56,7 +57,9 @@ func testAnotherStore(t *testing.T, r *trio) {
 	r.awaitIdle()
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
-	r.expect(0, "every later one is greater than ", "token-floor", "--role", "r", "--above", fmt.Sprint(now.token+100))
+	if r.store.Backend == "consul" {
+		r.expect(0, "every later one is greater than ", "token-floor", "--role", "r", "--above", fmt.Sprint(now.token+100))
+	}
 	r.active(now.token)
 	r.expect(0, "role r, store ", "status", "--role", "r")
 	r.judge()

@@ -108,22 +108,27 @@ func rank(st lock.Standing, id lock.SessionID) int {
 	return len(line)
 }
 
-// rolledBack reports whether the store forgot a token that it had given.
-func (v view) rolledBack() bool { return v.seen != 0 && !v.vanished && v.floor < v.seen }
+// forgot reports whether the store names an earlier term than it did: it was rolled back, or
+// another one was adopted in its place.
+func (v view) forgot() bool { return !v.vanished && v.held < v.seen }
+
+// rolledBack reports whether the store forgot a token that it had given, and does not
+// promise a greater one. Nobody who saw that token asks for the role then.
+func (v view) rolledBack() bool { return v.forgot() && v.floor < v.seen }
 
 // superseded reports whether the store names another term than ours, or no longer has the
 // record it showed us, including after a rollback to an earlier term: others may then take
 // the role.
 func (r role) superseded() bool {
 	v, ours := r.store, r.term.token
-	return v.held > ours || v.held == ours && (v.vacant || v.vanished) || v.rolledBack() && v.seen >= ours
+	return v.held > ours || v.held == ours && (v.vacant || v.vanished) || v.forgot() && v.seen >= ours
 }
 
 // named reports whether the store says that we hold the role, under a token that we have not
 // given up, or have given up to a store that was rolled back since and forgot it.
 func (r role) named(c Rules, s session) bool {
 	v := r.store
-	return v.holder == c.ID(s.number) && !v.vacant && !v.vanished && (v.held > r.gave || v.rolledBack())
+	return v.holder == c.ID(s.number) && !v.vacant && !v.vanished && (v.held > r.gave || v.forgot())
 }
 
 // working reports whether the work has not returned.

@@ -70,3 +70,57 @@ func TestVacancyIsSeen(t *testing.T) {
 		t.Errorf("one that saw token 20, and is shown token 10, decides %v", do)
 	}
 }
+
+// TestForgotten shows standings of a store that has forgotten the greatest token, 20. For
+// one who competes, what counts is what the next token is sure to be above; for one who
+// works, only which term is named: nobody works on in another's term, however high the floor.
+func TestForgotten(t *testing.T) {
+	held := func(token lock.Token, holder lock.SessionID, over string) lock.Standing {
+		st := shown(token, holder)
+		st.Store, st.Term.Over = "old", over
+		return st
+	}
+	none := func(floor lock.Token) lock.Standing { return lock.Standing{Role: "r", Store: "adopted", Floor: floor} }
+	raised := func(st lock.Standing) lock.Standing { st.Floor = 1_000; return st }
+	const stands, works, gave = "stands by", "works under 20", "gave 20 up"
+	me := lock.SessionID("nonce-1")
+	stop, ask := Action(Cancel{"r", ErrSuperseded}), Action(Acquire{"r", 1})
+	for _, one := range []struct {
+		name, before string
+		then         lock.Standing
+		want         Action // nil: nothing
+	}{
+		{"wiped, the next token may be 20 again", stands, none(19), nil},
+		{"wiped, the next token is greater", stands, none(20), ask},
+		{"put back, vacant", stands, held(10, "another", "released"), nil},
+		{"put back, vacant, raised", stands, raised(held(10, "another", "released")), ask},
+		{"put back, another's", works, held(10, "another", ""), stop},
+		{"put back and raised, another's", works, raised(held(10, "another", "")), stop},
+		{"wiped and raised", works, none(1_000), stop},
+		{"put back, named again", gave, held(10, me, ""), ask},
+		{"put back and raised, named again", gave, raised(held(10, me, "")), ask},
+	} {
+		t.Run(one.name, func(t *testing.T) {
+			d := newDesk(t, everyday(), "r")
+			switch one.before {
+			case stands:
+				d.stood(held(20, "another", "released"))
+				d.see(Acquired{"r", 1, Held, 0})
+			case works, gave:
+				d.stood(held(10, "another", "released"))
+				d.see(Acquired{"r", 1, OK, 20})
+				d.stood(held(20, me, ""))
+			}
+			if one.before == gave {
+				d.see(Returned{"r", 1, Unknown})
+				d.see(Released{"r", 1, OK})
+				d.stood(held(20, me, "released"))
+			}
+			d.now = d.now.Plus(2 * time.Second)
+			do := slices.DeleteFunc(append(d.stood(one.then), d.see(Tick{})...), func(a Action) bool { return a == Action(Beat{1}) })
+			if one.want == nil && len(do) > 0 || one.want != nil && !slices.Equal(do, []Action{one.want}) {
+				t.Errorf("one that %s decides %v, want %v", one.before, do, one.want)
+			}
+		})
+	}
+}
