@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"backends/memory":              {"lock", "backends/ledger"},
 	"backends/raft":                {"lock", "backends/ledger", "internal/asynclog", "internal/certs", "internal/lasting"},
 	"backends/kv":                  {"lock"},
+	"backends/kv/kvmem":            {"backends/kv"},
 	"backends/kv/kvtest":           {"lock", "coordinator", "backends/kv"},
 	"backends/etcd":                {"lock", "backends/kv", "internal/clientconf"},
 	"backends/consul":              {"lock", "backends/kv", "internal/clientconf", "internal/lasting"},
@@ -64,7 +65,7 @@ var pure = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab/script", "internal/lab/servers"}
+var inTests = []string{"coordinator", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab/script", "internal/lab/servers"}
 
 // Limits that keep a file and a function readable.
 const (
