@@ -192,6 +192,32 @@ func TestTLS(t *testing.T) {
 		}
 	}
 	must(t, err)
+
+	// Who has worked is not to end for a certificate that runs out, the server's or its own:
+	// it may be renewed. It is said which it is.
+	for _, name := range []string{"server", "ours"} {
+		_, err = ca.Issue(name, time.Now().Add(-time.Minute))
+		must(t, err)
+		c.Members[0].Kill()
+		must(t, c.Members[0].Restart(timeout(t, time.Minute)))
+		for ctx := timeout(t, 10*time.Second); ; {
+			if err = walk(t, l, "e "+name); err != nil && (strings.Contains(err.Error(), "expired") || ctx.Err() != nil) {
+				break
+			}
+		}
+		if errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "expired") {
+			t.Errorf("the certificate of %s expired: %v", name, err)
+		}
+		_, err = ca.Issue(name, time.Now().Add(time.Hour))
+		must(t, err)
+	}
+	c.Members[0].Kill()
+	must(t, c.Members[0].Restart(timeout(t, time.Minute)))
+	wrong = config
+	wrong.CertFile, wrong.KeyFile = theirs.Cert, theirs.Key
+	if err := walk(t, open(t, wrong), "f"); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "--etcd-cert-file") {
+		t.Errorf("a stranger's certificate: %v", err)
+	}
 }
 
 // TestTwoClusters names endpoints that do not belong together. What one cluster has is
