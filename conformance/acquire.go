@@ -18,7 +18,7 @@ func acquireCases() []kase {
 			rule: "TryAcquire takes the role if it is vacant, and returns the token of the term.",
 		},
 		{
-			name: "AcquireHeld", run: acquireHeld,
+			name: "AcquireHeld", far: true, run: acquireHeld,
 			rule: "A *HeldError says who else holds the role",
 		},
 		{

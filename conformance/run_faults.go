@@ -16,7 +16,7 @@ func runFaultCases() []kase {
 	const outageRule = "Outage is the longest outage of the store that changes nothing."
 	return []kase{
 		{
-			name: "RunRequestsLost", needs: []Fault{CutRequests}, rule: stops,
+			name: "RunRequestsLost", far: true, needs: []Fault{CutRequests}, rule: stops,
 			run: func(t *trial) {
 				runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.CutRequests() }})
 			},

@@ -12,7 +12,7 @@ import (
 func sessionCases() []kase {
 	return []kase{
 		{
-			name: "RegisterAgain", run: registerAgain,
+			name: "RegisterAgain", far: true, run: registerAgain,
 			rule: "Where a try inside this very call had done that before, the same step writes a beat.",
 		},
 		{
@@ -44,7 +44,7 @@ func sessionCases() []kase {
 			rule: "a beat never reports another call's write as its own, never creates the record, and every try is a write of its own",
 		},
 		{
-			name: "BeatLost", run: beatLost,
+			name: "BeatLost", far: true, run: beatLost,
 			rule: "ErrLost: the session's record is gone, for good.",
 		},
 		{

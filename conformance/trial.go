@@ -53,6 +53,9 @@ func (s Suite) try(ctx context.Context, c kase) Result {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	t := &trial{Suite: s, ctx: ctx, name: c.name, begun: time.Now()}
+	if s.Far > 0 { // one store may serve several distances
+		t.name += fmt.Sprintf(" %v/%v", s.TTL, s.Far)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

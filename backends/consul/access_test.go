@@ -172,6 +172,21 @@ func TestTLS(t *testing.T) {
 	must(t, err)
 	must(t, walk(t, config, "a"))
 
+	// Who has worked is not to end for a certificate that runs out: it may be renewed.
+	_, err = ca.Issue("client", time.Now().Add(-time.Minute))
+	must(t, err)
+	for ctx := timeout(t, 10*time.Second); err == nil || !strings.Contains(err.Error(), "--consul-cert-file"); {
+		s.idle() // a connection that stands is not asked again
+		if _, err = s.Read(ctx, "a"); ctx.Err() != nil {
+			t.Fatalf("expired while it worked: %v", err)
+		}
+	}
+	if errors.Is(err, lock.ErrPermanent) {
+		t.Errorf("expired while it worked: %v", err)
+	}
+	_, err = ca.Issue("client", time.Now().Add(time.Hour))
+	must(t, err)
+
 	named := config
 	named.ServerName = "elsewhere"
 	refused("another name", open(t, named), "elsewhere")

@@ -27,6 +27,7 @@ type transport struct {
 	config  Config
 	wire    *http.Transport
 	lasting lasting.Transport
+	worked  atomic.Bool // there was an answer
 }
 
 // A call that waits keeps its connection for itself, so that none waits behind
@@ -69,6 +70,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, t.failed(err)
 	}
+	t.worked.Store(true)
 	switch res.StatusCode {
 	case http.StatusForbidden, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusInternalServerError:
 	default:
@@ -90,6 +92,9 @@ func (t *transport) failed(err error) error {
 	case errors.As(err, &record), strings.HasSuffix(err.Error(), "server gave HTTP response to HTTPS client"):
 		return permanent("the agent does not speak TLS at this address (%w); write http:// in --consul-address and give no files for TLS, or its HTTPS port", err)
 	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate"):
+		if t.worked.Load() { // it has run out, or is being renewed: the file is read again
+			return fmt.Errorf("the agent refuses our certificate (%w); see --consul-cert-file", err)
+		}
 		return permanent("the agent refuses our certificate (%w); see --consul-cert-file", err)
 	}
 	return err

@@ -192,6 +192,41 @@ func TestTLS(t *testing.T) {
 		}
 	}
 	must(t, err)
+	expire(t, c, ca, l)
+
+	wrong = config
+	wrong.CertFile, wrong.KeyFile = theirs.Cert, theirs.Key
+	refused := open(t, wrong)
+	for ctx := timeout(t, 10*time.Second); err == nil || !strings.Contains(err.Error(), "tls: ") && ctx.Err() == nil; {
+		err = walk(t, refused, "f") // a refusal may be told by a connection that just breaks
+	}
+	if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "--etcd-cert-file") {
+		t.Errorf("a stranger's certificate: %v", err)
+	}
+}
+
+// expire lets the server's and the client's certificates run out, one after the other. Who
+// has worked is not to end for that: it may be renewed. It is said which it is.
+func expire(t *testing.T, c *servers.Cluster, ca *servers.CA, l lock.Locker) {
+	t.Helper()
+	for _, name := range []string{"server", "ours"} {
+		_, err := ca.Issue(name, time.Now().Add(-time.Minute))
+		must(t, err)
+		c.Members[0].Kill()
+		must(t, c.Members[0].Restart(timeout(t, time.Minute)))
+		for ctx := timeout(t, 10*time.Second); ; {
+			if err = walk(t, l, "e "+name); err != nil && (strings.Contains(err.Error(), "expired") || ctx.Err() != nil) {
+				break
+			}
+		}
+		if errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "expired") {
+			t.Errorf("the certificate of %s expired: %v", name, err)
+		}
+		_, err = ca.Issue(name, time.Now().Add(time.Hour))
+		must(t, err)
+	}
+	c.Members[0].Kill()
+	must(t, c.Members[0].Restart(timeout(t, time.Minute)))
 }
 
 // TestTwoClusters names endpoints that do not belong together. What one cluster has is

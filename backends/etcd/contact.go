@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
 
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -127,6 +128,9 @@ func (m *members) prepare(at *member, p *preparation) {
 
 func (m *members) makeReady(ctx context.Context, at *member, c *clientv3.Client, known bool) error {
 	if err := connected(ctx, c.ActiveConnection()); err != nil {
+		if at.why.Load() == nil && ctx.Err() == nil {
+			err = m.whyNot(ctx, c.ActiveConnection(), err)
+		}
 		return err
 	}
 	if m.config.Username != "" && at.token.now() == "" {
@@ -165,6 +169,24 @@ func connected(ctx context.Context, conn *grpc.ClientConn) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// whyNot says why there is no connection where one was made and broke at once: the server
+// refuses our certificate, say. gRPC tells it to a call only, which fails then at once.
+func (m *members) whyNot(ctx context.Context, conn *grpc.ClientConn, err error) error {
+	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	_, told := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
+	if told == nil || ctx.Err() != nil {
+		return err
+	}
+	err = fmt.Errorf("%w: %s", err, status.Convert(told).Message())
+	if m.config.CertFile != "" {
+		if bad := m.config.files().Check("etcd-"); bad != nil {
+			err = fmt.Errorf("%w; %w", err, bad)
+		}
+	}
+	return err
 }
 
 // atOnce makes a call fail whose connection has just broken, or whose token was

@@ -210,6 +210,8 @@ func (m *members) explain(err error) error {
 		return fmt.Errorf("the password of %s was changed; write the new one to --etcd-password-file, or start anew: %w", user, err)
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
 		return permanent("it refuses user " + user + " and the password in --etcd-password-file or UNDERSTUDY_ETCD_PASSWORD")
+	case strings.Contains(err.Error(), "remote error: tls: ") && !m.worked.Load(): // else the file is read again
+		return permanent("it refuses our certificate; see --etcd-cert-file")
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
 		return permanent("it has no users; leave out --etcd-username and --etcd-password-file, or enable authentication there")
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps),

@@ -23,7 +23,7 @@ type client struct {
 	caller caller
 	dialer *dialer
 	next   atomic.Uint64
-	trip   atomic.Int64 // how long the last proposal took that was answered
+	trip   atomic.Int64 // how long the last proposal took that was answered, in its turn or late
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }
@@ -64,10 +64,17 @@ func (o outsider) Close() error { return o.Locker.Close() }
 // when that brought no leader soon: two at once would split the votes. A peer that knows
 // another leader than the one that is dead changes nothing. It is for a witness, whose
 // word is that the process is dead.
+//
+// A peer that is far away has the time of the trip there, as last measured; but all of
+// them together have at most half of ctx, so that the session can be ended after that.
 func (o outsider) Elect(ctx context.Context, dead string) error {
 	var errs []error
+	limit := o.client.patience(2 * electing)
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, max(2*electing, time.Until(end)/time.Duration(2*len(o.client.peers))))
+	}
 	for _, p := range o.client.byLog(ctx) {
-		try, stop := context.WithTimeout(ctx, 2*electing)
+		try, stop := context.WithTimeout(ctx, limit)
 		var now hello
 		err := o.client.caller.call(try, p, pathElect, hello{Leader: dead}, &now)
 		stop()
@@ -106,26 +113,81 @@ func newClient(peers []Peer, d *dialer) *client {
 	c := &client{peers: peers, caller: newCaller(d), dialer: d}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	waits := func(r *http.Request) bool { return r.URL.Path == pathLook || r.URL.Path == pathElect }
-	c.caller.http.Transport = &lasting.Transport{Base: c.caller.http.Transport, Open: c.ctx, Ends: waits}
+	c.caller.http.Transport = &lasting.Transport{Base: clocked{c.caller.http.Transport, &c.trip}, Open: c.ctx, Ends: waits}
 	return c
+}
+
+// A clocked transport notes how long each proposal takes, also where its turn is over
+// meanwhile: else a client that has had no answer yet would not learn how long to wait.
+type clocked struct {
+	http.RoundTripper
+	trip *atomic.Int64
+}
+
+func (c clocked) RoundTrip(r *http.Request) (*http.Response, error) {
+	began := time.Now()
+	resp, err := c.RoundTripper.RoundTrip(r)
+	if err == nil && resp.StatusCode == http.StatusOK && r.URL.Path == pathPropose {
+		c.trip.Store(int64(time.Since(began)))
+	}
+	return resp, err
+}
+
+// CloseIdleConnections closes those that no request uses.
+func (c clocked) CloseIdleConnections() {
+	if base, ok := c.RoundTripper.(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
+	}
 }
 
 // Propose asks the peers in turn. A command that may have been applied is
 // proposed again only where that changes nothing.
 func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Result, err error) {
-	again := slices.Contains([]ledger.Op{ledger.Ask, ledger.Raise, ledger.Adopt, ledger.Begin, ledger.Read, ledger.Nothing}, cmd.Op)
-	patience := attempt
-	if cmd.Op == ledger.Nothing { // a peer that sleeps is not waited for
-		patience = attempt / 4
+	again := slices.Contains([]ledger.Op{ledger.Ask, ledger.Raise, ledger.Adopt, ledger.Begin, ledger.Read}, cmd.Op)
+	if cmd.Op == ledger.Nothing {
+		return c.proposeNothing(ctx)
 	}
-	err = c.each(ctx, c.patience(patience), func(t *turn) (bool, error) {
+	err = c.each(ctx, c.patience(attempt), func(t *turn) (bool, error) {
 		t.all = !again // it is made only once
-		began := time.Now()
 		var err error
-		if r, err = c.caller.propose(t.ctx, t.peer, pathPropose, cmd); err == nil {
-			c.trip.Store(int64(time.Since(began)))
-		}
+		r, err = c.caller.propose(t.ctx, t.peer, pathPropose, cmd)
 		return err == nil || !again && t.sent.Load() && !errors.Is(err, errNotApplied), err
+	})
+	return r, err
+}
+
+// proposeNothing asks the peers in turn, and does not wait long for one that sleeps; but
+// an answer counts also when its peer's turn is over: that may be far away.
+func (c *client) proposeNothing(ctx context.Context) (r ledger.Result, err error) {
+	type answer struct {
+		peer Peer
+		r    ledger.Result
+		err  error
+	}
+	answers := make(chan answer)
+	err = c.each(ctx, c.patience(attempt/4), func(t *turn) (bool, error) {
+		go func() {
+			r, err := c.caller.propose(t.call, t.peer, pathPropose, ledger.Command{Op: ledger.Nothing})
+			select {
+			case answers <- answer{t.peer, r, err}:
+			case <-t.call.Done():
+			}
+		}()
+		for {
+			select {
+			case a := <-answers:
+				if a.err == nil {
+					r = a.r
+					c.next.Store(uint64(slices.Index(c.peers, a.peer)))
+					return true, nil
+				}
+				if a.peer == t.peer {
+					return false, a.err
+				}
+			case <-t.ctx.Done():
+				return false, fmt.Errorf("peer %s: %w", t.peer, context.Cause(t.ctx))
+			}
+		}
 	})
 	return r, err
 }
@@ -160,7 +222,7 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 	tried := uint64(0)
 	for pause, idle := ask/20, uint64(0); ; {
 		p := c.peers[(c.next.Load()+idle)%uint64(len(c.peers))]
-		t := newTurn(ctx, p, patience)
+		t := newTurn(ctx, p, c.patience(patience)) // a late answer may have come meanwhile
 		done, err := f(t)
 		t.end()
 		if done || errors.Is(err, lock.ErrPermanent) {

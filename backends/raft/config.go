@@ -225,6 +225,15 @@ func (c Config) timing() time.Duration {
 	return c.Timing
 }
 
+// attempt is how long a node waits for one answer of a peer. Peers may be MaxTrip apart,
+// and who has no connection yet needs several trips.
+func (c Config) attempt() time.Duration { return max(attempt, 4*MaxTrip(c.timing())) }
+
+// forwards is how long a node tries to have applied what a client asks of it: who follows
+// sends it to the leader, a trip away, which commits it in another one. Less than twice
+// that, and clients of peers that are far from each other get no answer from anybody.
+func (c Config) forwards() time.Duration { return max(patience, 4*MaxTrip(c.timing())) }
+
 func (c Config) logger() *slog.Logger {
 	if c.Logger == nil {
 		return slog.New(slog.DiscardHandler)

@@ -49,7 +49,7 @@ func TestSuite(t *testing.T) {
 
 // Each beat is written to a disk by two nodes on one busy machine: that must fit into what
 // the distance leaves of a try.
-var distances = flag.String("far", "4s/0.85", "see conformancetest.RunFar")
+var distances = flag.String("far", "2s/0.85", "see conformancetest.RunFar")
 
 // TestSuiteFar runs the suite over clients that are far away from the group.
 func TestSuiteFar(t *testing.T) {

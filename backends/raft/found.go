@@ -19,7 +19,7 @@ import (
 const (
 	ask     = 100 * time.Millisecond // between two rounds of questions to the peers
 	soon    = 10 * time.Millisecond  // the same, where all that is missing is that the others have heard it, too
-	attempt = 2 * time.Second        // for one answer
+	attempt = 2 * time.Second        // for one answer, at least
 	report  = 5 * time.Second        // between two lines in the log
 )
 

@@ -30,7 +30,7 @@ func (n *node) join(ctx context.Context, phase string) (group string, err error)
 	self := candidate{n.config.peer(n.config.ID), n.dir.read().Directory}
 	var errs []error
 	for _, p := range n.config.others() {
-		ctx, stop := context.WithTimeout(ctx, attempt)
+		ctx, stop := context.WithTimeout(ctx, n.config.attempt())
 		var w welcome
 		err := n.caller.call(ctx, p, pathJoin+"?phase="+phase, self, &w)
 		stop()
@@ -52,7 +52,7 @@ func (n *node) change(ctx context.Context, c candidate, phase string) error {
 	if phase != "remove" && phase != "add" {
 		return fmt.Errorf("%w: unknown phase %q, use remove or add", lock.ErrPermanent, phase)
 	}
-	asked, stop := context.WithTimeout(ctx, attempt/2) // who joins waits for twice as long
+	asked, stop := context.WithTimeout(ctx, n.config.attempt()/2) // who joins waits for twice as long
 	h, err := n.greetOne(asked, c.Peer)
 	stop()
 	switch {
@@ -191,8 +191,8 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 	}
 	caller := newCaller(d)
 	defer func() { d.conns.closeAll(); caller.close() }()
-	for {
-		failed := g.ask(ctx, c, caller)
+	for limit := attempt / 2; ; limit = min(2*limit, mostPatience) { // they may be far away
+		failed := g.ask(ctx, c, caller, limit)
 		if g.Leader != "" {
 			return g, nil
 		}
@@ -205,8 +205,8 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 }
 
 // ask asks every peer at once. The last word is that of the longest log.
-func (g *Group) ask(ctx context.Context, c Config, caller caller) (failed []error) {
-	ctx, stop := context.WithTimeout(ctx, attempt/2)
+func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Duration) (failed []error) {
+	ctx, stop := context.WithTimeout(ctx, limit)
 	defer stop()
 	answers := make(chan answer, len(c.Peers))
 	for _, p := range c.Peers {

@@ -44,7 +44,7 @@ func (n *node) hello() (hello, error) {
 }
 
 func (n *node) greetOne(ctx context.Context, p Peer) (hello, error) {
-	ctx, stop := context.WithTimeout(ctx, attempt)
+	ctx, stop := context.WithTimeout(ctx, n.config.attempt())
 	defer stop()
 	mine, err := n.hello()
 	if err != nil {

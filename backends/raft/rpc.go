@@ -40,7 +40,7 @@ type view = ledger.View
 
 const (
 	poll     = time.Second            // how long /look waits
-	electing = 250 * time.Millisecond // how long /elect waits for a leader
+	electing = 250 * time.Millisecond // how long /elect waits for a leader, at least
 	maxBody  = 8 << 20
 	statusNo = http.StatusMisdirectedRequest // surely not applied: ask another, or again
 )

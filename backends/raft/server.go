@@ -15,7 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// patience is how long a node looks for a leader on behalf of who asks it.
+// patience is how long a node looks for a leader on behalf of who asks it, at least.
 const patience = time.Second
 
 // serve serves the port's HTTP until the node closes.
@@ -104,7 +104,7 @@ func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledg
 	if r.URL.Query().Get("at") == "leader" {
 		return n.apply(ctx, e.Command)
 	}
-	ctx, stop := context.WithTimeout(ctx, patience)
+	ctx, stop := context.WithTimeout(ctx, n.config.forwards())
 	defer stop()
 	return n.propose(ctx, e.Command)
 }
@@ -166,7 +166,7 @@ func (n *node) serveElect(ctx context.Context, r *http.Request, dead hello) (hel
 			return hello{}, err
 		}
 	}
-	for end := time.Now().Add(electing); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(max(electing, 2*MaxTrip(n.config.timing()))); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
 		if _, leader := n.raft.LeaderWithID(); leader != "" && string(leader) != dead.Leader {
 			return hello{Leader: string(leader)}, nil
 		}

@@ -23,6 +23,7 @@ var errSlow = errors.New("it has not answered yet")
 // end, also when the turn is over: the next one finds it.
 type turn struct {
 	peer  Peer
+	call  context.Context // of the whole call
 	ctx   context.Context
 	sent  atomic.Bool // there was a connection: it may have been asked
 	all   bool        // one that was sent has all of the call's time
@@ -31,7 +32,7 @@ type turn struct {
 }
 
 func newTurn(ctx context.Context, p Peer, patience time.Duration) *turn {
-	t := &turn{peer: p}
+	t := &turn{peer: p, call: ctx}
 	t.ctx, t.stop = context.WithCancelCause(ctx)
 	t.timer = time.AfterFunc(patience, func() { t.stop(errSlow) })
 	t.ctx = httptrace.WithClientTrace(t.ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {

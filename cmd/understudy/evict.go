@@ -101,14 +101,19 @@ func (e eviction) find(ctx context.Context) (lock.Member, error) {
 		return st.Term.Holder, nil
 	}
 	// The contender may bid for any role: the store shows them one by one.
-	quiet, cancel := context.WithTimeout(ctx, min(e.timeout, time.Second))
+	// All have come a second after the first one, which may be long in coming.
+	quiet, cancel := context.WithCancel(ctx)
 	defer cancel()
-	why := error(nil)
+	why, seen := errors.New("it shows no role at all: it does not answer, or is empty"), false
 	for st, err := range e.locker.Watch(quiet) {
 		if err != nil {
 			why = err
 			pause(quiet)
 			continue
+		}
+		if why = nil; !seen {
+			seen = true
+			defer time.AfterFunc(time.Second, cancel).Stop()
 		}
 		for _, m := range append([]lock.Member{st.Term.Holder}, st.Line...) {
 			if m.ID == e.id && (m.Session != st.Term.Holder.Session || !st.Term.Vacant()) {
@@ -117,7 +122,7 @@ func (e eviction) find(ctx context.Context) (lock.Member, error) {
 		}
 	}
 	if why != nil {
-		return lock.Member{}, unavailable(fmt.Errorf("the store cannot be reached:\n%w", why))
+		return lock.Member{}, unavailable(fmt.Errorf("the store, within %v: %w", e.timeout, why))
 	}
 	return lock.Member{}, fmt.Errorf("id %q: is neither active nor standing by in any role", e.id)
 }

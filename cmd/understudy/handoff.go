@@ -48,8 +48,11 @@ when the role did not move in time, or moved to another.
 
 // handOver asks, and follows the role until another term stands.
 func handOver(ctx context.Context, l lock.Locker, role, to string) (before, after lock.Term, err error) {
-	quick, cancel := context.WithTimeout(ctx, 5*time.Second)
+	quick, cancel := context.WithCancel(ctx) // to connect and read takes several trips, and the store may be far away
 	defer cancel()
+	if end, ok := ctx.Deadline(); ok {
+		defer time.AfterFunc(time.Until(end)/3, cancel).Stop()
+	}
 	st, err := standing(quick, l, role)
 	if err != nil {
 		return before, after, unavailable(err)

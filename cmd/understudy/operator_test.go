@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
+	"iter"
 	"os"
 	"os/exec"
 	"strings"
@@ -92,6 +94,62 @@ func TestEvictTheSilent(t *testing.T) {
 		}
 		if st, err := standing(t.Context(), l, "r"); err != nil || !st.Term.Vacant() {
 			t.Errorf("%v: %+v", err, st)
+		}
+	})
+}
+
+// far is a store that shows nothing before some time has passed.
+type far struct {
+	lock.Locker
+	first time.Duration
+}
+
+func (f far) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
+	return func(yield func(lock.Standing, error) bool) {
+		select {
+		case <-time.After(f.first):
+		case <-ctx.Done():
+			return
+		}
+		f.Locker.Watch(ctx, roles...)(yield)
+	}
+}
+
+// TestOperatorFarAway: what an operator asks of a far store takes its time, and is not
+// answered in its name.
+func TestOperatorFarAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := far{memory.New().Open(), 4 * time.Second}
+		find := func(id string) (lock.Member, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			return eviction{locker: l, id: id, timeout: 5 * time.Second}.find(ctx)
+		}
+		var coded *codeError
+		if _, err := find("a"); !errors.As(err, &coded) || coded.code != exitUnavailable {
+			t.Errorf("an empty store: %v", err)
+		}
+		p := lock.Promise{TTL: 10 * time.Second, Skew: time.Second}
+		for _, id := range []string{"a", "b"} {
+			s, err := l.Register(t.Context(), lock.Contender{ID: id, Session: lock.SessionID(id)}, p, lock.Bid{Role: "r"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.TryAcquire(t.Context(), "r"); err != nil && id == "a" {
+				t.Fatal(err)
+			}
+		}
+		if m, err := find("b"); err != nil || m.ID != "b" {
+			t.Errorf("evict --id: %v, %v", m, err)
+		}
+		if _, err := find("z"); err == nil || !strings.Contains(err.Error(), "neither active nor standing by") {
+			t.Errorf("evict --id: %v", err)
+		}
+		l.first = 15 * time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, _, err := handOver(ctx, l, "r", "a"); err == nil || !strings.Contains(err.Error(), "is active already") {
+			t.Errorf("handoff: %v", err)
 		}
 	})
 }

@@ -91,6 +91,9 @@ func (o *options) bounds() []bound {
 	if c.HangTimeout < 0 {
 		rows[5].Bound, rows[5].Why = late, "--hang-timeout 0: a process that is stopped does not beat; the witness kills it when its promise is over"
 	}
+	if o.Store.Backend == "etcd" || o.Store.Backend == "consul" { // for raft see group
+		rows = append(rows, bound{"round trip to the store", "at most " + ms(c.Try()*9/10), "nine tenths of a try of " + ms(c.Try()) + " (ttl/8), with the store's commit: beyond it no beat is acknowledged; raise --ttl"})
+	}
 	if o.Store.Backend == "memory" {
 		rows = slices.Delete(rows, 4, 6) // a store that dies with its process has no use for a witness
 	}
@@ -105,12 +108,15 @@ func (o *options) group(ctx context.Context) []bound {
 	if o.Store.Backend != "raft" {
 		return nil
 	}
-	limit := raft.MaxTrip(c.Timing)
-	rows := []bound{{"round trip between peers", "at most " + limit.String(), "half of Raft's timing of " + c.Timing.String() + ": beyond it elections fail; raise --raft-timing on every node"}}
+	limit, why := raft.MaxTrip(c.Timing), "half of Raft's timing of "+c.Timing.String()+": beyond it elections fail; raise --raft-timing on every node"
+	if most := o.Coordinator.Try() * 9 / 20; most < limit { // a beat goes to the leader, and from there to the others
+		limit, why = most, "nine tenths of a try of "+o.Coordinator.Try().String()+", in which a beat takes two and a write to disk: beyond it no beat of one that follows Raft's leader is acknowledged; raise --ttl"
+	}
+	rows := []bound{{"round trip between peers", "at most " + limit.String(), why}}
 	if len(c.Peers) == 0 {
 		return rows
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, max(2*time.Second, 4*o.Coordinator.Try())) // to connect takes trips, too
 	defer cancel()
 	g, err := raft.Inspect(ctx, c)
 	if len(g.Voters) == 0 {
@@ -122,8 +128,7 @@ func (o *options) group(ctx context.Context) []bound {
 	if g.Trip > limit {
 		rows[0].Bound += ": TOO FAR"
 	}
-	why := g.Differs(c.Peers)
-	if why == "" {
+	if why = g.Differs(c.Peers); why == "" {
 		why = "as the list of peers says: " + strings.Join(g.Voters, ", ")
 	}
 	return append(rows, bound{"voters", fmt.Sprintf("%d of %d must live", g.Quorum(), len(g.Voters)), why})

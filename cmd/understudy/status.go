@@ -45,8 +45,10 @@ does not change for ttl is dead. These names stay.
 		return o.oneRole()
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		defer o.warnOfVoters(cmd)
+		warn := func() {}
+		defer func() { warn() }()
 		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
+			warn = o.voters(cmd)
 			for _, role := range o.asked() {
 				st, err := standing(ctx, l, role)
 				if err != nil {
@@ -62,17 +64,25 @@ does not change for ttl is dead. These names stay.
 	return cmd
 }
 
-// warnOfVoters says how a group of Raft differs from the list of peers, also where it does
-// not answer for lack of a quorum.
-func (o *options) warnOfVoters(cmd *cobra.Command) {
-	if o.Config == nil || o.Store.Backend != "raft" || len(o.Store.Raft.Peers) == 0 {
-		return
+// voters asks who a group of Raft is, beside the rest: both may be far away. The function
+// that it returns waits a second more, and says how the group differs from the list of
+// peers, also where it does not answer for lack of a quorum.
+func (o *options) voters(cmd *cobra.Command) (warn func()) {
+	if o.Store.Backend != "raft" || len(o.Store.Raft.Peers) == 0 {
+		return func() {}
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
-	defer cancel()
-	g, _ := raft.Inspect(ctx, o.Store.Raft) // what went wrong status has said
-	if text := g.Differs(o.Store.Raft.Peers); text != "" {
-		fmt.Fprintln(cmd.ErrOrStderr(), "understudy: warning: "+text)
+	ctx, cancel := context.WithCancel(cmd.Context())
+	text := make(chan string, 1)
+	go func() {
+		g, _ := raft.Inspect(ctx, o.Store.Raft) // what went wrong status has said
+		text <- g.Differs(o.Store.Raft.Peers)
+	}()
+	return func() {
+		defer time.AfterFunc(time.Second, cancel).Stop()
+		if text := <-text; text != "" {
+			fmt.Fprintln(cmd.ErrOrStderr(), "understudy: warning: "+text)
+		}
+		cancel()
 	}
 }
 

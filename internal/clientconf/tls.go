@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
@@ -47,21 +48,28 @@ func (f TLSFiles) Check(prefix string) error {
 
 // Config returns the TLS of a client of a host, which is the name or the address
 // that the server's certificate must have. failed hears of each server that was
-// refused: the error is lock.ErrPermanent.
+// refused: the error is lock.ErrPermanent, unless this very TLS has worked before. Then a
+// certificate is being renewed, or has run out, at one end or the other, and the files are
+// read again for the next connection: nobody is to end for that who could go on.
 func (f TLSFiles) Config(host string, failed func(error)) *tls.Config {
 	if f.Name != "" {
 		host = f.Name
 	}
+	var worked atomic.Bool
 	c := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         host,
 		InsecureSkipVerify: true, // VerifyConnection does it, with the files as they are now
 		VerifyConnection: func(s tls.ConnectionState) error {
 			err := f.verify(s, host)
-			if err != nil {
-				err = fmt.Errorf("%w: tls: %w", lock.ErrPermanent, err)
-				failed(err)
+			if err == nil {
+				worked.Store(true)
+				return nil
 			}
+			if err = fmt.Errorf("tls: %w", err); !worked.Load() {
+				err = fmt.Errorf("%w: %w", lock.ErrPermanent, err)
+			}
+			failed(err)
 			return err
 		},
 	}
