@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -90,8 +89,7 @@ func TestFounderThatWasWipedBeginsAgain(t *testing.T) {
 	begun.Add(len(g.configs))
 	for i := range g.configs { // each begins, and stops before Raft runs
 		all.Go(func() {
-			n := &node{config: g.configs[i], log: g.configs[i].logger(), machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{})}
-			n.ctx, n.cancel = context.WithCancelCause(context.Background())
+			n := newNode(g.configs[i])
 			err := n.prepare()
 			if err == nil {
 				err = n.found(timeout(t, 10*time.Second))
