@@ -58,6 +58,21 @@ func scribble(name string, at, size int64) func(*testing.T, string) {
 	}
 }
 
+// keep has raft.db keep a value under a key, or none.
+func keep(key, value []byte) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		db, err := bbolt.Open(filepath.Join(dir, "raft.db"), 0o600, nil)
+		must(t, err)
+		must(t, db.Update(func(tx *bbolt.Tx) error {
+			if value == nil {
+				return tx.Bucket([]byte("conf")).Delete(key)
+			}
+			return tx.Bucket([]byte("conf")).Put(key, value)
+		}))
+		must(t, db.Close())
+	}
+}
+
 // swap puts in the parts of another directory.
 func swap(from string, names ...string) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
@@ -137,6 +152,10 @@ func TestPartOfADirectoryIsRefused(t *testing.T) {
 		{"the log of a program without a marker", swap(legacy, "raft.db"), "is older than node.json"},
 		{"the log foreign", swap(theirs, "raft.db"), "raft.db is from another directory than node.json"},
 		{"log and marker foreign", swap(theirs, "raft.db", "node.json"), "belongs to group"},
+		{"the owner's key lost", keep(ownerKey, nil), ""}, // node.json has it
+		{"the owner's key foreign", keep(ownerKey, []byte("b")), `belongs to node "b"`},
+		{"the record lost", keep(recordKey, nil), "is older than node.json"},
+		{"the record torn", keep(recordKey, []byte(`{"Direc`)), "its record of the directory is"},
 		{"the snapshots lost", remove("snapshots"), "nor in a snapshot"},
 		{"the newest snapshot lost", remove("snapshots/" + newest), "nor in a snapshot"},
 		{"the newest snapshot without its meta.json", remove("snapshots/" + newest + "/meta.json"), "nor in a snapshot"},
@@ -217,10 +236,7 @@ func grownDirectory(t *testing.T) (now, before, running, legacy string) {
 	grow(func() { copyLiving(t, g.nodes[0], running) })
 	must(t, os.CopyFS(legacy, os.DirFS(dir)))
 	must(t, os.Remove(filepath.Join(legacy, "node.json")))
-	db, err := bbolt.Open(filepath.Join(legacy, "raft.db"), 0o600, nil)
-	must(t, err)
-	must(t, db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("conf")).Delete(recordKey) }))
-	must(t, db.Close())
+	keep(recordKey, nil)(t, legacy)
 	return dir, before, running, legacy
 }
 
