@@ -80,13 +80,16 @@ func (n *node) remember(p Peer, h hello) {
 
 // reply adds to a hello what this node knows of the one who asked.
 func (n *node) reply(ctx context.Context, to hello, with *hello) {
+	if to.Process == "" || len(to.Process) > 2*len(n.process) { // it is no node's
+		return
+	}
 	if to.ID == n.config.ID && to.Process != n.process {
 		if _, before := n.warned.LoadOrStore([3]any{to.ID, to.Process, "twin"}, true); !before {
 			n.log.Error("another process runs with this node's ID: stop it, and remove its data directory if that is a copy", "id", to.ID)
 		}
 	}
 	p := n.config.peer(to.ID)
-	if p.ID == "" || p.ID == n.config.ID || to.Process == "" {
+	if p.ID == "" || p.ID == n.config.ID {
 		return
 	}
 	with.Twin = n.isTwin(ctx, p, to.Process)
