@@ -71,7 +71,7 @@ func (n *node) stop() error {
 		n.log.Debug("calls go on while the node closes")
 	}
 	if n.raft != nil {
-		f := n.raft.Shutdown()
+		f := n.halt()
 		errs = append(errs, n.transport.Close())
 		n.port.end() // or Raft waits for silent peers
 		errs = append(errs, f.Error())

@@ -19,8 +19,10 @@ type Config struct {
 	Bind string // HOST:PORT to listen on; empty: its own address in Peers
 
 	// Dir is the data directory, of this node alone. One that holds only a part of a node's
-	// state, or that of another node or group, is refused. Never restore one from a backup:
-	// remove it while a majority of the group is well, and the node comes back as a new one.
+	// state, an older raft.db, or the state of another node or group is refused, and so is a
+	// copy while the node itself runs. Never restore one from a backup: that is noticed only
+	// where a peer has heard of more. Remove it while a majority of the group is well, and
+	// the node comes back as a new one.
 	Dir string
 
 	// Peers are every voter of the group, this one too. A group begins when everyone in this

@@ -26,7 +26,7 @@ import (
 type directory struct {
 	path  string
 	lock  *os.File
-	bolt  *raftboltdb.BoltStore
+	bolt  *counter
 	snaps kept
 
 	mu     sync.Mutex
@@ -67,12 +67,13 @@ func (d *directory) open(id string, log *slog.Logger) (err error) {
 		return err
 	}
 	if m.ID == "" {
-		m = marker{ID: id, Directory: rand.Text()}
-		if err := m.write(d.path); err != nil {
+		made := marker{ID: id, Directory: rand.Text()}
+		if err := made.write(d.path); err != nil {
 			return fmt.Errorf("data directory %s: %w", d.path, err)
 		}
+		m.ID, m.Directory = made.ID, made.Directory
 	}
-	if err := d.openLog(log); err != nil {
+	if err := d.openLog(log, m.Writes); err != nil {
 		return err
 	}
 	files, err := raft.NewFileSnapshotStoreWithLogger(d.path, 2, raftLogger(log))
@@ -83,15 +84,15 @@ func (d *directory) open(id string, log *slog.Logger) (err error) {
 	return d.begin(m)
 }
 
-// openLog opens raft.db, which inspect has read.
-func (d *directory) openLog(log *slog.Logger) (err error) {
+// openLog opens raft.db, which inspect has read and found written so often.
+func (d *directory) openLog(log *slog.Logger, writes uint64) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = partial(d.path, "%s is damaged: %v", logFile, p)
 		}
 	}()
-	d.bolt, err = raftboltdb.New(raftboltdb.Options{
+	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: filepath.Join(d.path, logFile),
 		BoltOptions: &bbolt.Options{
 			Timeout: time.Second, Logger: boltLogger{log},
@@ -101,11 +102,12 @@ func (d *directory) openLog(log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the log in data directory %s: %w", d.path, err)
 	}
-	return nil
+	d.bolt = &counter{BoltStore: bolt, marker: marker{Writes: writes}}
+	return d.bolt.count(nil) // New makes the buckets, also where they are
 }
 
-// begin counts this start, first in raft.db, then in node.json: a raft.db that says less
-// is an older one.
+// begin counts this start, first in raft.db, then in node.json, which counts every write
+// from here on: a raft.db that says less is an older one.
 func (d *directory) begin(m marker) error {
 	err := d.bolt.Set(ownerKey, []byte(m.ID))
 	if err == nil {
@@ -113,7 +115,7 @@ func (d *directory) begin(m marker) error {
 	}
 	if err == nil {
 		m.Starts = d.record.Starts
-		err = m.write(d.path)
+		err = d.bolt.follow(d.path, m)
 	}
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", d.path, err)

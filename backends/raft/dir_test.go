@@ -58,6 +58,21 @@ func scribble(name string, at, size int64) func(*testing.T, string) {
 	}
 }
 
+// keep has raft.db keep a value under a key, or none.
+func keep(key, value []byte) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		db, err := bbolt.Open(filepath.Join(dir, "raft.db"), 0o600, nil)
+		must(t, err)
+		must(t, db.Update(func(tx *bbolt.Tx) error {
+			if value == nil {
+				return tx.Bucket([]byte("conf")).Delete(key)
+			}
+			return tx.Bucket([]byte("conf")).Put(key, value)
+		}))
+		must(t, db.Close())
+	}
+}
+
 // swap puts in the parts of another directory.
 func swap(from string, names ...string) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
@@ -75,6 +90,29 @@ func swap(from string, names ...string) func(*testing.T, string) {
 	}
 }
 
+func both(a, b func(*testing.T, string)) func(*testing.T, string) {
+	return func(t *testing.T, dir string) { a(t, dir); b(t, dir) }
+}
+
+// olderParts puts back what was there before the last start, or in the midst of it.
+func olderParts(older, running string) []damage {
+	return []damage{
+		{"the log older", swap(older, "raft.db"), "is older than node.json"},
+		{"log and marker older", swap(older, "raft.db", "node.json"), "the snapshot"},
+		{"the log older, of the same start", swap(running, "raft.db"), "is older than node.json"},
+		{"the log one write older", oneWriteOlder, "is older than node.json"},
+		{"log and marker older, of the same start", swap(running, "raft.db", "node.json"), "a snapshot up to entry"},
+		{"log and snapshots older", swap(older, "raft.db", "snapshots"), "is older than node.json"},
+		{"log and snapshots older, of the same start", swap(running, "raft.db", "snapshots"), "is older than node.json"},
+		{"the snapshots older, of the same start", swap(running, "snapshots"), "nor in a snapshot"},
+		{"the marker older", swap(older, "node.json"), ""},
+		{"the marker older, of the same start", swap(running, "node.json"), ""},
+		{"marker and snapshots older", swap(older, "node.json", "snapshots"), "nor in a snapshot"},
+		{"all of it older", both(remove("*"), swap(older, "raft.db", "node.json", "snapshots")), ""}, // only the group can know: see TestOlderDirectoryIsRefused
+		{"the snapshots older", swap(older, "snapshots"), "nor in a snapshot"},
+	}
+}
+
 func glob(t *testing.T, dir, pattern string) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -89,13 +127,15 @@ func glob(t *testing.T, dir, pattern string) []string {
 // TestPartOfADirectoryIsRefused: what holds only a part of a node's state is refused by
 // name, unchanged, and what holds all of it is not.
 func TestPartOfADirectoryIsRefused(t *testing.T) {
-	ours, older, legacy := grownDirectory(t)
-	theirs, _, _ := grownDirectory(t)
+	ours, older, running, legacy := grownDirectory(t)
+	theirs, _, _, _ := grownDirectory(t)
 	newest := newestSnapshot(t, ours)
-	both := func(a, b func(*testing.T, string)) func(*testing.T, string) {
-		return func(t *testing.T, dir string) { a(t, dir); b(t, dir) }
+	for _, dir := range []string{ours, older, running} {
+		if noted, is := writes(t, dir); noted != is {
+			t.Errorf("node.json says that raft.db was written %d times, and it was %d times", noted, is)
+		}
 	}
-	for _, d := range []damage{
+	for _, d := range append(olderParts(older, running), []damage{
 		{"nothing", func(*testing.T, string) {}, ""},
 		{"all of it lost", remove("*"), ""},
 		{"the lock file lost", remove("lock"), ""},
@@ -109,18 +149,19 @@ func TestPartOfADirectoryIsRefused(t *testing.T) {
 		{"the log of three pages", cut("raft.db", 12288), "raft.db is cut short"},
 		{"the log's first pages scribbled on", scribble("raft.db", 0, 8192), "raft.db is damaged"},
 		{"the log's other pages scribbled on", scribble("raft.db", 8192, 65536), "raft.db is damaged"},
-		{"the log older", swap(older, "raft.db"), "is older than node.json"},
-		{"log and marker older", swap(older, "raft.db", "node.json"), "the snapshot"},
 		{"the log of a program without a marker", swap(legacy, "raft.db"), "is older than node.json"},
 		{"the log foreign", swap(theirs, "raft.db"), "raft.db is from another directory than node.json"},
 		{"log and marker foreign", swap(theirs, "raft.db", "node.json"), "belongs to group"},
+		{"the owner's key lost", keep(ownerKey, nil), ""}, // node.json has it
+		{"the owner's key foreign", keep(ownerKey, []byte("b")), `belongs to node "b"`},
+		{"the record lost", keep(recordKey, nil), "is older than node.json"},
+		{"the record torn", keep(recordKey, []byte(`{"Direc`)), "its record of the directory is"},
 		{"the snapshots lost", remove("snapshots"), "nor in a snapshot"},
 		{"the newest snapshot lost", remove("snapshots/" + newest), "nor in a snapshot"},
 		{"the newest snapshot without its meta.json", remove("snapshots/" + newest + "/meta.json"), "nor in a snapshot"},
 		{"every snapshot's meta.json torn", cut("snapshots/*/meta.json", 10), "nor in a snapshot"},
 		{"the newest snapshot's meta.json torn", cut("snapshots/"+newest+"/meta.json", 10), "nor in a snapshot"},
 		{"the newest snapshot torn", cut("snapshots/"+newest+"/state.bin", 10), "nor in a snapshot"},
-		{"the snapshots older", swap(older, "snapshots"), "nor in a snapshot"},
 		{"the snapshots foreign", swap(theirs, "snapshots"), "belongs to group"},
 		{"the marker lost", remove("node.json"), "node.json is missing"},
 		{"the marker empty", cut("node.json", 0), "node.json is damaged"},
@@ -132,7 +173,7 @@ func TestPartOfADirectoryIsRefused(t *testing.T) {
 		{"before there were markers", both(remove("*"), swap(legacy, "raft.db", "snapshots")), ""},
 		{"before there were markers, the log lost", both(remove("*"), swap(legacy, "snapshots")), "raft.db, with this node's votes, is missing"},
 		{"before there were markers, the snapshots lost", both(remove("*"), swap(legacy, "raft.db")), "nor in a snapshot"},
-	} {
+	}...) {
 		t.Run(d.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "a")
 			must(t, os.CopyFS(dir, os.DirFS(ours)))
@@ -154,35 +195,70 @@ func TestPartOfADirectoryIsRefused(t *testing.T) {
 	}
 }
 
+// oneWriteOlder puts back a raft.db that lacks the last entry, and nothing else.
+func oneWriteOlder(t *testing.T, dir string) {
+	d, err := openDirectory(dir, "a", Config{}.logger())
+	must(t, err)
+	before := t.TempDir()
+	must(t, os.CopyFS(before, os.DirFS(dir)))
+	last, err := d.bolt.LastIndex()
+	must(t, err)
+	must(t, d.bolt.StoreLog(&raft.Log{Index: last + 1, Term: 9}))
+	must(t, d.close())
+	swap(before, "raft.db")(t, dir)
+}
+
 // grownDirectory is the directory of a node that is down, with two snapshots and a log
-// without a beginning; the same before its last start; and as a program would have left it
-// that wrote neither marker nor record.
-func grownDirectory(t *testing.T) (now, before, legacy string) {
+// without a beginning; the same before its last start; in the midst of that; and as a
+// program would have left it that wrote neither marker nor record.
+func grownDirectory(t *testing.T) (now, before, running, legacy string) {
 	t.Helper()
 	g := newGroup(t, 1, func(c *Config) { c.snapshots = snapshots{threshold: 16, trailing: 4, interval: 10 * time.Millisecond} })
 	dir := g.configs[0].Dir
-	before, legacy = filepath.Join(t.TempDir(), "before"), filepath.Join(t.TempDir(), "legacy")
-	grow := func() {
+	before, running, legacy = filepath.Join(t.TempDir(), "before"), filepath.Join(t.TempDir(), "running"), filepath.Join(t.TempDir(), "legacy")
+	grow := func(half func()) {
 		g.start()
 		s := register(t, g.lockers[0], "a")
-		from := g.nodes[0].dir.read().Kept
-		eventually(t, "two more snapshots", func() bool {
-			_ = s.Beat(timeout(t, 5*time.Second))
-			return g.nodes[0].dir.read().Kept > from+40
-		})
+		for range 2 {
+			from := g.nodes[0].dir.read().Kept
+			eventually(t, "two more snapshots", func() bool {
+				_ = s.Beat(timeout(t, 5*time.Second))
+				return g.nodes[0].dir.read().Kept > from+40
+			})
+			half()
+			half = func() {}
+		}
 		must(t, s.Close(timeout(t, 5*time.Second)))
 		g.stop(0)
 	}
-	grow()
+	grow(func() {})
 	must(t, os.CopyFS(before, os.DirFS(dir)))
-	grow()
+	grow(func() { copyLiving(t, g.nodes[0], running) })
 	must(t, os.CopyFS(legacy, os.DirFS(dir)))
 	must(t, os.Remove(filepath.Join(legacy, "node.json")))
-	db, err := bbolt.Open(filepath.Join(legacy, "raft.db"), 0o600, nil)
+	keep(recordKey, nil)(t, legacy)
+	return dir, before, running, legacy
+}
+
+// copyLiving copies the directory of a node that runs, in a moment in which it writes nothing.
+func copyLiving(t testing.TB, n *node, to string) {
+	t.Helper()
+	eventually(t, "a moment without a write", func() bool {
+		must(t, os.RemoveAll(to))
+		before := n.dir.bolt.writes()
+		err := os.CopyFS(to, os.DirFS(n.config.Dir))
+		return err == nil && n.dir.bolt.writes() == before
+	})
+}
+
+// writes returns how often raft.db was written as node.json has it, and as it is.
+func writes(t *testing.T, dir string) (noted, is uint64) {
+	t.Helper()
+	m, err := readMarker(dir)
 	must(t, err)
-	must(t, db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("conf")).Delete(recordKey) }))
-	must(t, db.Close())
-	return dir, before, legacy
+	_, _, is, err = readLog(dir)
+	must(t, err)
+	return m.Writes, is
 }
 
 func newestSnapshot(t *testing.T, dir string) (name string) {

@@ -113,8 +113,8 @@ func (n *node) survey(ctx context.Context) (s survey) {
 	for _, p := range n.config.Peers {
 		a := answers[p.ID]
 		if p.ID == self {
-			if s.twin = a.err == nil && a.h.Directory != mine[self]; s.twin {
-				s.missing = append(s.missing, fmt.Sprintf("another process answers at this node's own address %s, as %q on another directory: stop one of them", p.Address, a.h.ID))
+			if s.twin = a.err == nil && a.h.Process != n.process; s.twin {
+				s.missing = append(s.missing, fmt.Sprintf("another process answers at this node's own address %s, as %q: stop one of them", p.Address, a.h.ID))
 			}
 			continue
 		}

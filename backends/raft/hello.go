@@ -24,6 +24,10 @@ type hello struct {
 	Leader    string            `json:",omitempty"` // whom it takes for the leader
 	Last      uint64            `json:",omitempty"` // the index of its last entry
 	Trip      time.Duration     `json:",omitempty"` // its longest round trip to a peer
+	Process   string            `json:",omitempty"` // drawn when it was opened
+	Writes    uint64            `json:",omitempty"` // how often its directory was written
+	Known     uint64            `json:",omitempty"` // in an answer: the same of who asked, as last heard
+	Twin      bool              `json:",omitempty"` // in an answer: not who asked, but another process answers at its address
 }
 
 func (n *node) hello() (hello, error) {
@@ -32,6 +36,7 @@ func (n *node) hello() (hello, error) {
 	h := hello{
 		ID: n.config.ID, Peers: formatPeers(n.config.Peers), Timing: n.config.timing(), State: state,
 		Directory: r.Directory, Group: r.Group, Founders: r.Founders,
+		Process: n.process, Writes: n.dir.bolt.writes(),
 	}
 	n.mu.Lock()
 	h.Seen = n.seen
@@ -55,6 +60,8 @@ func (n *node) greetOne(ctx context.Context, p Peer) (hello, error) {
 		return hello{}, err
 	}
 	n.compare(theirs)
+	n.remember(p, theirs)
+	n.heed(p, theirs)
 	return theirs, nil
 }
 
@@ -109,7 +116,7 @@ func (n *node) greet(ctx context.Context) {
 }
 
 // mind says, at the start and whenever it changes, how the group differs from the list,
-// and which peers are too far away.
+// and which peers are too far away. It looks after other processes with this node's ID.
 func (n *node) mind(ctx context.Context) {
 	said, far := "", map[string]bool{}
 	for round := 0; ; round++ {
@@ -123,6 +130,7 @@ func (n *node) mind(ctx context.Context) {
 		if round%12 == 1 {
 			n.measure(ctx, far)
 		}
+		_, _ = n.greetOne(ctx, n.config.peer(n.config.ID)) // not everywhere a node reaches its own address
 		select {
 		case <-time.After(report):
 		case <-ctx.Done():

@@ -71,6 +71,11 @@ func TestNodeThatIsKilledComesBack(t *testing.T) {
 		if errs.Len() > 0 {
 			t.Fatalf("round %d: %s", round, errs.String())
 		}
+		if out.Len() > 0 { // node.json follows raft.db, and is never ahead of it
+			if noted, is := writes(t, g.configs[0].Dir); noted > is || noted+4 < is {
+				t.Fatalf("round %d: node.json says that raft.db was written %d times, and it was %d times", round, noted, is)
+			}
+		}
 		first := uint64(0)
 		if _, err := fmt.Sscan(out.String(), &first); err == nil && first <= floor {
 			t.Fatalf("round %d: goes on with %d after %d", round, first, floor)

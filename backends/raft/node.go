@@ -2,12 +2,16 @@
 // Raft (hashicorp/raft) with its log on disk. [Open] makes this process a voter
 // of the group; [Dial] reaches a group from outside.
 //
+// A node's data directory goes on from where it was, or the node does not start: one that
+// is older than it was, lacks a part or is a copy of a living node's would vote twice.
+//
 // Being Raft's leader is not being active in a role: roles are records of the
 // ledger, as on any store. A beat and a token are indexes of the log.
 package raft
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,24 +37,28 @@ const retry = 5 * time.Millisecond
 type node struct {
 	config  Config
 	log     *slog.Logger
+	process string // drawn here
 	dir     *directory
 	port    *port
 	server  *http.Server
 	caller  caller
 	machine *machine
 	raft    *raft.Raft
+	halt    func() raft.Future // ends raft; the library's own can be waited for only once
 
 	transport *transport
 	ctx       context.Context // ends when the node closes
 	cancel    context.CancelCauseFunc
 	mu        sync.Mutex
-	closed    bool              // no call begins any more
-	seen      map[string]string // whom the last survey has heard from; never changed
-	calls     sync.WaitGroup    // what Close waits for
-	ready     chan struct{}     // closed once raft is set
-	down      chan struct{}     // closed once raft has ended
-	warned    sync.Map          // what compare has said already
-	trip      atomic.Int64      // the longest to a peer, as last measured
+	closed    bool               // no call begins any more
+	seen      map[string]string  // whom the last survey has heard from; never changed
+	known     map[string]uint64  // by directory of a peer, how often that was written
+	verdicts  map[string]verdict // by process
+	calls     sync.WaitGroup     // what Close waits for
+	ready     chan struct{}      // closed once raft is set
+	down      chan struct{}      // closed once raft has ended
+	warned    sync.Map           // what compare has said already
+	trip      atomic.Int64       // the longest to a peer, as last measured
 	once      sync.Once
 	err       error
 }
@@ -74,12 +82,20 @@ func open(ctx context.Context, c Config) (*node, error) {
 		return nil, err
 	}
 	c.Logger = asynclog.Logger(c.logger())
-	n := &node{config: c, log: c.Logger, machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{})}
-	n.ctx, n.cancel = context.WithCancelCause(context.Background())
+	n := newNode(c)
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
+}
+
+func newNode(c Config) *node {
+	n := &node{
+		config: c, log: c.logger(), process: rand.Text(), machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{}),
+		known: map[string]uint64{}, verdicts: map[string]verdict{},
+	}
+	n.ctx, n.cancel = context.WithCancelCause(context.Background())
+	return n
 }
 
 func (n *node) start(ctx context.Context) error {
@@ -90,15 +106,17 @@ func (n *node) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read data directory %s: %w", n.config.Dir, err)
 	}
+	first := n.meet
 	if !used {
-		if err := n.found(ctx); err != nil {
-			return err
-		}
+		first = n.found
+	}
+	if err := first(ctx); err != nil {
+		return err
 	}
 	if err := n.run(); err != nil {
 		return err
 	}
-	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter} {
+	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter, n.settle} {
 		n.background(f)
 	}
 	return nil
@@ -131,7 +149,7 @@ func (n *node) run() error {
 	if err != nil {
 		return errors.Join(n.machine.err(), fmt.Errorf("start: %w", err))
 	}
-	n.raft = r
+	n.raft, n.halt = r, sync.OnceValue(r.Shutdown)
 	close(n.ready)
 	n.port.raftOpen.Store(true)
 	return nil

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,10 @@ import (
 // that lost one of them would vote as if it had never voted, or would miss what it has
 // acknowledged. So a directory in which a part is missing, empty, torn, older than another
 // or from elsewhere is refused by name, before anything is written to it.
+//
+// What the node by itself cannot see is a whole directory put back as it once was. Peers that
+// have heard of more writes there refuse it (twin.go); where none of them is there, nobody
+// does.
 const (
 	logFile    = "raft.db"
 	markerFile = "node.json"
@@ -38,6 +43,7 @@ type marker struct {
 	ID        string // of the node
 	Directory string // drawn when the directory was made
 	Starts    uint64 // how often the node was started here; 0: the directory is being made
+	Writes    uint64 // how often raft.db was written, at least
 }
 
 // A record is what raft.db says of the directory as a whole.
@@ -75,19 +81,26 @@ func readMarker(path string) (m marker, err error) {
 	return m, nil
 }
 
+// sector is what a disk writes whole, or not at all.
+const sector = 512
+
+// encode returns what node.json holds: one line, filled up so that the next one, with a
+// greater number, replaces it in place.
+func (m marker) encode() []byte {
+	m.Format = 1
+	data, _ := json.Marshal(m) // of strings and numbers
+	fill := sector - 1 - len(data)%sector
+	return append(append(data, bytes.Repeat([]byte{' '}, fill)...), '\n')
+}
+
 // write replaces node.json, and makes the entries of the whole directory durable.
 func (m marker) write(path string) error {
-	m.Format = 1
-	data, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
 	name := filepath.Join(path, markerFile)
 	f, err := os.OpenFile(name+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(data, '\n'))
+	_, err = f.Write(m.encode())
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -102,7 +115,8 @@ func (m marker) write(path string) error {
 }
 
 // inspect reads every part of a directory, writes nothing, and refuses what does not
-// belong together. It returns the marker and the record, zero where there is none yet.
+// belong together. It returns the marker, with the number of the last write to raft.db, and
+// the record, zero where there is none yet.
 func inspect(path, id string) (m marker, r record, err error) {
 	if m, err = readMarker(path); err != nil {
 		return m, r, err
@@ -110,6 +124,8 @@ func inspect(path, id string) (m marker, r record, err error) {
 	if m.ID != "" && m.ID != id {
 		return m, r, another(path, m.ID, id)
 	}
+	least := m.Writes
+	m.Writes = 1 // of a raft.db that is made
 	info, err := os.Stat(filepath.Join(path, logFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return m, r, fmt.Errorf("data directory: %w", err)
@@ -124,7 +140,8 @@ func inspect(path, id string) (m marker, r record, err error) {
 		}
 		return m, r, nil
 	}
-	owner, r, err := readLog(path)
+	owner, r, writes, err := readLog(path)
+	m.Writes = writes
 	switch {
 	case errors.Is(err, errNoLog) && m.Starts == 0 && len(listSnapshots(path)) == 0:
 		return m, r, nil
@@ -138,6 +155,8 @@ func inspect(path, id string) (m marker, r record, err error) {
 		return m, r, partial(path, "%s, with this node's votes, is older than %s", logFile, markerFile)
 	case r.Directory != "" && r.Directory != m.Directory:
 		return m, r, partial(path, "%s is from another directory than %s", logFile, markerFile)
+	case writes < least:
+		return m, r, partial(path, "%s, with this node's votes, is older than %s: it was written %d times, and had been %d times", logFile, markerFile, writes, least)
 	}
 	r, err = addUp(path, r)
 	return m, r, err
@@ -163,7 +182,7 @@ func listSnapshots(path string) (names []string) {
 
 // readLog reads the whole of raft.db, so that a damaged one is refused here: later, damage
 // would end the process without a name, as a fault in mapped memory or a panic of bbolt.
-func readLog(path string) (owner string, r record, err error) {
+func readLog(path string) (owner string, r record, writes uint64, err error) {
 	name := filepath.Join(path, logFile)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -173,13 +192,14 @@ func readLog(path string) (owner string, r record, err error) {
 	}()
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
 	if errors.Is(err, bbolt.ErrTimeout) {
-		return "", r, fmt.Errorf("data directory %s: another process has %s open: stop it, or give another directory", path, logFile)
+		return "", r, 0, fmt.Errorf("data directory %s: another process has %s open: stop it, or give another directory", path, logFile)
 	}
 	if err != nil {
-		return "", r, partial(path, "%s is damaged: %v", logFile, err)
+		return "", r, 0, partial(path, "%s is damaged: %v", logFile, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	err = db.View(func(tx *bbolt.Tx) error {
+		writes = uint64(tx.ID()) // of the last transaction that was committed
 		if info, err := os.Stat(name); err != nil || info.Size() < tx.Size() {
 			return partial(path, "%s is cut short: it has less than its %d bytes", logFile, tx.Size())
 		}
@@ -203,7 +223,7 @@ func readLog(path string) (owner string, r record, err error) {
 		}
 		return err
 	})
-	return owner, r, err
+	return owner, r, writes, err
 }
 
 // addUp refuses a log and snapshots that do not add up to what this node has acknowledged.

@@ -131,9 +131,11 @@ func (n *node) serves() error {
 	return nil
 }
 
-func (n *node) serveHello(_ context.Context, _ *http.Request, h hello) (hello, error) {
+func (n *node) serveHello(ctx context.Context, _ *http.Request, h hello) (hello, error) {
 	n.compare(h)
-	return n.hello()
+	answer, err := n.hello()
+	n.reply(ctx, h, &answer)
+	return answer, err
 }
 
 func (n *node) serveJoin(ctx context.Context, r *http.Request, c candidate) (welcome, error) {

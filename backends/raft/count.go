@@ -1,0 +1,125 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+)
+
+// A counter is raft.db with a count of its writes. Each of them, an entry, a vote or a cut of
+// the log, is one transaction of bbolt, which numbers them in the file itself. So the number
+// says how old a raft.db is, whatever Raft takes back of its log.
+//
+// Once a write is on disk its number goes into node.json, in place and without an fsync of
+// its own: a process that is killed leaves it there, and only a machine that stops may lose
+// what settle had not made durable yet. The number is never greater than what raft.db holds.
+type counter struct {
+	*raftboltdb.BoltStore
+
+	mu      sync.Mutex
+	marker  marker   // with the number of the last write
+	file    *os.File // node.json; nil: it does not follow yet
+	settled uint64   // the number that is durable there
+	err     error    // the first failure to write the number
+}
+
+var (
+	_ raft.LogStore    = (*counter)(nil)
+	_ raft.StableStore = (*counter)(nil)
+)
+
+func (c *counter) StoreLog(l *raft.Log) error { return c.count(c.BoltStore.StoreLog(l)) }
+
+func (c *counter) StoreLogs(l []*raft.Log) error { return c.count(c.BoltStore.StoreLogs(l)) }
+
+func (c *counter) DeleteRange(low, high uint64) error {
+	return c.count(c.BoltStore.DeleteRange(low, high))
+}
+
+func (c *counter) Set(key, value []byte) error { return c.count(c.BoltStore.Set(key, value)) }
+
+func (c *counter) SetUint64(key []byte, value uint64) error {
+	return c.count(c.BoltStore.SetUint64(key, value))
+}
+
+// count counts a write that came to err. That its number could not be noted fails nothing:
+// the write itself is there.
+func (c *counter) count(err error) error {
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.marker.Writes++
+	if c.file != nil {
+		if _, err := c.file.WriteAt(c.marker.encode(), 0); c.err == nil {
+			c.err = err
+		}
+	}
+	return nil
+}
+
+// writes returns the number of the last write.
+func (c *counter) writes() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.marker.Writes
+}
+
+// follow makes m the marker, durably, and has it follow every write from now on.
+func (c *counter) follow(path string, m marker) (err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m.Writes = c.marker.Writes
+	if err := m.write(path); err != nil {
+		return err
+	}
+	c.marker, c.settled = m, m.Writes
+	c.file, err = os.OpenFile(filepath.Join(path, markerFile), os.O_WRONLY, 0)
+	return err
+}
+
+// settle makes the number durable, and says once what went wrong with it.
+func (c *counter) settle() error {
+	c.mu.Lock()
+	file, n, err := c.file, c.marker.Writes, c.err
+	settled := file == nil || n == c.settled
+	c.settled, c.err = n, nil
+	c.mu.Unlock()
+	if !settled {
+		err = errors.Join(err, file.Sync())
+	}
+	if err != nil {
+		return fmt.Errorf("note in %s how often %s was written: %w", markerFile, logFile, err)
+	}
+	return nil
+}
+
+func (c *counter) Close() error {
+	err := c.settle()
+	if c.file != nil {
+		err = errors.Join(err, c.file.Close())
+	}
+	return errors.Join(err, c.BoltStore.Close())
+}
+
+// settle makes durable, every now and then, how often raft.db was written.
+func (n *node) settle(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(report):
+		case <-ctx.Done():
+			return
+		}
+		if err := n.dir.bolt.settle(); err != nil {
+			n.log.Error("an older raft.db may not be noticed", "data directory", n.config.Dir, "error", err)
+		}
+	}
+}
