@@ -52,6 +52,7 @@ var arrows = map[string][]string{
 	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd", "internal/asynclog"},
 	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/failover", "internal/lab/servers", "internal/procgroup", "coordinator/witness", "internal/asynclog"},
 	"examples":                     {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
+	"examples/filestore":           {"lock", "backends/ledger"},
 	"internal/procgroup":           {},
 	"internal/asynclog":            {},
 	"internal/certs":               {},
