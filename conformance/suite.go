@@ -160,8 +160,11 @@ func (s Suite) chooses(c kase) bool {
 
 // Check runs every case and reports each result, one at a time, as it comes. It
 // returns whether none failed. When ctx ends, what runs fails, and what did not
-// begin is not reported.
-func (s Suite) Check(ctx context.Context, report func(Result)) bool {
+// begin is not reported. An error is Validate's: no case was run.
+func (s Suite) Check(ctx context.Context, report func(Result)) (bool, error) {
+	if err := s.Validate(ctx); err != nil {
+		return false, err
+	}
 	s.Virtual = false
 	var mu sync.Mutex
 	ok := true
@@ -175,7 +178,7 @@ func (s Suite) Check(ctx context.Context, report func(Result)) bool {
 		ok = ok && r.Verdict != Failed
 		report(r)
 	})
-	return ok
+	return ok, nil
 }
 
 func (s Suite) defaults() Suite {

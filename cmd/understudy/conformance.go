@@ -71,8 +71,11 @@ func (c *check) run(cmd *cobra.Command) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	results := c.check(ctx, cmd.OutOrStdout())
+	results, err := c.check(ctx, cmd.OutOrStdout())
 	removed := remove()
+	if err != nil {
+		return errors.Join(unavailable(err), removed)
+	}
 	failed, err := showResults(cmd.OutOrStdout(), c.suite.Cases(), results)
 	switch {
 	case err != nil:
@@ -109,13 +112,14 @@ func (c *check) finish(cmd *cobra.Command) error {
 	return errors.Join(errs...)
 }
 
-// check runs the cases, and says now and then how far it is.
-func (c *check) check(ctx context.Context, out io.Writer) map[string]conformance.Result {
-	results := map[string]conformance.Result{}
+// check runs the cases, shows each failure when it happens, and says now and then how far it
+// is.
+func (c *check) check(ctx context.Context, out io.Writer) (results map[string]conformance.Result, err error) {
+	results = map[string]conformance.Result{}
 	reports := make(chan conformance.Result)
 	go func() {
 		defer close(reports)
-		c.suite.Check(ctx, func(r conformance.Result) { reports <- r })
+		_, err = c.suite.Check(ctx, func(r conformance.Result) { reports <- r })
 	}()
 	total, failed, last := len(c.suite.Cases()), 0, "none yet"
 	tty := isTerminal(out)
@@ -137,13 +141,18 @@ func (c *check) check(ctx context.Context, out io.Writer) map[string]conformance
 				if line(); tty {
 					fmt.Fprintln(out)
 				}
-				return results
+				return results, err
 			}
 			if ctx.Err() != nil && r.Verdict == conformance.Failed { // it was told to end
 				continue
 			}
 			if results[r.Case], last = r, r.Case; r.Verdict == conformance.Failed {
 				failed++
+				first, _, _ := strings.Cut(r.Why, "\n")
+				if tty {
+					fmt.Fprint(out, "\r\x1b[2K")
+				}
+				fmt.Fprintf(out, "%s FAILED: %s\n", r.Case, first)
 			}
 			if tty {
 				line()

@@ -41,7 +41,9 @@ func (c *check) prepareRaft(ctx context.Context) (remove func() error, err error
 	c.suite.New = func(context.Context) (*conformance.Store, error) {
 		return &conformance.Store{Open: g.client, Restart: g.restart}, nil
 	}
-	c.suite.Lacks = inOneLedger(map[conformance.Fault]string{})
+	c.suite.Lacks = inOneLedger(map[conformance.Fault]string{
+		conformance.Pause: "its nodes are this process", conformance.KillLeader: "its nodes are this process",
+	})
 	return remove, nil
 }
 

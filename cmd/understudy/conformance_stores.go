@@ -44,7 +44,9 @@ func (c *check) prepare(ctx context.Context, out io.Writer) (remove func() error
 		}}, nil
 	}
 	c.suite.Lacks = inOneLedger(map[conformance.Fault]string{
-		conformance.Cut: sameProcess, conformance.CutReplies: sameProcess, conformance.Restart: "the store ends with this process",
+		conformance.Cut: sameProcess, conformance.CutReplies: sameProcess, conformance.CutRequests: sameProcess, conformance.Refuse: sameProcess,
+		conformance.Restart: "the store ends with this process", conformance.Pause: "the store stops with this process",
+		conformance.KillLeader: "the store has no leader",
 	})
 	return func() error { return nil }, nil
 }
@@ -53,6 +55,9 @@ func (c *check) prepare(ctx context.Context, out io.Writer) (remove func() error
 func inOneLedger(lacks map[conformance.Fault]string) map[conformance.Fault]string {
 	lacks[conformance.Compact] = "the ledger keeps no history that a watch reads"
 	lacks[conformance.RevokeLease] = "the ledger has no leases"
+	lacks[conformance.Leftovers] = "the ledger has no leases: who stands by evicts the silent"
+	lacks[conformance.LoseNode] = "the ledger has no machines"
+	lacks[conformance.Save] = "a Locker of a ledger shows nothing older than what it has shown"
 	for _, f := range []conformance.Fault{conformance.DeleteSession, conformance.DeleteRole, conformance.Overwrite} {
 		lacks[f] = onlyLocker
 	}
@@ -82,8 +87,11 @@ func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() 
 		return c.store(fmt.Sprintf("%s%d/", root, cases.Add(1)))
 	}
 	c.suite.Lacks = map[conformance.Fault]string{
-		conformance.Restart: notOurs,
-		conformance.Compact: "it would make the store forget the history of your keys too",
+		conformance.Restart: notOurs, conformance.Pause: notOurs, conformance.KillLeader: notOurs,
+		conformance.LoseNode:  "the servers' list of machines is yours",
+		conformance.Save:      "it would put back your keys, too",
+		conformance.Leftovers: "it takes longer than you want to wait until the store itself removes what is left",
+		conformance.Compact:   "it would make the store forget the history of your keys too",
 	}
 	if c.Store.Backend == "consul" {
 		c.suite.Lacks[conformance.Compact] = "Consul's blocking queries read no history"

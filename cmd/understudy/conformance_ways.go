@@ -18,6 +18,7 @@ type ways struct {
 	mu                sync.Mutex
 	proxies           map[string]*servers.Proxy // by where they lead
 	requests, replies bool                      // which are held
+	refused           bool                      // no connection can be made
 	closed            bool
 }
 
@@ -33,7 +34,8 @@ func (w *ways) client(ctx context.Context, store backends.Config) (*conformance.
 		return func() error { w.hold(requests, replies); return nil }
 	}
 	return &conformance.Client{
-		Locker: overWays{l, w}, Cut: hold(true, true), CutReplies: hold(false, true), Heal: hold(false, false),
+		Locker: overWays{l, w}, Cut: hold(true, true), CutReplies: hold(false, true), CutRequests: hold(true, false),
+		Refuse: w.refuse, Heal: w.heal,
 	}, nil
 }
 
@@ -58,6 +60,9 @@ func (w *ways) proxy(address string) (*servers.Proxy, error) {
 	p, err := servers.StartProxy(address)
 	if err == nil {
 		p.Hold(w.requests, w.replies)
+		if w.refused {
+			p.Refuse()
+		}
 		w.proxies[address] = p
 	}
 	return p, err
@@ -70,6 +75,34 @@ func (w *ways) hold(requests, replies bool) {
 	for _, p := range w.proxies {
 		p.Hold(requests, replies)
 	}
+}
+
+// refuse breaks every connection and lets nobody make another.
+func (w *ways) refuse() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused = true
+	for _, p := range w.proxies {
+		p.Refuse()
+		p.Reset()
+	}
+	return nil
+}
+
+// heal ends what hold and refuse did.
+func (w *ways) heal() error {
+	w.hold(false, false)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.refused {
+		return nil
+	}
+	w.refused = false
+	var errs []error
+	for _, p := range w.proxies {
+		errs = append(errs, p.Accept())
+	}
+	return errors.Join(errs...)
 }
 
 func (w *ways) close() error {

@@ -17,8 +17,12 @@ import (
 const Distance = "1s/0.85"
 
 // Run runs every case that the suite chooses as a subtest of t. It logs which cases do
-// not apply, and why. It blocks until all have ended.
+// not apply, and why. It blocks until all have ended. A suite that is not valid fails t before
+// its first case.
 func Run(t *testing.T, s conformance.Suite) {
+	if err := validate(t, s); err != nil {
+		t.Fatal(err)
+	}
 	s.Each(func(c conformance.Case) {
 		if why := c.Lacks(); why != "" {
 			t.Logf("%s: not applicable: %s", c.Name(), why)
@@ -36,6 +40,15 @@ func Run(t *testing.T, s conformance.Suite) {
 			}
 		})
 	})
+}
+
+// validate is Suite.Validate, where the store lives.
+func validate(t *testing.T, s conformance.Suite) (err error) {
+	if !s.Virtual {
+		return s.Validate(t.Context())
+	}
+	synctest.Test(t, func(t *testing.T) { err = s.Validate(t.Context()) })
+	return err
 }
 
 // RunFar runs the suite once for each of the distances, such as "1s/0.85,10s/0.1": the

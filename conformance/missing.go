@@ -1,0 +1,73 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Validate says which faults the chosen cases need that are neither given, by a function of
+// Store or Client, nor declared as lacking. It opens one store of New's and one Client for
+// that. A suite that is not valid runs no case.
+func (s Suite) Validate(ctx context.Context) error {
+	if s.New == nil {
+		return errors.New("Suite.New: must be set")
+	}
+	store, err := s.New(ctx)
+	if err != nil {
+		return fmt.Errorf("Suite.New: %w", err)
+	}
+	if store.Close != nil {
+		defer store.Close() //nolint:errcheck // every case closes one of its own, and looks
+	}
+	if store.Open == nil {
+		return errors.New("Store.Open: must be set")
+	}
+	client, err := store.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("Store.Open: %w", err)
+	}
+	defer client.Close() //nolint:errcheck // likewise
+	var errs []error
+	for _, f := range s.needed() {
+		if where, given := given(f, store, client); !given && s.Lacks[f] == "" {
+			errs = append(errs, fmt.Errorf("fault %s: neither is %s set, nor does Suite.Lacks say why not", f, where))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// needed are the faults that the chosen cases need, each once.
+func (s Suite) needed() (all []Fault) {
+	for _, c := range s.chosen() {
+		all = append(all, c.needs...)
+	}
+	if s.Far > 0 {
+		all = append(all, Far)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// given reports whether the fault can be made, and names the field that makes it.
+func given(f Fault, s *Store, c *Client) (field string, ok bool) {
+	of := map[Fault]bool{
+		Restart: s.Restart != nil, Pause: s.Pause != nil, KillLeader: s.KillLeader != nil, Save: s.Save != nil,
+		Compact: s.Compact != nil, DeleteSession: s.DeleteSession != nil, RevokeLease: s.RevokeLease != nil,
+		LoseNode: s.LoseNode != nil, DeleteRole: s.DeleteRole != nil, Overwrite: s.Overwrite != nil, Leftovers: s.Leftovers != nil,
+	}
+	if ok, known := of[f]; known {
+		return "Store." + string(f), ok
+	}
+	of = map[Fault]bool{
+		Cut: c.Cut != nil, CutReplies: c.CutReplies != nil, CutRequests: c.CutRequests != nil, Refuse: c.Refuse != nil, Far: c.Far != nil,
+	}
+	field = "Client." + string(f)
+	if f != Far { // whatever is cut must be healed
+		field, ok = field+" or Client.Heal", c.Heal != nil
+	} else {
+		ok = true
+	}
+	return field, ok && of[f]
+}
