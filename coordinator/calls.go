@@ -113,20 +113,26 @@ func (r *runner) watch() {
 	}
 	r.group.Go(func() {
 		for r.calls.Err() == nil {
+			unread := map[string]bool{} // roles whose record was told to be unreadable, and nothing since
 			for st, err := range r.locker.Watch(r.calls, names...) {
 				if r.calls.Err() != nil {
 					return
 				}
 				e := event{kind: stood, role: st.Role, at: r.config.Now(), standing: st, outcome: outcomeOf(err)}
 				if err == nil {
+					delete(unread, st.Role)
 					r.post(news{event: e})
 					continue
 				}
 				e.kind, e.standing = unseen, lock.Standing{}
 				r.post(news{event: e, err: err})
-				if e.outcome == permanent {
+				if e.outcome == permanent && st.Role == "" {
 					pause(r.calls, r.config.BeatEvery())
 					break // begun anew it says how the roles stand, also where they stand as before
+				}
+				if e.outcome == permanent && !unread[st.Role] { // one role's record: the others go on
+					unread[st.Role] = true
+					continue
 				}
 				pause(r.calls, r.machine.retry)
 			}

@@ -36,12 +36,19 @@ func (m *machine) allRefused(now Instant) bool {
 }
 
 // unseen takes in that how a role stands, or any, cannot be seen: for good, if refused.
+// Where that is about one role, what stands in its place is no record of ours any more: who
+// works there stops at once, for an operator may delete it, and then the role looks as if
+// nobody had ever held it.
 func (m *machine) unseen(now Instant, e event) {
 	for name, r := range m.roles {
-		if e.outcome == permanent && (e.role == "" || e.role == name) && r.hidden == (Instant{}) {
-			r.hidden = now
-			m.roles[name] = r
+		if e.outcome != permanent || e.role != "" && e.role != name {
+			continue
 		}
+		if r.hidden == (Instant{}) {
+			r.hidden = now
+		}
+		r.vanished = r.vanished || e.role != "" && (r.held != 0 || r.token != 0)
+		m.roles[name] = r
 	}
 }
 

@@ -17,7 +17,7 @@ type role struct {
 	holder   lock.SessionID
 	held     lock.Token // the holder's token
 	vacant   bool
-	vanished bool       // its record is gone, though it had one
+	vanished bool       // its record is gone, or not readable, though it had one
 	store    string     // the identity of the store that said it
 	since    Instant    // when it became vacant in our eyes
 	rank     int        // of this process in line: see rank
@@ -86,10 +86,11 @@ func rank(st lock.Standing, id lock.SessionID) int {
 }
 
 // superseded reports whether the store names another term than ours, or has lost
-// the record of ours after it showed it: also where it was rolled back to an earlier
-// term, for others may take the role then.
+// the record of ours after it showed it, or has what is no record of ours in its place:
+// also where it was rolled back to an earlier term, for others may take the role then.
 func (r role) superseded() bool {
-	return r.held > r.token || r.held == r.token && (r.vacant || r.vanished) || r.forgot() && r.seen >= r.token
+	foreign := r.vanished && r.hidden != (Instant{})
+	return foreign || r.held > r.token || r.held == r.token && (r.vacant || r.vanished) || r.forgot() && r.seen >= r.token
 }
 
 // observe takes in the return of a call or of the work.
