@@ -182,8 +182,8 @@ func runExit(t *trial) {
 	}
 }
 
-// runForeignValue overwrites the record of a role in which somebody works. Nobody
-// else starts.
+// runForeignValue overwrites the record of a role in which somebody works. That one stops,
+// for it is no record of its term any more, and nobody else starts.
 func runForeignValue(t *trial) {
 	role, j := t.named("r"), t.judge()
 	t.contend(j, "a", nil, role)
@@ -191,6 +191,7 @@ func runForeignValue(t *trial) {
 	b := t.contend(j, "b", nil, role)
 	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
 	t.must("overwrite", func(ctx context.Context) error { return t.store.Overwrite(ctx, role) })
+	j.await(role, "the active stops", func(all []*spell) bool { return !all[0].ended.IsZero() })
 	t.pause(3 * t.TTL)
 	if j.count(role) != 1 {
 		t.errorf("works after the role's record was overwritten: %s", j.tell(role))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
@@ -71,7 +72,7 @@ func (s *shelf) wake() {
 func (s *shelf) open(context.Context) (*Client, error) {
 	w := &wire{shelf: s, closed: make(chan struct{}), healed: make(chan struct{})}
 	w.set(false, false)
-	l := ledger.NewLocker(w)
+	l := lock.Locker(shelved{ledger.NewLocker(w), s})
 	if s.wrap != nil {
 		l = s.wrap(s, l)
 	}
@@ -83,6 +84,29 @@ func (s *shelf) open(context.Context) (*Client, error) {
 		Refuse:      w.refuse,
 		Heal:        func() error { return w.set(false, false) },
 	}, nil
+}
+
+// A shelved Locker says which role's record is not readable.
+type shelved struct {
+	lock.Locker
+	s *shelf
+}
+
+func (l shelved) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
+	return func(yield func(lock.Standing, error) bool) {
+		for st, err := range l.Locker.Watch(ctx, roles...) {
+			l.s.mu.Lock()
+			for role, is := range l.s.foreign {
+				if is && errors.Is(err, lock.ErrPermanent) {
+					st.Role = role
+				}
+			}
+			l.s.mu.Unlock()
+			if !yield(st, err) {
+				return
+			}
+		}
+	}
 }
 
 // A wire is one Locker's way to the shelf.

@@ -164,21 +164,27 @@ func (r *runner) watch() {
 
 // follow reports what one Watch yields, until it ends or is refused.
 func (r *runner) follow(names []string) {
+	unread := map[string]bool{} // the roles whose record was refused, and not shown since
 	for st, err := range r.locker.Watch(r.calls, names...) {
 		if r.calls.Err() != nil {
 			return
 		}
 		if err == nil {
+			delete(unread, st.Role)
 			r.post(news{event: machine.Stood{At: r.config.Now(), Standing: st}, call: watches, role: st.Role})
 			continue
 		}
 		o := outcomeOf(err)
 		r.post(news{event: machine.Unseen{Role: st.Role, Outcome: o}, call: watches, role: st.Role, err: err})
-		if o == machine.Permanent {
+		switch {
+		case o == machine.Permanent && st.Role == "":
 			pause(r.calls, r.config.BeatEvery())
 			return // begun anew it says how the roles stand, also where they stand as before
+		case o == machine.Permanent && !unread[st.Role]:
+			unread[st.Role] = true // the other roles are shown without a pause
+		default:
+			pause(r.calls, r.config.retry())
 		}
-		pause(r.calls, r.config.retry())
 	}
 }
 

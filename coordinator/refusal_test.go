@@ -3,6 +3,7 @@ package coordinator
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
@@ -163,6 +164,62 @@ func TestRefusedToStandby(t *testing.T) {
 			_ = stopA()
 		})
 	}
+}
+
+// passBy has every watch of the role show something: somebody joins its line, and leaves.
+func (s *stage) passBy(role string) {
+	s.t.Helper()
+	c := lock.Contender{ID: "passer-by", Session: lock.SessionID(rand.Text())}
+	passer, err := s.store.Open().Register(s.t.Context(), c, lock.Promise{TTL: time.Second}, lock.Bid{Role: role})
+	synctest.Wait() // it was seen
+	if err == nil {
+		err = passer.Close(s.t.Context())
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestForeignValueStopsTheActive: what stands in the role's place is no record of its term.
+// An operator who deletes it makes the role look as if nobody had ever held it. The other
+// roles of the process go on, and so does this one when it is cured.
+func TestForeignValueStopsTheActive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		l := &refusing{Locker: s.store.Open()}
+		a := config("a")
+		a.Roles = []lock.Bid{{Role: "r"}, {Role: "x"}}
+		causes := make(chan error, 9)
+		stop := s.contendOver(l, a, func(ctx context.Context, term Term) error {
+			<-ctx.Done()
+			if term.Role == "r" {
+				causes <- context.Cause(ctx)
+			}
+			return nil
+		})
+		time.Sleep(time.Minute)
+		l.set("watchr")
+		s.passBy("r")
+		synctest.Wait()
+		select {
+		case cause := <-causes:
+			if !errors.Is(cause, ErrSuperseded) {
+				t.Errorf("it stops for %v, want %v", cause, ErrSuperseded)
+			}
+		default:
+			t.Error("it works on")
+		}
+		time.Sleep(a.TTL / 2)
+		l.set()
+		s.passBy("r")
+		time.Sleep(time.Minute)
+		if got := s.active(); len(got) != 3 || s.terms[2].Role != "r" {
+			t.Errorf("terms %v, want one of x, and two of r", s.terms)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestRefusedAndCured: what is cured within the promise changes nothing, and one role

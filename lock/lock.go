@@ -33,7 +33,9 @@ type Locker interface {
 	// older than what this Locker has already shown or acknowledged. Who joins or
 	// leaves the line may show as late as the shortest TTL in it. After an
 	// error it goes on when the consumer does. What stands is yielded again then, changed
-	// or not. It ends when ctx does; one that could show nothing yields why before.
+	// or not. An error that is about one role's record has that role in its Standing, and
+	// the other roles are shown on. It ends when ctx does; one that could show nothing
+	// yields why before.
 	Watch(ctx context.Context, roles ...string) iter.Seq2[Standing, error]
 
 	// Evict writes the end of a session whose beat is still the one that was

@@ -30,3 +30,5 @@ func TestOtherStore(t *testing.T) { kvtest.OtherStore(t, opener(t)) }
 func TestIdentityIsDrawnOnce(t *testing.T) { kvtest.DrawnOnce(t, opener(t)) }
 
 func TestAProofOutlivesItsEnd(t *testing.T) { kvtest.ProofOutlivesItsEnd(t, opener(t)) }
+
+func TestDeletedByHand(t *testing.T) { kvtest.DeletedByHand(t, opener(t)) }

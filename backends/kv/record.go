@@ -139,7 +139,8 @@ type sessionRecord struct {
 	Contender lock.Contender
 	Promise   promise
 	Bids      []lock.Bid
-	Created   uint64 `json:",omitempty"` // the revision of its registration; 0 in the first record, which cannot hold it
+	Holds     map[string]lock.Token `json:",omitempty"` // the terms that it knew itself to have, by role
+	Created   uint64                `json:",omitempty"` // the revision of its registration; 0 in the first record, which cannot hold it
 
 	revision   uint64
 	priorities map[string]int // of the bids, by role

@@ -20,6 +20,7 @@ type session struct {
 	mu      sync.Mutex
 	lost    bool // a beat was refused: its record is gone
 	bids    []lock.Bid
+	holds   map[string]lock.Token // by role: see unrecorded
 	lease   Lease
 	beats   int  // since the lease was kept alive
 	keeping bool // a call that does so is open
@@ -94,7 +95,7 @@ func (s *session) resume(ctx context.Context, was Record) error {
 }
 
 func (s *session) record() []byte {
-	return encode(sessionRecord{header: newHeader(), Contender: s.contender, Promise: promiseOf(s.promise), Bids: s.bids, Created: s.created})
+	return encode(sessionRecord{header: newHeader(), Contender: s.contender, Promise: promiseOf(s.promise), Bids: s.bids, Holds: s.told(), Created: s.created})
 }
 
 // keepEvery is how many beats there are to each renewal of the lease, which lasts

@@ -17,6 +17,7 @@ func (s *session) TryAcquire(ctx context.Context, role string) (lock.Token, erro
 	if err != nil {
 		return 0, fmt.Errorf("acquire: %w", err)
 	}
+	s.hold(role, t)
 	return t, nil
 }
 
@@ -31,6 +32,9 @@ func (s *session) guess(ctx context.Context, name string) (token lock.Token, fou
 	last := p.roles[name]
 	if _, ended := p.ends[last.Holder.Session]; last.held() && !ended {
 		return 0, nil, nil
+	}
+	if last.revision == 0 && !p.alone(name, s.contender.Session) {
+		return 0, nil, nil // see unrecorded
 	}
 	t, offset, err := s.take(max(p.view.Revision, last.revision, p.floor.revision), p.floor, name, last)
 	if err != nil {
@@ -69,6 +73,9 @@ func (s *session) takeAsFound(ctx context.Context, name string, found View) (loc
 		return last.token(), err
 	}
 	was, err := decodeFloor(found.Get(floor))
+	if err == nil && last.revision == 0 {
+		err = s.unrecorded(ctx, name)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -144,7 +151,8 @@ func (s *session) Release(ctx context.Context, role string, t lock.Token) error 
 		return err
 	}
 	defer s.locker.look()
-	if err := s.release(ctx, role, t); err != nil {
+	err := s.release(ctx, role, t)
+	if s.drop(role, t, err); err != nil {
 		return fmt.Errorf("release: %w", err)
 	}
 	return nil
@@ -214,7 +222,8 @@ func (s *session) Handoff(ctx context.Context, role string, t lock.Token, to loc
 		return err
 	}
 	defer s.locker.look()
-	if err := s.handoff(ctx, role, t, to); err != nil {
+	err := s.handoff(ctx, role, t, to)
+	if s.drop(role, t, err); err != nil {
 		return fmt.Errorf("handoff: %w", err)
 	}
 	return nil

@@ -36,8 +36,13 @@ func ProofOutlivesItsEnd(t *testing.T, open func() kv.Store) {
 		}
 		why := lock.End{By: "the witness", Why: "its process is dead"}
 		must(t, witness.Evict(ctx, a.ID(), lock.AnyBeat, why))
-		_, err = bare.Commit(ctx, kv.Txn{Writes: []kv.Write{{Key: prefix + "/state/end/" + string(a.ID())}}})
+		end := prefix + "/state/end/" + string(a.ID())
+		found, err := bare.Read(ctx, end)
 		must(t, err)
+		must(t, bare.Revoke(ctx, found.Get(end).Lease)) // as when its time is over
+		if found, err = bare.Read(ctx, end); err != nil || found.Get(end).Revision != 0 {
+			t.Fatalf("%s: the end outlives its lease: %v", what, err)
+		}
 		if st := shownBy(ctx, t, own); !st.Term.Vacant() || st.Term.End != why || st.Term.Token != token {
 			t.Errorf("%s: %+v", what, st.Term)
 		}

@@ -42,16 +42,24 @@ func (m *Machine) allRefused(now Instant) bool {
 }
 
 // unseen records that the store does not show how a role stands, or any: for good, if it
-// refuses to.
+// refuses to. If that is about one role, what stands in the place of its record is not ours
+// any more. Whoever works there stops at once, for an operator may delete it, and then the
+// role looks as if nobody had ever held it.
 func (m *Machine) unseen(now Instant, e Unseen) {
 	if e.Outcome != Permanent {
 		return
 	}
 	for name, r := range m.roles {
-		if (e.Role == "" || e.Role == name) && r.hidden.IsZero() {
-			r.hidden = now
-			m.roles[name] = r
+		if e.Role != "" && e.Role != name {
+			continue
 		}
+		if r.hidden.IsZero() {
+			r.hidden = now
+		}
+		if e.Role != "" && (r.store.held != 0 || r.term.token != 0) {
+			r.store.vanished = true
+		}
+		m.roles[name] = r
 	}
 }
 

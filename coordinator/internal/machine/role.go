@@ -55,7 +55,7 @@ type view struct {
 	holder   lock.SessionID
 	held     lock.Token // the holder's token
 	vacant   bool
-	vanished bool       // its record is gone, though it had one
+	vanished bool       // its record is gone, or not readable, though it had one
 	identity string     // of the store that said it
 	since    Instant    // when the role became vacant in our eyes
 	rank     int        // of this process in line: see rank
@@ -117,11 +117,12 @@ func (v view) forgot() bool { return !v.vanished && v.held < v.seen }
 func (v view) rolledBack() bool { return v.forgot() && v.floor < v.seen }
 
 // superseded reports whether the store names another term than ours, or no longer has the
-// record it showed us, including after a rollback to an earlier term: others may then take
-// the role.
+// record it showed us, including after a rollback to an earlier term, or has something that
+// is no record of ours in its place: others may then take the role.
 func (r role) superseded() bool {
 	v, ours := r.store, r.term.token
-	return v.held > ours || v.held == ours && (v.vacant || v.vanished) || v.forgot() && v.seen >= ours
+	foreign := v.vanished && !r.hidden.IsZero()
+	return foreign || v.held > ours || v.held == ours && (v.vacant || v.vanished) || v.forgot() && v.seen >= ours
 }
 
 // named reports whether the store says that we hold the role, under a token that we have not
