@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -75,7 +74,7 @@ type Source struct {
 func Load(flags *pflag.FlagSet) (*Config, error) {
 	c, err := Read(Source{Flags: flags})
 	if err = errors.Join(err, c.ForContender()); err != nil {
-		return nil, errors.New(strings.ReplaceAll(err.Error(), lock.ErrPermanent.Error()+": ", ""))
+		return nil, err
 	}
 	return c, nil
 }

@@ -144,7 +144,7 @@ func (h *historian) does(in input, call func(ctx context.Context) (output, error
 	in.client = h.id
 	if h.r.IntN(6) == 0 {
 		h.record(in, func(ctx context.Context) (output, error) {
-			if _, err := call(ctx); codeOf(err) == unknown {
+			if _, err := call(ctx); codeOf(err) == lock.Unknown {
 				return output{}, err
 			}
 			return output{}, errNoReply
@@ -164,7 +164,7 @@ func (h *historian) record(in input, call func(ctx context.Context) (output, err
 	if errors.As(err, &held) {
 		out.token = held.Token
 	}
-	if out.code == unknown && !errors.Is(err, errNoReply) {
+	if out.code == lock.Unknown && !errors.Is(err, errNoReply) {
 		ended = math.MaxInt64 // it may take effect whenever
 		h.open++
 	}
@@ -196,7 +196,7 @@ func (h *historian) register() {
 		s = made
 		return output{}, err
 	})
-	if out.code == ok {
+	if out.code == lock.OK {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.sessions[number], h.s, h.number = s, s, number
@@ -220,7 +220,7 @@ func (h *historian) call() {
 			token, err := s.TryAcquire(ctx, h.role)
 			return output{token: token}, err
 		})
-		if out.code == ok {
+		if out.code == lock.OK {
 			h.mu.Lock()
 			h.token, h.last = out.token, max(h.last, out.token)
 			h.mu.Unlock()
@@ -245,7 +245,7 @@ func (h *historian) call() {
 	default:
 		out = h.does(input{op: opBeat, session: n}, func(ctx context.Context) (output, error) { return output{}, s.Beat(ctx) })
 	}
-	if out.code == lost {
+	if out.code == lock.Lost {
 		h.s = nil
 	}
 }

@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/anishathalye/porcupine"
@@ -25,32 +24,13 @@ const (
 	opFree     op = "free" // the first part of a close: a store may release the roles and then write the end
 )
 
-// A code is how a call went.
-type code string
-
-const (
-	ok      code = "ok"
-	held    code = "held"
-	lost    code = "lost"
-	moved   code = "moved"
-	gone    code = "gone"
-	unknown code = "unknown"
-)
-
-func codeOf(err error) code {
-	switch {
-	case err == nil:
-		return ok
-	case errors.Is(err, lock.ErrHeld):
-		return held
-	case errors.Is(err, lock.ErrLost):
-		return lost
-	case errors.Is(err, lock.ErrMoved):
-		return moved
-	case errors.Is(err, lock.ErrGone):
-		return gone
+// codeOf is the outcome of a call. What stands for another store, or for what no retry can
+// cure, says nothing of the records.
+func codeOf(err error) lock.Outcome {
+	if o := lock.OutcomeOf(err); o <= lock.Gone {
+		return o
 	}
-	return unknown
+	return lock.Unknown
 }
 
 type input struct {
@@ -62,7 +42,7 @@ type input struct {
 }
 
 type output struct {
-	code  code
+	code  lock.Outcome
 	token lock.Token // that was granted, or of the one who holds the role
 }
 
@@ -107,7 +87,7 @@ func model() porcupine.NondeterministicModel {
 		Init: func() []interface{} { return []interface{}{chapter{holder: -1}} },
 		Step: func(state, in, out interface{}) []interface{} {
 			c, i, o := state.(chapter), in.(input), out.(output)
-			if o.code == unknown { // nothing happened, or anything that could
+			if o.code == lock.Unknown { // nothing happened, or anything that could
 				next := []interface{}{c}
 				if after, changed := c.does(i); changed {
 					next = append(next, after)
@@ -164,19 +144,19 @@ func (c chapter) does(i input) (chapter, bool) {
 func (c chapter) step(i input, o output) (chapter, bool) {
 	after, _ := c.does(i)
 	switch {
-	case o.code == lost:
+	case o.code == lock.Lost:
 		return c, !c.here(i.session) && i.op != opEvict && i.op != opRelease && i.op != opClose && i.op != opFree
 	case i.op == opRegister || i.op == opBeat:
-		return after, o.code == ok && after.here(i.session)
+		return after, o.code == lock.OK && after.here(i.session)
 	case i.op == opRelease:
 		return c.released(i, o, after)
 	case i.op == opClose || i.op == opFree:
-		return after, o.code == ok
+		return after, o.code == lock.OK
 	case i.op == opEvict:
-		if o.code == moved { // the beat that was named was not there
+		if o.code == lock.Moved { // the beat that was named was not there
 			return c, c.ended&(1<<i.session) == 0
 		}
-		return after, o.code == ok
+		return after, o.code == lock.OK
 	case i.op == opAcquire:
 		return c.acquired(i, o, after)
 	}
@@ -187,11 +167,11 @@ func (c chapter) acquired(i input, o output, after chapter) (chapter, bool) {
 	switch {
 	case !c.here(i.session):
 		return c, false
-	case o.code == moved: // a term began or ended in between
+	case o.code == lock.Moved: // a term began or ended in between
 		return c, true
-	case o.code == held && (c.vacant() || c.holder == i.session):
+	case o.code == lock.Held && (c.vacant() || c.holder == i.session):
 		return c, false
-	case o.code == held:
+	case o.code == lock.Held:
 		return c.learn(o.token)
 	case !c.vacant() && c.holder != i.session:
 		return c, false
@@ -202,21 +182,21 @@ func (c chapter) acquired(i input, o output, after chapter) (chapter, bool) {
 // released is refused to another than the holder of a term that stands.
 func (c chapter) released(i input, o output, after chapter) (chapter, bool) {
 	others := !c.vacant() && c.holder != i.session
-	if o.code == held {
+	if o.code == lock.Held {
 		known, can := c.learn(o.token)
 		return known, others && can && o.token == i.token
 	}
-	return after, o.code == ok && (!others || !c.is(c.holder, i.token))
+	return after, o.code == lock.OK && (!others || !c.is(c.holder, i.token))
 }
 
 func (c chapter) handed(i input, o output, after chapter) (chapter, bool) {
 	mine := c.is(i.session, i.token) && !c.vacant()
 	switch o.code {
-	case ok:
+	case lock.OK:
 		return after, after != c || c.before == i.token && c.holder == i.to && i.token != 0
-	case gone:
+	case lock.Gone:
 		return c, mine && c.here(i.session) && !c.here(i.to)
-	case moved:
+	case lock.Moved:
 		return c, !mine
 	}
 	return c, false

@@ -224,7 +224,7 @@ func (w *wire) Look(ctx context.Context, after ledger.Mark, roles ...string) (le
 		var err error
 		for _, st := range v.Standings {
 			if w.foreign[st.Role] {
-				err = fmt.Errorf("%w: role %q holds a foreign value", lock.ErrPermanent, st.Role)
+				err = lock.Permanent(fmt.Errorf("role %q holds a foreign value", st.Role))
 			}
 		}
 		w.mu.Unlock()

@@ -133,13 +133,8 @@ func beatOf(st lock.Standing, id lock.SessionID) lock.Beat {
 	return lock.Absent
 }
 
-// names are the errors by which callers tell outcomes apart.
-var names = []error{lock.ErrHeld, lock.ErrLost, lock.ErrMoved, lock.ErrGone, lock.ErrRolledBack, lock.ErrOtherStore, lock.ErrPermanent}
-
 // isKnown reports whether an outcome is known.
-func isKnown(err error) bool {
-	return err == nil || slices.ContainsFunc(names, func(name error) bool { return errors.Is(err, name) })
-}
+func isKnown(err error) bool { return lock.OutcomeOf(err) != lock.Unknown }
 
 // patience is how long something is waited for that has no bound of its own.
 func (t *trial) patience() time.Duration { return 15*time.Second + 5*t.TTL }

@@ -61,7 +61,7 @@ func BenchmarkStanding(b *testing.B) {
 		}
 		m, j := machine.New(c.rules("nonce"), c.names()...), newJournal(c)
 		m.Step(c.Now(), machine.Tick{})
-		m.Step(c.Now(), machine.Registered{Number: 1, Outcome: machine.OK, At: c.Now()})
+		m.Step(c.Now(), machine.Registered{Number: 1, Outcome: lock.OK, At: c.Now()})
 		st := lock.Standing{Role: "0", Term: lock.Term{Token: 1, Holder: lock.Member{Contender: lock.Contender{Session: "other"}, Promise: lock.Promise{TTL: time.Second}}}}
 		began := time.Now()
 		for i := range b.N {

@@ -20,7 +20,7 @@ type call struct {
 	role  string        // that it is about, if any
 	trips time.Duration // how many round trips it may take
 	make  func(context.Context) error
-	event func(machine.Outcome) machine.Event // what tells the machine how it went
+	event func(lock.Outcome) machine.Event // what tells the machine how it went
 }
 
 // How many round trips a call may take: it reads before it writes, and again if somebody
@@ -75,38 +75,38 @@ func (r *runner) callFor(a machine.Action) call {
 		bids := r.rebid()
 		return call{
 			"beat", "", beatTrips, func(ctx context.Context) error { return session.Beat(ctx, bids...) },
-			func(o machine.Outcome) machine.Event { return machine.Beaten{Number: a.Number, At: at, Outcome: o} },
+			func(o lock.Outcome) machine.Event { return machine.Beaten{Number: a.Number, At: at, Outcome: o} },
 		}
 	case machine.Close:
 		return call{
 			"close", "", closeTrips, r.closing(session, a.Number),
-			func(o machine.Outcome) machine.Event { return machine.Closed{Number: a.Number, Outcome: o} },
+			func(o lock.Outcome) machine.Event { return machine.Closed{Number: a.Number, Outcome: o} },
 		}
 	case machine.Evict:
 		why := lock.End{By: r.config.ID, Why: "silent for its promise"}
 		return call{
 			"evict", "", evictTrips, func(ctx context.Context) error { return r.locker.Evict(ctx, a.Session, a.Beat, why) },
-			func(o machine.Outcome) machine.Event { return machine.Evicted{Session: a.Session, Outcome: o} },
+			func(o lock.Outcome) machine.Event { return machine.Evicted{Session: a.Session, Outcome: o} },
 		}
 	case machine.Acquire:
 		var token lock.Token
 		return call{
 			"acquire", a.Role, roleTrips, func(ctx context.Context) (err error) { token, err = session.TryAcquire(ctx, a.Role); return err },
-			func(o machine.Outcome) machine.Event {
+			func(o lock.Outcome) machine.Event {
 				return machine.Acquired{Role: a.Role, Number: a.Number, Outcome: o, Token: token}
 			},
 		}
 	case machine.Release:
 		return call{
 			"release", a.Role, roleTrips, func(ctx context.Context) error { return session.Release(ctx, a.Role, a.Token) },
-			func(o machine.Outcome) machine.Event {
+			func(o lock.Outcome) machine.Event {
 				return machine.Released{Role: a.Role, Number: a.Number, Outcome: o}
 			},
 		}
 	case machine.Handoff:
 		return call{
 			"handoff", a.Role, roleTrips, func(ctx context.Context) error { return session.Handoff(ctx, a.Role, a.Token, a.To) },
-			func(o machine.Outcome) machine.Event {
+			func(o lock.Outcome) machine.Event {
 				return machine.HandedOff{Role: a.Role, Number: a.Number, Outcome: o}
 			},
 		}
@@ -177,10 +177,10 @@ func (r *runner) follow(names []string) {
 		o := outcomeOf(err)
 		r.post(news{event: machine.Unseen{Role: st.Role, Outcome: o}, call: watches, role: st.Role, err: err})
 		switch {
-		case o == machine.Permanent && st.Role == "":
+		case o == lock.Refused && st.Role == "":
 			pause(r.calls, r.config.BeatEvery())
 			return // begun anew it says how the roles stand, also where they stand as before
-		case o == machine.Permanent && !unread[st.Role]:
+		case o == lock.Refused && !unread[st.Role]:
 			unread[st.Role] = true // the other roles are shown without a pause
 		default:
 			pause(r.calls, r.config.retry())
@@ -188,20 +188,11 @@ func (r *runner) follow(names []string) {
 	}
 }
 
-func outcomeOf(err error) machine.Outcome {
-	switch {
-	case err == nil:
-		return machine.OK
-	case errors.Is(err, lock.ErrHeld):
-		return machine.Held
-	case errors.Is(err, lock.ErrLost):
-		return machine.Lost
-	case errors.Is(err, lock.ErrMoved):
-		return machine.Moved
-	case errors.Is(err, lock.ErrGone):
-		return machine.Gone
-	case errors.Is(err, lock.ErrPermanent):
-		return machine.Permanent
+// outcomeOf is lock.OutcomeOf for the machine, which goes on trying while another store is
+// there: an operator may put it right.
+func outcomeOf(err error) lock.Outcome {
+	if o := lock.OutcomeOf(err); o != lock.OtherStore && o != lock.RolledBack {
+		return o
 	}
-	return machine.Unknown
+	return lock.Unknown
 }

@@ -218,15 +218,15 @@ func (r *runner) take(n news) {
 	case machine.Returned:
 		close(r.terms[e.Role].returned)
 		delete(r.terms, e.Role)
-		if n.err != nil && e.Outcome == machine.Unknown {
+		if n.err != nil && e.How == machine.Failed {
 			r.config.Logger.Warn("work failed", "role", e.Role, "id", r.config.ID, "error", n.err)
 		}
 		return
 	}
 	switch outcomeOf(n.err) {
-	case machine.Permanent:
+	case lock.Refused:
 		r.refused(n)
-	case machine.Unknown:
+	case lock.Unknown:
 	default:
 		return
 	}
@@ -292,12 +292,12 @@ func (r *runner) start(a machine.Start) {
 		}
 		t.over.Store(true)
 		r.config.Witness.Working(-1)
-		e := machine.Returned{Role: a.Role, Number: a.Number, Outcome: machine.OK}
+		e := machine.Returned{Role: a.Role, Number: a.Number, How: machine.Done}
 		switch {
 		case ctx.Err() != nil:
-			e.Outcome = machine.Cancelled
+			e.How = machine.Cancelled
 		case err != nil:
-			e.Outcome = machine.Unknown
+			e.How = machine.Failed
 		}
 		cancel(nil)
 		r.post(news{event: e, err: err})

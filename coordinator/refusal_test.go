@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
@@ -25,7 +24,7 @@ type refusing struct {
 	watches atomic.Int32
 }
 
-var errRefused = fmt.Errorf("%w: the token was deleted", lock.ErrPermanent)
+var errRefused = lock.Permanent(errors.New("the token was deleted"))
 
 func (r *refusing) set(calls ...string) { r.refuse.Store(&calls) }
 

@@ -311,12 +311,12 @@ func TestBudget(t *testing.T) {
 	r := &runner{config: c, machine: machine.New(c.rules("nonce"), "r")}
 	now := Virtual()
 	r.machine.Step(now, machine.Tick{})
-	r.machine.Step(now, machine.Registered{Number: 1, At: now, Outcome: machine.OK})
+	r.machine.Step(now, machine.Registered{Number: 1, At: now, Outcome: lock.OK})
 	whole := 4 * c.Try()
 	if got := r.budget(closeTrips); got != whole {
 		t.Errorf("%v before anything is known, want %v", got, whole)
 	}
-	r.machine.Step(now.Plus(10*time.Millisecond), machine.Beaten{Number: 1, At: now, Outcome: machine.OK})
+	r.machine.Step(now.Plus(10*time.Millisecond), machine.Beaten{Number: 1, At: now, Outcome: lock.OK})
 	near := r.budget(closeTrips)
 	if near >= whole/2 || r.budget(beatTrips) != c.Try() {
 		t.Errorf("%v on a near store", near)

@@ -49,7 +49,7 @@ func (t *troubles) note(now Instant, n news) {
 	_, registered := n.event.(machine.Registered)
 	_, unseen := n.event.(machine.Unseen)
 	_, stood := n.event.(machine.Stood)
-	unanswered := outcomeOf(n.err) == machine.Unknown
+	unanswered := outcomeOf(n.err) == lock.Unknown
 	switch {
 	case n.call == "" || n.call == checks:
 	case n.err != nil && refusal(n.err):

@@ -48,7 +48,7 @@ func Check(role string, t lock.Token) error {
 		return err
 	}
 	if t == 0 {
-		return fmt.Errorf("%w: token 0: must be the token of a term", lock.ErrPermanent)
+		return lock.Permanent(errors.New("token 0: must be the token of a term"))
 	}
 	return nil
 }

@@ -26,11 +26,11 @@ func FormatToken(t lock.Token) string { return strconv.FormatUint(uint64(t), 10)
 func Parse(role, token string) (string, lock.Token, error) {
 	name, err := url.PathUnescape(role)
 	if err != nil {
-		return "", 0, fmt.Errorf("%w: %s %q: must be percent-encoded", lock.ErrPermanent, RoleHeader, role)
+		return "", 0, lock.Permanent(fmt.Errorf("%s %q: must be percent-encoded", RoleHeader, role))
 	}
 	t, err := strconv.ParseUint(token, 10, 64)
 	if err != nil {
-		return "", 0, fmt.Errorf("%w: %s %q: must be a decimal number", lock.ErrPermanent, TokenHeader, token)
+		return "", 0, lock.Permanent(fmt.Errorf("%s %q: must be a decimal number", TokenHeader, token))
 	}
 	return name, lock.Token(t), Check(name, lock.Token(t))
 }

@@ -43,6 +43,61 @@ var (
 	ErrPermanent = errors.New("permanent failure")
 )
 
+// Permanent returns err as an ErrPermanent. It says what err says, and err stays in its
+// chain. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string        { return e.err.Error() }
+func (e *permanentError) Unwrap() error        { return e.err }
+func (e *permanentError) Is(target error) bool { return target == ErrPermanent }
+
+// An Outcome is how a call went, by what its caller does next.
+type Outcome uint8
+
+// The outcomes, one for each of this package's errors.
+const (
+	Unknown Outcome = iota // it may have taken effect, or may yet: try again
+	OK
+	Held       // wait
+	Lost       // register again
+	Moved      // look again
+	Gone       // look again
+	RolledBack // do not compete
+	OtherStore // wait for an operator
+	Refused    // give up: ErrPermanent
+)
+
+// String is the outcome in a word or two.
+func (o Outcome) String() string {
+	return [...]string{"unknown", "ok", "held", "lost", "moved", "gone", "rolled back", "other store", "refused"}[o]
+}
+
+// OutcomeOf returns the outcome that an error of a Locker or Session means; nil: OK.
+func OutcomeOf(err error) Outcome {
+	if err == nil {
+		return OK
+	}
+	for _, known := range []struct {
+		err     error
+		outcome Outcome
+	}{
+		{ErrHeld, Held}, {ErrLost, Lost}, {ErrMoved, Moved}, {ErrGone, Gone},
+		{ErrRolledBack, RolledBack}, {ErrOtherStore, OtherStore}, {ErrPermanent, Refused},
+	} {
+		if errors.Is(err, known.err) {
+			return known.outcome
+		}
+	}
+	return Unknown
+}
+
 // A HeldError says who holds the role, or the contender's ID, that was asked
 // for. It is ErrHeld.
 type HeldError struct {
@@ -97,7 +152,7 @@ const MaxName = 256
 // the field in the error, which is ErrPermanent.
 func CheckName(what, name string) error {
 	bad := func(why string, args ...any) error {
-		return fmt.Errorf("%w: %s %q: %s", ErrPermanent, what, name, fmt.Sprintf(why, args...))
+		return Permanent(fmt.Errorf("%s %q: %s", what, name, fmt.Sprintf(why, args...)))
 	}
 	switch {
 	case name == "":
@@ -122,7 +177,7 @@ func CheckBids(bids ...Bid) error {
 	for _, b := range bids {
 		errs = append(errs, CheckName("role", b.Role))
 		if seen[b.Role] {
-			errs = append(errs, fmt.Errorf("%w: role %q: there are two bids for it; give one", ErrPermanent, b.Role))
+			errs = append(errs, Permanent(fmt.Errorf("role %q: there are two bids for it; give one", b.Role)))
 		}
 		seen[b.Role] = true
 	}
@@ -135,7 +190,7 @@ const MaxTTL = 366 * 24 * time.Hour
 // CheckPromise says what is wrong with a promise. One of zero is silent at once.
 func CheckPromise(p Promise) error {
 	if p.TTL < 0 || p.TTL > MaxTTL || p.Skew < 0 || p.Skew > MaxTTL {
-		return fmt.Errorf("%w: promise of ttl %v and skew %v: each must be between 0 and %v", ErrPermanent, p.TTL, p.Skew, MaxTTL)
+		return Permanent(fmt.Errorf("promise of ttl %v and skew %v: each must be between 0 and %v", p.TTL, p.Skew, MaxTTL))
 	}
 	return nil
 }
@@ -143,7 +198,7 @@ func CheckPromise(p Promise) error {
 // CheckEnd says what is wrong with an end: it must say by whom or why.
 func CheckEnd(e End) error {
 	if e == (End{}) {
-		return fmt.Errorf("%w: end: must say by whom or why", ErrPermanent)
+		return Permanent(errors.New("end: must say by whom or why"))
 	}
 	return nil
 }
@@ -151,7 +206,7 @@ func CheckEnd(e End) error {
 // CheckFloor says what is wrong with a token to raise above.
 func CheckFloor(above Token) error {
 	if above > MaxFloor {
-		return fmt.Errorf("%w: above %d: must be at most %d", ErrPermanent, above, MaxFloor)
+		return Permanent(fmt.Errorf("above %d: must be at most %d", above, MaxFloor))
 	}
 	return nil
 }

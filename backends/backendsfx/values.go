@@ -30,7 +30,7 @@ func (k keeping) values(ctx context.Context) (values, error) {
 	if v, ok := locker.(values); ok {
 		return v, nil
 	}
-	return nil, fmt.Errorf("%w: a %T keeps no values", lock.ErrPermanent, locker)
+	return nil, lock.Permanent(fmt.Errorf("a %T keeps no values", locker))
 }
 
 func (k keeping) Write(ctx context.Context, role string, t lock.Token, changes map[string][]byte) (lock.Token, error) {

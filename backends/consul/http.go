@@ -134,7 +134,7 @@ func (s *store) explain(q *api.QueryOptions, err error) error {
 }
 
 func permanent(format string, args ...any) error {
-	return fmt.Errorf("%w: consul: "+format, append([]any{lock.ErrPermanent}, args...)...)
+	return lock.Permanent(fmt.Errorf("consul: "+format, args...))
 }
 
 // denied is the error for a right that is missing. Consul's words name the right

@@ -40,13 +40,22 @@ func (m *members) contact(ctx context.Context) (int, *clientv3.Client, error) {
 	}
 	err := errors.Join(failed...)
 	if !permanent { // another member may come back
-		err = errors.New(strings.ReplaceAll(err.Error(), lock.ErrPermanent.Error()+": ", ""))
+		err = curable{err}
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	return 0, nil, err
 }
+
+// A curable error is not permanent, though one of those that it is made of may be.
+type curable struct{ err error }
+
+func (c curable) Error() string { return c.err.Error() }
+func (c curable) Is(target error) bool {
+	return target != lock.ErrPermanent && errors.Is(c.err, target)
+}
+func (c curable) As(target any) bool { return errors.As(c.err, target) }
 
 // reachTimeout is how long a member that swallows everything keeps a call from the
 // next one.
@@ -149,7 +158,7 @@ func (m *members) makeReady(ctx context.Context, at *member, c *clientv3.Client,
 		return err
 	}
 	if tooOld(st.Version) {
-		return fmt.Errorf("%w: the server is version %s, and understudy needs 3.5 or later", lock.ErrPermanent, st.Version)
+		return lock.Permanent(fmt.Errorf("the server is version %s, and understudy needs 3.5 or later", st.Version))
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ func leaseOf(id int64) kv.Lease {
 func leaseID(l kv.Lease) (clientv3.LeaseID, error) {
 	id, err := strconv.ParseInt(string(l), 16, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %q is no lease of etcd", lock.ErrPermanent, l)
+		return 0, lock.Permanent(fmt.Errorf("%q is no lease of etcd", l))
 	}
 	return clientv3.LeaseID(id), nil
 }

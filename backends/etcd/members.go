@@ -198,7 +198,7 @@ func (m *members) explain(err error) error {
 	if user == "" {
 		user = "of the certificate"
 	}
-	permanent := func(what string) error { return fmt.Errorf("%w: etcd: %s: %w", lock.ErrPermanent, what, err) }
+	permanent := func(what string) error { return lock.Permanent(fmt.Errorf("etcd: %s: %w", what, err)) }
 	switch {
 	case err == nil:
 		return nil

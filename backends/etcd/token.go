@@ -71,7 +71,7 @@ func (m *members) authenticate(ctx context.Context, at *member, c *clientv3.Clie
 	if m.config.PasswordFile != "" {
 		var err error
 		if password, err = clientconf.Secret(m.config.PasswordFile); err != nil {
-			return fmt.Errorf("%w: etcd-password-file: %w", lock.ErrPermanent, err)
+			return lock.Permanent(fmt.Errorf("etcd-password-file: %w", err))
 		}
 	}
 	given := at.wires.dialed.Load()

@@ -222,9 +222,9 @@ func decode[T any](r Record) (T, error) {
 	case err != nil || h.Format < 1:
 		return record, foreign(r.Key)
 	case h.Format < format:
-		return record, fmt.Errorf("%w: key %q has format %d, from before the first release, which this program does not read: stop every contender, delete everything under the prefix, and start anew, or use another prefix", lock.ErrPermanent, r.Key, h.Format)
+		return record, lock.Permanent(fmt.Errorf("key %q has format %d, from before the first release, which this program does not read: stop every contender, delete everything under the prefix, and start anew, or use another prefix", r.Key, h.Format))
 	case h.Format > format:
-		return record, fmt.Errorf("%w: key %q has format %d, this program knows %d: use the newer program", lock.ErrPermanent, r.Key, h.Format, format)
+		return record, lock.Permanent(fmt.Errorf("key %q has format %d, this program knows %d: use the newer program", r.Key, h.Format, format))
 	}
 	if json.Unmarshal(r.Value, &record) != nil {
 		return *new(T), foreign(r.Key)
@@ -233,7 +233,7 @@ func decode[T any](r Record) (T, error) {
 }
 
 func foreign(key string) error {
-	return fmt.Errorf("%w: the value of key %q is not one of understudy's: stop every contender and delete the key, or use another prefix", lock.ErrPermanent, key)
+	return lock.Permanent(fmt.Errorf("the value of key %q is not one of understudy's: stop every contender and delete the key, or use another prefix", key))
 }
 
 func decodeRole(r Record) (roleRecord, error) {

@@ -51,7 +51,7 @@ func (c Command) checkOp() error {
 	case Nothing:
 		return nil
 	}
-	return fmt.Errorf("%w: unknown command %q", lock.ErrPermanent, c.Op)
+	return lock.Permanent(fmt.Errorf("unknown command %q", c.Op))
 }
 
 func (c Command) checkIdentity() error {
@@ -79,7 +79,7 @@ func (c Command) checkSize() error {
 		n += len(key)
 	}
 	if n > MaxCommand {
-		return fmt.Errorf("%w: command %q has %d bytes of text, the limit is %d", lock.ErrPermanent, c.Op, n, MaxCommand)
+		return lock.Permanent(fmt.Errorf("command %q has %d bytes of text, the limit is %d", c.Op, n, MaxCommand))
 	}
 	return nil
 }
@@ -101,11 +101,11 @@ func checkValues(values map[string][]byte) error {
 		}
 		errs = append(errs, lock.CheckName("key", key))
 		if strings.HasSuffix(key, "/") {
-			errs = append(errs, fmt.Errorf("%w: key %q: must not end in a slash, which stands for many keys", lock.ErrPermanent, key))
+			errs = append(errs, lock.Permanent(fmt.Errorf("key %q: must not end in a slash, which stands for many keys", key)))
 		}
 	}
 	if n > MaxValues {
-		errs = append(errs, fmt.Errorf("%w: %d bytes of values, the limit is %d", lock.ErrPermanent, n, MaxValues))
+		errs = append(errs, lock.Permanent(fmt.Errorf("%d bytes of values, the limit is %d", n, MaxValues)))
 	}
 	return errors.Join(errs...)
 }

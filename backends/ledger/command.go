@@ -1,7 +1,7 @@
 package ledger
 
 import (
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -94,5 +94,5 @@ func (r Result) Err() error {
 	case OtherStore:
 		return &lock.OtherStoreError{Seen: r.Seen, Found: r.Identity}
 	}
-	return fmt.Errorf("%w: %s", lock.ErrPermanent, r.Why)
+	return lock.Permanent(errors.New(r.Why))
 }

@@ -11,7 +11,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -70,7 +69,7 @@ func (l *Ledger) Apply(revision uint64, c Command) Result {
 	l.Revision = revision
 	var r Result
 	if err := c.Check(); err != nil {
-		r = Result{Code: Permanent, Why: strings.TrimPrefix(err.Error(), lock.ErrPermanent.Error()+": ")}
+		r = Result{Code: Permanent, Why: err.Error()}
 	} else if c.Identity != "" && !l.Is(c.Identity) {
 		r = Result{Code: OtherStore, Seen: c.Identity}
 	} else {

@@ -44,7 +44,7 @@ func Dial(c Config) (lock.Locker, error) {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
 	if len(c.others()) == 0 {
-		return nil, fmt.Errorf("raft: %w: %q is the only peer, there is no other to ask", lock.ErrPermanent, c.ID)
+		return nil, lock.Permanent(fmt.Errorf("raft: %q is the only peer, there is no other to ask", c.ID))
 	}
 	cl := newClient(c.others(), d)
 	l := ledger.NewLocker(cl)

@@ -195,7 +195,7 @@ func (d *directory) begins(founders map[string]string) error {
 // join makes group the record's, unless it has another.
 func (r *record) join(path, group string) error {
 	if r.Group != "" && r.Group != group {
-		return fmt.Errorf("%w: data directory %s belongs to group %s, not to group %s: give the node the directory of its own group, or an empty one", lock.ErrPermanent, path, r.Group, group)
+		return lock.Permanent(fmt.Errorf("data directory %s belongs to group %s, not to group %s: give the node the directory of its own group, or an empty one", path, r.Group, group))
 	}
 	r.Group = group
 	return nil

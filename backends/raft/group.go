@@ -50,7 +50,7 @@ func (n *node) change(ctx context.Context, c candidate, phase string) error {
 		return fmt.Errorf("%w: node %q is not the leader", errNotApplied, n.config.ID)
 	}
 	if phase != "remove" && phase != "add" {
-		return fmt.Errorf("%w: unknown phase %q, use remove or add", lock.ErrPermanent, phase)
+		return lock.Permanent(fmt.Errorf("unknown phase %q, use remove or add", phase))
 	}
 	asked, stop := context.WithTimeout(ctx, n.config.attempt()/2) // who joins waits for twice as long
 	h, err := n.greetOne(asked, c.Peer)

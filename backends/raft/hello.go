@@ -98,7 +98,7 @@ func (n *node) greet(ctx context.Context) {
 		}
 		waiting = still
 		for group, ids := range others {
-			err := fmt.Errorf("%w: data directory %s belongs to group %s, and the peers %s to group %s: one of them has the data directory of another group", lock.ErrPermanent, n.config.Dir, mine, strings.Join(ids, ", "), group)
+			err := lock.Permanent(fmt.Errorf("data directory %s belongs to group %s, and the peers %s to group %s: one of them has the data directory of another group", n.config.Dir, mine, strings.Join(ids, ", "), group))
 			if len(ids) > len(n.config.Peers)/2 {
 				n.machine.refuse(err)
 			}

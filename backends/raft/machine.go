@@ -71,7 +71,7 @@ func encode(c ledger.Command) ([]byte, error) { return json.Marshal(entry{format
 func checkFormat(what string, data []byte) error {
 	var head struct{ Format int }
 	if err := json.Unmarshal(data, &head); err == nil && head.Format > format {
-		return fmt.Errorf("%w: %s has format %d, this program reads up to %d: run a newer one on this node", lock.ErrPermanent, what, head.Format, format)
+		return lock.Permanent(fmt.Errorf("%s has format %d, this program reads up to %d: run a newer one on this node", what, head.Format, format))
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func permanent(err error) error {
 	if err == nil || errors.Is(err, lock.ErrPermanent) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", lock.ErrPermanent, err)
+	return lock.Permanent(err)
 }
 
 // refuse freezes the machine, for good.

@@ -298,7 +298,7 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 	}
 	data, err := encode(c)
 	if err != nil {
-		return ledger.Result{}, fmt.Errorf("%w: %w", lock.ErrPermanent, err)
+		return ledger.Result{}, lock.Permanent(err)
 	}
 	type outcome struct {
 		r   ledger.Result

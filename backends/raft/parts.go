@@ -58,9 +58,9 @@ type record struct {
 
 // partial is the error about a directory that cannot be used as it is.
 func partial(path, what string, args ...any) error {
-	return fmt.Errorf("%w: data directory %s: %s; it holds only a part of this node's state: "+
+	return lock.Permanent(fmt.Errorf("data directory %s: %s; it holds only a part of this node's state: "+
 		"put back the whole directory as it was last, or, where a majority of the group is well without this node, remove the directory, "+
-		"and the node comes back as a new one", lock.ErrPermanent, path, fmt.Sprintf(what, args...))
+		"and the node comes back as a new one", path, fmt.Sprintf(what, args...)))
 }
 
 // readMarker returns the zero marker where there is none.
@@ -76,7 +76,7 @@ func readMarker(path string) (m marker, err error) {
 		return m, partial(path, "%s is damaged: %q", markerFile, data[:min(len(data), 40)])
 	}
 	if m.Format > 1 {
-		return m, fmt.Errorf("%w: data directory %s: %s has format %d, this program reads 1: run a newer one", lock.ErrPermanent, path, markerFile, m.Format)
+		return m, lock.Permanent(fmt.Errorf("data directory %s: %s has format %d, this program reads 1: run a newer one", path, markerFile, m.Format))
 	}
 	return m, nil
 }
@@ -163,11 +163,11 @@ func inspect(path, id string) (m marker, r record, err error) {
 }
 
 func another(path, owner, id string) error {
-	return fmt.Errorf("%w: data directory %s belongs to node %q, this is %q: give each node a directory of its own", lock.ErrPermanent, path, owner, id)
+	return lock.Permanent(fmt.Errorf("data directory %s belongs to node %q, this is %q: give each node a directory of its own", path, owner, id))
 }
 
 // errNoLog means that raft.db was made, and that nothing was ever written to it.
-var errNoLog = fmt.Errorf("%w: %s is blank: remove the data directory", lock.ErrPermanent, logFile)
+var errNoLog = lock.Permanent(fmt.Errorf("%s is blank: remove the data directory", logFile))
 
 // listSnapshots are the names of the snapshots that are there, whole or not.
 func listSnapshots(path string) (names []string) {

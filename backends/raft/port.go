@@ -43,7 +43,7 @@ func newDialer(c Config, name string) (*dialer, error) {
 		return d, nil
 	}
 	if err := c.files().CheckPeer(name); err != nil {
-		return nil, fmt.Errorf("%w: %w", lock.ErrPermanent, err)
+		return nil, lock.Permanent(err)
 	}
 	var err error
 	d.certs, err = certs.NewReader(c.files())

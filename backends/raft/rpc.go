@@ -82,11 +82,11 @@ func (c caller) close() { c.http.CloseIdleConnections() }
 func (c caller) call(ctx context.Context, p Peer, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
-		return fmt.Errorf("%w: %w", lock.ErrPermanent, err)
+		return lock.Permanent(err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.Address+path, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("%w: %w", lock.ErrPermanent, err)
+		return lock.Permanent(err)
 	}
 	if c.member != nil {
 		req.Header.Set(groupHeader, c.member.group())
@@ -115,7 +115,7 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 	case statusNo:
 		return fmt.Errorf("%w: peer %s: %s", errNotApplied, p, text)
 	case http.StatusForbidden, http.StatusUnprocessableEntity:
-		return fmt.Errorf("%w: peer %s: %s", lock.ErrPermanent, p, text)
+		return lock.Permanent(fmt.Errorf("peer %s: %s", p, text))
 	}
 	return fmt.Errorf("peer %s: %s: %s", p, resp.Status, text)
 }
@@ -133,5 +133,5 @@ func checkGroup(m belonging, h http.Header) error {
 	if mine == "" || theirs == "" || mine == theirs {
 		return nil
 	}
-	return fmt.Errorf("%w: %w: the one belongs to group %s, the other to group %s", lock.ErrPermanent, errOtherGroup, mine, theirs)
+	return lock.Permanent(fmt.Errorf("%w: the one belongs to group %s, the other to group %s", errOtherGroup, mine, theirs))
 }

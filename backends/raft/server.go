@@ -96,7 +96,7 @@ func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledg
 		}
 	}
 	if e.Format > format {
-		return ledger.Result{}, fmt.Errorf("%w: proposal has format %d, node %q reads up to %d", lock.ErrPermanent, e.Format, n.config.ID, format)
+		return ledger.Result{}, lock.Permanent(fmt.Errorf("proposal has format %d, node %q reads up to %d", e.Format, n.config.ID, format))
 	}
 	if err := n.serves(); err != nil {
 		return ledger.Result{}, err
@@ -143,7 +143,7 @@ func (n *node) serveJoin(ctx context.Context, r *http.Request, c candidate) (wel
 		return welcome{}, err
 	}
 	if n.config.peer(c.ID).ID == "" {
-		return welcome{}, fmt.Errorf("%w: %q does not stand in the list of peers of %q, which is %s", lock.ErrPermanent, c.ID, n.config.ID, formatPeers(n.config.Peers))
+		return welcome{}, lock.Permanent(fmt.Errorf("%q does not stand in the list of peers of %q, which is %s", c.ID, n.config.ID, formatPeers(n.config.Peers)))
 	}
 	c.Peer = n.config.peer(c.ID)
 	return welcome{n.dir.read().Group}, n.change(ctx, c, r.URL.Query().Get("phase"))

@@ -44,13 +44,11 @@ func (n *node) meet(ctx context.Context) error {
 func (n *node) objects(p Peer, h hello) error {
 	switch {
 	case p.ID == n.config.ID && h.ID == p.ID && h.Process != n.process:
-		return fmt.Errorf("%w: another process runs as node %q and answers at its address %s: stop it, or, if this one's data directory %s is a copy, remove that",
-			lock.ErrPermanent, p.ID, p.Address, n.config.Dir)
+		return lock.Permanent(fmt.Errorf("another process runs as node %q and answers at its address %s: stop it, or, if this one's data directory %s is a copy, remove that", p.ID, p.Address, n.config.Dir))
 	case p.ID == n.config.ID || h.ID != p.ID:
 		return nil
 	case h.Twin:
-		return fmt.Errorf("%w: another process runs as node %q, peer %q reaches it at the address in its list, and not this one: stop it, or, if this one's data directory %s is a copy, remove that",
-			lock.ErrPermanent, n.config.ID, p.ID, n.config.Dir)
+		return lock.Permanent(fmt.Errorf("another process runs as node %q, peer %q reaches it at the address in its list, and not this one: stop it, or, if this one's data directory %s is a copy, remove that", n.config.ID, p.ID, n.config.Dir))
 	case h.Known > n.dir.bolt.writes():
 		return partial(n.config.Dir, "it is older than it was: %s was written %d times, and peer %q knows of %d", logFile, n.dir.bolt.writes(), p.ID, h.Known)
 	}

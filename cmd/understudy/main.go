@@ -126,7 +126,7 @@ func problems(err error) string {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		fmt.Fprintln(&text, "understudy: "+strings.TrimPrefix(line, lock.ErrPermanent.Error()+": "))
+		fmt.Fprintln(&text, "understudy: "+line)
 	}
 	return text.String()
 }

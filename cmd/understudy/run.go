@@ -141,7 +141,8 @@ type awaited struct {
 // Register is the Locker's.
 func (a *awaited) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
 	s, err := a.Locker.Register(ctx, c, p, bids...)
-	answered := err == nil || errors.Is(err, lock.ErrHeld) || errors.Is(err, lock.ErrLost) || errors.Is(err, lock.ErrPermanent)
+	o := lock.OutcomeOf(err)
+	answered := o != lock.Unknown && o != lock.OtherStore
 	if a.err == nil || ctx.Err() == nil { // that we gave up is no reason
 		a.err = err
 	}

@@ -131,7 +131,7 @@ func (s *store) read() (*ledger.Ledger, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(data, l); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", lock.ErrPermanent, s.path, err)
+		return nil, lock.Permanent(fmt.Errorf("%s: %w", s.path, err))
 	}
 	return l, nil
 }

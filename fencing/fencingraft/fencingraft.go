@@ -35,7 +35,7 @@ type KV struct {
 func NewKV(locker lock.Locker, role string, t lock.Token) (*KV, error) {
 	values, ok := locker.(ledger.Values)
 	if !ok {
-		return nil, fmt.Errorf("%w: a %T keeps no values: give a locker of package raft", lock.ErrPermanent, locker)
+		return nil, lock.Permanent(fmt.Errorf("a %T keeps no values: give a locker of package raft", locker))
 	}
 	return &KV{values, role, t}, fencing.Check(role, t)
 }

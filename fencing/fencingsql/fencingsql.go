@@ -49,7 +49,7 @@ var name = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)
 
 func (t Table) check() error {
 	if !name.MatchString(string(t)) {
-		return fmt.Errorf("%w: table %q: must be letters, digits and underscores, such as %s", lock.ErrPermanent, string(t), DefaultTable)
+		return lock.Permanent(fmt.Errorf("table %q: must be letters, digits and underscores, such as %s", string(t), DefaultTable))
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func (t Table) Check(ctx context.Context, tx *sql.Tx, role string, token lock.To
 		return err
 	}
 	if token > math.MaxInt64 {
-		return fmt.Errorf("%w: token %d: must be at most %d, to fit a BIGINT", lock.ErrPermanent, token, int64(math.MaxInt64))
+		return lock.Permanent(fmt.Errorf("token %d: must be at most %d, to fit a BIGINT", token, int64(math.MaxInt64)))
 	}
 	r, err := tx.ExecContext(ctx, `INSERT INTO `+string(t)+` AS seen (role, token) VALUES ($1, $2)
 		ON CONFLICT (role) DO UPDATE SET token = excluded.token WHERE seen.token <= excluded.token`, role, int64(token))

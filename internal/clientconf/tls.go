@@ -67,7 +67,7 @@ func (f TLSFiles) Config(host string, failed func(error)) *tls.Config {
 				return nil
 			}
 			if err = fmt.Errorf("tls: %w", err); !worked.Load() {
-				err = fmt.Errorf("%w: %w", lock.ErrPermanent, err)
+				err = lock.Permanent(err)
 			}
 			failed(err)
 			return err

@@ -30,8 +30,8 @@ type desk struct {
 func newDesk(t *testing.T, r Rules, roles ...string) *desk {
 	d := &desk{t, New(r, roles...), Instant{time.Hour, time.Hour, time.Hour}}
 	d.see(Tick{})
-	d.see(Registered{Number: 1, At: d.now, Outcome: OK})
-	d.see(Beaten{Number: 1, At: d.now, Outcome: OK})
+	d.see(Registered{Number: 1, At: d.now, Outcome: lock.OK})
+	d.see(Beaten{Number: 1, At: d.now, Outcome: lock.OK})
 	return d
 }
 
@@ -48,7 +48,7 @@ func (d *desk) see(e Event) []Action {
 // that beat.
 func (d *desk) beat() []Action {
 	d.now = d.now.Plus(ttl / 4)
-	return append(d.see(Tick{}), d.see(Beaten{Number: 1, At: d.now, Outcome: OK})...)
+	return append(d.see(Tick{}), d.see(Beaten{Number: 1, At: d.now, Outcome: lock.OK})...)
 }
 
 func (d *desk) stands(role string, holder lock.Member, line ...lock.Member) []Action {
@@ -85,7 +85,7 @@ func TestExclusiveStopsAll(t *testing.T) {
 	d := newDesk(t, c, "r", "x")
 	d.see(Stood{d.now, lock.Standing{Role: "r"}})
 	d.now = d.now.Plus(time.Second)
-	if do := d.see(Acquired{"r", 1, OK, 5}); d.Role("r").Phase != Working {
+	if do := d.see(Acquired{"r", 1, lock.OK, 5}); d.Role("r").Phase != Working {
 		t.Fatalf("r does not work: %v", do)
 	}
 	d.stands("x", someone("other", 1))

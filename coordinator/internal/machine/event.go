@@ -25,7 +25,7 @@ type (
 	// Unseen says that the watch failed. Role is "" if it failed for every role.
 	Unseen struct {
 		Role    string
-		Outcome Outcome
+		Outcome lock.Outcome
 	}
 
 	// Registered says how a registration went. At is when its answer arrived. Holder is who
@@ -33,7 +33,7 @@ type (
 	Registered struct {
 		Number  int
 		At      Instant
-		Outcome Outcome
+		Outcome lock.Outcome
 		Holder  lock.Member
 		Dead    bool
 	}
@@ -42,26 +42,26 @@ type (
 	Beaten struct {
 		Number  int
 		At      Instant
-		Outcome Outcome
+		Outcome lock.Outcome
 	}
 
 	// Closed says how it went to write the session's end.
 	Closed struct {
 		Number  int
-		Outcome Outcome
+		Outcome lock.Outcome
 	}
 
 	// Evicted says how the eviction of another session went.
 	Evicted struct {
 		Session lock.SessionID
-		Outcome Outcome
+		Outcome lock.Outcome
 	}
 
 	// Acquired says how an acquisition went, and under which token.
 	Acquired struct {
 		Role    string
 		Number  int
-		Outcome Outcome
+		Outcome lock.Outcome
 		Token   lock.Token
 	}
 
@@ -69,22 +69,21 @@ type (
 	Released struct {
 		Role    string
 		Number  int
-		Outcome Outcome
+		Outcome lock.Outcome
 	}
 
 	// HandedOff says how a handoff went.
 	HandedOff struct {
 		Role    string
 		Number  int
-		Outcome Outcome
+		Outcome lock.Outcome
 	}
 
-	// Returned says that the work returned: OK if it is done for good, Cancelled if its
-	// context had ended, otherwise Unknown.
+	// Returned says that the work returned.
 	Returned struct {
-		Role    string
-		Number  int
-		Outcome Outcome
+		Role   string
+		Number int
+		How    Return
 	}
 
 	// Checked says how the health check went.
@@ -105,17 +104,12 @@ func (e HandedOff) role() string { return e.Role }
 func (e Returned) role() string  { return e.Role }
 func (Checked) role() string     { return "" }
 
-// An Outcome is how a call went, by package lock's errors.
-type Outcome uint8
+// A Return is how the work returned.
+type Return uint8
 
-// The outcomes.
+// The returns.
 const (
-	Unknown Outcome = iota // it may have taken effect, or may yet
-	OK
-	Held
-	Lost
-	Moved
-	Gone
-	Permanent
-	Cancelled // of work only: its context had ended
+	Failed    Return = iota
+	Done             // for good
+	Cancelled        // its context had ended
 )

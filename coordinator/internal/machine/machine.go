@@ -89,7 +89,7 @@ func (m *Machine) observe(now Instant, e Event) {
 	case Registered:
 		m.claimed(e)
 		m.session = m.session.registered(m.Rules, now, e)
-		m.failed = m.failed || e.Outcome == Permanent
+		m.failed = m.failed || e.Outcome == lock.Refused
 	case Beaten:
 		m.session = m.session.beaten(now, e)
 	case Closed:
@@ -121,12 +121,12 @@ func (m *Machine) observe(now Instant, e Event) {
 
 // answered records what the answer to a call of several round trips says about the session.
 // It reports whether the call was made for the current registration.
-func (m *Machine) answered(now Instant, number int, o Outcome) bool {
-	if o == Unknown {
+func (m *Machine) answered(now Instant, number int, o lock.Outcome) bool {
+	if o == lock.Unknown {
 		m.session = m.session.unanswered(m.Rules)
 	}
 	current := number == m.session.number
-	if current && o == Lost {
+	if current && o == lock.Lost {
 		m.session = m.session.lose(now)
 	}
 	return current
@@ -165,7 +165,7 @@ func (m *Machine) stood(now Instant, e Stood) {
 // claimed records that another session has our contender ID: we give up if its beat moves,
 // and end it if it is silent or its process is proved dead.
 func (m *Machine) claimed(e Registered) {
-	if e.Outcome != Held || e.Number != m.session.number {
+	if e.Outcome != lock.Held || e.Number != m.session.number {
 		return
 	}
 	s := m.sights[e.Holder.Session].observe(e.Holder, e.At)
@@ -188,13 +188,13 @@ func (m *Machine) evicted(now Instant, e Evicted) {
 	if !seen {
 		return
 	}
-	if e.Outcome == Moved && !m.inLine(e.Session) {
+	if e.Outcome == lock.Moved && !m.inLine(e.Session) {
 		delete(m.sights, e.Session) // known only by its claim: the next refusal says how it stands
 		return
 	}
-	if e.Outcome != OK {
+	if e.Outcome != lock.OK {
 		s.calling, s.retry = false, now.Plus(m.Retry)
-		if e.Outcome == Permanent {
+		if e.Outcome == lock.Refused {
 			s.retry = now.Plus(m.BeatEvery)
 		}
 		m.sights[e.Session] = s
@@ -225,7 +225,7 @@ func (m *Machine) closed(now Instant, e Closed) {
 	if e.Number != m.session.number {
 		return
 	}
-	m.failed = m.failed || e.Outcome == Permanent
+	m.failed = m.failed || e.Outcome == lock.Refused
 	m.session = m.session.closed(m.Rules, now, e)
 	if m.session.number == e.Number && m.session.phase != ended {
 		return

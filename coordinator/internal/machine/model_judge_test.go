@@ -33,7 +33,7 @@ func (w *world) hear(p *proc, e Event) {
 			take(m)
 		}
 	case Registered:
-		if e.Outcome == Held {
+		if e.Outcome == lock.Held {
 			take(e.Holder)
 		}
 	}

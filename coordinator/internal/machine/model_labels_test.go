@@ -183,9 +183,9 @@ func (w *world) do(l label) {
 	case "see":
 		w.see(p)
 	case "done":
-		w.workEnds(p, OK)
+		w.workEnds(p, Done)
 	case "failed":
-		w.workEnds(p, Unknown)
+		w.workEnds(p, Failed)
 	case "return":
 		w.workEnds(p, Cancelled)
 	case "stop":

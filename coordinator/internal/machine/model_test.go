@@ -272,9 +272,9 @@ func (w *world) commit(p *proc, i int) {
 	p.sweep()
 }
 
-var outcomes = map[ledger.Code]Outcome{
-	ledger.OK: OK, ledger.Held: Held, ledger.Lost: Lost, ledger.Moved: Moved, ledger.Gone: Gone,
-	ledger.Permanent: Permanent,
+var outcomes = map[ledger.Code]lock.Outcome{
+	ledger.OK: lock.OK, ledger.Held: lock.Held, ledger.Lost: lock.Lost, ledger.Moved: lock.Moved, ledger.Gone: lock.Gone,
+	ledger.Permanent: lock.Refused,
 }
 
 // answer gives the machine the outcome of message i: the reply, or that there is
@@ -283,25 +283,25 @@ func (w *world) answer(p *proc, i int, giveUp bool) {
 	m := p.msgs[i]
 	p.msgs[i].waiting = false
 	p.sweep()
-	o := Unknown
+	o := lock.Unknown
 	if !giveUp {
 		o = outcomes[m.result.Code]
 	}
-	if o == OK && m.cmd.Op == ledger.Beat {
+	if o == lock.OK && m.cmd.Op == ledger.Beat {
 		p.count = max(p.count, uint64(m.cmd.Token))
 	}
-	if o == OK && m.cmd.Op == ledger.Register {
+	if o == lock.OK && m.cmd.Op == ledger.Register {
 		p.registered = true
 	}
 	w.step(p, w.answerTo(p, m, o))
 }
 
 // answerTo is the event that reports the outcome of a call.
-func (w *world) answerTo(p *proc, m message, o Outcome) Event {
+func (w *world) answerTo(p *proc, m message, o lock.Outcome) Event {
 	switch m.cmd.Op {
 	case ledger.Register:
 		e := Registered{Number: m.number, At: p.now(), Outcome: o}
-		if h := m.result.Held; h != nil && o == Held {
+		if h := m.result.Held; h != nil && o == lock.Held {
 			e.Holder, e.Dead = h.Holder, !w.noghost && !w.living(h.Holder.Session)
 		}
 		return e
@@ -371,10 +371,10 @@ func (w *world) ask(p *proc) {
 }
 
 // workEnds lets the work return.
-func (w *world) workEnds(p *proc, how Outcome) {
+func (w *world) workEnds(p *proc, how Return) {
 	e := Returned{theRole, p.work.number, how}
 	if p.work.told {
-		e.Outcome = Cancelled
+		e.How = Cancelled
 	}
 	p.work.running = false
 	w.step(p, e)

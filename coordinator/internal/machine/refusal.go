@@ -3,6 +3,8 @@ package machine
 import (
 	"slices"
 	"time"
+
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // giveUp stops everything, once, if there is nothing to compete for: no attempt can succeed,
@@ -46,7 +48,7 @@ func (m *Machine) allRefused(now Instant) bool {
 // any more. Whoever works there stops at once, for an operator may delete it, and then the
 // role looks as if nobody had ever held it.
 func (m *Machine) unseen(now Instant, e Unseen) {
-	if e.Outcome != Permanent {
+	if e.Outcome != lock.Refused {
 		return
 	}
 	for name, r := range m.roles {
@@ -66,7 +68,7 @@ func (m *Machine) unseen(now Instant, e Unseen) {
 // evictionRefused records that the store refuses for good to end a session: then it refuses
 // the roles that the session holds.
 func (m *Machine) evictionRefused(now Instant, e Evicted) {
-	if e.Outcome != Permanent {
+	if e.Outcome != lock.Refused {
 		return
 	}
 	for name, r := range m.roles {

@@ -136,13 +136,13 @@ func (r role) named(c Rules, s session) bool {
 func (r role) working() bool { return r.phase == Working || r.phase == Stopping }
 
 // answered records that a call about the role returned, before the event's own rule.
-func (r role) answered(c Rules, now Instant, o Outcome) role {
+func (r role) answered(c Rules, now Instant, o lock.Outcome) role {
 	r.calling, r.retry = false, now.Plus(c.Retry)
 	switch o {
-	case Permanent:
+	case lock.Refused:
 		r = r.refuse(now)
 		r.retry = now.Plus(c.BeatEvery)
-	case Unknown:
+	case lock.Unknown:
 	default:
 		r.refused = Instant{}
 	}
@@ -154,14 +154,14 @@ func (r role) answered(c Rules, now Instant, o Outcome) role {
 func (r role) acquired(c Rules, s session, now Instant, e Acquired) role {
 	r = r.answered(c, now, e.Outcome)
 	switch e.Outcome {
-	case OK:
+	case lock.OK:
 		stale := e.Token <= r.gave || e.Token < r.store.seen || e.Token == r.store.seen && r.store.seenBy != c.ID(s.number)
 		r.phase, r.term, r.retry = Granted, term{token: e.Token}, Instant{}
 		if stale {
 			r.phase = Ceding
 		}
 		return r
-	case Held:
+	case lock.Held:
 		r.retry = now.Plus(c.BeatEvery) // or the next standing
 	}
 	return r.rest()
@@ -170,7 +170,7 @@ func (r role) acquired(c Rules, s session, now Instant, e Acquired) role {
 // released records how the release went.
 func (r role) released(c Rules, now Instant, e Released) role {
 	r = r.answered(c, now, e.Outcome)
-	if e.Outcome == OK {
+	if e.Outcome == lock.OK {
 		r = r.over()
 	}
 	return r
@@ -180,9 +180,9 @@ func (r role) released(c Rules, now Instant, e Released) role {
 func (r role) handedOff(c Rules, now Instant, e HandedOff) role {
 	r = r.answered(c, now, e.Outcome)
 	switch e.Outcome {
-	case OK, Moved:
+	case lock.OK, lock.Moved:
 		r = r.over()
-	case Gone:
+	case lock.Gone:
 		r.store.request, r.retry = "", Instant{}
 	}
 	return r
@@ -193,9 +193,9 @@ func (r role) returned(c Rules, now Instant, e Returned) role {
 	told := r.phase == Stopping
 	r.phase, r.retry = Ceding, Instant{}
 	switch {
-	case told || e.Outcome == Cancelled:
+	case told || e.How == Cancelled:
 		return r
-	case e.Outcome == OK:
+	case e.How == Done:
 		r.done = true
 		return r
 	case now.Most(r.term.began) > c.HoldMost:
@@ -210,7 +210,7 @@ func (r role) returned(c Rules, now Instant, e Returned) role {
 // and so is the session: if only the replies are lost, beats that are still committed would
 // keep the role from others.
 func (r role) missed(e Returned) bool {
-	return errors.Is(r.term.cause, ErrDeadline) || r.phase != Stopping && e.Outcome == Cancelled
+	return errors.Is(r.term.cause, ErrDeadline) || r.phase != Stopping && e.How == Cancelled
 }
 
 // over is the role once its term is known to be over.

@@ -21,7 +21,7 @@ func TestRolledBack(t *testing.T) {
 	d := newDesk(t, everyday(), "r")
 	me := d.ID(1)
 	d.stood(lock.Standing{Role: "r"})
-	d.see(Acquired{"r", 1, OK, 20})
+	d.see(Acquired{"r", 1, lock.OK, 20})
 	if do := d.stood(shown(20, me)); len(do) != 0 || d.Role("r").Phase != Working {
 		t.Fatalf("in its own term it decides %v", do)
 	}
@@ -36,15 +36,15 @@ func TestRolledBackToUs(t *testing.T) {
 	d := newDesk(t, everyday(), "r")
 	me := d.ID(1)
 	d.stood(shown(10, me))
-	d.see(Acquired{"r", 1, OK, 10})
-	d.see(Returned{"r", 1, Unknown})
-	d.see(Released{"r", 1, OK})
+	d.see(Acquired{"r", 1, lock.OK, 10})
+	d.see(Returned{"r", 1, Failed})
+	d.see(Released{"r", 1, lock.OK})
 	d.stood(shown(20, "another"))
 	d.now = d.now.Plus(time.Second)
 	if do := d.stood(shown(10, me)); !slices.Equal(do, []Action{Acquire{"r", 1}}) {
 		t.Fatalf("one that holds again what it gave up decides %v, want to ask for the token", do)
 	}
-	if do := d.see(Acquired{"r", 1, OK, 10}); !slices.Equal(do, []Action{Release{"r", 1, 10}}) {
+	if do := d.see(Acquired{"r", 1, lock.OK, 10}); !slices.Equal(do, []Action{Release{"r", 1, 10}}) {
 		t.Errorf("one that holds again what it gave up decides %v, want to release it", do)
 	}
 }
@@ -61,7 +61,7 @@ func TestVacancyIsSeen(t *testing.T) {
 	if !slices.Contains(do, Action(Evict{"holder", 5})) {
 		t.Fatalf("one that saw the holder silent for its promise decides %v, want to evict it", do)
 	}
-	if do := d.see(Evicted{"holder", OK}); len(do) != 0 {
+	if do := d.see(Evicted{"holder", lock.OK}); len(do) != 0 {
 		t.Errorf("one that was not shown how the role stands decides %v", do)
 	}
 	earlier := shown(10, "earlier")
@@ -105,15 +105,15 @@ func TestForgotten(t *testing.T) {
 			switch one.before {
 			case stands:
 				d.stood(held(20, "another", "released"))
-				d.see(Acquired{"r", 1, Held, 0})
+				d.see(Acquired{"r", 1, lock.Held, 0})
 			case works, gave:
 				d.stood(held(10, "another", "released"))
-				d.see(Acquired{"r", 1, OK, 20})
+				d.see(Acquired{"r", 1, lock.OK, 20})
 				d.stood(held(20, me, ""))
 			}
 			if one.before == gave {
-				d.see(Returned{"r", 1, Unknown})
-				d.see(Released{"r", 1, OK})
+				d.see(Returned{"r", 1, Failed})
+				d.see(Released{"r", 1, lock.OK})
 				d.stood(held(20, me, "released"))
 			}
 			d.now = d.now.Plus(2 * time.Second)

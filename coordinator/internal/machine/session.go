@@ -1,6 +1,10 @@
 package machine
 
-import "time"
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
 
 // A session is this process's registration in the store.
 type session struct {
@@ -69,14 +73,14 @@ func (s session) registered(r Rules, now Instant, e Registered) session {
 	}
 	s.calling, s.retry = false, now.Plus(r.Retry)
 	switch e.Outcome {
-	case OK:
+	case lock.OK:
 		s.phase, s.heard, s.loose = live, e.At, false
-	case Lost, Unknown:
+	case lock.Lost, lock.Unknown:
 		// Either its end was written before it began, or an earlier attempt may still take
 		// effect and would bring back a session that others count as absent. So each ID is
 		// registered by one call only.
 		s.number++
-		s.loose = e.Outcome == Unknown
+		s.loose = e.Outcome == lock.Unknown
 	}
 	return s
 }
@@ -89,13 +93,13 @@ func (s session) beaten(now Instant, e Beaten) session {
 	}
 	s.open--
 	switch e.Outcome {
-	case OK:
+	case lock.OK:
 		if e.At.Most(s.sent) > 0 {
 			s.sent = e.At
 		}
 		s.heard, s.tries, s.trip = s.sent, 0, now.Most(e.At)
 		s.slow = max(s.trip, s.slow-s.slow/8, 1)
-	case Lost:
+	case lock.Lost:
 		s = s.lose(now)
 	}
 	return s
@@ -121,7 +125,7 @@ func (s session) lose(now Instant) session {
 func (s session) closed(r Rules, now Instant, e Closed) session {
 	s.calling, s.retry = false, now.Plus(r.Retry)
 	switch {
-	case e.Outcome != OK:
+	case e.Outcome != lock.OK:
 		return s
 	case s.stopping:
 		s.phase = ended
