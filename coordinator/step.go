@@ -268,7 +268,7 @@ func (m *machine) evicted(now Instant, e event) {
 	}
 	if e.outcome != ok {
 		s.calling, s.retry = false, now.plus(m.retry)
-		if e.outcome == permanent {
+		if e.outcome == permanent || e.outcome == moved && !s.dead { // it lives, or is shown to have moved
 			s.retry = now.plus(m.beatEvery)
 		}
 		m.sights[e.session] = s
