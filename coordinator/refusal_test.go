@@ -215,6 +215,9 @@ func TestForeignValueStopsTheActive(t *testing.T) {
 		if got := s.active(); len(got) != 3 || s.terms[2].Role != "r" {
 			t.Errorf("terms %v, want one of x, and two of r", s.terms)
 		}
+		if n := l.watches.Load(); n != 1 {
+			t.Errorf("%d watches were begun for it, want one", n)
+		}
 		if err := stop(); err != nil {
 			t.Error(err)
 		}

@@ -29,3 +29,7 @@ func TestIdentityIsDrawnOnce(t *testing.T) { kvtest.DrawnOnce(t, opener(t)) }
 func TestAProofOutlivesItsEnd(t *testing.T) { kvtest.ProofOutlivesItsEnd(t, opener(t)) }
 
 func TestDeletedByHand(t *testing.T) { kvtest.DeletedByHand(t, opener(t)) }
+
+func TestForeignValueIsQuiet(t *testing.T) { kvtest.ForeignValueIsQuiet(t, opener(t)) }
+
+func TestRequestIsSeenAtOnce(t *testing.T) { kvtest.RequestIsSeenAtOnce(t, opener(t)) }

@@ -33,7 +33,9 @@ func (l *locker) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, w
 
 // termsOf are the transactions that write a session's end into the records of the roles
 // that it is known to hold, which outlive the end itself. Done in one step with that they
-// cost who takes a role nothing: the end and the record are seen together.
+// cost who takes a role nothing: the end and the record are seen together. Of more roles than
+// one transaction takes, the rest has only the end itself while somebody is in line for them:
+// whoever is takes them long before that is swept.
 func (l *locker) termsOf(known *picture, id lock.SessionID, why lock.End) (all []Txn) {
 	if known == nil {
 		return nil

@@ -194,7 +194,7 @@ func (m *Machine) evicted(now Instant, e Evicted) {
 	}
 	if e.Outcome != lock.OK {
 		s.calling, s.retry = false, now.Plus(m.Retry)
-		if e.Outcome == lock.Refused {
+		if e.Outcome == lock.Refused || e.Outcome == lock.Moved && !s.dead { // it lives, or will be shown to have moved
 			s.retry = now.Plus(m.BeatEvery)
 		}
 		m.sights[e.Session] = s
