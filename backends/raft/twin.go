@@ -104,7 +104,7 @@ func (n *node) isTwin(ctx context.Context, p Peer, process string) bool {
 	if asked && time.Since(v.at) < report {
 		return v.twin
 	}
-	ctx, stop := context.WithTimeout(ctx, attempt/4) // who asked waits
+	ctx, stop := context.WithTimeout(ctx, n.config.attempt()/4) // who asked waits
 	defer stop()
 	var h hello
 	err := n.caller.call(ctx, p, pathHello, hello{}, &h) // who asks without a name is not asked back
