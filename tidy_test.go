@@ -18,7 +18,7 @@ const module = "github.com/understudy-ha/understudy/"
 // module. The longest folder that matches counts.
 var arrows = map[string][]string{
 	"lock":                         {},
-	"coordinator":                  {"lock", "internal/asynclog"},
+	"coordinator":                  {"lock", "coordinator/group", "internal/asynclog"},
 	"coordinator/coordinatorfx":    {"lock", "coordinator"},
 	"coordinator/witness":          {"lock", "coordinator", "coordinator/group", "internal/asynclog"},
 	"backends":                     {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},

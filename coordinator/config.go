@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/group"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -68,6 +69,11 @@ type Config struct {
 	// hangs, or works on after the deadline. It is one Run's alone. With NoExit it kills
 	// nothing. nil: there is none, and a crash or a hang costs the ttl.
 	Witness Witness
+
+	// Deadline, where there is one, is set to the moment until which work may run, as the
+	// witness is told it. Groups that have it die then, though this process is stopped and
+	// no witness is left. It is one Run's alone.
+	Deadline *group.Deadline
 
 	// HangTimeout is how long a coordinator that does not turn, or whose health check does
 	// not return, is left alive by its witness: default ttl/2, at least 100 ms; negative:

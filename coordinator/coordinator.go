@@ -165,7 +165,9 @@ func (r *runner) publish() {
 	}
 	if old := r.lease.sent.Load(); s.sent != (Instant{}) && (old == nil || *old != s.sent) {
 		r.lease.sent.Store(&s.sent)
-		r.config.Witness.Deadline(s.sent.plus(r.config.TTL - r.config.Skew))
+		until := s.sent.plus(r.config.TTL - r.config.Skew)
+		r.config.Witness.Deadline(until)
+		r.config.Deadline.Set(until.Raw, until.Boot)
 	}
 	if s.lostAt != (Instant{}) {
 		r.lease.lose(s.lostAt)

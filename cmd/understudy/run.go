@@ -75,6 +75,10 @@ var errRoleLost = errors.New("the role was lost")
 func run(ctx context.Context, o *options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	var err error
+	if o.Coordinator.Deadline, err = group.NewDeadline(); err != nil {
+		return err
+	}
 	c := newCommands(o, cancel)
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
@@ -85,7 +89,6 @@ func run(ctx context.Context, o *options) error {
 	if o.Run.ConnectTimeout > 0 {
 		store.timer = time.AfterFunc(o.Run.ConnectTimeout, func() { cancel(errNoAnswer) })
 	}
-	var err error
 	if store.Locker, err = o.Open(ctx); err != nil {
 		return o.stopped(ctx, err)
 	}
