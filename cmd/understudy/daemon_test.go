@@ -44,6 +44,25 @@ func (r *trio) send(pid int, sig syscall.Signal) {
 	_ = syscall.Kill(pid, sig)
 }
 
+// unguard stops a wrapper and kills its witness, of which one comes first: the command's
+// init alone is left to hold the deadline. The wrapper goes on when another works.
+func (r *trio) unguard(now span, first syscall.Signal, between time.Duration) {
+	r.t.Helper()
+	wrapper, witness := r.procs[now.id].Process.Pid, r.witness(now.id)
+	stop, kill := func() { r.send(wrapper, syscall.SIGSTOP) }, func() { r.send(witness, syscall.SIGKILL) }
+	if first == syscall.SIGKILL {
+		stop, kill = kill, stop
+	}
+	stop()
+	time.Sleep(between) // a drawn moment
+	kill()
+	next := r.active(now.token)
+	if state, _ := r.state(now.pid); state != "" && state != "Z" {
+		r.t.Errorf("%s works with token %d, and so does %s with %d", next.id, next.token, now.id, now.token)
+	}
+	r.send(wrapper, syscall.SIGCONT) // where it lives: a witness that came anew has killed it
+}
+
 var daemonFaults = []struct {
 	name   string
 	inject func(r *trio, now span)
@@ -73,6 +92,12 @@ var daemonFaults = []struct {
 		init := r.init(now.id)
 		r.signal(now.id, syscall.SIGSTOP)
 		r.send(init, syscall.SIGKILL)
+	}},
+	{"SIGSTOP of the wrapper, and SIGKILL of the witness", func(r *trio, now span) {
+		r.unguard(now, syscall.SIGSTOP, 0)
+	}},
+	{"SIGKILL of the witness, and SIGSTOP of the wrapper", func(r *trio, now span) {
+		r.unguard(now, syscall.SIGKILL, 0)
 	}},
 	{"SIGKILL of wrapper and witness", func(r *trio, now span) {
 		r.send(r.witness(now.id), syscall.SIGKILL)

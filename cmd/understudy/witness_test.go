@@ -22,8 +22,9 @@ import (
 var rounds = flag.Int("rounds", 15, "faults that TestAnyOne injects on each store")
 
 // TestAnyOne kills or stops any one of wrapper, command, its init and the witness, of the
-// active or a standby, at any moment; one of the commands is a daemon. No two commands ever work at once, and when all are told to
-// stop nothing is left: no process, no role, no session.
+// active or a standby, at any moment, or stops the active's wrapper and kills its witness;
+// one of the commands is a daemon. No two commands ever work at once, and when all are told
+// to stop nothing is left: no process, no role, no session.
 func TestAnyOne(t *testing.T) { onEveryStore(t, testAnyOne) }
 
 func testAnyOne(t *testing.T, r *trio) {
@@ -38,6 +39,15 @@ func testAnyOne(t *testing.T, r *trio) {
 	for range *rounds {
 		now := r.settle()
 		time.Sleep(time.Duration(draw.Int64N(int64(r.ttl / 2))))
+		if draw.IntN(5) == 0 && r.witness(now.id) != 0 {
+			first, between := syscall.SIGSTOP, time.Duration(draw.Int64N(int64(r.ttl/2)))
+			if draw.IntN(2) == 0 {
+				first = syscall.SIGKILL
+			}
+			t.Logf("SIGSTOP of the wrapper and SIGKILL of the witness of %s, %v first, %v between", now.id, first, between)
+			r.unguard(now, first, between)
+			continue
+		}
 		id, pid, whom := now.id, now.pid, "command"
 		if draw.IntN(2) == 0 {
 			id = r.ids[draw.IntN(3)]
@@ -134,8 +144,21 @@ func (r *trio) witness(id string) int {
 // init is the process ID of a command's init; 0: there is none now.
 func (r *trio) init(id string) int { return r.child(r.procs[id].Process.Pid, "understudy-init\x00") }
 
+// inits are those of a wrapper's command and of its health checks.
+func (r *trio) inits(id string) []int {
+	return r.children(r.procs[id].Process.Pid, "understudy-init\x00")
+}
+
 // child is the process ID of a child whose command line begins so; 0: there is none.
 func (r *trio) child(of int, begins string) int {
+	if all := r.children(of, begins); len(all) > 0 {
+		return all[0]
+	}
+	return 0
+}
+
+// children are the process IDs of children whose command lines begin so.
+func (r *trio) children(of int, begins string) (all []int) {
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		r.t.Fatal(err)
@@ -144,11 +167,11 @@ func (r *trio) child(of int, begins string) int {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
 		if text, err := os.ReadFile(name); err == nil && strings.HasPrefix(string(text), begins) {
 			if _, parent := r.state(pid); parent == of {
-				return pid
+				all = append(all, pid)
 			}
 		}
 	}
-	return 0
+	return all
 }
 
 // nothingLeft looks for processes that the trio started, and for what stands in the

@@ -144,7 +144,9 @@ func (k *keeper) run(program []string, b beginning) {
 	if err == nil {
 		k.reap()
 	}
-	order{what: isEmpty}.send(k.wire)
+	if !b.again || !k.isDoomed() { // a run that was killed has no code
+		order{what: isEmpty}.send(k.wire)
+	}
 }
 
 // catch sees to it that nothing that ends a process group, a terminal or a pipeline ends

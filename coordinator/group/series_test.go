@@ -51,9 +51,7 @@ sleep 0.1; exit 7`)
 		if pids := numbers(t, lines, 2); lives(pids[0]) || lives(pids[1]) {
 			t.Errorf("one of %d lives when its run is over", pids)
 		}
-		if !(tree{root: init.pid()}).dead() {
-			t.Error("something lives below the init")
-		}
+		eventually(t, "nothing lives below the init", func() bool { return tree{root: init.pid()}.dead() })
 	}
 	for _, pid := range others {
 		if !lives(pid) || isGone(other) {
