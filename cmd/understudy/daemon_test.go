@@ -35,34 +35,6 @@ func TestDaemon(t *testing.T) {
 	r.nothingLeft()
 }
 
-// send signals a process that must be there.
-func (r *trio) send(pid int, sig syscall.Signal) {
-	r.t.Helper()
-	if pid <= 0 {
-		r.t.Fatalf("there is none that could get the %v", sig)
-	}
-	_ = syscall.Kill(pid, sig)
-}
-
-// unguard stops a wrapper and kills its witness, of which one comes first: the command's
-// init alone is left to hold the deadline. The wrapper goes on when another works.
-func (r *trio) unguard(now span, first syscall.Signal, between time.Duration) {
-	r.t.Helper()
-	wrapper, witness := r.procs[now.id].Process.Pid, r.witness(now.id)
-	stop, kill := func() { r.send(wrapper, syscall.SIGSTOP) }, func() { r.send(witness, syscall.SIGKILL) }
-	if first == syscall.SIGKILL {
-		stop, kill = kill, stop
-	}
-	stop()
-	time.Sleep(between) // a drawn moment
-	kill()
-	next := r.active(now.token)
-	if state, _ := r.state(now.pid); state != "" && state != "Z" {
-		r.t.Errorf("%s works with token %d, and so does %s with %d", next.id, next.token, now.id, now.token)
-	}
-	r.send(wrapper, syscall.SIGCONT) // where it lives: a witness that came anew has killed it
-}
-
 var daemonFaults = []struct {
 	name   string
 	inject func(r *trio, now span)

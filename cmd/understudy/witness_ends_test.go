@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -158,4 +160,13 @@ func TestFrozenHost(t *testing.T) {
 		r.kill(id, syscall.SIGTERM)
 	}
 	r.nothingLeft()
+}
+
+// TestNoOrders is a witness that nobody started as one: it ends at once.
+func TestNoOrders(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Args[0] = "understudy-witness"
+	if out, err := cmd.CombinedOutput(); err == nil {
+		t.Errorf("a witness without orders goes on: %s", out)
+	}
 }

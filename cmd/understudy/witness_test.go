@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -85,6 +84,34 @@ func testAnyOne(t *testing.T, r *trio) {
 	r.nothingLeft()
 }
 
+// send signals a process that must be there.
+func (r *trio) send(pid int, sig syscall.Signal) {
+	r.t.Helper()
+	if pid <= 0 {
+		r.t.Fatalf("there is none that could get the %v", sig)
+	}
+	_ = syscall.Kill(pid, sig)
+}
+
+// unguard stops a wrapper and kills its witness, of which one comes first: the command's
+// init alone is left to hold the deadline. The wrapper goes on when another works.
+func (r *trio) unguard(now span, first syscall.Signal, between time.Duration) {
+	r.t.Helper()
+	wrapper, witness := r.procs[now.id].Process.Pid, r.witness(now.id)
+	stop, kill := func() { r.send(wrapper, syscall.SIGSTOP) }, func() { r.send(witness, syscall.SIGKILL) }
+	if first == syscall.SIGKILL {
+		stop, kill = kill, stop
+	}
+	stop()
+	time.Sleep(between) // a drawn moment
+	kill()
+	next := r.active(now.token)
+	if state, _ := r.state(now.pid); state != "" && state != "Z" {
+		r.t.Errorf("%s works with token %d, and so does %s with %d", next.id, next.token, now.id, now.token)
+	}
+	r.send(wrapper, syscall.SIGCONT) // where it lives: a witness that came anew has killed it
+}
+
 // settle starts wrappers again that are gone, until one is active and two stand by, and
 // returns who works.
 func (r *trio) settle() (now span) {
@@ -109,7 +136,10 @@ func (r *trio) unwitnessed(id string) bool {
 }
 
 // whole returns who works, if the store says that two stand by.
-func (r *trio) whole() (span, bool) {
+func (r *trio) whole() (span, bool) { return r.wholeWith(3) }
+
+// wholeWith returns who works, if the store says that so many have a session.
+func (r *trio) wholeWith(n int) (span, bool) {
 	var out, errs bytes.Buffer
 	args := append([]string{"status", "--role", "r", "--timeout", "1s", "-o", "json"}, r.flags...)
 	if execute(r.t.Context(), args, &out, &errs) != 0 {
@@ -118,7 +148,7 @@ func (r *trio) whole() (span, bool) {
 	text := out.String()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.spans) == 0 || strings.Count(text, `"session"`) != 3 {
+	if len(r.spans) == 0 || strings.Count(text, `"session"`) != n {
 		return span{}, false
 	}
 	now := *r.spans[len(r.spans)-1]
@@ -319,15 +349,6 @@ func (r *trio) log(id string) string {
 		r.t.Fatal(err)
 	}
 	return string(text)
-}
-
-// TestNoOrders is a witness that nobody started as one: it ends at once.
-func TestNoOrders(t *testing.T) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Args[0] = "understudy-witness"
-	if out, err := cmd.CombinedOutput(); err == nil {
-		t.Errorf("a witness without orders goes on: %s", out)
-	}
 }
 
 // grandchildren makes the trio's command a shell whose child stamps: who kills the

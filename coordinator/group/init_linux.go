@@ -346,7 +346,7 @@ func Supervise() int {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals)
 	p, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{0, 1, 2},
+		Env: os.Environ(), Files: []uintptr{0, 1, os.Stderr.Fd()},
 		Sys: &syscall.SysProcAttr{Setpgid: true}, // or a terminal's signal would come twice
 	})
 	if err != nil {
