@@ -35,7 +35,7 @@ released only when nothing is left. So a command stays in the foreground. Elsewh
 Linux this holds for its process group alone.
 
 Any one of this process, the witness, the command and its init may be killed or stopped at
-any moment. Not covered without --isolate: daemons of the command when this process and
+any moment, and this process together with the witness. Not covered without --isolate: daemons of the command when this process and
 the command's init are killed in the same moment.
 
 A command that ends by itself ends this process with its own exit code: 128 and the
