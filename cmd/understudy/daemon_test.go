@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/coordinator/group"
 )
 
 // TestDaemon has a command that works in the background. However its term ends, the role
@@ -33,6 +35,38 @@ func TestDaemon(t *testing.T) {
 	}
 	r.judge()
 	r.nothingLeft()
+}
+
+// TestStoppedWithoutWitness stops a wrapper that has no witness: its command, daemons too,
+// is dead before another works, by its init alone. It goes on, and stands by again.
+func TestStoppedWithoutWitness(t *testing.T) {
+	for name, more := range map[string][]string{"plain": nil, "isolated": {"--isolate"}} {
+		t.Run(name, func(t *testing.T) {
+			if err := group.CanIsolate(); more != nil && err != nil {
+				t.Skip(err)
+			}
+			r := newTrio(t, onRaft)
+			r.more = append(more, "--witness=false")
+			if more == nil {
+				r.command = daemon()
+			}
+			for _, id := range r.ids {
+				r.start(id)
+			}
+			for range 3 {
+				now := r.settle()
+				r.signal(now.id, syscall.SIGSTOP)
+				r.active(now.token)
+				r.signal(now.id, syscall.SIGCONT)
+			}
+			r.settle()
+			for _, id := range r.ids {
+				r.kill(id, syscall.SIGTERM)
+			}
+			r.judge()
+			r.nothingLeft()
+		})
+	}
 }
 
 var daemonFaults = []struct {
