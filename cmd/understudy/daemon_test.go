@@ -8,8 +8,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/understudy-ha/understudy/coordinator/group"
 )
 
 // TestDaemon has a command that works in the background. However its term ends, the role
@@ -42,9 +40,6 @@ func TestDaemon(t *testing.T) {
 func TestStoppedWithoutWitness(t *testing.T) {
 	for name, more := range map[string][]string{"plain": nil, "isolated": {"--isolate"}} {
 		t.Run(name, func(t *testing.T) {
-			if err := group.CanIsolate(); more != nil && err != nil {
-				t.Skip(err)
-			}
 			r := newTrio(t, onRaft)
 			r.more = append(more, "--witness=false")
 			if more == nil {
