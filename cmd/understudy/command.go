@@ -58,6 +58,9 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	if !coordinator.Asked(context.Cause(ctx)) && c.role.OnLoss == "exit" {
 		c.giveUp(errRoleLost)
 	}
+	if ctx.Err() == nil { // nil would mean that the work is done for good
+		return coordinator.ErrDeadline
+	}
 	return nil
 }
 
