@@ -83,7 +83,7 @@ func (r *trio) refill() (now span, standby string) {
 			r.restart(id)
 		}
 		now, ok = r.wholeWith(2)
-		return ok && r.votes()
+		return ok && r.votes() && r.witness("a") != 0 && r.witness("b") != 0 // a session may be of one that is dead
 	})
 	return now, map[string]string{"a": "b", "b": "a"}[now.id]
 }

@@ -67,8 +67,7 @@ func (g *Group) run(s Spec, theirs int, started chan<- error, live func(chan<- e
 	defer forget()
 	g.id = idOf(pid)
 	empty := live(started)
-	g.reap(pid)
-	if !empty { // the init was killed
+	if byItself := g.reap(pid); !empty && !byItself { // the init was killed
 		endStrays()
 	}
 	close(g.gone)
@@ -141,14 +140,17 @@ func (g *Group) follow() (empty bool) {
 	}
 }
 
-// reap waits for the init, and lets its number go.
-func (g *Group) reap(pid int) {
+// reap waits for the init, and lets its number go. byItself: it ended because nothing was
+// left.
+func (g *Group) reap(pid int) (byItself bool) {
 	awaitEnd(pid)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
 	_ = unix.Close(g.wire)
-	_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+	var status syscall.WaitStatus
+	_, err := syscall.Wait4(pid, &status, syscall.WNOHANG, nil)
+	return err == nil && status.Exited() && status.ExitStatus() == 0
 }
 
 // awaitEnd waits until a child has ended, and leaves it to be reaped: until then

@@ -18,8 +18,8 @@ func (s *series) start(spec Spec) error {
 	return s.group.launch(spec, s.follow)
 }
 
-// follow hands on what the init says, until it ends. Strays may be left then: whether it
-// had begun is not known.
+// follow hands on what the init says, until it ends. What is left then, only how it ended
+// says.
 func (s *series) follow(started chan<- error) (empty bool) {
 	defer close(s.heard)
 	started <- nil
