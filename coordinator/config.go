@@ -84,6 +84,11 @@ type Config struct {
 	// nothing. nil: there is none, and a crash or a hang costs the ttl.
 	Witness Witness
 
+	// OnDeadline is told until when work may run, each time that this moves on, as the witness
+	// is: for whoever else must end the work when this process is stopped and no witness is
+	// left. It is called by one goroutine and must not block. nil: nobody is told.
+	OnDeadline func(at Instant)
+
 	// HangTimeout is how long a coordinator that does not turn, or whose health check does
 	// not return, is left alive by its witness: default ttl/2, at least 100 ms; negative:
 	// as long as no work outlives the deadline.
@@ -155,6 +160,9 @@ func (c Config) Defaults() Config {
 	}
 	if c.Now == nil {
 		c.Now, c.machine = Clocks, true
+	}
+	if c.OnDeadline == nil {
+		c.OnDeadline = func(Instant) {}
 	}
 	return c
 }

@@ -166,6 +166,7 @@ func (r *runner) publish() {
 	if old := r.lease.deadline.Load(); !s.Deadline.IsZero() && (old == nil || *old != s.Deadline) {
 		r.lease.deadline.Store(&s.Deadline)
 		r.config.Witness.Deadline(s.Deadline)
+		r.config.OnDeadline(s.Deadline)
 	}
 	if !s.LostAt.IsZero() {
 		r.lease.lose(s.LostAt)

@@ -9,7 +9,7 @@ import (
 func (c *commands) beside(config *coordinator.Config) {
 	var there bool
 	if c.witness, there = config.Witness.(*witness.Witness); !there {
-		config.Logger.Warn("no witness: a crash costs the ttl, and a wrapper that is stopped while its command works on is not covered",
+		config.Logger.Warn("no witness: a crash or a hang costs the ttl",
 			"id", config.ID, "why", c.options.NoWitness())
 	}
 	if c.options.Run.Health != "" {

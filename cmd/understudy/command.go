@@ -44,16 +44,22 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 		c.log.Error("command did not start", "error", err)
 		return c.over(127, err)
 	}
+	byItself := false
 	select {
 	case <-g.Done():
-		c.stop(ctx, g, t) // what it left behind
-		c.log.Info("command ended", "code", g.Code())
-		return c.over(g.Code(), &endedError{g.Code()})
+		byItself = t.Left() > 0 // or its init killed it
 	case <-ctx.Done():
 	}
-	c.stop(ctx, g, t)
+	c.stop(ctx, g, t) // also what it left behind
+	if byItself {
+		c.log.Info("command ended", "code", g.Code())
+		return c.over(g.Code(), &endedError{g.Code()})
+	}
 	if !coordinator.Asked(context.Cause(ctx)) && c.role.OnLoss == "exit" {
 		c.giveUp(errRoleLost)
+	}
+	if ctx.Err() == nil { // nil would mean that the work is done for good
+		return coordinator.ErrDeadline
 	}
 	return nil
 }
@@ -148,7 +154,7 @@ func (c *command) spec(path string, t coordinator.Term) procgroup.Spec {
 	if c.options.Run.Stdin {
 		s.Stdin = os.Stdin
 	}
-	s.Isolate = c.options.Run.Isolate
+	s.Isolate, s.Deadline = c.options.Run.Isolate, c.options.deadline
 	if c.witness != nil {
 		s.Gate = func(id procgroup.ID) error {
 			c.guarded = id

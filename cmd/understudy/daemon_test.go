@@ -35,13 +35,33 @@ func TestDaemon(t *testing.T) {
 	r.nothingLeft()
 }
 
-// send signals a process that must be there.
-func (r *trio) send(pid int, sig syscall.Signal) {
-	r.t.Helper()
-	if pid <= 0 {
-		r.t.Fatalf("there is none that could get the %v", sig)
+// TestStoppedWithoutWitness stops a wrapper that has no witness: its command, daemons too,
+// is dead before another works, by its init alone. It goes on, and stands by again.
+func TestStoppedWithoutWitness(t *testing.T) {
+	for name, more := range map[string][]string{"plain": nil, "isolated": {"--isolate"}} {
+		t.Run(name, func(t *testing.T) {
+			r := newTrio(t, onRaft)
+			r.more = append(more, "--witness=false")
+			if more == nil {
+				r.command = daemon()
+			}
+			for _, id := range r.ids {
+				r.start(id)
+			}
+			for range 3 {
+				now := r.settle()
+				r.signal(now.id, syscall.SIGSTOP)
+				r.active(now.token)
+				r.signal(now.id, syscall.SIGCONT)
+			}
+			r.settle()
+			for _, id := range r.ids {
+				r.kill(id, syscall.SIGTERM)
+			}
+			r.judge()
+			r.nothingLeft()
+		})
 	}
-	_ = syscall.Kill(pid, sig)
 }
 
 var daemonFaults = []struct {
@@ -73,6 +93,12 @@ var daemonFaults = []struct {
 		init := r.init(now.id)
 		r.signal(now.id, syscall.SIGSTOP)
 		r.send(init, syscall.SIGKILL)
+	}},
+	{"SIGSTOP of the wrapper, and SIGKILL of the witness", func(r *trio, now span) {
+		r.unguard(now, syscall.SIGSTOP, 0)
+	}},
+	{"SIGKILL of the witness, and SIGSTOP of the wrapper", func(r *trio, now span) {
+		r.unguard(now, syscall.SIGKILL, 0)
 	}},
 	{"SIGKILL of wrapper and witness", func(r *trio, now span) {
 		r.send(r.witness(now.id), syscall.SIGKILL)

@@ -26,6 +26,8 @@ type options struct {
 	judge   func() error // says what else is wrong; nil: nothing is
 	output  string
 	timeout time.Duration
+
+	deadline *procgroup.Deadline // of run: until when the commands may live
 }
 
 // What the flags of each kind of command are about.

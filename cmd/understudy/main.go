@@ -32,6 +32,7 @@ func main() {
 // say there waits for no reader.
 func prepare() {
 	procgroup.Init()
+	traceWithoutWaiting()
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	slog.SetDefault(asynclog.Logger(slog.New(slog.NewTextHandler(os.Stderr, nil))))
 	witness.Main(backends.Beside)

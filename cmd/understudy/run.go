@@ -35,7 +35,7 @@ released only when nothing is left. So a command stays in the foreground. Elsewh
 Linux this holds for its process group alone.
 
 Any one of this process, the witness, the command and its init may be killed or stopped at
-any moment. Not covered without --isolate: daemons of the command when this process and
+any moment, and this process together with the witness. Not covered without --isolate: daemons of the command when this process and
 the command's init are killed in the same moment.
 
 A command that ends by itself ends this process with its own exit code: 128 and the
@@ -75,6 +75,10 @@ var errRoleLost = errors.New("the role was lost")
 func run(ctx context.Context, o *options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	var err error
+	if o.deadline, err = procgroup.NewDeadline(); err != nil {
+		return err
+	}
 	c := newCommands(o, cancel)
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
@@ -85,7 +89,6 @@ func run(ctx context.Context, o *options) error {
 	if o.Run.ConnectTimeout > 0 {
 		store.timer = time.AfterFunc(o.Run.ConnectTimeout, func() { cancel(errNoAnswer) })
 	}
-	var err error
 	if store.Locker, err = o.Open(ctx); err != nil {
 		return o.stopped(ctx, err)
 	}
@@ -93,6 +96,7 @@ func run(ctx context.Context, o *options) error {
 	config.Outlives = true
 	config.StopTimeout += 5 * time.Second // to see the group gone after SIGKILL, before the process gives up
 	config.Exit = c.exit
+	config.OnDeadline = func(at coordinator.Instant) { o.deadline.Set(at.Raw, at.Boot) }
 	c.beside(&config)
 	err = coordinator.Run(ctx, store, config, c.work)
 	err = errors.Join(err, store.Close())

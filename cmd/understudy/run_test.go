@@ -46,8 +46,15 @@ func TestMain(m *testing.M) {
 	// With the race detector every process of ours would sleep for a second as it ends: more
 	// than what stops a command leaves.
 	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, one := range atEnd {
+		one()
+	}
+	os.Exit(code)
 }
+
+// atEnd is what is done after all tests.
+var atEnd []func()
 
 // TestFaults kills, stops and wakes wrappers and commands of the active and of
 // standbys, in an order drawn by a seed, and judges the commands' own stamps.

@@ -66,6 +66,7 @@ type trio struct {
 	ttl     time.Duration
 	command []string
 	stderr  *os.File // of every process; nil: a file of each one's own
+	program string   // the command as it is shipped; "": this binary
 
 	commands map[string][]string // of one wrapper alone
 
@@ -172,6 +173,10 @@ func (r *trio) launch(id string, args ...string) {
 	r.t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper", "UNDERSTUDY_TEST_MARK="+r.dir)
+	if r.program != "" { // its command is this binary all the same
+		cmd = exec.Command(r.program, args...)
+		cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=stamp", "UNDERSTUDY_TEST_MARK="+r.dir)
+	}
 	out, in, err := os.Pipe()
 	if err != nil {
 		r.t.Fatal(err)

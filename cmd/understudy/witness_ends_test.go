@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -113,7 +115,7 @@ func TestWitnessWithoutStore(t *testing.T) {
 	r.nothingLeft()
 }
 
-// TestFrozenHost stops wrapper, command and witness at once, and wakes them when a
+// TestFrozenHost stops wrapper, command, its init and the witness at once, and wakes them when a
 // successor works. From that nothing but the token protects: stale stamps are counted and
 // timed, and a guard that goes by the greatest token refuses every one of them.
 func TestFrozenHost(t *testing.T) {
@@ -123,11 +125,14 @@ func TestFrozenHost(t *testing.T) {
 		r.start(id)
 	}
 	stale := 0
-	for range 5 {
+	for round := range 8 {
 		now := r.settle()
-		host := []int{now.pid, r.witness(now.id), r.procs[now.id].Process.Pid} // the command wakes first
+		host := []int{now.pid, r.init(now.id), r.witness(now.id), r.procs[now.id].Process.Pid} // the command wakes first
+		if round > 4 {                                                                         // its init goes on, and kills it before the others wake
+			host = slices.Delete(host, 1, 2)
+		}
 		for _, pid := range host {
-			_ = syscall.Kill(pid, syscall.SIGSTOP)
+			r.send(pid, syscall.SIGSTOP)
 		}
 		next := r.active(now.token)
 		r.mu.Lock()
@@ -155,7 +160,19 @@ func TestFrozenHost(t *testing.T) {
 		t.Error("no stale stamp came, so the guard was not tried")
 	}
 	for _, id := range r.ids {
+		if strings.Contains(r.log(id), "the work is done") {
+			t.Errorf("%s takes the end of its promise for the end of its work", id)
+		}
 		r.kill(id, syscall.SIGTERM)
 	}
 	r.nothingLeft()
+}
+
+// TestNoOrders is a witness that nobody started as one: it ends at once.
+func TestNoOrders(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Args[0] = "understudy-witness"
+	if out, err := cmd.CombinedOutput(); err == nil {
+		t.Errorf("a witness without orders goes on: %s", out)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,8 +21,9 @@ import (
 var rounds = flag.Int("rounds", 15, "faults that TestAnyOne injects on each store")
 
 // TestAnyOne kills or stops any one of wrapper, command, its init and the witness, of the
-// active or a standby, at any moment; one of the commands is a daemon. No two commands ever work at once, and when all are told to
-// stop nothing is left: no process, no role, no session.
+// active or a standby, at any moment, or stops the active's wrapper and kills its witness;
+// one of the commands is a daemon. No two commands ever work at once, and when all are told
+// to stop nothing is left: no process, no role, no session.
 func TestAnyOne(t *testing.T) { onEveryStore(t, testAnyOne) }
 
 func testAnyOne(t *testing.T, r *trio) {
@@ -38,6 +38,15 @@ func testAnyOne(t *testing.T, r *trio) {
 	for range *rounds {
 		now := r.settle()
 		time.Sleep(time.Duration(draw.Int64N(int64(r.ttl / 2))))
+		if draw.IntN(5) == 0 && r.witness(now.id) != 0 {
+			first, between := syscall.SIGSTOP, time.Duration(draw.Int64N(int64(r.ttl/2)))
+			if draw.IntN(2) == 0 {
+				first = syscall.SIGKILL
+			}
+			t.Logf("SIGSTOP of the wrapper and SIGKILL of the witness of %s, %v first, %v between", now.id, first, between)
+			r.unguard(now, first, between)
+			continue
+		}
 		id, pid, whom := now.id, now.pid, "command"
 		if draw.IntN(2) == 0 {
 			id = r.ids[draw.IntN(3)]
@@ -75,6 +84,34 @@ func testAnyOne(t *testing.T, r *trio) {
 	r.nothingLeft()
 }
 
+// send signals a process that must be there.
+func (r *trio) send(pid int, sig syscall.Signal) {
+	r.t.Helper()
+	if pid <= 0 {
+		r.t.Fatalf("there is none that could get the %v", sig)
+	}
+	_ = syscall.Kill(pid, sig)
+}
+
+// unguard stops a wrapper and kills its witness, of which one comes first: the command's
+// init alone is left to hold the deadline. The wrapper goes on when another works.
+func (r *trio) unguard(now span, first syscall.Signal, between time.Duration) {
+	r.t.Helper()
+	wrapper, witness := r.procs[now.id].Process.Pid, r.witness(now.id)
+	stop, kill := func() { r.send(wrapper, syscall.SIGSTOP) }, func() { r.send(witness, syscall.SIGKILL) }
+	if first == syscall.SIGKILL {
+		stop, kill = kill, stop
+	}
+	stop()
+	time.Sleep(between) // a drawn moment
+	kill()
+	next := r.active(now.token)
+	if state, _ := r.state(now.pid); state != "" && state != "Z" {
+		r.t.Errorf("%s works with token %d, and so does %s with %d", next.id, next.token, now.id, now.token)
+	}
+	r.send(wrapper, syscall.SIGCONT) // where it lives: a witness that came anew has killed it
+}
+
 // settle starts wrappers again that are gone, until one is active and two stand by, and
 // returns who works.
 func (r *trio) settle() (now span) {
@@ -99,7 +136,10 @@ func (r *trio) unwitnessed(id string) bool {
 }
 
 // whole returns who works, if the store says that two stand by.
-func (r *trio) whole() (span, bool) {
+func (r *trio) whole() (span, bool) { return r.wholeWith(3) }
+
+// wholeWith returns who works, if the store says that so many have a session.
+func (r *trio) wholeWith(n int) (span, bool) {
 	var out, errs bytes.Buffer
 	args := append([]string{"status", "--role", "r", "--timeout", "1s", "-o", "json"}, r.flags...)
 	if execute(r.t.Context(), args, &out, &errs) != 0 {
@@ -108,7 +148,7 @@ func (r *trio) whole() (span, bool) {
 	text := out.String()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.spans) == 0 || strings.Count(text, `"session"`) != 3 {
+	if len(r.spans) == 0 || strings.Count(text, `"session"`) != n {
 		return span{}, false
 	}
 	now := *r.spans[len(r.spans)-1]
@@ -134,8 +174,21 @@ func (r *trio) witness(id string) int {
 // init is the process ID of a command's init; 0: there is none now.
 func (r *trio) init(id string) int { return r.child(r.procs[id].Process.Pid, "understudy-init\x00") }
 
+// inits are those of a wrapper's command and of its health checks.
+func (r *trio) inits(id string) []int {
+	return r.children(r.procs[id].Process.Pid, "understudy-init\x00")
+}
+
 // child is the process ID of a child whose command line begins so; 0: there is none.
 func (r *trio) child(of int, begins string) int {
+	if all := r.children(of, begins); len(all) > 0 {
+		return all[0]
+	}
+	return 0
+}
+
+// children are the process IDs of children whose command lines begin so.
+func (r *trio) children(of int, begins string) (all []int) {
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		r.t.Fatal(err)
@@ -144,11 +197,11 @@ func (r *trio) child(of int, begins string) int {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
 		if text, err := os.ReadFile(name); err == nil && strings.HasPrefix(string(text), begins) {
 			if _, parent := r.state(pid); parent == of {
-				return pid
+				all = append(all, pid)
 			}
 		}
 	}
-	return 0
+	return all
 }
 
 // nothingLeft looks for processes that the trio started, and for what stands in the
@@ -296,15 +349,6 @@ func (r *trio) log(id string) string {
 		r.t.Fatal(err)
 	}
 	return string(text)
-}
-
-// TestNoOrders is a witness that nobody started as one: it ends at once.
-func TestNoOrders(t *testing.T) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Args[0] = "understudy-witness"
-	if out, err := cmd.CombinedOutput(); err == nil {
-		t.Errorf("a witness without orders goes on: %s", out)
-	}
 }
 
 // grandchildren makes the trio's command a shell whose child stamps: who kills the

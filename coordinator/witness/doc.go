@@ -25,10 +25,11 @@
 //
 // Where the witness dies too, as when a cgroup is killed whole, the ttl is the bound,
 // as it is without one. One that ended is replaced at once, and the log says when the
-// other stands by; a process that is stopped within that moment, while a command of its
-// works on, is stopped by nobody until it wakes. Processes that the work started outlive
-// the eviction, unless they belong to a group that was named to [Witness.Guard]. With Config.NoExit the witness kills
-// nothing: a hang then costs the ttl, and works may overlap for as long as the hang lasts.
+// other stands by; where the process is stopped within that moment, nobody stops its work
+// until it wakes, but for groups that have a [procgroup.Deadline]. Processes that the work
+// started outlive the eviction, unless they belong to a group that was named to
+// [Witness.Guard]. With Config.NoExit the witness kills nothing: a hang then costs the
+// ttl, and works may overlap for as long as the hang lasts.
 //
 // Linux alone has what this takes, since 5.4: elsewhere Start says so by an error that
 // wraps errors.ErrUnsupported, and coordinator.Run goes on without.

@@ -6,8 +6,9 @@
 // descendant is left, and kills them all when this process is gone, whatever ended it.
 // The init is killed itself only by somebody who means it: then the command dies with
 // it, and what the command had orphaned becomes this process's child and is killed.
-// Not covered is who kills this process and the init in the same moment; where that
-// matters, Isolate.
+// An init holds its Group's Deadline, too: it kills then, also where this process is
+// stopped. Not covered is who kills this process and the init in the same moment; where
+// that matters, Isolate.
 //
 // Elsewhere there is no such thing: a command is its process group there, which counts as
 // empty when no signal reaches it.

@@ -21,6 +21,11 @@ type Spec struct {
 	// namespace; CanIsolate asks.
 	Isolate bool
 
+	// Deadline, where there is one, is when the init kills the Group, whatever has become
+	// of this process. Several Groups may have the same. A program does not start when it
+	// is over. Only Linux has inits.
+	Deadline *Deadline
+
 	// Gate, where there is one, is called when the group exists and nothing of the program
 	// has run. The program runs when Gate returns nil, and never otherwise. Elsewhere than
 	// on Linux the program may run before.

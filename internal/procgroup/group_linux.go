@@ -22,6 +22,19 @@ type means struct {
 
 // start starts the init, has it pass the gate, and has it start the program.
 func (g *Group) start(s Spec) error {
+	return g.launch(s, func(started chan<- error) (empty bool) {
+		err := g.begin(s)
+		if err != nil {
+			_ = syscall.Kill(g.id.pid(), syscall.SIGKILL) // nothing of the program has run
+		}
+		started <- err
+		return g.follow() || err != nil
+	})
+}
+
+// launch starts the init, and has live follow it until it ends. live says when it has
+// started, and whether nothing but the init was left when that ended.
+func (g *Group) launch(s Spec, live func(started chan<- error) (empty bool)) error {
 	if os.Args[0] == initName {
 		return errors.New("the program was started as an init, and does not call group.Init first in main")
 	}
@@ -34,44 +47,43 @@ func (g *Group) start(s Spec) error {
 	}
 	g.wire = pair[0]
 	started := make(chan error, 1)
-	go g.run(s, pair[1], started)
+	go g.run(s, pair[1], started, live)
 	return <-started
 }
 
-// run is a Group's whole life.
-func (g *Group) run(s Spec, theirs int, started chan<- error) {
+// run is the whole life of an init.
+func (g *Group) run(s Spec, theirs int, started chan<- error, live func(chan<- error) bool) {
 	// The parent-death signal is bound to the thread that forked: it must live as long as
 	// the child.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	pid, err := syscall.ForkExec("/proc/self/exe", append([]string{initName, s.Path}, s.Argv...), &syscall.ProcAttr{
-		Env: s.Env, Files: []uintptr{uintptr(theirs), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s),
-	})
+	pid, forget, err := fork(s, theirs)
 	_ = unix.Close(theirs) // the init has its own
 	if err != nil {
 		_ = unix.Close(g.wire)
 		started <- err
 		return
 	}
-	forget := Spare(pid)
 	defer forget()
 	g.id = idOf(pid)
-	if s.Gate != nil {
-		err = s.Gate(g.id)
-	}
-	if err == nil {
-		err = g.begin(s.Stdin)
-	}
-	if err != nil {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // nothing of the program has run
-	}
-	started <- err
-	empty := g.follow() || err != nil
-	g.reap(pid)
-	if !empty { // the init was killed
+	empty := live(started)
+	if byItself := g.reap(pid); !empty && !byItself { // the init was killed
 		endStrays()
 	}
 	close(g.gone)
+}
+
+// fork starts the init, which never counts as a stray.
+func fork(s Spec, wire int) (pid int, forget func(), err error) {
+	forking.RLock()
+	defer forking.RUnlock()
+	pid, err = syscall.ForkExec("/proc/self/exe", append([]string{initName, s.Path}, s.Argv...), &syscall.ProcAttr{
+		Env: s.Env, Files: []uintptr{uintptr(wire), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s),
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	return pid, Spare(pid), nil
 }
 
 // attributes give the init a group of its own, so that it lives when the command's group
@@ -84,11 +96,20 @@ func attributes(s Spec) *syscall.SysProcAttr {
 	return a
 }
 
-// begin has the init start the program, and returns why that failed. Its standard input
-// goes there by the socket, which stands in its place: any other number may be that of a
-// descriptor which the program is to inherit.
-func (g *Group) begin(stdin *os.File) error {
-	order{what: begin}.send(g.wire, int(stdin.Fd()))
+// begin passes the gate, has the init start the program, and returns why that failed. Its
+// standard input goes there by the socket, which stands in its place, and so does the
+// deadline: any other number may be that of a descriptor which the program is to inherit.
+func (g *Group) begin(s Spec) error {
+	if s.Gate != nil {
+		if err := s.Gate(g.id); err != nil {
+			return err
+		}
+	}
+	files := []int{int(s.Stdin.Fd())}
+	if s.Deadline != nil {
+		files = append(files, int(s.Deadline.memory.Fd()))
+	}
+	order{what: begin}.send(g.wire, files...)
 	if r, ok := hear(g.wire); !ok || r.what != begun {
 		return errNoInit
 	} else if r.number != 0 {
@@ -119,14 +140,17 @@ func (g *Group) follow() (empty bool) {
 	}
 }
 
-// reap waits for the init, and lets its number go.
-func (g *Group) reap(pid int) {
+// reap waits for the init, and lets its number go. byItself: it ended because nothing was
+// left.
+func (g *Group) reap(pid int) (byItself bool) {
 	awaitEnd(pid)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
 	_ = unix.Close(g.wire)
-	_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+	var status syscall.WaitStatus
+	_, err := syscall.Wait4(pid, &status, syscall.WNOHANG, nil)
+	return err == nil && status.Exited() && status.ExitStatus() == 0
 }
 
 // awaitEnd waits until a child has ended, and leaves it to be reaped: until then
@@ -140,11 +164,11 @@ func (g *Group) signal(sig syscall.Signal) { g.tell(order{what: pass, number: in
 func (g *Group) terminate()                { g.tell(order{what: ask}) }
 
 // tell sends the init an order, and wakes it.
-func (g *Group) tell(o order) {
+func (g *Group) tell(o order, files ...int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.closed {
-		o.send(g.wire)
+		o.send(g.wire, files...)
 		_ = syscall.Kill(g.id.pid(), syscall.SIGCONT)
 	}
 }
@@ -163,6 +187,10 @@ func becomeReaper() error {
 	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 }
 
+// forking is held for reading while an init is started and not yet spared, and for writing
+// while strays are killed.
+var forking sync.RWMutex
+
 // spared are the children of this process that are no orphan of a command's.
 var spared sync.Map
 
@@ -178,13 +206,22 @@ func Spare(pid int) (forget func()) {
 func endStrays() {
 	self := os.Getpid()
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
-		t := tree{root: self, spare: isSpared}
-		if t.signal(syscall.SIGKILL); t.dead() {
-			t.signal(syscall.SIGKILL) // which reaps the dead
+		if killStrays(tree{root: self, spare: isSpared}) {
 			return
 		}
 		time.Sleep(wait)
 	}
+}
+
+// killStrays kills once, and reports whether nothing is left.
+func killStrays(t tree) bool {
+	forking.Lock()
+	defer forking.Unlock()
+	if t.signal(syscall.SIGKILL); !t.dead() {
+		return false
+	}
+	t.signal(syscall.SIGKILL) // which reaps the dead
+	return true
 }
 
 func isSpared(pid int) bool {

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMain is also the wrapper that TestParentKilled kills.
+// TestMain is also the wrapper that tests kill or stop.
 func TestMain(m *testing.M) {
 	Init()
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "zombie") {
@@ -31,7 +31,11 @@ func TestMain(m *testing.M) {
 		return
 	}
 	if len(os.Args) > 1 && os.Args[1] == "wrapper" {
-		g, err := Start(shell(daemons))
+		s := shell(daemons)
+		if len(os.Args) > 2 {
+			s.Deadline = within(os.Args[2])
+		}
+		g, err := Start(s)
 		if err != nil {
 			panic(err)
 		}
@@ -345,8 +349,8 @@ func TestRelay(t *testing.T) {
 		<-g.Done()
 		looks := 0
 		for until := time.Now().Add(time.Second); time.Now().Before(until); looks++ {
-			if isGone(g) || (tree{root: g.id.pid()}).dead() {
-				t.Fatalf("%q: gone after %d looks while every member forks another", how, looks)
+			if gone := isGone(g); gone || (tree{root: g.id.pid()}).dead() {
+				t.Fatalf("%q: gone (%v) or dead after %d looks while every member forks another", how, gone, looks)
 			}
 		}
 		end(t, g)

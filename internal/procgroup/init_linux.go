@@ -33,20 +33,23 @@ func Init() {
 type order struct {
 	what   byte
 	number int32
-	file   int // that came with it
+	files  []int // that came with it
 }
 
 // What is said. The init begins when it is told to, and hears of its parent's end by the
 // end of the socket.
 const (
-	begin = byte('b') // start the program
+	begin = byte('b') // start the program, whose standard input comes with it, and a deadline's memory
 	pass  = byte('p') // pass a signal on to the first process
 	ask   = byte('a') // ask all to end
 
 	begun    = byte('B') // or not: why
 	hasEnded = byte('E') // the first process, with a code
-	isEmpty  = byte('X') // nothing is left, and the init ends
+	isEmpty  = byte('X') // nothing is left, and the init ends, or waits to begin again
 )
+
+// again is begin's number where the init is to run the program once more when it is told.
+const again = 1
 
 // send never blocks: who does not read will be killed, or is dead. Files go with it.
 func (o order) send(wire int, files ...int) {
@@ -62,7 +65,7 @@ func (o order) send(wire int, files ...int) {
 // hear waits for a message. !ok: there will be none, the other end is gone.
 func hear(wire int) (o order, ok bool) {
 	var text [5]byte
-	rights := make([]byte, unix.CmsgSpace(4))
+	rights := make([]byte, unix.CmsgSpace(2*4))
 	for {
 		n, r, _, _, err := unix.Recvmsg(wire, text[:], rights, unix.MSG_CMSG_CLOEXEC)
 		if errors.Is(err, unix.EINTR) {
@@ -73,9 +76,7 @@ func hear(wire int) (o order, ok bool) {
 		}
 		o := order{what: text[0], number: int32(binary.LittleEndian.Uint32(text[1:]))}
 		if m, err := unix.ParseSocketControlMessage(rights[:r]); err == nil && len(m) == 1 {
-			if files, err := unix.ParseUnixRights(&m[0]); err == nil && len(files) == 1 {
-				o.file = files[0]
-			}
+			o.files, _ = unix.ParseUnixRights(&m[0]) // nothing else is sent
 		}
 		return o, true
 	}
@@ -83,13 +84,24 @@ func hear(wire int) (o order, ok bool) {
 
 // A keeper is what an init knows.
 type keeper struct {
-	wire int // its standard input, which no program inherits
+	wire   int // its standard input, which no program inherits
+	begins chan beginning
+	guard  guard         // obey's, once the program has begun
+	again  bool          // the program runs again when nothing is left; the first goroutine's
+	doomed chan struct{} // closed when all is killed: nothing begins any more
 
 	mu    sync.Mutex  // held while one that is being signalled must not be reaped
-	first int         // the first process; 0: it was reaped
+	first int         // the first process, which the first goroutine alone sets; 0: it was reaped
 	told  map[ID]bool // that were asked to end
 
 	killing sync.Once
+}
+
+// A beginning is an order to start the program.
+type beginning struct {
+	stdin int
+	again bool // and to wait for another one when nothing is left
+	err   error
 }
 
 // beInit runs a program, given by its path and its arguments, and returns when nothing of
@@ -99,15 +111,30 @@ func beInit(program []string) int {
 		return 0
 	}
 	runtime.LockOSThread() // with this thread the first process dies
-	k := &keeper{told: map[ID]bool{}}
+	k := &keeper{told: map[ID]bool{}, begins: make(chan beginning, 1), doomed: make(chan struct{})}
 	k.catch()
-	err := becomeReaper()
-	o, ok := hear(k.wire)
-	if !ok || o.what != begin {
-		return 0
+	reaper := becomeReaper()
+	go k.obey()
+	for again := true; again; {
+		again = false
+		select {
+		case b := <-k.begins:
+			b.err = errors.Join(b.err, reaper)
+			k.run(program, b)
+			again = b.again
+		case <-k.doomed:
+			again = len(k.begins) > 0 // who waits is told why it is not started
+		}
 	}
+	return 0
+}
+
+// run runs the program once, and returns when nothing of it is left.
+func (k *keeper) run(program []string, b beginning) {
+	k.again = b.again
+	err := b.err
 	if err == nil {
-		err = k.start(program, o.file)
+		err = k.start(program, b.stdin)
 	}
 	var why syscall.Errno
 	if err != nil && !errors.As(err, &why) {
@@ -115,11 +142,11 @@ func beInit(program []string) int {
 	}
 	order{what: begun, number: int32(why)}.send(k.wire)
 	if err == nil {
-		go k.obey()
 		k.reap()
 	}
-	order{what: isEmpty}.send(k.wire)
-	return 0
+	if !b.again || !k.isDoomed() { // a run that was killed has no code
+		order{what: isEmpty}.send(k.wire)
+	}
 }
 
 // catch sees to it that nothing that ends a process group, a terminal or a pipeline ends
@@ -139,25 +166,39 @@ func (k *keeper) catch() {
 	}()
 }
 
-// start starts the program, in a group of its own.
+// start starts the program, in a group of its own: not any more when the deadline is over
+// or all is being killed.
 func (k *keeper) start(program []string, stdin int) (err error) {
 	defer unix.Close(stdin) // the program has its own
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.guard.over() {
+		return syscall.ETIME
+	}
+	if k.isDoomed() {
+		return syscall.ECANCELED
+	}
 	k.first, err = syscall.ForkExec(program[0], program[1:], &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{uintptr(stdin), 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	return err
 }
 
-// obey does what the parent orders, and kills all when that is gone.
+// obey does what the parent orders, and kills all when that is gone or the deadline is
+// over. It says nothing of it: whoever reads that may be stopped.
 func (k *keeper) obey() {
 	for {
+		if k.guard.wait(k.wire) {
+			k.kill()
+			return
+		}
 		o, ok := hear(k.wire)
 		switch {
 		case !ok:
 			k.kill()
 			return
+		case o.what == begin:
+			k.begins <- k.prepare(o)
 		case o.what == pass:
 			k.mu.Lock()
 			if k.first != 0 {
@@ -170,15 +211,39 @@ func (k *keeper) obey() {
 	}
 }
 
+// prepare takes what came with the order to begin.
+func (k *keeper) prepare(o order) (b beginning) {
+	b.again = o.number == again
+	switch len(o.files) {
+	case 2:
+		b.stdin = o.files[0]
+		k.guard, b.err = newGuard(o.files[1])
+	case 1:
+		b.stdin = o.files[0]
+	default: // there are too many descriptors
+		b.err = syscall.EMFILE
+	}
+	return b
+}
+
 // reap reaps whatever ends until nothing is left: an orphan of any descendant is this
-// process's child, so that who has no child has no descendant.
+// process's child, so that who has no child has no descendant. What the first process
+// leaves is asked to end, and where the program is to run again it is killed.
 func (k *keeper) reap() {
-	for {
-		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|unix.WALL, nil)
-		if errors.Is(err, unix.ECHILD) {
+	for pause := 100 * time.Microsecond; ; {
+		how, sweep := unix.WEXITED|unix.WNOWAIT|unix.WALL, k.again && k.first == 0
+		if sweep {
+			how |= unix.WNOHANG
+		}
+		if errors.Is(unix.Waitid(unix.P_ALL, 0, nil, how, nil), unix.ECHILD) {
 			return
 		}
 		for k.reapOne() {
+		}
+		if sweep {
+			k.killOnce()
+			time.Sleep(pause)
+			pause = min(2*pause, 20*time.Millisecond)
 		}
 	}
 }
@@ -194,7 +259,9 @@ func (k *keeper) reapOne() bool {
 	if pid == k.first {
 		k.first = 0
 		order{what: hasEnded, number: int32(codeOf(status))}.send(k.wire)
-		go k.ask()
+		if !k.again {
+			go k.ask()
+		}
 	}
 	return true
 }
@@ -236,6 +303,7 @@ func (k *keeper) signalFirst(sig syscall.Signal) {
 // kill kills all that is below, until this process ends because nothing is.
 func (k *keeper) kill() {
 	k.killing.Do(func() {
+		close(k.doomed)
 		go func() {
 			for wait := 100 * time.Microsecond; ; wait = min(2*wait, 20*time.Millisecond) {
 				k.killOnce()
@@ -243,6 +311,15 @@ func (k *keeper) kill() {
 			}
 		}()
 	})
+}
+
+func (k *keeper) isDoomed() bool {
+	select {
+	case <-k.doomed:
+		return true
+	default:
+		return false
+	}
 }
 
 func (k *keeper) killOnce() {
@@ -269,7 +346,7 @@ func Supervise() int {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals)
 	p, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{0, 1, 2},
+		Env: os.Environ(), Files: []uintptr{0, 1, os.Stderr.Fd()},
 		Sys: &syscall.SysProcAttr{Setpgid: true}, // or a terminal's signal would come twice
 	})
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 )
 
 // parent is a process with a group, in which all kinds of daemons work.
-func parent(t *testing.T) (*exec.Cmd, []int) {
+func parent(t *testing.T, deadline ...string) (*exec.Cmd, []int) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "wrapper")
+	cmd := exec.Command(os.Args[0], append([]string{"wrapper"}, deadline...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -127,14 +127,26 @@ func (t tree) send(p proc, sig syscall.Signal) {
 // dead reports whether nothing below root lives. One of them may fork another and end
 // while it is looked for, so one look proves nothing. Two that find the same dead do:
 // whoever could fork between them was alive in the second one's listing, and would have
-// been found alive, gone, or newly dead.
+// been found alive, gone, or newly dead. That holds while numbers rise, for they are
+// listed in that order: where they began anew meanwhile, nothing is proven.
 func (t tree) dead() bool {
+	before := newest()
 	first, ok := t.zombies()
 	if !ok {
 		return false
 	}
 	second, ok := t.zombies()
-	return ok && slices.Equal(first, second)
+	return ok && slices.Equal(first, second) && newest() >= before
+}
+
+// newest is the number of the process that was started last; 0: not known.
+func newest() int {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(string(text[bytes.LastIndexByte(text, ' ')+1:])))
+	return n
 }
 
 // zombies lists what is below root. ok: all of them are dead.

@@ -1,0 +1,108 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestChecksLeaveNothing has a check leave a daemon behind ten times a second: each is
+// gone when its check is over, nothing grows, and the command works on. A check that hangs
+// takes what it has left with it.
+func TestChecksLeaveNothing(t *testing.T) {
+	r := newTrio(t, onRaft)
+	r.ttl = 20 * time.Second
+	checks := filepath.Join(r.dir, "checks")
+	r.more = []string{"--health-interval", "100ms", "--health",
+		"setsid -f sleep 1235; echo >> " + checks + ".$UNDERSTUDY_CHECKS; test ! -e " + filepath.Join(r.dir, "hang") + " || sleep 1236"}
+	for _, id := range r.ids {
+		t.Setenv("UNDERSTUDY_CHECKS", id)
+		r.start(id)
+	}
+	now := r.settle()
+	done := func() int {
+		text, _ := os.ReadFile(checks + "." + now.id)
+		return bytes.Count(text, []byte("\n"))
+	}
+	await := func(n int) {
+		t.Helper()
+		r.eventually(strconv.Itoa(n)+" checks are over", func() bool { return done() >= n })
+	}
+	left := func(of string) (n int) {
+		for _, p := range r.left() {
+			if strings.Contains(p, ": sleep "+of) {
+				n++
+			}
+		}
+		return n
+	}
+	await(10)
+	before := r.holdings(now.id)
+	for n := 20; n <= 60; n += 5 {
+		await(n)
+		if n := left("1235"); n > len(r.ids) {
+			t.Errorf("%d daemons live, which is more than one of each check that runs", n)
+		}
+	}
+	if after := r.holdings(now.id); after > before+20 { // connections come and go
+		t.Errorf("%d descriptors, and %d forty checks later", before, after)
+	}
+	if state, _ := r.state(now.pid); state == "" || state == "Z" {
+		t.Error("the command was killed")
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, "hang"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("checks hang", func() bool { return left("1236") > 0 })
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGKILL)
+	}
+	r.eventually("nothing of the checks is left", func() bool { return left("1235")+left("1236") == 0 })
+}
+
+// holdings counts the descriptors of a wrapper and of the inits below it.
+func (r *trio) holdings(id string) (n int) {
+	wrapper := r.procs[id].Process.Pid
+	for _, pid := range append(r.inits(id), wrapper) {
+		open, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/fd")
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		n += len(open)
+	}
+	return n
+}
+
+// TestCheck tells what a check said, also after its init was killed.
+func TestCheck(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "code")
+	var said bytes.Buffer
+	h := &health{command: "echo says so; exit $(cat " + file + ")", log: slog.New(slog.NewTextHandler(&said, nil))}
+	for _, code := range []string{"0", "3", "0"} {
+		if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := h.check(t.Context())
+		if (err == nil) != (code == "0") || err != nil && !strings.Contains(err.Error(), "code "+code) {
+			t.Errorf("exit code %s: %v", code, err)
+		}
+	}
+	h.checks.End()
+	if err := h.check(t.Context()); err != nil {
+		t.Errorf("after its init was killed: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := h.check(ctx); err == nil {
+		t.Error("a check that was given up succeeded")
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// traceWithoutWaiting has no way to do that here.
+func traceWithoutWaiting() {}
