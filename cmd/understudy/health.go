@@ -21,7 +21,7 @@ type health struct {
 	log     *slog.Logger
 
 	checks *procgroup.Series // nil: none can run
-	out    *os.File      // where they write to
+	out    *os.File          // where they write to
 }
 
 // check runs the command once. The coordinator makes one call at a time.
