@@ -55,16 +55,19 @@ const (
 func (l *locker) join() (f *follower, from uint64, leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.follower == nil {
+	if f = l.follower; f != nil {
+		from = f.ask()
+	} else {
 		ctx, stop := context.WithCancel(l.open)
-		l.follower = &follower{locker: l, stop: stop, wake: make(chan struct{}, 1), acks: map[string]map[string]ack{}, changed: make(chan struct{})}
-		if started := l.follower; l.open.Err() == nil {
+		f = &follower{locker: l, stop: stop, wake: make(chan struct{}, 1), acks: map[string]map[string]ack{}, changed: make(chan struct{})}
+		l.follower = f
+		from = f.ask() // the first read answers it
+		if started := f; l.open.Err() == nil {
 			l.group.Go(func() { started.run(ctx) })
 		}
 	}
-	f = l.follower
 	f.users++
-	return f, f.ask(), func() {
+	return f, from, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if f.users--; f.users == 0 {

@@ -26,6 +26,10 @@ type answer struct {
 
 // read reads everything and publishes it.
 func (f *follower) read(ctx context.Context) (*picture, error) {
+	select {
+	case <-f.wake: // whoever asked before now is answered by this read
+	default:
+	}
 	f.mu.Lock()
 	asked := f.asked
 	f.mu.Unlock()
