@@ -282,7 +282,9 @@ type lateRegistrar struct {
 	late time.Duration
 }
 
-func (l lateRegistrar) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (s lock.Session, err error) {
+func (l lateRegistrar) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
+	var s lock.Session
+	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -25,7 +25,7 @@ func TestAnotherStore(t *testing.T) {
 func testAnotherStore(t *testing.T, r *trio) {
 	r.ttl = 2 * time.Second
 	for _, id := range r.ids {
-		r.start(id)
+		r.start(id, "--heartbeat", "200ms")
 	}
 	now := r.settled()
 	_, text := r.operate("status", "--role", "r")
@@ -50,8 +50,11 @@ func testAnotherStore(t *testing.T, r *trio) {
 		}
 		return os.Rename(kept, member.Data())
 	})
-	now = r.active(now.token)
-	r.settled()
+	r.active(now.token)
+	now = r.settled()
+	for _, id := range r.ids { // who has not seen a token cannot know that it was forgotten
+		r.awaitLog(id, fmt.Sprintf("token=%d\n", now.token))
+	}
 
 	restart(t, member, func() error { return os.RemoveAll(member.Data()) })
 	r.awaitIdle()

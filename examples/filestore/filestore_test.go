@@ -14,8 +14,8 @@ import (
 	"github.com/understudy-ha/understudy/examples/filestore"
 )
 
-// TestConformance proves the store.
-func TestConformance(t *testing.T) {
+// TestSuite proves the store.
+func TestSuite(t *testing.T) {
 	dir := t.TempDir()
 	var cases atomic.Int64
 	conformancetest.Run(t, conformance.Suite{
