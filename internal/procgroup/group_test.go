@@ -225,10 +225,10 @@ echo $$; exec sleep 1004`
 // asked to end, and the group is gone when nothing of it is left.
 func TestDaemon(t *testing.T) {
 	g, pids := reading(t, shell(daemons), 4)
-	g.Signal(syscall.SIGHUP)
+	g.Signal(syscall.SIGUSR1)
 	<-g.Done()
-	if g.Code() != 129 {
-		t.Errorf("code %d, want 129", g.Code())
+	if g.Code() != 138 {
+		t.Errorf("code %d, want 138", g.Code())
 	}
 	<-g.Gone()
 	for _, pid := range pids {
@@ -241,7 +241,7 @@ func TestDaemon(t *testing.T) {
 // TestStubbornDaemon ignores SIGTERM: it counts until it is killed.
 func TestStubbornDaemon(t *testing.T) {
 	g, pids := reading(t, shell(`setsid -f sh -c 'trap "" TERM; echo $$; sleep 1000 & wait'; exec sleep 1000`), 1)
-	g.Signal(syscall.SIGHUP)
+	g.Signal(syscall.SIGUSR1)
 	<-g.Done()
 	g.Terminate()
 	time.Sleep(50 * time.Millisecond)
