@@ -171,7 +171,7 @@ func (m *Machine) claimed(e Registered) {
 	s := m.sights[e.Holder.Session].observe(e.Holder, e.At)
 	s.dead = s.dead || e.Dead || m.own(e.Holder.Session)
 	m.sights[e.Holder.Session] = s
-	m.failed = m.failed || s.moved
+	m.failed = m.failed || s.moved && !s.dead // what a dead process had sent may still arrive
 }
 
 // own reports whether the session is an earlier registration of this process: nobody works
