@@ -1,0 +1,205 @@
+package kv_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/backends/kv/kvmem"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TestLeases is how leases are renewed, and what is done where they are gone.
+func TestLeases(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		run  func(*rig)
+	}{
+		{"every fourth beat renews the lease", everyFourth},
+		{"a renewal that failed is made again with the next beat", renewedAgain},
+		{"one renewal at a time", oneRenewal},
+		{"an end outlives the lease that went when it was written", endWithoutLease},
+		{"an end is written once, whatever its renewal says", renewalOfAnEnd},
+		{"an end on a lease that is new waits for nothing", endOnNewLease},
+		{"an end is not written on a lease that is known to be gone", endOnGoneLease},
+	} {
+		t.Run(test.name, func(t *testing.T) { inBubble(t, test.run) })
+	}
+}
+
+// failing has calls of one name meet a fault.
+func failing(name string, f kvmem.Fault) func(kvmem.Call) kvmem.Fault {
+	return func(c kvmem.Call) kvmem.Fault {
+		if c.Name == name {
+			return f
+		}
+		return kvmem.Fault{}
+	}
+}
+
+var errLost = errors.New("the connection was lost")
+
+func (r *rig) beat(s lock.Session, n int) {
+	r.Helper()
+	for range n {
+		r.must(s.Beat(r.ctx))
+	}
+}
+
+func everyFourth(r *rig) {
+	l, wire := r.wired()
+	a := r.join(l, "a")
+	asked := listen(wire, nil)
+	for renewals := range 3 {
+		r.beat(a, 3)
+		if n := asked.of("Keep"); n != renewals {
+			r.Errorf("%d renewals after %d beats", n, 4*renewals+3)
+		}
+		r.beat(a, 1)
+		if n := asked.of("Keep"); n != renewals+1 {
+			r.Errorf("%d renewals after %d beats", n, 4*renewals+4)
+		}
+	}
+}
+
+func renewedAgain(r *rig) {
+	l, wire := r.wired()
+	a := r.join(l, "a")
+	asked := listen(wire, failing("Keep", kvmem.Fail(errLost)))
+	r.beat(a, 4)
+	asked.of("Keep")
+	r.beat(a, 1)
+	if n := asked.of("Keep"); n != 2 {
+		r.Errorf("%d renewals when the first had failed, want a second one with the next beat", n)
+	}
+}
+
+// oneRenewal: while one is open no beat begins another, and one that hangs is given up
+// while the lease is alive.
+func oneRenewal(r *rig) {
+	l, wire := r.wired()
+	a := r.join(l, "a")
+	asked := listen(wire, failing("Keep", kvmem.Hold(nil)))
+	r.beat(a, 4)
+	asked.of("Keep")
+	r.beat(a, 20)
+	if n := asked.of("Keep"); n != 1 {
+		r.Errorf("%d renewals were open at once", n)
+	}
+	time.Sleep(long.TTL) // the lease has two of these
+	r.ctx = context.WithoutCancel(r.ctx)
+	r.beat(a, 1)
+	if n := asked.of("Keep"); n != 2 {
+		r.Errorf("%d renewals after the first had hung for a ttl, want 2", n)
+	}
+}
+
+func (r *rig) evict(l lock.Locker, s lock.Session) error {
+	return l.Evict(r.ctx, s.ID(), lock.AnyBeat, lock.End{By: "the witness", Why: "its process is dead"})
+}
+
+// ended expects a session's end on a lease that is alive: a registration that was on its
+// way comes too late.
+func (r *rig) ended(l lock.Locker, s lock.Session) {
+	r.Helper()
+	end := r.get("state/end/" + string(s.ID()))
+	if end.Revision == 0 || end.Lease == "" {
+		r.Fatalf("the end: %+v", end)
+	}
+	r.must(r.hand.Keep(r.ctx, end.Lease))
+	_, err := l.Register(r.ctx, lock.Contender{ID: "a", Session: s.ID()}, long)
+	r.want(err, lock.ErrLost)
+}
+
+// endWithoutLease has the lease go after the end was committed, which hangs on it: before
+// its renewal comes.
+func endWithoutLease(r *rig) {
+	for name, end := range map[string]func(lock.Locker, lock.Session) error{
+		"evict": r.evict,
+		"close": func(_ lock.Locker, s lock.Session) error { return s.Close(r.ctx) },
+	} {
+		l, wire := r.wired()
+		a := r.join(l, "a")
+		lease, committed, first := r.get("line/session/"+string(a.ID())).Lease, make(chan struct{}), true
+		wire.On(func(c kvmem.Call) kvmem.Fault {
+			switch {
+			case c.Name == "Keep":
+				return kvmem.Hold(committed)
+			case c.Name == "Commit" && first:
+				first = false
+				return kvmem.Fault{After: func(ctx context.Context) error {
+					defer close(committed)
+					return r.hand.Revoke(ctx, lease)
+				}}
+			}
+			return kvmem.Fault{}
+		})
+		if err := end(l, a); err != nil {
+			r.Errorf("%s: %v", name, err)
+		}
+		r.ended(l, a)
+	}
+}
+
+func renewalOfAnEnd(r *rig) {
+	ways := map[string]map[string]int{}
+	for name, f := range map[string]kvmem.Fault{"well": {}, "lost": kvmem.Lose(errLost), "hangs": kvmem.Hold(nil)} {
+		l, wire := r.wired()
+		a := r.join(l, "a")
+		asked := listen(wire, failing("Keep", f))
+		ctx := r.ctx
+		if name == "hangs" {
+			short, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			r.ctx = short
+		}
+		if err := r.evict(l, a); err != nil {
+			r.Errorf("the renewal is %s: %v", name, err)
+		}
+		asked.of("Keep")
+		r.ctx, ways[name] = ctx, asked.named
+		wire.On(nil)
+		r.ended(l, a)
+	}
+	for name, asked := range ways {
+		for _, call := range []string{"Commit", "Grant", "Keep"} {
+			if asked[call] != ways["well"][call] {
+				r.Errorf("the renewal is %s: %d calls of %s, want %d", name, asked[call], call, ways["well"][call])
+			}
+		}
+	}
+	if lost, well := ways["lost"]["Read"], ways["well"]["Read"]; lost != well {
+		r.Errorf("when the renewal's reply was lost there were %d readings, want %d", lost, well)
+	}
+}
+
+func endOnNewLease(r *rig) {
+	l, wire := r.wired()
+	a := r.join(l, "a")
+	r.revoke("line/session/" + string(a.ID()))
+	begun, asked := time.Now(), listen(wire, nil)
+	r.must(r.evict(l, a))
+	if took := time.Since(begun); took != 0 || asked.of("Keep") != 0 || asked.of("Grant") != 1 {
+		r.Errorf("it took %v; of leases %d were granted and %d renewed, want 1 and none", took, asked.of("Grant"), asked.of("Keep"))
+	}
+	r.ended(l, a)
+}
+
+// endOnGoneLease ends a session by what was read of it some time ago. Meanwhile its lease
+// went, and by somebody's hand its record stayed.
+func endOnGoneLease(r *rig) {
+	own, witness := r.locker(), r.locker()
+	a := r.join(own, "a")
+	r.now(witness, "r")
+	key := "line/session/" + string(a.ID())
+	was := r.get(key)
+	r.write(kv.Write{Key: key, Value: was.Value})
+	r.must(r.hand.Revoke(r.ctx, was.Lease))
+	r.must(r.evict(witness, a))
+	r.ended(own, a)
+	if now := r.get(key); now.Revision != 0 {
+		r.Errorf("the record is there: %s", now.Value)
+	}
+}
