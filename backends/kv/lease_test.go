@@ -22,6 +22,7 @@ func TestLeases(t *testing.T) {
 		{"one renewal at a time", oneRenewal},
 		{"an end outlives the lease that went when it was written", endWithoutLease},
 		{"an end is written once, whatever its renewal says", renewalOfAnEnd},
+		{"an end that is written again renews its lease once", endAgain},
 		{"an end on a lease that is new waits for nothing", endOnNewLease},
 		{"an end is not written on a lease that is known to be gone", endOnGoneLease},
 	} {
@@ -123,7 +124,7 @@ func endWithoutLease(r *rig) {
 		l, wire := r.wired()
 		a := r.join(l, "a")
 		lease, committed, first := r.get("line/session/"+string(a.ID())).Lease, make(chan struct{}), true
-		wire.On(func(c kvmem.Call) kvmem.Fault {
+		asked := listen(wire, func(c kvmem.Call) kvmem.Fault {
 			switch {
 			case c.Name == "Keep":
 				return kvmem.Hold(committed)
@@ -138,6 +139,9 @@ func endWithoutLease(r *rig) {
 		})
 		if err := end(l, a); err != nil {
 			r.Errorf("%s: %v", name, err)
+		}
+		if n := asked.of("Commit"); n != 3 {
+			r.Errorf("%s: %d commits, want the end, one that finds the claim gone, and the end again", name, n)
 		}
 		r.ended(l, a)
 	}
@@ -170,9 +174,30 @@ func renewalOfAnEnd(r *rig) {
 			}
 		}
 	}
-	if lost, well := ways["lost"]["Read"], ways["well"]["Read"]; lost != well {
-		r.Errorf("when the renewal's reply was lost there were %d readings, want %d", lost, well)
+	for _, name := range []string{"well", "lost"} { // one that hangs takes the time of the second
+		if n := ways[name]["Read"]; n != 2 {
+			r.Errorf("the renewal is %s: %d readings, want that of the session and that of who is in line", name, n)
+		}
 	}
+}
+
+// endAgain has a session's claim change between the reading and the commit.
+func endAgain(r *rig) {
+	l, wire := r.wired()
+	a := r.join(l, "a")
+	first := true
+	asked := listen(wire, func(c kvmem.Call) kvmem.Fault {
+		if c.Name != "Commit" || !first {
+			return kvmem.Fault{}
+		}
+		first = false
+		return kvmem.Fault{Before: func(context.Context) error { r.remove("line/claim/a"); return nil }}
+	})
+	r.must(r.evict(l, a))
+	if commits, renewals := asked.of("Commit"), asked.of("Keep"); commits != 2 || renewals != 1 {
+		r.Errorf("%d commits and %d renewals, want 2 and 1", commits, renewals)
+	}
+	r.ended(l, a)
 }
 
 func endOnNewLease(r *rig) {

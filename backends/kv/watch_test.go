@@ -249,8 +249,8 @@ func silentRollback(r *rig) {
 	}
 }
 
-// overtakenFollow: each new Follow costs the store a request, and each call has everything
-// read.
+// overtakenFollow: each new Follow costs the store a request. Each call has everything read,
+// and so it is done now and then without one.
 func overtakenFollow(r *rig) {
 	l, wire := r.wired()
 	a := r.join(l, "a")
@@ -274,6 +274,10 @@ func overtakenFollow(r *rig) {
 		r.Errorf("%+v", st)
 	}
 	if n := asked.of("Follow"); n != 1 || asked.of("all") < 10 {
+		r.Errorf("with %d readings %d were begun, want 1", asked.of("all"), n)
+	}
+	time.Sleep(5 * time.Minute) // nothing happens, and everything is read now and then
+	if n := asked.of("Follow"); n != 1 || asked.of("all") < 30 {
 		r.Errorf("with %d readings %d were begun, want 1", asked.of("all"), n)
 	}
 }
