@@ -32,7 +32,6 @@ func TestRecords(t *testing.T) {
 		{"a store that was put back", rolledBack},
 		{"wishes end with their term", wishes},
 		{"many roles are released by one Close", manyRoles},
-		{"what hangs on which lease", leases},
 	} {
 		t.Run(test.name, func(t *testing.T) { inBubble(t, test.run) })
 	}
@@ -373,33 +372,5 @@ func manyRoles(r *rig) {
 				break
 			}
 		}
-	}
-}
-
-// leases: what is not durable hangs on a lease, and the end of a session on the lease of
-// its record.
-func leases(r *rig) {
-	l := r.locker()
-	a, b := r.join(l, "a"), r.join(l, "b")
-	r.acquire(a)
-	on := func(key string) kv.Lease {
-		record := r.get(key)
-		if record.Revision == 0 {
-			r.Errorf("%s is not there", key)
-		}
-		return record.Lease
-	}
-	session := on("line/session/" + string(a.ID()))
-	if session == "" || on("line/claim/a") != session || on("state/role/r") != "" || on("state/identity") != "" {
-		r.Error("the session, its claim, the role or the identity hang on the wrong lease")
-	}
-	r.must(a.Close(r.ctx))
-	if got := on("state/end/" + string(a.ID())); got != session {
-		r.Errorf("the end hangs on %q, want %q", got, session)
-	}
-	r.revoke("line/session/" + string(b.ID()))
-	r.must(b.Close(r.ctx))
-	if on("state/end/"+string(b.ID())) == "" {
-		r.Error("the end of a session that was gone hangs on nothing")
 	}
 }

@@ -17,6 +17,7 @@ func TestLeases(t *testing.T) {
 		name string
 		run  func(*rig)
 	}{
+		{"what is not durable hangs on its session's", hangsOn},
 		{"every fourth beat renews the lease", everyFourth},
 		{"a renewal that failed is made again with the next beat", renewedAgain},
 		{"one renewal at a time", oneRenewal},
@@ -27,6 +28,33 @@ func TestLeases(t *testing.T) {
 		{"an end is not written on a lease that is known to be gone", endOnGoneLease},
 	} {
 		t.Run(test.name, func(t *testing.T) { inBubble(t, test.run) })
+	}
+}
+
+// hangsOn: a session's end hangs on the lease of its record.
+func hangsOn(r *rig) {
+	l := r.locker()
+	a, b := r.join(l, "a"), r.join(l, "b")
+	r.acquire(a)
+	on := func(key string) kv.Lease {
+		record := r.get(key)
+		if record.Revision == 0 {
+			r.Errorf("%s is not there", key)
+		}
+		return record.Lease
+	}
+	session := on("line/session/" + string(a.ID()))
+	if session == "" || on("line/claim/a") != session || on("state/role/r") != "" || on("state/identity") != "" {
+		r.Error("the session, its claim, the role or the identity hang on the wrong lease")
+	}
+	r.must(a.Close(r.ctx))
+	if got := on("state/end/" + string(a.ID())); got != session {
+		r.Errorf("the end hangs on %q, want %q", got, session)
+	}
+	r.revoke("line/session/" + string(b.ID()))
+	r.must(b.Close(r.ctx))
+	if on("state/end/"+string(b.ID())) == "" {
+		r.Error("the end of a session that was gone hangs on nothing")
 	}
 }
 
