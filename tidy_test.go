@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"backends/raft":                {"lock", "backends/ledger", "internal/asynclog", "internal/certs", "internal/lasting"},
 	"backends/kv":                  {"lock"},
 	"backends/kv/kvmem":            {"backends/kv"},
-	"backends/kv/kvtest":           {"lock", "coordinator", "backends/kv"},
+	"backends/kv/kvtest":           {"lock", "backends/kv", "internal/lab/takeover"},
 	"backends/etcd":                {"lock", "backends/kv", "internal/clientconf"},
 	"backends/consul":              {"lock", "backends/kv", "internal/clientconf", "internal/lasting"},
 	"fencing":                      {"lock", "coordinator"},
@@ -46,6 +46,8 @@ var arrows = map[string][]string{
 	"conformance":                  {"lock", "coordinator"},
 	"internal/lab/script":          {},
 	"internal/lab/servers":         {},
+	"internal/lab/storebench":      {"lock", "coordinator", "backends/kv", "internal/lab/takeover"},
+	"internal/lab/takeover":        {"lock", "backends/kv"},
 	"internal/failover":            {"lock", "coordinator", "internal/lab/servers"},
 	"conformance/conformancetest":  {"conformance"},
 	"internal/clientconf":          {"lock", "internal/certs"},
@@ -66,7 +68,7 @@ var pure = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab/script", "internal/lab/servers"}
+var inTests = []string{"coordinator", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab/script", "internal/lab/servers", "internal/lab/storebench"}
 
 // Limits that keep a file and a function readable.
 const (

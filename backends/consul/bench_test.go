@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/understudy-ha/understudy/backends/kv"
-	"github.com/understudy-ha/understudy/backends/kv/kvtest"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
+	"github.com/understudy-ha/understudy/internal/lab/storebench"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -21,7 +21,7 @@ func BenchmarkCalls(b *testing.B) {
 	must(b, err)
 	l := kv.NewLocker(opener(b)(), "bench/"+rand.Text())
 	defer func() { must(b, l.Close()) }()
-	kvtest.BenchCalls(b, l, (&plain{client: client}).do)
+	storebench.Calls(b, l, (&plain{client: client}).do)
 }
 
 // A plain does round trips by the client alone.
@@ -54,7 +54,18 @@ func (w *plain) do(trip string) (err error) {
 	return err
 }
 
-func BenchmarkIdle(b *testing.B) { kvtest.BenchIdle(b, opener(b)) }
+func BenchmarkIdle(b *testing.B) { storebench.Idle(b, opener(b)) }
+
+func BenchmarkTakeover(b *testing.B) { storebench.Takeover(b, opener(b)) }
+
+// opener opens stores that whoever asks for them closes.
+func opener(t testing.TB) func() kv.Store {
+	return func() kv.Store {
+		s, err := newStore(Config{Address: shared.Members[0].Addr()})
+		must(t, err)
+		return s
+	}
+}
 
 // BenchmarkLeaderDies is how long beats stall when the leader of three servers is
 // killed (raft_multiplier 1), beside how long a plain client's writes stall that are
@@ -63,7 +74,7 @@ func BenchmarkLeaderDies(b *testing.B) {
 	c, err := servers.StartConsul(timeout(b, time.Minute), b.TempDir(), 3, servers.Options{})
 	must(b, err)
 	defer c.Stop()
-	kvtest.BenchStall(b, func() (kill func(), beat, write func(context.Context) error, over func()) {
+	storebench.Stall(b, func() (kill func(), beat, write func(context.Context) error, over func()) {
 		leader, err := c.Leader(timeout(b, time.Minute))
 		must(b, err)
 		agent := c.Members[(leader+1)%3].Addr()

@@ -79,4 +79,4 @@ func put(ctx context.Context, s *store, key, value string, l kv.Lease) (uint64, 
 	return r.Revision, err
 }
 
-func TestStore(t *testing.T) { kvtest.Run(t, open(t, Config{}), "kvtest/") }
+func TestStore(t *testing.T) { kvtest.Run(t, opener(t)) }

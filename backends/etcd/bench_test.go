@@ -8,14 +8,14 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/understudy-ha/understudy/backends/kv/kvtest"
+	"github.com/understudy-ha/understudy/internal/lab/storebench"
 )
 
 // BenchmarkCalls times each call of the contract beside the raw client.
 func BenchmarkCalls(b *testing.B) {
 	r := newRig(b, start(b, 1))
 	raw := &raw{rig: r, value: fmt.Sprintf("%-400s", "x")}
-	kvtest.BenchCalls(b, r.locker(), raw.do)
+	storebench.Calls(b, r.locker(), raw.do)
 }
 
 // A raw does round trips by the client alone.

@@ -86,7 +86,9 @@ func TestPaused(t *testing.T) {
 		}
 	}
 	must(t, c.Members[0].Resume())
-	must(t, a.Beat(r.ctx))
+	if err := a.Beat(r.ctx); err != nil && !errors.Is(err, lock.ErrLost) { // the close may have come to pass
+		t.Errorf("beat: %v", err)
+	}
 	v.until("held or over", func(st lock.Standing) bool { return st.Term.Token == token })
 }
 

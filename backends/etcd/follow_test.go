@@ -11,7 +11,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-ha/understudy/backends/kv"
-	"github.com/understudy-ha/understudy/backends/kv/kvtest"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -45,13 +44,6 @@ func TestPasswordChanges(t *testing.T) {
 		}
 	}
 	must(t, err)
-}
-
-// TestStore: etcd is what package kv needs.
-func TestStore(t *testing.T) {
-	s := newStore(Config{Endpoints: endpoints(cluster(t, 1, servers.Options{}))})
-	t.Cleanup(func() { must(t, s.Close()) })
-	kvtest.Run(t, s, "kvtest/")
 }
 
 // TestFollow is what package kv cannot bring about by itself: a revision that was

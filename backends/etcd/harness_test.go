@@ -2,9 +2,9 @@ package etcd_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,14 +21,6 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// want fails unless err is the named error.
-func want(t testing.TB, err, named error) {
-	t.Helper()
-	if !errors.Is(err, named) {
-		t.Fatalf("got %v, want %v", err, named)
 	}
 }
 
@@ -116,55 +108,62 @@ func (r *rig) acquire(s lock.Session) lock.Token {
 	return t
 }
 
-// until returns the first standing of role r that is as it should be.
-func (r *rig) until(l lock.Locker, what string, good func(lock.Standing) bool) lock.Standing {
-	r.Helper()
-	var last lock.Standing
-	for st, err := range l.Watch(within(r, 20*time.Second), "r") {
-		if last = st; err == nil && good(st) {
-			return st
+// A view is a watch that runs, and what it showed last of role r.
+type view struct {
+	*rig
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	last    lock.Standing
+	count   int
+	failed  []error
+	changed chan struct{}
+}
+
+func (r *rig) view(l lock.Locker) *view {
+	ctx, cancel := context.WithCancel(r.ctx)
+	v := &view{rig: r, cancel: cancel, ended: make(chan struct{}), changed: make(chan struct{})}
+	go func() {
+		defer close(v.ended)
+		for st, err := range l.Watch(ctx, "r") {
+			v.mu.Lock()
+			if err != nil {
+				v.failed = append(v.failed, err)
+			} else {
+				v.last, v.count = st, v.count+1
+			}
+			close(v.changed)
+			v.changed = make(chan struct{})
+			v.mu.Unlock()
+		}
+	}()
+	r.Cleanup(func() { cancel(); <-v.ended })
+	return v
+}
+
+// until waits until the view shows what is good, and returns how long that took.
+func (v *view) until(what string, good func(lock.Standing) bool) time.Duration {
+	v.Helper()
+	begin := time.Now()
+	timeout := time.After(20 * time.Second)
+	for {
+		v.mu.Lock()
+		last, changed, failed := v.last, v.changed, v.failed
+		v.mu.Unlock()
+		if good(last) {
+			return time.Since(begin)
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			v.Fatalf("not %s within 20 s; the last standing: %+v; %v", what, last, failed)
 		}
 	}
-	r.Fatalf("no standing %s; the last one: %+v", what, last)
-	return last
 }
 
-func (r *rig) now(l lock.Locker) lock.Standing {
-	r.Helper()
-	return r.until(l, "at all", func(lock.Standing) bool { return true })
+func holds(s lock.Session) func(lock.Standing) bool {
+	return func(st lock.Standing) bool { return !st.Term.Vacant() && st.Term.Holder.Session == s.ID() }
 }
 
-// get returns the value of a key under the prefix, and its revision.
-func (r *rig) get(key string) (string, int64) {
-	r.Helper()
-	g, err := r.hand.Get(r.ctx, r.prefix+key)
-	must(r, err)
-	if len(g.Kvs) == 0 {
-		return "", 0
-	}
-	return string(g.Kvs[0].Value), g.Kvs[0].ModRevision
-}
-
-func (r *rig) put(key, value string) {
-	r.Helper()
-	_, err := r.hand.Put(r.ctx, r.prefix+key, value)
-	must(r, err)
-}
-
-func (r *rig) remove(key string) {
-	r.Helper()
-	_, err := r.hand.Delete(r.ctx, r.prefix+key)
-	must(r, err)
-}
-
-// revoke ends the lease that a key hangs on, by hand.
-func (r *rig) revoke(key string) {
-	r.Helper()
-	g, err := r.hand.Get(r.ctx, r.prefix+key)
-	must(r, err)
-	if len(g.Kvs) == 0 || g.Kvs[0].Lease == 0 {
-		r.Fatalf("%s hangs on no lease", key)
-	}
-	_, err = r.hand.Revoke(r.ctx, clientv3.LeaseID(g.Kvs[0].Lease))
-	must(r, err)
-}
+func vacant(st lock.Standing) bool { return st.Term.Token != 0 && st.Term.Vacant() }

@@ -10,9 +10,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/understudy-ha/understudy/backends/kv/kvtest"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
+	"github.com/understudy-ha/understudy/internal/lab/storebench"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -79,7 +79,7 @@ func BenchmarkLeaderDies(b *testing.B) {
 	s, err := l.Register(timeout(b, 10*time.Second), lock.Contender{ID: "a", Session: "a-1"}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
 	must(b, err)
 	client := raw(b, clientv3.Config{Endpoints: endpoints(c)})
-	kvtest.BenchStall(b, func() (kill func(), beat, write func(context.Context) error, over func()) {
+	storebench.Stall(b, func() (kill func(), beat, write func(context.Context) error, over func()) {
 		leader, err := c.Leader(timeout(b, time.Minute))
 		must(b, err)
 		return c.Members[leader].Kill,

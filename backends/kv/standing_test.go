@@ -57,6 +57,7 @@ func TestApply(t *testing.T) {
 		{"one whom nobody has seen takes over", []Record{role("c", 11, "")}, nil},
 		{"the role's record went", []Record{{Key: k.role("r"), Gone: 11}}, nil},
 		{"a role's record that was never there went", []Record{{Key: k.role("q"), Gone: 11}}, holder("a", 9)},
+		{"a wish that was gone when it was read", []Record{{Key: k.wish("r"), Revision: 8, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5, To: "b"}})}}, func(st lock.Standing) bool { return st.Request.To == "" }},
 		{"a foreign value", []Record{{Key: k.role("r"), Revision: 11, Value: []byte("x")}, role("b", 12, "")}, holder("b", 10)},
 	} {
 		now := p

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backends/kv/kvtest"
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/lab/storebench"
 )
 
 // BenchmarkCalls times each call of the contract at the leader, beside the library
@@ -16,7 +16,7 @@ func BenchmarkCalls(b *testing.B) {
 	leader, _ := g.leader()
 	entry, err := encode(ledger.Command{Op: ledger.Nothing, Role: strings.Repeat("x", 300)})
 	must(b, err)
-	kvtest.BenchCalls(b, g.lockers[leader], func(trip string) error {
+	storebench.Calls(b, g.lockers[leader], func(trip string) error {
 		if trip != "put" && trip != "swap" {
 			return nil
 		}

@@ -14,9 +14,8 @@ import (
 
 // TestRules proves the store as any other is proved.
 func TestRules(t *testing.T) {
-	c := kvmem.New().Open()
-	defer c.Close()
-	kvtest.Run(t, c, "root/")
+	s := kvmem.New()
+	kvtest.Run(t, func() kv.Store { return s.Open() })
 }
 
 func put(key, value string, l kv.Lease) kv.Txn {

@@ -11,10 +11,10 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// ProofOutlivesItsEnd ends the session of a role's holder, and then sweeps that end, as the
+// proofOutlivesItsEnd ends the session of a role's holder, and then sweeps that end, as the
 // store does with time: the role stays vacant and says why, and can be taken at once. So it
 // is for who has read the line, whoever is in it, and for who has not where nobody is.
-func ProofOutlivesItsEnd(t *testing.T, open func() kv.Store) {
+func proofOutlivesItsEnd(t *testing.T, open func() kv.Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	bare := open()
@@ -24,12 +24,11 @@ func ProofOutlivesItsEnd(t *testing.T, open func() kv.Store) {
 	} {
 		prefix := "proof/" + rand.Text()
 		own, witness := kv.NewLocker(open(), prefix), kv.NewLocker(open(), prefix)
-		p := &pair{t: t, ctx: ctx}
-		a := p.join(own, "a")
+		a := join(ctx, t, own, "a")
 		token, err := a.TryAcquire(ctx, "r")
 		must(t, err)
 		if c.inLine {
-			p.join(own, "b")
+			join(ctx, t, own, "b")
 		}
 		if c.read {
 			shownBy(ctx, t, witness)
@@ -49,7 +48,7 @@ func ProofOutlivesItsEnd(t *testing.T, open func() kv.Store) {
 		if err := a.Release(ctx, "r", token); err != nil {
 			t.Errorf("%s: a release of the term that is over: %v", what, err)
 		}
-		if next, err := p.join(own, "c").TryAcquire(ctx, "r"); err != nil || next <= token {
+		if next, err := join(ctx, t, own, "c").TryAcquire(ctx, "r"); err != nil || next <= token {
 			t.Errorf("%s: token %d after %d, %v", what, next, token, err)
 		}
 		if _, err := a.TryAcquire(ctx, "r"); !errors.Is(err, lock.ErrLost) {

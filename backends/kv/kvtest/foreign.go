@@ -37,9 +37,9 @@ func (c *counting) Follow(ctx context.Context, since kv.View, keys ...string) it
 	return c.Store.Follow(ctx, since, keys...)
 }
 
-// ForeignValueIsQuiet puts a foreign value in one role's key. Its watch says so once, and
+// foreignValueIsQuiet puts a foreign value in one role's key. Its watch says so once, and
 // shows the changes of the other role all the same; nothing is read or followed anew for it.
-func ForeignValueIsQuiet(t *testing.T, open func() kv.Store) {
+func foreignValueIsQuiet(t *testing.T, open func() kv.Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	prefix := "quiet/" + rand.Text()
@@ -106,17 +106,16 @@ func ForeignValueIsQuiet(t *testing.T, open func() kv.Store) {
 	}
 }
 
-// RequestIsSeenAtOnce asks the active, in a process that has just begun to watch, to hand
+// requestIsSeenAtOnce asks the active, in a process that has just begun to watch, to hand
 // its role over. The request is shown although no reading of everything is answered any more.
-func RequestIsSeenAtOnce(t *testing.T, open func() kv.Store) {
+func requestIsSeenAtOnce(t *testing.T, open func() kv.Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	prefix := "request/" + rand.Text()
 	c := &counting{Store: open()}
 	own, other := kv.NewLocker(c, prefix), kv.NewLocker(open(), prefix)
 	defer func() { must(t, errors.Join(own.Close(), other.Close())) }()
-	p := &pair{t: t, ctx: ctx}
-	b, a := p.join(other, "b"), p.join(own, "a")
+	b, a := join(ctx, t, other, "b"), join(ctx, t, own, "a")
 	token, err := a.TryAcquire(ctx, "r")
 	must(t, err)
 	asked := false

@@ -11,17 +11,16 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// DeletedByHand deletes the record of a role that somebody holds, after a foreign value or
+// deletedByHand deletes the record of a role that somebody holds, after a foreign value or
 // without. Who never saw the role is told who holds it, until that one has let it go.
-func DeletedByHand(t *testing.T, open func() kv.Store) {
+func deletedByHand(t *testing.T, open func() kv.Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for _, foreign := range []bool{false, true} {
 		for _, read := range []bool{false, true} {
 			prefix := "by-hand/" + rand.Text()
 			own, fresh, hand := kv.NewLocker(open(), prefix), kv.NewLocker(open(), prefix), kv.NewHand(open(), prefix)
-			p := &pair{t: t, ctx: ctx}
-			a := p.join(own, "a")
+			a := join(ctx, t, own, "a")
 			token, err := a.TryAcquire(ctx, "r")
 			must(t, err)
 			must(t, a.Beat(ctx))
@@ -29,7 +28,7 @@ func DeletedByHand(t *testing.T, open func() kv.Store) {
 				must(t, hand.Overwrite(ctx, "r"))
 			}
 			must(t, hand.DeleteRole(ctx, "r"))
-			b := p.join(fresh, "b")
+			b := join(ctx, t, fresh, "b")
 			var stop func()
 			if read {
 				watching, end := context.WithCancel(ctx)

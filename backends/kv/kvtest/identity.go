@@ -15,9 +15,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// OtherStore puts one store in the place of another, under a Locker that has seen the
+// otherStore puts one store in the place of another, under a Locker that has seen the
 // first: what it changes nothing in, what it accepts, and what an operator's word does.
-func OtherStore(t *testing.T, open func() kv.Store) {
+func otherStore(t *testing.T, open func() kv.Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	bare := open()
@@ -27,15 +27,15 @@ func OtherStore(t *testing.T, open func() kv.Store) {
 	s.put(first)
 	l, theirs := kv.NewLocker(s, alias), kv.NewLocker(open(), other)
 	t.Cleanup(func() { must(t, l.Close()); must(t, theirs.Close()) })
-	join := func(l lock.Locker, id string) (lock.Session, error) {
+	register := func(l lock.Locker, id string) (lock.Session, error) {
 		return l.Register(ctx, lock.Contender{ID: id, Session: lock.SessionID(rand.Text())}, long, lock.Bid{Role: "r"})
 	}
-	a, err := join(l, "a")
+	a, err := register(l, "a")
 	must(t, err)
 	token, err := a.TryAcquire(ctx, "r")
 	must(t, err)
 	identity := shownBy(ctx, t, l).Store
-	_, err = join(theirs, "b")
+	_, err = register(theirs, "b")
 	must(t, err)
 	their := shownBy(ctx, t, theirs).Store
 	if identity == "" || their == "" || identity == their {
@@ -46,7 +46,7 @@ func OtherStore(t *testing.T, open func() kv.Store) {
 		t.Helper()
 		s.put(where)
 		before := all(ctx, t, bare, where)
-		_, registered := join(l, "c")
+		_, registered := register(l, "c")
 		for what, err := range map[string]error{
 			"register": registered, "evict": l.Evict(ctx, a.ID(), lock.Absent, lock.End{By: "t"}), "evict any": l.Evict(ctx, a.ID(), lock.AnyBeat, lock.End{By: "t"}),
 			"ask": l.Ask(ctx, "r", lock.Request{Token: token, To: "x"}), "raise": l.Raise(ctx, 1<<40),
@@ -79,7 +79,7 @@ func OtherStore(t *testing.T, open func() kv.Store) {
 	if st := shownBy(ctx, t, l); st.Store != their {
 		t.Errorf("store %q after it was adopted, want its own identity %q", st.Store, their)
 	}
-	c, err := join(l, "c")
+	c, err := register(l, "c")
 	must(t, err)
 	must(t, c.Close(ctx))
 	s.put(first) // the one that was replaced is another one now
@@ -88,8 +88,8 @@ func OtherStore(t *testing.T, open func() kv.Store) {
 	}
 }
 
-// DrawnOnce has many Lockers write first, at once: they all hold to one identity.
-func DrawnOnce(t *testing.T, open func() kv.Store) {
+// drawnOnce has many Lockers write first, at once: they all hold to one identity.
+func drawnOnce(t *testing.T, open func() kv.Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	prefix := "drawn/" + rand.Text()

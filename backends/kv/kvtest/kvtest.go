@@ -16,11 +16,29 @@ import (
 	"github.com/understudy-ha/understudy/backends/kv"
 )
 
-// Run tests a store that answers. Every case keeps its keys under a prefix of its
-// own, which begins with root. It does not test what takes a fault: that a call
-// obeys its context where the store is silent, that a Follow notices a store that
-// restarts, and what is permanent.
-func Run(t *testing.T, s kv.Store, root string) {
+// Run tests a store that answers, and Lockers on it. open opens another process's way to
+// the one store, which Run closes; each case keeps its keys under a prefix of its own. It
+// does not test what takes a fault: that a call obeys its context where the store is silent,
+// that a Follow notices a store that restarts, and what is permanent. What a Locker must do,
+// with faults, package conformance proves.
+func Run(t *testing.T, open func() kv.Store) {
+	s := open()
+	t.Cleanup(func() { must(t, s.Close()) })
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T, func() kv.Store)
+	}{
+		{"a takeover reads nothing", takesOver},
+		{"an eviction by who has read the line reads nothing", evicts},
+		{"nothing is changed in another store", otherStore},
+		{"the identity is drawn once", drawnOnce},
+		{"the proof of an end outlives it", proofOutlivesItsEnd},
+		{"a role whose record was deleted by hand is not free while somebody holds it", deletedByHand},
+		{"a foreign value is told once", foreignValueIsQuiet},
+		{"a request is seen at once", requestIsSeenAtOnce},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.run(t, open) })
+	}
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *bench)
@@ -44,7 +62,7 @@ func Run(t *testing.T, s kv.Store, root string) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			c.run(t, &bench{t: t, ctx: ctx, s: s, prefix: root + rand.Text() + "/"})
+			c.run(t, &bench{t: t, ctx: ctx, s: s, prefix: "kvtest/" + rand.Text() + "/"})
 		})
 	}
 }

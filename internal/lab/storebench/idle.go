@@ -1,4 +1,4 @@
-package kvtest
+package storebench
 
 import (
 	"context"
@@ -49,9 +49,9 @@ func (l load) Follow(ctx context.Context, since kv.View, keys ...string) iter.Se
 	}
 }
 
-// BenchIdle counts what ten contenders of one role ask of a store while nothing
+// Idle counts what ten contenders of one role ask of a store while nothing
 // happens, beside the floor: a beat of each every ttl/4.
-func BenchIdle(b *testing.B, open func() kv.Store) {
+func Idle(b *testing.B, open func() kv.Store) {
 	const contenders, ttl, window = 10, 2 * time.Second, 10 * time.Second
 	ctx, cancel := context.WithCancel(b.Context())
 	var calls, told atomic.Int64

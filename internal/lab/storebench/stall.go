@@ -1,4 +1,4 @@
-package kvtest
+package storebench
 
 import (
 	"context"
@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// BenchStall is how long beats stall when kill has ended the store's leader, beside how
+// Stall is how long beats stall when kill has ended the store's leader, beside how
 // long a plain client's writes stall that are made as often meanwhile: the store's
 // election. round prepares one death, and over ends it.
-func BenchStall(b *testing.B, round func() (kill func(), beat, write func(context.Context) error, over func())) {
+func Stall(b *testing.B, round func() (kill func(), beat, write func(context.Context) error, over func())) {
 	var ours, theirs []time.Duration
 	for b.Loop() {
 		kill, beat, write, over := round()

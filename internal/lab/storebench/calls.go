@@ -1,4 +1,6 @@
-package kvtest
+// Package storebench times stores, in turn with their own clients doing the same: what the
+// contract costs beside what the store does.
+package storebench
 
 import (
 	"crypto/rand"
@@ -9,11 +11,11 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// BenchCalls times each call of the contract, and in turn with it the raw client doing
+// Calls times each call of the contract, and in turn with it the raw client doing
 // the same round trips with values as long: get, grant, keep, put, which compares one key,
 // and swap, which compares four, writes one and deletes two, as what ends a session or
 // hands a role over does. x-raw is the ratio of the medians.
-func BenchCalls(b *testing.B, l lock.Locker, raw func(trip string) error) {
+func Calls(b *testing.B, l lock.Locker, raw func(trip string) error) {
 	ctx := b.Context()
 	contender := func(id string) lock.Contender {
 		return lock.Contender{ID: id, Address: id + ":1", Session: lock.SessionID(rand.Text())}
@@ -99,4 +101,11 @@ func reportRatio(b *testing.B, ours, theirs []time.Duration, name string) {
 	b.ReportMetric(float64(least.Microseconds()), "µs-"+name)
 	b.ReportMetric(float64(mine)/float64(least), "x-"+name)
 	b.ReportMetric(0, "ns/op")
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
