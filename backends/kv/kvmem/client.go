@@ -71,7 +71,7 @@ func held(until <-chan struct{}) func(context.Context) error {
 }
 
 // On has f decide about each later call; nil ends all faults. f is called from one goroutine
-// at a time, and must not block.
+// at a time; it must not block, nor call the Client.
 func (c *Client) On(f func(Call) Fault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
