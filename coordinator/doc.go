@@ -2,11 +2,85 @@
 //
 // # What it does not promise
 //
-// A lease bounds overlap only while clocks run at about the same rate and the
-// process is scheduled. Nothing but the token protects a resource from a process
-// that was paused and comes back, or from a write that a dead process had
-// already sent. Pass [Term.Token] to whatever the work writes to, and have it
-// refuse a smaller one.
+// A lease bounds overlap only while clocks run at about the same rate and the process is
+// scheduled. Nothing but the token protects a resource from a process that was paused and
+// comes back, or from a write that a dead process had already sent. Pass [Term.Token] to
+// whatever the work writes to, and have it refuse a smaller one.
+//
+// # API
+//
+// [Run] takes part in some roles through a store, and calls a [Work] for every term that this
+// process is granted. It returns when everything that it started has ended. [Config] says who
+// contends for what, and how cautiously. A [Term] carries the token and says, at the point of
+// use, whether the work may still act. [Observe] follows who is active, for clients. A
+// [Witness] is a process beside this one that ends its session the moment it is dead.
+//
+// # Algorithm
+//
+// Each process registers one session in the store, whatever the number of its roles, and
+// renews it: a beat every quarter of the ttl. Attempts at a beat are hedged, not backed off:
+// while one is unacknowledged another starts, on another member of the store if there is one.
+//
+// The active's deadline is the moment at which the call began whose beat was acknowledged
+// last, plus ttl, less skew. Its work is told to stop a grace before that, and if it still
+// runs at the deadline the process exits. Work starts only if more than the grace is left. If
+// no beat has been acknowledged for a whole ttl, the session is abandoned even though its
+// beats may be reaching the store: otherwise it would hold roles that nobody works in.
+//
+// A standby watches every session that it sees in line. It counts from the moment at which it
+// received the last change, and evicts only after ttl plus skew, by compare-and-swap on the
+// very beat that it saw. Received is after committed is after sent: so the active stops before
+// anyone may evict it, and only the rates of clocks matter. Each side reads two clocks and
+// believes the one that is worse for itself; see [Instant].
+//
+// A role that is vacant is taken by TryAcquire, and its answer is the only grant. What a watch
+// shows is a hint. The line behind a role is ordered by priority, then by the time of
+// registration; whoever held the role last comes last, and a contender that is not ready
+// (Config.Ready) bids below all that are. Rank only orders the attempts: the first in line
+// tries at once when the role is vacant, the next 50 ms later, and so on. So a role that
+// nobody is ready for is taken all the same, and no order, right or wrong, ever makes two
+// active.
+//
+// A role is given back only when its work has returned, and the release is repeated until the
+// answer is definite. From the first attempt on, its token is never worked under again.
+//
+// # Guarantees
+//
+//  1. Tokens of one role strictly increase, and work starts only under a token that is greater
+//     than every one that this process has seen.
+//  2. No two processes work at once while their own deadlines are ahead.
+//  3. The work of a role is told to stop before its deadline, and has stopped, or the process
+//     has exited, when anyone may evict its session.
+//  4. An error never leaves anyone active, and an answer that does not come never wedges a role
+//     for longer than one promise.
+//  5. Nothing that guards, beats, takes over, stops or ends waits for a log, a pipe or a
+//     callback other than the work. Log lines are queued; Healthy, Ready and Standby run
+//     beside the loop.
+//
+// # Faults, one by one
+//
+//   - A process crashes: its witness ends its session, and the next in line takes over some
+//     milliseconds later. Without a witness it is evicted after ttl plus skew.
+//   - It hangs or is stopped: the witness kills it after Config.HangTimeout, and work that runs
+//     at its deadline in any case. The guard beside the work needs no loop to turn.
+//   - It is cut off from the store: it stops by its own clocks, before others may evict it.
+//   - Only replies are lost: as if cut off. Beats that still arrive do not keep the role, since
+//     the session is closed once the work has returned.
+//   - The store is away: shorter than [Config.Outage], nothing changes. Longer, the active
+//     stops, and everybody is back in line when the store is.
+//   - The store was rolled back: whoever saw the greater token does not compete until an
+//     operator has raised the floor, and an active stops that the store no longer names.
+//   - Another store stands in its place: nothing is written there, and nobody works, until the
+//     old one is back or an operator adopts the new one.
+//   - A session's record is deleted: that is silence, not an end. The active sees it with its
+//     next beat, stops, ends its session itself and registers anew.
+//   - A role's record is deleted or overwritten: the active stops at once. Whoever saw the role
+//     goes on counting its last holder's beats.
+//   - The store refuses something for good: Run ends with its reason after a whole ttl, if no
+//     role is left that it does not refuse.
+//   - Two processes have one contender ID: the second is refused while the first one's beat
+//     moves. A restart does not wait for its own ghost if that is proved dead.
+//   - The machine sleeps or a clock is slewed: timers that count sleep, and two clocks.
 //
 // # States
 //
@@ -36,39 +110,19 @@
 // healthy, whose store was rolled back, or about which the store refuses for good what it is
 // asked.
 //
-// # What nothing waits for
+// # Files
 //
-// Nothing that guards, beats, takes over, stops or ends waits for a log, a pipe or a
-// callback other than the work. Log lines are queued; Healthy, Ready and Standby run
-// beside the loop.
+// A pure machine (internal/machine) takes one event and the time and says what to do: read
+// session.go, then role.go. One loop (coordinator.go) performs that and owns everything;
+// calls.go makes the calls to the store; callbacks.go and warmup.go call the user. A guard
+// (lease.go) beside every term's work ends it on time, whatever the loop is doing. journal.go
+// and trouble.go are what people read. internal/process proves deaths.
 //
-// # In line
+// # Tests
 //
-// The line behind a role is ordered by priority, then by the time of registration, and
-// a contender that is not ready (Config.Ready) bids below all that are. Whoever held the
-// role last comes last. Rank only orders the tries: the first in line tries at once when
-// the role is vacant, the next 50 ms later, and so on. So a role that nobody is ready for
-// is taken all the same, and no order, right or wrong, ever makes two active. A contender
-// that is not healthy (Config.Healthy) stands in line and does not compete.
-// Config.Standby warms up.
-//
-// # Time
-//
-// The active's deadline is the moment at which the call began whose beat was
-// acknowledged last, plus ttl, less skew. Its work is told to stop a grace before
-// that, and if it still runs at the deadline the process exits. Work starts only if
-// more than the grace is left. A session of whose beats nothing is heard is given up,
-// be it that they arrive: it would hold its roles for nobody. A standby counts
-// from the moment at which it received the last change, and evicts only after ttl
-// plus skew, by compare-and-swap on the very beat that it saw. Received is after
-// committed is after sent: so the active stops before anyone may evict it, and
-// only the rates of clocks matter. Each side reads two clocks and believes the one
-// that is worse for itself; see [Instant].
-//
-// # How it is built
-//
-// A pure machine (internal/machine) takes one event and the time and says what to do. One
-// loop (coordinator.go) performs that and owns everything; calls.go makes the calls to the
-// store. A guard (lease.go) beside every term's work ends it on time, whatever the loop is
-// doing.
+// internal/machine runs two or three real machines against the real ledger: breadth first and
+// by random walks, with messages lost, delayed and repeated, crashes, deletions and clocks that
+// drift. Mistakes that are planted in the code must be found (testdata/mutants), and
+// testdata/scenarios shows the protocol step by step: begin with handoff.txt. This package's
+// own tests run whole virtual days, and compare the log with testdata/golden.
 package coordinator
