@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -51,7 +52,7 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	case <-ctx.Done():
 	}
 	c.stop(ctx, g, t) // also what it left behind
-	if byItself {
+	if byItself && !stopFollows(ctx, g.Code()) {
 		c.log.Info("command ended", "code", g.Code())
 		return c.over(g.Code(), &endedError{g.Code()})
 	}
@@ -62,6 +63,20 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 		return coordinator.ErrDeadline
 	}
 	return nil
+}
+
+// stopFollows reports whether a command that ended with this code was stopped with the
+// wrapper: whoever stops a whole service sends both the signal, and the command may end
+// before the wrapper has heard of it.
+func stopFollows(ctx context.Context, code int) bool {
+	if code != 128+int(syscall.SIGTERM) && code != 128+int(syscall.SIGINT) {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(100 * time.Millisecond):
+	}
+	return errors.Is(context.Cause(ctx), coordinator.ErrStopping)
 }
 
 func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,6 +75,57 @@ func TestSecondStop(t *testing.T) {
 	w.signal(syscall.SIGINT)
 	if code := w.code(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// TestWholeServiceIsStopped sends wrapper and command the signal, in either order, as a
+// service manager does: that is a stop, however the command ends.
+func TestWholeServiceIsStopped(t *testing.T) {
+	for what, script := range map[string]string{
+		"killed by it":  `echo $$; exec sleep 1000`,
+		"ends with 143": `trap 'exit 143' TERM; echo $$; while :; do sleep 0.01; done`,
+	} {
+		for _, first := range []string{"command", "wrapper"} {
+			w := wrap(t, script)
+			w.start()
+			w.out.Scan()
+			pid, err := strconv.Atoi(w.out.Text())
+			if err != nil {
+				t.Fatal(err)
+			}
+			both := []func(){func() { _ = syscall.Kill(pid, syscall.SIGTERM) }, func() { w.signal(syscall.SIGTERM) }}
+			if first == "wrapper" {
+				slices.Reverse(both)
+			}
+			both[0]()
+			both[1]()
+			if code := w.code(); code != 0 {
+				t.Errorf("%s, the %s first: exit code %d, want 0", what, first, code)
+			}
+		}
+	}
+	w := wrap(t, `kill -TERM $$; sleep 1000`)
+	w.start()
+	if code := w.code(); code != 143 {
+		t.Errorf("a command that alone got SIGTERM: exit code %d, want 143", code)
+	}
+}
+
+// TestIgnoredStaysIgnored: what is ignored at the start, as by nohup, ends neither the wrapper
+// nor its command.
+func TestIgnoredStaysIgnored(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		w := wrap(t, `trap 'echo heard' HUP INT; trap 'echo asked; exit 0' USR1; echo ready; while :; do sleep 0.01; done`)
+		w.cmd.Args = append([]string{"sh", "-c", `trap "" HUP INT; exec "$0" "$@"`}, w.cmd.Args...)
+		w.cmd.Path = "/bin/sh"
+		w.start()
+		w.expect("ready")
+		w.signal(sig)
+		w.signal(syscall.SIGUSR1) // passed on after it
+		w.expect("asked")
+		if code := w.code(); code != 0 {
+			t.Errorf("%v: exit code %d, want 0", sig, code)
+		}
 	}
 }
 

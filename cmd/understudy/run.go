@@ -81,7 +81,7 @@ func run(ctx context.Context, o *options) error {
 	}
 	c := newCommands(o, cancel)
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
+	signal.Notify(signals, heeded()...)
 	defer signal.Stop(signals)
 	go c.listen(signals)
 
@@ -131,6 +131,18 @@ func (o *options) stopped(ctx context.Context, err error) error {
 		return &codeError{exitUnavailable, fmt.Errorf("the store did not answer within --connect-timeout %v:\n%w", o.Run.ConnectTimeout, err)}
 	}
 	return nil
+}
+
+// heeded are the signals that run heeds. SIGHUP and SIGINT that were ignored at the start, as
+// by nohup, stay ignored, here and in the command.
+func heeded() []os.Signal {
+	all := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE}
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 var errNoAnswer = errors.New("the store did not answer")

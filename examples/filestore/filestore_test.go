@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/conformance"
 	"github.com/understudy-ha/understudy/conformance/conformancetest"
@@ -44,6 +45,7 @@ func TestSuite(t *testing.T) {
 			conformance.DeleteRole:    "to be written: edit the file",
 			conformance.Overwrite:     "to be written: edit the file",
 		},
+		TTL: 2 * time.Second, Slack: 3 * time.Second, // every beat of every case waits for one disk
 	})
 }
 
