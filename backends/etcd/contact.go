@@ -75,7 +75,7 @@ type preparation struct {
 func (m *members) reach(ctx context.Context, at *member) (*clientv3.Client, error) {
 	at.mu.Lock()
 	c := at.client
-	if c != nil && at.known && (m.config.Username == "" || at.token.now() != "") && c.ActiveConnection().GetState() == connectivity.Ready {
+	if c != nil && at.known && (m.config.Username == "" || at.hasToken()) && c.ActiveConnection().GetState() == connectivity.Ready {
 		at.mu.Unlock()
 		return c, nil
 	}
@@ -142,7 +142,7 @@ func (m *members) makeReady(ctx context.Context, at *member, c *clientv3.Client,
 		}
 		return err
 	}
-	if m.config.Username != "" && at.token.now() == "" {
+	if m.config.Username != "" && !at.hasToken() {
 		if err := m.authenticate(ctx, at, c); err != nil {
 			return err
 		}

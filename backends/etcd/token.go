@@ -41,6 +41,14 @@ func (t *token) now() string {
 	return t.text
 }
 
+// hasToken reports whether there is a token of the connection that stands. One from an earlier
+// connection may be of a server that was put back since: see drop.
+func (at *member) hasToken() bool {
+	at.token.mu.Lock()
+	defer at.token.mu.Unlock()
+	return at.token.text != "" && at.token.given == at.wires.dialed.Load()
+}
+
 // isStale reports whether a token was refused, and with it a call that did nothing.
 func isStale(err error) bool {
 	err = rpctypes.Error(err) // as a stream has it

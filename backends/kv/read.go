@@ -8,14 +8,16 @@ import (
 
 // How readings of everything are hedged. No reading is given up because it is slow: while
 // one is unanswered another begins, as another member or another connection may be well, and
-// the first answer counts.
+// the first answer counts. Only after a long silence all are given up, and the watches are
+// told: what hangs for ever must not keep others from being begun. The next silence may last
+// twice as long.
 const (
 	firstHedge = 500 * time.Millisecond // from a reading to the next, at least; it doubles
 	mostOpen   = 4
-	silence    = 10 * time.Second // without an answer, until the watches are told
+	silence    = 10 * time.Second
 )
 
-var errSilent = errors.New("the store has not answered for " + silence.String() + "; it is still being asked")
+var errSilent = errors.New("the store has not answered for " + silence.String() + " or longer; it is still being asked")
 
 // An answer is what one reading came to.
 type answer struct {
@@ -45,9 +47,20 @@ func (f *follower) read(ctx context.Context) (*picture, error) {
 
 // readHedged returns the first answer. An error is one when no other reading is open.
 func (f *follower) readHedged(ctx context.Context) (View, error) {
+	for most := silence; ; most *= 2 {
+		v, err := f.readWithin(ctx, most)
+		if !errors.Is(err, errSilent) {
+			return v, err
+		}
+		f.publish(news{err: err}, nil)
+	}
+}
+
+// readWithin is readHedged for so long; then it is errSilent.
+func (f *follower) readWithin(ctx context.Context, most time.Duration) (View, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answers := make(chan answer, mostOpen)
+	answers := make(chan answer, mostOpen) // of size for all that may still come
 	begin := func() {
 		f.locker.background(func(context.Context) {
 			at, held := time.Now(), f.locker.holds()
@@ -59,7 +72,7 @@ func (f *follower) readHedged(ctx context.Context) (View, error) {
 		})
 	}
 	begin()
-	open, wait, told := 1, max(firstHedge, 2*f.locker.trip()), time.After(silence)
+	open, wait, silent := 1, max(firstHedge, 2*f.locker.trip()), time.After(most)
 	hedge := time.NewTimer(wait)
 	defer hedge.Stop()
 	for {
@@ -78,8 +91,8 @@ func (f *follower) readHedged(ctx context.Context) (View, error) {
 				open++
 				begin()
 			}
-		case <-told:
-			f.publish(news{err: errSilent}, nil)
+		case <-silent:
+			return View{}, errSilent
 		case <-ctx.Done():
 			return View{}, ctx.Err()
 		}

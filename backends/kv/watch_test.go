@@ -1,7 +1,9 @@
 package kv_test
 
 import (
+	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,9 +28,39 @@ func TestWatch(t *testing.T) {
 		{"begins to follow anew where that has missed something", silentFollow},
 		{"begins to follow anew where the store went back", silentRollback},
 		{"does not begin to follow anew because it was quicker to read", overtakenFollow},
+		{"reads anew where all readings hang for ever", hungReadings},
 	} {
 		t.Run(test.name, func(t *testing.T) { inBubble(t, test.run) })
 	}
+}
+
+// hungReadings has as many readings hang as may be open at once. That is told, and others are
+// begun.
+func hungReadings(r *rig) {
+	l, wire := r.wired()
+	a := r.join(r.locker(), "a")
+	r.acquire(a)
+	var n atomic.Int32
+	never := make(chan struct{})
+	listen(wire, func(c kvmem.Call) kvmem.Fault {
+		if whole(c) && n.Add(1) <= 4 {
+			return kvmem.Hold(never)
+		}
+		return kvmem.Fault{}
+	})
+	ctx, cancel := context.WithTimeout(r.ctx, time.Minute)
+	defer cancel()
+	told := 0
+	for st, err := range l.Watch(ctx, "r") {
+		if err == nil {
+			if st.Term.Vacant() || told != 1 {
+				r.Errorf("told %d times that the store does not answer, then %+v", told, st)
+			}
+			return
+		}
+		told++
+	}
+	r.Errorf("nothing is shown; told %d times", told)
 }
 
 // acknowledged has the readings of a Locker take long, and what it follows longer.
