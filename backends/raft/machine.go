@@ -130,6 +130,13 @@ func (m *machine) wake() {
 	m.changed = make(chan struct{})
 }
 
+// revision is that of the last entry that was applied.
+func (m *machine) revision() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ledger.Revision
+}
+
 // err says why the machine is frozen, if it is.
 func (m *machine) err() error {
 	m.mu.Lock()

@@ -43,6 +43,7 @@ type node struct {
 	server  *http.Server
 	caller  caller
 	machine *machine
+	lag     lag
 	raft    *raft.Raft
 	halt    func() raft.Future // ends raft; the library's own can be waited for only once
 
@@ -236,7 +237,14 @@ func (n *node) Propose(ctx context.Context, c ledger.Command) (ledger.Result, er
 		return ledger.Result{}, err
 	}
 	defer end()
-	return n.propose(ctx, c)
+	if err := n.follows(c); err != nil {
+		return ledger.Result{}, err
+	}
+	r, err := n.propose(ctx, c)
+	if err == nil {
+		n.acknowledged(r.Revision)
+	}
+	return r, err
 }
 
 // propose tries until the command is applied, may have been applied, or ctx ends.

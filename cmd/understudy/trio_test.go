@@ -69,6 +69,7 @@ type trio struct {
 	program string   // the command as it is shipped; "": this binary
 
 	commands map[string][]string // of one wrapper alone
+	through  map[string][]string // what starts one wrapper, whose command line comes after it
 
 	mu      sync.Mutex
 	spans   []*span
@@ -176,6 +177,12 @@ func (r *trio) launch(id string, args ...string) {
 	if r.program != "" { // its command is this binary all the same
 		cmd = exec.Command(r.program, args...)
 		cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=stamp", "UNDERSTUDY_TEST_MARK="+r.dir)
+	}
+	if before := r.through[id]; before != nil {
+		cmd.Args = append(slices.Clone(before), cmd.Args...)
+		if cmd.Path, cmd.Err = exec.LookPath(before[0]); cmd.Err != nil {
+			r.t.Fatal(cmd.Err)
+		}
 	}
 	out, in, err := os.Pipe()
 	if err != nil {

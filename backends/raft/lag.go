@@ -1,0 +1,47 @@
+package raft
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+)
+
+// A lag is how long this node's own ledger has been behind what its group has acknowledged
+// to it. The others commit what this node asks for, although its own log cannot take it (its
+// disk is full, say): then its watches show nothing new, and whoever depends on them would hold
+// or be given a role without ever learning of it. So a node that lags for long registers
+// nobody, renews nobody and acquires nothing; its sessions run out, and others take over.
+type lag struct {
+	mu     sync.Mutex
+	behind uint64    // the first acknowledged revision that the ledger has not come to; 0: none
+	since  time.Time // it was acknowledged
+}
+
+// follows says why a command is not proposed for this process: its node does not follow.
+func (n *node) follows(c ledger.Command) error {
+	if c.Op != ledger.Beat && c.Op != ledger.Register && c.Op != ledger.Acquire {
+		return nil
+	}
+	at := n.machine.revision()
+	n.lag.mu.Lock()
+	defer n.lag.mu.Unlock()
+	if n.lag.behind <= at {
+		n.lag.behind = 0
+	}
+	if behind := time.Since(n.lag.since); n.lag.behind != 0 && behind > max(time.Second, 10*n.config.timing()) {
+		return fmt.Errorf("raft: node %q does not follow its group's log: it has stood before entry %d for %v; is the disk of %s full?",
+			n.config.ID, n.lag.behind, behind.Round(time.Second), n.config.Dir)
+	}
+	return nil
+}
+
+// acknowledged records that the group has committed what this process asked for.
+func (n *node) acknowledged(revision uint64) {
+	n.lag.mu.Lock()
+	defer n.lag.mu.Unlock()
+	if n.lag.behind == 0 && revision > n.machine.revision() {
+		n.lag.behind, n.lag.since = revision, time.Now()
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestFullDisk fills the disk of one of three nodes, first of a standby and then of the
+// active: its log takes nothing any more, so its watches show nothing new, but the others
+// commit its beats. The role does not stay there, and the node says why.
+func TestFullDisk(t *testing.T) {
+	for _, whose := range []string{"standby", "active"} {
+		t.Run(whose, func(t *testing.T) {
+			r := newTrio(t, onRaft)
+			disk := filepath.Join(r.dir, "a")
+			if err := os.Mkdir(disk, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			// A disk of its own, in a mount namespace of its own.
+			script := `mount -t tmpfs -o size=1m none "$0" && exec "$@"`
+			r.through = map[string][]string{"a": {"unshare", "--map-root-user", "--mount", "sh", "-c", script, disk}}
+			first, others := "b", []string{"a", "c"}
+			if whose == "active" {
+				first, others = "a", []string{"b", "c"}
+			}
+			for _, id := range append([]string{first}, others...) {
+				r.start(id, "--priority", fmt.Sprint(map[bool]int{true: 1}[id == first]))
+			}
+			now := r.active(0)
+			r.inLine(2)
+			if now.id != first {
+				r.expect(0, "-> "+first, "handoff", "--role", "r", "--to", first)
+				now = r.active(now.token)
+				r.inLine(2)
+			}
+			fillDisk(t, fmt.Sprintf("/proc/%d/root%s/fill", r.procs["a"].Process.Pid, disk))
+			if whose == "standby" {
+				_, said := r.operate("handoff", "--role", "r", "--to", "a", "--timeout", "5s")
+				t.Log(said)
+				if strings.Contains(said, "-> a") {
+					now = r.active(now.token) // whoever takes over from one that never began
+				}
+			} else {
+				now = r.active(now.token)
+			}
+			if now.id == "a" {
+				t.Error("a works on a full disk")
+			}
+			r.awaitLog("a", "does not follow its group's log")
+			r.judge()
+		})
+	}
+}
+
+// fillDisk fills the disk on which path is.
+func fillDisk(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 16; size > 0; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+}
