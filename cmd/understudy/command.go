@@ -86,6 +86,9 @@ func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	if owner, ok := setUserID(path); ok {
+		c.log.Warn("the command is set-user-ID: if it gives up our user, nothing here can stop it", "command", path, "owner", owner)
+	}
 	g, err := procgroup.Start(c.spec(path, t))
 	c.now.Store(g)
 	return g, err
@@ -120,11 +123,13 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 		return
 	case <-ctx.Done():
 	}
-	for said := false; ; {
+	for tries := 1; ; tries++ {
 		g.Kill()
-		if !said {
-			c.log.Warn("command killed: it did not stop in time, or what it had started did not")
-			said = true
+		switch tries {
+		case 1:
+			c.log.Warn("the command is killed: it did not stop in time, or what it had started did not")
+		case 20:
+			c.log.Error("the command cannot be killed: it runs as another user, or sleeps in the kernel")
 		}
 		select {
 		case <-g.Gone():
