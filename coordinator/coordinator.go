@@ -216,12 +216,17 @@ func (r *runner) take(n news) {
 		if n.err == nil && e.Number == r.number {
 			r.config.Witness.Session("")
 		}
+	case machine.Checked:
+		r.tellHealth(n.err)
 	case machine.Returned:
 		close(r.terms[e.Role].returned)
 		delete(r.terms, e.Role)
 		if n.err != nil && e.How == machine.Failed {
 			r.config.Logger.Warn("work failed", "role", e.Role, "id", r.config.ID, "error", n.err)
 		}
+		return
+	}
+	if n.call == checks { // told already
 		return
 	}
 	switch outcomeOf(n.err) {
@@ -237,8 +242,6 @@ func (r *runner) take(n news) {
 // refused keeps why the store refuses something for good.
 func (r *runner) refused(n news) {
 	switch n.event.(type) {
-	case machine.Checked:
-		return
 	case machine.Registered, machine.Beaten, machine.Closed:
 		r.why = n.err
 		return

@@ -13,6 +13,7 @@ import (
 type troubles struct {
 	config Config
 	now    map[fault]*trouble
+	sick   string // what the health check said last that failed; "": it passes
 }
 
 // A fault is what fails: one call about one role, or any.
@@ -71,6 +72,23 @@ func (t *troubles) note(now Instant, n news) {
 		if registered && n.err == nil {
 			delete(t.now, fault{what: theJoining}) // that it is in line has a line of its own
 		}
+	}
+}
+
+// tellHealth tells why the health check fails: once, when its words change, and when it
+// passes again.
+func (t *troubles) tellHealth(err error) {
+	was := t.sick
+	t.sick = ""
+	if err != nil {
+		t.sick = err.Error()
+	}
+	switch {
+	case t.sick == was:
+	case err != nil:
+		t.config.Logger.Warn("the health check fails", "id", t.config.ID, "error", err)
+	default:
+		t.config.Logger.Info("the health check passes again", "id", t.config.ID)
 	}
 }
 

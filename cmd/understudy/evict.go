@@ -96,7 +96,7 @@ func (e eviction) find(ctx context.Context) (lock.Member, error) {
 			return lock.Member{}, unavailable(err)
 		}
 		if st.Term.Vacant() {
-			return lock.Member{}, fmt.Errorf("role %q: nobody is active", e.role)
+			return lock.Member{}, &codeError{exitNotDone, fmt.Errorf("role %q: nobody is active", e.role)}
 		}
 		return st.Term.Holder, nil
 	}

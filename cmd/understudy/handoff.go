@@ -112,9 +112,9 @@ func choose(st lock.Standing, to string) (lock.Member, error) {
 	}
 	switch {
 	case st.Term.Vacant():
-		return lock.Member{}, fmt.Errorf("role %q: nobody is active", st.Role)
+		return lock.Member{}, &codeError{exitNotDone, fmt.Errorf("role %q: nobody is active", st.Role)} // who asks later may find somebody
 	case len(st.Line) == 0:
-		return lock.Member{}, fmt.Errorf("role %q: nobody stands by beside %s", st.Role, st.Term.Holder.ID)
+		return lock.Member{}, &codeError{exitNotDone, fmt.Errorf("role %q: nobody stands by beside %s", st.Role, st.Term.Holder.ID)}
 	case to == "":
 		return st.Line[0], nil
 	case to == st.Term.Holder.ID:
