@@ -10,7 +10,7 @@ import (
 // Validate says which faults the chosen cases need that are neither given, by a function of
 // Store or Client, nor declared as lacking. It opens one store of New's and one Client for
 // that. A suite that is not valid runs no case.
-func (s Suite) Validate(ctx context.Context) error {
+func (s Suite) Validate(ctx context.Context) (err error) {
 	if s.New == nil {
 		return errors.New("Suite.New: must be set")
 	}
@@ -19,7 +19,7 @@ func (s Suite) Validate(ctx context.Context) error {
 		return fmt.Errorf("Suite.New: %w", err)
 	}
 	if store.Close != nil {
-		defer store.Close() //nolint:errcheck // every case closes one of its own, and looks
+		defer func() { err = errors.Join(err, store.Close()) }()
 	}
 	if store.Open == nil {
 		return errors.New("Store.Open: must be set")
@@ -28,7 +28,7 @@ func (s Suite) Validate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("Store.Open: %w", err)
 	}
-	defer client.Close() //nolint:errcheck // likewise
+	defer func() { err = errors.Join(err, client.Close()) }()
 	var errs []error
 	for _, f := range s.needed() {
 		if where, given := given(f, store, client); !given && s.Lacks[f] == "" {
