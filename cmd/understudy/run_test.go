@@ -110,15 +110,15 @@ var faults = []struct {
 	{"wrapper and command are stopped", func(r *trio, now span, _ string) span {
 		_ = syscall.Kill(now.pid, syscall.SIGSTOP)
 		r.signal(now.id, syscall.SIGSTOP)
-		next := r.active(now.token) // its witness has killed both
-		_ = r.procs[now.id].Wait()
+		next := r.active(now.token) // its witness kills both
+		r.killed(now)
 		r.start(now.id, "--hang-timeout", "0")
 		return next
 	}},
 	{"the wrapper alone is stopped", func(r *trio, now span, _ string) span {
 		r.signal(now.id, syscall.SIGSTOP) // the command works on, until its witness kills it at the deadline
 		next := r.active(now.token)
-		_ = r.procs[now.id].Wait()
+		r.killed(now)
 		r.start(now.id, "--hang-timeout", "0")
 		return next
 	}},
@@ -133,6 +133,25 @@ var faults = []struct {
 		r.signal(standby, syscall.SIGCONT)
 		return r.active(now.token - 1)
 	}},
+}
+
+// killed waits until the witness of a stopped wrapper has killed it. On a busy machine the
+// wrapper may have lost its role a moment before it was stopped. Then its command is gone,
+// nobody has to kill it, and the test does.
+func (r *trio) killed(was span) {
+	ended := make(chan struct{})
+	cmd := r.procs[was.id]
+	go func() { defer close(ended); _ = cmd.Wait() }()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		if syscall.Kill(was.pid, 0) == nil {
+			r.t.Errorf("%s is stopped and not killed, and its command lives\n%s", was.id, r.situation())
+		}
+		_ = cmd.Process.Kill()
+		<-ended
+	}
+	delete(r.procs, was.id)
 }
 
 // replaced waits for a successor, and starts the wrapper again that is gone.

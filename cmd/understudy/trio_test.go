@@ -142,13 +142,34 @@ func newTrio(t testing.TB, prepare func(r *trio) (backends.Config, []string)) *t
 	return r
 }
 
-// logs shows what the wrappers logged.
+// logs shows the end of what the wrappers logged: what a test's output keeps.
 func (r *trio) logs() {
 	for _, id := range r.ids {
 		if text, err := os.ReadFile(filepath.Join(r.dir, id+".log")); err == nil {
-			r.t.Logf("%s:\n%s", id, text)
+			lines := strings.SplitAfter(string(text), "\n")
+			r.t.Logf("%s:\n%s", id, strings.Join(lines[max(0, len(lines)-60):], ""))
 		}
 	}
+}
+
+// situation is what the wrappers are doing, and who worked last.
+func (r *trio) situation() string {
+	var b strings.Builder
+	for id, cmd := range r.procs {
+		state := "ended"
+		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid)); err == nil {
+			_, after, _ := strings.Cut(string(text), ") ")
+			state = after[:1]
+		}
+		fmt.Fprintf(&b, "%s: process %d, state %s\n", id, cmd.Process.Pid, state)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.spans[max(0, len(r.spans)-3):] {
+		fmt.Fprintf(&b, "%s worked with token %d as process %d from %v until %v\n", s.id, s.token, s.pid, s.first, s.last)
+	}
+	fmt.Fprintf(&b, "it is %v", coordinator.Clocks().Mono)
+	return b.String()
 }
 
 // args are those of a wrapper whose command stamps.
@@ -257,7 +278,7 @@ func (r *trio) within(most time.Duration, what string, ok func() bool) {
 	r.t.Helper()
 	for deadline := time.Now().Add(most); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("waited %v in vain until %s", most, what)
+			r.t.Fatalf("waited %v in vain until %s\n%s", most, what, r.situation())
 		}
 	}
 }
