@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"coordinator/internal/process": {"lock"},
 	"coordinator/coordinatorfx":    {"lock", "coordinator"},
 	"coordinator/witness":          {"lock", "coordinator", "internal/procgroup", "internal/asynclog"},
-	"backends":                     {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
+	"backends":                     {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "backends/kv"},
 	"backends/backendsfx":          {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
 	"backends/ledger":              {"lock"},
 	"backends/memory":              {"lock", "backends/ledger"},
@@ -54,7 +54,7 @@ var arrows = map[string][]string{
 	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd", "internal/asynclog"},
 	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/failover", "internal/lab/servers", "internal/procgroup", "coordinator/witness", "internal/asynclog"},
 	"examples":                     {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
-	"examples/filestore":           {"lock", "backends/ledger"},
+	"examples/filestore":           {"lock", "backends", "backends/ledger"},
 	"internal/procgroup":           {},
 	"internal/asynclog":            {},
 	"internal/certs":               {},
@@ -68,7 +68,7 @@ var pure = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab/script", "internal/lab/servers", "internal/lab/storebench"}
+var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab/script", "internal/lab/servers", "internal/lab/storebench"}
 
 // Limits that keep a file and a function readable.
 const (

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/asynclog"
@@ -79,51 +80,41 @@ func (c *Config) ForVoter() error {
 		}
 	}
 	c.Coordinator.Logger = c.logger()
-	errs = append(errs, lock.CheckName("id", c.Coordinator.ID), checkAddress(c.Coordinator.Address), c.ForPlan())
-	c.Store.Raft.ID, c.Store.Raft.Logger = c.Coordinator.ID, c.Coordinator.Logger
-	c.Store.Etcd.Logger, c.Store.Consul.Logger = c.Coordinator.Logger, c.Coordinator.Logger
-	return errors.Join(append(errs, c.CheckStore(raft.Config.Validate))...)
+	errs = append(errs, lock.CheckName("id", c.Coordinator.ID), checkAddress(c.Coordinator.Address), c.complete(), c.told(c.Store.Row().Validate))
+	return errors.Join(errs...)
 }
 
 // ForPlan completes c's times, and says what is wrong with them.
 func (c *Config) ForPlan() error {
+	return errors.Join(c.complete(), c.told(c.Store.Row().ValidateFacts))
+}
+
+// complete puts in what follows from other settings.
+func (c *Config) complete() error {
 	c.Coordinator = c.Coordinator.Defaults()
-	if c.Store.Raft.Timing == 0 {
-		c.Store.Raft.Timing = raft.TimingFor(c.Coordinator.TTL)
+	for _, s := range backends.Stores() {
+		s.Join(&c.Store, c.Coordinator.ID, c.Coordinator.TTL, c.Coordinator.Logger)
 	}
 	return c.Coordinator.ValidateTimes()
 }
 
 // ForClient says all that is wrong with c for a process that only looks and asks.
-func (c *Config) ForClient() error {
-	err := c.CheckStore(raft.Config.ValidatePeers)
-	if c.Store.Backend == "memory" {
-		err = errors.Join(err, fmt.Errorf("backend %q: lives in the process that runs it, nobody else can ask it; use another", c.Store.Backend))
-	}
-	return err
-}
+func (c *Config) ForClient() error { return c.told(c.Store.Row().ValidateDial) }
 
 // Role is the role of a process that takes part in one, or is asked about it.
 func (c *Config) Role() string { return c.role }
 
-// CheckStore says what is wrong with the settings of the store that is chosen. group
-// judges those of Raft: raft.Config.Validate or raft.Config.ValidatePeers.
-func (c *Config) CheckStore(group func(raft.Config) error) error {
-	switch {
-	case c.bad["backend"]: // told already
+// told is what is wrong with the settings of the store, but for what was told when they were
+// read.
+func (c *Config) told(wrong func(backends.Config) error) error {
+	if c.bad["backend"] {
 		return nil
-	case c.Store.Backend == "raft":
-		r := c.Store.Raft
-		if c.bad["raft.peers"] { // told already: let the rest be judged without it
-			r.Peers = []raft.Peer{{ID: r.ID, Address: "127.0.0.1:1"}}
-		}
-		return group(r)
-	case c.Store.Backend == "etcd":
-		return c.Store.Etcd.Validate()
-	case c.Store.Backend == "consul":
-		return c.Store.Consul.Validate()
 	}
-	return nil
+	r := c.Store
+	if c.bad["raft.peers"] { // let the rest be judged without it
+		r.Raft.Peers = []raft.Peer{{ID: r.Raft.ID, Address: "127.0.0.1:1"}}
+	}
+	return wrong(r)
 }
 
 // checkAddress refuses an advertised address that leads nowhere.

@@ -22,8 +22,6 @@ type Config struct {
 	Run         Run
 	Witness     bool // is wanted; see NoWitness
 
-	ConsulRaftMultiplier int // of plan
-
 	// Warnings are what was not heeded, a line each: unknown variables that begin with
 	// UNDERSTUDY_, and variables of other tools that have no meaning here. The caller logs
 	// them.
@@ -87,15 +85,10 @@ func (c *Config) Dial(ctx context.Context) (lock.Locker, error) { return backend
 
 // NoWitness says why there is no witness, or "".
 func (c *Config) NoWitness() string {
-	switch {
-	case !c.Witness:
+	if !c.Witness {
 		return "--witness=false"
-	case c.Store.Backend == "memory":
-		return "the store dies with this process"
-	case c.Store.Backend == "raft" && len(c.Store.Raft.Peers) < 2:
-		return "no other peer is left to ask when this one is dead"
 	}
-	return ""
+	return c.Store.Row().Alone(c.Store)
 }
 
 // A Value is what a key was set to.

@@ -1,11 +1,13 @@
 package config
 
 import (
+	"reflect"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/raft"
 )
 
 // A Key is one setting.
@@ -16,6 +18,8 @@ type Key struct {
 	OneOf   []string // the only values; nil: any of its type
 	Secret  bool     // is given by no flag, and never shown
 	Command bool     // the understudy command alone heeds it, and no embedder
+	Store   string   // the store that it is of; "": it is of none
+	Member  bool     // a process that only looks and asks does not heed it
 
 	to func(*Config) any // where its value goes, whose type is the key's
 }
@@ -66,7 +70,7 @@ func (k Key) Type() string {
 		return "duration"
 	case *[]string:
 		return "list"
-	case *map[string]string, *peers:
+	case *map[string]string, *[]raft.Peer:
 		return "map"
 	case *[]Role:
 		return "roles"
@@ -76,7 +80,7 @@ func (k Key) Type() string {
 
 // Keys returns every key, in the order in which a person reads them.
 func Keys() []Key {
-	return []Key{
+	all := []Key{
 		{Name: "backend", Default: backends.Names()[0], OneOf: backends.Names(), Usage: "the store: " + strings.Join(backends.Names(), ", "), to: func(c *Config) any { return &c.Store.Backend }},
 		{Name: "role", Usage: "the role: what one process at a time may do", to: func(c *Config) any { return &c.role }},
 		{Name: "roles", Usage: "several roles in one process, each with a name, a command and settings of its own", to: func(c *Config) any { return &c.Roles }},
@@ -101,35 +105,42 @@ func Keys() []Key {
 		{Name: "isolate", Command: true, Default: "false", Usage: "run each command in a PID namespace: nothing of it outlives this process, whatever is killed (Linux, as root)", to: func(c *Config) any { return &c.Run.Isolate }},
 		{Name: "log.format", Default: "text", OneOf: []string{"text", "json"}, Usage: "text or json", to: func(c *Config) any { return &c.logFormat }},
 		{Name: "log.level", Default: "info", OneOf: []string{"debug", "info", "warn", "error"}, Usage: "debug, info, warn or error", to: func(c *Config) any { return &c.logLevel }},
-
-		{Name: "raft.peers", Usage: "every node of the group, the same on each: ID=HOST:PORT,...", to: func(c *Config) any { return (*peers)(&c.Store.Raft.Peers) }},
-		{Name: "raft.dir", Usage: "this node's data", to: func(c *Config) any { return &c.Store.Raft.Dir }},
-		{Name: "raft.bind", Usage: "HOST:PORT to listen on (default the node's address in raft.peers)", to: func(c *Config) any { return &c.Store.Raft.Bind }},
-		{Name: "raft.timing", Usage: "Raft's heartbeat timeout, the same on every node (default ttl/10, within 50ms and 1s)", to: func(c *Config) any { return &c.Store.Raft.Timing }},
-		{Name: "raft.caFile", Usage: "the group's certificate authority, which signs for nothing else", to: func(c *Config) any { return &c.Store.Raft.CAFile }},
-		{Name: "raft.certFile", Usage: "this node's certificate, with its ID as a DNS name", to: func(c *Config) any { return &c.Store.Raft.CertFile }},
-		{Name: "raft.keyFile", Usage: "its key", to: func(c *Config) any { return &c.Store.Raft.KeyFile }},
-
-		{Name: "etcd.endpoints", Usage: "every member: HOST:PORT or https://HOST:PORT,...", to: func(c *Config) any { return &c.Store.Etcd.Endpoints }},
-		{Name: "etcd.prefix", Usage: "of all keys (default understudy/)", to: func(c *Config) any { return &c.Store.Etcd.Prefix }},
-		{Name: "etcd.username", Usage: "the user, where it is not a certificate's", to: func(c *Config) any { return &c.Store.Etcd.Username }},
-		{Name: "etcd.password", Secret: true, Usage: "the user's password", to: func(c *Config) any { return &c.Store.Etcd.Password }},
-		{Name: "etcd.passwordFile", Usage: "the user's password, for nobody else to read", to: func(c *Config) any { return &c.Store.Etcd.PasswordFile }},
-		{Name: "etcd.caFile", Usage: "authorities that sign etcd's certificates", to: func(c *Config) any { return &c.Store.Etcd.CAFile }},
-		{Name: "etcd.certFile", Usage: "our certificate", to: func(c *Config) any { return &c.Store.Etcd.CertFile }},
-		{Name: "etcd.keyFile", Usage: "its key", to: func(c *Config) any { return &c.Store.Etcd.KeyFile }},
-
-		{Name: "consul.address", Usage: "the agent: HOST:PORT or https://HOST:PORT (default 127.0.0.1:8500)", to: func(c *Config) any { return &c.Store.Consul.Address }},
-		{Name: "consul.prefix", Usage: "of all keys (default understudy/)", to: func(c *Config) any { return &c.Store.Consul.Prefix }},
-		{Name: "consul.datacenter", Usage: "the datacenter (default the agent's)", to: func(c *Config) any { return &c.Store.Consul.Datacenter }},
-		{Name: "consul.token", Secret: true, Usage: "the ACL token", to: func(c *Config) any { return &c.Store.Consul.Token }},
-		{Name: "consul.tokenFile", Usage: "the ACL token, for nobody else to read", to: func(c *Config) any { return &c.Store.Consul.TokenFile }},
-		{Name: "consul.caFile", Usage: "authorities that sign Consul's certificates", to: func(c *Config) any { return &c.Store.Consul.CAFile }},
-		{Name: "consul.certFile", Usage: "our certificate", to: func(c *Config) any { return &c.Store.Consul.CertFile }},
-		{Name: "consul.keyFile", Usage: "its key", to: func(c *Config) any { return &c.Store.Consul.KeyFile }},
-		{Name: "consul.serverName", Usage: "the name in the agent's certificate (default its host)", to: func(c *Config) any { return &c.Store.Consul.ServerName }},
-		{Name: "consul.raftMultiplier", Command: true, Default: "5", Usage: "performance.raft_multiplier of the Consul servers, for plan: 1 to 10", to: func(c *Config) any { return &c.ConsulRaftMultiplier }},
 	}
+	for _, s := range backends.Stores() {
+		all = append(all, storeKeys(s)...)
+	}
+	return all
+}
+
+// storeKeys are the settings of a store: the fields of its part of backends.Config that have
+// a tag.
+func storeKeys(s backends.Store) (all []Key) {
+	fields := reflect.TypeOf(s.Settings(new(backends.Config))).Elem()
+	for i := range fields.NumField() {
+		f := fields.Field(i)
+		for _, tag := range []string{"setting", "member", "secret", "plan"} {
+			if usage, ok := f.Tag.Lookup(tag); ok {
+				all = append(all, Key{
+					Name: s.Name + "." + lower(f.Name), Default: f.Tag.Get("default"), Usage: usage,
+					Store: s.Name, Member: tag == "member" || tag == "plan", Secret: tag == "secret", Command: tag == "plan",
+					to: func(c *Config) any { return reflect.ValueOf(s.Settings(&c.Store)).Elem().Field(i).Addr().Interface() },
+				})
+			}
+		}
+	}
+	return all
+}
+
+// lower is a field's name as a key has it: CAFile is caFile.
+func lower(field string) string {
+	n := strings.IndexFunc(field, unicode.IsLower)
+	switch {
+	case n < 0:
+		return strings.ToLower(field)
+	case n > 1: // the last capital begins a word
+		n--
+	}
+	return strings.ToLower(field[:n]) + field[n:]
 }
 
 // index is the table by name.

@@ -14,6 +14,9 @@ import (
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/raft"
 )
 
 // Read reads settings without asking what they are for: ForContender, ForVoter or
@@ -188,7 +191,7 @@ func (r *reader) understand(k Key) {
 	err := oneOf(v.text(), k.OneOf)
 	switch {
 	case err != nil && k.Name == "backend":
-		err = fmt.Errorf("unknown backend %q (use one of %s)%s", v.text(), strings.Join(k.OneOf, ", "), DidYouMean(v.text(), k.OneOf))
+		err = fmt.Errorf("%w%s", backends.Check(v.text()), DidYouMean(v.text(), k.OneOf))
 		if v.rank == byFile || v.rank == byVariable {
 			err = each(v.where+": ", err)
 		}
@@ -199,7 +202,7 @@ func (r *reader) understand(k Key) {
 		if err = set(to, v); err == nil {
 			return
 		}
-		if _, told := to.(*peers); told && v.rank == byFlag { // it names what it is about
+		if _, told := to.(*[]raft.Peer); told && v.rank == byFlag { // it names what it is about
 			break
 		}
 		err = each(v.where+": ", err)

@@ -41,9 +41,6 @@ const (
 // off is a duration of which 0 means never, which is -1 then.
 type off struct{ to *time.Duration }
 
-// peers are written as a map.
-type peers []raft.Peer
-
 // set understands a value, and puts it where it belongs.
 func set(to any, v value) error {
 	text := v.text()
@@ -71,7 +68,7 @@ func set(to any, v value) error {
 		*to = etcd.ParseEndpoints(text)
 	case *map[string]string:
 		*to, err = pairs(v.parts)
-	case *peers:
+	case *[]raft.Peer:
 		if text == "" {
 			return nil
 		}
@@ -110,7 +107,7 @@ func format(from any) string {
 			all = append(all, quote(k+"="+(*from)[k]))
 		}
 		return strings.Join(all, ",")
-	case *peers:
+	case *[]raft.Peer:
 		var all []string
 		for _, p := range *from {
 			all = append(all, p.String())

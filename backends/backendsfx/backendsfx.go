@@ -28,35 +28,32 @@ import (
 // The modules.
 var (
 	// Module takes a backends.Config.
-	Module = module("backend", openAny)
+	Module = fx.Module("backend", fx.Provide(provide))
 	// Raft takes a raft.Config: this process becomes a voter of the group.
-	Raft = module("raft", openRaft)
+	Raft = module(func(c raft.Config) backends.Config { return backends.Config{Backend: "raft", Raft: c} })
 	// Etcd takes an etcd.Config.
-	Etcd = module("etcd", openEtcd)
+	Etcd = module(func(c etcd.Config) backends.Config { return backends.Config{Backend: "etcd", Etcd: c} })
 	// Consul takes a consul.Config.
-	Consul = module("consul", openConsul)
+	Consul = module(func(c consul.Config) backends.Config { return backends.Config{Backend: "consul", Consul: c} })
 	// Memory takes a *memory.Store, which applications of one process share.
-	Memory = module("memory", openMemory)
+	Memory = fx.Module("memory", fx.Provide(func(p Params, s *memory.Store) Result {
+		return p.open(true, func(context.Context) (lock.Locker, error) { return s.Open(), nil })
+	}))
 )
 
-// module provides the Locker that opens with what an opener of a C says.
-func module[C any](name string, with opener[C]) fx.Option {
-	return fx.Module(name, fx.Provide(func(p Params, c C) (Result, error) {
-		open, err := with(c, p.Logger)
-		if err != nil {
-			return Result{}, err
-		}
-		l := newLater(open)
-		p.Lifecycle.Append(p.hook(l))
-		if named, ok := any(c).(backends.Config); ok && keeps[named.Backend] || keeps[name] {
-			return Result{Locker: keeping{l}}, nil
-		}
-		return Result{Locker: l}, nil
-	}))
+// module provides the Locker of the store that a C is the settings of.
+func module[C any](of func(C) backends.Config) fx.Option {
+	return fx.Module(of(*new(C)).Backend, fx.Provide(func(p Params, c C) (Result, error) { return provide(p, of(c)) }))
 }
 
-// An opener checks a Config and says how the store is opened.
-type opener[C any] func(c C, log *slog.Logger) (open func(context.Context) (lock.Locker, error), err error)
+func provide(p Params, c backends.Config) (Result, error) {
+	store := c.Row()
+	store.Join(&c, "", 0, p.Logger)
+	if err := store.Validate(c); err != nil {
+		return Result{}, err
+	}
+	return p.open(store.Values, func(ctx context.Context) (lock.Locker, error) { return store.Open(ctx, c) }), nil
+}
 
 // Params are what every module takes from the application, beside its Config.
 type Params struct {
@@ -74,6 +71,17 @@ type Result struct {
 	Locker lock.Locker
 }
 
+// open provides a Locker that is opened when the application starts. values says whether it
+// keeps values.
+func (p Params) open(values bool, open func(context.Context) (lock.Locker, error)) Result {
+	l := newLater(open)
+	p.Lifecycle.Append(p.hook(l))
+	if values {
+		return Result{Locker: keeping{l}}
+	}
+	return Result{Locker: l}
+}
+
 // hook opens l in the background.
 func (p Params) hook(l *later) fx.Hook {
 	return fx.Hook{
@@ -88,41 +96,4 @@ func (p Params) hook(l *later) fx.Hook {
 		},
 		OnStop: func(context.Context) error { return l.Close() },
 	}
-}
-
-func openAny(c backends.Config, log *slog.Logger) (func(context.Context) (lock.Locker, error), error) {
-	switch c.Backend {
-	case "raft":
-		return openRaft(c.Raft, log)
-	case "etcd":
-		return openEtcd(c.Etcd, log)
-	case "consul":
-		return openConsul(c.Consul, log)
-	}
-	return func(ctx context.Context) (lock.Locker, error) { return backends.Open(ctx, c) }, backends.Check(c.Backend)
-}
-
-func openRaft(c raft.Config, log *slog.Logger) (func(context.Context) (lock.Locker, error), error) {
-	if c.Logger == nil {
-		c.Logger = log
-	}
-	return func(ctx context.Context) (lock.Locker, error) { return raft.Open(ctx, c) }, c.Validate()
-}
-
-func openEtcd(c etcd.Config, log *slog.Logger) (func(context.Context) (lock.Locker, error), error) {
-	if c.Logger == nil {
-		c.Logger = log
-	}
-	return func(ctx context.Context) (lock.Locker, error) { return etcd.Open(ctx, c) }, c.Validate()
-}
-
-func openConsul(c consul.Config, log *slog.Logger) (func(context.Context) (lock.Locker, error), error) {
-	if c.Logger == nil {
-		c.Logger = log
-	}
-	return func(ctx context.Context) (lock.Locker, error) { return consul.Open(ctx, c) }, c.Validate()
-}
-
-func openMemory(s *memory.Store, _ *slog.Logger) (func(context.Context) (lock.Locker, error), error) {
-	return func(context.Context) (lock.Locker, error) { return s.Open(), nil }, nil
 }

@@ -19,9 +19,6 @@ type keeping struct{ *later }
 
 var _ values = keeping{}
 
-// keeps are the backends whose Lockers keep values.
-var keeps = map[string]bool{"raft": true, "memory": true}
-
 func (k keeping) values(ctx context.Context) (values, error) {
 	locker, err := k.wait(ctx)
 	if err != nil {

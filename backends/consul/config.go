@@ -14,17 +14,21 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Config says which Consul agent, and as whom. Every field may be empty.
+// A Config says which Consul agent, and as whom. Every field may be empty. The tags are
+// those of backends.Store.
 type Config struct {
-	Address    string // of an agent: HOST:PORT, or with http:// or https://; default DefaultAddress
-	Prefix     string // of all keys: default kv.DefaultPrefix
-	Datacenter string // default: the agent's own
-	Token      string // an ACL token
-	TokenFile  string // instead of Token, holds one; read for every call, so that a new token needs no restart
-	CAFile     string // TLS: authorities; CertFile and KeyFile: our certificate
-	CertFile   string
-	KeyFile    string
-	ServerName string // TLS: the name in the agent's certificate; default: the host of Address
+	Address    string `setting:"the agent: HOST:PORT or https://HOST:PORT (default 127.0.0.1:8500)"`
+	Prefix     string `setting:"of all keys (default understudy/)"`
+	Datacenter string `setting:"the datacenter (default the agent's)"`
+	Token      string `secret:"the ACL token"`
+	TokenFile  string `setting:"the ACL token, for nobody else to read"` // instead of Token; read for every call, so that a new token needs no restart
+	CAFile     string `setting:"authorities that sign Consul's certificates"`
+	CertFile   string `setting:"our certificate"`
+	KeyFile    string `setting:"its key"`
+	ServerName string `setting:"the name in the agent's certificate (default its host)"`
+
+	// RaftMultiplier is the servers' performance.raft_multiplier. No call heeds it.
+	RaftMultiplier int `plan:"performance.raft_multiplier of the Consul servers, for plan: 1 to 10" default:"5"`
 
 	Logger *slog.Logger `json:"-"` // hears of certificates that run out; nil: none
 

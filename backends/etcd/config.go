@@ -13,16 +13,16 @@ import (
 )
 
 // A Config says which etcd cluster, and as whom. Every field but Endpoints may be
-// empty.
+// empty. The tags are those of backends.Store.
 type Config struct {
-	Endpoints    []string // of each member: HOST:PORT, or with http:// or https://
-	Prefix       string   // of all keys: default kv.DefaultPrefix
-	Username     string
-	Password     string
-	PasswordFile string // instead of Password; read anew when etcd refuses the password
-	CAFile       string // TLS: authorities; CertFile and KeyFile: our certificate
-	CertFile     string
-	KeyFile      string
+	Endpoints    []string `setting:"every member: HOST:PORT or https://HOST:PORT,..."`
+	Prefix       string   `setting:"of all keys (default understudy/)"`
+	Username     string   `setting:"the user, where it is not a certificate's"`
+	Password     string   `secret:"the user's password"`
+	PasswordFile string   `setting:"the user's password, for nobody else to read"` // instead of Password; read anew when etcd refuses the password
+	CAFile       string   `setting:"authorities that sign etcd's certificates"`
+	CertFile     string   `setting:"our certificate"`
+	KeyFile      string   `setting:"its key"`
 
 	Logger *slog.Logger `json:"-"` // hears of certificates that run out; nil: none
 

@@ -13,33 +13,37 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Config says who a node is, who its peers are, and where it keeps its data.
+// A Config says who a node is, who its peers are, and where it keeps its data. The tags are
+// those of backends.Store.
 type Config struct {
-	ID   string // of this node; one of Peers
-	Bind string // HOST:PORT to listen on; empty: its own address in Peers
+	ID string // of this node; one of Peers
+
+	// Peers are every voter of the group, this one too. A group begins when everyone in this
+	// list has answered that its own names the same IDs. To take a peer off the list later
+	// does not take it out of the group: Group.Differs says what counts.
+	Peers []Peer `setting:"every node of the group, the same on each: ID=HOST:PORT,..."`
 
 	// Dir is the data directory, of this node alone. One that holds only a part of a node's
 	// state, an older raft.db, or the state of another node or group is refused, and so is a
 	// copy while the node itself runs. Never restore one from a backup: that is noticed only
 	// where a peer has heard of more. Remove it while a majority of the group is well, and
 	// the node comes back as a new one.
-	Dir string
+	Dir string `member:"this node's data"`
 
-	// Peers are every voter of the group, this one too. A group begins when everyone in this
-	// list has answered that its own names the same IDs. To take a peer off the list later
-	// does not take it out of the group: Group.Differs says what counts.
-	Peers []Peer
+	Bind string `member:"HOST:PORT to listen on (default the node's address in raft.peers)"`
 
 	// Timing is Raft's heartbeat and election timeout, and the group's: it must be the same
 	// on every node, and should exceed the disk's slowest fsync and twice the round trip
 	// between peers. Zero means one second. TimingFor derives it from a ttl.
-	Timing time.Duration
+	Timing time.Duration `member:"Raft's heartbeat timeout, the same on every node (default ttl/10, within 50ms and 1s)"`
 
 	// Mutual TLS: all three or none. A node's certificate names its ID as a DNS
 	// name; Open checks it. All are read again for every connection, so renewing them needs
 	// no restart, and a warning says when they run out. Without them only loopback addresses
 	// are allowed.
-	CAFile, CertFile, KeyFile string
+	CAFile   string `setting:"the group's certificate authority, which signs for nothing else"`
+	CertFile string `setting:"this node's certificate, with its ID as a DNS name"`
+	KeyFile  string `setting:"its key"`
 
 	Logger *slog.Logger `json:"-"` // nil: none
 

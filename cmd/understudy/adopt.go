@@ -27,7 +27,7 @@ a store is in the line "role" of status.
 		Example: `  understudy adopt --identity 5ALCDDCG6LVT5YUIMMXLXHZWAJ --etcd-endpoints h1:2379,h2:2379,h3:2379`,
 		Args:    cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys)
+	o := newOptions(cmd.Flags(), storeKeys())
 	identity := cmd.Flags().String("identity", "", "of the store that was replaced, as those who wait name it")
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
 	o.collect()

@@ -33,7 +33,7 @@ A fault's name stands for its variants too: crash is also crash-leader, where th
   understudy bench compare before/ after/`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys, []string{"ttl"})
+	o := newOptions(cmd.Flags(), storeKeys(), []string{"ttl"})
 	b := &benchOptions{options: o}
 	b.flags()
 	o.collect()

@@ -20,7 +20,7 @@ import (
 // stamps on standard output.
 func newBenchContender() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench-contender", Hidden: true, Args: cobra.NoArgs}
-	o := newOptions(cmd.Flags(), nodeKeys, timeKeys)
+	o := newOptions(cmd.Flags(), nodeKeys(), timeKeys)
 	roles := cmd.Flags().Int("roles", 0, "")
 	witnessed := cmd.Flags().Bool("witness", false, "")
 	o.collect()

@@ -15,7 +15,6 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/consul"
 	"github.com/understudy-ha/understudy/backends/etcd"
-	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/internal/failover"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
@@ -159,7 +158,7 @@ func (b *benchOptions) checkGiven(backend failover.Backend) error {
 	}
 	one := *b.Config
 	one.Store.Backend = backend.Name
-	return one.CheckStore(raft.Config.ValidatePeers)
+	return one.ForClient()
 }
 
 func (b *benchOptions) chooseFaults(p *failover.Plan, say io.Writer) error {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 
+	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/procgroup"
@@ -132,7 +133,12 @@ func (o *options) checkIsolation() error {
 // environment is what a command gets: ours, without what another run gave to us and
 // without the store's secrets.
 func (o *options) environment(t coordinator.Term) []string {
-	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES", "UNDERSTUDY_ETCD_PASSWORD", "UNDERSTUDY_CONSUL_TOKEN"}
+	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES"}
+	for _, k := range config.Keys() {
+		if k.Secret {
+			own = append(own, k.Variable())
+		}
+	}
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return slices.ContainsFunc(own, func(name string) bool { return len(s) > len(name) && s[:len(name)] == name && s[len(name)] == '=' })
 	})

@@ -41,7 +41,7 @@ Exit codes:
   understudy conformance --backend consul --case '^Acquire'`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys, []string{"ttl"})
+	o := newOptions(cmd.Flags(), storeKeys(), []string{"ttl"})
 	c := &check{options: o}
 	o.duration(&c.suite.History, "history", 0, "how long random calls are made, to be judged whole (default 5s)")
 	cmd.Flags().StringVar(&c.only, "case", "", "run only the cases whose names match this regular expression")
@@ -107,7 +107,7 @@ func (c *check) finish(cmd *cobra.Command) error {
 			errs = append(errs, fmt.Errorf("raft-peers %v: a group never forgets a role, and the cases would leave theirs there; leave it out: three nodes are started here", c.Store.Raft.Peers))
 		}
 	case "etcd", "consul":
-		errs = append(errs, c.CheckStore(nil))
+		errs = append(errs, c.ForClient())
 	}
 	return errors.Join(errs...)
 }

@@ -31,7 +31,7 @@ With raft under TLS it takes the certificate of a peer.
   understudy evict --id host1-billing --force`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys, []string{"role", "id"})
+	o := newOptions(cmd.Flags(), storeKeys(), []string{"role", "id"})
 	force := cmd.Flags().Bool("force", false, "do not wait: the process is dead, you know")
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer, beside the promise")
 	o.collect()

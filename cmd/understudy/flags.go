@@ -33,18 +33,38 @@ type options struct {
 
 // What the flags of each kind of command are about.
 var (
-	storeKeys = []string{
-		"backend", "etcd", "consul.address", "consul.prefix", "consul.datacenter", "consul.tokenFile", "consul.caFile", "consul.certFile",
-		"consul.keyFile", "consul.serverName", "raft.peers", "raft.caFile", "raft.certFile", "raft.keyFile",
-	}
-	nodeKeys = slices.Concat(storeKeys, []string{"id", "raft"})
 	timeKeys = []string{"ttl", "grace", "skew", "stopTimeout"}
-	logKeys  = []string{"log"}
-	runKeys  = slices.Concat(nodeKeys, timeKeys, logKeys, []string{
-		"role", "roles", "heartbeat", "address", "priority", "label", "activeStandby", "onLoss", "onExit", "connectTimeout",
+	runKeys  = slices.Concat(timeKeys, []string{
+		"log", "role", "roles", "heartbeat", "address", "priority", "label", "activeStandby", "onLoss", "onExit", "connectTimeout",
 		"stdin", "witness", "isolate", "hangTimeout", "health", "healthInterval",
 	})
 )
+
+// storeKeys are those of one who only looks and asks.
+func storeKeys() []string {
+	return keysOf(func(k config.Key) bool { return !k.Member })
+}
+
+// nodeKeys are those of one who takes part.
+func nodeKeys() []string {
+	return append(keysOf(func(k config.Key) bool { return !k.Command }), "id")
+}
+
+// planKeys are those of one who wants to know what the store means for the times.
+func planKeys() []string {
+	return keysOf(func(k config.Key) bool { return true })
+}
+
+// keysOf are the keys of stores for which ok holds.
+func keysOf(ok func(config.Key) bool) []string {
+	names := []string{"backend"}
+	for _, k := range config.Keys() {
+		if k.Store != "" && ok(k) {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
 
 // newOptions are those of a command with a flag for each key, and for each section,
 // that is named: collect adds them.

@@ -22,7 +22,7 @@ a number: one at least as great as any token that was ever seen. It never lowers
 		Example: `  understudy token-floor --role billing --above 120000 --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`,
 		Args:    cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys, []string{"role"})
+	o := newOptions(cmd.Flags(), storeKeys(), []string{"role"})
 	above := cmd.Flags().Uint64("above", 0, "every later token is greater than this")
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
 	o.collect()

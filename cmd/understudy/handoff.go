@@ -26,7 +26,7 @@ when the role did not move in time, or moved to another.
   understudy handoff --role billing --to b`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys, []string{"role"})
+	o := newOptions(cmd.Flags(), storeKeys(), []string{"role"})
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
 	o.duration(&o.timeout, "timeout", time.Minute, "for the outcome")
 	o.collect()

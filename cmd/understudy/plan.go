@@ -1,18 +1,16 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/backends"
 )
 
 func newPlan() *cobra.Command {
@@ -25,20 +23,15 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
   understudy plan --ttl 500ms -o json`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), timeKeys, []string{
-		"backend", "hangTimeout", "raft.timing", "consul.raftMultiplier", "raft.peers", "raft.caFile", "raft.certFile", "raft.keyFile",
-	})
+	o := newOptions(cmd.Flags(), planKeys(), timeKeys, []string{"hangTimeout"})
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		err := o.read(cmd)
-		if o.ConsulRaftMultiplier < 1 || o.ConsulRaftMultiplier > 10 {
-			err = errors.Join(err, fmt.Errorf("consul-raft-multiplier %d: must be from 1 to 10", o.ConsulRaftMultiplier))
-		}
-		if err := errors.Join(err, o.ForPlan(), o.Store.Raft.ValidateTiming()); err != nil {
+		if err := errors.Join(err, o.ForPlan()); err != nil {
 			return err
 		}
-		rows := append(o.bounds(), o.group(cmd.Context())...)
+		rows := o.bounds(o.Store.Row().Facts(cmd.Context(), o.Store, o.Coordinator.Try()))
 		if o.output == "json" {
 			e := json.NewEncoder(cmd.OutOrStdout())
 			e.SetIndent("", "  ")
@@ -62,13 +55,12 @@ type bound struct {
 	Why   string `json:"why"`
 }
 
-func (o *options) bounds() []bound {
-	c, st := o.Coordinator, o.store()
+func (o *options) bounds(f backends.Facts) []bound {
+	c := o.Coordinator
 	silent := c.TTL + c.Skew
-	most := silent + c.Try()
+	most := silent + c.Try() + f.Takeover
 	own := ""
-	if o.Store.Backend == "raft" { // the process that dies may lead the store
-		most += 3 * o.Store.Raft.Timing
+	if f.Takeover > 0 { // the process that dies may lead the store
 		own = ", after an election if it led the store"
 	}
 	ms := func(d time.Duration) string { return d.Round(time.Millisecond).String() }
@@ -85,85 +77,24 @@ func (o *options) bounds() []bound {
 		{"cut off", late, "as a crash; the old active has stopped " + ms(2*c.Skew) + " before, by its own clocks"},
 		{"store's outage ridden out", ms(c.Outage()), "ttl - ttl/4 - one try - skew - grace: shorter ones change nothing"},
 	}
-	if st.election > 0 {
-		rows = append(rows, bound{"store's election", "about " + ms(st.election), st.why + "; within what is ridden out: " + within(st.election, c.Outage(), st.cure)})
+	if f.Election > 0 {
+		rows = append(rows, bound{"store's election", "about " + ms(f.Election), f.Source + "; within what is ridden out: " + within(f.Election, c.Outage(), f.Cure)})
 	}
 	if c.HangTimeout < 0 {
 		rows[5].Bound, rows[5].Why = late, "--hang-timeout 0: a process that is stopped does not beat; the witness kills it when its promise is over"
 	}
-	if o.Store.Backend == "etcd" || o.Store.Backend == "consul" { // for raft see group
-		rows = append(rows, bound{"round trip to the store", "at most " + ms(c.Try()*9/10), "nine tenths of a try of " + ms(c.Try()) + " (ttl/8), with the store's commit: beyond it no beat is acknowledged; raise --ttl"})
-	}
-	if o.Store.Backend == "memory" {
+	if o.Store.Row().Alone(o.Store) != "" {
 		rows = slices.Delete(rows, 4, 6) // a store that dies with its process has no use for a witness
 	}
 	perDay := int(24 * time.Hour / c.BeatEvery())
-	return append(rows, bound{"history per contender", fmt.Sprintf("%d %s a day", perDay, st.unit), "a beat every ttl/4; " + st.history})
-}
-
-// group are the lines about the group of Raft that is there already, where its peers are
-// named.
-func (o *options) group(ctx context.Context) []bound {
-	c := o.Store.Raft
-	if o.Store.Backend != "raft" {
-		return nil
+	rows = append(rows, bound{"history per contender", fmt.Sprintf("%d %s a day", perDay, f.Unit), "a beat every ttl/4; " + f.History})
+	if f.Rights != "" {
+		rows = append(rows, bound{"least rights", f.Rights, "of the user or token; nothing else is needed"})
 	}
-	limit, why := raft.MaxTrip(c.Timing), "half of Raft's timing of "+c.Timing.String()+": beyond it elections fail; raise --raft-timing on every node"
-	if most := o.Coordinator.Try() * 9 / 20; most < limit { // a beat goes to the leader, and from there to the others
-		limit, why = most, "nine tenths of a try of "+o.Coordinator.Try().String()+", in which a beat takes two and a write to disk: beyond it no beat of one that follows Raft's leader is acknowledged; raise --ttl"
+	for _, more := range f.More {
+		rows = append(rows, bound(more))
 	}
-	rows := []bound{{"round trip between peers", "at most " + limit.String(), why}}
-	if len(c.Peers) == 0 {
-		return rows
-	}
-	ctx, cancel := context.WithTimeout(ctx, max(2*time.Second, 4*o.Coordinator.Try())) // to connect takes trips, too
-	defer cancel()
-	g, err := raft.Inspect(ctx, c)
-	if len(g.Voters) == 0 {
-		return append(rows, bound{"voters", "unknown", fmt.Sprintf("the group does not answer: %v", err)})
-	}
-	if g.Trip > 0 {
-		rows[0].Why = fmt.Sprintf("%s was measured; %s", g.Trip.Round(time.Microsecond), rows[0].Why)
-	}
-	if g.Trip > limit {
-		rows[0].Bound += ": TOO FAR"
-	}
-	if why = g.Differs(c.Peers); why == "" {
-		why = "as the list of peers says: " + strings.Join(g.Voters, ", ")
-	}
-	return append(rows, bound{"voters", fmt.Sprintf("%d of %d must live", g.Quorum(), len(g.Voters)), why})
-}
-
-// A store is what plan knows of a backend.
-type store struct {
-	election time.Duration // how long writes stall when its leader dies; 0: it has none
-	why      string        // where that figure is from
-	cure     string        // what else to change where that is too long
-	unit     string        // of its history
-	history  string        // what becomes of it
-}
-
-func (o *options) store() store {
-	switch o.Store.Backend {
-	case "raft":
-		return store{
-			o.Store.Raft.Timing * 23 / 10, "2.3 times the timing of " + o.Store.Raft.Timing.String() + ", measured at the median", "lower --raft-timing",
-			"entries", "cut off after snapshots",
-		}
-	case "etcd":
-		return store{
-			1900 * time.Millisecond, "1.1s to 1.9s were measured at etcd's default election timeout of 1s", "lower etcd's --election-timeout",
-			"revisions", "start etcd with --auto-compaction-retention=1h: it has none by itself, and at its quota (2 GB) every write fails",
-		}
-	case "consul":
-		return store{
-			time.Duration(o.ConsulRaftMultiplier) * 3400 * time.Millisecond,
-			fmt.Sprintf("3.4s times Consul's raft_multiplier of %d, measured; --consul-raft-multiplier says yours", o.ConsulRaftMultiplier),
-			"set performance.raft_multiplier = 1 on the servers",
-			"entries", "cut off by Consul's own snapshots",
-		}
-	}
-	return store{unit: "changes", history: "kept nowhere"}
+	return rows
 }
 
 func within(election, outage time.Duration, cure string) string {

@@ -51,7 +51,7 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 		Args: cobra.ArbitraryArgs,
 	}
 	set := cmd.Flags()
-	o := newOptions(set, runKeys)
+	o := newOptions(set, nodeKeys(), runKeys)
 	o.collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := o.read(cmd)

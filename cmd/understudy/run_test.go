@@ -19,6 +19,7 @@ import (
 // TestMain is also the command and the wrapper of the tests: this binary, run
 // again.
 func TestMain(m *testing.M) {
+	addFifth()
 	prepare()
 	switch os.Getenv("UNDERSTUDY_TEST") {
 	case "grpc":

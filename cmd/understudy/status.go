@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -34,7 +33,7 @@ does not change for ttl is dead. These names stay.
   understudy status --role billing -o json | jq .active.id`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys, []string{"role"})
+	o := newOptions(cmd.Flags(), storeKeys(), []string{"role"})
 	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	o.collect()
@@ -48,7 +47,7 @@ does not change for ttl is dead. These names stay.
 		warn := func() {}
 		defer func() { warn() }()
 		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
-			warn = o.voters(cmd)
+			warn = o.differs(cmd)
 			for _, role := range o.asked() {
 				st, err := standing(ctx, l, role)
 				if err != nil {
@@ -64,19 +63,13 @@ does not change for ttl is dead. These names stay.
 	return cmd
 }
 
-// voters asks who a group of Raft is, beside the rest: both may be far away. The function
-// that it returns waits a second more, and says how the group differs from the list of
-// peers, also where it does not answer for lack of a quorum.
-func (o *options) voters(cmd *cobra.Command) (warn func()) {
-	if o.Store.Backend != "raft" || len(o.Store.Raft.Peers) == 0 {
-		return func() {}
-	}
+// differs asks the store who its members are, beside the rest: both may be far away. The
+// function that it returns waits a second more, and says how they differ from the settings,
+// also where the store does not answer for lack of a quorum.
+func (o *options) differs(cmd *cobra.Command) (warn func()) {
 	ctx, cancel := context.WithCancel(cmd.Context())
 	text := make(chan string, 1)
-	go func() {
-		g, _ := raft.Inspect(ctx, o.Store.Raft) // what went wrong status has said
-		text <- g.Differs(o.Store.Raft.Peers)
-	}()
+	go func() { text <- o.Store.Row().Differs(ctx, o.Store) }()
 	return func() {
 		defer time.AfterFunc(time.Second, cancel).Stop()
 		if text := <-text; text != "" {

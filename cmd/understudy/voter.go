@@ -21,12 +21,12 @@ func newVoter() *cobra.Command {
     --raft-ca-file ca.pem --raft-cert-file c.pem --raft-key-file c.key`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), nodeKeys, []string{"log", "ttl"})
+	o := newOptions(cmd.Flags(), nodeKeys(), []string{"log", "ttl"})
 	o.collect()
 	cmd.Flags().Lookup("ttl").Usage = "the contenders' ttl, from which the group's timing follows"
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		err := o.read(cmd)
-		if o.Store.Backend != "raft" {
+		if !o.Store.Row().Inside {
 			err = errors.Join(err, fmt.Errorf("backend %q: a voter is one of raft", o.Store.Backend))
 		}
 		if err := errors.Join(err, o.ForVoter()); err != nil {

@@ -1,0 +1,159 @@
+package backends
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/consul"
+	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// table is every store, the default first.
+var table = []Store{raftRow.complete(), etcdRow.complete(), consulRow.complete(), memoryRow.complete()}
+
+var raftRow = Store{
+	Name:         "raft",
+	Settings:     func(c *Config) any { return &c.Raft },
+	Open:         func(ctx context.Context, c Config) (lock.Locker, error) { return raft.Open(ctx, c.Raft) },
+	Dial:         func(_ context.Context, c Config) (lock.Locker, error) { return raft.Dial(c.Raft) },
+	Validate:     func(c Config) error { return c.Raft.Validate() },
+	ValidateDial: func(c Config) error { return c.Raft.ValidatePeers() },
+	Join: func(c *Config, id string, ttl time.Duration, log *slog.Logger) {
+		c.Raft.ID = cmp.Or(c.Raft.ID, id)
+		c.Raft.Logger = cmp.Or(c.Raft.Logger, log)
+		if c.Raft.Timing == 0 && ttl > 0 {
+			c.Raft.Timing = raft.TimingFor(ttl)
+		}
+	},
+	Alone: func(c Config) string {
+		if len(c.Raft.Peers) == 1 {
+			return "no other peer is left to ask when this one is dead"
+		}
+		return ""
+	},
+	Differs: func(ctx context.Context, c Config) string {
+		if len(c.Raft.Peers) == 0 {
+			return ""
+		}
+		g, _ := raft.Inspect(ctx, c.Raft) // without a quorum, it returns what it knows all the same
+		return g.Differs(c.Raft.Peers)
+	},
+	Facts:         raftFacts,
+	ValidateFacts: func(c Config) error { return c.Raft.ValidateTiming() },
+	Inside:        true,
+	Values:        true,
+}
+
+func raftFacts(ctx context.Context, c Config, try time.Duration) Facts {
+	timing := c.Raft.Timing
+	f := Facts{
+		Election: timing * 23 / 10, Source: "2.3 times the timing of " + timing.String() + ", measured at the median", Cure: "lower raft.timing",
+		Takeover: 3 * timing, Unit: "entries", History: "cut off after snapshots",
+	}
+	limit, why := raft.MaxTrip(timing), "half of Raft's timing of "+timing.String()+": beyond it elections fail; raise raft.timing on every node"
+	if most := try * 9 / 20; most < limit { // a beat goes to the leader, and from there to the others
+		limit, why = most, "nine tenths of a try of "+try.String()+", in which a beat takes two and a write to disk: beyond it no beat of one that follows Raft's leader is acknowledged; raise ttl"
+	}
+	trip := Bound{"round trip between peers", "at most " + limit.String(), why}
+	if len(c.Raft.Peers) == 0 {
+		f.More = []Bound{trip}
+		return f
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(2*time.Second, 4*try)) // to connect takes trips, too
+	defer cancel()
+	voters := Bound{What: "voters"}
+	g, err := raft.Inspect(ctx, c.Raft)
+	if len(g.Voters) == 0 {
+		voters.Bound, voters.Why = "unknown", fmt.Sprintf("the group does not answer: %v", err)
+	} else {
+		voters.Bound = fmt.Sprintf("%d of %d must live", g.Quorum(), len(g.Voters))
+		voters.Why = cmp.Or(g.Differs(c.Raft.Peers), "as the list of peers says: "+strings.Join(g.Voters, ", "))
+	}
+	if g.Trip > 0 {
+		trip.Why = fmt.Sprintf("%s was measured; %s", g.Trip.Round(time.Microsecond), trip.Why)
+	}
+	if g.Trip > limit {
+		trip.Bound += ": TOO FAR"
+	}
+	f.More = []Bound{trip, voters}
+	return f
+}
+
+var etcdRow = Store{
+	Name:     "etcd",
+	Settings: func(c *Config) any { return &c.Etcd },
+	Open:     func(ctx context.Context, c Config) (lock.Locker, error) { return etcd.Open(ctx, c.Etcd) },
+	Validate: func(c Config) error { return c.Etcd.Validate() },
+	Join: func(c *Config, _ string, _ time.Duration, log *slog.Logger) {
+		c.Etcd.Logger = cmp.Or(c.Etcd.Logger, log)
+	},
+	Facts: func(_ context.Context, c Config, try time.Duration) Facts {
+		return Facts{
+			Election: 1900 * time.Millisecond, Source: "1.1s to 1.9s were measured at etcd's default election timeout of 1s", Cure: "lower etcd's --election-timeout",
+			Unit: "revisions", History: "start etcd with --auto-compaction-retention=1h: it has none by itself, and at its quota (2 GB) every write fails",
+			Rights: "readwrite on the prefix " + prefixOf(c.Etcd.Prefix), More: []Bound{tripToServers(try)},
+		}
+	},
+}
+
+var consulRow = Store{
+	Name:     "consul",
+	Settings: func(c *Config) any { return &c.Consul },
+	Open:     func(ctx context.Context, c Config) (lock.Locker, error) { return consul.Open(ctx, c.Consul) },
+	Validate: func(c Config) error { return c.Consul.Validate() },
+	Join: func(c *Config, _ string, _ time.Duration, log *slog.Logger) {
+		c.Consul.Logger = cmp.Or(c.Consul.Logger, log)
+	},
+	Facts: func(_ context.Context, c Config, try time.Duration) Facts {
+		n := c.Consul.RaftMultiplier
+		return Facts{
+			Election: time.Duration(n) * 3400 * time.Millisecond,
+			Source:   fmt.Sprintf("3.4s times Consul's raft_multiplier of %d, measured; consul.raftMultiplier says yours", n),
+			Cure:     "set performance.raft_multiplier = 1 on the servers",
+			Unit:     "entries", History: "cut off by Consul's own snapshots",
+			Rights: fmt.Sprintf("key_prefix %q and session_prefix \"\", both with policy = \"write\"", prefixOf(c.Consul.Prefix)),
+			More:   []Bound{tripToServers(try)},
+		}
+	},
+	ValidateFacts: func(c Config) error {
+		if n := c.Consul.RaftMultiplier; n < 1 || n > 10 {
+			return fmt.Errorf("consul-raft-multiplier %d: must be from 1 to 10", n)
+		}
+		return nil
+	},
+}
+
+// prefixOf is the prefix under which the keys of a kv.Locker stand.
+func prefixOf(given string) string {
+	return strings.TrimSuffix(cmp.Or(given, kv.DefaultPrefix), "/") + "/"
+}
+
+func tripToServers(try time.Duration) Bound {
+	return Bound{
+		"round trip to the store", "at most " + (try * 9 / 10).Round(time.Millisecond).String(),
+		"nine tenths of a try of " + try.Round(time.Millisecond).String() + " (ttl/8), with the store's commit: beyond it no beat is acknowledged; raise ttl",
+	}
+}
+
+var memoryRow = Store{
+	Name:     "memory",
+	Settings: func(*Config) any { return new(struct{}) },
+	Open:     func(context.Context, Config) (lock.Locker, error) { return memory.New().Open(), nil },
+	ValidateDial: func(Config) error {
+		return errors.New(`backend "memory": lives in the process that runs it, nobody else can ask it; use another`)
+	},
+	Alone: func(Config) string { return "the store dies with this process" },
+	Facts: func(context.Context, Config, time.Duration) Facts {
+		return Facts{Unit: "changes", History: "kept nowhere"}
+	},
+	Values: true,
+}
