@@ -43,8 +43,9 @@ func lateCases() []kase {
 func (t *trial) passing() time.Duration { return t.Slack/10 + 50*time.Millisecond }
 
 // delayed makes a call whose last request is held back on the way, does meanwhile
-// what the call knows nothing of, and returns what the call returns then. split: the
-// call has read by then what it compares.
+// what the call knows nothing of, and returns what the call returns then. split: a first
+// request of the call has passed by then, and its reply: what the call compares, where it
+// reads that. Nothing says that it does: a call of one request has taken effect by then.
 func (t *trial) delayed(near *Client, split bool, call func(ctx context.Context) error, meanwhile func()) error {
 	ctx, cancel := context.WithTimeout(t.ctx, t.patience())
 	defer cancel()
@@ -76,13 +77,24 @@ func acquireLateEnded(t *trial) {
 		near, far := t.open(), t.open()
 		a := t.join(near, "a", role)
 		before := t.look(far, role).Term.Token
-		err := t.delayed(near, split, func(ctx context.Context) error { _, err := a.TryAcquire(ctx, role); return err }, func() {
+		var token, atOnce lock.Token
+		err := t.delayed(near, split, func(ctx context.Context) (err error) { token, err = a.TryAcquire(ctx, role); return err }, func() {
 			t.evict(far, role, a.ID())
+			if now := t.look(far, role).Term.Token; split && now != before {
+				atOnce = now
+			}
 		})
-		if isKnown(err) && !errors.Is(err, lock.ErrLost) {
+		switch st := t.look(far, role); {
+		case atOnce != 0: // the acquisition is one request, which was there before the end
+			if err == nil && token != atOnce || isKnown(err) && err != nil && !errors.Is(err, lock.ErrLost) {
+				t.errorf("an acquisition that arrived before its session's end: token %d and %s, want token %d, or ErrLost", token, outcome(err), atOnce)
+			}
+			if st.Term.Token != atOnce || !vacant(st) {
+				t.errorf("the term %d, whose session was ended, has become %+v", atOnce, st.Term)
+			}
+		case isKnown(err) && !errors.Is(err, lock.ErrLost):
 			t.errorf("an acquisition that arrives after its session's end: %s, want ErrLost", outcome(err))
-		}
-		if st := t.look(far, role); st.Term.Token != before {
+		case st.Term.Token != before:
 			t.errorf("an acquisition that arrived after its session's end began the term %+v", st.Term)
 		}
 	}
@@ -93,11 +105,21 @@ func acquireLateMoved(t *trial) {
 	near, far := t.open(), t.open()
 	a, b := t.join(near, "a", role), t.join(far, "b", role)
 	t.settle(a, role)
-	var last lock.Token
-	err := t.delayed(near, true, func(ctx context.Context) error { _, err := a.TryAcquire(ctx, role); return err }, func() {
-		last = t.acquire(b, role)
-		t.release(b, role, last)
+	var token, last lock.Token
+	var held *lock.HeldError
+	err := t.delayed(near, true, func(ctx context.Context) (err error) { token, err = a.TryAcquire(ctx, role); return err }, func() {
+		var err error
+		if last, err = t.tryAcquire(b, role); !errors.As(err, &held) || held.Holder.Session != a.ID() {
+			t.expect(err, nil, "acquire")
+			t.release(b, role, last)
+		}
 	})
+	if held != nil { // the acquisition is one request, which was there before all else
+		if isKnown(err) && (err != nil || token != held.Token) {
+			t.errorf("an acquisition that arrived while the role was vacant: token %d and %s, want token %d", token, outcome(err), held.Token)
+		}
+		return
+	}
 	if isKnown(err) && !errors.Is(err, lock.ErrMoved) {
 		t.errorf("an acquisition that arrives after another term: %s, want ErrMoved", outcome(err))
 	}

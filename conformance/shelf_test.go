@@ -27,6 +27,7 @@ type mistake struct {
 	apply func(s *shelf, revision uint64, c ledger.Command) ledger.Result // in the place of the ledger's
 	wrap  func(s *shelf, l lock.Locker) lock.Locker                       // around each Locker
 	start func(s *shelf)                                                  // after a restart, before anything else
+	via   func(w *wire) ledger.Store                                      // between each Locker and its wire
 }
 
 func newShelf(m mistake) *shelf {
@@ -72,7 +73,11 @@ func (s *shelf) wake() {
 func (s *shelf) open(context.Context) (*Client, error) {
 	w := &wire{shelf: s, closed: make(chan struct{}), healed: make(chan struct{})}
 	w.set(false, false)
-	l := lock.Locker(shelved{ledger.NewLocker(w), s})
+	store := ledger.Store(w)
+	if s.via != nil {
+		store = s.via(w)
+	}
+	l := lock.Locker(shelved{ledger.NewLocker(store), s})
 	if s.wrap != nil {
 		l = s.wrap(s, l)
 	}
