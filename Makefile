@@ -3,8 +3,8 @@
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-build: ## bin/understudy
-	CGO_ENABLED=0 go build -trimpath -o bin/understudy ./cmd/understudy
+build: ## bin/understudy, and bin/understudy-lab, which measures, proves and shows
+	CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -o bin/ ./cmd/understudy ./cmd/understudy-lab
 
 demo: build ## three real processes lose and regain an active, in under a minute
 	bin/understudy demo

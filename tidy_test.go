@@ -52,7 +52,9 @@ var arrows = map[string][]string{
 	"conformance/conformancetest":  {"conformance"},
 	"internal/clientconf":          {"lock", "internal/certs"},
 	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd", "internal/asynclog"},
-	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/failover", "internal/lab/servers", "internal/procgroup", "coordinator/witness", "internal/asynclog"},
+	"internal/cli":                 {"lock", "coordinator/witness", "config", "backends", "internal/procgroup", "internal/asynclog"},
+	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/raft", "backends/etcd", "backends/consul", "internal/cli", "internal/procgroup", "coordinator/witness", "internal/asynclog"},
+	"cmd/understudy-lab":           {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/cli", "internal/failover", "internal/lab/servers", "coordinator/witness"},
 	"examples":                     {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
 	"examples/filestore":           {"lock", "backends", "backends/ledger"},
 	"internal/procgroup":           {},
@@ -68,7 +70,7 @@ var pure = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab/script", "internal/lab/servers", "internal/lab/storebench"}
+var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab/script", "internal/lab/servers", "internal/lab/storebench", "internal/failover"}
 
 // Limits that keep a file and a function readable.
 const (

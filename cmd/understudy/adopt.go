@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -23,24 +24,24 @@ itself; nothing else is changed, and it may be repeated.
 Be sure that nobody works with the old store any more: two stores know two actives. If it
 gave greater tokens than this one, raise the floor as well: see token-floor. The identity of
 a store is in the line "role" of status.
-` + exitCodes,
+` + cli.ExitCodes,
 		Example: `  understudy adopt --identity 5ALCDDCG6LVT5YUIMMXLXHZWAJ --etcd-endpoints h1:2379,h2:2379,h3:2379`,
 		Args:    cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys())
+	o := newOptions(cmd.Flags(), cli.StoreKeys())
 	identity := cmd.Flags().String("identity", "", "of the store that was replaced, as those who wait name it")
-	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
-	o.collect()
+	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
+	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		o.readEnvironment()
-		o.bad = append(o.bad, lock.CheckName("identity", *identity))
-		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
+		o.ReadEnvironment()
+		o.Bad = append(o.Bad, lock.CheckName("identity", *identity))
+		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			if err := l.Adopt(ctx, *identity); err != nil {
-				return unavailable(err)
+				return cli.Unreachable(err)
 			}
 			st, err := standing(ctx, l, *identity) // of any role: each names the store
 			if err != nil {
-				return unavailable(err)
+				return cli.Unreachable(err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "store %s answers to %s: whoever has seen that one goes on here\n"+
 				"where they say that the store was rolled back, raise its tokens above the last: understudy token-floor --role ROLE --above N\n", st.Store, *identity)

@@ -38,9 +38,9 @@ wrong with them is told after that, and then the exit code is 64.`,
 	}
 	o := newOptions(cmd.Flags(), keys)
 	origin := cmd.Flags().Bool("origin", false, "say of each where it came from")
-	o.collect()
+	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		wrong := o.read(cmd)
+		wrong := o.Read(cmd)
 		wrong = errors.Join(wrong, o.ForPlan()) // defaults that depend on other settings
 		for _, v := range o.Values() {
 			line := v.Key.Name + ": " + v.Text

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/config"
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // settings writes a file of settings.
@@ -33,8 +34,8 @@ func TestConfigShow(t *testing.T) {
 	t.Setenv("UNDERSTUDY_GRACEE", "300ms")
 	t.Setenv("CONSUL_HTTP_ADDR", "c:1")
 	var out, errs bytes.Buffer
-	if code := execute(t.Context(), []string{"config", "show", "--origin", "--id", "a"}, &out, &errs); code != exitUsage {
-		t.Errorf("exit code %d, want %d", code, exitUsage)
+	if code := execute(t.Context(), []string{"config", "show", "--origin", "--id", "a"}, &out, &errs); code != cli.Usage {
+		t.Errorf("exit code %d, want %d", code, cli.Usage)
 	}
 	for _, want := range []string{
 		"role: billing # " + path + ":1", "ttl: 2s # " + path + ":2", "etcd.endpoints: h1:1,h2:2 # " + path + ":4", "id: a # --id",
@@ -99,7 +100,7 @@ func TestConfigSchema(t *testing.T) {
 func TestSecretFlag(t *testing.T) {
 	var errs bytes.Buffer
 	code := execute(t.Context(), []string{"status", "--role", "r", "--consul-token", "x"}, &errs, &errs)
-	if want := "set UNDERSTUDY_CONSUL_TOKEN, or name a file by --consul-token-file"; code != exitUsage || !strings.Contains(errs.String(), want) {
+	if want := "set UNDERSTUDY_CONSUL_TOKEN, or name a file by --consul-token-file"; code != cli.Usage || !strings.Contains(errs.String(), want) {
 		t.Errorf("exit code %d, want %s\ngot %s", code, want, errs.String())
 	}
 }
@@ -115,8 +116,7 @@ func TestEveryKeyHasACommand(t *testing.T) {
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			_, own := f.Value.(*collector)
-			if keys[f.Name] && own && !c.Hidden {
+			if keys[f.Name] && cli.OfOneCall(f) && !c.Hidden {
 				t.Errorf("%s: --%s is a setting, and is read as what is said of one call", c.Name(), f.Name)
 			}
 			used[f.Name] = used[f.Name] || c.Name() != "show"

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // A wrapped is a wrapper in a process of its own, on a store of its own.
@@ -189,14 +191,14 @@ func TestLost(t *testing.T) {
 		r.kill(id, syscall.SIGKILL)
 	}
 	_ = active.Wait()
-	if code := active.ProcessState.ExitCode(); code != exitLost {
-		t.Errorf("exit code %d, want %d", code, exitLost)
+	if code := active.ProcessState.ExitCode(); code != cli.Lost {
+		t.Errorf("exit code %d, want %d", code, cli.Lost)
 	}
 	for _, args := range [][]string{{"status", "--timeout", "300ms"}, {"handoff", "--timeout", "300ms"}} {
 		var errs strings.Builder
 		code := execute(t.Context(), append(args, "--role", "r", "--raft-peers", r.store.Raft.Peers[0].String()), io.Discard, &errs)
-		if code != exitUnavailable || !strings.Contains(errs.String(), "the store cannot be reached") {
-			t.Errorf("%s: exit code %d, want %d\n%s", args[0], code, exitUnavailable, errs.String())
+		if code != cli.Unavailable || !strings.Contains(errs.String(), "the store cannot be reached") {
+			t.Errorf("%s: exit code %d, want %d\n%s", args[0], code, cli.Unavailable, errs.String())
 		}
 	}
 	r.judge()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -26,20 +27,20 @@ works on until its next beat fails, at most until its own deadline, beside its s
 only the token protects then.
 
 With raft under TLS it takes the certificate of a peer.
-` + exitCodes,
+` + cli.ExitCodes,
 		Example: `  understudy evict --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy evict --id host1-billing --force`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys(), []string{"role", "id"})
+	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role", "id"})
 	force := cmd.Flags().Bool("force", false, "do not wait: the process is dead, you know")
-	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer, beside the promise")
-	o.collect()
+	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer, beside the promise")
+	o.Collect()
 	cmd.Flags().Lookup("id").Usage = "the contender, instead of --role"
-	o.judge = o.eitherRoleOrID
+	o.Judge = o.eitherRoleOrID
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
-			e := eviction{locker: l, role: o.Role(), id: o.Coordinator.ID, force: *force, timeout: o.timeout, out: cmd.OutOrStdout()}
+		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
+			e := eviction{locker: l, role: o.Role(), id: o.Coordinator.ID, force: *force, timeout: o.Timeout, out: cmd.OutOrStdout()}
 			return e.run(ctx, cmd.Context())
 		})
 	}
@@ -93,10 +94,10 @@ func (e eviction) find(ctx context.Context) (lock.Member, error) {
 	if e.role != "" {
 		st, err := standing(ctx, e.locker, e.role)
 		if err != nil {
-			return lock.Member{}, unavailable(err)
+			return lock.Member{}, cli.Unreachable(err)
 		}
 		if st.Term.Vacant() {
-			return lock.Member{}, &codeError{exitNotDone, fmt.Errorf("role %q: nobody is active", e.role)}
+			return lock.Member{}, cli.Exit(cli.NotDone, fmt.Errorf("role %q: nobody is active", e.role))
 		}
 		return st.Term.Holder, nil
 	}
@@ -122,7 +123,7 @@ func (e eviction) find(ctx context.Context) (lock.Member, error) {
 		}
 	}
 	if why != nil {
-		return lock.Member{}, unavailable(fmt.Errorf("the store, within %v: %w", e.timeout, why))
+		return lock.Member{}, cli.Unreachable(fmt.Errorf("the store, within %v: %w", e.timeout, why))
 	}
 	return lock.Member{}, fmt.Errorf("id %q: is neither active nor standing by in any role", e.id)
 }
@@ -135,13 +136,13 @@ func (e eviction) watch(ctx context.Context, m lock.Member) error {
 	for st, err := range e.locker.Watch(ctx) {
 		if err != nil {
 			if ctx.Err() == nil {
-				return unavailable(fmt.Errorf("the store went away while the session was watched; nothing was changed:\n%w", err))
+				return cli.Unreachable(fmt.Errorf("the store went away while the session was watched; nothing was changed:\n%w", err))
 			}
 			break
 		}
 		for _, other := range append([]lock.Member{st.Term.Holder}, st.Line...) {
 			if other.Session == m.Session && other.Beat != m.Beat && other.Beat != lock.Absent {
-				return &codeError{exitNotDone, fmt.Errorf("%s lives: its beat moved from %d to %d. Nothing was changed; stop it, use handoff, or give --force", m.ID, m.Beat, other.Beat)}
+				return cli.Exit(cli.NotDone, fmt.Errorf("%s lives: its beat moved from %d to %d. Nothing was changed; stop it, use handoff, or give --force", m.ID, m.Beat, other.Beat))
 			}
 		}
 	}
@@ -161,9 +162,9 @@ func (e eviction) end(ctx context.Context, m lock.Member) error {
 	err := e.locker.Evict(ctx, m.Session, seen, lock.End{By: "operator@" + host, Why: "evicted by understudy evict"})
 	switch {
 	case errors.Is(err, lock.ErrMoved):
-		return &codeError{exitNotDone, fmt.Errorf("%s lives: it beat at the last moment. Nothing was changed", m.ID)}
+		return cli.Exit(cli.NotDone, fmt.Errorf("%s lives: it beat at the last moment. Nothing was changed", m.ID))
 	case err != nil:
-		return unavailable(err)
+		return cli.Unreachable(err)
 	}
 	_, err = fmt.Fprintf(e.out, "%s is evicted: its roles are free\n", m.ID)
 	return err

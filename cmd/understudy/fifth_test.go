@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/examples/filestore"
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // addFifth puts a store into the table that is no part of this program. It is called first
@@ -42,9 +43,9 @@ func TestFifthStore(t *testing.T) {
 	understudy(0, `"description": "the file, on a disk of this machine"`, "config", "schema")
 	understudy(0, "raft, etcd, consul, memory, file", "version")
 	understudy(0, "changes a day", "plan", "--backend", "file")
-	understudy(exitUsage, `unknown backend "fil" (use one of raft, etcd, consul, memory, file), did you mean "file"?`, "plan", "--backend", "fil")
-	understudy(exitUsage, "file-path: must not be empty", "run", "--backend", "file", "--role", "r", "--", "true")
-	understudy(exitUsage, "file-path: must not be empty", "status", "--backend", "file", "--role", "r")
+	understudy(cli.Usage, `unknown backend "fil" (use one of raft, etcd, consul, memory, file), did you mean "file"?`, "plan", "--backend", "fil")
+	understudy(cli.Usage, "file-path: must not be empty", "run", "--backend", "file", "--role", "r", "--", "true")
+	understudy(cli.Usage, "file-path: must not be empty", "status", "--backend", "file", "--role", "r")
 
 	r := newTrio(t, func(*trio) (c backends.Config, flags []string) {
 		return c, []string{"--backend", "file", "--file-path", path}
@@ -69,5 +70,10 @@ func TestFifthStore(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(r.dir, second.id+".log"))
 		return err == nil && strings.Contains(string(text), "the process is dead, its session is ended")
 	})
+	for _, id := range r.ids {
+		if r.procs[id] != nil { // a witness of one that is killed would write to the store still
+			r.kill(id, syscall.SIGTERM)
+		}
+	}
 	r.judge()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -18,28 +19,28 @@ func newTokenFloor() *cobra.Command {
 		Long: `A store that was rolled back gives tokens again that it gave before; whoever saw the
 greater ones refuses to compete in it. This raises every later token of every role above
 a number: one at least as great as any token that was ever seen. It never lowers one.
-` + exitCodes,
+` + cli.ExitCodes,
 		Example: `  understudy token-floor --role billing --above 120000 --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`,
 		Args:    cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys(), []string{"role"})
+	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	above := cmd.Flags().Uint64("above", 0, "every later token is greater than this")
-	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
-	o.collect()
-	o.judge = o.oneRole
+	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
+	o.Collect()
+	o.Judge = o.OneRole
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		o.readEnvironment()
+		o.ReadEnvironment()
 		if *above == 0 {
-			o.bad = append(o.bad, errors.New("above 0: must be the greatest token that was ever seen"))
+			o.Bad = append(o.Bad, errors.New("above 0: must be the greatest token that was ever seen"))
 		}
-		o.bad = append(o.bad, lock.CheckFloor(lock.Token(*above)))
-		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
+		o.Bad = append(o.Bad, lock.CheckFloor(lock.Token(*above)))
+		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			if err := l.Raise(ctx, lock.Token(*above)); err != nil {
-				return unavailable(err)
+				return cli.Unreachable(err)
 			}
 			st, err := standing(ctx, l, o.Role())
 			if err != nil {
-				return unavailable(err)
+				return cli.Unreachable(err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "role %s: last token %d; every later one is greater than %d\n", o.Role(), st.Term.Token, st.Floor)
 			return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -21,18 +22,18 @@ func newHandoff() *cobra.Command {
 		Long: `Asks the active to hand the role over: it stops its work, waits for it, and gives the
 role to the standby in one commit. Waits for the outcome and shows it. Exits with 1
 when the role did not move in time, or moved to another.
-` + exitCodes,
+` + cli.ExitCodes,
 		Example: `  understudy handoff --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy handoff --role billing --to b`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys(), []string{"role"})
+	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
-	o.duration(&o.timeout, "timeout", time.Minute, "for the outcome")
-	o.collect()
-	o.judge = o.oneRole
+	o.Duration(&o.Timeout, "timeout", time.Minute, "for the outcome")
+	o.Collect()
+	o.Judge = o.OneRole
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
+		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			began := time.Now()
 			before, after, err := handOver(ctx, l, o.Role(), *to)
 			if err != nil {
@@ -55,7 +56,7 @@ func handOver(ctx context.Context, l lock.Locker, role, to string) (before, afte
 	}
 	st, err := standing(quick, l, role)
 	if err != nil {
-		return before, after, unavailable(err)
+		return before, after, cli.Unreachable(err)
 	}
 	before = st.Term
 	target, err := choose(st, to)
@@ -65,9 +66,9 @@ func handOver(ctx context.Context, l lock.Locker, role, to string) (before, afte
 	host, _ := os.Hostname()
 	if err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: host}); err != nil {
 		if errors.Is(err, lock.ErrMoved) {
-			return before, after, &codeError{exitNotDone, errors.New("the term ended meanwhile; look at status and ask again")}
+			return before, after, cli.Exit(cli.NotDone, errors.New("the term ended meanwhile; look at status and ask again"))
 		}
-		return before, after, unavailable(err)
+		return before, after, cli.Unreachable(err)
 	}
 	after, err = follow(ctx, l, before, role, target)
 	return before, after, err
@@ -85,19 +86,19 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 			pause(ctx)
 			continue
 		case st.Term.Token == before.Token && !inLine(st, target):
-			return after, &codeError{exitNotDone, fmt.Errorf("the session of %s that was asked for has ended, and %s stays active: look at status and ask again", target.ID, before.Holder.ID)}
+			return after, cli.Exit(cli.NotDone, fmt.Errorf("the session of %s that was asked for has ended, and %s stays active: look at status and ask again", target.ID, before.Holder.ID))
 		case st.Term.Token == before.Token || st.Term.Vacant():
 		case st.Term.Holder.Session == target.Session:
 			return st.Term, nil
 		default:
-			return st.Term, &codeError{exitNotDone, fmt.Errorf("%s is active instead of %s: that one was gone when the work had stopped", st.Term.Holder.ID, target.ID)}
+			return st.Term, cli.Exit(cli.NotDone, fmt.Errorf("%s is active instead of %s: that one was gone when the work had stopped", st.Term.Holder.ID, target.ID))
 		}
 		broken = nil
 	}
 	if broken != nil {
-		return after, unavailable(fmt.Errorf("the store cannot be reached, and the request stands:\n%w", broken))
+		return after, cli.Unreachable(fmt.Errorf("the store cannot be reached, and the request stands:\n%w", broken))
 	}
-	return after, &codeError{exitNotDone, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID)}
+	return after, cli.Exit(cli.NotDone, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID))
 }
 
 func inLine(st lock.Standing, m lock.Member) bool {
@@ -112,9 +113,9 @@ func choose(st lock.Standing, to string) (lock.Member, error) {
 	}
 	switch {
 	case st.Term.Vacant():
-		return lock.Member{}, &codeError{exitNotDone, fmt.Errorf("role %q: nobody is active", st.Role)} // who asks later may find somebody
+		return lock.Member{}, cli.Exit(cli.NotDone, fmt.Errorf("role %q: nobody is active", st.Role)) // who asks later may find somebody
 	case len(st.Line) == 0:
-		return lock.Member{}, &codeError{exitNotDone, fmt.Errorf("role %q: nobody stands by beside %s", st.Role, st.Term.Holder.ID)}
+		return lock.Member{}, cli.Exit(cli.NotDone, fmt.Errorf("role %q: nobody stands by beside %s", st.Role, st.Term.Holder.ID))
 	case to == "":
 		return st.Line[0], nil
 	case to == st.Term.Holder.ID:

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 const peers = "--raft-peers=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003"
@@ -113,8 +115,8 @@ func TestBadInput(t *testing.T) {
 				t.Setenv(variable, value)
 			}
 			var out, errs bytes.Buffer
-			if code := execute(t.Context(), test.args, &out, &errs); code != exitUsage {
-				t.Errorf("exit code %d, want %d", code, exitUsage)
+			if code := execute(t.Context(), test.args, &out, &errs); code != cli.Usage {
+				t.Errorf("exit code %d, want %d", code, cli.Usage)
 			}
 			if got := strings.Count(errs.String(), "\n"); got != len(test.want) && !test.more {
 				t.Errorf("%d lines, want %d:\n%s", got, len(test.want), errs.String())

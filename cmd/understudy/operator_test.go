@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -43,14 +44,14 @@ func testOperator(t *testing.T, r *trio) {
 	r.inLine(2)
 	r.expect(0, now.id+"   active", "status", "--role", "r")
 	r.expect(0, "standby 1", "status", "--role", "r")
-	r.expect(exitUsage, "is active already", "handoff", "--role", "r", "--to", now.id)
-	r.expect(exitUsage, `to "z": does not stand by; these do: `, "handoff", "--role", "r", "--to", "z")
+	r.expect(cli.Usage, "is active already", "handoff", "--role", "r", "--to", now.id)
+	r.expect(cli.Usage, `to "z": does not stand by; these do: `, "handoff", "--role", "r", "--to", "z")
 	r.expect(0, "r: "+now.id+" -> ", "handoff", "--role", "r")
 	now = r.active(now.token)
 
-	r.expect(exitNotDone, "lives: its beat moved", "evict", "--role", "r")
-	r.expect(exitNotDone, "lives: its beat moved", "evict", "--id", now.id)
-	r.expect(exitUsage, `id "z": is neither active nor standing by in any role`, "evict", "--id", "z")
+	r.expect(cli.NotDone, "lives: its beat moved", "evict", "--role", "r")
+	r.expect(cli.NotDone, "lives: its beat moved", "evict", "--id", now.id)
+	r.expect(cli.Usage, `id "z": is neither active nor standing by in any role`, "evict", "--id", "z")
 	r.judge() // what a forced eviction lets overlap is not judged
 	r.expect(0, now.id+" is evicted", "evict", "--id", now.id, "--force")
 	now = r.active(now.token)
@@ -65,8 +66,8 @@ func testOperator(t *testing.T, r *trio) {
 	r.inLine(2)
 
 	r.signal(now.id, syscall.SIGSTOP)                                                                                        // silent: its wish is not heard, and an eviction finds it dead
-	if code, out := r.operate("handoff", "--role", "r", "--timeout", "1s"); code != exitNotDone && code != exitUnavailable { // the latter where it led Raft
-		t.Errorf("exit code %d, want %d\n%s", code, exitNotDone, out)
+	if code, out := r.operate("handoff", "--role", "r", "--timeout", "1s"); code != cli.NotDone && code != cli.Unavailable { // the latter where it led Raft
+		t.Errorf("exit code %d, want %d\n%s", code, cli.NotDone, out)
 	}
 	r.signal(now.id, syscall.SIGCONT)
 }
@@ -125,8 +126,8 @@ func TestOperatorFarAway(t *testing.T) {
 			defer cancel()
 			return eviction{locker: l, id: id, timeout: 5 * time.Second}.find(ctx)
 		}
-		var coded *codeError
-		if _, err := find("a"); !errors.As(err, &coded) || coded.code != exitUnavailable {
+		var coded *cli.ExitError
+		if _, err := find("a"); !errors.As(err, &coded) || coded.Code != cli.Unavailable {
 			t.Errorf("an empty store: %v", err)
 		}
 		p := lock.Promise{TTL: 10 * time.Second, Skew: time.Second}
@@ -172,8 +173,8 @@ func TestHandoffToOneWhoLeaves(t *testing.T) {
 		}
 		time.AfterFunc(time.Second, func() { _ = b.Close(t.Context()) })
 		_, _, err := handOver(t.Context(), l, "r", "b")
-		var coded *codeError
-		if !errors.As(err, &coded) || coded.code != exitNotDone || !strings.Contains(err.Error(), "the session of b that was asked for has ended, and a stays active") {
+		var coded *cli.ExitError
+		if !errors.As(err, &coded) || coded.Code != cli.NotDone || !strings.Contains(err.Error(), "the session of b that was asked for has ended, and a stays active") {
 			t.Errorf("%v", err)
 		}
 	})
@@ -204,14 +205,14 @@ func TestExitCodes(t *testing.T) {
 		standby = "b"
 	}
 	r.kill(standby, syscall.SIGTERM)
-	if code, text := r.run(standby, "--active-standby=false"); code != exitHeld || !strings.Contains(text, "is held by") || !strings.Contains(text, "--active-standby=true") {
-		t.Errorf("exit code %d, want %d\n%s", code, exitHeld, text)
+	if code, text := r.run(standby, "--active-standby=false"); code != cli.Held || !strings.Contains(text, "is held by") || !strings.Contains(text, "--active-standby=true") {
+		t.Errorf("exit code %d, want %d\n%s", code, cli.Held, text)
 	}
 	for id := range r.procs {
 		r.kill(id, syscall.SIGKILL)
 	}
-	if code, text := r.run(standby, "--connect-timeout", "300ms"); code != exitUnavailable || !strings.Contains(text, "the store did not answer within --connect-timeout 300ms") {
-		t.Errorf("exit code %d, want %d\n%s", code, exitUnavailable, text)
+	if code, text := r.run(standby, "--connect-timeout", "300ms"); code != cli.Unavailable || !strings.Contains(text, "the store did not answer within --connect-timeout 300ms") {
+		t.Errorf("exit code %d, want %d\n%s", code, cli.Unavailable, text)
 	}
 }
 
@@ -222,8 +223,8 @@ func TestSameID(t *testing.T) {
 	r.start("a", "--address", "10.0.0.1:80")
 	r.active(0)
 	code, text := r.run("a", "--address", "10.0.0.2:80")
-	if code != exitHeld || !strings.Contains(text, `ID "a" is in use`) || !strings.Contains(text, "10.0.0.1:80") {
-		t.Errorf("exit code %d, want %d and where the other runs\n%s", code, exitHeld, text)
+	if code != cli.Held || !strings.Contains(text, `ID "a" is in use`) || !strings.Contains(text, "10.0.0.1:80") {
+		t.Errorf("exit code %d, want %d and where the other runs\n%s", code, cli.Held, text)
 	}
 	if now := r.active(0); now.id != "a" {
 		t.Errorf("%s is active", now.id)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 func newPlan() *cobra.Command {
@@ -23,16 +24,16 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
   understudy plan --ttl 500ms -o json`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), planKeys(), timeKeys, []string{"hangTimeout"})
-	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
-	o.collect()
+	o := newOptions(cmd.Flags(), cli.PlanKeys(), cli.TimeKeys, []string{"hangTimeout"})
+	cmd.Flags().StringVarP(&o.Output, "output", "o", "table", "table or json")
+	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		err := o.read(cmd)
+		err := o.Read(cmd)
 		if err := errors.Join(err, o.ForPlan()); err != nil {
 			return err
 		}
 		rows := o.bounds(o.Store.Row().Facts(cmd.Context(), o.Store, o.Coordinator.Try()))
-		if o.output == "json" {
+		if o.Output == "json" {
 			e := json.NewEncoder(cmd.OutOrStdout())
 			e.SetIndent("", "  ")
 			return e.Encode(rows)

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // threeRoles are what each process takes part in.
@@ -197,8 +199,8 @@ func TestOneRoleExclusive(t *testing.T) {
 	r.launch("b", "run", "--config", first, "--id", "b")
 	_ = r.procs["b"].Wait()
 	code, text := r.procs["b"].ProcessState.ExitCode(), r.log("b")
-	if code != exitHeld || !strings.Contains(text, `"root" is held by`) || !strings.Contains(text, "activeStandby.enabled: true") {
-		t.Errorf("exit code %d, want %d\n%s", code, exitHeld, text)
+	if code != cli.Held || !strings.Contains(text, `"root" is held by`) || !strings.Contains(text, "activeStandby.enabled: true") {
+		t.Errorf("exit code %d, want %d\n%s", code, cli.Held, text)
 	}
 	delete(r.procs, "b")
 	r.launch("b", "run", "--config", r.config(""), "--id", "b")
@@ -233,7 +235,7 @@ func TestRolesInput(t *testing.T) {
 	} {
 		var errs strings.Builder
 		code := execute(t.Context(), append([]string{"run", "--backend", "memory"}, args...), &errs, &errs)
-		if code != exitUsage || !strings.Contains(errs.String(), want) || strings.Count(errs.String(), "\n") != 1 {
+		if code != cli.Usage || !strings.Contains(errs.String(), want) || strings.Count(errs.String(), "\n") != 1 {
 			t.Errorf("exit code %d, want %s\ngot %s", code, want, errs.String())
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/procgroup"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -43,7 +44,7 @@ signal where one ended it, 127 where it could not be started.
 
 Several roles in one process, each with a command of its own and active or standby by
 itself, stand as "roles" in the file that --config names; see docs/configuration.md.
-` + exitCodes,
+` + cli.ExitCodes,
 		Example: `  export UNDERSTUDY_ROLE=billing UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy run --id a --raft-dir /tmp/a -- ./billing --port 80
   understudy run --id b --raft-dir /tmp/b --ttl 2s --on-exit restart -- sh -c 'exec ./billing'
@@ -51,10 +52,10 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 		Args: cobra.ArbitraryArgs,
 	}
 	set := cmd.Flags()
-	o := newOptions(set, nodeKeys(), runKeys)
-	o.collect()
+	o := newOptions(set, cli.NodeKeys(), runKeys)
+	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		err := o.read(cmd)
+		err := o.Read(cmd)
 		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation())
 		if err != nil {
 			return err
@@ -62,7 +63,7 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 		if os.Getpid() == 1 && o.NoWitness() == "" {
 			// All others die with a container's first process, the witness too: so that is
 			// one that does nothing but wait for them.
-			return &codeError{code: procgroup.Supervise()}
+			return cli.Exit(procgroup.Supervise(), nil)
 		}
 		return run(cmd.Context(), o)
 	}
@@ -114,9 +115,9 @@ func run(ctx context.Context, o *options) error {
 	case errors.Is(cause, errNoAnswer):
 		return o.stopped(ctx, store.err)
 	case errors.Is(cause, errRoleLost):
-		return &codeError{code: exitLost, err: errRoleLost}
+		return cli.Exit(cli.Lost, errRoleLost)
 	case errors.As(cause, &ended) && ended.code != 0:
-		return &codeError{code: ended.code}
+		return cli.Exit(ended.code, nil)
 	}
 	return nil
 }
@@ -128,7 +129,7 @@ func (o *options) stopped(ctx context.Context, err error) error {
 	case errors.Is(err, lock.ErrPermanent) || ctx.Err() == nil:
 		return err
 	case errors.Is(context.Cause(ctx), errNoAnswer):
-		return &codeError{exitUnavailable, fmt.Errorf("the store did not answer within --connect-timeout %v:\n%w", o.Run.ConnectTimeout, err)}
+		return cli.Exit(cli.Unavailable, fmt.Errorf("the store did not answer within --connect-timeout %v:\n%w", o.Run.ConnectTimeout, err))
 	}
 	return nil
 }

@@ -14,13 +14,15 @@ import (
 	"time"
 
 	"google.golang.org/grpc/grpclog"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // TestMain is also the command and the wrapper of the tests: this binary, run
 // again.
 func TestMain(m *testing.M) {
 	addFifth()
-	prepare()
+	cli.Prepare()
 	switch os.Getenv("UNDERSTUDY_TEST") {
 	case "grpc":
 		grpclog.Error("past the log")
@@ -52,6 +54,13 @@ func TestMain(m *testing.M) {
 		one()
 	}
 	os.Exit(code)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // atEnd is what is done after all tests.

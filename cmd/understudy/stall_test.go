@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // fullPipe is a pipe that is filled to the brim and that nobody reads.
@@ -40,7 +42,7 @@ func TestStalledError(t *testing.T) {
 	}
 	defer time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() }).Stop()
 	_ = cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != exitUsage {
-		t.Errorf("exit code %d, want %d", code, exitUsage)
+	if code := cmd.ProcessState.ExitCode(); code != cli.Usage {
+		t.Errorf("exit code %d, want %d", code, cli.Usage)
 	}
 }

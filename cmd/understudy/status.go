@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -28,32 +29,32 @@ priority, ready, token and since; last, how the last term ended where nobody is 
 standbys by rank, each as active without token and since. A beat is the store's
 revision of the last one, 0 where the session's record is missing: an active whose beat
 does not change for ttl is dead. These names stay.
-` + exitCodes,
+` + cli.ExitCodes,
 		Example: `  understudy status --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy status --role billing -o json | jq .active.id`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys(), []string{"role"})
-	o.duration(&o.timeout, "timeout", 5*time.Second, "for an answer")
-	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
-	o.collect()
-	o.judge = func() error {
+	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
+	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
+	cmd.Flags().StringVarP(&o.Output, "output", "o", "table", "table or json")
+	o.Collect()
+	o.Judge = func() error {
 		if o.Given("roles") && o.Role() == "" {
 			return nil
 		}
-		return o.oneRole()
+		return o.OneRole()
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		warn := func() {}
 		defer func() { warn() }()
-		return o.ask(cmd, func(ctx context.Context, l lock.Locker) error {
+		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			warn = o.differs(cmd)
 			for _, role := range o.asked() {
 				st, err := standing(ctx, l, role)
 				if err != nil {
-					return unavailable(err)
+					return cli.Unreachable(err)
 				}
-				if err := show(cmd.OutOrStdout(), o.output, newReport(st)); err != nil {
+				if err := show(cmd.OutOrStdout(), o.Output, newReport(st)); err != nil {
 					return err
 				}
 			}

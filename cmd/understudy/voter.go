@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -21,11 +22,11 @@ func newVoter() *cobra.Command {
     --raft-ca-file ca.pem --raft-cert-file c.pem --raft-key-file c.key`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), nodeKeys(), []string{"log", "ttl"})
-	o.collect()
+	o := newOptions(cmd.Flags(), cli.NodeKeys(), []string{"log", "ttl"})
+	o.Collect()
 	cmd.Flags().Lookup("ttl").Usage = "the contenders' ttl, from which the group's timing follows"
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		err := o.read(cmd)
+		err := o.Read(cmd)
 		if !o.Store.Row().Inside {
 			err = errors.Join(err, fmt.Errorf("backend %q: a voter is one of raft", o.Store.Backend))
 		}

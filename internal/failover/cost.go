@@ -205,11 +205,18 @@ func costsOf(before, after []reading, like Cost) (all []Cost) {
 	return all
 }
 
-// read reads what the threads of a process ran, and its resident memory.
+// read reads what a process has used.
 func read(pid int) (r reading, err error) {
+	r.cpu, r.resident, err = Used(pid)
+	r.at = time.Now()
+	return r, err
+}
+
+// Used is how long the threads of a process have run, and its resident memory in bytes.
+func Used(pid int) (cpu time.Duration, resident int64, err error) {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil {
-		return r, err
+		return 0, 0, err
 	}
 	for _, path := range threads {
 		text, err := os.ReadFile(path)
@@ -218,23 +225,22 @@ func read(pid int) (r reading, err error) {
 		}
 		fields := strings.Fields(string(text))
 		if err != nil || len(fields) == 0 {
-			return r, fmt.Errorf("read %s: %w", path, err)
+			return 0, 0, fmt.Errorf("read %s: %w", path, err)
 		}
 		n, err := strconv.ParseInt(fields[0], 10, 64)
 		if err != nil {
-			return r, err
+			return 0, 0, err
 		}
-		r.cpu += time.Duration(n)
+		cpu += time.Duration(n)
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
-		return r, err
+		return 0, 0, err
 	}
 	fields := strings.Fields(string(text))
 	if len(fields) < 2 {
-		return r, fmt.Errorf("process %d: %q says no memory", pid, text)
+		return 0, 0, fmt.Errorf("process %d: %q says no memory", pid, text)
 	}
 	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	r.resident, r.at = pages*int64(os.Getpagesize()), time.Now()
-	return r, err
+	return cpu, pages * int64(os.Getpagesize()), err
 }

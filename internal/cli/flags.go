@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -18,25 +18,25 @@ func variable(flag string) string {
 	return "UNDERSTUDY_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// collect adds the flags of settings. Those that are there, which are of one call, keep
+// Collect adds the flags of settings. Those that are there, which are of one call, keep
 // from now on what they do not accept, to be told together with everything else that is
 // wrong.
-func (o *options) collect() {
-	o.set.VisitAll(func(f *pflag.Flag) {
+func (o *Options) Collect() {
+	o.Set.VisitAll(func(f *pflag.Flag) {
 		f.Value = &collector{Value: f.Value, options: o, name: f.Name}
 		f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // help shows no empty list
 	})
-	config.Flags(o.set, o.keys...)
+	config.Flags(o.Set, o.keys...)
 }
 
-// readEnvironment sets every flag of one call that was not given from its variable.
-func (o *options) readEnvironment() {
-	o.set.VisitAll(func(f *pflag.Flag) {
+// ReadEnvironment sets every flag of one call that was not given from its variable.
+func (o *Options) ReadEnvironment() {
+	o.Set.VisitAll(func(f *pflag.Flag) {
 		c, ours := f.Value.(*collector)
 		value, given := os.LookupEnv(variable(f.Name))
 		if ours && given && !f.Changed {
 			c.name = variable(f.Name)
-			_ = o.set.Set(f.Name, value)
+			_ = o.Set.Set(f.Name, value)
 		}
 	})
 }
@@ -44,8 +44,14 @@ func (o *options) readEnvironment() {
 // A collector is a flag's value that accepts everything and notes what is wrong.
 type collector struct {
 	pflag.Value
-	options *options
+	options *Options
 	name    string // of what was set: the flag or its variable
+}
+
+// OfOneCall reports whether a flag is no setting, but said of one call alone.
+func OfOneCall(f *pflag.Flag) bool {
+	_, is := f.Value.(*collector)
+	return is
 }
 
 func (c *collector) Set(s string) error {
@@ -56,7 +62,7 @@ func (c *collector) Set(s string) error {
 		case "bool":
 			err = fmt.Errorf("%q must be true or false", s)
 		}
-		c.options.bad = append(c.options.bad, fmt.Errorf("%s: %w", c.name, err))
+		c.options.Bad = append(c.options.Bad, fmt.Errorf("%s: %w", c.name, err))
 	}
 	return nil
 }

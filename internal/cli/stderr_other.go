@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package cli
 
 // traceWithoutWaiting has no way to do that here.
 func traceWithoutWaiting() {}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/conformance"
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 func newConformance() *cobra.Command {
@@ -41,11 +42,11 @@ Exit codes:
   understudy conformance --backend consul --case '^Acquire'`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys(), []string{"ttl"})
+	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"ttl"})
 	c := &check{options: o}
-	o.duration(&c.suite.History, "history", 0, "how long random calls are made, to be judged whole (default 5s)")
+	o.Duration(&c.suite.History, "history", 0, "how long random calls are made, to be judged whole (default 5s)")
 	cmd.Flags().StringVar(&c.only, "case", "", "run only the cases whose names match this regular expression")
-	o.collect()
+	o.Collect()
 	ttl := cmd.Flags().Lookup("ttl")
 	ttl.Usage, ttl.DefValue = "of the sessions in most cases (default 1s, with raft 2s)", ""
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return c.run(cmd) }
@@ -69,28 +70,28 @@ func (c *check) run(cmd *cobra.Command) error {
 	context.AfterFunc(ctx, stop) // a second interrupt ends us at once
 	remove, err := c.prepare(ctx, cmd.OutOrStdout())
 	if err != nil {
-		return unavailable(err)
+		return cli.Unreachable(err)
 	}
 	results, err := c.check(ctx, cmd.OutOrStdout())
 	removed := remove()
 	if err != nil {
-		return errors.Join(unavailable(err), removed)
+		return errors.Join(cli.Unreachable(err), removed)
 	}
 	failed, err := showResults(cmd.OutOrStdout(), c.suite.Cases(), results)
 	switch {
 	case err != nil:
 		return errors.Join(err, removed)
 	case ctx.Err() != nil:
-		return &codeError{exitNotDone, errors.Join(errors.New("stopped before the last case"), removed)}
+		return cli.Exit(cli.NotDone, errors.Join(errors.New("stopped before the last case"), removed))
 	case failed > 0:
-		return &codeError{exitNotDone, errors.Join(fmt.Errorf("failed cases: %d", failed), removed)}
+		return cli.Exit(cli.NotDone, errors.Join(fmt.Errorf("failed cases: %d", failed), removed))
 	}
-	return unavailable(removed)
+	return cli.Unreachable(removed)
 }
 
 // finish checks everything before the first case.
 func (c *check) finish(cmd *cobra.Command) error {
-	errs := []error{c.read(cmd)}
+	errs := []error{c.Read(cmd)}
 	if c.Given("ttl") {
 		c.suite.TTL = c.Coordinator.TTL
 	}

@@ -2,24 +2,21 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/failover"
 )
 
 // benchStage is three real processes on embedded Raft, of which one is active.
 func benchStage(b *testing.B, ttl, every time.Duration) (*demoStage, context.Context) {
-	b.Setenv("UNDERSTUDY_TEST", "wrapper")
+	b.Setenv("UNDERSTUDY_TEST", "lab")
 	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
 	b.Cleanup(cancel)
 	s, err := newStage(b.TempDir(), io.Discard)
@@ -179,25 +176,15 @@ func timerCost(b *testing.B) float64 {
 }
 
 // cpu is how long the threads of a process ran.
-func cpu(b *testing.B, pid int) (all time.Duration) {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+func cpu(b *testing.B, pid int) time.Duration {
+	used, _, err := failover.Used(pid)
 	must(b, err)
-	for _, path := range threads {
-		text, err := os.ReadFile(path)
-		must(b, err)
-		n, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
-		must(b, err)
-		all += time.Duration(n)
-	}
-	return all
+	return used
 }
 
 // resident is a process's resident memory in MiB.
 func resident(b *testing.B, pid int) float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, bytes, err := failover.Used(pid)
 	must(b, err)
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
-	kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-	must(b, err)
-	return kib / 1024
+	return float64(bytes) / (1 << 20)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/failover"
 )
 
@@ -33,10 +34,10 @@ A fault's name stands for its variants too: crash is also crash-leader, where th
   understudy bench compare before/ after/`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), storeKeys(), []string{"ttl"})
+	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"ttl"})
 	b := &benchOptions{options: o}
 	b.flags()
-	o.collect()
+	o.Collect()
 	cmd.Flags().Lookup("backend").Hidden = true
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		plan, err := b.finish(cmd)
@@ -86,14 +87,14 @@ func benchFailed(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return &codeError{exitNotDone, errors.New("stopped before the last run")}
+		return cli.Exit(cli.NotDone, errors.New("stopped before the last run"))
 	}
-	return &codeError{exitUnavailable, err}
+	return cli.Exit(cli.Unavailable, err)
 }
 
 func overlaps(r failover.Result) error {
 	if err := r.Check(); err != nil {
-		return &codeError{exitNotDone, err}
+		return cli.Exit(cli.NotDone, err)
 	}
 	return nil
 }

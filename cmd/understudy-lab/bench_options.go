@@ -33,7 +33,7 @@ type benchOptions struct {
 }
 
 func (b *benchOptions) flags() {
-	set := b.set
+	set := b.Set
 	set.StringSliceVar(&b.stores, "backends", nil, "what is measured: "+strings.Join(benchStores, ", ")+" (default those that have servers here)")
 	set.StringSliceVar(&b.faults, "faults", nil, "what is done: "+strings.Join(faultNames(), ", ")+" (default all that the ttl allows)")
 	set.IntVar(&b.runs, "runs", 30, "of each fault on each store")
@@ -66,7 +66,7 @@ var sweepTTLs = []time.Duration{
 
 // finish checks everything before the first run, and says what is left out.
 func (b *benchOptions) finish(cmd *cobra.Command) (p failover.Plan, err error) {
-	errs := []error{b.read(cmd)}
+	errs := []error{b.Read(cmd)}
 	if !b.Given("etcd.endpoints") { // another tool's variables do not say what is to be measured
 		b.Store.Etcd = etcd.Config{}
 	}
@@ -105,7 +105,7 @@ func (b *benchOptions) hurry() {
 	if !b.quick {
 		return
 	}
-	given := func(name string) bool { return b.set.Changed(name) || b.Given(name) }
+	given := func(name string) bool { return b.Set.Changed(name) || b.Given(name) }
 	if !given("runs") {
 		b.runs = 2
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/failover"
 )
 
@@ -55,8 +56,8 @@ func TestBenchRefusesBadInput(t *testing.T) {
 			}
 			var out, errs bytes.Buffer
 			code := execute(t.Context(), args, &out, &errs)
-			if code != exitUsage {
-				t.Errorf("code %d, want %d", code, exitUsage)
+			if code != cli.Usage {
+				t.Errorf("code %d, want %d", code, cli.Usage)
 			}
 			for _, want := range c.want {
 				if !strings.Contains(errs.String(), want) {
@@ -72,7 +73,7 @@ func TestBenchRefusesBadInput(t *testing.T) {
 
 // TestBenchMeasuresRaft is the smallest bench, whole: it needs no server.
 func TestBenchMeasuresRaft(t *testing.T) {
-	t.Setenv("UNDERSTUDY_TEST", "wrapper")
+	t.Setenv("UNDERSTUDY_TEST", "lab")
 	out := filepath.Join(t.TempDir(), "report")
 	var said, errs bytes.Buffer
 	args := []string{"bench", "--backends", "raft", "--faults", "clean,crash-witness", "--runs", "1", "--ttl", "1s", "--sweep=false", "--cost=false", "--out", out}

@@ -12,11 +12,29 @@ import (
 	"github.com/hashicorp/consul/api"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
 // someCases need every kind of fault that the command can make, and some that it
 // cannot.
 const someCases = "^(AcquireFree|AcquireReplyLost|TokenRestart|TokenRoleDeleted|WatchCompacted|RunNetworkCut|RunSessionDeleted|RunLeaseRevoked|RunRoleDeleted|RunForeignValue)$"
+
+// serve starts a server of one member, and returns the flags that name it.
+func serve(t *testing.T, backend string) (*servers.Cluster, []string) {
+	t.Helper()
+	start, flag := servers.StartEtcd, "--etcd-endpoints"
+	if backend == "consul" {
+		start, flag = servers.StartConsul, "--consul-address"
+	}
+	server, err := start(t.Context(), t.TempDir(), 1, servers.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	return server, []string{"--backend", backend, flag, server.Members[0].Addr()}
+}
 
 // conform runs the command line and returns what it printed.
 func conform(t *testing.T, want int, args ...string) string {
@@ -31,15 +49,15 @@ func conform(t *testing.T, want int, args ...string) string {
 
 // TestConformanceCommand runs some cases on servers that hold the keys of others.
 func TestConformanceCommand(t *testing.T) {
-	for name, hand := range map[string]func(*testing.T, *trio) keysOfOthers{"etcd": etcdKeys, "consul": consulKeys} {
+	for name, hand := range map[string]func(*testing.T, string) keysOfOthers{"etcd": etcdKeys, "consul": consulKeys} {
 		t.Run(name, func(t *testing.T) {
-			r := newTrio(t, stores[name])
-			keys := hand(t, r)
+			server, flags := serve(t, name)
+			keys := hand(t, server.Members[0].Addr())
 			for _, key := range []string{"a", "understudy/state/role/r", "understudy-conformance", "understudy-conformance/kept", "zz/last"} {
 				keys.put(key)
 			}
 			before := keys.all()
-			text := conform(t, 0, append(r.flags, "--case", someCases)...)
+			text := conform(t, 0, append(flags, "--case", someCases)...)
 			for _, want := range []string{"AcquireFree", "not run: needs Restart", "cannot be done here: Restart: the servers are yours", "0 failed", "TryAcquire takes the role if it is vacant"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("%q is not said:\n%s", want, text)
@@ -55,13 +73,13 @@ func TestConformanceCommand(t *testing.T) {
 // TestConformanceCommandFails kills the server under a case, which fails, and is
 // stopped in the middle of another.
 func TestConformanceCommandFails(t *testing.T) {
-	r := newTrio(t, onEtcd)
-	keys := etcdKeys(t, r)
+	server, flags := serve(t, "etcd")
+	keys := etcdKeys(t, server.Members[0].Addr())
 	ctx, stop := context.WithCancel(t.Context())
 	time.AfterFunc(2*time.Second, stop)
 	var out, errs strings.Builder
-	code := execute(ctx, append([]string{"conformance", "--case", "^RunAbandoned$"}, r.flags...), &out, &errs)
-	if code != exitNotDone || !strings.Contains(errs.String(), "stopped before the last case") || !strings.Contains(out.String(), "not run: stopped before") {
+	code := execute(ctx, append([]string{"conformance", "--case", "^RunAbandoned$"}, flags...), &out, &errs)
+	if code != cli.NotDone || !strings.Contains(errs.String(), "stopped before the last case") || !strings.Contains(out.String(), "not run: stopped before") {
 		t.Errorf("stopped: exit code %d\n%s%s", code, out.String(), errs.String())
 	}
 	if left := keys.all(); len(left) != 0 {
@@ -69,9 +87,9 @@ func TestConformanceCommandFails(t *testing.T) {
 	}
 	go func() {
 		keys.changed()
-		r.cluster.Stop()
+		server.Stop()
 	}()
-	text := conform(t, exitNotDone, append(r.flags, "--case", "^TokenIncreases$")...)
+	text := conform(t, cli.NotDone, append(flags, "--case", "^TokenIncreases$")...)
 	for _, want := range []string{"TokenIncreases failed. The rule: ", "failed cases: 1", "remove what stands under understudy-conformance/"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not said:\n%s", want, text)
@@ -91,11 +109,11 @@ func TestConformanceCommandInput(t *testing.T) {
 		want string
 		args []string
 	}{
-		{exitUsage, `case "(": is no regular expression`, []string{"--backend", "memory", "--case", "("}},
-		{exitUsage, `case "nothing": matches none of AcquireFree, `, []string{"--backend", "memory", "--case", "nothing"}},
-		{exitUsage, `raft-peers [a=127.0.0.1:1]: a group never forgets a role`, []string{"--backend", "raft", "--raft-peers", "a=127.0.0.1:1"}},
-		{exitUsage, "etcd-endpoints: none given", []string{"--backend", "etcd"}},
-		{exitUnavailable, "the store cannot be used", []string{"--backend", "consul", "--consul-address", free.Addr().String()}},
+		{cli.Usage, `case "(": is no regular expression`, []string{"--backend", "memory", "--case", "("}},
+		{cli.Usage, `case "nothing": matches none of AcquireFree, `, []string{"--backend", "memory", "--case", "nothing"}},
+		{cli.Usage, `raft-peers [a=127.0.0.1:1]: a group never forgets a role`, []string{"--backend", "raft", "--raft-peers", "a=127.0.0.1:1"}},
+		{cli.Usage, "etcd-endpoints: none given", []string{"--backend", "etcd"}},
+		{cli.Unavailable, "the store cannot be used", []string{"--backend", "consul", "--consul-address", free.Addr().String()}},
 	} {
 		if text := conform(t, c.code, c.args...); !strings.Contains(text, c.want) {
 			t.Errorf("%v: %q is not said:\n%s", c.args, c.want, text)
@@ -127,8 +145,8 @@ type keysOfOthers struct {
 	changed func() // returns when anything has changed; etcd only
 }
 
-func etcdKeys(t *testing.T, r *trio) keysOfOthers {
-	c, err := clientv3.New(clientv3.Config{Endpoints: r.store.Etcd.Endpoints, Logger: zap.NewNop()})
+func etcdKeys(t *testing.T, address string) keysOfOthers {
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{address}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,8 +172,8 @@ func etcdKeys(t *testing.T, r *trio) keysOfOthers {
 	}
 }
 
-func consulKeys(t *testing.T, r *trio) keysOfOthers {
-	c, err := api.NewClient(&api.Config{Address: r.store.Consul.Address})
+func consulKeys(t *testing.T, address string) keysOfOthers {
+	c, err := api.NewClient(&api.Config{Address: address})
 	if err != nil {
 		t.Fatal(err)
 	}

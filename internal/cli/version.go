@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"encoding/json"
@@ -12,14 +12,15 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 )
 
-func newVersion() *cobra.Command {
+// NewVersion is the command that says what a program was built from.
+func NewVersion() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "version", Short: "Print what this program was built from", Args: cobra.NoArgs,
 		Example: "  understudy version -o json",
 	}
 	output := cmd.Flags().StringP("output", "o", "table", "table or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := oneOf("output", *output, "table", "json"); err != nil {
+		if err := OneOf("output", *output, "table", "json"); err != nil {
 			return err
 		}
 		v := struct {
@@ -40,8 +41,8 @@ func newVersion() *cobra.Command {
 		if *output == "json" {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "understudy %s, commit %s, %s, %s, backends %s\n",
-			v.Version, v.Commit, v.Go, v.Platform, strings.Join(v.Backends, ", "))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s, commit %s, %s, %s, backends %s\n",
+			cmd.Root().Name(), v.Version, v.Commit, v.Go, v.Platform, strings.Join(v.Backends, ", "))
 		return nil
 	}
 	return cmd

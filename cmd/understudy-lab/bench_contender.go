@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/coordinator/witness"
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/failover"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -20,12 +21,12 @@ import (
 // stamps on standard output.
 func newBenchContender() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench-contender", Hidden: true, Args: cobra.NoArgs}
-	o := newOptions(cmd.Flags(), nodeKeys(), timeKeys)
+	o := newOptions(cmd.Flags(), cli.NodeKeys(), cli.TimeKeys)
 	roles := cmd.Flags().Int("roles", 0, "")
 	witnessed := cmd.Flags().Bool("witness", false, "")
-	o.collect()
+	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		err = o.read(cmd)
+		err = o.Read(cmd)
 		if err := errors.Join(err, o.ForVoter()); err != nil {
 			return err
 		}
@@ -42,7 +43,10 @@ func newBenchContender() *cobra.Command {
 		defer stop()
 		locker, err := o.Open(ctx)
 		if err != nil {
-			return o.stopped(ctx, err)
+			if ctx.Err() != nil && !errors.Is(err, lock.ErrPermanent) {
+				return nil // it was told to stop before it had begun
+			}
+			return err
 		}
 		return errors.Join(failover.Contend(ctx, locker, c, *roles == 0, os.Stdout), locker.Close())
 	}

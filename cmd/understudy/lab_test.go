@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestLab runs a command of understudy-lab through understudy, and says how to get it where
+// it is not there.
+func TestLab(t *testing.T) {
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-o", dir, ".", "../understudy-lab")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	run := func() (string, int) {
+		cmd := exec.Command(filepath.Join(dir, "understudy"), "conformance", "--backend", "memory", "--case", "^AcquireFree$")
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	if text, code := run(); code != 0 || !strings.Contains(text, "1 passed, 0 failed") {
+		t.Errorf("beside it: exit code %d\n%s", code, text)
+	}
+	elsewhere := t.TempDir()
+	must(t, os.Rename(filepath.Join(dir, lab), filepath.Join(elsewhere, lab)))
+	if text, code := run(); code != 64 || !strings.Contains(text, "go install github.com/understudy-ha/understudy/cmd/understudy-lab@latest") {
+		t.Errorf("nowhere: exit code %d\n%s", code, text)
+	}
+	t.Setenv("PATH", elsewhere)
+	if text, code := run(); code != 0 || !strings.Contains(text, "1 passed, 0 failed") {
+		t.Errorf("on the PATH: exit code %d\n%s", code, text)
+	}
+}
+
+// TestNothingOfTheLab: what runs beside a command in production has nothing linked in that
+// measures, proves or draws.
+func TestNothingOfTheLab(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{$p := .ImportPath}}{{$p}}{{range .Imports}}{{if eq . \"testing\"}}\n{{$p}}->testing{{end}}{{end}}", ".").Output()
+	must(t, err)
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, "github.com/understudy-ha/understudy/coordinator") {
+		t.Fatalf("go list says %s", out)
+	}
+	for _, dep := range deps {
+		if strings.Contains(dep, "porcupine") || strings.Contains(dep, "gonum.org") || strings.Contains(dep, "/internal/lab") ||
+			strings.HasSuffix(dep, "/internal/failover") || strings.HasSuffix(dep, "/understudy/conformance") {
+			t.Errorf("%s is linked into understudy", dep)
+		}
+		if from, ok := strings.CutSuffix(dep, "->testing"); ok && from != "github.com/hashicorp/raft" { // whose helpers for tests are not apart
+			t.Errorf("%s brings testing into understudy", from)
+		}
+	}
+}

@@ -1,0 +1,137 @@
+// Package cli is what the programs understudy and understudy-lab have in common: settings as
+// flags, environment and file, exit codes, and how an error is told.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/grpclog"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/coordinator/witness"
+	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/internal/procgroup"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// Prepare comes before anything else that a program does: this process may be a command's
+// init, or a witness. What gRPC has to say reaches us as errors, and not past the log; what
+// others have to say there waits for no reader.
+func Prepare() {
+	procgroup.Init()
+	traceWithoutWaiting()
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	slog.SetDefault(asynclog.Logger(slog.New(slog.NewTextHandler(os.Stderr, nil))))
+	witness.Main(backends.Beside)
+}
+
+// The exit codes, besides the command's own. They follow sysexits.h where that
+// has one.
+const (
+	NotDone     = 1  // what was asked for did not come about
+	Usage       = 64 // flags, environment, file, or what no retry can cure
+	Unavailable = 69 // the store cannot be reached
+	Held        = 73 // another process has the ID, or the role with --active-standby=false
+	Lost        = 75 // the role was lost, with --on-loss=exit
+)
+
+// ExitCodes is the part of a help text about them.
+const ExitCodes = `
+Exit codes:
+  0   a stop that was asked for, or what was asked for is done
+  64  a mistake in flags, environment or file, or what no retry can cure
+  69  the store cannot be reached
+  73  another process has the ID, or the role with --active-standby=false
+  75  the role was lost, with --on-loss=exit; or work outlived the promise`
+
+// An ExitError is an error with an exit code of its own.
+type ExitError struct {
+	Code int
+	err  error // nil: there is nothing to tell
+}
+
+// Exit gives err, of which nil tells nothing, an exit code.
+func Exit(code int, err error) *ExitError { return &ExitError{code, err} }
+
+func (e *ExitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.Code)
+	}
+	return e.err.Error()
+}
+
+func (e *ExitError) Unwrap() error { return e.err }
+
+// Unreachable gives an error of the store its exit code: some last.
+func Unreachable(err error) error {
+	if err == nil || errors.Is(err, lock.ErrPermanent) {
+		return err
+	}
+	return Exit(Unavailable, err)
+}
+
+// Execute runs one command line of the program and returns the exit code.
+func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs io.Writer) int {
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.SetFlagErrorFunc(unknownFlag)
+	for _, c := range root.Commands() {
+		c.SilenceUsage = true
+	}
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var exit *ExitError
+	var held *lock.HeldError
+	switch {
+	case errors.As(err, &exit):
+		if exit.err != nil {
+			complain(root, exit)
+		}
+		return exit.Code
+	case errors.As(err, &held):
+		complain(root, err)
+		return Held
+	case errors.Is(err, context.DeadlineExceeded):
+		complain(root, err)
+		return Unavailable
+	}
+	complain(root, err)
+	return Usage
+}
+
+// complain prints every problem on a line of its own.
+func complain(root *cobra.Command, err error) {
+	var text strings.Builder
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if strings.TrimSpace(line) != "" {
+			fmt.Fprintln(&text, root.Name()+": "+line)
+		}
+	}
+	Say(root.ErrOrStderr(), text.String())
+}
+
+// Say prints text, and gives up after a while: no process stays, and none fails to start,
+// because nobody reads what it has to say.
+func Say(to io.Writer, text string) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.WriteString(to, text) // there is nobody else to tell
+	}()
+	select {
+	case <-done:
+	case <-time.After(asynclog.ExitFlush):
+	}
+}

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/understudy-ha/understudy/config"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// Options are what flags, environment and file say: the settings that package config
+// knows, and what is said of one call alone.
+type Options struct {
+	*config.Config
+	Set  *pflag.FlagSet
+	keys []string // that have a flag
+	Bad  []error  // of flags of one call, told with everything else that is wrong
+
+	Judge   func() error // says what else is wrong; nil: nothing is
+	Output  string
+	Timeout time.Duration
+}
+
+// TimeKeys are the times of the protocol.
+var TimeKeys = []string{"ttl", "grace", "skew", "stopTimeout"}
+
+// StoreKeys are those of one who only looks and asks.
+func StoreKeys() []string {
+	return keysOf(func(k config.Key) bool { return !k.Member })
+}
+
+// NodeKeys are those of one who takes part.
+func NodeKeys() []string {
+	return append(keysOf(func(k config.Key) bool { return !k.Command }), "id")
+}
+
+// PlanKeys are those of one who wants to know what the store means for the times.
+func PlanKeys() []string {
+	return keysOf(func(k config.Key) bool { return true })
+}
+
+// keysOf are the keys of stores for which ok holds.
+func keysOf(ok func(config.Key) bool) []string {
+	names := []string{"backend"}
+	for _, k := range config.Keys() {
+		if k.Store != "" && ok(k) {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
+// NewOptions are those of a command with a flag for each key, and for each section,
+// that is named: Collect adds them.
+func NewOptions(set *pflag.FlagSet, keys ...[]string) *Options {
+	return &Options{Set: set, keys: slices.Concat(keys...)}
+}
+
+// Duration is a flag of one call for a time, which is never zero where it is given.
+func (o *Options) Duration(to *time.Duration, name string, value time.Duration, usage string) {
+	*to = value
+	o.Set.Var((*durationFlag)(to), name, usage)
+}
+
+// Read reads flags, environment and file, and returns all that is wrong.
+func (o *Options) Read(cmd *cobra.Command) error {
+	o.ReadEnvironment()
+	c, err := config.Read(config.Source{Flags: o.Set, Log: cmd.ErrOrStderr(), Known: func(name string) bool { return isVariable(cmd.Root(), name) }})
+	o.Config = c
+	for _, w := range c.Warnings {
+		Say(cmd.ErrOrStderr(), "understudy: warning: "+w+"\n")
+	}
+	errs := append([]error{err}, o.Bad...)
+	if o.Judge != nil {
+		errs = append(errs, o.Judge())
+	}
+	if o.Set.Lookup("output") != nil {
+		errs = append(errs, OneOf("output", o.Output, "table", "json"))
+	}
+	return errors.Join(errs...)
+}
+
+// OneRole says what is wrong with the role that is asked about.
+func (o *Options) OneRole() error { return lock.CheckName("role", o.Role()) }
+
+// isVariable reports whether any command has a flag with this variable.
+func isVariable(root *cobra.Command, name string) (found bool) {
+	root.Flags().VisitAll(func(f *pflag.Flag) { found = found || variable(f.Name) == name })
+	for _, c := range root.Commands() {
+		found = found || isVariable(c, name)
+	}
+	return found
+}
+
+// Ask does something at the store as one who only looks and asks, within the
+// timeout.
+func (o *Options) Ask(cmd *cobra.Command, do func(context.Context, lock.Locker) error) error {
+	err := o.Read(cmd)
+	if err := errors.Join(err, o.ForClient()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), o.Timeout)
+	defer cancel()
+	l, err := o.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(ctx, l), l.Close())
+}
+
+// OneOf says what is wrong with a flag's value that must be one of all.
+func OneOf(name, value string, all ...string) error {
+	for _, one := range all {
+		if value == one {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s %q: must be one of %s", name, value, strings.Join(all, ", "))
+}
