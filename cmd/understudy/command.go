@@ -123,13 +123,11 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 		return
 	case <-ctx.Done():
 	}
+	c.log.Warn("the command is killed: it did not stop in time, or what it had started did not")
 	for tries := 1; ; tries++ {
 		g.Kill()
-		switch tries {
-		case 1:
-			c.log.Warn("the command is killed: it did not stop in time, or what it had started did not")
-		case 20:
-			c.log.Error("the command cannot be killed: it runs as another user, or sleeps in the kernel")
+		if tries%(20*60) == 20 { // after a second, and then once a minute
+			c.log.Error("the command cannot be killed: it runs as another user, or sleeps in the kernel. The role is kept until it has ended, or the promise is over: end it")
 		}
 		select {
 		case <-g.Gone():

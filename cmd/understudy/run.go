@@ -95,7 +95,7 @@ func run(ctx context.Context, o *options) error {
 	}
 	config := o.Coordinator
 	config.Outlives = true
-	config.StopTimeout += 5 * time.Second // to see the group gone after SIGKILL, before the process gives up
+	config.StopTimeout = ages // the command has its own, after which it is killed
 	config.Exit = c.exit
 	config.OnDeadline = func(at coordinator.Instant) { o.deadline.Set(at.Raw, at.Boot) }
 	c.beside(&config)
@@ -121,6 +121,10 @@ func run(ctx context.Context, o *options) error {
 	}
 	return nil
 }
+
+// ages is how long the role is kept when a stop is asked for and something of the command
+// cannot be killed: beats go on, and nobody takes over while it works.
+const ages = 365 * 24 * time.Hour
 
 // stopped is what a failure means after which nothing was started: nothing, where
 // a stop that was asked for is why.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -27,11 +28,18 @@ func TestMain(m *testing.M) {
 	case "grpc":
 		grpclog.Error("past the log")
 		os.Exit(0)
+	case "root":
+		if err := syscall.Setuid(0); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		stampForever()
 	case "stamp":
 		stampForever()
-	case "wrapper":
+	case "wrapper", "wrapper root":
 		if os.Getpid() != 1 { // which starts itself once more, to be the wrapper
-			os.Setenv("UNDERSTUDY_TEST", "stamp")
+			_, what, _ := strings.Cut(os.Getenv("UNDERSTUDY_TEST"), " ")
+			os.Setenv("UNDERSTUDY_TEST", cmp.Or(what, "stamp"))
 		}
 		os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
