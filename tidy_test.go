@@ -122,6 +122,9 @@ func checkFile(t *testing.T, name string) {
 		t.Errorf("%s has %d lines, the limit is %d", name, n, maxFile)
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
+		if !strings.HasSuffix(name, "_test.go") {
+			checkNoStore(t, set, n)
+		}
 		if f, ok := n.(*ast.FuncDecl); ok {
 			if lines := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; lines > maxFunction {
 				t.Errorf("%s: %s has %d lines, the limit is %d", set.Position(f.Pos()), f.Name.Name, lines, maxFunction)
@@ -129,6 +132,23 @@ func checkFile(t *testing.T, name string) {
 		}
 		return true
 	})
+}
+
+// checkNoStore refuses a comparison with the name of a store: that is a question to its row in
+// package backends.
+func checkNoStore(t *testing.T, set *token.FileSet, n ast.Node) {
+	var compared []ast.Expr
+	switch n := n.(type) {
+	case *ast.BinaryExpr:
+		compared = []ast.Expr{n.X, n.Y}
+	case *ast.CaseClause:
+		compared = n.List
+	}
+	for _, e := range compared {
+		if l, ok := e.(*ast.BasicLit); ok && slices.Contains([]string{`"raft"`, `"etcd"`, `"consul"`, `"memory"`}, l.Value) {
+			t.Errorf("%s compares with %s: ask the store's row", set.Position(e.Pos()), l.Value)
+		}
+	}
 }
 
 func checkPure(t *testing.T, name string, file *ast.File, only []string) {

@@ -103,6 +103,13 @@ var etcdRow = Store{
 			Rights: "readwrite on the prefix " + prefixOf(c.Etcd.Prefix), More: []Bound{tripToServers(try)},
 		}
 	},
+	Servers: func(all *Config) Servers {
+		c := &all.Etcd
+		return Servers{
+			Addresses: c.Endpoints, Use: func(a []string) { c.Endpoints = a }, TLS: c.CAFile+c.CertFile != "",
+			Prefix: &c.Prefix, Dial: &c.Dial, Hand: func() (*kv.Hand, error) { return etcd.Hand(*c) },
+		}
+	},
 }
 
 var consulRow = Store{
@@ -123,6 +130,17 @@ var consulRow = Store{
 			Rights: fmt.Sprintf("key_prefix %q and session_prefix \"\", both with policy = \"write\"", prefixOf(c.Consul.Prefix)),
 			More:   []Bound{tripToServers(try)},
 		}
+	},
+	Servers: func(all *Config) Servers {
+		c := &all.Consul
+		s := Servers{
+			Use: func(a []string) { c.Address = a[0] }, One: true, TLS: c.CAFile+c.CertFile != "",
+			Prefix: &c.Prefix, Dial: &c.Dial, Hand: func() (*kv.Hand, error) { return consul.Hand(*c) },
+		}
+		if c.Address != "" {
+			s.Addresses = []string{c.Address}
+		}
+		return s
 	},
 	ValidateFacts: func(c Config) error {
 		if n := c.Consul.RaftMultiplier; n < 1 || n > 10 {

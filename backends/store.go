@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -53,6 +55,10 @@ type Store struct {
 	Facts         func(ctx context.Context, c Config, try time.Duration) Facts
 	ValidateFacts func(c Config) error
 
+	// Servers returns how clients reach the store's servers by the settings in c, for programs
+	// that measure or prove. A store that is not reached over a network has none.
+	Servers func(c *Config) Servers
+
 	Inside bool // the processes that compete in it carry it together: it has no servers
 	Values bool // its Lockers keep values: they are a ledger.Values
 }
@@ -72,6 +78,18 @@ type Facts struct {
 	Rights  string // the least that the store must allow its user
 
 	More []Bound // what else is to be known
+}
+
+// Servers is how a client reaches a store's servers. Its pointers and funcs are of the Config
+// that it was asked of.
+type Servers struct {
+	Addresses []string       // that are given
+	Use       func([]string) // other addresses in their place
+	One       bool           // a client uses one address only: its agent's
+	TLS       bool
+	Prefix    *string // of all keys
+	Dial      *func(ctx context.Context, network, address string) (net.Conn, error)
+	Hand      func() (*kv.Hand, error) // on the records under Prefix
 }
 
 // A Bound is one line of plan: something that can happen, its limit, and why that is it.

@@ -60,6 +60,7 @@ type Source struct {
 	Flags   *pflag.FlagSet // that Flags has added to, and that was parsed; nil: no flags
 	Environ []string       // nil: os.Environ()
 	Log     io.Writer      // of Coordinator.Logger; nil: os.Stderr
+	Ours    bool           // what etcdctl and consul read is not heeded
 
 	// Known reports whether a variable that begins with UNDERSTUDY_ is the program's own,
 	// and deserves no warning. nil: none is.

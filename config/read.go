@@ -62,8 +62,10 @@ func (r *reader) read() {
 		}
 	}
 	r.lay(byDefault, confmap.Provider(defaults, "."), nil, func(string) string { return "default" })
-	others, origins := r.others()
-	r.lay(byOther, confmap.Provider(others, "."), nil, func(name string) string { return origins[name] })
+	if !r.Ours {
+		others, origins := r.others()
+		r.lay(byOther, confmap.Provider(others, "."), nil, func(name string) string { return origins[name] })
+	}
 	if path := r.path(); path != "" {
 		r.layFile(path)
 	}

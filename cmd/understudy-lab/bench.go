@@ -35,6 +35,7 @@ A fault's name stands for its variants too: crash is also crash-leader, where th
 		Args: cobra.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"ttl"})
+	o.Ours = true // another tool's variables do not say what is to be measured
 	b := &benchOptions{options: o}
 	b.flags()
 	o.Collect()

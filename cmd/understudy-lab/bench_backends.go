@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"time"
@@ -16,42 +18,62 @@ import (
 // of the store may fall into it.
 const benchPatience = 10 * time.Second
 
+// benchStores are those that can be measured.
+func benchStores() (names []string) {
+	for _, s := range backends.Stores() {
+		if s.Inside || s.Servers != nil {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
 // benchBackend is a store as the bench reaches it.
 func (o *options) benchBackend(name string) failover.Backend {
-	b := failover.Backend{Who: failover.Understudy, Name: name, Inside: name == "raft", Plain: true, Patience: benchPatience}
-	b.Command = func(c failover.Contender) (*exec.Cmd, error) {
-		self, err := os.Executable()
-		cmd := exec.Command(self, o.benchFlags(name, c)...)
-		cmd.Env = append(os.Environ(), "UNDERSTUDY_CONFIG=", "UNDERSTUDY_ETCD_PASSWORD="+o.Store.Etcd.Password, "UNDERSTUDY_CONSUL_TOKEN="+o.Store.Consul.Token)
-		return cmd, err
-	}
-	b.Dial = func(ctx context.Context, space string, addresses []string) (lock.Locker, error) {
-		return backends.Dial(ctx, o.benchStore(name, space, addresses))
-	}
-	switch name {
-	case "raft":
+	given := o.Store
+	given.Backend = name
+	row := given.Row()
+	b := failover.Backend{Who: failover.Understudy, Name: name, Inside: row.Inside, Plain: true, Patience: benchPatience}
+	if row.Inside {
 		b.Leader = func(ctx context.Context, addresses []string) (string, error) {
 			g, err := raft.Inspect(ctx, raft.Config{Peers: benchPeers(addresses)})
 			return g.Leader, err
 		}
-	case "etcd":
-		b.Given, b.Plain = o.Store.Etcd.Endpoints, o.Store.Etcd.CertFile == "" && o.Store.Etcd.CAFile == ""
-	case "consul":
-		b.Plain = o.Store.Consul.CertFile == "" && o.Store.Consul.CAFile == ""
-		if o.Store.Consul.Address != "" {
-			b.Given = []string{o.Store.Consul.Address}
-		}
+	} else if s := row.Servers(&given); len(s.Addresses) > 0 {
+		b.Given, b.Plain, b.One = s.Addresses, !s.TLS, s.One
+	} else {
+		given, b.One = backends.Config{Backend: name}, s.One
+	}
+	b.Command = func(c failover.Contender) (*exec.Cmd, error) {
+		store := benchStore(given, c.Space, c.Addresses)
+		store.Raft.Dir = c.Dir
+		text, _ := json.Marshal(store) // it holds nothing that fails
+		self, err := os.Executable()
+		cmd := exec.Command(self, "bench-contender", "--id", c.ID, "--ttl", c.TTL.String(), "--roles", fmt.Sprint(c.Roles), fmt.Sprintf("--witness=%t", c.Witness))
+		cmd.Env = append(os.Environ(), "UNDERSTUDY_CONFIG=", "UNDERSTUDY_STORE="+string(text)) // where nobody else sees it: there are secrets in it
+		return cmd, err
+	}
+	b.Dial = func(ctx context.Context, space string, addresses []string) (lock.Locker, error) {
+		return backends.Dial(ctx, benchStore(given, space, addresses))
 	}
 	return b
 }
 
-func (o *options) benchStore(name, space string, addresses []string) backends.Config {
-	c := backends.Config{Backend: name, Raft: raft.Config{Peers: benchPeers(addresses)}, Etcd: o.Store.Etcd, Consul: o.Store.Consul}
-	c.Etcd.Endpoints, c.Etcd.Prefix = addresses, o.benchPrefix(space)
-	if name == "consul" {
-		c.Consul.Address, c.Consul.Prefix = addresses[0], o.benchPrefix(space)
+// benchStore is a store at other addresses, and with a prefix of the bench's own.
+func benchStore(c backends.Config, space string, addresses []string) backends.Config {
+	if c.Row().Inside {
+		c.Raft = raft.Config{Peers: benchPeers(addresses)}
+		return c
 	}
+	s := c.Row().Servers(&c)
+	s.Use(addresses)
+	*s.Prefix = benchPrefix(space)
 	return c
+}
+
+// benchPrefix keeps a bench's keys apart from everybody else's, its own others' too.
+func benchPrefix(space string) string {
+	return fmt.Sprintf("understudy-bench/%d/%s/", os.Getpid(), space)
 }
 
 // benchPeers are the nodes of the bench's group.

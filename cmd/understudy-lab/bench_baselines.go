@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/internal/failover"
 )
 
@@ -32,10 +33,10 @@ func (b *benchOptions) findBaselines() (all []failover.Baseline, err error) {
 	}
 	for _, one := range benchBaselines {
 		all = append(all, failover.Baseline{TTL: one.ttl, Backend: failover.Backend{
-			Who: one.who, Name: one.store, Inside: one.store == "raft", Patience: one.patience,
+			Who: one.who, Name: one.store, Inside: backends.Config{Backend: one.store}.Row().Inside, Patience: one.patience,
 			Command: func(c failover.Contender) (*exec.Cmd, error) {
 				return exec.Command(path, one.kind, "--id", c.ID, "--dir", c.Dir, "--ttl", c.TTL.String(),
-					"--addresses", strings.Join(c.Addresses, ","), "--key", b.benchPrefix(one.who)), nil
+					"--addresses", strings.Join(c.Addresses, ","), "--key", benchPrefix(one.who)), nil
 			},
 		}})
 	}

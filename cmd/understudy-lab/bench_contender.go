@@ -1,16 +1,17 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/failover"
@@ -21,13 +22,15 @@ import (
 // stamps on standard output.
 func newBenchContender() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench-contender", Hidden: true, Args: cobra.NoArgs}
-	o := newOptions(cmd.Flags(), cli.NodeKeys(), cli.TimeKeys)
+	o := newOptions(cmd.Flags(), []string{"id"}, cli.TimeKeys)
+	store := cmd.Flags().String("store", "", "")
 	roles := cmd.Flags().Int("roles", 0, "")
 	witnessed := cmd.Flags().Bool("witness", false, "")
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		err = o.Read(cmd)
-		if err := errors.Join(err, o.ForVoter()); err != nil {
+		o.Store = backends.Config{}
+		if err := errors.Join(err, json.Unmarshal([]byte(*store), &o.Store), o.ForVoter()); err != nil {
 			return err
 		}
 		c := o.Coordinator
@@ -51,34 +54,4 @@ func newBenchContender() *cobra.Command {
 		return errors.Join(failover.Contend(ctx, locker, c, *roles == 0, os.Stdout), locker.Close())
 	}
 	return cmd
-}
-
-// benchFlags are the flags by which a contender reaches the store.
-func (o *options) benchFlags(backend string, c failover.Contender) []string {
-	args := []string{
-		"bench-contender", "--backend", backend, "--id", c.ID, "--ttl", c.TTL.String(),
-		"--roles", fmt.Sprint(c.Roles), fmt.Sprintf("--witness=%t", c.Witness),
-	}
-	switch backend {
-	case "raft":
-		peers := make([]string, len(c.Addresses))
-		for i, id := range failover.IDs(len(c.Addresses)) {
-			peers[i] = id + "=" + c.Addresses[i]
-		}
-		args = append(args, "--raft-dir", c.Dir, "--raft-peers", strings.Join(peers, ","))
-	case "etcd":
-		args = append(args, "--etcd-endpoints", strings.Join(c.Addresses, ","), "--etcd-prefix", o.benchPrefix(c.Space),
-			"--etcd-username", o.Store.Etcd.Username, "--etcd-password-file", o.Store.Etcd.PasswordFile,
-			"--etcd-ca-file", o.Store.Etcd.CAFile, "--etcd-cert-file", o.Store.Etcd.CertFile, "--etcd-key-file", o.Store.Etcd.KeyFile)
-	case "consul":
-		args = append(args, "--consul-address", strings.Join(c.Addresses, ""), "--consul-prefix", o.benchPrefix(c.Space),
-			"--consul-datacenter", o.Store.Consul.Datacenter, "--consul-token-file", o.Store.Consul.TokenFile,
-			"--consul-ca-file", o.Store.Consul.CAFile, "--consul-cert-file", o.Store.Consul.CertFile, "--consul-key-file", o.Store.Consul.KeyFile, "--consul-server-name", o.Store.Consul.ServerName)
-	}
-	return args
-}
-
-// benchPrefix keeps a bench's keys apart from everybody else's, its own others' too.
-func (o *options) benchPrefix(space string) string {
-	return fmt.Sprintf("understudy-bench/%d/%s/", os.Getpid(), space)
 }

@@ -13,8 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/backends/consul"
-	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/internal/failover"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
@@ -34,7 +32,7 @@ type benchOptions struct {
 
 func (b *benchOptions) flags() {
 	set := b.Set
-	set.StringSliceVar(&b.stores, "backends", nil, "what is measured: "+strings.Join(benchStores, ", ")+" (default those that have servers here)")
+	set.StringSliceVar(&b.stores, "backends", nil, "what is measured: "+strings.Join(benchStores(), ", ")+" (default those that have servers here)")
 	set.StringSliceVar(&b.faults, "faults", nil, "what is done: "+strings.Join(faultNames(), ", ")+" (default all that the ttl allows)")
 	set.IntVar(&b.runs, "runs", 30, "of each fault on each store")
 	set.Uint64Var(&b.seed, "seed", 0, "of the order and of the moments of injection (default drawn)")
@@ -45,9 +43,6 @@ func (b *benchOptions) flags() {
 	set.BoolVar(&b.cost, "cost", true, "measure what it costs to stand by, too")
 	set.BoolVar(&b.baselines, "baselines", false, "measure what is commonly used instead, too ('make baselines' builds it)")
 }
-
-// benchStores are those that can be measured.
-var benchStores = []string{"raft", "etcd", "consul"}
 
 // quickFaults are what --quick does.
 var quickFaults = []string{"clean", "crash"}
@@ -67,12 +62,6 @@ var sweepTTLs = []time.Duration{
 // finish checks everything before the first run, and says what is left out.
 func (b *benchOptions) finish(cmd *cobra.Command) (p failover.Plan, err error) {
 	errs := []error{b.Read(cmd)}
-	if !b.Given("etcd.endpoints") { // another tool's variables do not say what is to be measured
-		b.Store.Etcd = etcd.Config{}
-	}
-	if !b.Given("consul.address") {
-		b.Store.Consul = consul.Config{}
-	}
 	say := cmd.ErrOrStderr()
 	if runtime.GOOS != "linux" {
 		errs = append(errs, errors.New("bench: measures on Linux only: it needs one clock that all processes share"))
@@ -119,15 +108,16 @@ func (b *benchOptions) hurry() {
 }
 
 func (b *benchOptions) chooseStores(p *failover.Plan, say io.Writer) error {
+	known := benchStores()
 	names, chosen := b.stores, len(b.stores) > 0
 	if !chosen {
-		names = benchStores
+		names = known
 	}
 	var errs []error
 	for i, name := range names {
 		name = strings.TrimSpace(name)
-		if !slices.Contains(benchStores, name) {
-			errs = append(errs, fmt.Errorf("backends: %q cannot be measured, use some of %s%s", name, strings.Join(benchStores, ", "), config.DidYouMean(name, benchStores)))
+		if !slices.Contains(known, name) {
+			errs = append(errs, fmt.Errorf("backends: %q cannot be measured, use some of %s%s", name, strings.Join(known, ", "), config.DidYouMean(name, known)))
 			continue
 		}
 		if slices.Contains(names[:i], name) {
@@ -136,7 +126,7 @@ func (b *benchOptions) chooseStores(p *failover.Plan, say io.Writer) error {
 		}
 		backend := b.benchBackend(name)
 		err := b.checkGiven(backend)
-		if name != "raft" && len(backend.Given) == 0 {
+		if !backend.Inside && len(backend.Given) == 0 {
 			_, err = servers.Path(name)
 		}
 		switch {

@@ -102,13 +102,13 @@ func (c *check) finish(cmd *cobra.Command) error {
 		all := conformance.Suite{}.Cases()
 		errs = append(errs, fmt.Errorf("case %q: matches none of %s", c.only, strings.Join(all, ", ")))
 	}
-	switch c.Store.Backend {
-	case "raft":
-		if c.Given("raft.peers") {
-			errs = append(errs, fmt.Errorf("raft-peers %v: a group never forgets a role, and the cases would leave theirs there; leave it out: three nodes are started here", c.Store.Raft.Peers))
-		}
-	case "etcd", "consul":
+	switch row := c.Store.Row(); {
+	case row.Inside && c.Given("raft.peers"):
+		errs = append(errs, fmt.Errorf("raft-peers %v: a group never forgets a role, and the cases would leave theirs there; leave it out: three nodes are started here", c.Store.Raft.Peers))
+	case row.Servers != nil:
 		errs = append(errs, c.ForClient())
+	case !row.Inside && row.Alone(c.Store) == "":
+		errs = append(errs, fmt.Errorf("backend %q: nothing keeps its cases apart here; run the suite from a test, see docs/backend.md", row.Name))
 	}
 	return errors.Join(errs...)
 }

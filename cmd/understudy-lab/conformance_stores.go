@@ -10,11 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/understudy-ha/understudy/backends/consul"
-	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/conformance"
-	"github.com/understudy-ha/understudy/lock"
 )
 
 // Why a fault is not made here.
@@ -31,10 +29,10 @@ const connectTimeout = 30 * time.Second
 // prepare makes the suite one of the chosen store, and returns what removes
 // everything that the cases leave.
 func (c *check) prepare(ctx context.Context, out io.Writer) (remove func() error, err error) {
-	switch c.Store.Backend {
-	case "etcd", "consul":
+	switch row := c.Store.Row(); {
+	case row.Servers != nil:
 		return c.prepareGiven(ctx, out)
-	case "raft":
+	case row.Inside:
 		return c.prepareRaft(ctx)
 	}
 	c.suite.New = func(context.Context) (*conformance.Store, error) {
@@ -67,9 +65,10 @@ func inOneLedger(lacks map[conformance.Fault]string) map[conformance.Fault]strin
 // prepareGiven is prepare for servers that are the user's. Each case has a prefix of
 // its own, and all of them one that is new.
 func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() error, err error) {
-	given := map[string]string{"etcd": c.Store.Etcd.Prefix, "consul": c.Store.Consul.Prefix}[c.Store.Backend]
+	given := *c.Store.Row().Servers(&c.Store).Prefix
 	root := strings.TrimSuffix(cmp.Or(given, "understudy-conformance"), "/") + "/" + rand.Text() + "/"
-	all, err := c.hand(root)
+	store := c.Store
+	all, err := serversUnder(&store, root).Hand()
 	if err != nil {
 		return nil, err
 	}
@@ -91,10 +90,7 @@ func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() 
 		conformance.LoseNode:  "the servers' list of machines is yours",
 		conformance.Save:      "it would put back your keys, too",
 		conformance.Leftovers: "it takes longer than you want to wait until the store itself removes what is left",
-		conformance.Compact:   "it would make the store forget the history of your keys too",
-	}
-	if c.Store.Backend == "consul" {
-		c.suite.Lacks[conformance.Compact] = "Consul's blocking queries read no history"
+		conformance.Compact:   "it would make the store forget the history of your keys too, where it has one",
 	}
 	return func() error {
 		defer func() { _ = all.Close() }()
@@ -105,40 +101,25 @@ func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() 
 	}, nil
 }
 
-// A hand does by hand to the records under a prefix what the cases ask for.
-type hand interface {
-	DeleteSession(ctx context.Context, id lock.SessionID) error
-	RevokeLease(ctx context.Context, id lock.SessionID) error
-	DeleteRole(ctx context.Context, role string) error
-	Overwrite(ctx context.Context, role string) error
-	Wipe(ctx context.Context) error
-	Close() error
-}
-
-func (c *check) hand(prefix string) (hand, error) {
-	if c.Store.Backend == "etcd" {
-		config := c.Store.Etcd
-		config.Prefix = prefix
-		return etcd.Hand(config)
-	}
-	config := c.Store.Consul
-	config.Prefix = prefix
-	return consul.Hand(config)
+// serversUnder are c's, used under another prefix.
+func serversUnder(c *backends.Config, prefix string) backends.Servers {
+	s := c.Row().Servers(c)
+	*s.Prefix = prefix
+	return s
 }
 
 // store is what can be done to servers that are the user's.
 func (c *check) store(prefix string) (*conformance.Store, error) {
-	h, err := c.hand(prefix)
+	config := c.Store
+	h, err := serversUnder(&config, prefix).Hand()
 	if err != nil {
 		return nil, err
 	}
 	return &conformance.Store{
 		Open: func(ctx context.Context) (*conformance.Client, error) {
-			w := newWays()
-			store := c.Store
-			store.Etcd.Prefix, store.Etcd.Dial = prefix, w.dial
-			store.Consul.Prefix, store.Consul.Dial = prefix, w.dial
-			return w.client(ctx, store)
+			w, config := newWays(), c.Store
+			*serversUnder(&config, prefix).Dial = w.dial
+			return w.client(ctx, config)
 		},
 		Close:         h.Close,
 		DeleteSession: h.DeleteSession, RevokeLease: h.RevokeLease, DeleteRole: h.DeleteRole, Overwrite: h.Overwrite,

@@ -25,7 +25,15 @@ func addFifth() {
 // command. Nothing but its row knows its name.
 func TestFifthStore(t *testing.T) {
 	t.Setenv("UNDERSTUDY_TEST_FIFTH", "yes")
-	path := filepath.Join(t.TempDir(), "store")
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r *trio
+	t.Cleanup(func() { // a witness may still write, after its wrapper was killed
+		r.eventually("nobody uses the store", func() bool { return os.RemoveAll(dir) == nil })
+	})
+	path := filepath.Join(dir, "store")
 	ask := func(args ...string) (code int, text string) {
 		cmd := exec.Command(os.Args[0], args...)
 		cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper")
@@ -47,7 +55,7 @@ func TestFifthStore(t *testing.T) {
 	understudy(cli.Usage, "file-path: must not be empty", "run", "--backend", "file", "--role", "r", "--", "true")
 	understudy(cli.Usage, "file-path: must not be empty", "status", "--backend", "file", "--role", "r")
 
-	r := newTrio(t, func(*trio) (c backends.Config, flags []string) {
+	r = newTrio(t, func(*trio) (c backends.Config, flags []string) {
 		return c, []string{"--backend", "file", "--file-path", path}
 	})
 	for _, id := range r.ids {

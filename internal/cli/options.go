@@ -23,6 +23,7 @@ type Options struct {
 	keys []string // that have a flag
 	Bad  []error  // of flags of one call, told with everything else that is wrong
 
+	Ours    bool         // other tools' variables are not heeded
 	Judge   func() error // says what else is wrong; nil: nothing is
 	Output  string
 	Timeout time.Duration
@@ -72,7 +73,7 @@ func (o *Options) Duration(to *time.Duration, name string, value time.Duration, 
 // Read reads flags, environment and file, and returns all that is wrong.
 func (o *Options) Read(cmd *cobra.Command) error {
 	o.ReadEnvironment()
-	c, err := config.Read(config.Source{Flags: o.Set, Log: cmd.ErrOrStderr(), Known: func(name string) bool { return isVariable(cmd.Root(), name) }})
+	c, err := config.Read(config.Source{Flags: o.Set, Log: cmd.ErrOrStderr(), Ours: o.Ours, Known: func(name string) bool { return isVariable(cmd.Root(), name) }})
 	o.Config = c
 	for _, w := range c.Warnings {
 		Say(cmd.ErrOrStderr(), "understudy: warning: "+w+"\n")

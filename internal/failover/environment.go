@@ -71,7 +71,7 @@ func Describe(ctx context.Context, p Plan, command []string) Environment {
 			e.Versions[b.Name] = "the user's own servers"
 		}
 		e.Settings.Stores = append(e.Settings.Stores, b.Name)
-		if path, err := servers.Path(b.Name); err == nil && len(b.Given) == 0 {
+		if path, err := servers.Path(b.Name); err == nil && len(b.Given) == 0 && !b.Inside {
 			e.Versions[b.Name] = version(ctx, path)
 		}
 	}

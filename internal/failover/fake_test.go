@@ -100,7 +100,7 @@ func fakePlan(t *testing.T, fault string, runs int, names ...string) Plan {
 	path := filepath.Join(t.TempDir(), "lock")
 	store := memory.New()
 	p := Plan{Runs: runs, TTL: 200 * time.Millisecond, Seed: 1, Dir: t.TempDir(), Backends: []Backend{{
-		Who: Understudy, Name: "fake", Patience: 2 * time.Second,
+		Who: Understudy, Name: "fake", Given: []string{"nowhere"}, Patience: 2 * time.Second,
 		Command: func(Contender) (*exec.Cmd, error) {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), "FAILOVER_FAKE="+path, "FAILOVER_FAULT="+fault)

@@ -205,7 +205,7 @@ func (s *stage) leader(ctx context.Context) (string, error) {
 		return "", nil
 	case s.site.backend.Inside:
 		return s.site.backend.Leader(ctx, s.network.outside)
-	case s.site.backend.Name == "consul" && s.site.cluster != nil: // each contender has one agent
+	case s.site.backend.One && s.site.cluster != nil:
 		i, err := s.site.cluster.Leader(ctx)
 		if err != nil {
 			return "", err

@@ -67,9 +67,13 @@ func (c Cell) rank() int {
 	return 1
 }
 
-// look is a store's place, and how it is drawn, everywhere.
+// look is a store's place, and how it is drawn, everywhere. One that is not known is the last.
 func look(store string) int {
-	return max(0, slices.Index([]string{"raft", "etcd", "consul"}, store))
+	known := []string{"raft", "etcd", "consul"}
+	if i := slices.Index(known, store); i >= 0 {
+		return i
+	}
+	return len(known)
 }
 
 var dashes = [][]vg.Length{nil, {6, 2}, {2, 2}, {8, 2, 2, 2}}

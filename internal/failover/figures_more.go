@@ -3,6 +3,7 @@ package failover
 import (
 	"fmt"
 	"image/color"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -84,11 +85,8 @@ func byTTL(s Summary) (Figure, error) {
 		}
 	}
 	most := 0
-	for _, store := range []string{"raft", "etcd", "consul"} {
+	for _, store := range slices.SortedFunc(maps.Keys(points), func(a, b string) int { return look(a) - look(b) }) {
 		all := points[store]
-		if len(all) == 0 {
-			continue
-		}
 		most = max(most, len(all))
 		slices.SortFunc(all, func(a, b plotter.XY) int { return int(a.X - b.X) })
 		line, dots, err := plotter.NewLinePoints(all)

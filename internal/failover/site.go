@@ -20,9 +20,10 @@ const Role = "bench"
 // IDs.
 type Backend struct {
 	Who    string   // what contends: Understudy, or a baseline
-	Name   string   // etcd and consul are started here unless Given; anything else lives in its contenders
+	Name   string   // its servers are started here, unless there are Given ones or it is Inside
 	Given  []string // addresses of servers that are somebody else's
 	Inside bool     // the store lives in its contenders
+	One    bool     // a contender reaches one server, its agent
 	Plain  bool     // no TLS: proxies can stand between
 
 	Patience time.Duration // how much longer than a silent active's promise a failover may take, or it is late
@@ -66,16 +67,13 @@ type site struct {
 // open starts the servers of a store, where it has some that are ours to start.
 func open(ctx context.Context, b Backend, dir string) (*site, error) {
 	s := &site{backend: b, dir: dir}
-	start := map[string]func(context.Context, string, int, servers.Options) (*servers.Cluster, error){
-		"etcd": servers.StartEtcd, "consul": servers.StartConsul,
-	}[b.Name]
-	if start == nil || len(b.Given) > 0 {
+	if b.Inside || len(b.Given) > 0 {
 		return s, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var err error
-	s.cluster, err = start(ctx, filepath.Join(dir, "servers"), members, servers.Options{})
+	s.cluster, err = servers.Start(ctx, b.Name, filepath.Join(dir, "servers"), members, servers.Options{})
 	return s, err
 }
 
@@ -118,7 +116,7 @@ func (s *site) connect(ids []string) (*network, error) {
 	}
 	for i, id := range ids {
 		targets := n.outside
-		if s.backend.Name == "consul" && len(targets) > 0 { // a contender has one agent
+		if s.backend.One && len(targets) > 0 {
 			targets = targets[i%len(targets):][:1]
 		}
 		for _, target := range targets {

@@ -97,16 +97,23 @@ func startAll(ctx context.Context, members []*Member) error {
 	return nil
 }
 
-// Path returns where the server of a store, etcd or consul, is found, as a start
-// would.
-func Path(store string) (string, error) {
-	switch store {
-	case "etcd":
-		return binary("UNDERSTUDY_ETCD", "etcd")
-	case "consul":
-		return binary("UNDERSTUDY_CONSUL", "consul")
+// starts are the stores that have servers here.
+var starts = map[string]func(ctx context.Context, dir string, n int, o Options) (*Cluster, error){
+	"etcd": StartEtcd, "consul": StartConsul,
+}
+
+// Start starts servers of a store by its name. See StartEtcd and StartConsul.
+func Start(ctx context.Context, store, dir string, n int, o Options) (*Cluster, error) {
+	start, ok := starts[store]
+	if !ok {
+		return nil, fmt.Errorf("%q: no servers are known for it", store)
 	}
-	return "", fmt.Errorf("%q: no servers are known for it", store)
+	return start(ctx, dir, n, o)
+}
+
+// Path returns where the server of a store is found, as a start would.
+func Path(store string) (string, error) {
+	return binary("UNDERSTUDY_"+strings.ToUpper(store), store)
 }
 
 // binary finds a server: what the variable names, else what `make servers` built
