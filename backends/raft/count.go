@@ -119,7 +119,7 @@ func (n *node) settle(ctx context.Context) {
 			return
 		}
 		if err := n.dir.bolt.settle(); err != nil {
-			n.log.Error("an older raft.db may not be noticed", "data directory", n.config.Dir, "error", err)
+			n.log.Error("an older raft.db may not be noticed", "dir", n.config.Dir, "error", err)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func (n *node) found(ctx context.Context) error {
 	if n.dir.founder() { // it was about to begin, and nothing has changed since
 		return n.bootstrap(n.dir.read().Founders)
 	}
-	said := time.Now()
+	began := time.Now()
 	var last survey
 	for round := 0; ; round++ {
 		s := n.survey(ctx)
@@ -79,8 +79,7 @@ func (n *node) found(ctx context.Context) error {
 			}
 			why, what = "waiting for the group's leader to let this node in again", append(what, err.Error())
 		}
-		if time.Since(said) >= report {
-			said = time.Now()
+		if time.Since(began) >= report && n.said.due("founding") {
 			n.log.Warn("empty data directory: "+why, "id", n.config.ID, "missing", what)
 		}
 		pause := ask

@@ -65,24 +65,23 @@ func (n *node) greetOne(ctx context.Context, p Peer) (hello, error) {
 	return theirs, nil
 }
 
-// compare warns, once, about a peer that is set up differently.
+// compare warns about a peer that is set up differently, once for each way in which it is.
 func (n *node) compare(h hello) {
 	mine := formatPeers(n.config.Peers)
-	if h.ID == "" || h.ID == n.config.ID || h.Peers == mine && h.Timing == n.config.timing() {
+	if h.ID == n.config.ID || n.config.peer(h.ID).ID == "" || h.Peers == mine && h.Timing == n.config.timing() {
 		return
 	}
-	if _, before := n.warned.LoadOrStore([3]any{h.ID, h.Peers, h.Timing}, true); before {
-		return
+	if n.said.news("differs: "+h.ID, fmt.Sprint(h.Timing, brief(h.Peers))) {
+		n.log.Warn("a peer is set up differently, use the same on every node",
+			"peer", h.ID, "its_timing", h.Timing, "our_timing", n.config.timing(), "its_peers", brief(h.Peers), "our_peers", mine)
 	}
-	n.log.Warn("a peer is set up differently, use the same on every node",
-		"peer", h.ID, "its timing", h.Timing, "our timing", n.config.timing(), "its peers", h.Peers, "our peers", mine)
 }
 
 // greet says hello to every peer until each has answered as one of this group. It says
 // whose list differs, who belongs to another group, and ends this node's work where most
 // of the group does: then the data directory is another group's.
 func (n *node) greet(ctx context.Context) {
-	waiting, said := n.config.others(), time.Time{}
+	waiting := n.config.others()
 	for pause := ask; len(waiting) > 0; pause = min(2*pause, report) {
 		var still []Peer
 		others := map[string][]string{} // by group
@@ -102,8 +101,7 @@ func (n *node) greet(ctx context.Context) {
 			if len(ids) > len(n.config.Peers)/2 {
 				n.machine.refuse(err)
 			}
-			if time.Since(said) >= report {
-				said = time.Now()
+			if n.said.due("other group") {
 				n.log.Error("a peer belongs to another group", "error", err)
 			}
 		}
@@ -159,7 +157,7 @@ func (n *node) measure(ctx context.Context, far map[string]bool) {
 		longest = max(longest, trip)
 		if trip > limit && !far[p.ID] {
 			n.log.Warn("a peer is too far away for the group's timing: raise --raft-timing on every node",
-				"peer", p.ID, "round trip", trip, "at most", limit, "timing", n.config.timing())
+				"peer", p.ID, "round_trip", trip, "at_most", limit, "timing", n.config.timing())
 		}
 		far[p.ID] = trip > limit
 	}

@@ -1,117 +1,114 @@
 package raft
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-
-	"github.com/understudy-ha/understudy/internal/asynclog"
 )
 
-// raftLogger returns the logger that the Raft library writes to.
+// raftLogger returns the logger that the Raft library writes to. Whatever it says is Debug:
+// in an outage it has a line for every election and every heartbeat. What a person must
+// know, a node says in words of its own.
 func raftLogger(l *slog.Logger) hclog.Logger {
-	level := hclog.Info
-	if asynclog.Level(l) <= slog.LevelDebug {
-		level = hclog.Debug
-	}
-	return hclog.New(&hclog.LoggerOptions{
-		Level: level, JSONFormat: true, DisableTime: true,
-		Output: &lines{log: l.With("component", "raft"), last: map[string]time.Time{}},
-	})
+	logger := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard})
+	logger.RegisterSink(&sink{l.With("component", "raft")})
+	return logger
 }
 
-// lines turns hclog's JSON lines into records. What Raft calls an error, such as
-// a peer that is down, is an everyday event for a group, and becomes a warning;
-// it says so at every heartbeat, which becomes one line in five seconds.
-type lines struct {
-	log  *slog.Logger
-	mu   sync.Mutex
-	last map[string]time.Time // when a warning was last written
+// A sink turns the lines of the Raft library into records.
+type sink struct{ log *slog.Logger }
+
+func (s *sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
+	if level < hclog.Debug || !s.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	fields := []any{"says", level.String()}
+	for i := 0; i+1 < len(args); i += 2 {
+		key := strings.ReplaceAll(fmt.Sprint(args[i]), " ", "_")
+		fields = append(fields, key, words(args[i+1]))
+	}
+	s.log.Debug(msg, fields...)
 }
 
-// repeated reports whether the warning was written a short while ago.
-func (w *lines) repeated(warning string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if time.Since(w.last[warning]) < 5*time.Second {
-		return true
+// words are what a value of the library says of itself.
+func words(value any) string {
+	if f, ok := value.(hclog.Format); ok && len(f) > 0 {
+		return fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
 	}
-	if len(w.last) > 256 {
-		clear(w.last)
-	}
-	w.last[warning] = time.Now()
-	return false
+	return fmt.Sprint(value)
 }
 
-func (w *lines) Write(line []byte) (int, error) {
-	fields := map[string]any{}
-	if err := json.Unmarshal(line, &fields); err != nil {
-		w.log.Info(string(bytes.TrimSpace(line)))
-		return len(line), nil
-	}
-	level := slog.LevelInfo
-	switch fields["@level"] {
-	case "trace", "debug":
-		level = slog.LevelDebug
-	case "warn", "error":
-		level = slog.LevelWarn
-	}
-	message, _ := fields["@message"].(string)
-	if level == slog.LevelWarn && w.repeated(fmt.Sprint(message, fields["peer"], fields["target"])) {
-		return len(line), nil
-	}
-	var args []any
-	for _, key := range slices.Sorted(maps.Keys(fields)) {
-		if !strings.HasPrefix(key, "@") {
-			args = append(args, key, fields[key])
-		}
-	}
-	w.log.Log(context.Background(), level, message, args...)
-	return len(line), nil
-}
-
-// boltLogger is the logger that bbolt writes to. It formats nothing that is not
-// wanted: bbolt has lines for every transaction, which are less than Debug.
+// boltLogger is the logger that bbolt writes to. It formats nothing that is not wanted:
+// bbolt has lines for every transaction.
 type boltLogger struct{ log *slog.Logger }
 
-func (b boltLogger) print(level slog.Level, v []any) {
-	if b.log.Enabled(context.Background(), level) {
-		b.log.Log(context.Background(), level, fmt.Sprint(v...), "component", "bbolt")
+func (b boltLogger) print(v []any) {
+	if b.log.Enabled(context.Background(), slog.LevelDebug) {
+		b.log.Debug(fmt.Sprint(v...), "component", "bbolt")
 	}
 }
 
-func (b boltLogger) printf(level slog.Level, format string, v []any) {
-	if b.log.Enabled(context.Background(), level) {
-		b.log.Log(context.Background(), level, fmt.Sprintf(format, v...), "component", "bbolt")
-	}
-}
+func (b boltLogger) printf(format string, v []any) { b.print([]any{fmt.Sprintf(format, v...)}) }
 
-func (b boltLogger) Debug(v ...any)                   { b.print(slog.LevelDebug-4, v) }
-func (b boltLogger) Debugf(format string, v ...any)   { b.printf(slog.LevelDebug-4, format, v) }
-func (b boltLogger) Info(v ...any)                    { b.print(slog.LevelInfo, v) }
-func (b boltLogger) Infof(format string, v ...any)    { b.printf(slog.LevelInfo, format, v) }
-func (b boltLogger) Warning(v ...any)                 { b.print(slog.LevelWarn, v) }
-func (b boltLogger) Warningf(format string, v ...any) { b.printf(slog.LevelWarn, format, v) }
-func (b boltLogger) Error(v ...any)                   { b.print(slog.LevelError, v) }
-func (b boltLogger) Errorf(format string, v ...any)   { b.printf(slog.LevelError, format, v) }
+func (boltLogger) Debug(...any)                       {}
+func (boltLogger) Debugf(string, ...any)              {}
+func (boltLogger) Info(...any)                        {}
+func (boltLogger) Infof(string, ...any)               {}
+func (b boltLogger) Warning(v ...any)                 { b.print(v) }
+func (b boltLogger) Warningf(format string, v ...any) { b.printf(format, v) }
+func (b boltLogger) Error(v ...any)                   { b.print(v) }
+func (b boltLogger) Errorf(format string, v ...any)   { b.printf(format, v) }
 func (b boltLogger) Fatal(v ...any)                   { b.Panic(v...) }
 func (b boltLogger) Fatalf(format string, v ...any)   { b.Panicf(format, v...) }
+func (boltLogger) Panic(v ...any)                     { panic(fmt.Sprint(v...)) }
+func (boltLogger) Panicf(format string, v ...any)     { panic(fmt.Sprintf(format, v...)) }
 
-func (b boltLogger) Panic(v ...any) {
-	b.print(slog.LevelError, v)
-	panic(fmt.Sprint(v...))
+// again is the least time between two lines about the same thing: what others do, or an
+// outage does, may not fill a log.
+const again = 20 * time.Second
+
+// Sayings are what was said last about each thing. The things are the node's own, and few;
+// what is said about them may come from strangers.
+type sayings struct {
+	mu   sync.Mutex
+	last map[string]saying
 }
 
-func (b boltLogger) Panicf(format string, v ...any) {
-	b.printf(slog.LevelError, format, v)
-	panic(fmt.Sprintf(format, v...))
+type saying struct {
+	text string
+	at   time.Time
+}
+
+// due reports whether nothing was said about a thing for a while, and notes that it is now.
+func (s *sayings) due(thing string) bool { return s.news(thing, time.Now().String()) }
+
+// news reports whether text is not what was said last about a thing, and that was a while
+// ago; it notes that it is now.
+func (s *sayings) news(thing, text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last, before := s.last[thing]
+	if before && (last.text == text || time.Since(last.at) < again) {
+		return false
+	}
+	if s.last == nil {
+		s.last = map[string]saying{}
+	}
+	s.last[thing] = saying{text, time.Now()}
+	return true
+}
+
+// forget reports whether something was said about a thing, and has the next be news.
+func (s *sayings) forget(thing string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, before := s.last[thing]
+	delete(s.last, thing)
+	return before
 }

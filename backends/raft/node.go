@@ -58,8 +58,10 @@ type node struct {
 	calls     sync.WaitGroup     // what Close waits for
 	ready     chan struct{}      // closed once raft is set
 	down      chan struct{}      // closed once raft has ended
-	warned    sync.Map           // what compare has said already
-	trip      atomic.Int64       // the longest to a peer, as last measured
+	said      sayings
+	large     chan struct{} // a place for each call with a large body
+	asking    chan struct{} // and for each question of isTwin
+	trip      atomic.Int64  // the longest to a peer, as last measured
 	once      sync.Once
 	err       error
 }
@@ -93,6 +95,7 @@ func open(ctx context.Context, c Config) (*node, error) {
 func newNode(c Config) *node {
 	n := &node{
 		config: c, log: c.logger(), process: rand.Text(), machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{}),
+		large: make(chan struct{}, maxLarge), asking: make(chan struct{}, maxAsking),
 		known: map[string]uint64{}, verdicts: map[string]verdict{},
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())

@@ -131,8 +131,11 @@ type port struct {
 	raft     queue       // refused while raftOpen is false
 	user     queue       // HTTP
 	raftOpen atomic.Bool // set once Raft runs
-	said     sync.Map    // what refused has said
+	said     sayings
 	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	unsaid []net.Conn // that have not said yet what they are, the oldest first
 }
 
 func openPort(d *dialer, address string, log *slog.Logger) (*port, error) {
@@ -158,14 +161,20 @@ func (p *port) accept() {
 			return
 		}
 		if err != nil { // such as too many open files: it may get better
-			p.log.Error("cannot accept connections", "error", err)
+			if p.said.due("accept") {
+				p.log.Error("cannot accept connections", "error", err)
+			}
 			select {
 			case <-time.After(100 * time.Millisecond):
 			case <-p.ctx.Done():
 			}
 			continue
 		}
+		if p.said.forget("accept") {
+			p.log.Info("connections are accepted again")
+		}
 		conn := p.conns.add(raw)
+		p.wait(conn)
 		p.wg.Go(func() {
 			if err := p.sort(conn); err != nil && p.ctx.Err() == nil {
 				p.refused(conn, err)
@@ -174,21 +183,42 @@ func (p *port) accept() {
 	}
 }
 
+// wait has a connection say what it is. Where too many have not, the oldest gives way: so
+// they who say nothing keep out nobody.
+func (p *port) wait(conn net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unsaid = append(p.unsaid, conn); len(p.unsaid) > maxUnsaid {
+		_ = p.unsaid[0].Close() // its own goroutine says so
+		p.unsaid = slices.Delete(p.unsaid, 0, 1)
+	}
+}
+
+func (p *port) waited(conn net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.unsaid, conn); i >= 0 {
+		p.unsaid = slices.Delete(p.unsaid, i, i+1)
+	}
+}
+
 // refused says once what somebody has to mend.
 func (p *port) refused(conn net.Conn, err error) {
 	level := slog.LevelDebug
-	if errors.Is(err, errOtherGroup) {
-		if _, before := p.said.LoadOrStore(err.Error(), true); !before {
-			level = slog.LevelError
-		}
+	switch {
+	case errors.Is(err, errOtherGroup) && p.said.due("other group"):
+		level = slog.LevelError
+	case errors.Is(err, errTooMany) && p.said.due("too many"):
+		level = slog.LevelWarn
 	}
 	p.log.Log(p.ctx, level, "connection refused", "from", conn.RemoteAddr().String(), "error", err)
 }
 
 // sort reads a connection's greeting and hands it to who serves it.
 func (p *port) sort(conn net.Conn) (err error) {
+	raw := conn
 	defer func() {
-		if err != nil {
+		if p.waited(raw); err != nil {
 			_ = conn.Close() // the first error is the one to tell
 		}
 	}()
@@ -210,6 +240,9 @@ func (p *port) sort(conn net.Conn) (err error) {
 	}
 	switch {
 	case kind[0] == userStream:
+		if !p.conns.serve(raw) {
+			return errTooMany
+		}
 		return p.put(p.user, conn)
 	case kind[0] == olderStream:
 		return fmt.Errorf("%w: its node runs an earlier version of this program: stop every node, and start them with this one", errOtherGroup)
@@ -225,6 +258,8 @@ func (p *port) sort(conn net.Conn) (err error) {
 	}
 	return p.put(p.raft, conn)
 }
+
+var errTooMany = fmt.Errorf("there are %d connections with calls already", maxUsers)
 
 // put hands over a connection that has said all that it was waited for.
 func (p *port) put(q queue, conn net.Conn) error {
@@ -280,7 +315,8 @@ func (q queue) Addr() net.Addr { return q.addr }
 // what waits on them.
 type conns struct {
 	mu     sync.Mutex
-	open   map[*tracked]bool
+	open   map[*tracked]bool // whether it is one with calls that others make
+	users  int               // of those
 	closed bool
 }
 
@@ -297,12 +333,31 @@ func (s *conns) add(conn net.Conn) net.Conn {
 		_ = conn.Close() // its user finds it closed
 		return t
 	}
-	s.open[t] = true
+	s.open[t] = false
 	return t
+}
+
+// serve notes that others make calls on a connection, unless they do on too many.
+func (s *conns) serve(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := conn.(*tracked) // which add has returned
+	if _, open := s.open[t]; !open {
+		return true // its user finds it closed
+	}
+	if s.users >= maxUsers {
+		return false
+	}
+	s.open[t] = true
+	s.users++
+	return true
 }
 
 func (t *tracked) Close() error {
 	t.of.mu.Lock()
+	if t.of.open[t] {
+		t.of.users--
+	}
 	delete(t.of.open, t)
 	t.of.mu.Unlock()
 	return t.Conn.Close()

@@ -39,10 +39,23 @@ type question struct {
 type view = ledger.View
 
 const (
-	poll     = time.Second            // how long /look waits
-	electing = 250 * time.Millisecond // how long /elect waits for a leader, at least
-	maxBody  = 8 << 20
+	poll     = time.Second                   // how long /look waits
+	electing = 250 * time.Millisecond        // how long /elect waits for a leader, at least
 	statusNo = http.StatusMisdirectedRequest // surely not applied: ask another, or again
+)
+
+// What a node takes of who calls it, and a caller of who answers. The least that fits: a
+// hello names every peer a few times, and a command has a limit of its own.
+const (
+	maxBody   = 8 << 20  // of a command that a peer forwards, and of an answer
+	maxSmall  = 64 << 10 // of any other call
+	maxHeader = 8 << 10
+	maxWords  = 1 << 10 // of what an error repeats
+	maxLarge  = 2       // calls with more than maxSmall, at once
+	maxUsers  = 512     // connections with calls, at once
+	maxUnsaid = 128     // connections that have not said yet what they are, at once
+	maxAsking = 8       // questions back to who is said to ask, at once
+	maxKnown  = 256     // processes, and directories, of which something is remembered
 )
 
 // errNotApplied means that nothing was done, for sure: the one failure after
@@ -62,8 +75,9 @@ func newCaller(d *dialer) caller {
 	return caller{member: d.member, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			MaxIdleConnsPerHost: 16,
-			IdleConnTimeout:     30 * time.Second,
+			MaxIdleConnsPerHost:    16,
+			IdleConnTimeout:        30 * time.Second,
+			MaxResponseHeaderBytes: maxHeader,
 			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 				conn, err := d.dial(ctx, address, userStream)
 				if err != nil {
@@ -101,11 +115,18 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 			return fmt.Errorf("peer %s: %w", p, err)
 		}
 	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	most := maxSmall
+	if strings.HasPrefix(path, pathPropose) || path == pathLook {
+		most = maxBody
+	}
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, int64(most)+1))
 	if err != nil {
 		return fmt.Errorf("peer %s: %w", p, err)
 	}
-	text := strings.TrimSpace(string(answer))
+	if len(answer) > most {
+		return fmt.Errorf("peer %s: its answer to %s has more than %d bytes", p, path, most)
+	}
+	text := brief(strings.TrimSpace(string(answer)))
 	switch resp.StatusCode {
 	case http.StatusOK:
 		if err := json.Unmarshal(answer, out); err != nil {
@@ -114,7 +135,7 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 		return nil
 	case statusNo:
 		return fmt.Errorf("%w: peer %s: %s", errNotApplied, p, text)
-	case http.StatusForbidden, http.StatusUnprocessableEntity:
+	case http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return lock.Permanent(fmt.Errorf("peer %s: %s", p, text))
 	}
 	return fmt.Errorf("peer %s: %s: %s", p, resp.Status, text)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -28,8 +29,10 @@ func (n *node) serve() *http.Server {
 	handle(n, mux, pathElect, n.serveElect)
 	s := &http.Server{
 		Handler:           mux,
+		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: time.Minute, // a connection may stand before there is a call for it
 		ReadTimeout:       time.Minute,
+		WriteTimeout:      time.Minute,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
@@ -38,7 +41,8 @@ func (n *node) serve() *http.Server {
 }
 
 // handle registers a handler of JSON. It counts as one of the node's calls, ends
-// with the node, and its error becomes the status that caller.call reads.
+// with the node, and its error becomes the status that caller.call reads. Nothing of a body
+// is read that is larger than who calls may send.
 func handle[In, Out any](n *node, mux *http.ServeMux, path string, f func(context.Context, *http.Request, In) (Out, error)) {
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		ctx, end, err := n.begin(r.Context())
@@ -52,9 +56,15 @@ func handle[In, Out any](n *node, mux *http.ServeMux, path string, f func(contex
 			http.Error(w, err.Error(), status(err))
 			return
 		}
+		done, err := n.admit(ctx, r, path)
+		if err != nil {
+			http.Error(w, err.Error(), status(err))
+			return
+		}
+		defer done()
 		var in In
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&in); err != nil {
-			http.Error(w, "decode request: "+err.Error(), http.StatusBadRequest)
+		if err := decode(w, r, &in); err != nil {
+			http.Error(w, "decode request: "+brief(err.Error()), http.StatusBadRequest)
 			return
 		}
 		out, err := f(ctx, r, in)
@@ -67,10 +77,61 @@ func handle[In, Out any](n *node, mux *http.ServeMux, path string, f func(contex
 	})
 }
 
-var errForbidden = errors.New("not allowed with this certificate")
+// admit refuses a body that is too large before it is read. Calls with a large one wait for
+// each other, and done ends such a call: so the calls with a small one, such as beats, never
+// wait for them, and all of them together take a bounded amount of memory.
+func (n *node) admit(ctx context.Context, r *http.Request, path string) (done func(), err error) {
+	most := int64(maxSmall)
+	if path == pathPropose && n.port.isPeer(r.TLS) {
+		most = maxBody
+	}
+	switch {
+	case r.ContentLength < 0:
+		return nil, fmt.Errorf("%w: the request does not say how long it is", errTooLarge)
+	case r.ContentLength > most:
+		return nil, fmt.Errorf("%w: %s takes a body of %d bytes from who calls, the request has %d", errTooLarge, path, most, r.ContentLength)
+	case r.ContentLength <= maxSmall:
+		return func() {}, nil
+	}
+	ctx, stop := context.WithTimeout(ctx, n.config.forwards())
+	defer stop()
+	select {
+	case n.large <- struct{}{}:
+		return func() { <-n.large }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: other calls with a large body have not ended", errNotApplied)
+	}
+}
+
+// decode reads a body, which was admitted, within greeting.
+func decode(w http.ResponseWriter, r *http.Request, in any) error {
+	c := http.NewResponseController(w)
+	if err := c.SetReadDeadline(time.Now().Add(greeting)); err != nil {
+		return err
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, r.ContentLength)).Decode(in); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(time.Now().Add(time.Minute))
+}
+
+// brief is as much of a text as an error repeats.
+func brief(text string) string {
+	if len(text) <= maxWords {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxWords], "") + "..."
+}
+
+var (
+	errForbidden = errors.New("not allowed with this certificate")
+	errTooLarge  = errors.New("too large")
+)
 
 func status(err error) int {
 	switch {
+	case errors.Is(err, errTooLarge):
+		return http.StatusRequestEntityTooLarge
 	case errors.Is(err, errForbidden):
 		return http.StatusForbidden
 	case errors.Is(err, lock.ErrPermanent):

@@ -71,9 +71,13 @@ func (n *node) heed(p Peer, h hello) {
 func (n *node) remember(p Peer, h hello) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if h.ID == p.ID && h.ID != n.config.ID && h.Writes > n.known[h.Directory] {
-		n.known[h.Directory] = h.Writes
+	if h.ID != p.ID || h.ID == n.config.ID || h.Writes <= n.known[h.Directory] {
+		return
 	}
+	if len(n.known) >= maxKnown {
+		clear(n.known)
+	}
+	n.known[h.Directory] = h.Writes
 }
 
 // reply adds to a hello what this node knows of the one who asked.
@@ -82,7 +86,7 @@ func (n *node) reply(ctx context.Context, to hello, with *hello) {
 		return
 	}
 	if to.ID == n.config.ID && to.Process != n.process {
-		if _, before := n.warned.LoadOrStore([3]any{to.ID, to.Process, "twin"}, true); !before {
+		if n.said.news("twin", to.Process) {
 			n.log.Error("another process runs with this node's ID: stop it, and remove its data directory if that is a copy", "id", to.ID)
 		}
 	}
@@ -104,6 +108,12 @@ func (n *node) isTwin(ctx context.Context, p Peer, process string) bool {
 	if asked && time.Since(v.at) < report {
 		return v.twin
 	}
+	select {
+	case n.asking <- struct{}{}:
+		defer func() { <-n.asking }()
+	default: // it asks again, when fewer do
+		return false
+	}
 	ctx, stop := context.WithTimeout(ctx, n.config.attempt()/4) // who asked waits
 	defer stop()
 	var h hello
@@ -111,10 +121,8 @@ func (n *node) isTwin(ctx context.Context, p Peer, process string) bool {
 	v = verdict{err == nil && h.ID == p.ID && h.Process != process, time.Now()}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for other, o := range n.verdicts {
-		if time.Since(o.at) >= report {
-			delete(n.verdicts, other)
-		}
+	if len(n.verdicts) >= maxKnown {
+		clear(n.verdicts)
 	}
 	n.verdicts[process] = v
 	return v.twin

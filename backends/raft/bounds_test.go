@@ -1,0 +1,275 @@
+package raft
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+)
+
+// listened returns a group of three whose first node's log is heard, from Info on.
+func listened(t *testing.T) (*group, *heard) {
+	g, said := newGroup(t, 3, nil), new(heard)
+	g.configs[0].Logger = slog.New(slog.NewTextHandler(said, nil))
+	g.start()
+	g.raises(0, 1000)
+	return g, said
+}
+
+// stranger returns a client that belongs to no group, and knows where node 0 is.
+func (g *group) stranger() (*http.Client, string) {
+	d, err := newDialer(Config{Peers: g.configs[0].Peers}, "")
+	must(g.t, err)
+	c := newCaller(d)
+	g.t.Cleanup(func() { d.conns.closeAll(); c.close() })
+	return c.http, "http://" + g.configs[0].Peers[0].Address
+}
+
+// allocated is how many bytes f had this process allocate.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestLargeBodiesAreNotRead: what anybody may send has a limit, and what is larger costs
+// neither memory nor lines in the log.
+func TestLargeBodiesAreNotRead(t *testing.T) {
+	g, said := listened(t)
+	before := said.String()
+	client, at := g.stranger()
+	body, err := json.Marshal(hello{ID: "b", Process: "p", Peers: strings.Repeat("b=127.0.0.1:1,", 4<<20/14)})
+	must(t, err)
+	paths := []string{pathHello, pathLook, pathJoin, pathElect}
+	cost := allocated(func() {
+		for i := range 60 {
+			req, err := http.NewRequestWithContext(timeout(t, 10*time.Second), http.MethodPost, at+paths[i%len(paths)], bytes.NewReader(body))
+			must(t, err)
+			if i%10 == 9 {
+				req.Body, req.ContentLength = io.NopCloser(req.Body), -1 // it does not say how long it is
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				continue // the node closed the connection in the midst of the body
+			}
+			text, _ := io.ReadAll(resp.Body)
+			must(t, resp.Body.Close())
+			if resp.StatusCode != http.StatusRequestEntityTooLarge {
+				t.Errorf("%s with %d bytes: %s: %s", req.URL.Path, len(body), resp.Status, text)
+			}
+		}
+	})
+	if cost > 16<<20 {
+		t.Errorf("60 bodies of 4 MB took %d MB of memory", cost>>20)
+	}
+	if more := said.String()[len(before):]; len(more) > 4<<10 {
+		t.Errorf("they took %d bytes of log", len(more))
+	}
+	g.raises(0, 2000)
+}
+
+// TestStrangersDoNotFillTheLog, nor what a node remembers of them, whatever they say.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	g, said := listened(t)
+	before := strings.Count(said.String(), "\n")
+	client, at := g.stranger()
+	for i := range 1000 {
+		h := hello{ID: []string{"a", "b", "c", fmt.Sprint("stranger", i)}[i%4], Peers: fmt.Sprint(i, strings.Repeat("x", 10_000)), Process: fmt.Sprint("process", i), Directory: fmt.Sprint(i)}
+		body, err := json.Marshal(h)
+		must(t, err)
+		resp, err := client.Post(at+pathHello, "application/json", bytes.NewReader(body))
+		must(t, err)
+		_, _ = io.Copy(io.Discard, resp.Body)
+		must(t, resp.Body.Close())
+	}
+	for i := range 100 { // of 100 other groups
+		conn, err := net.Dial("tcp", g.configs[0].Peers[0].Address)
+		must(t, err)
+		group := fmt.Sprint("group", i)
+		_, err = conn.Write(append([]byte{raftStream, byte(len(group))}, group...))
+		must(t, err)
+		_, _ = io.Copy(io.Discard, conn) // until it is refused
+		must(t, conn.Close())
+	}
+	lines := strings.Split(said.String(), "\n")[before:]
+	if len(lines) > 10 {
+		t.Errorf("%d lines, such as %s", len(lines), lines[len(lines)/2])
+	}
+	for _, line := range lines {
+		if len(line) > 4*maxWords {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+	}
+	n := g.nodes[0]
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.verdicts) > maxKnown || len(n.known) > maxKnown {
+		t.Errorf("the node remembers %d processes and %d directories", len(n.verdicts), len(n.known))
+	}
+}
+
+// TestLargeHeadersAreRefused.
+func TestLargeHeadersAreRefused(t *testing.T) {
+	g, _ := listened(t)
+	client, at := g.stranger()
+	req, err := http.NewRequest(http.MethodPost, at+pathHello, strings.NewReader("{}"))
+	must(t, err)
+	req.Header.Set("X", strings.Repeat("x", 100<<10))
+	resp, err := client.Do(req)
+	if err != nil {
+		return // the node closed the connection before it was sent
+	}
+	must(t, resp.Body.Close())
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Error(resp.Status)
+	}
+}
+
+// TestConnectionsAreBounded: those that say nothing give way to those that do, there are
+// not too many with calls, and the group goes on meanwhile.
+func TestConnectionsAreBounded(t *testing.T) {
+	g, said := listened(t)
+	open := func(n int, says string) (conns []net.Conn) {
+		for range n {
+			conn, err := net.Dial("tcp", g.configs[0].Peers[0].Address)
+			must(t, err)
+			_, err = conn.Write([]byte(says))
+			must(t, err)
+			conns = append(conns, conn)
+		}
+		return conns
+	}
+	ends := func(conn net.Conn) bool {
+		must(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+		_, err := conn.Read(make([]byte, 1))
+		return errors.Is(err, io.EOF) || strings.Contains(fmt.Sprint(err), "reset")
+	}
+	silent := open(2*maxUnsaid, "")
+	eventually(t, "the oldest's end", func() bool { return ends(silent[0]) })
+	_, err := g.nodes[1].greetOne(timeout(t, 5*time.Second), g.configs[0].Peers[0])
+	must(t, err)
+	users := open(maxUsers+50, "U")
+	eventually(t, "the last one's end", func() bool { return ends(users[len(users)-1]) })
+	if ends(users[0]) {
+		t.Error("the first one was closed")
+	}
+	p := g.nodes[0].port
+	p.conns.mu.Lock()
+	now := p.conns.users
+	p.conns.mu.Unlock()
+	if now > maxUsers {
+		t.Errorf("%d connections with calls", now)
+	}
+	g.raises(0, 3000)
+	if n := strings.Count(said.String(), errTooMany.Error()); n != 1 {
+		t.Errorf("it was told %d times that there are too many", n)
+	}
+	for _, conn := range append(silent, users...) {
+		must(t, conn.Close())
+	}
+	eventually(t, "room", func() bool {
+		p.conns.mu.Lock()
+		defer p.conns.mu.Unlock()
+		return p.conns.users < 20
+	})
+}
+
+// TestLargeCallsWaitForEachOther: small ones, such as beats, do not wait for them.
+func TestLargeCallsWaitForEachOther(t *testing.T) {
+	g, _ := listened(t)
+	n := g.nodes[0]
+	for range maxLarge {
+		n.large <- struct{}{}
+	}
+	client, at := g.stranger()
+	post := func(e entry) int {
+		body, err := json.Marshal(e)
+		must(t, err)
+		resp, err := client.Post(at+pathPropose, "application/json", bytes.NewReader(body))
+		must(t, err)
+		must(t, resp.Body.Close())
+		return resp.StatusCode
+	}
+	large := entry{valued, ledger.Command{Op: ledger.Write, Role: "r", Token: 1, Values: map[string][]byte{"k": make([]byte, 100<<10)}}}
+	if code := post(large); code != statusNo {
+		t.Errorf("a large call beside others: %d", code)
+	}
+	eventually(t, "a small call", func() bool { return post(entry{plain, ledger.Command{Op: ledger.Nothing}}) == http.StatusOK })
+	<-n.large
+	eventually(t, "a large call", func() bool { return post(large) == http.StatusOK })
+	<-n.large
+}
+
+// TestAnswersAreBounded: who answers at a peer's address may be anybody.
+func TestAnswersAreBounded(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(map[string]int{pathHello: http.StatusOK, pathJoin: http.StatusForbidden}[r.URL.Path])
+		for range 64 {
+			_, _ = w.Write(bytes.Repeat([]byte{'x'}, 1<<20)) // until the other side goes
+		}
+	})}
+	go func() { _ = s.Serve(first{l}) }()
+	defer func() { must(t, s.Close()) }()
+	p := Peer{"b", l.Addr().String()}
+	d, err := newDialer(Config{Peers: []Peer{p}}, "")
+	must(t, err)
+	c := newCaller(d)
+	defer func() { d.conns.closeAll(); c.close() }()
+	for _, path := range []string{pathHello, pathJoin} {
+		cost := allocated(func() {
+			err = c.call(timeout(t, 10*time.Second), p, path, hello{}, &hello{})
+		})
+		if err == nil || !strings.Contains(err.Error(), "has more than") || len(err.Error()) > 2*maxWords {
+			t.Errorf("%s: %.200s", path, err)
+		}
+		if cost > 24<<20 { // of both sides
+			t.Errorf("%s took %d MB", path, cost>>20)
+		}
+	}
+}
+
+// first takes the byte with which a connection begins.
+type first struct{ net.Listener }
+
+func (f first) Accept() (net.Conn, error) {
+	conn, err := f.Listener.Accept()
+	if err == nil {
+		_, err = io.ReadFull(conn, make([]byte, 1))
+	}
+	return conn, err
+}
+
+// A broken listener accepts nothing.
+type broken struct{ net.Listener }
+
+func (broken) Accept() (net.Conn, error) { return nil, errors.New("too many open files") }
+
+// TestAcceptErrorsAreToldOnce, however many there are.
+func TestAcceptErrorsAreToldOnce(t *testing.T) {
+	var said heard
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	p := &port{dialer: &dialer{}, listener: broken{l}, log: slog.New(slog.NewTextHandler(&said, nil))}
+	p.ctx, p.cancel = context.WithTimeout(t.Context(), time.Second) // ten tries
+	defer p.cancel()
+	p.accept()
+	must(t, l.Close())
+	if n := strings.Count(said.String(), "\n"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, said.String())
+	}
+}
