@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,12 +46,25 @@ var raftRow = Store{
 			return ""
 		}
 		g, _ := raft.Inspect(ctx, c.Raft) // without a quorum, it returns what it knows all the same
-		return g.Differs(c.Raft.Peers)
+		return warnings(voters(g, c).Weak(), g.Differs(c.Raft.Peers))
 	},
 	Facts:         raftFacts,
 	ValidateFacts: func(c Config) error { return c.Raft.ValidateTiming() },
 	Inside:        true,
 	Values:        true,
+}
+
+// voters is the group as it is, or as the settings have it where it does not answer.
+func voters(g raft.Group, c Config) raft.Group {
+	if len(g.Voters) == 0 {
+		return raft.GroupOf(c.Raft.Peers)
+	}
+	return g
+}
+
+// warnings are those that there are, in one.
+func warnings(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), "; ")
 }
 
 func raftFacts(ctx context.Context, c Config, try time.Duration) Facts {
@@ -70,13 +84,16 @@ func raftFacts(ctx context.Context, c Config, try time.Duration) Facts {
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(2*time.Second, 4*try)) // to connect takes trips, too
 	defer cancel()
-	voters := Bound{What: "voters"}
+	count := Bound{What: "voters"}
 	g, err := raft.Inspect(ctx, c.Raft)
 	if len(g.Voters) == 0 {
-		voters.Bound, voters.Why = "unknown", fmt.Sprintf("the group does not answer: %v", err)
+		count.Bound, count.Why = "unknown", fmt.Sprintf("the group does not answer: %v", err)
 	} else {
-		voters.Bound = fmt.Sprintf("%d of %d must live", g.Quorum(), len(g.Voters))
-		voters.Why = cmp.Or(g.Differs(c.Raft.Peers), "as the list of peers says: "+strings.Join(g.Voters, ", "))
+		count.Bound = fmt.Sprintf("%d of %d must live", g.Quorum(), len(g.Voters))
+		count.Why = cmp.Or(g.Differs(c.Raft.Peers), "as the list of peers says: "+strings.Join(g.Voters, ", "))
+	}
+	if text := voters(g, c).Weak(); text != "" {
+		count.Bound, count.Why = count.Bound+": NOT WISE", warnings(text, count.Why)
 	}
 	if g.Trip > 0 {
 		trip.Why = fmt.Sprintf("%s was measured; %s", g.Trip.Round(time.Microsecond), trip.Why)
@@ -84,7 +101,7 @@ func raftFacts(ctx context.Context, c Config, try time.Duration) Facts {
 	if g.Trip > limit {
 		trip.Bound += ": TOO FAR"
 	}
-	f.More = []Bound{trip, voters}
+	f.More = []Bound{trip, count}
 	return f
 }
 

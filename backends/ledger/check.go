@@ -65,21 +65,32 @@ func (c Command) checkIdentity() error {
 }
 
 func (c Command) checkSize() error {
-	n := len(c.Contender.Address) + len(c.End.By) + len(c.End.Why) + len(c.Request.To) + len(c.Request.By)
-	for _, s := range []string{c.Contender.Process.Boot, c.Contender.Process.PIDs, c.Contender.Process.Times, c.Contender.Process.Started} {
-		n += len(s)
+	p := c.Contender.Process
+	fields := []struct {
+		name string
+		size int
+	}{
+		{"address", len(c.Contender.Address)}, {"end", len(c.End.By) + len(c.End.Why)}, {"request", len(c.Request.To) + len(c.Request.By)},
+		{"process", len(p.Boot) + len(p.PIDs) + len(p.Times) + len(p.Started)}, {"labels", 0}, {"bids", 0}, {"keys", 0},
 	}
+	labels, bids, keys := &fields[4].size, &fields[5].size, &fields[6].size
 	for key, value := range c.Contender.Labels {
-		n += len(key) + len(value)
+		*labels += len(key) + len(value)
 	}
 	for _, b := range c.Bids {
-		n += len(b.Role)
+		*bids += len(b.Role)
 	}
 	for _, key := range c.Keys {
-		n += len(key)
+		*keys += len(key)
+	}
+	n, most := 0, fields[0]
+	for _, f := range fields {
+		if n += f.size; f.size > most.size {
+			most = f
+		}
 	}
 	if n > MaxCommand {
-		return lock.Permanent(fmt.Errorf("command %q has %d bytes of text, the limit is %d", c.Op, n, MaxCommand))
+		return lock.Permanent(fmt.Errorf("%s: %d bytes, and %d in the whole command %q, the limit is %d", most.name, most.size, n, c.Op, MaxCommand))
 	}
 	return nil
 }
@@ -105,7 +116,7 @@ func checkValues(values map[string][]byte) error {
 		}
 	}
 	if n > MaxValues {
-		errs = append(errs, lock.Permanent(fmt.Errorf("%d bytes of values, the limit is %d", n, MaxValues)))
+		errs = append(errs, lock.Permanent(fmt.Errorf("values: %d bytes in one write, the limit is %d", n, MaxValues)))
 	}
 	return errors.Join(errs...)
 }

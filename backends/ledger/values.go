@@ -42,21 +42,9 @@ func (l *locker) Read(ctx context.Context, keys ...string) (map[string][]byte, e
 }
 
 func (l *Ledger) write(c Command) Result {
-	now := l.Roles[c.Role].Term
-	if c.Token == 0 || now.Token != c.Token || now.Over != "" {
-		return Result{Code: Moved, Token: now.Token}
-	}
-	size := l.Size
-	for key, value := range c.Values {
-		if old, ok := l.Values[key]; ok {
-			size -= len(key) + len(old)
-		}
-		if value != nil {
-			size += len(key) + len(value)
-		}
-	}
-	if size > MaxValues {
-		return Result{Code: Permanent, Why: fmt.Sprintf("%d bytes of values would be kept, the limit is %d", size, MaxValues)}
+	size, r := l.admit(c)
+	if r.Code != OK {
+		return r
 	}
 	if l.Values == nil {
 		l.Values = map[string][]byte{}
@@ -69,7 +57,39 @@ func (l *Ledger) write(c Command) Result {
 		}
 	}
 	l.Size = size
-	return Result{Token: now.Token}
+	return r
+}
+
+// Refusal is what Apply would say to a Write that it would refuse now; ok: it would not. So
+// who keeps commands need not keep a large one that changes nothing.
+func (l *Ledger) Refusal(c Command) (r Result, ok bool) {
+	if c.Op != Write || c.Check() != nil || c.Identity != "" && !l.Is(c.Identity) {
+		return Result{}, true
+	}
+	_, r = l.admit(c)
+	r.Identity = l.Identity
+	return r, r.Code == OK
+}
+
+// admit says what would become of a Write, and how much would be kept then.
+func (l *Ledger) admit(c Command) (size int, r Result) {
+	now := l.Roles[c.Role].Term
+	if c.Token == 0 || now.Token != c.Token || now.Over != "" {
+		return 0, Result{Code: Moved, Token: now.Token}
+	}
+	size = l.Size
+	for key, value := range c.Values {
+		if old, ok := l.Values[key]; ok {
+			size -= len(key) + len(old)
+		}
+		if value != nil {
+			size += len(key) + len(value)
+		}
+	}
+	if size > MaxValues {
+		return 0, Result{Code: Permanent, Why: fmt.Sprintf("values: %d bytes would be kept in all, the limit is %d, and %d are kept now", size, MaxValues, l.Size)}
+	}
+	return size, Result{Token: now.Token}
 }
 
 func (l *Ledger) read(c Command) Result {

@@ -133,8 +133,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// Validate reports everything that is wrong with c, in one pass. It warns
-// through the logger about what is allowed and unwise.
+// Validate reports everything that is wrong with c, in one pass.
 func (c Config) Validate() error {
 	errs := []error{c.ValidatePeers()}
 	if c.Dir == "" {
@@ -152,9 +151,6 @@ func (c Config) Validate() error {
 		}
 	}
 	errs = append(errs, c.ValidateTiming())
-	if n := len(c.Peers); n > 2 && n%2 == 0 {
-		c.logger().Warn("an even number of voters survives no more failures than one voter less", "voters", n, "survives", (n-1)/2)
-	}
 	return errors.Join(errs...)
 }
 

@@ -23,11 +23,16 @@ import (
 type counter struct {
 	*raftboltdb.BoltStore
 
+	dir     *directory
 	mu      sync.Mutex
 	marker  marker   // with the number of the last write
 	file    *os.File // node.json; nil: it does not follow yet
 	settled uint64   // the number that is durable there
 	err     error    // the first failure to write the number
+
+	sizes map[uint64]int // of the entries of the log, by index, in bytes
+	bytes int            // of all of them
+	full  chan struct{}  // signalled while they are more than maxLog
 }
 
 var (
@@ -35,12 +40,22 @@ var (
 	_ raft.StableStore = (*counter)(nil)
 )
 
-func (c *counter) StoreLog(l *raft.Log) error { return c.count(c.BoltStore.StoreLog(l)) }
+func (c *counter) StoreLog(l *raft.Log) error { return c.StoreLogs([]*raft.Log{l}) }
 
-func (c *counter) StoreLogs(l []*raft.Log) error { return c.count(c.BoltStore.StoreLogs(l)) }
+func (c *counter) StoreLogs(l []*raft.Log) error {
+	err := c.count(c.BoltStore.StoreLogs(l))
+	if err == nil {
+		c.weigh(l...)
+	}
+	return err
+}
 
 func (c *counter) DeleteRange(low, high uint64) error {
-	return c.count(c.BoltStore.DeleteRange(low, high))
+	err := c.count(c.BoltStore.DeleteRange(low, high))
+	if err == nil {
+		c.unweigh(low, high)
+	}
+	return err
 }
 
 func (c *counter) Set(key, value []byte) error { return c.count(c.BoltStore.Set(key, value)) }
@@ -53,8 +68,9 @@ func (c *counter) SetUint64(key []byte, value uint64) error {
 // the write itself is there.
 func (c *counter) count(err error) error {
 	if err != nil {
-		return err
+		return c.dir.cannot("write "+logFile, err)
 	}
+	c.dir.can("write " + logFile)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.marker.Writes++

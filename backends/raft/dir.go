@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -25,6 +25,8 @@ import (
 // A directory is a node's data on disk. One process at a time has it.
 type directory struct {
 	path  string
+	log   *slog.Logger
+	said  sayings
 	lock  *os.File
 	bolt  *counter
 	snaps kept
@@ -42,6 +44,8 @@ var (
 	// termKey is where the Raft library keeps the term that a node knows.
 	termKey = []byte("CurrentTerm")
 
+	votedKey = []byte("LastVoteTerm") // and the last one in which it voted
+
 	errNoKey = raftboltdb.ErrKeyNotFound
 )
 
@@ -51,7 +55,7 @@ func openDirectory(path, id string, log *slog.Logger) (*directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	d := &directory{path: path}
+	d := &directory{path: path, log: log}
 	if err := d.open(id, log); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
@@ -81,17 +85,15 @@ func (d *directory) open(id string, log *slog.Logger) (err error) {
 		return fmt.Errorf("open the snapshots in data directory %s: %w", d.path, err)
 	}
 	d.snaps, d.record = kept{files, d}, r
+	if err := d.snaps.tidy(); err != nil {
+		return fmt.Errorf("the snapshots in data directory %s: %w", d.path, err)
+	}
 	return d.begin(m)
 }
 
 // openLog opens raft.db, which inspect has read and found written so often.
 func (d *directory) openLog(log *slog.Logger, writes uint64) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = partial(d.path, "%s is damaged: %v", logFile, p)
-		}
-	}()
+	defer mendable(d.path, &err)()
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: filepath.Join(d.path, logFile),
 		BoltOptions: &bbolt.Options{
@@ -102,7 +104,10 @@ func (d *directory) openLog(log *slog.Logger, writes uint64) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the log in data directory %s: %w", d.path, err)
 	}
-	d.bolt = &counter{BoltStore: bolt, marker: marker{Writes: writes}}
+	d.bolt = &counter{BoltStore: bolt, dir: d, marker: marker{Writes: writes}}
+	if err := d.bolt.measure(); err != nil {
+		return partial(d.path, "%s is damaged: %v", logFile, err)
+	}
 	return d.bolt.count(nil) // New makes the buckets, also where they are
 }
 
@@ -121,6 +126,22 @@ func (d *directory) begin(m marker) error {
 		return fmt.Errorf("data directory %s: %w", d.path, err)
 	}
 	return nil
+}
+
+// cannot says in the log what the disk does not let this node do, such as a full one, and
+// returns why.
+func (d *directory) cannot(do string, err error) error {
+	if err != nil && !errors.Is(err, bolterrors.ErrDatabaseNotOpen) && d.said.due(do) {
+		d.log.Error("cannot "+do, "dir", d.path, "error", err)
+	}
+	return err
+}
+
+// can says that it does again.
+func (d *directory) can(do string) {
+	if d.said.over(do) {
+		d.log.Info("can "+do+" again", "dir", d.path)
+	}
 }
 
 // update changes the record, on disk first.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
@@ -70,6 +71,18 @@ func keep(key, value []byte) func(*testing.T, string) {
 			return tx.Bucket([]byte("conf")).Put(key, value)
 		}))
 		must(t, db.Close())
+	}
+}
+
+// lastEntry replaces the log's last entry.
+func lastEntry(kind raft.LogType, data string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		bolt, err := raftboltdb.New(raftboltdb.Options{Path: filepath.Join(dir, "raft.db")})
+		must(t, err)
+		last, err := bolt.LastIndex()
+		must(t, err)
+		must(t, bolt.StoreLog(&raft.Log{Index: last, Term: 1, Type: kind, Data: []byte(data)}))
+		must(t, bolt.Close())
 	}
 }
 
@@ -156,6 +169,11 @@ func TestPartOfADirectoryIsRefused(t *testing.T) {
 		{"the owner's key foreign", keep(ownerKey, []byte("b")), `belongs to node "b"`},
 		{"the record lost", keep(recordKey, nil), "is older than node.json"},
 		{"the record torn", keep(recordKey, []byte(`{"Direc`)), "its record of the directory is"},
+		{"the term torn", keep(termKey, []byte{1, 2}), "raft.db is damaged"},
+		{"the vote torn", keep(votedKey, []byte{1, 2}), "raft.db is damaged"},
+		{"an entry of the group's members torn", lastEntry(raft.LogConfiguration, "torn"), "raft.db is damaged"},
+		{"a command torn", lastEntry(raft.LogCommand, `{"Format":1,"Comm`), "is no command"},
+		{"an entry of no type", lastEntry(99, "{}"), "is of no type that there is"},
 		{"the snapshots lost", remove("snapshots"), "nor in a snapshot"},
 		{"the newest snapshot lost", remove("snapshots/" + newest), "nor in a snapshot"},
 		{"the newest snapshot without its meta.json", remove("snapshots/" + newest + "/meta.json"), "nor in a snapshot"},

@@ -147,6 +147,26 @@ type Group struct {
 	Trip     time.Duration // the longest round trip between two of them, measured once a minute; 0: not measured yet
 }
 
+// GroupOf is the group of a list of peers, as far as that says it.
+func GroupOf(peers []Peer) (g Group) {
+	for _, p := range peers {
+		g.Voters = append(g.Voters, p.ID)
+	}
+	slices.Sort(g.Voters)
+	return g
+}
+
+// Weak says what is unwise about the number of voters; "": nothing.
+func (g Group) Weak() string {
+	switch n := len(g.Voters); {
+	case n == 2:
+		return "two voters survive no failure: nobody is active while one of them is away; add a third, which may be: understudy raft-voter"
+	case n > 2 && n%2 == 0:
+		return fmt.Sprintf("%d voters survive no more failures than %d do: %d", n, n-1, (n-1)/2)
+	}
+	return ""
+}
+
 // Quorum is how many of the voters must be there.
 func (g Group) Quorum() int { return len(g.Voters)/2 + 1 }
 

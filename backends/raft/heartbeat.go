@@ -3,6 +3,8 @@ package raft
 import (
 	"context"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // patient reports whether the timing leaves room for an idle group to cost less: a
@@ -22,16 +24,26 @@ func (n *node) calm(ctx context.Context) {
 	for {
 		select {
 		case leads := <-n.raft.LeaderCh():
-			c := n.raft.ReloadableConfig()
-			c.HeartbeatTimeout, c.ElectionTimeout = timing, timing
-			if leads {
-				c.HeartbeatTimeout, c.ElectionTimeout = 4*timing, 4*timing
-			}
-			if err := n.raft.ReloadConfig(c); err != nil {
+			err := n.reload(func(c *raft.ReloadableConfig) {
+				c.HeartbeatTimeout, c.ElectionTimeout = timing, timing
+				if leads {
+					c.HeartbeatTimeout, c.ElectionTimeout = 4*timing, 4*timing
+				}
+			})
+			if err != nil {
 				n.log.Error("the heartbeat cannot be changed", "error", err)
 			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// reload changes a part of the library's configuration.
+func (n *node) reload(change func(*raft.ReloadableConfig)) error {
+	n.reloading.Lock()
+	defer n.reloading.Unlock()
+	c := n.raft.ReloadableConfig()
+	change(&c)
+	return n.raft.ReloadConfig(c)
 }

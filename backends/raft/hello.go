@@ -113,12 +113,29 @@ func (n *node) greet(ctx context.Context) {
 	}
 }
 
+// tellLeader says that nobody has led the group for a while, or that somebody does again.
+func (n *node) tellLeader(leader string, without int) {
+	const nobody = "the group has no leader"
+	if without > 1 && n.said.due(nobody) {
+		g := Group{Voters: n.voters()}
+		n.log.Warn(nobody+": too few of its voters reach each other", "id", n.config.ID, "voters", strings.Join(g.Voters, ","), "must_live", g.Quorum())
+	}
+	if leader != "" && n.said.over(nobody) {
+		n.log.Info("the group has a leader again", "id", n.config.ID, "leader", leader)
+	}
+}
+
 // mind says, at the start and whenever it changes, how the group differs from the list,
-// and which peers are too far away. It looks after other processes with this node's ID.
+// which peers are too far away, and that nobody leads. It looks after other processes with this node's ID.
 func (n *node) mind(ctx context.Context) {
-	said, far := "", map[string]bool{}
+	said, far, without := "", map[string]bool{}, 0
 	for round := 0; ; round++ {
 		_, leader := n.raft.LeaderWithID() // until there is one, what is known here may be old
+		without++
+		if leader != "" {
+			without = 0
+		}
+		n.tellLeader(string(leader), without)
 		if text := (Group{Voters: n.voters()}).Differs(n.config.Peers); text != said && (leader != "" || round > 1) {
 			said = text
 			if text != "" {

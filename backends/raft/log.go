@@ -83,6 +83,7 @@ type sayings struct {
 type saying struct {
 	text string
 	at   time.Time
+	over bool
 }
 
 // due reports whether nothing was said about a thing for a while, and notes that it is now.
@@ -94,21 +95,25 @@ func (s *sayings) news(thing, text string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last, before := s.last[thing]
-	if before && (last.text == text || time.Since(last.at) < again) {
+	if before && (last.text == text && !last.over || time.Since(last.at) < again) {
 		return false
 	}
 	if s.last == nil {
 		s.last = map[string]saying{}
 	}
-	s.last[thing] = saying{text, time.Now()}
+	s.last[thing] = saying{text: text, at: time.Now()}
 	return true
 }
 
-// forget reports whether something was said about a thing, and has the next be news.
-func (s *sayings) forget(thing string) bool {
+// over reports whether a thing was said that is over now, and notes that it is.
+func (s *sayings) over(thing string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, before := s.last[thing]
-	delete(s.last, thing)
-	return before
+	last, before := s.last[thing]
+	if !before || last.over {
+		return false
+	}
+	last.over = true
+	s.last[thing] = last
+	return true
 }

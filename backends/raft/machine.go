@@ -137,6 +137,13 @@ func (m *machine) revision() uint64 {
 	return m.ledger.Revision
 }
 
+// refusal is the ledger's.
+func (m *machine) refusal(c ledger.Command) (ledger.Result, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ledger.Refusal(c)
+}
+
 // err says why the machine is frozen, if it is.
 func (m *machine) err() error {
 	m.mu.Lock()

@@ -61,6 +61,7 @@ type node struct {
 	said      sayings
 	large     chan struct{} // a place for each call with a large body
 	asking    chan struct{} // and for each question of isTwin
+	reloading sync.Mutex    // of the library's configuration
 	trip      atomic.Int64  // the longest to a peer, as last measured
 	once      sync.Once
 	err       error
@@ -68,7 +69,8 @@ type node struct {
 
 var _ ledger.Store = (*node)(nil)
 
-// Open makes this process a voter of the group and returns its Locker. It
+// Open makes this process a voter of the group and returns its Locker. It warns through the
+// logger of a number of voters that is unwise. It
 // returns when Raft runs, which is before a leader is known. On an empty
 // directory it first waits, as long as ctx lets it, for what the peers say: only
 // if all of them are new as well does a new group begin.
@@ -85,6 +87,9 @@ func open(ctx context.Context, c Config) (*node, error) {
 		return nil, err
 	}
 	c.Logger = asynclog.Logger(c.logger())
+	if text := GroupOf(c.Peers).Weak(); text != "" {
+		c.Logger.Warn(text)
+	}
 	n := newNode(c)
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -120,7 +125,7 @@ func (n *node) start(ctx context.Context) error {
 	if err := n.run(); err != nil {
 		return err
 	}
-	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter, n.settle} {
+	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter, n.settle, n.trim} {
 		n.background(f)
 	}
 	return nil
@@ -304,6 +309,9 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 	if err := n.machine.err(); err != nil {
 		return ledger.Result{}, err
 	}
+	if err := c.Check(); err != nil { // whoever sent it: nothing refused is kept
+		return ledger.Result{Code: ledger.Permanent, Why: err.Error()}, nil
+	}
 	if group := n.dir.read().Group; group != "" && c.Name != "" {
 		c.Name = group // the ledger's identity is its group's
 	}
@@ -319,7 +327,7 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 	n.calls.Add(1) // within the caller's own, so Close still waits
 	go func() {
 		defer n.calls.Done()
-		r, err := n.commit(data, patience)
+		r, err := n.commitUnlessRefused(c, data)
 		done <- outcome{r, err}
 		if r.Changed || c.Op == ledger.Nothing { // a reader waits for what it asked to be applied where it reads
 			n.announce()
@@ -331,6 +339,28 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 	case <-ctx.Done():
 		return ledger.Result{}, context.Cause(ctx)
 	}
+}
+
+// commitUnlessRefused commits a command. A write that would be refused is not kept whole: it
+// is refused by what the group had committed after the call began.
+func (n *node) commitUnlessRefused(c ledger.Command, data []byte) (ledger.Result, error) {
+	if _, ok := n.machine.refusal(c); ok {
+		return n.commit(data, patience)
+	}
+	nothing, err := encode(ledger.Command{Op: ledger.Nothing})
+	if err != nil {
+		return ledger.Result{}, err
+	}
+	now, err := n.commit(nothing, patience)
+	if err != nil {
+		return ledger.Result{}, err
+	}
+	r, ok := n.machine.refusal(c)
+	if ok {
+		return n.commit(data, patience)
+	}
+	r.Revision = now.Revision
+	return r, nil
 }
 
 // commit appends an entry and waits for what the ledger says to it.

@@ -180,16 +180,23 @@ func listSnapshots(path string) (names []string) {
 	return names
 }
 
+// mendable makes a panic of a library, and a fault in mapped memory, an error that names
+// raft.db and the cure.
+func mendable(path string, err *error) func() {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		if p := recover(); p != nil {
+			*err = partial(path, "%s is damaged: %v", logFile, p)
+		}
+	}
+}
+
 // readLog reads the whole of raft.db, so that a damaged one is refused here: later, damage
 // would end the process without a name, as a fault in mapped memory or a panic of bbolt.
 func readLog(path string) (owner string, r record, writes uint64, err error) {
 	name := filepath.Join(path, logFile)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = partial(path, "%s is damaged: %v", logFile, p)
-		}
-	}()
+	defer mendable(path, &err)()
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
 	if errors.Is(err, bbolt.ErrTimeout) {
 		return "", r, 0, fmt.Errorf("data directory %s: another process has %s open: stop it, or give another directory", path, logFile)
@@ -228,13 +235,17 @@ func readLog(path string) (owner string, r record, writes uint64, err error) {
 
 // addUp refuses a log and snapshots that do not add up to what this node has acknowledged.
 // Where no record was kept yet it believes what is there, and returns the record of that.
-func addUp(path string, r record) (record, error) {
+func addUp(path string, r record) (_ record, err error) {
+	defer mendable(path, &err)()
 	bolt, err := raftboltdb.New(raftboltdb.Options{Path: filepath.Join(path, logFile), BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: time.Second}})
 	if err != nil {
 		return r, partial(path, "%s is damaged: %v", logFile, err)
 	}
 	newest, snap, err := usable(path, r.Group)
 	if err != nil {
+		return r, errors.Join(err, bolt.Close())
+	}
+	if _, err := bolt.GetUint64(votedKey); err != nil && !errors.Is(err, errNoKey) {
 		return r, errors.Join(err, bolt.Close())
 	}
 	term, last, err := reach(path, bolt, snap.Index)
@@ -305,42 +316,26 @@ func reach(path string, bolt *raftboltdb.BoltStore, snapshot uint64) (term, last
 		if err := bolt.GetLog(i, &entry); err != nil || entry.Index != i {
 			return 0, 0, partial(path, "entry %d is neither in %s (%v) nor in a snapshot in %s/, of which the last one that can be read ends at %d", i, logFile, err, snapFolder, snapshot)
 		}
+		if err := sound(entry); err != nil {
+			return 0, 0, partial(path, "%s is damaged: entry %d %v", logFile, i, err)
+		}
 	}
 	return term, last, nil
 }
 
-// kept is the store of snapshots: the directory's record says which must be there.
-type kept struct {
-	*raft.FileSnapshotStore
-	dir *directory
-}
-
-func (k kept) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, at uint64, t raft.Transport) (raft.SnapshotSink, error) {
-	if err := k.dir.update(func(r *record) { r.Begun = max(r.Begun, index) }); err != nil {
-		return nil, err
+// sound says what is wrong with an entry that the library, or the ledger, would not know.
+func sound(l raft.Log) error {
+	switch l.Type {
+	case raft.LogCommand:
+		var e entry
+		if err := json.Unmarshal(l.Data, &e); err != nil && checkFormat("", l.Data) == nil {
+			return fmt.Errorf("is no command: %v", err)
+		}
+	case raft.LogConfiguration:
+		raft.DecodeConfiguration(l.Data) // it panics
+	case raft.LogNoop, raft.LogBarrier:
+	default:
+		return fmt.Errorf("is of no type that there is: %d", l.Type)
 	}
-	sink, err := k.FileSnapshotStore.Create(version, index, term, c, at, t)
-	return &keptSink{SnapshotSink: sink, dir: k.dir, index: index}, err
-}
-
-type keptSink struct {
-	raft.SnapshotSink
-	dir   *directory
-	index uint64
-	over  bool
-}
-
-func (k *keptSink) Cancel() error {
-	k.over = true
-	return k.SnapshotSink.Cancel()
-}
-
-// Close says that the snapshot must be there from now on, once it is: only then the log
-// is cut.
-func (k *keptSink) Close() error {
-	if err := k.SnapshotSink.Close(); err != nil || k.over {
-		return err
-	}
-	k.over = true
-	return k.dir.update(func(r *record) { r.Kept = max(r.Kept, k.index) })
+	return nil
 }

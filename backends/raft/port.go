@@ -170,7 +170,7 @@ func (p *port) accept() {
 			}
 			continue
 		}
-		if p.said.forget("accept") {
+		if p.said.over("accept") {
 			p.log.Info("connections are accepted again")
 		}
 		conn := p.conns.add(raw)

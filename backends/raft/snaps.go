@@ -1,0 +1,88 @@
+package raft
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/raft"
+)
+
+// kept is the store of snapshots: the directory's record says which must be there.
+type kept struct {
+	*raft.FileSnapshotStore
+	dir *directory
+}
+
+func (k kept) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, at uint64, t raft.Transport) (raft.SnapshotSink, error) {
+	if err := k.dir.update(func(r *record) { r.Begun = max(r.Begun, index) }); err != nil {
+		return nil, err
+	}
+	sink, err := k.FileSnapshotStore.Create(version, index, term, c, at, t)
+	if err != nil {
+		return nil, k.dir.cannot("keep a snapshot", err)
+	}
+	if err := own(filepath.Join(k.dir.path, snapFolder)); err != nil {
+		return nil, errors.Join(err, sink.Cancel())
+	}
+	return &keptSink{SnapshotSink: sink, dir: k.dir, index: index}, nil
+}
+
+// own makes snapshots, and their folder, the owner's alone: the library makes them for all to
+// read, and they hold the values and what a contender says of itself.
+func own(folder string) error {
+	return filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it was overtaken by newer ones, and removed
+			return nil
+		case err != nil:
+			return err
+		case e.IsDir():
+			err = os.Chmod(path, 0o700)
+		default:
+			err = os.Chmod(path, 0o600)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+}
+
+// tidy removes what snapshots left that were cut short, and owns the others.
+func (k kept) tidy() error {
+	folder := filepath.Join(k.dir.path, snapFolder)
+	entries, err := os.ReadDir(folder)
+	errs := []error{err}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".tmp") {
+			errs = append(errs, os.RemoveAll(filepath.Join(folder, e.Name())))
+		}
+	}
+	return errors.Join(append(errs, own(folder))...)
+}
+
+type keptSink struct {
+	raft.SnapshotSink
+	dir   *directory
+	index uint64
+	over  bool
+}
+
+func (k *keptSink) Cancel() error {
+	k.over = true
+	return k.SnapshotSink.Cancel()
+}
+
+// Close says that the snapshot must be there from now on, once it is: only then the log
+// is cut.
+func (k *keptSink) Close() error {
+	if err := k.SnapshotSink.Close(); err != nil || k.over {
+		return k.dir.cannot("keep a snapshot", err)
+	}
+	k.dir.can("keep a snapshot")
+	k.over = true
+	return k.dir.update(func(r *record) { r.Kept = max(r.Kept, k.index) })
+}

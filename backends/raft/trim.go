@@ -1,0 +1,114 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// The library cuts its log by the number of entries. They may have a megabyte each, so a
+// node cuts it by bytes as well.
+const (
+	maxLog  = 16 << 20 // bytes of the log, before it is cut
+	keptLog = 4 << 20  // bytes that are left at most, for a follower that is a little behind
+)
+
+// measure weighs the log as it is. Before what a snapshot of the leader replaced there may
+// be a gap.
+func (c *counter) measure() error {
+	c.sizes, c.full = map[uint64]int{}, make(chan struct{}, 1)
+	first, err := c.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := c.LastIndex()
+	if err != nil {
+		return err
+	}
+	there := func(i uint64) bool {
+		var l raft.Log
+		if err = c.GetLog(i, &l); err == nil {
+			c.weigh(&l)
+		}
+		return err == nil
+	}
+	for ; first > 0 && first <= last && there(first); first++ {
+	}
+	for ; first > 0 && first < last && (err == nil || errors.Is(err, raft.ErrLogNotFound)) && there(last); last-- {
+	}
+	if errors.Is(err, raft.ErrLogNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (c *counter) weigh(logs ...*raft.Log) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, l := range logs {
+		c.bytes -= c.sizes[l.Index] // it may be written anew
+		c.sizes[l.Index] = len(l.Data)
+		c.bytes += len(l.Data)
+	}
+	if c.bytes > maxLog {
+		select {
+		case c.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (c *counter) unweigh(low, high uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := low; i <= high; i++ {
+		c.bytes -= c.sizes[i]
+		delete(c.sizes, i)
+	}
+}
+
+// trailing is how many of the last entries have keptLog bytes.
+func (c *counter) trailing(last uint64) (n uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for sum := 0; n < last; n++ {
+		if sum += c.sizes[last-n]; sum > keptLog {
+			break
+		}
+	}
+	return max(n, 1)
+}
+
+// trim cuts the log whenever it has too many bytes.
+func (n *node) trim(ctx context.Context) {
+	for {
+		select {
+		case <-n.dir.bolt.full:
+		case <-ctx.Done():
+			return
+		}
+		pause := time.Duration(0)
+		if err := n.cut(); err != nil && !errors.Is(err, raft.ErrRaftShutdown) {
+			n.log.Debug("the log is not cut yet", "error", err)
+			pause = 500 * time.Millisecond
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// cut has the library make a snapshot and keep only what fits of the log before it.
+func (n *node) cut() error {
+	usual := n.raft.ReloadableConfig().TrailingLogs
+	fits := n.dir.bolt.trailing(n.raft.LastIndex())
+	if err := n.reload(func(c *raft.ReloadableConfig) { c.TrailingLogs = min(usual, fits) }); err != nil {
+		return err
+	}
+	err := n.raft.Snapshot().Error()
+	return errors.Join(err, n.reload(func(c *raft.ReloadableConfig) { c.TrailingLogs = usual }))
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/raft"
+)
+
+// TestTwoVoters: a pair is told at its start, by plan and by status that it survives no
+// failure, whether it is there or not.
+func TestTwoVoters(t *testing.T) {
+	var items []string
+	for _, id := range []string{"a", "b"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		must(t, l.Close())
+		items = append(items, id+"="+l.Addr().String())
+	}
+	list := strings.Join(items, ",")
+	const want = "two voters survive no failure"
+	ask := func(args ...string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		execute(t.Context(), append(args, "--raft-peers", list), &out, &errs)
+		if n := strings.Count(out.String()+errs.String(), want); n != 1 {
+			t.Errorf("%q says it %d times:\n%s%s", args, n, out.String(), errs.String())
+		}
+	}
+	ask("plan")
+	ask("status", "--role", "r", "--timeout", "500ms")
+
+	ctx, stop := context.WithCancel(t.Context())
+	dir, said, done := t.TempDir(), map[string]*bytes.Buffer{}, make(chan int, 2)
+	for _, id := range []string{"a", "b"} {
+		said[id] = new(bytes.Buffer)
+		go func() {
+			done <- execute(ctx, []string{"raft-voter", "--id", id, "--raft-dir", filepath.Join(dir, id), "--raft-peers", list, "--ttl", "2s"}, new(bytes.Buffer), said[id])
+		}()
+	}
+	peers, err := raft.ParsePeers(list)
+	must(t, err)
+	answer, cancel := context.WithTimeout(ctx, 20*time.Second)
+	_, err = raft.Inspect(answer, raft.Config{Peers: peers})
+	cancel()
+	ask("plan")
+	ask("status", "--role", "r")
+	stop()
+	<-done
+	<-done
+	must(t, err)
+	for id, text := range said {
+		if n := strings.Count(text.String(), want); n != 1 {
+			t.Errorf("%s says it %d times:\n%s", id, n, text)
+		}
+	}
+}
