@@ -217,10 +217,11 @@ func TestLargeCallsWaitForEachOther(t *testing.T) {
 func TestAnswersAreBounded(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
+	block := bytes.Repeat([]byte{'x'}, 1<<20)
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(map[string]int{pathHello: http.StatusOK, pathJoin: http.StatusForbidden}[r.URL.Path])
 		for range 64 {
-			_, _ = w.Write(bytes.Repeat([]byte{'x'}, 1<<20)) // until the other side goes
+			_, _ = w.Write(block) // until the other side goes
 		}
 	})}
 	go func() { _ = s.Serve(first{l}) }()

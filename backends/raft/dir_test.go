@@ -126,6 +126,17 @@ func olderParts(older, running string) []damage {
 	}
 }
 
+// tornParts would have the library panic.
+func tornParts() []damage {
+	return []damage{
+		{"the term torn", keep(termKey, []byte{1, 2}), "raft.db is damaged"},
+		{"the vote torn", keep(votedKey, []byte{1, 2}), "raft.db is damaged"},
+		{"an entry of the group's members torn", lastEntry(raft.LogConfiguration, "torn"), "raft.db is damaged"},
+		{"a command torn", lastEntry(raft.LogCommand, `{"Format":1,"Comm`), "is no command"},
+		{"an entry of no type", lastEntry(99, "{}"), "is of no type that there is"},
+	}
+}
+
 func glob(t *testing.T, dir, pattern string) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -148,7 +159,7 @@ func TestPartOfADirectoryIsRefused(t *testing.T) {
 			t.Errorf("node.json says that raft.db was written %d times, and it was %d times", noted, is)
 		}
 	}
-	for _, d := range append(olderParts(older, running), []damage{
+	for _, d := range append(append(olderParts(older, running), tornParts()...), []damage{
 		{"nothing", func(*testing.T, string) {}, ""},
 		{"all of it lost", remove("*"), ""},
 		{"the lock file lost", remove("lock"), ""},
@@ -169,11 +180,6 @@ func TestPartOfADirectoryIsRefused(t *testing.T) {
 		{"the owner's key foreign", keep(ownerKey, []byte("b")), `belongs to node "b"`},
 		{"the record lost", keep(recordKey, nil), "is older than node.json"},
 		{"the record torn", keep(recordKey, []byte(`{"Direc`)), "its record of the directory is"},
-		{"the term torn", keep(termKey, []byte{1, 2}), "raft.db is damaged"},
-		{"the vote torn", keep(votedKey, []byte{1, 2}), "raft.db is damaged"},
-		{"an entry of the group's members torn", lastEntry(raft.LogConfiguration, "torn"), "raft.db is damaged"},
-		{"a command torn", lastEntry(raft.LogCommand, `{"Format":1,"Comm`), "is no command"},
-		{"an entry of no type", lastEntry(99, "{}"), "is of no type that there is"},
 		{"the snapshots lost", remove("snapshots"), "nor in a snapshot"},
 		{"the newest snapshot lost", remove("snapshots/" + newest), "nor in a snapshot"},
 		{"the newest snapshot without its meta.json", remove("snapshots/" + newest + "/meta.json"), "nor in a snapshot"},

@@ -341,28 +341,6 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 	}
 }
 
-// commitUnlessRefused commits a command. A write that would be refused is not kept whole: it
-// is refused by what the group had committed after the call began.
-func (n *node) commitUnlessRefused(c ledger.Command, data []byte) (ledger.Result, error) {
-	if _, ok := n.machine.refusal(c); ok {
-		return n.commit(data, patience)
-	}
-	nothing, err := encode(ledger.Command{Op: ledger.Nothing})
-	if err != nil {
-		return ledger.Result{}, err
-	}
-	now, err := n.commit(nothing, patience)
-	if err != nil {
-		return ledger.Result{}, err
-	}
-	r, ok := n.machine.refusal(c)
-	if ok {
-		return n.commit(data, patience)
-	}
-	r.Revision = now.Revision
-	return r, nil
-}
-
 // commit appends an entry and waits for what the ledger says to it.
 func (n *node) commit(data []byte, enqueue time.Duration) (ledger.Result, error) {
 	f := n.raft.Apply(data, enqueue)

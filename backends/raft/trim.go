@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
 )
 
 // The library cuts its log by the number of entries. They may have a megabyte each, so a
@@ -111,4 +113,26 @@ func (n *node) cut() error {
 	}
 	err := n.raft.Snapshot().Error()
 	return errors.Join(err, n.reload(func(c *raft.ReloadableConfig) { c.TrailingLogs = usual }))
+}
+
+// commitUnlessRefused commits a command. A write that would be refused is not kept whole: it
+// is refused by what the group had committed after the call began.
+func (n *node) commitUnlessRefused(c ledger.Command, data []byte) (ledger.Result, error) {
+	if _, ok := n.machine.refusal(c); ok {
+		return n.commit(data, patience)
+	}
+	nothing, err := encode(ledger.Command{Op: ledger.Nothing})
+	if err != nil {
+		return ledger.Result{}, err
+	}
+	now, err := n.commit(nothing, patience)
+	if err != nil {
+		return ledger.Result{}, err
+	}
+	r, ok := n.machine.refusal(c)
+	if ok {
+		return n.commit(data, patience)
+	}
+	r.Revision = now.Revision
+	return r, nil
 }
