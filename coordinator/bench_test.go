@@ -59,7 +59,8 @@ func BenchmarkStanding(b *testing.B) {
 		for i := range roles {
 			c.Roles = append(c.Roles, lock.Bid{Role: strconv.Itoa(i)})
 		}
-		m, j := machine.New(c.rules("nonce"), c.names()...), newJournal(c)
+		m := machine.New(c.rules("nonce"), c.names()...)
+		r := &runner{config: c, machine: m, journal: newJournal(c), troubles: newTroubles(c), stop: b.Context()}
 		m.Step(c.Now(), machine.Tick{})
 		m.Step(c.Now(), machine.Registered{Number: 1, Outcome: lock.OK, At: c.Now()})
 		st := lock.Standing{Role: "0", Term: lock.Term{Token: 1, Holder: lock.Member{Contender: lock.Contender{Session: "other"}, Promise: lock.Promise{TTL: time.Second}}}}
@@ -68,7 +69,7 @@ func BenchmarkStanding(b *testing.B) {
 			st.Term.Holder.Beat = lock.Beat(i + 1)
 			now := c.Now()
 			m.Step(now, machine.Stood{At: now, Standing: st})
-			j.note(now, m, nil, nil)
+			r.tell(now)
 			m.Wake(now)
 		}
 		return time.Since(began) / time.Duration(b.N)

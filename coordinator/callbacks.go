@@ -70,9 +70,10 @@ func (r *runner) pulseEvery() time.Duration {
 // check asks whether this process is healthy, until Run ends.
 func (r *runner) check() {
 	for r.calls.Err() == nil {
-		r.checking.Store(true)
+		now := r.config.Now()
+		r.checking.Store(&now)
 		err := r.config.Healthy(r.calls)
-		r.checking.Store(false)
+		r.checking.Store(nil)
 		r.post(news{event: machine.Checked{Healthy: err == nil}, call: checks, err: err})
 		select {
 		case <-r.calls.Done():

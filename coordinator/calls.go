@@ -62,7 +62,7 @@ func (r *runner) call(a machine.Action) {
 		}
 		ctx, cancel := context.WithTimeout(r.calls, budget)
 		defer cancel()
-		err := c.make(ctx)
+		err := silence(c.make(ctx), budget)
 		r.post(news{event: c.event(outcomeOf(err)), call: c.name, role: c.role, err: err})
 	})
 }
@@ -114,6 +114,14 @@ func (r *runner) callFor(a machine.Action) call {
 	panic(fmt.Sprintf("no call performs a %T", a))
 }
 
+// silence says for how long nobody answered, where a call says nothing else.
+func silence(err error, budget time.Duration) error {
+	if err == context.DeadlineExceeded { //nolint:errorlint // where anything is wrapped around it, that says more
+		return fmt.Errorf("no answer within %v", budget.Round(time.Millisecond))
+	}
+	return err
+}
+
 // closing is the call that ends a session. If Register never answered, the session is known
 // by its ID only.
 func (r *runner) closing(s lock.Session, number int) func(context.Context) error {
@@ -134,10 +142,12 @@ func (r *runner) register(a machine.Register) {
 	r.bidden, r.untold = r.bids(), 0
 	bids := r.bidden
 	r.group.Go(func() {
-		ctx, cancel := context.WithTimeout(r.calls, registration*r.config.Try())
+		budget := registration * r.config.Try()
+		ctx, cancel := context.WithTimeout(r.calls, budget)
 		defer cancel()
 		defer context.AfterFunc(r.stop, cancel)()
 		session, err := r.locker.Register(ctx, c, p, bids...)
+		err = silence(err, budget)
 		e := machine.Registered{Number: a.Number, At: r.config.Now(), Outcome: outcomeOf(err)}
 		var other *lock.HeldError
 		if errors.As(err, &other) {

@@ -76,7 +76,7 @@ type runner struct {
 	asked callbacks // of the user, besides the work
 
 	exiting  sync.Once
-	checking atomic.Bool // a health check has not returned
+	checking atomic.Pointer[Instant] // since when a health check has not returned
 
 	number    int          // of the registration that session and lease belong to
 	session   lock.Session // nil until registered
@@ -138,7 +138,7 @@ func (r *runner) loop(done <-chan struct{}) {
 		}
 		now := r.config.Now()
 		r.troubles.note(now, n)
-		if !r.checking.Load() {
+		if r.checking.Load() == nil {
 			r.config.Witness.Pulse()
 		}
 		actions := r.machine.Step(now, n.event)
@@ -147,7 +147,8 @@ func (r *runner) loop(done <-chan struct{}) {
 		for _, a := range actions {
 			r.do(a)
 		}
-		r.journal.note(now, r.machine, r.standings, r.whyNot)
+		r.troubles.hangs(now, r.checking.Load())
+		r.tell(now)
 		timer.Reset(min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.pulseEvery()))
 	}
 }
@@ -201,6 +202,9 @@ func (r *runner) take(n news) {
 	switch e := n.event.(type) {
 	case machine.Stood:
 		r.standings[n.role] = e.Standing
+		if end := e.Standing.Term.End; r.session != nil && e.Standing.Term.Holder.Session == r.session.ID() && end != (lock.End{}) {
+			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
+		}
 	case machine.Registered:
 		if n.err != nil {
 			r.why = n.err
@@ -265,7 +269,11 @@ func (r *runner) do(a machine.Action) {
 	case machine.Cancel:
 		t := r.terms[a.Role]
 		t.over.Store(errors.Is(a.Cause, ErrSuperseded) || t.over.Load())
-		t.cancel(a.Cause)
+		if cause := a.Cause; errors.Is(cause, ErrStopping) {
+			t.cancel(r.whyStop())
+		} else {
+			t.cancel(cause)
+		}
 	case machine.Exit:
 		r.exit()
 	case machine.Fail:

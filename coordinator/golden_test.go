@@ -40,8 +40,12 @@ func (r *recorder) logger() *slog.Logger {
 		switch a.Key {
 		case slog.TimeKey:
 			return slog.String("at", time.Since(r.begin).Round(time.Millisecond).String())
-		case slog.LevelKey, "role":
+		case "role":
 			return slog.Attr{}
+		case slog.LevelKey:
+			if a.Value.Any() == slog.LevelInfo {
+				return slog.Attr{}
+			}
 		}
 		return a
 	}}))

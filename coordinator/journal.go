@@ -1,6 +1,9 @@
 package coordinator
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -43,51 +46,73 @@ func newJournal(c Config) journal {
 	return journal{config: c, states: map[string]entry{}, beat: c.Now()}
 }
 
-// note logs one line for every transition of the roles that changed, and one for every role
-// when a heartbeat is due. why is what went wrong last for a role.
-func (j *journal) note(now Instant, m *machine.Machine, standings map[string]lock.Standing, why func(role string, s State) error) {
+// tell logs one line for every transition of the roles that changed, and one for every role
+// when a heartbeat is due.
+func (r *runner) tell(now Instant) {
+	m, j := r.machine, &r.journal
 	for _, name := range m.Changed() {
 		old, state := j.states[name], m.State(now, name)
 		if state == old.state {
 			continue
 		}
-		token := max(m.Role(name).Token, old.token)
-		j.transition(now, name, old, state, m.Reason(now, name), token)
-		j.states[name] = entry{state: state, since: now, token: token}
+		one := entry{state: state, since: now, token: max(m.Role(name).Token, old.token)}
+		r.transition(now, name, old, one)
+		j.states[name] = one
 	}
 	if j.config.Heartbeat <= 0 || now.Most(j.beat) < j.config.Heartbeat {
 		return
 	}
 	j.beat = now
 	for _, b := range j.config.Roles {
-		state := m.State(now, b.Role)
-		j.heartbeat(b.Role, state, standings[b.Role], why(b.Role, state))
+		r.heartbeat(b.Role, m.State(now, b.Role))
 	}
 }
 
-func (j *journal) transition(now Instant, role string, from entry, to State, reason string, token lock.Token) {
-	took := time.Duration(0)
+// transition tells of one. A role that is lost, and one that is given up for good, is a
+// warning.
+func (r *runner) transition(now Instant, role string, from, to entry) {
+	level, took := slog.LevelInfo, time.Duration(0)
 	if from.state != "" {
 		took = now.Most(from.since).Round(time.Microsecond)
 	}
-	j.config.Logger.Info("transition", slog.String("role", role), slog.String("id", j.config.ID),
-		slog.String("from", string(from.state)), slog.String("to", string(to)), slog.String("reason", reason),
-		slog.Uint64("token", uint64(token)), slog.Duration("after", took))
+	reason, cause := r.machine.Reason(now, role), r.machine.Role(role).Cause
+	asked := to.state == Stopped && !r.machine.Role(role).Done || to.state == Draining && errors.Is(cause, ErrStopping)
+	switch {
+	case asked:
+		reason = r.whyStop().Error()
+		if r.err != nil {
+			level = slog.LevelWarn
+		}
+	case to.state == Draining && cause != nil && !Asked(cause):
+		level = slog.LevelWarn
+	}
+	attrs := []slog.Attr{
+		slog.String("role", role), slog.String("id", r.config.ID), slog.String("from", string(from.state)), slog.String("to", string(to.state)),
+		slog.String("reason", reason), slog.Uint64("token", uint64(to.token)), slog.Duration("after", took),
+	}
+	if why := r.whyNot(role, to.state); why != nil && why.Error() != reason {
+		attrs = append(attrs, slog.Any("error", why))
+	}
+	r.config.Logger.LogAttrs(context.Background(), level, "transition", attrs...)
 }
 
-func (j *journal) heartbeat(role string, s State, st lock.Standing, why error) {
-	active := st.Term.Holder.ID
+// heartbeat tells how one role stands. Who is active is unknown where the store does not say.
+func (r *runner) heartbeat(role string, s State) {
+	st, why := r.standings[role], r.whyNot(role, s)
+	active, token := st.Term.Holder.ID, st.Term.Token
 	switch {
-	case st.Role == "":
+	case s == Active:
+		active, token = r.config.ID, r.machine.Role(role).Token
+	case st.Role == "" || r.troubles.blind() != nil:
 		active = "unknown"
-	case st.Term.Vacant():
+	case st.Term.Vacant() || active == r.config.ID && r.terms[role] == nil:
 		active = "nobody"
 	}
-	attrs := []any{"role", role, "id", j.config.ID, "active", active, "token", uint64(st.Term.Token)}
+	attrs := []any{"role", role, "id", r.config.ID, "active", active, "token", uint64(token)}
 	if why != nil {
 		attrs = append(attrs, "error", why)
 	}
-	j.config.Logger.Info(string(s), attrs...)
+	r.config.Logger.Info(string(s), attrs...)
 }
 
 // next is how long it is until a heartbeat is due.
@@ -98,13 +123,33 @@ func (j *journal) next(now Instant) time.Duration {
 	return max(0, j.config.Heartbeat-now.Most(j.beat))
 }
 
-// whyNot is what went wrong last, where it matters to a role in its state; else nil.
+// whyNot is what goes wrong, where it matters to a role in its state; else nil.
 func (r *runner) whyNot(role string, s State) error {
 	switch {
-	case s == Registering:
-		return r.why
 	case s == Paused && r.machine.Role(role).Refused:
 		return r.refusals[role]
+	case s == Registering && r.why != nil:
+		return r.why
 	}
-	return nil
+	return r.troubles.blind()
 }
+
+// whyStop is why everything stops here: what Run returns, or the cause with which its context
+// ended, or that somebody asked for it.
+func (r *runner) whyStop() error {
+	switch cause := context.Cause(r.stop); {
+	case r.err != nil:
+		return r.err
+	case cause == nil || errors.Is(cause, ErrStopping):
+		return cmp.Or(cause, ErrStopping)
+	case errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded):
+		return ErrStopping
+	default:
+		return stopError{cause}
+	}
+}
+
+// A stopError says why everything stops where nobody asked for it. It is ErrStopping.
+type stopError struct{ error }
+
+func (e stopError) Unwrap() []error { return []error{ErrStopping, e.error} }

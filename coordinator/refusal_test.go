@@ -378,8 +378,8 @@ func TestHealthIsTold(t *testing.T) {
 			}
 		}
 		want := []string{
-			`at=10s msg="the health check fails" id=a error="no disk"`,
-			`at=20s msg="the health check fails" id=a error="no memory"`,
+			`at=10s level=WARN msg="the health check fails" id=a error="no disk"`,
+			`at=20s level=WARN msg="the health check fails" id=a error="no memory"`,
 			`at=41s msg="the health check passes again" id=a`,
 		}
 		if !slices.Equal(told, want) {

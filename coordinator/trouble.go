@@ -13,20 +13,25 @@ import (
 type troubles struct {
 	config Config
 	now    map[fault]*trouble
-	sick   string // what the health check said last that failed; "": it passes
+	acked  Instant // the latest start of an acknowledged beat
+	sick   string  // what the health check said last that failed; "": it passes
+	hung   bool    // it was told that it does not return
 }
 
 // A fault is what fails: one call about one role, or any.
 type fault struct{ what, call, role string }
 
 type trouble struct {
-	since Instant
+	on    bool    // it goes on
+	since Instant // it began last
 	last  Instant // that it failed
-	said  Instant // zero: not yet
-	text  string  // that was said last
+	err   error   // with which it failed last
+	told  bool    // that it goes on
+	said  Instant // when it was told last, be it of another time; zero: never
+	text  string  // that was said then
 }
 
-// sayAgain is the least time between two lines about one trouble.
+// sayAgain is the least time between two warnings about one trouble.
 const sayAgain = 10 * time.Second
 
 // Whatever a call fails with that no named error says is one trouble: the store. So an
@@ -45,11 +50,16 @@ var endings = map[string]string{
 
 func newTroubles(c Config) troubles { return troubles{config: c, now: map[fault]*trouble{}} }
 
-// note records how a call went.
+// note records how a call went. A beat that fails is told at once, unless another that was
+// tried meanwhile came through.
 func (t *troubles) note(now Instant, n news) {
 	_, registered := n.event.(machine.Registered)
 	_, unseen := n.event.(machine.Unseen)
 	_, stood := n.event.(machine.Stood)
+	beat, beaten := n.event.(machine.Beaten)
+	if beaten && n.err == nil && beat.At.Most(t.acked) > 0 {
+		t.acked = beat.At
+	}
 	unanswered := outcomeOf(n.err) == lock.Unknown
 	switch {
 	case n.call == "" || n.call == checks:
@@ -60,6 +70,9 @@ func (t *troubles) note(now Instant, n news) {
 		t.fails(now, fault{what: theJoining}, n.err, 0)
 	case n.err != nil && unseen:
 		t.fails(now, fault{what: theWatch}, n.err, t.config.TTL/2)
+	case unanswered && beaten && !t.acked.IsZero() && t.acked.Most(beat.At) >= 0:
+	case unanswered && beaten:
+		t.fails(now, fault{what: theStore}, n.err, 0)
 	case unanswered:
 		t.fails(now, fault{what: theStore}, n.err, t.config.TTL/2)
 	default:
@@ -72,6 +85,37 @@ func (t *troubles) note(now Instant, n news) {
 		if registered && n.err == nil {
 			delete(t.now, fault{what: theJoining}) // that it is in line has a line of its own
 		}
+	}
+}
+
+// blind is why nothing is known of the store at the moment; nil: it answers.
+func (t *troubles) blind() error {
+	for _, what := range []string{theStore, theWatch} {
+		if one := t.now[fault{what: what}]; one != nil && one.on {
+			return one.err
+		}
+	}
+	return nil
+}
+
+// hangs tells that the health check does not return, long before the witness kills for it.
+// since is when it was called; nil: it has returned.
+func (t *troubles) hangs(now Instant, since *Instant) {
+	limit := t.config.HangTimeout
+	if limit < 0 {
+		limit = t.config.TTL
+	}
+	switch {
+	case t.hung && (since == nil || now.Most(*since) < limit/2):
+		t.hung = false
+		t.config.Logger.Info("the health check has returned", "id", t.config.ID)
+	case since != nil && !t.hung && now.Most(*since) >= limit/2:
+		t.hung = true
+		text := "the health check hangs"
+		if t.config.HangTimeout > 0 && t.config.witnessed() {
+			text += ": the witness kills this process at the limit"
+		}
+		t.config.Logger.Warn(text, "id", t.config.ID, "after", now.Most(*since).Round(time.Millisecond), "limit", limit)
 	}
 }
 
@@ -98,30 +142,40 @@ func refusal(err error) bool {
 	return errors.Is(err, lock.ErrPermanent) || errors.Is(err, lock.ErrOtherStore)
 }
 
-// fails tells what fails, if it has for long enough and there is news of it.
+// fails tells what fails, if it has for long enough and there is news of it. Where the store
+// is told to be away, that it cannot be watched is no news.
 func (t *troubles) fails(now Instant, f fault, err error, patience time.Duration) {
 	one := t.now[f]
-	if one == nil || now.Most(one.last) > t.config.TTL && one.said == (Instant{}) { // that was another time
-		one = &trouble{since: now}
+	if one == nil {
+		one = &trouble{}
 		t.now[f] = one
 	}
-	one.last = now
-	again, text := one.said != (Instant{}), err.Error()
-	if now.Most(one.since) < patience || again && (text == one.text || now.Most(one.said) < sayAgain) {
-		return
+	if !one.on || now.Most(one.last) > t.config.TTL && !one.told { // that was another time
+		one.on, one.told, one.since = true, false, now
 	}
-	one.said, one.text = now, text
-	t.config.Logger.Warn(f.what, append(f.attrs(), "id", t.config.ID, "error", err)...)
+	one.last, one.err = now, err
+	store, text := t.now[fault{what: theStore}], err.Error()
+	switch {
+	case now.Most(one.since) < patience:
+	case one.said != (Instant{}) && now.Most(one.said) < sayAgain:
+	case one.told && text == one.text:
+	case f.what == theWatch && store != nil && store.told:
+	default:
+		one.told, one.said, one.text = true, now, text
+		t.config.Logger.Warn(f.what, append(f.attrs(), "id", t.config.ID, "error", err)...)
+	}
 }
 
 // over tells that what was told to fail fails no more.
 func (t *troubles) over(now Instant, f fault) {
 	one := t.now[f]
-	delete(t.now, f)
-	if one == nil || one.said == (Instant{}) {
+	if one == nil || !one.on {
 		return
 	}
-	t.config.Logger.Info(endings[f.what], append(f.attrs(), "id", t.config.ID, "after", now.Most(one.since).Round(time.Millisecond))...)
+	if one.told {
+		t.config.Logger.Info(endings[f.what], append(f.attrs(), "id", t.config.ID, "after", now.Most(one.since).Round(time.Millisecond))...)
+	}
+	one.on, one.told = false, false
 }
 
 func (f fault) attrs() (all []any) {

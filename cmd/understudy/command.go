@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -53,11 +55,15 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	}
 	c.stop(ctx, g, t) // also what it left behind
 	if byItself && !stopFollows(ctx, g.Code()) {
-		c.log.Info("command ended", "code", g.Code())
+		level := slog.LevelInfo
+		if g.Code() != 0 {
+			level = slog.LevelWarn
+		}
+		c.log.Log(context.WithoutCancel(ctx), level, "command ended", "code", g.Code())
 		return c.over(g.Code(), &endedError{g.Code()})
 	}
-	if !coordinator.Asked(context.Cause(ctx)) && c.role.OnLoss == "exit" {
-		c.giveUp(errRoleLost)
+	if cause := context.Cause(ctx); !coordinator.Asked(cause) && c.role.OnLoss == "exit" {
+		c.giveUp(fmt.Errorf("%w: %w", errRoleLost, cmp.Or(cause, coordinator.ErrDeadline)))
 	}
 	if ctx.Err() == nil { // nil would mean that the work is done for good
 		return coordinator.ErrDeadline

@@ -52,7 +52,7 @@ func (c *commands) listen(signals <-chan os.Signal) {
 			if stops++; stops > 1 {
 				c.once.Do(func() { close(c.hurry) })
 			}
-			c.giveUp(fmt.Errorf("%v", sig))
+			c.giveUp(fmt.Errorf("%w: %v", coordinator.ErrStopping, sig))
 		case syscall.SIGPIPE: // nobody reads the log any more: no reason to drop the role
 		default:
 			for _, one := range c.byRole {

@@ -115,7 +115,7 @@ func run(ctx context.Context, o *options) error {
 	case errors.Is(cause, errNoAnswer):
 		return o.stopped(ctx, store.err)
 	case errors.Is(cause, errRoleLost):
-		return cli.Exit(cli.Lost, errRoleLost)
+		return cli.Exit(cli.Lost, cause)
 	case errors.As(cause, &ended) && ended.code != 0:
 		return cli.Exit(ended.code, nil)
 	}

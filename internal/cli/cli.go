@@ -47,6 +47,7 @@ const (
 const ExitCodes = `
 Exit codes:
   0   a stop that was asked for, or what was asked for is done
+  1   what was asked for did not come about
   64  a mistake in flags, environment or file, or what no retry can cure
   69  the store cannot be reached
   73  another process has the ID, or the role with --active-standby=false

@@ -26,6 +26,7 @@ const (
 type RoleView struct {
 	Phase   Phase
 	Token   lock.Token // of our term; zero: there is none
+	Cause   error      // why the work of our term must stop, or had to; nil: it need not, or returned by itself
 	Done    bool       // the work said that it is done for good
 	Refused bool       // the store refuses for good what is asked about the role
 }
@@ -51,7 +52,7 @@ func (m *Machine) Session() SessionView {
 // Role returns the view of a role.
 func (m *Machine) Role(name string) RoleView {
 	r := m.roles[name]
-	return RoleView{Phase: r.phase, Token: r.term.token, Done: r.done, Refused: r.isRefused()}
+	return RoleView{Phase: r.phase, Token: r.term.token, Cause: r.why(m.session), Done: r.done, Refused: r.isRefused()}
 }
 
 // Changed names the roles that the last Step may have changed.
@@ -85,8 +86,11 @@ func (m *Machine) Reason(now Instant, name string) string {
 	r, s := m.roles[name], m.session
 	switch r.state(m.Rules, s, now) {
 	case StateDraining:
-		if r.term.cause != nil {
-			return r.term.cause.Error()
+		if cause := r.why(s); cause != nil {
+			return cause.Error()
+		}
+		if r.term.began.IsZero() {
+			return "given back before its work began"
 		}
 		return "the work returned"
 	case StateActive:
@@ -107,6 +111,14 @@ func (m *Machine) Reason(now Instant, name string) string {
 		return ErrStopping.Error()
 	}
 	return "in line"
+}
+
+// why is why the work of our term must stop, or had to.
+func (r role) why(s session) error {
+	if r.term.cause == nil && r.phase == Ceding && s.phase != live && !r.term.began.IsZero() {
+		return ErrDeadline // the guard beside the work was faster
+	}
+	return r.term.cause
 }
 
 func (r role) whyPaused(s session) string {

@@ -1,0 +1,139 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TestNobodyAsked: whatever ends a run for which nobody asked is said as it is, in the log and
+// to the work.
+func TestNobodyAsked(t *testing.T) {
+	died := errors.New("the command died")
+	for want, c := range map[string]struct {
+		refuse    string
+		id        string // of the other one
+		exclusive bool
+		level     string
+	}{
+		"the token was deleted":         {refuse: "register", level: "WARN"},
+		`ID \"a\" is in use by session`: {id: "a", level: "WARN"},
+		`role \"r\" is held by \"b\"`:   {id: "b", exclusive: true, level: "WARN"},
+		died.Error():                    {level: "INFO"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, r := newStage(t), &recorder{begin: time.Now()}
+			if c.id != "" {
+				stop := s.contend(config(c.id), untilTold)
+				defer func() { _ = stop() }()
+				time.Sleep(time.Minute)
+			}
+			l := &refusing{Locker: s.store.Open()}
+			l.set(c.refuse)
+			a := config("a")
+			a.Logger, a.Exclusive = r.logger(), c.exclusive
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var told error
+			go func() {
+				time.Sleep(time.Minute)
+				cancel(died)
+			}()
+			_ = Run(ctx, l, a, func(ctx context.Context, _ Term) error {
+				<-ctx.Done()
+				told = context.Cause(ctx)
+				return nil
+			})
+			time.Sleep(2 * time.Minute)
+			text := r.trace()
+			last := ""
+			for line := range strings.Lines(text) {
+				if strings.Contains(line, "to=stopped") {
+					last = line
+				}
+			}
+			if strings.Contains(text, "stop was asked for") || !strings.Contains(last, want) || strings.Contains(last, "level=WARN") != (c.level == "WARN") {
+				t.Errorf("want %q, as %s:\n%s", want, c.level, text)
+			}
+			if told != nil && (!errors.Is(told, ErrStopping) || !errors.Is(told, died) || told.Error() != died.Error()) {
+				t.Errorf("the work is told %v", told)
+			}
+		})
+	}
+}
+
+// TestWhoIsActive: a heartbeat names nobody as active who is known not to work.
+func TestWhoIsActive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		l := &link{Locker: s.store.Open()}
+		b := config("b")
+		b.Logger, b.Heartbeat = r.logger(), time.Second
+		stop := s.contendOver(l, b, untilTold)
+		time.Sleep(5 * time.Minute)
+		l.cut.Store(true)
+		time.Sleep(5 * time.Minute)
+		_ = stop()
+		for line := range strings.Lines(r.trace()) {
+			names, works := strings.Contains(line, " active=b "), strings.Contains(line, "msg=active")
+			if strings.Contains(line, " active=") && names != works {
+				t.Error(line)
+			}
+		}
+	})
+}
+
+// TestLossIsTold: who ended the session is told, and that the role is lost is a warning.
+func TestLossIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		s.forced = true
+		a := config("a")
+		a.Logger = r.logger()
+		stop := s.contend(a, untilTold)
+		time.Sleep(time.Minute)
+		l := s.store.Open()
+		for st := range l.Watch(t.Context(), "r") {
+			if err := l.Evict(t.Context(), st.Term.Holder.Session, lock.AnyBeat, lock.End{By: "operator@h1", Why: "a test"}); err != nil {
+				t.Error(err)
+			}
+			break
+		}
+		time.Sleep(time.Second)
+		_ = stop()
+		text := r.trace()
+		for _, want := range []string{`level=WARN msg=transition id=a from=active to=draining reason="the session was lost"`, `error="session lost: it was ended by \"operator@h1\": a test"`} {
+			if !strings.Contains(text, want) {
+				t.Errorf("not told: %s\n%s", want, text)
+			}
+		}
+	})
+}
+
+// TestHangIsTold: a health check that does not return is named as such, before anything is
+// done about it, and so is its return.
+func TestHangIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		c := config("a")
+		c.Logger, c.HealthEvery = r.logger(), time.Second
+		c.Healthy = func(ctx context.Context) error {
+			if time.Since(r.begin) > 30*time.Second && time.Since(r.begin) < 40*time.Second {
+				pause(ctx, time.Minute)
+			}
+			return nil
+		}
+		stop := s.contend(c, untilTold)
+		time.Sleep(3 * time.Minute)
+		_ = stop()
+		text := r.trace()
+		hangs, returned := strings.Index(text, `level=WARN msg="the health check hangs"`), strings.Index(text, "the health check has returned")
+		if hangs < 0 || returned < hangs || strings.Count(text, "hangs") != 1 {
+			t.Error(text)
+		}
+	})
+}
