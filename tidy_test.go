@@ -51,7 +51,7 @@ var arrows = map[string][]string{
 	"internal/failover":            {"lock", "coordinator", "internal/lab/servers"},
 	"conformance/conformancetest":  {"conformance"},
 	"internal/clientconf":          {"lock", "internal/certs"},
-	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd", "internal/asynclog"},
+	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd", "internal/asynclog", "internal/clientconf"},
 	"internal/cli":                 {"lock", "coordinator/witness", "config", "backends", "internal/procgroup", "internal/asynclog"},
 	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/raft", "backends/etcd", "backends/consul", "internal/cli", "internal/procgroup", "coordinator/witness", "internal/asynclog"},
 	"cmd/understudy-lab":           {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/cli", "internal/failover", "internal/lab/servers", "coordinator/witness"},
@@ -125,6 +125,9 @@ func checkFile(t *testing.T, name string) {
 		if !strings.HasSuffix(name, "_test.go") {
 			checkNoStore(t, set, n)
 		}
+		if call, ok := n.(*ast.CallExpr); ok {
+			checkKeys(t, set, call)
+		}
 		if f, ok := n.(*ast.FuncDecl); ok {
 			if lines := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; lines > maxFunction {
 				t.Errorf("%s: %s has %d lines, the limit is %d", set.Position(f.Pos()), f.Name.Name, lines, maxFunction)
@@ -147,6 +150,28 @@ func checkNoStore(t *testing.T, set *token.FileSet, n ast.Node) {
 	for _, e := range compared {
 		if l, ok := e.(*ast.BasicLit); ok && slices.Contains([]string{`"raft"`, `"etcd"`, `"consul"`, `"memory"`}, l.Value) {
 			t.Errorf("%s compares with %s: ask the store's row", set.Position(e.Pos()), l.Value)
+		}
+	}
+}
+
+// checkKeys: a key of a log line has no blank in it, for those who search the log.
+func checkKeys(t *testing.T, set *token.FileSet, call *ast.CallExpr) {
+	how, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return
+	}
+	to := how.X
+	if s, ok := to.(*ast.SelectorExpr); ok {
+		to = s.Sel
+	}
+	logger, ok := to.(*ast.Ident)
+	first, method := map[string]int{"With": 0, "Debug": 1, "Info": 1, "Warn": 1, "Error": 1, "Log": 3}[how.Sel.Name]
+	if !ok || !method || !slices.Contains([]string{"log", "slog", "logger", "Logger"}, logger.Name) {
+		return
+	}
+	for i := first; i < len(call.Args); i += 2 {
+		if key, ok := call.Args[i].(*ast.BasicLit); ok && strings.Contains(key.Value, " ") {
+			t.Errorf("%s: the key %s has a blank in it", set.Position(key.Pos()), key.Value)
 		}
 	}
 }

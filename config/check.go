@@ -131,13 +131,7 @@ func checkAddress(address string) error {
 
 // logger is one that waits for no reader.
 func (c *Config) logger() *slog.Logger {
-	how := &slog.HandlerOptions{}
-	var level slog.Level
-	if level.UnmarshalText([]byte(c.logLevel)) == nil {
-		how.Level = level
-	}
-	if c.logFormat == "json" {
-		return asynclog.Logger(slog.New(slog.NewJSONHandler(c.log, how)))
-	}
-	return asynclog.Logger(slog.New(slog.NewTextHandler(c.log, how)))
+	level := slog.LevelInfo
+	_ = level.UnmarshalText([]byte(c.logLevel)) // what is no level was told already
+	return slog.New(asynclog.New(asynclog.Lines(c.log, c.logFormat == "json", level)))
 }

@@ -3,6 +3,7 @@ package witness
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -80,12 +81,7 @@ func newChild() (*child, error) {
 	if c.page, err = share(3); err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	how := &slog.HandlerOptions{Level: c.Level}
-	var to slog.Handler = slog.NewTextHandler(os.Stderr, how)
-	if c.JSON {
-		to = slog.NewJSONHandler(os.Stderr, how)
-	}
-	c.log = asynclog.Logger(slog.New(to)).With("witness of", c.ID)
+	c.log = slog.New(asynclog.New(asynclog.Lines(os.Stderr, c.JSON, c.Level))).With("witness_of", c.ID)
 	return c, nil
 }
 
@@ -160,7 +156,7 @@ func (c *child) due() string {
 	case c.page.works.Load() > 0 && c.page.deadline.load().left(now) <= 0:
 		return "its work runs and its promise is over"
 	case c.HangTimeout > 0 && c.silent >= c.HangTimeout && c.page.session.load().n > 0:
-		return "it hangs"
+		return fmt.Sprintf("it hangs: it did not turn, or its health check did not return, for %v", c.HangTimeout)
 	}
 	return ""
 }

@@ -1,0 +1,24 @@
+package asynclog
+
+import (
+	"io"
+	"log/slog"
+	"strings"
+)
+
+// Lines returns a handler that writes lines from level on: text for people, or JSON for
+// programs, where a duration is a number of seconds. No key has a blank in it, whichever
+// library has drawn it.
+func Lines(w io.Writer, json bool, level slog.Leveler) slog.Handler {
+	how := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		a.Key = strings.ReplaceAll(a.Key, " ", "_")
+		if json && a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+		}
+		return a
+	}}
+	if json {
+		return slog.NewJSONHandler(w, how)
+	}
+	return slog.NewTextHandler(w, how)
+}
