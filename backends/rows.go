@@ -77,7 +77,7 @@ func raftFacts(ctx context.Context, c Config, try time.Duration) Facts {
 	if most := try * 9 / 20; most < limit { // a beat goes to the leader, and from there to the others
 		limit, why = most, "nine tenths of a try of "+try.String()+", in which a beat takes two and a write to disk: beyond it no beat of one that follows Raft's leader is acknowledged; raise ttl"
 	}
-	trip := Bound{"round trip between peers", "at most " + limit.String(), why}
+	trip := Bound{"round trip between peers", "at most " + limit.String(), why, limit}
 	if len(c.Raft.Peers) == 0 {
 		f.More = []Bound{trip}
 		return f
@@ -173,10 +173,9 @@ func prefixOf(given string) string {
 }
 
 func tripToServers(try time.Duration) Bound {
-	return Bound{
-		"round trip to the store", "at most " + (try * 9 / 10).Round(time.Millisecond).String(),
-		"nine tenths of a try of " + try.Round(time.Millisecond).String() + " (ttl/8), with the store's commit: beyond it no beat is acknowledged; raise ttl",
-	}
+	most := (try * 9 / 10).Round(time.Millisecond)
+	why := "nine tenths of a try of " + try.Round(time.Millisecond).String() + " (ttl/8), with the store's commit: beyond it no beat is acknowledged; raise ttl"
+	return Bound{"round trip to the store", "at most " + most.String(), why, most}
 }
 
 var memoryRow = Store{

@@ -93,7 +93,10 @@ type Servers struct {
 }
 
 // A Bound is one line of plan: something that can happen, its limit, and why that is it.
-type Bound struct{ What, Bound, Why string }
+type Bound struct {
+	What, Bound, Why string
+	Most             time.Duration // that Bound names; 0: none
+}
 
 // Add puts a store into the table, for this whole program. Call it first in main, before
 // witness.Main, or from an init. A name that is taken is a mistake in the program: Add panics.

@@ -19,7 +19,10 @@ func newPlan() *cobra.Command {
 		Use:   "plan",
 		Short: "Print the bounds of every kind of failure, for these settings, and why",
 		Long: `Says before it is needed when the active stops at the latest and when a standby is
-active at the earliest and latest. Refuses settings that do not fit each other.`,
+active at the earliest and latest. Refuses settings that do not fit each other.
+
+JSON: what, bound, why; and min and max, the bound in seconds, where it has them. These
+names stay.`,
 		Example: `  understudy plan
   understudy plan --ttl 500ms -o json`,
 		Args: cobra.NoArgs,
@@ -49,11 +52,36 @@ active at the earliest and latest. Refuses settings that do not fit each other.`
 	return cmd
 }
 
-// A bound is one line of plan.
+// A bound is one line of plan. Its names are stable.
 type bound struct {
-	What  string `json:"what"`
-	Bound string `json:"bound"`
-	Why   string `json:"why"`
+	What  string   `json:"what"`
+	Bound string   `json:"bound"`
+	Min   *float64 `json:"min,omitempty"` // in seconds; nil: it has none
+	Max   *float64 `json:"max,omitempty"`
+	Why   string   `json:"why"`
+}
+
+// with gives a bound the numbers that it says; a negative one: none.
+func (b bound) with(least, most time.Duration) bound {
+	for _, one := range []struct {
+		to **float64
+		d  time.Duration
+	}{{&b.Min, least}, {&b.Max, most}} {
+		if one.d >= 0 {
+			*one.to = new(one.d.Seconds())
+		}
+	}
+	return b
+}
+
+// about is a bound that is one number.
+func about(what, word string, d time.Duration, why string) bound {
+	return bound{What: what, Bound: word + d.Round(time.Millisecond).String(), Why: why}.with(d, d)
+}
+
+// atMost is a bound without a least number.
+func atMost(what, word string, d time.Duration, why string) bound {
+	return bound{What: what, Bound: word + d.String(), Why: why}.with(-1, d)
 }
 
 func (o *options) bounds(f backends.Facts) []bound {
@@ -65,35 +93,42 @@ func (o *options) bounds(f backends.Facts) []bound {
 		own = ", after an election if it led the store"
 	}
 	ms := func(d time.Duration) string { return d.Round(time.Millisecond).String() }
-	late := ms(silent-c.BeatEvery()) + " to " + ms(most)
+	late := func(what, why string) bound {
+		least := silent - c.BeatEvery()
+		return bound{What: what, Bound: ms(least) + " to " + ms(most), Why: why}.with(least, most)
+	}
 	rows := []bound{
-		{"active: told to stop", "at " + ms(c.TTL-c.Skew-c.Grace), "after the start of its last acknowledged beat: ttl - skew - grace"},
-		{"active: process exits", "at " + ms(c.TTL-c.Skew), "after the same, if its work still runs: ttl - skew"},
-		{"clean stop", "the work's stop + commits", "the role is released when the work has returned (at most " + ms(c.StopTimeout) + "); the next takes it in two commits"},
-		{"handoff", "the work's stop + commits", "as a clean stop, to a named standby"},
-		{"crash", "tens of ms", "the witness ends the session when the kernel says that the process is dead, and freed its memory (75ms per GB); then two commits" + own},
-		{"hang", "about " + ms(c.HangTimeout), "the witness kills a process that has not turned for hang-timeout; then as a crash"},
-		{"crash, no witness", late, "ttl + skew since the last beat that was seen, which is up to ttl/4 old; then two commits" + own},
-		{"hang, no witness", late, "as a crash: a process that is stopped does not beat; a command that works on is not stopped"},
-		{"cut off", late, "as a crash; the old active has stopped " + ms(2*c.Skew) + " before, by its own clocks"},
-		{"store's outage ridden out", ms(c.Outage()), "ttl - ttl/4 - one try - skew - grace: shorter ones change nothing"},
+		about("active: told to stop", "at ", c.TTL-c.Skew-c.Grace, "after the start of its last acknowledged beat: ttl - skew - grace"),
+		about("active: process exits", "at ", c.TTL-c.Skew, "after the same, if its work still runs: ttl - skew"),
+		{What: "clean stop", Bound: "the work's stop + commits", Why: "the role is released when the work has returned (at most " + ms(c.StopTimeout) + "); the next takes it in two commits"},
+		{What: "handoff", Bound: "the work's stop + commits", Why: "as a clean stop, to a named standby"},
+		{What: "crash", Bound: "tens of ms", Why: "the witness ends the session when the kernel says that the process is dead, and freed its memory (75ms per GB); then two commits" + own},
+		about("hang", "about ", c.HangTimeout, "the witness kills a process that has not turned for hang-timeout; then as a crash"),
+		late("crash, no witness", "ttl + skew since the last beat that was seen, which is up to ttl/4 old; then two commits"+own),
+		late("hang, no witness", "as a crash: a process that is stopped does not beat; a command that works on is not stopped"),
+		late("cut off", "as a crash; the old active has stopped "+ms(2*c.Skew)+" before, by its own clocks"),
+		atMost("store's outage ridden out", "", c.Outage().Round(time.Millisecond), "ttl - ttl/4 - one try - skew - grace: shorter ones change nothing"),
 	}
 	if f.Election > 0 {
-		rows = append(rows, bound{"store's election", "about " + ms(f.Election), f.Source + "; within what is ridden out: " + within(f.Election, c.Outage(), f.Cure)})
+		rows = append(rows, about("store's election", "about ", f.Election, f.Source+"; within what is ridden out: "+within(f.Election, c.Outage(), f.Cure)))
 	}
 	if c.HangTimeout < 0 {
-		rows[5].Bound, rows[5].Why = late, "--hang-timeout 0: a process that is stopped does not beat; the witness kills it when its promise is over"
+		rows[5] = late("hang", "--hang-timeout 0: a process that is stopped does not beat; the witness kills it when its promise is over")
 	}
 	if o.Store.Row().Alone(o.Store) != "" {
 		rows = slices.Delete(rows, 4, 6) // a store that dies with its process has no use for a witness
 	}
 	perDay := int(24 * time.Hour / c.BeatEvery())
-	rows = append(rows, bound{"history per contender", fmt.Sprintf("%d %s a day", perDay, f.Unit), "a beat every ttl/4; " + f.History})
+	rows = append(rows, bound{What: "history per contender", Bound: fmt.Sprintf("%d %s a day", perDay, f.Unit), Why: "a beat every ttl/4; " + f.History})
 	if f.Rights != "" {
-		rows = append(rows, bound{"least rights", f.Rights, "of the user or token; nothing else is needed"})
+		rows = append(rows, bound{What: "least rights", Bound: f.Rights, Why: "of the user or token; nothing else is needed"})
 	}
 	for _, more := range f.More {
-		rows = append(rows, bound(more))
+		row := bound{What: more.What, Bound: more.Bound, Why: more.Why}
+		if more.Most > 0 {
+			row = row.with(-1, more.Most)
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }

@@ -3,9 +3,34 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"regexp"
+	"slices"
 	"testing"
+	"time"
 )
+
+// checkNumbers: the durations that a bound names are its numbers, too.
+func checkNumbers(t *testing.T, b bound) {
+	t.Helper()
+	var said, numbers []string
+	for _, text := range regexp.MustCompile(`[0-9.]+m?s\b`).FindAllString(b.Bound, -1) {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said = append(said, fmt.Sprintf("%.3f", d.Seconds()))
+	}
+	for _, n := range []*float64{b.Min, b.Max} {
+		if n != nil {
+			numbers = append(numbers, fmt.Sprintf("%.3f", *n))
+		}
+	}
+	if !slices.Equal(slices.Compact(numbers), said) {
+		t.Errorf("%s: %q, with the numbers %v", b.What, b.Bound, numbers)
+	}
+}
 
 // TestPlan prints the bounds of the default settings, and of a short ttl, whose
 // outages are shorter than an election.
@@ -54,6 +79,7 @@ func TestPlan(t *testing.T) {
 		got := map[string]string{}
 		for _, r := range rows {
 			got[r.What] = r.Bound
+			checkNumbers(t, r)
 			if r.Why == "" {
 				t.Errorf("%s: %s has no reason", name, r.What)
 			}
