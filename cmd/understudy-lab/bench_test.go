@@ -22,7 +22,7 @@ func benchStage(b *testing.B, ttl, every time.Duration) (*demoStage, context.Con
 	s, err := newStage(b.TempDir(), io.Discard)
 	must(b, err)
 	s.ttl, s.every = ttl, every
-	b.Cleanup(s.killAll)
+	b.Cleanup(s.endAll)
 	for _, id := range s.ids {
 		must(b, s.start(id))
 	}

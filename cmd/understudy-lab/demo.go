@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -37,9 +38,12 @@ stops everything and leaves nothing behind. The times are those that the works s
 		Example: "  understudy demo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE) // the last: its reader went away
 			defer stop()
-			return demo(ctx, cmd.OutOrStdout())
+			if err := demo(ctx, cmd.OutOrStdout()); err != nil {
+				return cli.Exit(cli.NotDone, err)
+			}
+			return nil
 		},
 	}
 }
@@ -57,7 +61,7 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	s.beside = true
-	defer s.killAll()
+	defer s.endAll()
 	for _, id := range s.ids {
 		if err := s.start(id); err != nil {
 			return err
@@ -228,12 +232,13 @@ func (s *demoStage) verdict() error {
 	}
 	fmt.Fprintf(s.out, "\n%-15s %10s\n", "takeover", "took")
 	for _, r := range s.results {
-		fmt.Fprintf(s.out, "%-15s %10v   %s\n", r.what, short(r.took), r.why)
+		fmt.Fprintf(s.out, "%-15s %10v   %s\n", r.what, short(r.took), narrow(r.why, 29))
 	}
 	if overlap > 0 {
 		return fmt.Errorf("two were active at once for %v", overlap)
 	}
-	fmt.Fprintf(s.out, "\n%d terms, %d stamps by their own works: no two were ever active at once.\n", len(terms), stamps)
+	text := fmt.Sprintf("%d terms, %d stamps by their own works: no two were ever active at once.", len(terms), stamps)
+	fmt.Fprintf(s.out, "\n%s\n", narrow(text, 0))
 	return nil
 }
 

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -231,13 +233,21 @@ func (s *demoStage) wait(id string) error {
 	return nil
 }
 
-// killAll leaves nothing behind, whatever happened.
-func (s *demoStage) killAll() {
-	for _, id := range s.ids {
-		if s.running(id) {
-			s.signal(id, syscall.SIGKILL)
-			_ = s.wait(id)
+// endAll leaves nothing behind, whatever happened. It stops what is left, so that the
+// witnesses end too, and kills what has not stopped by then.
+func (s *demoStage) endAll() {
+	left := slices.Collect(maps.Values(s.procs))
+	for _, p := range left {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // one that has ended is seen by wait
+		_ = p.cmd.Process.Signal(syscall.SIGCONT)
+	}
+	defer time.AfterFunc(5*time.Second, func() {
+		for _, p := range left {
+			_ = p.cmd.Process.Kill()
 		}
+	}).Stop()
+	for _, id := range s.ids {
+		_ = s.wait(id)
 	}
 }
 
@@ -247,5 +257,24 @@ func (s *demoStage) print(mood, format string, args ...any) {
 	if codes := map[string]string{"good": "\x1b[32m", "bad": "\x1b[31m"}; s.colour && codes[mood] != "" {
 		start, end = codes[mood], "\x1b[0m"
 	}
-	fmt.Fprintf(s.out, "%6.2fs  %s%s%s\n", time.Since(s.began).Seconds(), start, fmt.Sprintf(format, args...), end)
+	fmt.Fprintf(s.out, "%6.2fs  %s%s%s\n", time.Since(s.began).Seconds(), start, narrow(fmt.Sprintf(format, args...), 9), end)
+}
+
+// narrow breaks a text that begins at a column, so that it fits a terminal of 80.
+func narrow(text string, column int) string {
+	var b strings.Builder
+	at := column
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i > 0 && at+1+len(word) > 79:
+			b.WriteString("\n" + strings.Repeat(" ", column))
+			at = column
+		case i > 0:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += len(word)
+	}
+	return b.String()
 }
