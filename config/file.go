@@ -15,6 +15,8 @@ import (
 
 	"github.com/knadh/koanf/maps"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/understudy-ha/understudy/internal/clientconf"
 )
 
 // A file is a file of settings as it is read: a koanf.Parser that keeps the lines, and
@@ -207,12 +209,15 @@ func quote(entry string) string {
 // checkSecrets refuses a file with secrets that others may read.
 func (f *file) checkSecrets(flat map[string]any) {
 	info, err := os.Stat(f.path)
-	if err != nil || info.Mode().Perm()&0o077 == 0 {
+	if err != nil {
+		return
+	}
+	if err = clientconf.Private(f.path, info); err == nil {
 		return
 	}
 	for _, name := range f.names() {
 		if _, there := flat[name]; there && f.keys[name].Secret {
-			f.bad(f.lines[name], name, "others may read the file (mode %04o): chmod 600 %s", info.Mode().Perm(), f.path)
+			f.bad(f.lines[name], name, "%w", err)
 		}
 	}
 }

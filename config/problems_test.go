@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -67,6 +68,10 @@ var problems = map[string]struct {
 		env:  []string{"UNDERSTUDY_BACKEND=memory", "UNDERSTUDY_ROLES=[{name: a, x: y}]"},
 		want: []string{`UNDERSTUDY_ROLES:1: x: there is no such key`},
 	},
+	"byte order mark": {
+		env:  []string{"UNDERSTUDY_ROLE=r", "UNDERSTUDY_BACKEND=consul", "UNDERSTUDY_CONSUL_TOKEN=\ufefft"},
+		want: []string{`UNDERSTUDY_CONSUL_TOKEN begins with a byte order mark, as editors on Windows put it there; write it as UTF-8 without one`},
+	},
 	"secrets": {
 		env:  []string{"UNDERSTUDY_ROLE=r", "UNDERSTUDY_BACKEND=etcd", "UNDERSTUDY_ETCD_ENDPOINTS=h:1", "UNDERSTUDY_ETCD_PASSWORD=p", "UNDERSTUDY_ETCD_PASSWORD_FILE=/x"},
 		want: []string{`etcd-password and etcd-password-file: give one of them`, `etcd-username and etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD): give both or none`},
@@ -121,7 +126,7 @@ func TestSecretsInAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Read(Source{Environ: []string{"UNDERSTUDY_CONFIG=" + path}})
-	if want := path + ":2: etcd.password: others may read the file (mode 0644): chmod 600 " + path; err == nil || err.Error() != want {
+	if want := path + ":2: etcd.password: others may read it (mode 0644): chmod 600 " + path; err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
 }
@@ -139,6 +144,58 @@ func TestSecretFile(t *testing.T) {
 	_, err := contend(Source{Environ: env})
 	if err == nil || !strings.Contains(err.Error(), "others may read it (mode 0640): chmod 600 "+path) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestSecretAsMounted takes a secret as Kubernetes mounts it: behind two links, for nobody to
+// write, and for a group of the process's to read. One of another group's is refused, with
+// what cures that there.
+func TestSecretAsMounted(t *testing.T) {
+	dir := t.TempDir()
+	at := func(names ...string) string { return filepath.Join(append([]string{dir}, names...)...) }
+	for _, err := range []error{
+		os.Mkdir(at("..2026_01"), 0o755),
+		os.WriteFile(at("..2026_01", "token"), []byte("hunter2\n"), 0o440),
+		os.Symlink("..2026_01", at("..data")),
+		os.Symlink(filepath.Join("..data", "token"), at("token")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := []string{"UNDERSTUDY_BACKEND=consul", "UNDERSTUDY_ROLE=r", "UNDERSTUDY_CONSUL_TOKEN_FILE=" + at("token")}
+	if _, err := contend(Source{Environ: env}); err != nil {
+		t.Error(err)
+	}
+	if os.Getuid() == 0 {
+		if err := os.Chown(at("token"), 0, 54321); err != nil {
+			t.Fatal(err)
+		}
+	} else if err := os.Chmod(at("token"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := contend(Source{Environ: env}); err == nil || !strings.Contains(err.Error(), "a defaultMode of 0440 and an fsGroup") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSecretEnds cuts what ends a line off a secret, wherever it is given, and names the mark
+// that some editors put before a text.
+func TestSecretEnds(t *testing.T) {
+	for _, s := range []Source{
+		{Environ: []string{"UNDERSTUDY_ETCD_PASSWORD=hunter2\n"}},
+		{Environ: []string{"ETCDCTL_PASSWORD=hunter2\r\n"}},
+		{Environ: []string{"UNDERSTUDY_CONFIG=" + write(t, "etcd:\n  password: |\n    hunter2\n")}},
+	} {
+		if c, err := Read(s); err != nil || c.Store.Etcd.Password != "hunter2" {
+			t.Errorf("%v: got %q, %v", s.Environ, c.Store.Etcd.Password, err)
+		}
+	}
+	for _, mark := range []string{"\ufeff", "\xff\xfe", "\xfe\xff"} {
+		_, err := contend(Source{Environ: []string{"UNDERSTUDY_BACKEND=consul", "UNDERSTUDY_ROLE=r", "UNDERSTUDY_CONSUL_TOKEN_FILE=" + write(t, mark+"hunter2")}})
+		if err == nil || !strings.Contains(err.Error(), "byte order mark") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/internal/clientconf"
 )
 
 // Read reads settings without asking what they are for: ForContender, ForVoter or
@@ -189,8 +190,12 @@ func (r *reader) understand(k Key) {
 	if v.parts, _ = r.all.Get(k.Name).([]string); len(v.parts) == 0 {
 		return
 	}
+	var err error
+	if k.Secret {
+		v.parts[0], err = clientconf.Clean(v.text())
+	}
 	r.config.values[k.Name] = v
-	err := oneOf(v.text(), k.OneOf)
+	err = errors.Join(err, oneOf(v.text(), k.OneOf))
 	switch {
 	case err != nil && k.Name == "backend":
 		err = fmt.Errorf("%w%s", backends.Check(v.text()), DidYouMean(v.text(), k.OneOf))

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"sync/atomic"
 
 	"github.com/understudy-ha/understudy/internal/certs"
@@ -99,16 +97,3 @@ func (f TLSFiles) verify(s tls.ConnectionState, host string) error {
 func (f TLSFiles) Mind(ctx context.Context, log *slog.Logger) { f.files().Mind(ctx, log) }
 
 func (f TLSFiles) files() certs.Files { return certs.Files{CA: f.CA, Cert: f.Cert, Key: f.Key} }
-
-// Secret reads a password or a token from a file that nobody else may read.
-func Secret(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("%s: others may read it (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	text, err := os.ReadFile(path)
-	return strings.TrimRight(string(text), "\r\n"), err
-}

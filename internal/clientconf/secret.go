@@ -1,0 +1,49 @@
+package clientconf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// Secret reads a password or a token from a file that nobody else may read.
+func Secret(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if err := Private(path, info); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	return Clean(string(text))
+}
+
+// Private says who else may read a file. One that nobody may write and a group may read, as
+// Kubernetes mounts it (mode 0440), is private where the group is one of this process's.
+func Private(path string, info fs.FileInfo) error {
+	mode := info.Mode().Perm()
+	if mode&0o077 == 0 || mode == 0o440 && ourGroup(info) {
+		return nil
+	}
+	cure := "chmod 600 " + path
+	if _, err := os.Readlink(path); err == nil {
+		cure += ", or where Kubernetes mounts it a defaultMode of 0440 and an fsGroup"
+	}
+	return fmt.Errorf("others may read it (mode %04o): %s", mode, cure)
+}
+
+// Clean is a secret without the ends of lines that an editor, or echo, puts after it.
+func Clean(text string) (string, error) {
+	for _, mark := range []string{"\ufeff", "\xff\xfe", "\xfe\xff"} {
+		if strings.HasPrefix(text, mark) {
+			return "", errors.New("begins with a byte order mark, as editors on Windows put it there; write it as UTF-8 without one")
+		}
+	}
+	return strings.TrimRight(text, "\r\n"), nil
+}
