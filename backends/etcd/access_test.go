@@ -205,6 +205,32 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestTLSWhereThereIsNone speaks TLS to a server that does not, and without to one that does.
+func TestTLSWhereThereIsNone(t *testing.T) {
+	ca, err := servers.NewCA(t.TempDir())
+	must(t, err)
+	server, err := ca.Issue("server", time.Now().Add(time.Hour))
+	must(t, err)
+	for _, test := range []struct {
+		options      servers.Options
+		scheme, cure string
+	}{
+		{servers.Options{}, "https://", "write http:// in --etcd-endpoints"},
+		{servers.Options{TLS: &server}, "http://", "write https:// in --etcd-endpoints"},
+	} {
+		c := cluster(t, 1, test.options)
+		l := open(t, Config{Endpoints: []string{test.scheme + c.Members[0].Addr()}})
+		for ctx := timeout(t, 20*time.Second); ; {
+			if err = walk(t, l, "a"); errors.Is(err, lock.ErrPermanent) || ctx.Err() != nil {
+				break
+			}
+		}
+		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), test.cure) {
+			t.Errorf("%s: %v, want ErrPermanent with %q", test.scheme, err, test.cure)
+		}
+	}
+}
+
 // expire lets the server's and the client's certificates run out, one after the other. Who
 // has worked is not to end for that: it may be renewed. It is said which it is.
 func expire(t *testing.T, c *servers.Cluster, ca *servers.CA, l lock.Locker) {

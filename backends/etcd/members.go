@@ -38,6 +38,7 @@ type members struct {
 // A member is one endpoint.
 type member struct {
 	endpoint string
+	broke    atomic.Bool           // it broke off a connection without a word
 	foreign  sync.Once             // to say that its server belongs to another cluster
 	busy     atomic.Int32          // calls without an answer
 	why      atomic.Pointer[error] // the last connection failed; nil: it did not
@@ -121,6 +122,9 @@ func (at *member) told(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
+	if breaksOff(err) {
+		at.broke.Store(true)
+	}
 	if why := at.why.Load(); why != nil {
 		err = fmt.Errorf("%w: %w", err, *why)
 	}
@@ -167,7 +171,11 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(),
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: pingTimeout, MaxUnaryRetries: 1,
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			return at.connect(ctx, m.config.Dial, address)
+			if err := m.mismatch(ctx, at, address); err != nil {
+				at.why.Store(&err)
+				return nil, err
+			}
+			return at.connect(ctx, m.dialer(), address)
 		}), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithPerRPCCredentials(&at.token), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
 			MinConnectTimeout: setup,
@@ -181,9 +189,6 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 
 // connect connects to the member, and keeps why that failed.
 func (at *member) connect(ctx context.Context, dial dialer, address string) (net.Conn, error) {
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
 	conn, err := at.wires.connect(ctx, dial, address)
 	at.why.Store(nil)
 	if err != nil {
