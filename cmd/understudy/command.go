@@ -92,9 +92,6 @@ func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	if owner, ok := setUserID(path); ok {
-		c.log.Warn("the command is set-user-ID: if it gives up our user, nothing here can stop it", "command", path, "owner", owner)
-	}
 	g, err := procgroup.Start(c.spec(path, t))
 	c.now.Store(g)
 	return g, err

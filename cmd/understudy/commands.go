@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"sync"
 	"syscall"
@@ -110,13 +109,6 @@ func (o *options) checkCommands(args []string, dash int) error {
 		errs = append(errs, errors.New("stdin: standard input is a terminal, which a background command cannot read; pipe something in"))
 	}
 	return errors.Join(errs...)
-}
-
-func findCommand(name string) error {
-	if _, err := exec.LookPath(name); err != nil {
-		return fmt.Errorf("command %q: %w; write its path, or a name that is in PATH", name, errors.Unwrap(err))
-	}
-	return nil
 }
 
 // checkIsolation says why commands cannot be isolated.

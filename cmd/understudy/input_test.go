@@ -30,6 +30,14 @@ var badInput = map[string]struct {
 			`command "no-such-command": executable file not found`,
 		},
 	},
+	"flags of the command": {
+		args: []string{"run", "--role", "r", "./billing", "--port", "80"},
+		want: []string{`unknown flag: --port: it stands after the command "./billing"; write -- before that: understudy run [flags] -- ./billing ...`},
+	},
+	"a short flag of the command": {
+		args: []string{"run", "--role", "r", "sh", "-c", "true"},
+		want: []string{`unknown shorthand flag: 'c' in -c: it stands after the command "sh"; write -- before that`},
+	},
 	"unprintable": {
 		args: []string{"run", "--role", "a\x01b", "--id", "a", "--raft-dir", "d", peers, "--", "true"},
 		want: []string{`role "a\x01b": has the unprintable character U+0001 at byte 1`},

@@ -1,6 +1,10 @@
+//go:build linux
+
 package main
 
 import (
+	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -33,6 +37,9 @@ func TestCommandOfAnotherUser(t *testing.T) {
 	r.program = program
 	r.start("a")
 	now := r.active(0)
+	if warned, registered, _ := strings.Cut(r.log("a"), "to=registering"); registered == "" || !strings.Contains(warned, "the command may become another user") {
+		t.Errorf("it does not say so at its start")
+	}
 	r.start("b")
 	r.inLine(1)
 	r.signal("a", syscall.SIGTERM)
@@ -48,6 +55,39 @@ func TestCommandOfAnotherUser(t *testing.T) {
 	r.ended("a")
 	r.kill("b", syscall.SIGTERM)
 	r.judge()
+}
+
+// TestBecomes tells a program that may become another user from one that may not.
+func TestBecomes(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("to give a program a user or capabilities takes root; CI runs this as root")
+	}
+	path := filepath.Join(t.TempDir(), "program")
+	must(t, os.WriteFile(path, nil, 0o755))
+	for _, test := range []struct {
+		prepare func() error
+		us      int
+		want    string
+	}{
+		{func() error { return nil }, 1000, ""},
+		{func() error { return os.Chmod(path, 0o755|os.ModeSetuid) }, 1000, "it is set-user-ID 0"},
+		{func() error { return nil }, 0, ""},
+		{func() error { return errors.Join(os.Chmod(path, 0o755), setCaps(path, 1<<10)) }, 1000, ""}, // to bind port 80
+		{func() error { return setCaps(path, 1<<7) }, 1000, "it has the file capability cap_setuid"},
+	} {
+		must(t, test.prepare())
+		if got := becomes(path, test.us); got != test.want {
+			t.Errorf("for %d: %q, want %q", test.us, got, test.want)
+		}
+	}
+}
+
+// setCaps gives a program the capabilities of a mask, as setcap(8) does.
+func setCaps(path string, mask uint32) error {
+	caps := make([]byte, 20)
+	binary.LittleEndian.PutUint32(caps, 0x02000001) // revision 2, and effective at once
+	binary.LittleEndian.PutUint32(caps[4:], mask)
+	return syscall.Setxattr(path, "security.capability", caps, 0)
 }
 
 // copyProgram copies this binary to where everybody finds it.

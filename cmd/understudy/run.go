@@ -81,6 +81,7 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	c := newCommands(o, cancel)
+	c.warnOfUsers()
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, heeded()...)
 	defer signal.Stop(signals)

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // TestStoreIsLost takes the store away from an active and its standbys. Each says what the
@@ -77,5 +81,32 @@ func TestNobodyAsked(t *testing.T) {
 	}
 	if strings.Contains(text, "stop was asked for") {
 		t.Errorf("nobody has asked:\n%s", text)
+	}
+}
+
+// TestScripts: what the kernel cannot start is refused before a role is taken.
+func TestScripts(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"#!/bin/sh\nexit 0\n", ""},
+		{"#! /usr/bin/env sh\nexit 0\n", ""},
+		{"echo hello\n", "is a script without a first line such as #!/bin/sh"},
+		{"\n#!/bin/sh\n", "is a script without a first line such as #!/bin/sh"},
+		{"#!/bin/sh\r\nexit 0\r\n", `its first line names the interpreter "/bin/sh\r", which is not there`},
+		{"#!/no/such/python\n", `its first line names the interpreter "/no/such/python", which is not there`},
+		{"", "is empty"},
+	} {
+		path := filepath.Join(t.TempDir(), "script")
+		must(t, os.WriteFile(path, []byte(test.text), 0o755))
+		var out, errs strings.Builder
+		code := execute(t.Context(), []string{"run", "--backend", "memory", "--role", "r", "--", path}, &out, &errs)
+		switch {
+		case test.want == "" && code != 0:
+			t.Errorf("%q: exit code %d\n%s", test.text, code, errs.String())
+		case test.want != "" && (code != cli.Usage || !strings.Contains(errs.String(), test.want) || strings.Contains(errs.String(), "transition")):
+			t.Errorf("%q: exit code %d, want %q\n%s", test.text, code, test.want, errs.String())
+		}
+	}
+	if err := findCommand(os.Args[0]); err != nil {
+		t.Error(err)
 	}
 }

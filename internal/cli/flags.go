@@ -80,11 +80,14 @@ func (d *durationFlag) Set(s string) error {
 	return err
 }
 
-// unknownFlag says which flag may have been meant.
+// unknownFlag says which flag may have been meant, or that it is not ours.
 func unknownFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
 		return err
+	}
+	if args := cmd.Flags().Args(); len(args) > 0 && strings.Contains(cmd.Use, "-- COMMAND") {
+		return fmt.Errorf("%w: it stands after the command %q; write -- before that: %s [flags] -- %s ...", err, args[0], cmd.CommandPath(), args[0])
 	}
 	name := unknown.GetSpecifiedName()
 	for _, k := range config.Keys() {

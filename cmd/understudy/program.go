@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"unicode/utf8"
+)
+
+// findCommand finds a program, and says why it cannot be started: before a role is taken.
+func findCommand(name string) error {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return fmt.Errorf("command %q: %w; write its path, or a name that is in PATH", name, errors.Unwrap(err))
+	}
+	if err := checkScript(path); err != nil {
+		return fmt.Errorf("command %q: %w", name, err)
+	}
+	return nil
+}
+
+// checkScript refuses a script that the kernel cannot start. A shell that is asked to
+// start it reads it instead, which hides that.
+func checkScript(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil // who may run it need not be allowed to read it
+	}
+	defer f.Close()
+	head := make([]byte, 512)
+	n, _ := io.ReadFull(f, head) // it may be shorter
+	head = head[:n]
+	first, _, _ := bytes.Cut(head, []byte("\n"))
+	line, script := strings.CutPrefix(string(first), "#!")
+	switch {
+	case script:
+		interpreter, _, _ := strings.Cut(strings.Trim(line, " \t"), " ")
+		if _, err := os.Stat(interpreter); err != nil {
+			return fmt.Errorf("its first line names the interpreter %q, which is not there", interpreter)
+		}
+	case n == 0:
+		return errors.New("is empty")
+	case bytes.IndexByte(head, 0) < 0 && utf8.Valid(head[:max(0, n-utf8.UTFMax)]):
+		return fmt.Errorf("is a script without a first line such as #!/bin/sh, which only a shell starts; add one, or write: -- sh %s", path)
+	}
+	return nil
+}
+
+// warnOfUsers tells of every command that may become another user, before any role is taken.
+func (c *commands) warnOfUsers() {
+	for _, one := range c.byRole {
+		path, err := exec.LookPath(one.role.Command[0])
+		if err != nil { // it was there a moment ago, and is looked for again
+			continue
+		}
+		if how := becomes(path, os.Geteuid()); how != "" {
+			one.log.Warn("the command may become another user, and then nothing here can stop it: run understudy as root, or as that user", "command", path, "how", how)
+		}
+	}
+}
