@@ -43,6 +43,9 @@ func (c *Config) completeRoles() error {
 		exit = "exit"
 	}
 	c.Roles = []Role{{Name: c.role, Priority: c.priority, ActiveStandby: c.standby, OnLoss: c.onLoss, OnExit: exit}}
+	if c.role == "" {
+		return errors.New("role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file")
+	}
 	return lock.CheckName("role", c.role)
 }
 

@@ -212,7 +212,7 @@ func TestLoadTellsAll(t *testing.T) {
 	if err := set.Parse([]string{"--ttl", "7", "--priority", "high"}); err != nil {
 		t.Fatal(err)
 	}
-	want := "priority: \"high\" must be a whole number\nttl: \"7\" has no unit; write 7s\nrole \"\": must not be empty"
+	want := "priority: \"high\" must be a whole number\nttl: \"7\" has no unit; write 7s\nrole: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file"
 	if c, err := Load(set); err == nil || c != nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}

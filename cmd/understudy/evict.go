@@ -53,7 +53,7 @@ func (o *options) eitherRoleOrID() error {
 	case o.Role() != "" && id != "":
 		return errors.New("role and id: give one of them")
 	case o.Role() == "" && id == "":
-		return errors.New("role or id: give one of them")
+		return cli.NoRole("role or id: none is given; write --role ROLE, or set UNDERSTUDY_ROLE, or write --id ID")
 	case o.Role() == "":
 		return lock.CheckName("id", id)
 	}
@@ -96,6 +96,9 @@ func (e eviction) find(ctx context.Context) (lock.Member, error) {
 		if err != nil {
 			return lock.Member{}, cli.Unreachable(err)
 		}
+		if text := unknown(ctx, e.locker, st); text != "" {
+			return lock.Member{}, cli.Exit(cli.NotDone, errors.New(text))
+		}
 		if st.Term.Vacant() {
 			return lock.Member{}, cli.Exit(cli.NotDone, fmt.Errorf("role %q: nobody is active", e.role))
 		}
@@ -109,7 +112,7 @@ func (e eviction) find(ctx context.Context) (lock.Member, error) {
 	for st, err := range e.locker.Watch(quiet) {
 		if err != nil {
 			why = err
-			pause(quiet)
+			cli.Pause(quiet)
 			continue
 		}
 		if why = nil; !seen {

@@ -58,6 +58,9 @@ func handOver(ctx context.Context, l lock.Locker, role, to string) (before, afte
 	if err != nil {
 		return before, after, cli.Unreachable(err)
 	}
+	if text := unknown(quick, l, st); text != "" {
+		return before, after, cli.Exit(cli.NotDone, errors.New(text))
+	}
 	before = st.Term
 	target, err := choose(st, to)
 	if err != nil {
@@ -83,7 +86,7 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 			if ctx.Err() == nil {
 				broken = err
 			}
-			pause(ctx)
+			cli.Pause(ctx)
 			continue
 		case st.Term.Token == before.Token && !inLine(st, target):
 			return after, cli.Exit(cli.NotDone, fmt.Errorf("the session of %s that was asked for has ended, and %s stays active: look at status and ask again", target.ID, before.Holder.ID))

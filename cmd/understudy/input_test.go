@@ -25,7 +25,7 @@ var badInput = map[string]struct {
 		args: []string{"run", "--role", "", "--id", "z", "--ttl", "15", "--grace", "x", "--on-loss", "panic", "--log-level", "loud", peers, "--", "no-such-command"},
 		want: []string{
 			`ttl: "15" has no unit; write 15s`, `grace: "x" is no duration; write it as 15s or 1m30s`,
-			`role "": must not be empty`, `id "z" is not in the list of peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`, `data directory: must not be empty, give one of this node alone by --raft-dir`,
+			`role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file`, `id "z" is not in the list of peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`, `data directory: must not be empty, give one of this node alone by --raft-dir`,
 			`on-loss "panic": must be one of standby, exit`, `log-level "loud": must be one of debug, info, warn, error`,
 			`command "no-such-command": executable file not found`,
 		},
@@ -103,13 +103,13 @@ var badInput = map[string]struct {
 		args: []string{"handoff", "--role", "r", "--backend", "memory"},
 		want: []string{`backend "memory": lives in the process that runs it, nobody else can ask it; use another`},
 	},
-	"evict": {args: []string{"evict", peers}, want: []string{"role or id: give one of them"}},
+	"evict": {args: []string{"evict", peers}, want: []string{"role or id: none is given; write --role ROLE, or set UNDERSTUDY_ROLE, or write --id ID; the store has none, or does not answer"}},
 	"floor": {
 		args: []string{"token-floor", "--role", "r", "--above", "9223372036854775808", peers},
 		want: []string{"above 9223372036854775808: must be at most 4611686018427387904"},
 	},
 	"adopt":      {args: []string{"adopt", peers}, want: []string{`identity "": must not be empty`}},
-	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above 0: must be the greatest token", `role "": must not be empty`}},
+	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above 0: must be the greatest token", `role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE`}},
 	"flag":       {args: []string{"run", "--rolle", "r", "--", "true"}, want: []string{`unknown flag: --rolle, did you mean "role"?`}},
 	"subcommand": {more: true, args: []string{"rum"}, want: []string{`unknown command "rum"`, "run"}},
 }

@@ -42,6 +42,13 @@ func testOperator(t *testing.T, r *trio) {
 	}
 	now := r.active(0)
 	r.inLine(2)
+	for _, command := range []string{"status", "handoff", "evict"} {
+		r.expect(cli.Usage, "none is given; write --role ROLE, or set UNDERSTUDY_ROLE", command)
+		r.expect(cli.Usage, "; the store has r\n", command)
+	}
+	r.expect(0, `role "x": nobody has taken part in it; the store has r`, "status", "--role", "x")
+	r.expect(cli.NotDone, `role "x": nobody has taken part in it; the store has r`, "handoff", "--role", "x")
+	r.expect(cli.NotDone, `role "x": nobody has taken part in it; the store has r`, "evict", "--role", "x")
 	r.expect(0, now.id+"   active", "status", "--role", "r")
 	r.expect(0, "standby 1", "status", "--role", "r")
 	r.expect(cli.Usage, "is active already", "handoff", "--role", "r", "--to", now.id)

@@ -57,6 +57,9 @@ does not change for ttl is dead. These names stay.
 				if err := show(cmd.OutOrStdout(), o.Output, newReport(st)); err != nil {
 					return err
 				}
+				if text := unknown(ctx, l, st); text != "" {
+					cli.Say(cmd.ErrOrStderr(), "understudy: warning: "+text+"\n")
+				}
 			}
 			return nil
 		})
@@ -100,17 +103,17 @@ func standing(ctx context.Context, l lock.Locker, role string) (lock.Standing, e
 			return st, err
 		}
 		why = err
-		pause(ctx)
+		cli.Pause(ctx)
 	}
 	return lock.Standing{}, fmt.Errorf("the store cannot be reached:\n%w", why)
 }
 
-// pause keeps a store that fails at once from being asked without rest.
-func pause(ctx context.Context) {
-	select {
-	case <-time.After(100 * time.Millisecond):
-	case <-ctx.Done():
+// unknown says that nobody has ever taken part in a role, and which roles there are; else "".
+func unknown(ctx context.Context, l lock.Locker, st lock.Standing) string {
+	if st.Term.Token != 0 || len(st.Line) > 0 {
+		return ""
 	}
+	return fmt.Sprintf("role %q: nobody has taken part in it; %s", st.Role, cli.Roles(ctx, l))
 }
 
 // A report is what status prints as JSON. Its names are stable.

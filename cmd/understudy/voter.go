@@ -57,7 +57,7 @@ func refusal(ctx context.Context, l lock.Locker) error {
 			return err
 		}
 		if err != nil {
-			pause(ctx)
+			cli.Pause(ctx)
 		}
 	}
 	return nil

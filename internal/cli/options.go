@@ -89,7 +89,12 @@ func (o *Options) Read(cmd *cobra.Command) error {
 }
 
 // OneRole says what is wrong with the role that is asked about.
-func (o *Options) OneRole() error { return lock.CheckName("role", o.Role()) }
+func (o *Options) OneRole() error {
+	if o.Role() == "" {
+		return NoRole("role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE")
+	}
+	return lock.CheckName("role", o.Role())
+}
 
 // isVariable reports whether any command has a flag with this variable.
 func isVariable(root *cobra.Command, name string) (found bool) {
@@ -101,10 +106,13 @@ func isVariable(root *cobra.Command, name string) (found bool) {
 }
 
 // Ask does something at the store as one who only looks and asks, within the
-// timeout.
+// timeout. Where nothing but a role is missing it says which there are.
 func (o *Options) Ask(cmd *cobra.Command, do func(context.Context, lock.Locker) error) error {
-	err := o.Read(cmd)
-	if err := errors.Join(err, o.ForClient()); err != nil {
+	err := errors.Join(o.Read(cmd), o.ForClient())
+	var missing NoRole
+	if errors.As(err, &missing) && err.Error() == missing.Error() {
+		do = func(ctx context.Context, l lock.Locker) error { return fmt.Errorf("%w; %s", missing, Roles(ctx, l)) }
+	} else if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), o.Timeout)
@@ -114,6 +122,49 @@ func (o *Options) Ask(cmd *cobra.Command, do func(context.Context, lock.Locker) 
 		return err
 	}
 	return errors.Join(do(ctx, l), l.Close())
+}
+
+// NoRole says that no role was given, and how to give one.
+type NoRole string
+
+func (n NoRole) Error() string { return string(n) }
+
+// Roles says which roles the store has. It shows them one by one: all have come a moment
+// after the first, and nobody waits for more than two seconds.
+func Roles(ctx context.Context, l lock.Locker) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var names []string
+	answered := false
+	for st, err := range l.Watch(ctx) {
+		if err != nil {
+			Pause(ctx)
+			continue
+		}
+		if !answered {
+			answered = true
+			defer time.AfterFunc(500*time.Millisecond, cancel).Stop()
+		}
+		names = append(names, st.Role)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return "the store has none, or does not answer"
+	}
+	more := ""
+	if n := len(names) - 20; n > 0 {
+		names, more = names[:20], fmt.Sprintf(" and %d more", n)
+	}
+	return "the store has " + strings.Join(names, ", ") + more
+}
+
+// Pause keeps a store that fails at once from being asked without rest.
+func Pause(ctx context.Context) {
+	select {
+	case <-time.After(100 * time.Millisecond):
+	case <-ctx.Done():
+	}
 }
 
 // OneOf says what is wrong with a flag's value that must be one of all.
