@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,10 +37,16 @@ a store is in the line "role" of status.
 		o.ReadEnvironment()
 		o.Bad = append(o.Bad, lock.CheckName("identity", *identity))
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
-			if err := l.Adopt(ctx, *identity); err != nil {
+			st, err := standing(ctx, l, *identity) // of any role: each names the store
+			if err != nil {
 				return cli.Unreachable(err)
 			}
-			st, err := standing(ctx, l, *identity) // of any role: each names the store
+			if err := checkIdentity(*identity, st.Store); err != nil {
+				return err
+			}
+			if err = l.Adopt(ctx, *identity); err == nil {
+				st, err = standing(ctx, l, *identity)
+			}
 			if err != nil {
 				return cli.Unreachable(err)
 			}
@@ -49,4 +56,21 @@ a store is in the line "role" of status.
 		})
 	}
 	return cmd
+}
+
+// checkIdentity refuses what cannot be the identity of the store that was replaced. own is
+// that of the store that answers.
+func checkIdentity(identity, own string) error {
+	shown := own
+	if own == "" {
+		shown = "none yet"
+	}
+	strange := func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '2' || r > '7') }
+	switch {
+	case identity == own:
+		return fmt.Errorf("identity %q: is that of the store that answers here; give the one that those who wait have seen, as they name it", identity)
+	case len(identity) < 26 || strings.ContainsFunc(identity, strange):
+		return fmt.Errorf("identity %q: no store has that, it is 26 letters and digits, as those who wait name it; the store that answers here has %s", identity, shown)
+	}
+	return nil
 }

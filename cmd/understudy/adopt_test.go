@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
@@ -58,8 +59,13 @@ func testAnotherStore(t *testing.T, r *trio) {
 
 	restart(t, member, func() error { return os.RemoveAll(member.Data()) })
 	r.awaitIdle()
+	r.expect(cli.Usage, `identity "nosuch": no store has that`, "adopt", "--identity", "nosuch")
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
+	_, text = r.operate("status", "--role", "r")
+	own := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)[1]
+	r.expect(cli.Usage, "the store that answers here has "+own, "adopt", "--identity", "nosuch")
+	r.expect(cli.Usage, "is that of the store that answers here", "adopt", "--identity", own)
 	if r.store.Backend == "consul" {
 		r.expect(0, "every later one is greater than ", "token-floor", "--role", "r", "--above", fmt.Sprint(now.token+100))
 	}

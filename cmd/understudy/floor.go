@@ -42,7 +42,11 @@ a number: one at least as great as any token that was ever seen. It never lowers
 			if err != nil {
 				return cli.Unreachable(err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "role %s: last token %d; every later one is greater than %d\n", o.Role(), st.Term.Token, st.Floor)
+			beyond := ""
+			if uint64(st.Floor) > *above { // it was raised before, or the store has counted on meanwhile
+				beyond = fmt.Sprintf(": the store is beyond %d", *above)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "role %s: last token %d; every later one is greater than %d%s\n", o.Role(), st.Term.Token, st.Floor, beyond)
 			return err
 		})
 	}
