@@ -78,6 +78,11 @@ func (b *benchOptions) measure(cmd *cobra.Command, plan failover.Plan) (err erro
 	if err := failover.PrintSummary(cmd.OutOrStdout(), failover.Summarize(result)); err != nil {
 		return err
 	}
+	for _, warning := range []string{env.Busy(), env.Few()} {
+		if warning != "" {
+			fmt.Fprintf(cmd.OutOrStdout(), "\n%s.\n", warning)
+		}
+	}
 	fmt.Fprintf(cmd.OutOrStdout(), "\n%d runs: %s\n", len(result.Samples), filepath.Join(b.out, failover.ReportFile))
 	return errors.Join(benchFailed(ctx, failed), overlaps(result))
 }

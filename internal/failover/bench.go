@@ -207,7 +207,7 @@ func (b *bench) turns() []turn {
 }
 
 // warmUp is the fault of the run that is dropped.
-var warmUp = Faults[0]
+var warmUp = Faults[faultIndex("clean")]
 
 // spread draws n numbers in [0, 1), one from each n-th part, in any order.
 func spread(draw *rand.Rand, n int) []float64 {

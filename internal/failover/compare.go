@@ -19,6 +19,7 @@ type Change struct {
 	Low, High     Millis // the difference of the medians, with a confidence of 95 %
 	Real          bool   // more than noise: that interval does not hold 0
 	Late          int    // so many more runs were late
+	Few           bool   // one of the two has too few runs to say
 }
 
 // Load reads the runs of a report.
@@ -51,6 +52,11 @@ func Compare(before, after []Sample) (all []Change) {
 			continue
 		}
 		change := Change{Cell: c, Before: old[i].Median, After: c.Median, Late: c.Late - old[i].Late}
+		if change.Few = len(c.measures) < FewRuns || len(old[i].measures) < FewRuns; change.Few {
+			change.Low, change.High = Millis(Unknown), Millis(Unknown)
+			all = append(all, change)
+			continue
+		}
 		low, high := difference(durations(old[i].measures), durations(c.measures))
 		change.Low, change.High, change.Real = Millis(low), Millis(high), low > 0 || high < 0
 		all = append(all, change)
@@ -72,6 +78,8 @@ func (c Change) Verdict() string {
 		return fmt.Sprintf("WORSE: %d more late", c.Late)
 	case c.Late < 0:
 		return fmt.Sprintf("better: %d fewer late", -c.Late)
+	case c.Few:
+		return fmt.Sprintf("too few runs to say, less than %d", FewRuns)
 	case !c.Real:
 		return "within noise"
 	case c.Low > 0:
@@ -85,7 +93,11 @@ func PrintChanges(to io.Writer, all []Change) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "WHO\tSTORE\tFAULT\tTTL\tBEFORE\tAFTER\tDIFFERENCE (95 %)\t")
 	for _, c := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%v\t%v\t%v to %v\t%s\n", c.Cell.Who, c.Cell.Store, c.Cell.Fault, c.Cell.TTL, c.Before, c.After, c.Low, c.High, c.Verdict())
+		difference := fmt.Sprintf("%v to %v", c.Low, c.High)
+		if c.Few {
+			difference = "–"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%v\t%v\t%s\t%s\n", c.Cell.Who, c.Cell.Store, c.Cell.Fault, c.Cell.TTL, c.Before, c.After, difference, c.Verdict())
 	}
 	return w.Flush()
 }

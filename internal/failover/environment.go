@@ -3,11 +3,13 @@ package failover
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +33,25 @@ type Environment struct {
 	Cores    int               `json:"cores"`
 	Memory   string            `json:"memory"`
 	Load     string            `json:"load"` // of the machine when it began: others may work on it
+}
+
+// Busy says that the machine had more to do than it has cores when the bench began; "": it
+// had not.
+func (e Environment) Busy() string {
+	first, _, _ := strings.Cut(e.Load, " ")
+	load, err := strconv.ParseFloat(first, 64)
+	if err != nil || load <= float64(e.Cores) {
+		return ""
+	}
+	return fmt.Sprintf("The machine was busy: its load was %s on %d cores when this began, and the times are those of a busy machine", first, e.Cores)
+}
+
+// Few says that there were too few runs for a figure to show; "": there were enough.
+func (e Environment) Few() string {
+	if e.Settings.Runs >= FewRuns {
+		return ""
+	}
+	return fmt.Sprintf("A first look, no figure to show: runs of each fault: %d. Ask for 30 with --runs 30", e.Settings.Runs)
 }
 
 // Settings are those of the plan.

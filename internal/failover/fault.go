@@ -45,16 +45,17 @@ const (
 	always
 )
 
-// Faults are all there are.
+// Faults are all there are, in the order in which they are shown: what a witness makes of a
+// fault comes first.
 var Faults = []Fault{
+	{Name: "crash-witness", About: "the active gets SIGKILL, with a witness", witness: true, leads: never, inject: kill, heal: again},
+	{Name: "crash-leader-witness", About: "as crash-witness, where the active leads embedded Raft too", witness: true, inside: true, leads: always, inject: kill, heal: again},
+	{Name: "hang-witness", About: "the active gets SIGSTOP, with a witness that waits for half the ttl", silence: true, pauses: true, witness: true, inject: freeze, heal: thaw},
 	{Name: "clean", About: "the active gets SIGTERM", inject: stop, heal: again},
 	{Name: "handoff", About: "the role is handed to a named standby", inject: handOver, heal: still},
 	{Name: "crash", About: "the active gets SIGKILL, without a witness", silence: true, leads: never, inject: kill, heal: again},
-	{Name: "crash-leader", About: "the same, where the active leads embedded Raft too", silence: true, inside: true, leads: always, inject: kill, heal: again},
-	{Name: "crash-witness", About: "the active gets SIGKILL, with a witness", witness: true, leads: never, inject: kill, heal: again},
-	{Name: "crash-leader-witness", About: "the same, where the active leads embedded Raft too", witness: true, inside: true, leads: always, inject: kill, heal: again},
+	{Name: "crash-leader", About: "as crash, where the active leads embedded Raft too", silence: true, inside: true, leads: always, inject: kill, heal: again},
 	{Name: "hang", About: "the active gets SIGSTOP, without a witness", silence: true, pauses: true, inject: freeze, heal: thaw},
-	{Name: "hang-witness", About: "the active gets SIGSTOP, with a witness that waits for half the ttl", silence: true, pauses: true, witness: true, inject: freeze, heal: thaw},
 	{Name: "partition", About: "nothing passes between the active and the store, either way", silence: true, spoils: true, inject: cut, heal: mend},
 	{Name: "store-leader", About: "the leader of the store is killed", servers: true, leads: never},
 	{Name: "latency", About: "as clean, where everything takes 100 ms longer, each way", spoils: true, before: slow, inject: stop, heal: quick},

@@ -191,12 +191,49 @@ func TestQuantilesAreMeasuredValues(t *testing.T) {
 			t.Errorf("quantile %v of %v is %v, want %v", q, sorted, got, want)
 		}
 	}
+	for _, c := range []struct {
+		sorted []time.Duration
+		want   time.Duration
+	}{{sorted, 30}, {sorted[:4], 25}, {sorted[:1], 10}, {[]time.Duration{1, Endless}, Endless}} {
+		if got := medianOf(c.sorted); got != c.want {
+			t.Errorf("the median of %v is %v, want %v", c.sorted, got, c.want)
+		}
+	}
 	low, high := medianInterval(sorted)
 	if low > 30 || high < 30 || low == high {
 		t.Errorf("the median 30 lies from %v to %v", low, high)
 	}
 	if low, high := medianInterval([]time.Duration{5, 5, 5}); low != 5 || high != 5 {
 		t.Errorf("the median of what is all 5 lies from %v to %v", low, high)
+	}
+}
+
+// TestLittleIsCalledLittle: from few runs there is no interval and no verdict, and a busy
+// machine is told of at the top.
+func TestLittleIsCalledLittle(t *testing.T) {
+	for runs, few := range map[int]bool{FewRuns - 1: true, FewRuns: false} {
+		r := madeUp(runs)
+		for _, c := range Summarize(r).Cells {
+			if c.Fault == "clean" && c.HasInterval() == few {
+				t.Errorf("%d runs: an interval: %t", c.Runs, !few)
+			}
+		}
+		for _, c := range Compare(r.Samples, r.Samples) {
+			if said := strings.HasPrefix(c.Verdict(), "too few"); c.Cell.Fault == "clean" && said != few {
+				t.Errorf("%d runs: %s", c.Cell.Runs, c.Verdict())
+			}
+		}
+	}
+	e := madeUpEnvironment()
+	e.Load = "3.10 1.00 1.00 1/100 1"
+	var page bytes.Buffer
+	if err := sheet.Execute(&page, newPage(e, Summary{}, Result{}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"its load was 3.10 on 2 cores", "A first look, no figure to show: runs of each fault: 3"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the report does not say %q", want)
+		}
 	}
 }
 
@@ -224,6 +261,8 @@ func TestCompareKnowsNoise(t *testing.T) {
 	for _, c := range Compare(before, after) {
 		want := "within noise"
 		switch {
+		case c.Cell.Runs < FewRuns:
+			want = "too few runs to say, less than 8"
 		case c.Cell.Store == "etcd" && c.Cell.Fault == "clean":
 			want = "WORSE"
 		case c.Cell.Store == "consul" && c.Cell.Fault == "hang":

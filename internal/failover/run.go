@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -72,7 +73,10 @@ func (s *stage) run(ctx context.Context, f Fault, number int, phase float64) Sam
 	return r
 }
 
-var errMoved = errors.New("the role moved before the fault")
+var (
+	errMoved = errors.New("the role moved before the fault")
+	errEnded = errors.New("the work had ended before the fault")
+)
 
 func (s *stage) try(ctx context.Context, f Fault, r *Sample) error {
 	old, err := s.arrange(ctx, f)
@@ -104,6 +108,9 @@ func (s *stage) try(ctx context.Context, f Fault, r *Sample) error {
 	if err != nil {
 		return err
 	}
+	if s.endedBefore(old, at) {
+		return errEnded
+	}
 	r.Outcome = Late
 	if err := s.awaitNext(ctx, old, s.limit(f)); err != nil {
 		s.judge(f, at, old, r)
@@ -111,8 +118,11 @@ func (s *stage) try(ctx context.Context, f Fault, r *Sample) error {
 	}
 	r.Outcome = Moved
 	s.judge(f, at, old, r)
-	if r.Started < 0 {
+	switch {
+	case r.Started < 0:
 		return errMoved
+	case s.endedBefore(old, at): // it is read only now
+		return errEnded
 	}
 	err = f.heal(ctx, s, old)
 	s.judge(f, at, old, r) // what the old one stamped after it came back counts
@@ -120,6 +130,16 @@ func (s *stage) try(ctx context.Context, f Fault, r *Sample) error {
 		return fmt.Errorf("after the failover: %w", err)
 	}
 	return nil
+}
+
+// endedBefore reports whether a term's work had returned at a moment: what follows is no
+// failover of that fault.
+func (s *stage) endedBefore(old term, at time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.terms, func(t *term) bool {
+		return t.id == old.id && t.token == old.token && t.end != 0 && t.end < at
+	})
 }
 
 // limit is how long a failover may take before it is late.

@@ -26,3 +26,16 @@ func TestForget(t *testing.T) {
 		t.Errorf("judged %+v", r)
 	}
 }
+
+// TestWorkThatHadEndedIsNoFailover: only what ended before the fault had ended before it.
+func TestWorkThatHadEndedIsNoFailover(t *testing.T) {
+	old := term{id: "a", token: 1, start: 1, success: 2, last: 3}
+	for end, want := range map[time.Duration]bool{0: false, 4: true, 5: false, 6: false} {
+		ended := old
+		ended.end = end
+		s := &stage{terms: []*term{{id: "b", token: 0, start: 1, end: 1}, &ended}}
+		if got := s.endedBefore(old, 5); got != want {
+			t.Errorf("a work that ended at %d had ended before 5: %t", end, got)
+		}
+	}
+}

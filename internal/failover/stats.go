@@ -17,6 +17,21 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(max(rank, 0), len(sorted)-1)]
 }
 
+// medianOf is the median of a sorted sample: of an even number the mean of the two in the
+// middle, which is endless where one of them is.
+func medianOf(sorted []time.Duration) time.Duration {
+	high := sorted[len(sorted)/2]
+	if len(sorted)%2 == 1 || high == Endless {
+		return high
+	}
+	low := sorted[len(sorted)/2-1]
+	return low + (high-low)/2
+}
+
+// FewRuns is how many runs are too few to say where a median lies: from less than eight,
+// resampling draws little but what is already known, and claims a certainty that is not there.
+const FewRuns = 8
+
 // resamples is how many samples the bootstrap draws.
 const resamples = 2000
 
@@ -37,7 +52,7 @@ func bootstrap(sample []time.Duration, draw *rand.Rand) []time.Duration {
 			drawn[j] = sample[draw.IntN(len(sample))]
 		}
 		slices.Sort(drawn)
-		medians[i] = quantile(drawn, 0.5)
+		medians[i] = medianOf(drawn)
 	}
 	return medians
 }

@@ -23,7 +23,7 @@ type Cell struct {
 
 	Min        Millis    `json:"min_ms"` // of the measure: the gap; store-leader: until the store took a write again
 	Median     Millis    `json:"p50_ms"`
-	MedianFrom Millis    `json:"p50_from_ms"` // 95 % confidence
+	MedianFrom Millis    `json:"p50_from_ms"` // 95 % confidence; unknown: there are too few runs
 	MedianTo   Millis    `json:"p50_to_ms"`
 	P90        Millis    `json:"p90_ms"`
 	P99        Millis    `json:"p99_ms"`
@@ -95,7 +95,7 @@ func Summarize(r Result) Summary {
 	var s Summary
 	floors := map[string]FloorLine{}
 	for name, f := range r.Floors {
-		floors[name] = FloorLine{name, quantileOf(f.Commit, 0.5), quantileOf(f.Commit, 0.99), quantileOf(f.Delivery, 0.5), quantileOf(f.Delivery, 0.99)}
+		floors[name] = FloorLine{name, median(f.Commit), quantileOf(f.Commit, 0.99), median(f.Delivery), quantileOf(f.Delivery, 0.99)}
 		s.Floors = append(s.Floors, floors[name])
 	}
 	slices.SortFunc(s.Floors, func(a, b FloorLine) int { return look(a.Store) - look(b.Store) })
@@ -127,7 +127,13 @@ func faultIndex(name string) int {
 	return slices.IndexFunc(Faults, func(f Fault) bool { return f.Name == name })
 }
 
-func median(all []time.Duration) Millis { return quantileOf(all, 0.5) }
+// median is that of what is not sorted yet, and unknown of nothing.
+func median(all []time.Duration) Millis {
+	if len(all) == 0 {
+		return Millis(Unknown)
+	}
+	return Millis(medianOf(slices.Sorted(slices.Values(all))))
+}
 
 // quantileOf is that of what is not sorted yet, and unknown of nothing.
 func quantileOf(all []time.Duration, q float64) Millis {
@@ -171,14 +177,19 @@ func (c *Cell) fill(floor FloorLine) {
 			c.measures = append(c.measures, Millis(d).value())
 		}
 	}
-	low, high := medianInterval(all)
-	c.MedianFrom, c.MedianTo = Millis(low), Millis(high)
+	if len(all) >= FewRuns {
+		low, high := medianInterval(all)
+		c.MedianFrom, c.MedianTo = Millis(low), Millis(high)
+	}
 	c.Min, c.Max = Millis(all[0]), Millis(all[len(all)-1])
-	c.Median, c.P90, c.P99 = Millis(quantile(all, 0.5)), Millis(quantile(all, 0.9)), Millis(quantile(all, 0.99))
+	c.Median, c.P90, c.P99 = Millis(medianOf(all)), Millis(quantile(all, 0.9)), Millis(quantile(all, 0.99))
 	if f := floor.Commit + floor.Delivery; f > 0 && time.Duration(c.Median) != Endless && c.Who == Understudy {
 		c.Ratio = float64(c.Median) / float64(f)
 	}
 }
+
+// HasInterval reports whether there are runs enough to say where the median lies.
+func (c Cell) HasInterval() bool { return Moment(c.MedianFrom) != Unknown }
 
 func (c *Cell) count(s Sample) {
 	c.Runs++
