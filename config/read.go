@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/internal/clientconf"
+	"github.com/understudy-ha/understudy/internal/smallfile"
 )
 
 // Read reads settings without asking what they are for: ForContender, ForVoter or
@@ -119,7 +120,7 @@ func (r *reader) path() string {
 }
 
 func (r *reader) layFile(path string) {
-	text, err := os.ReadFile(path)
+	text, err := smallfile.Read(path)
 	if err != nil {
 		r.bad(fmt.Errorf("config %q: %w", path, errors.Unwrap(err)))
 		return

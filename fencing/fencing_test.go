@@ -160,6 +160,16 @@ func TestParse(t *testing.T) {
 	if err != nil || role != "Ablösung/ 1%" || token != 1<<63 {
 		t.Fatalf("%q, %d, %v", role, token, err)
 	}
+	for field, long := range map[string][2]string{
+		fencing.RoleHeader: {strings.Repeat("x", 1<<20), "1"}, fencing.TokenHeader: {"r", strings.Repeat("0", 1<<20) + "1"},
+	} { // nothing of it is repeated
+		if _, _, err := fencing.Parse(long[0], long[1]); !errors.Is(err, lock.ErrPermanent) || !strings.HasPrefix(err.Error(), field) || len(err.Error()) > 100 {
+			t.Errorf("%.200v", err)
+		}
+	}
+	if role, _, err := fencing.Parse(fencing.FormatRole(strings.Repeat("%", lock.MaxName)), "00000000000000000001"); err != nil || len(role) != lock.MaxName {
+		t.Errorf("%q, %v", role, err)
+	}
 	for _, bad := range [][2]string{{"%", "1"}, {"", "1"}, {"r", ""}, {"r", "0"}, {"r", "-1"}, {"r", "1.0"}, {"%00", "1"}} {
 		if _, _, err := fencing.Parse(bad[0], bad[1]); !errors.Is(err, lock.ErrPermanent) {
 			t.Errorf("%q: %v, want ErrPermanent", bad, err)

@@ -16,6 +16,9 @@ const (
 	CurrentHeader = "Fencing-Current" // decimal
 )
 
+// maxToken is the length of the longest number that is one.
+const maxToken = 20
+
 // FormatRole writes a role as RoleHeader has it.
 func FormatRole(role string) string { return url.PathEscape(role) }
 
@@ -24,6 +27,12 @@ func FormatToken(t lock.Token) string { return strconv.FormatUint(uint64(t), 10)
 
 // Parse reads what a request carries. Its error is lock.ErrPermanent.
 func Parse(role, token string) (string, lock.Token, error) {
+	if most := 3 * lock.MaxName; len(role) > most { // a byte is percent-encoded as three
+		return "", 0, lock.Permanent(fmt.Errorf("%s has %d bytes, the limit is %d", RoleHeader, len(role), most))
+	}
+	if len(token) > maxToken {
+		return "", 0, lock.Permanent(fmt.Errorf("%s has %d bytes, the limit is %d", TokenHeader, len(token), maxToken))
+	}
 	name, err := url.PathUnescape(role)
 	if err != nil {
 		return "", 0, lock.Permanent(fmt.Errorf("%s %q: must be percent-encoded", RoleHeader, role))

@@ -157,6 +157,9 @@ const (
 	// costs a member much.
 	refusalPause = time.Second
 
+	// maxAnswer is how many bytes an answer has at most: whoever answers may be anybody.
+	maxAnswer = 64 << 20
+
 	// pingTimeout is how long the answer to a ping may take.
 	pingTimeout = 10 * time.Second
 )
@@ -168,7 +171,7 @@ const (
 // for one with every stream, and waits for it within the call that was refused.
 func (m *members) dial(at *member) (*clientv3.Client, error) {
 	c := clientv3.Config{
-		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(),
+		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(), MaxCallRecvMsgSize: maxAnswer,
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: pingTimeout, MaxUnaryRetries: 1,
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			if err := m.mismatch(ctx, at, address); err != nil {

@@ -176,7 +176,7 @@ func lockDirectory(path string) (*os.File, error) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		pid, _ := io.ReadAll(f) // for people only
+		pid, _ := io.ReadAll(io.LimitReader(f, 32)) // for people only
 		err = fmt.Errorf("data directory %s is in use by process %s: stop it, or give another directory (%w)", path, strings.TrimSpace(string(pid)), err)
 		return nil, errors.Join(err, f.Close())
 	}

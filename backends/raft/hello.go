@@ -116,7 +116,7 @@ func (n *node) greet(ctx context.Context) {
 // tellLeader says that nobody has led the group for a while, or that somebody does again.
 func (n *node) tellLeader(leader string, without int) {
 	const nobody = "the group has no leader"
-	if without > 1 && n.said.due(nobody) {
+	if without > 1 && n.said.news(nobody, "") {
 		g := Group{Voters: n.voters()}
 		n.log.Warn(nobody+": too few of its voters reach each other", "id", n.config.ID, "voters", strings.Join(g.Voters, ","), "must_live", g.Quorum())
 	}

@@ -19,6 +19,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/smallfile"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -65,7 +66,7 @@ func partial(path, what string, args ...any) error {
 
 // readMarker returns the zero marker where there is none.
 func readMarker(path string) (m marker, err error) {
-	data, err := os.ReadFile(filepath.Join(path, markerFile))
+	data, err := smallfile.Read(filepath.Join(path, markerFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return m, nil

@@ -11,9 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/smallfile"
 )
 
 // Files are the files of one side of TLS. Any may be "".
@@ -49,7 +50,7 @@ func (f Files) Roots() (*x509.CertPool, error) {
 }
 
 func authorities(file string) (all []*x509.Certificate, err error) {
-	text, err := os.ReadFile(file)
+	text, err := smallfile.Read(file)
 	if err != nil {
 		return nil, fmt.Errorf("CA file: %w", err)
 	}

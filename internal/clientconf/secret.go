@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/understudy-ha/understudy/internal/smallfile"
 )
 
 // Secret reads a password or a token from a file that nobody else may read.
@@ -17,7 +19,7 @@ func Secret(path string) (string, error) {
 	if err := Private(path, info); err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
-	text, err := os.ReadFile(path)
+	text, err := smallfile.Read(path)
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ package lasting
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -29,13 +30,19 @@ type Transport struct {
 const (
 	most     = 10 * time.Second
 	mostLeft = 8
+
+	mostBytes = 64 << 20 // of an answer: whoever answers may be anybody
 )
 
 // RoundTrip makes one request. What comes back has been read to its end.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	caller := req.Context()
 	if t.Ends(req) {
-		return t.Base.RoundTrip(req)
+		res, err := t.Base.RoundTrip(req)
+		if err == nil {
+			res.Body = bounded{io.LimitReader(res.Body, mostBytes), res.Body}
+		}
+		return res, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller), most)
 	var mu sync.Mutex
@@ -83,6 +90,12 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
+// A bounded body ends in the midst of what is too large.
+type bounded struct {
+	io.Reader
+	io.Closer
+}
+
 type answer struct {
 	res *http.Response
 	err error
@@ -93,8 +106,11 @@ func read(res *http.Response, err error) answer {
 	if err != nil {
 		return answer{nil, err}
 	}
-	body, err := io.ReadAll(res.Body)
+	body, err := io.ReadAll(io.LimitReader(res.Body, mostBytes+1))
 	_ = res.Body.Close() // it was read
+	if err == nil && len(body) > mostBytes {
+		err = fmt.Errorf("the answer has more than %d bytes", mostBytes)
+	}
 	if err != nil {
 		return answer{nil, err}
 	}

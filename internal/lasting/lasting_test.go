@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -115,4 +116,36 @@ func TestFewGoOn(t *testing.T) {
 		t.Errorf("%d requests more have ended, want %d to go on", n, mostLeft)
 	}
 	close(answer)
+}
+
+// TestAnswersAreBounded: an answer without an end takes a bounded amount of memory.
+func TestAnswersAreBounded(t *testing.T) {
+	block := make([]byte, 1<<20)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for err := error(nil); err == nil; {
+			_, err = w.Write(block)
+		}
+	}))
+	defer server.Close()
+	base := &http.Transport{}
+	defer base.CloseIdleConnections()
+	for _, ends := range []bool{false, true} {
+		client := http.Client{Transport: &Transport{Base: base, Open: t.Context(), Ends: func(*http.Request) bool { return ends }}}
+		res, err := client.Get(server.URL)
+		if !ends {
+			if err == nil || !strings.Contains(err.Error(), "the answer has more than 67108864 bytes") {
+				t.Errorf("got %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, res.Body); n != mostBytes || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		if err := res.Body.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
