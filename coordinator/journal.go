@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
@@ -47,7 +50,8 @@ func newJournal(c Config) journal {
 }
 
 // tell logs one line for every transition of the roles that changed, and one for every role
-// when a heartbeat is due.
+// when a heartbeat is due. While the store is away that is one for all roles in one state: they
+// would all say the same, and an outage must not fill the log.
 func (r *runner) tell(now Instant) {
 	m, j := r.machine, &r.journal
 	for _, name := range m.Changed() {
@@ -63,8 +67,18 @@ func (r *runner) tell(now Instant) {
 		return
 	}
 	j.beat = now
+	blind, alike := r.troubles.blind() != nil, map[State][]string{}
 	for _, b := range j.config.Roles {
-		r.heartbeat(b.Role, m.State(now, b.Role))
+		state := m.State(now, b.Role)
+		alike[state] = append(alike[state], b.Role)
+		if !blind {
+			r.heartbeat(state, b.Role)
+		}
+	}
+	for _, state := range slices.Sorted(maps.Keys(alike)) {
+		if blind {
+			r.heartbeat(state, alike[state]...)
+		}
 	}
 }
 
@@ -96,8 +110,13 @@ func (r *runner) transition(now Instant, role string, from, to entry) {
 	r.config.Logger.LogAttrs(context.Background(), level, "transition", attrs...)
 }
 
-// heartbeat tells how one role stands. Who is active is unknown where the store does not say.
-func (r *runner) heartbeat(role string, s State) {
+// most is how many roles a line names.
+const most = 8
+
+// heartbeat tells how roles stand, one or several that are in one state. Who is active is
+// unknown where the store does not say.
+func (r *runner) heartbeat(s State, roles ...string) {
+	role := roles[0]
 	st, why := r.standings[role], r.whyNot(role, s)
 	active, token := st.Term.Holder.ID, st.Term.Token
 	switch {
@@ -108,7 +127,12 @@ func (r *runner) heartbeat(role string, s State) {
 	case st.Term.Vacant() || active == r.config.ID && r.terms[role] == nil:
 		active = "nobody"
 	}
-	attrs := []any{"role", role, "id", r.config.ID, "active", active, "token", uint64(token)}
+	attrs := []any{"role", strings.Join(roles[:min(len(roles), most)], ","), "id", r.config.ID, "active", active}
+	if len(roles) == 1 {
+		attrs = append(attrs, "token", uint64(token))
+	} else {
+		attrs = append(attrs, "roles", len(roles))
+	}
 	if why != nil {
 		attrs = append(attrs, "error", why)
 	}

@@ -31,8 +31,9 @@ type trouble struct {
 	text  string  // that was said then
 }
 
-// sayAgain is the least time between two warnings about one trouble.
-const sayAgain = 10 * time.Second
+// sayAgain is the least time between two warnings about one trouble. Each call has words of
+// its own for an outage; the heartbeat has the latest.
+const sayAgain = time.Minute
 
 // Whatever a call fails with that no named error says is one trouble: the store. So an
 // outage is told once.

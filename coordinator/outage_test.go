@@ -1,0 +1,56 @@
+package coordinator
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TestOutageIsFewLines: however short the ttl is, however many roles there are, and whatever
+// the store's errors say, an outage costs at most ten lines a minute. What happens to a role
+// has a line all the same.
+func TestOutageIsFewLines(t *testing.T) {
+	for _, ttl := range []time.Duration{200 * time.Millisecond, time.Second, 10 * time.Second, time.Minute} {
+		for _, roles := range []int{1, 20} {
+			t.Run(fmt.Sprint(ttl, roles), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { outage(t, ttl, roles) }) })
+		}
+	}
+}
+
+func outage(t *testing.T, ttl time.Duration, roles int) {
+	s, r := newStage(t), &recorder{begin: time.Now()}
+	l := &link{Locker: s.store.Open()}
+	c := config("a")
+	c.Logger, c.TTL, c.Roles = r.logger(), ttl, nil
+	for i := range roles {
+		c.Roles = append(c.Roles, lock.Bid{Role: fmt.Sprint("r", i)})
+	}
+	stop := s.contendOver(l, c, untilTold)
+	time.Sleep(time.Minute)
+	l.cut.Store(true)
+	before := -1
+	for before < 0 {
+		time.Sleep(ttl / 20)
+		before = strings.Index(r.trace(), "the store does not answer")
+	}
+	for minute := range 3 {
+		time.Sleep(time.Minute)
+		text := r.trace()
+		n := 0
+		for line := range strings.Lines(text[before:]) {
+			if roles == 1 || !strings.Contains(line, "msg=transition") {
+				n++
+			}
+		}
+		if n == 0 || n > 10 {
+			t.Errorf("%d lines in minute %d:\n%s", n, minute, text[before:])
+		}
+		before = len(text)
+	}
+	l.cut.Store(false)
+	_ = stop()
+}
