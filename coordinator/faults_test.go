@@ -22,10 +22,11 @@ type link struct {
 	mu    sync.Mutex
 	rand  *rand.Rand // nil: nothing is lost by chance
 	delay time.Duration
-	cut   atomic.Bool  // nothing passes, either way
-	mute  atomic.Bool  // requests pass, replies do not
-	words atomic.Int64 // of a failure, which no other has
-	reads bool         // a release and a close read before they write, as on a key-value store
+	cut   atomic.Bool // nothing passes, either way
+	mute  atomic.Bool // requests pass, replies do not
+	wordy bool        // each failure has words of its own
+	words atomic.Int64
+	reads bool // a release and a close read before they write, as on a key-value store
 }
 
 var errLost = errors.New("lost on the way")
@@ -37,7 +38,10 @@ func (l *link) pass(ctx context.Context, call func(context.Context) error) error
 	}
 	if l.cut.Load() {
 		<-ctx.Done()
-		return fmt.Errorf("try %d: %w", l.words.Add(1), ctx.Err())
+		if l.wordy {
+			return fmt.Errorf("try %d: %w", l.words.Add(1), ctx.Err())
+		}
+		return ctx.Err()
 	}
 	if l.chance(20) { // commits when nobody waits any more
 		go func(late time.Duration) {

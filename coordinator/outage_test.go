@@ -23,7 +23,7 @@ func TestOutageIsFewLines(t *testing.T) {
 
 func outage(t *testing.T, ttl time.Duration, roles int) {
 	s, r := newStage(t), &recorder{begin: time.Now()}
-	l := &link{Locker: s.store.Open()}
+	l := &link{Locker: s.store.Open(), wordy: true}
 	c := config("a")
 	c.Logger, c.TTL, c.Roles = r.logger(), ttl, nil
 	for i := range roles {
