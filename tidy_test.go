@@ -101,7 +101,7 @@ func TestTidy(t *testing.T) {
 
 func checkFile(t *testing.T, name string) {
 	set := token.NewFileSet()
-	file, err := parser.ParseFile(set, name, nil, 0)
+	file, err := parser.ParseFile(set, name, nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +130,7 @@ func checkFile(t *testing.T, name string) {
 			checkKeys(t, set, call)
 		}
 		if f, ok := n.(*ast.FuncDecl); ok {
+			checkSleeps(t, set, file, f)
 			if lines := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; lines > maxFunction {
 				t.Errorf("%s: %s has %d lines, the limit is %d", set.Position(f.Pos()), f.Name.Name, lines, maxFunction)
 			}
@@ -191,6 +192,34 @@ func checkPure(t *testing.T, name string, file *ast.File, only []string) {
 		}
 		return true
 	})
+}
+
+// checkSleeps has a test that sleeps on the real clock say what it waits for.
+func checkSleeps(t *testing.T, set *token.FileSet, file *ast.File, f *ast.FuncDecl) {
+	if !strings.HasSuffix(set.Position(f.Pos()).Filename, "_test.go") {
+		return
+	}
+	commented := map[int]bool{}
+	for _, c := range file.Comments {
+		commented[set.Position(c.Pos()).Line], commented[set.Position(c.End()).Line+1] = true, true
+	}
+	inBubble := false
+	var sleeps []int
+	ast.Inspect(f, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			pkg, _ := s.X.(*ast.Ident)
+			inBubble = inBubble || pkg != nil && pkg.Name == "synctest"
+			if pkg != nil && pkg.Name == "time" && s.Sel.Name == "Sleep" {
+				sleeps = append(sleeps, set.Position(s.Pos()).Line)
+			}
+		}
+		return true
+	})
+	for _, line := range sleeps {
+		if !inBubble && !commented[line] {
+			t.Errorf("%s:%d sleeps, and does not say what it waits for", set.Position(f.Pos()).Filename, line)
+		}
+	}
 }
 
 func allowed(file, to string) bool {

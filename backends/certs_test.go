@@ -53,7 +53,7 @@ func TestCertificateThatRunsOutIsSaid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(5 * time.Second); !log.has("less than a tenth of its life is left"); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(5 * time.Second); !log.has("less than a tenth of its life is left"); time.Sleep(5 * time.Millisecond) { // the watch of the files tells nobody
 			if time.Now().After(end) {
 				t.Fatalf("%s: nothing about the certificate", name)
 			}

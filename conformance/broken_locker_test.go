@@ -90,7 +90,7 @@ var inLocker = []planted{
 		b.watch = func(ctx context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool) {
 			for st, err := range in {
 				for ctx.Err() == nil && time.Since(time.Unix(0, last.Load())) < 5*time.Millisecond {
-					time.Sleep(time.Millisecond)
+					time.Sleep(time.Millisecond) // the mistake: it waits for quiet
 				}
 				if !yield(st, err) {
 					return

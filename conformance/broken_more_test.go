@@ -36,7 +36,7 @@ func (h *handing) Handoff(ctx context.Context, role string, t lock.Token, to loc
 	if err := h.Release(ctx, role, t); err != nil {
 		return err
 	}
-	time.Sleep(time.Millisecond)
+	time.Sleep(time.Millisecond) // the mistake: others come between
 	_, err := h.find(to).TryAcquire(ctx, role)
 	return err
 }

@@ -45,7 +45,7 @@ func (l *link) pass(ctx context.Context, call func(context.Context) error) error
 	}
 	if l.chance(20) { // commits when nobody waits any more
 		go func(late time.Duration) {
-			time.Sleep(late)
+			time.Sleep(late) // virtual time
 			_ = call(context.Background())
 		}(l.upTo(30 * time.Second))
 		<-ctx.Done()
@@ -111,7 +111,7 @@ func (l *link) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standi
 				}
 			}
 			if l.rand != nil {
-				time.Sleep(l.upTo(l.delay))
+				time.Sleep(l.upTo(l.delay)) // virtual time
 			}
 			if !yield(st, err) || l.chance(50) { // sometimes the watch breaks
 				return

@@ -117,7 +117,7 @@ func (s *story) do(step string) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		time.Sleep(d)
+		time.Sleep(d) // virtual time
 	case "stop":
 		_ = s.stops[arg]()
 	case "cut", "heal":

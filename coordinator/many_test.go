@@ -53,6 +53,6 @@ type narrowed struct {
 func (s *narrowed) TryAcquire(ctx context.Context, role string) (lock.Token, error) {
 	s.n.most.Store(max(s.n.most.Load(), s.n.open.Add(1)))
 	defer s.n.open.Add(-1)
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // virtual time
 	return s.Session.TryAcquire(ctx, role)
 }

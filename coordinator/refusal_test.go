@@ -288,7 +288,7 @@ func (l lateRegistrar) Register(ctx context.Context, c lock.Contender, p lock.Pr
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		time.Sleep(l.late)
+		time.Sleep(l.late) // virtual time
 		s, err = l.Locker.Register(context.Background(), c, p, bids...)
 	}()
 	select {

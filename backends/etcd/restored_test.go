@@ -40,7 +40,7 @@ func TestRestoredUnderAnotherClusterID(t *testing.T) {
 	a.Stop()
 	eventually := func(named error) {
 		t.Helper()
-		for err = errors.ErrUnsupported; !errors.Is(err, named) || named == nil && err != nil; time.Sleep(20 * time.Millisecond) {
+		for err = errors.ErrUnsupported; !errors.Is(err, named) || named == nil && err != nil; time.Sleep(20 * time.Millisecond) { // until the client has tried the other cluster
 			if _, err = join(lock.SessionID("b-" + time.Now().String())); ctx.Err() != nil || named != nil && err == nil {
 				t.Fatalf("%v, want %v", err, named)
 			}

@@ -34,7 +34,7 @@ func TestTokenExpires(t *testing.T) {
 		l := open(t, config)
 		next, err := l.Register(ctx, lock.Contender{ID: string(rune('a' + n)), Session: lock.SessionID(rune('a' + n))}, promise, lock.Bid{Role: "r"})
 		must(t, err)
-		time.Sleep(2 * life)
+		time.Sleep(2 * life) // until the server has dropped the token
 		if holder != nil {
 			must(t, holder.Close(ctx))
 		}
@@ -94,6 +94,6 @@ func (w *watched) until(ctx context.Context, good func(lock.Standing) bool) lock
 		case ctx.Err() != nil:
 			w.Fatalf("the last standing is %+v", st)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // until the watch has shown more
 	}
 }

@@ -189,7 +189,7 @@ func (v *view) until(what string, good func(lock.Standing) bool) time.Duration {
 		if v.ctx.Err() != nil {
 			v.Fatalf("not %s; the last standing: %+v; %v", what, v.last(), v.failed)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // virtual time
 	}
 	return time.Since(begin)
 }

@@ -83,7 +83,7 @@ func acknowledged(r *rig) {
 		v.mu.Lock()
 		seen := len(v.shown)
 		v.mu.Unlock()
-		time.Sleep(1100 * time.Millisecond)
+		time.Sleep(1100 * time.Millisecond) // virtual time
 		v.last()
 		v.mu.Lock()
 		defer v.mu.Unlock()
@@ -128,7 +128,7 @@ func withoutPause(r *rig) {
 		return kvmem.Delay(time.Millisecond, time.Millisecond)
 	})
 	v := r.view(l)
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // virtual time
 	over := make(chan struct{})
 	var callers sync.WaitGroup
 	defer callers.Wait()

@@ -63,7 +63,7 @@ func TestNodeThatComesBackHearsAtOnce(t *testing.T) {
 	first := acquire(t, s)
 	g.stop(2)
 	ctx := timeout(t, 20*time.Second)
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) { // while the dead peer is missed for several timings
 		_ = s.Beat(ctx) // the leader may change
 	}
 	g.start(2)

@@ -65,7 +65,7 @@ func TestNodeThatIsKilledComesBack(t *testing.T) {
 		if round%20 == 10 {
 			wait = rand.N(30 * time.Millisecond)
 		}
-		time.Sleep(wait)
+		time.Sleep(wait) // a drawn moment
 		must(t, cmd.Process.Kill())
 		_ = cmd.Wait() // it was killed
 		if errs.Len() > 0 {

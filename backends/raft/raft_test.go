@@ -141,7 +141,7 @@ func timeout(t testing.TB, d time.Duration) context.Context {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) { // what a node knows is polled
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for %s", what)
 		}

@@ -139,7 +139,7 @@ func BenchmarkIdle(b *testing.B) {
 		for _, id := range s.ids {
 			before[id] = cpu(b, s.procs[id].cmd.Process.Pid)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) // the window that is measured
 		for _, id := range s.ids {
 			used := cpu(b, s.procs[id].cmd.Process.Pid) - before[id]
 			shares[id] = append(shares[id], 100*float64(used)/float64(time.Since(began)))

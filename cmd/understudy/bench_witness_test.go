@@ -94,7 +94,7 @@ func (r *trio) everyone(flags ...string) {
 // time, and returns how long it takes until the next command stamps.
 func (r *trio) takeover(sig syscall.Signal) time.Duration {
 	now := r.settle()
-	time.Sleep(time.Duration(now.token%7) * 100 * time.Millisecond)
+	time.Sleep(time.Duration(now.token%7) * 100 * time.Millisecond) // another part of a beat each time
 	at := coordinator.Clocks().Mono
 	r.signal(now.id, sig)
 	return r.active(now.token).first - at
@@ -143,7 +143,7 @@ func fill(bytes int) {
 		held[i] = 1
 	}
 	fmt.Println("full")
-	time.Sleep(time.Hour)
+	time.Sleep(time.Hour) // until it is killed
 	fmt.Println(len(held))
 }
 

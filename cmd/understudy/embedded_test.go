@@ -47,7 +47,7 @@ func embed(text string) error {
 	return coordinator.Run(context.Background(), locker, config, func(ctx context.Context, t coordinator.Term) error {
 		fmt.Println("works")
 		<-ctx.Done()
-		time.Sleep(e.Busy)
+		time.Sleep(e.Busy) // work that is slow to stop
 		return nil
 	})
 }

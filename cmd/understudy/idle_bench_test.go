@@ -115,7 +115,7 @@ func benchmarkIdleRoles(b *testing.B, start func(*testing.B, *trio) (backends.Co
 	}
 	time.Sleep(10 * time.Second) // let what the start caused pass
 	first, began := requests(), time.Now()
-	time.Sleep(20 * time.Second)
+	time.Sleep(20 * time.Second) // the window that is measured
 	rate := (requests() - first) / time.Since(began).Seconds() / processes
 	b.ReportMetric(rate, "requests/s")
 	b.ReportMetric(0, "ns/op")

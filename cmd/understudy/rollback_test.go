@@ -109,7 +109,7 @@ func (r *trio) awaitIdle() {
 	r.t.Helper()
 	r.eventually("nobody works", func() bool {
 		before := r.stamped()
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond) // a hundred stamps, if anybody stamped
 		return r.stamped() == before
 	})
 }

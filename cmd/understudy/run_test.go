@@ -177,7 +177,7 @@ func (r *trio) replaced(now span) {
 
 // pause lets some beats pass in which nobody but the holder of the token may work.
 func (r *trio) pause(token uint64) {
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond) // several beats; nobody tells that nothing happens
 	if now := r.active(token - 1); now.token != token {
 		r.t.Logf("token %d instead of %d after a pause", now.token, token)
 	}

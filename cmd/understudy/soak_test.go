@@ -44,7 +44,7 @@ func TestNoFalseTakeover(t *testing.T) {
 				}
 				began := coordinator.Clocks().Mono
 				slowest := probeDisk(t, r.dir)
-				time.Sleep(long)
+				time.Sleep(long) // the soak itself
 				r.mu.Lock()
 				for _, s := range r.spans {
 					if s.token != first.token {

@@ -276,7 +276,7 @@ func (r *trio) eventually(what string, ok func() bool) {
 
 func (r *trio) within(most time.Duration, what string, ok func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(most); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(most); !ok(); time.Sleep(2 * time.Millisecond) { // processes tell nobody
 		if time.Now().After(deadline) {
 			r.t.Fatalf("waited %v in vain until %s\n%s", most, what, r.situation())
 		}

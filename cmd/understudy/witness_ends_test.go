@@ -29,7 +29,7 @@ func TestRestartWaits(t *testing.T) {
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	r.kill("a", syscall.SIGKILL)
 	r.start("a")
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // nobody tells that nothing happens
 	if next := r.active(0); next.token != now.token {
 		t.Errorf("token %d works beside token %d", next.token, now.token)
 	}
@@ -140,7 +140,7 @@ func TestFrozenHost(t *testing.T) {
 		r.mu.Unlock()
 		for _, pid := range host {
 			_ = syscall.Kill(pid, syscall.SIGCONT)
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond) // one wakes after the other
 		}
 		r.settle() // the old one was killed, and stands by again
 		r.mu.Lock()

@@ -37,7 +37,7 @@ func testAnyOne(t *testing.T, r *trio) {
 	}
 	for range *rounds {
 		now := r.settle()
-		time.Sleep(time.Duration(draw.Int64N(int64(r.ttl / 2))))
+		time.Sleep(time.Duration(draw.Int64N(int64(r.ttl / 2)))) // a drawn moment
 		if draw.IntN(5) == 0 && r.witness(now.id) != 0 {
 			first, between := syscall.SIGSTOP, time.Duration(draw.Int64N(int64(r.ttl/2)))
 			if draw.IntN(2) == 0 {
@@ -73,7 +73,7 @@ func testAnyOne(t *testing.T, r *trio) {
 		}
 		t.Logf("SIGSTOP of the %s of %s (active %s)", whom, id, now.id)
 		_ = syscall.Kill(pid, syscall.SIGSTOP)
-		time.Sleep(time.Duration(draw.Int64N(int64(2 * r.ttl))))
+		time.Sleep(time.Duration(draw.Int64N(int64(2 * r.ttl)))) // a drawn time
 		_ = syscall.Kill(pid, syscall.SIGCONT)
 	}
 	r.settle()
@@ -371,7 +371,7 @@ func TestWitnessStays(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
 		_ = syscall.Kill(pid, sig)
 	}
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // a signal that ends it has ended it by then
 	if again := r.witness(now.id); again != pid {
 		t.Fatalf("the witness is %d, want %d still", again, pid)
 	}

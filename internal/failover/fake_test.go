@@ -61,7 +61,7 @@ func contendFake(path, fault string) error {
 		what  string
 		token lock.Token
 	}{{fakeDetect, "told", 0}, {fakeGrant, "granted", token}, {fakeActivate, "start", token}, {fakeSuccess, "success", token}} {
-		time.Sleep(step.after)
+		time.Sleep(step.after) // the delay that is put in
 		s.say(step.what, step.token)
 	}
 	for tick := time.NewTicker(StampEvery); ; {
@@ -80,7 +80,7 @@ func contendFake(path, fault string) error {
 }
 
 func stampFor(s *script, token lock.Token, d time.Duration) {
-	for until := time.Now().Add(d); time.Now().Before(until); time.Sleep(StampEvery) {
+	for until := time.Now().Add(d); time.Now().Before(until); time.Sleep(StampEvery) { // as a work stamps
 		s.say("stamp", token)
 	}
 }
@@ -125,12 +125,12 @@ func (l slowStore) Register(ctx context.Context, c lock.Contender, p lock.Promis
 type slowSession struct{ lock.Session }
 
 func (s slowSession) Beat(ctx context.Context, bids ...lock.Bid) error {
-	time.Sleep(fakeCommit)
+	time.Sleep(fakeCommit) // the delay that is put in
 	return s.Session.Beat(ctx, bids...)
 }
 
 func (s slowSession) TryAcquire(ctx context.Context, role string) (lock.Token, error) {
-	time.Sleep(fakeCommit)
+	time.Sleep(fakeCommit) // the delay that is put in
 	return s.Session.TryAcquire(ctx, role)
 }
 

@@ -117,7 +117,7 @@ func lives(pid int) bool {
 // eventually waits until something is so of processes that tell nobody when it is.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) { // processes tell nobody
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain until %s", what)
 		}
@@ -244,7 +244,7 @@ func TestStubbornDaemon(t *testing.T) {
 	g.Signal(syscall.SIGUSR1)
 	<-g.Done()
 	g.Terminate()
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // nobody tells that nothing happens
 	if isGone(g) || !lives(pids[0]) {
 		t.Error("gone with a daemon that ignores SIGTERM")
 	}
@@ -293,14 +293,14 @@ func leaveZombie(step string) {
 	switch step {
 	case "zombie":
 		again("zombie-parent")
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // until it is killed
 	case "zombie-parent":
 		awaitEnd(again("zombie-dead").Pid) // which leaves it a zombie
 		if err := syscall.Setpgid(0, 0); err != nil {
 			panic(err)
 		}
 		fmt.Println(os.Getpid())
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // until it is killed
 	}
 }
 
@@ -329,15 +329,15 @@ func loseLeader() {
 				close(first)
 				_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
 			}
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // until it is killed
 		}()
 	}
 	<-first
 	for p, err := stat(os.Getpid()); err == nil && p.state != "Z"; p, err = stat(os.Getpid()) {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // until the first thread is gone
 	}
 	fmt.Println(os.Getpid())
-	time.Sleep(time.Minute)
+	time.Sleep(time.Minute) // until it is killed
 }
 
 // TestRelay has processes that each fork the next one and end, in sessions of their own

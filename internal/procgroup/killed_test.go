@@ -112,7 +112,7 @@ func TestNumberReused(t *testing.T) {
 	}
 	p.start-- // one that had the number before
 	tree{root: g.id.pid()}.send(p, syscall.SIGKILL)
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // a signal would have come by then
 	if !lives(pids[0]) || isGone(g) {
 		t.Error("a process was killed for another one's number")
 	}

@@ -125,7 +125,7 @@ func await(address string) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("postgres does not answer: %w", err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // until the server takes connections
 	}
 }
 

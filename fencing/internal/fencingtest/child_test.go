@@ -77,7 +77,7 @@ func (c contender) obey(locker lock.Locker, term coordinator.Term, orders <-chan
 
 // outcome writes until it is known what became of it.
 func outcome(write func(context.Context, string) error, value string) string {
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // until the child has its server
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		err := write(ctx, value)
 		cancel()

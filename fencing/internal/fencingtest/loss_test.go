@@ -51,7 +51,7 @@ func TestLoss(t *testing.T) {
 			for end := time.Now().Add(*lossFor); time.Now().Before(end); {
 				next := time.Now().Add(pauseEvery)
 				l.pauseActive()
-				time.Sleep(time.Until(next))
+				time.Sleep(time.Until(next)) // the plan of the faults
 			}
 			acked, refused, lost := l.count()
 			t.Logf("%d pauses, %d updates acknowledged, %d of them lost (%.0f %%), %d refused",

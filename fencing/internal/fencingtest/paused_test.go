@@ -63,7 +63,7 @@ func TestPaused(t *testing.T) {
 func pausedAmong(t *testing.T, all []*process, read func() string) {
 	active := func() (*process, uint64) {
 		t.Helper()
-		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) { // the kernel tells nobody of a stopped process
 			for _, p := range all {
 				if len(p.lines) > 0 {
 					return p, p.token()
