@@ -161,7 +161,7 @@ var consulRow = Store{
 	},
 	ValidateFacts: func(c Config) error {
 		if n := c.Consul.RaftMultiplier; n < 1 || n > 10 {
-			return fmt.Errorf("consul-raft-multiplier %d: must be from 1 to 10", n)
+			return lock.InFields(fmt.Errorf("%d must be from 1 to 10", n), "RaftMultiplier")
 		}
 		return nil
 	},

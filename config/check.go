@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
@@ -61,7 +60,7 @@ func (c *Config) checkRoles() error {
 	seen := map[string]bool{"": true}
 	for _, r := range c.Roles {
 		if r.Name != "" {
-			errs = append(errs, each(where+": ", lock.CheckName("name", r.Name)))
+			errs = append(errs, place(where, lock.CheckName("name", r.Name)))
 		}
 		if seen[r.Name] && r.Name != "" {
 			errs = append(errs, fmt.Errorf("%s: role %q is given twice", where, r.Name))
@@ -83,13 +82,13 @@ func (c *Config) ForVoter() error {
 		}
 	}
 	c.Coordinator.Logger = c.logger()
-	errs = append(errs, lock.CheckName("id", c.Coordinator.ID), checkAddress(c.Coordinator.Address), c.complete(), c.told(c.Store.Row().Validate))
+	errs = append(errs, lock.CheckName("id", c.Coordinator.ID), checkAddress(c.Coordinator.Address), c.complete(), c.judge(c.Store.Row().Validate))
 	return errors.Join(errs...)
 }
 
 // ForPlan completes c's times, and says what is wrong with them.
 func (c *Config) ForPlan() error {
-	return errors.Join(c.complete(), c.told(c.Store.Row().ValidateFacts))
+	return errors.Join(c.complete(), c.judge(c.Store.Row().ValidateFacts))
 }
 
 // complete puts in what follows from other settings.
@@ -102,22 +101,18 @@ func (c *Config) complete() error {
 }
 
 // ForClient says all that is wrong with c for a process that only looks and asks.
-func (c *Config) ForClient() error { return c.told(c.Store.Row().ValidateDial) }
+func (c *Config) ForClient() error { return c.judge(c.Store.Row().ValidateDial) }
 
 // Role is the role of a process that takes part in one, or is asked about it.
 func (c *Config) Role() string { return c.role }
 
-// told is what is wrong with the settings of the store, but for what was told when they were
+// judge is what is wrong with the settings of the store, but for what was told when they were
 // read.
-func (c *Config) told(wrong func(backends.Config) error) error {
+func (c *Config) judge(wrong func(backends.Config) error) error {
 	if c.bad["backend"] {
 		return nil
 	}
-	r := c.Store
-	if c.bad["raft.peers"] { // let the rest be judged without it
-		r.Raft.Peers = []raft.Peer{{ID: r.Raft.ID, Address: "127.0.0.1:1"}}
-	}
-	return wrong(r)
+	return c.Explain(c.news(wrong(c.Store)))
 }
 
 // checkAddress refuses an advertised address that leads nowhere.
@@ -136,5 +131,5 @@ func checkAddress(address string) error {
 func (c *Config) logger() *slog.Logger {
 	level := slog.LevelInfo
 	_ = level.UnmarshalText([]byte(c.logLevel)) // what is no level was told already
-	return slog.New(asynclog.New(asynclog.Lines(c.log, c.logFormat == "json", level)))
+	return slog.New(asynclog.New(asynclog.Lines(c.log, c.logFormat == "json", level, c.Explain)))
 }

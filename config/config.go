@@ -78,11 +78,17 @@ func Load(flags *pflag.FlagSet) (*Config, error) {
 	return c, nil
 }
 
-// Open opens the store for a process that takes part. See backends.Open.
-func (c *Config) Open(ctx context.Context) (lock.Locker, error) { return backends.Open(ctx, c.Store) }
+// Open opens the store for a process that takes part. See backends.Open, and Explain for errors.
+func (c *Config) Open(ctx context.Context) (lock.Locker, error) {
+	l, err := backends.Open(ctx, c.Store)
+	return l, c.Explain(err)
+}
 
-// Dial opens the store for a process that only looks and asks. See backends.Dial.
-func (c *Config) Dial(ctx context.Context) (lock.Locker, error) { return backends.Dial(ctx, c.Store) }
+// Dial opens the store for a process that only looks and asks. See backends.Dial, and Explain.
+func (c *Config) Dial(ctx context.Context) (lock.Locker, error) {
+	l, err := backends.Dial(ctx, c.Store)
+	return l, c.Explain(err)
+}
 
 // NoWitness says why there is no witness, or "".
 func (c *Config) NoWitness() string {

@@ -13,14 +13,12 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/knadh/koanf/maps"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/understudy-ha/understudy/internal/clientconf"
 )
 
-// A file is a file of settings as it is read: a koanf.Parser that keeps the lines, and
-// tells all that is wrong.
+// A file is a file of settings as it is read. It keeps the lines, and tells all that is wrong.
 type file struct {
 	path  string
 	keys  map[string]Key
@@ -42,11 +40,10 @@ func (f *file) bad(line int, name, format string, args ...any) {
 	f.bads = append(f.bads, bad{line, fmt.Errorf("%s: %s: "+format, append([]any{f.at(line), name}, args...)...)})
 }
 
-// Unmarshal returns the values by section and key. What is wrong is noted in f, and
-// left out.
-func (f *file) Unmarshal(text []byte) (map[string]any, error) {
+// parse returns the values by key. What is wrong is noted in f, and left out.
+func (f *file) parse(text []byte) map[string][]string {
 	f.lines = map[string]int{}
-	flat := map[string]any{}
+	flat := map[string][]string{}
 	var doc yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	err := d.Decode(&doc)
@@ -60,17 +57,14 @@ func (f *file) Unmarshal(text []byte) (map[string]any, error) {
 		f.section("", doc.Content[0], flat)
 	}
 	f.checkSecrets(flat)
-	return maps.Unflatten(flat, "."), nil
+	return flat
 }
 
 // syntax is what the parser puts before what is wrong.
 var syntax = regexp.MustCompile(`^yaml: (line [0-9]+: )?`)
 
-// Marshal is koanf.Parser's, and not wanted.
-func (*file) Marshal(map[string]any) ([]byte, error) { return nil, errors.ErrUnsupported }
-
 // section takes in the keys below a name.
-func (f *file) section(name string, n *yaml.Node, into map[string]any) {
+func (f *file) section(name string, n *yaml.Node, into map[string][]string) {
 	if n.Kind != yaml.MappingNode {
 		if n.Tag != "!!null" {
 			f.bad(n.Line, cmp.Or(name, "the file"), "must be a section, KEY: VALUE on each line")
@@ -207,7 +201,7 @@ func quote(entry string) string {
 }
 
 // checkSecrets refuses a file with secrets that others may read.
-func (f *file) checkSecrets(flat map[string]any) {
+func (f *file) checkSecrets(flat map[string][]string) {
 	info, err := os.Stat(f.path)
 	if err != nil {
 		return

@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// others are the settings that etcdctl and consul read from the environment.
-func (r *reader) others() (settings map[string]any, origins map[string]string) {
-	settings, origins = map[string]any{}, map[string]string{}
+// others takes the settings that etcdctl and consul read from the environment.
+func (r *reader) others() {
 	add := func(key, text, origin string) {
-		settings[key], origins[key] = []string{text}, origin
+		r.set(key, value{parts: []string{text}, rank: byOther, origin: origin, where: origin})
 	}
 	for _, name := range slices.Sorted(maps.Keys(otherVariables)) {
 		if text := r.variable(name); text != "" {
@@ -22,12 +21,12 @@ func (r *reader) others() (settings map[string]any, origins map[string]string) {
 	if user := r.variable("ETCDCTL_USER"); user != "" {
 		user, password, both := strings.Cut(user, ":")
 		add("etcd.username", user, "ETCDCTL_USER")
-		if _, there := settings["etcd.password"]; both && !there {
+		if both && r.config.values["etcd.password"].rank != byOther {
 			add("etcd.password", password, "ETCDCTL_USER")
 		}
 	}
-	if settings["consul.tokenFile"] != nil { // as consul itself does
-		delete(settings, "consul.token")
+	if r.config.values["consul.tokenFile"].rank == byOther { // as consul itself does
+		r.set("consul.token", byDefaultOf(r.keys["consul.token"]))
 	}
 	if secure, _ := strconv.ParseBool(r.variable("CONSUL_HTTP_SSL")); secure {
 		address, origin := "127.0.0.1:8500", "CONSUL_HTTP_SSL"
@@ -43,7 +42,6 @@ func (r *reader) others() (settings map[string]any, origins map[string]string) {
 			r.config.Warnings = append(r.config.Warnings, fmt.Sprintf("%s: is not heeded: %s", name, unheeded[name].why))
 		}
 	}
-	return settings, origins
 }
 
 // otherVariables are the keys of other tools' variables.

@@ -33,7 +33,7 @@ var problems = map[string]struct {
 			`FILE:1: ttl: "15" has no unit; write 15s`,
 			`FILE:3: raft.tming: there is no such key, did you mean "raft.timing"?`,
 			`FILE:4: raft.dir: must be a text, and is a list`,
-			`FILE:5: log.level "loud": must be one of debug, info, warn, error`,
+			`FILE:5: log.level: "loud" must be one of debug, info, warn, error`,
 			`FILE:6: stdin: "perhaps" must be true or false`,
 			`FILE:7: priority: must be a whole number, and is a section`,
 			`FILE:8: stop-timeout: there is no such key, did you mean "stopTimeout"?`,
@@ -52,13 +52,13 @@ var problems = map[string]struct {
 	"a list in it":  {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
 	"section":       {file: "etdc: {endpoints: x}\n", want: []string{`FILE:1: etdc: there is no such key, did you mean "etcd"?`}},
 	"label":         {file: "label: {a: {b: c}}\n", want: []string{`FILE:1: label: a must be a plain value`}},
-	"peers":         {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: peers: address "nowhere" of "a": missing port in address`}},
-	"backend":       {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: unknown backend "rafd" (use one of raft, etcd, consul, memory), did you mean "raft"?`}},
+	"peers":         {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: address "nowhere" of "a": missing port in address`}},
+	"backend":       {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: "rafd" must be one of raft, etcd, consul, memory, did you mean "raft"?`}},
 	"roles": {
 		file: "roles:\n- name: a\n  comand: [x]\n  priority: high\n- command: x\n- name: b\n  onExit: maybe\n  activeStandby: true\n- name: a\n- 7\n", env: []string{"UNDERSTUDY_BACKEND=memory"},
 		want: []string{
 			`FILE:3: comand: there is no such key, did you mean "command"?`, `FILE:4: priority: "high" must be a whole number`,
-			`FILE:5: roles: a role has no name; write name: NAME`, `FILE:7: onExit: "maybe": must be one of exit, restart`,
+			`FILE:5: roles: a role has no name; write name: NAME`, `FILE:7: onExit: "maybe" must be one of exit, restart`,
 			`FILE:8: activeStandby: must be a section`, `FILE:1: roles: role "a" is given twice`, `FILE:10: the file: must be a section`,
 		},
 	},
@@ -70,11 +70,11 @@ var problems = map[string]struct {
 	},
 	"byte order mark": {
 		env:  []string{"UNDERSTUDY_ROLE=r", "UNDERSTUDY_BACKEND=consul", "UNDERSTUDY_CONSUL_TOKEN=\ufefft"},
-		want: []string{`UNDERSTUDY_CONSUL_TOKEN begins with a byte order mark, as editors on Windows put it there; write it as UTF-8 without one`},
+		want: []string{`UNDERSTUDY_CONSUL_TOKEN: begins with a byte order mark, as editors on Windows put it there; write it as UTF-8 without one`},
 	},
 	"secrets": {
 		env:  []string{"UNDERSTUDY_ROLE=r", "UNDERSTUDY_BACKEND=etcd", "UNDERSTUDY_ETCD_ENDPOINTS=h:1", "UNDERSTUDY_ETCD_PASSWORD=p", "UNDERSTUDY_ETCD_PASSWORD_FILE=/x"},
-		want: []string{`etcd-password and etcd-password-file: give one of them`, `etcd-username and etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD): give both or none`},
+		want: []string{`UNDERSTUDY_ETCD_PASSWORD and UNDERSTUDY_ETCD_PASSWORD_FILE: give one of them`, `etcd-username and UNDERSTUDY_ETCD_PASSWORD_FILE: give a user and a password, or neither`},
 	},
 }
 

@@ -7,16 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/knadh/koanf/maps"
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/posflag"
-	"github.com/knadh/koanf/providers/rawbytes"
-	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 
-	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/internal/smallfile"
 )
@@ -32,7 +24,7 @@ func Read(s Source) (*Config, error) {
 		s.Log = os.Stderr
 	}
 	r := &reader{
-		Source: s, keys: index(), all: koanf.New("."), file: &file{},
+		Source: s, keys: index(), file: &file{},
 		config: &Config{log: s.Log, values: map[string]value{}, bad: map[string]bool{}},
 	}
 	r.read()
@@ -44,7 +36,6 @@ type reader struct {
 	Source
 	config *Config
 	keys   map[string]Key
-	all    *koanf.Koanf
 	file   *file
 	errs   []error
 }
@@ -55,26 +46,22 @@ func (r *reader) bad(err error) {
 	}
 }
 
+// read takes the sources in the order of their ranks: what is given last counts.
 func (r *reader) read() {
-	defaults := map[string]any{}
 	for name, k := range r.keys {
-		defaults[name] = []string{k.Default}
-		if k.Default == "" {
-			defaults[name] = []string(nil)
+		r.config.values[name] = byDefaultOf(k)
+	}
+	if !r.Ours {
+		r.others()
+	}
+	r.readFile()
+	for _, v := range r.Environ {
+		if name, text, _ := strings.Cut(v, "="); strings.HasPrefix(name, prefix) {
+			r.ours(name, text)
 		}
 	}
-	r.lay(byDefault, confmap.Provider(defaults, "."), nil, func(string) string { return "default" })
-	if !r.Ours {
-		others, origins := r.others()
-		r.lay(byOther, confmap.Provider(others, "."), nil, func(name string) string { return origins[name] })
-	}
-	if path := r.path(); path != "" {
-		r.layFile(path)
-	}
-	r.lay(byVariable, env.Provider(".", env.Opt{Prefix: prefix, TransformFunc: r.ours, EnvironFunc: func() []string { return r.Environ }}), nil,
-		func(name string) string { return r.keys[name].Variable() })
 	if r.Flags != nil {
-		r.lay(byFlag, posflag.ProviderWithFlag(r.Flags, ".", nil, r.flag), nil, func(name string) string { return "--" + r.keys[name].Flag() })
+		r.Flags.VisitAll(r.flag)
 	}
 	r.either("etcd.password", "etcd.passwordFile")
 	r.either("consul.token", "consul.tokenFile")
@@ -88,25 +75,37 @@ func (r *reader) read() {
 	}
 }
 
-// lay lays a source over those before it, and notes what came from there.
-func (r *reader) lay(as rank, p koanf.Provider, parser koanf.Parser, origin func(name string) string) {
-	err := r.all.Load(p, parser, koanf.WithMergeFunc(func(src, dest map[string]any) error {
-		flat, _ := maps.Flatten(src, nil, ".")
-		for name, parts := range flat {
-			v := value{rank: as, origin: origin(name)}
-			v.parts, _ = parts.([]string)
-			if v.where = v.origin; as == byFlag {
-				v.where = r.keys[name].Flag()
-			}
-			if as == byFile {
-				v.where += ": " + name
-			}
-			r.config.values[name] = v
-		}
-		maps.Merge(src, dest)
-		return nil
-	}))
-	r.bad(err)
+// byDefaultOf is the value of a key that nobody sets.
+func byDefaultOf(k Key) value {
+	v := value{origin: "default", where: k.dashed()}
+	if k.Secret {
+		v.where = k.Variable()
+	}
+	if k.Default != "" {
+		v.parts = []string{k.Default}
+	}
+	return v
+}
+
+// set lays a value over the one before.
+func (r *reader) set(key string, v value) { r.config.values[key] = v }
+
+// readFile takes what the file says, if one is named.
+func (r *reader) readFile() {
+	path := r.path()
+	if path == "" {
+		return
+	}
+	text, err := smallfile.Read(path)
+	if err != nil {
+		r.bad(fmt.Errorf("config %q: %w", path, errors.Unwrap(err)))
+		return
+	}
+	r.file = &file{path: path, keys: r.keys}
+	for key, parts := range r.file.parse(text) {
+		at := r.file.at(r.file.lines[key])
+		r.set(key, value{parts: parts, rank: byFile, origin: at, where: at + ": " + key})
+	}
 }
 
 // path is the file's name.
@@ -117,16 +116,6 @@ func (r *reader) path() string {
 		}
 	}
 	return r.variable(variable(configFlag))
-}
-
-func (r *reader) layFile(path string) {
-	text, err := smallfile.Read(path)
-	if err != nil {
-		r.bad(fmt.Errorf("config %q: %w", path, errors.Unwrap(err)))
-		return
-	}
-	r.file = &file{path: path, keys: r.keys}
-	r.lay(byFile, rawbytes.Provider(text), r.file, func(name string) string { return r.file.at(r.file.lines[name]) })
 }
 
 // variable is an environment variable's value.
@@ -143,12 +132,13 @@ func (r *reader) variable(name string) string {
 // and the tests name the servers that they start by the others.
 var ignored = []string{"UNDERSTUDY_TOKEN", "UNDERSTUDY_CONFIG", "UNDERSTUDY_ETCD", "UNDERSTUDY_CONSUL"}
 
-// ours is the key of a variable that begins as ours do.
-func (r *reader) ours(name, text string) (string, any) {
+// ours takes a variable that begins as ours do.
+func (r *reader) ours(name, text string) {
 	var known []string
 	for _, k := range r.keys {
 		if k.Variable() == name {
-			return k.Name, []string{text}
+			r.set(k.Name, value{parts: []string{text}, rank: byVariable, origin: name, where: name})
+			return
 		}
 		known = append(known, k.Variable())
 	}
@@ -156,21 +146,19 @@ func (r *reader) ours(name, text string) (string, any) {
 		slices.Sort(known)
 		r.config.Warnings = append(r.config.Warnings, name+": no setting has this variable, it is not heeded"+DidYouMean(name, known))
 	}
-	return "", nil
 }
 
-// flag is the key of a flag that was given.
-func (r *reader) flag(f *pflag.Flag) (string, any) {
+// flag takes a flag, if it was given.
+func (r *reader) flag(f *pflag.Flag) {
 	t, ok := f.Value.(*text)
 	if !ok || !f.Changed {
-		return "", nil
+		return
 	}
 	for _, k := range r.keys {
 		if k.Flag() == f.Name {
-			return k.Name, t.parts
+			r.set(k.Name, value{parts: t.parts, rank: byFlag, origin: "--" + f.Name, where: f.Name})
 		}
 	}
-	return "", nil
 }
 
 // either leaves out the one of two keys that came from where less counts.
@@ -180,43 +168,31 @@ func (r *reader) either(one, other string) {
 		a, b, other = b, a, one
 	}
 	if a.text() != "" && a.rank > b.rank {
-		r.config.values[other] = value{origin: "default"}
-		r.bad(r.all.Load(confmap.Provider(map[string]any{other: []string(nil)}, "."), nil))
+		r.set(other, byDefaultOf(r.keys[other]))
 	}
 }
 
 // understand puts the value that counts where it belongs.
 func (r *reader) understand(k Key) {
 	v := r.config.values[k.Name]
-	if v.parts, _ = r.all.Get(k.Name).([]string); len(v.parts) == 0 {
+	if len(v.parts) == 0 {
 		return
 	}
 	var err error
 	if k.Secret {
 		v.parts[0], err = clientconf.Clean(v.text())
 	}
-	r.config.values[k.Name] = v
-	err = errors.Join(err, oneOf(v.text(), k.OneOf))
-	switch {
-	case err != nil && k.Name == "backend":
-		err = fmt.Errorf("%w%s", backends.Check(v.text()), DidYouMean(v.text(), k.OneOf))
-		if v.rank == byFile || v.rank == byVariable {
-			err = each(v.where+": ", err)
-		}
-	case err != nil:
-		err = each(v.where+" ", err)
-	default:
-		to := k.to(r.config)
-		if err = set(to, v); err == nil {
-			return
-		}
-		if _, told := to.(*[]raft.Peer); told && v.rank == byFlag { // it names what it is about
-			break
-		}
-		err = each(v.where+": ", err)
+	if err == nil {
+		err = oneOf(v.text(), k.OneOf)
+	}
+	if err == nil {
+		err = set(k.to(r.config), v)
+	}
+	if err == nil {
+		return
 	}
 	r.config.bad[k.Name] = true
-	if v.rank == byFile {
+	if err = place(v.where, err); v.rank == byFile {
 		r.file.bads = append(r.file.bads, bad{r.file.lines[k.Name], err})
 	} else {
 		r.bad(err)

@@ -60,7 +60,7 @@ func (r *reader) role(f *file, n *yaml.Node) Role {
 	if one.OnExit == "" {
 		one.OnExit = "restart"
 	}
-	given := map[string]any{}
+	given := map[string][]string{}
 	f.lines = map[string]int{}
 	before := len(f.bads)
 	f.section("", n, given)
@@ -69,7 +69,7 @@ func (r *reader) role(f *file, n *yaml.Node) Role {
 		"activeStandby.enabled": &one.ActiveStandby, "onLoss": &one.OnLoss, "onExit": &one.OnExit,
 	}
 	for _, k := range roleKeys() {
-		parts, there := given[k.Name].([]string)
+		parts, there := given[k.Name]
 		if !there {
 			continue
 		}

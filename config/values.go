@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -174,7 +173,7 @@ func oneOf(value string, all []string) error {
 	if len(all) == 0 || slices.Contains(all, value) {
 		return nil
 	}
-	return fmt.Errorf("%q: must be one of %s%s", value, strings.Join(all, ", "), DidYouMean(value, all))
+	return fmt.Errorf("%q must be one of %s%s", value, strings.Join(all, ", "), DidYouMean(value, all))
 }
 
 // DidYouMean names the word that is spelled most like the one given, if any is: it is
@@ -196,16 +195,4 @@ func DidYouMean(word string, known []string) string {
 // plain is a word without what people write differently.
 func plain(word string) string {
 	return strings.ToLower(strings.NewReplacer(".", "", "-", "", "_", "").Replace(word))
-}
-
-// each prefixes every line of an error.
-func each(prefix string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var all []error
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		all = append(all, errors.New(prefix+line))
-	}
-	return errors.Join(all...)
 }

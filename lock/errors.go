@@ -3,6 +3,7 @@ package lock
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -149,10 +150,10 @@ const MaxName = 256
 
 // CheckName says what is wrong with the name of a role or of a contender: it
 // must be 1 to MaxName bytes of UTF-8 without unprintable characters. what names
-// the field in the error, which is ErrPermanent.
+// it in the error, which is ErrPermanent; "": nothing does.
 func CheckName(what, name string) error {
 	bad := func(why string, args ...any) error {
-		return Permanent(fmt.Errorf("%s %q: %s", what, name, fmt.Sprintf(why, args...)))
+		return Permanent(errors.New(strings.TrimPrefix(fmt.Sprintf("%s %q: ", what, name)+fmt.Sprintf(why, args...), " ")))
 	}
 	switch {
 	case name == "":

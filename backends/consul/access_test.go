@@ -98,8 +98,8 @@ func TestLeastPrivilege(t *testing.T) {
 		{"another prefix", good, "elsewhere", `key_prefix "elsewhere/" write`},
 		{"no right to sessions", issue(t, c, "keys", keys), "", "session:write"},
 		{"no right to write", issue(t, c, "reads", `key_prefix "" { policy = "read" }`+sessions), "", "key:write"},
-		{"an unknown token", unknown, "", "does not know the token in --consul-token-file"},
-		{"no token", "", "", "--consul-token-file"},
+		{"an unknown token", unknown, "", "TokenFile: consul: it does not know the token"},
+		{"no token", "", "", "TokenFile: "},
 	} {
 		other := Config{Address: config.Address, Prefix: test.prefix}
 		if test.token != "" {
@@ -165,7 +165,7 @@ func TestTLS(t *testing.T) {
 			}
 		}
 	}
-	refused("an expired certificate", s, "--consul-cert-file")
+	refused("an expired certificate", s, "CertFile: ")
 	_, err = ca.Issue("client", time.Now().Add(time.Hour))
 	must(t, err)
 	_, err = s.Read(timeout(t, 10*time.Second), "a") // the very store, with the files as they are now
@@ -175,7 +175,7 @@ func TestTLS(t *testing.T) {
 	// Who has worked is not to end for a certificate that runs out: it may be renewed.
 	_, err = ca.Issue("client", time.Now().Add(-time.Minute))
 	must(t, err)
-	for ctx := timeout(t, 10*time.Second); err == nil || !strings.Contains(err.Error(), "--consul-cert-file"); {
+	for ctx := timeout(t, 10*time.Second); err == nil || !strings.Contains(err.Error(), "CertFile: "); {
 		s.idle() // a connection that stands is not asked again
 		if _, err = s.Read(ctx, "a"); ctx.Err() != nil {
 			t.Fatalf("expired while it worked: %v", err)
@@ -199,8 +199,8 @@ func TestTLS(t *testing.T) {
 	stranger, err := other.Issue("client", time.Now().Add(time.Hour))
 	must(t, err)
 	refused("an unknown authority", open(t, Config{Address: config.Address, CAFile: stranger.CA, CertFile: files.Cert, KeyFile: files.Key}), "unknown authority")
-	refused("a stranger's certificate", open(t, Config{Address: config.Address, CAFile: files.CA, CertFile: stranger.Cert, KeyFile: stranger.Key}), "--consul-cert-file")
-	refused("no certificate", open(t, Config{Address: config.Address, CAFile: files.CA}), "--consul-cert-file")
+	refused("a stranger's certificate", open(t, Config{Address: config.Address, CAFile: files.CA, CertFile: stranger.Cert, KeyFile: stranger.Key}), "CertFile: ")
+	refused("no certificate", open(t, Config{Address: config.Address, CAFile: files.CA}), "CertFile: ")
 	refused("no TLS", open(t, Config{Address: "http://" + config.Address}), "https://")
 }
 
@@ -213,8 +213,8 @@ func TestValidate(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		`consul-address "nowhere": is no address of an agent; write HOST:PORT`, "consul-prefix", "consul-token-file",
-		"chmod 600", "consul-cert-file and consul-key-file", `consul-ca-file "none"`,
+		`Address: "nowhere" is no address of an agent; write HOST:PORT`, "Prefix: ", "TokenFile: ",
+		"chmod 600", "CertFile and KeyFile: ", "CAFile: ",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in: %v", want, err)

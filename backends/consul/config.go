@@ -39,36 +39,35 @@ type Config struct {
 // DefaultAddress is where an agent listens on its own host.
 const DefaultAddress = "127.0.0.1:8500"
 
-// Validate says everything that is wrong with c. Every line names the flag, its
-// value, and what to write instead.
+// Validate says everything that is wrong with c. Each error is a lock.FieldError, with the
+// value and what to write instead.
 func (c Config) Validate() error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, lock.InFields(fmt.Errorf(format, args...), field))
+	}
 	switch host, _, err := c.address(); {
 	case err != nil:
-		bad("consul-address %q: %w", c.Address, err)
+		bad("Address", "%q %w", c.Address, err)
 	case strings.HasPrefix(c.Address, "http://") && c.files().Used():
-		bad("consul-address %q: is without TLS, and there are files for TLS; write https://%s", c.Address, host)
+		bad("Address", "%q is without TLS, and there are files for TLS; write https://%s", c.Address, host)
 	}
 	if c.Datacenter != "" {
-		if err := lock.CheckName("consul-datacenter", c.Datacenter); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, lock.InFields(lock.CheckName("", c.Datacenter), "Datacenter"))
 	}
 	switch {
 	case c.Token != "" && c.TokenFile != "":
-		bad("consul-token and consul-token-file: give one of them")
+		errs = append(errs, lock.InFields(errors.New("give one of them"), "Token", "TokenFile"))
 	case c.Token != "" && !isToken(c.Token):
-		bad("consul-token: must be one token and nothing else")
+		bad("Token", "must be one token and nothing else")
 	case c.TokenFile != "":
 		if text, err := clientconf.Secret(c.TokenFile); err != nil {
-			bad("consul-token-file %q: %w", c.TokenFile, err)
+			bad("TokenFile", "%w", err)
 		} else if !isToken(text) {
-			bad("consul-token-file %q: must hold one token and nothing else, in one line", c.TokenFile)
+			bad("TokenFile", "%q must hold one token and nothing else, in one line", c.TokenFile)
 		}
 	}
-	errs = append(errs, clientconf.CheckPrefix("consul-prefix", c.Prefix), c.files().Check("consul-"))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, clientconf.CheckPrefix(c.Prefix), c.files().Check())...)
 }
 
 func (c Config) files() clientconf.TLSFiles {

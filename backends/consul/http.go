@@ -90,12 +90,12 @@ func (t *transport) failed(err error) error {
 	var remote *net.OpError
 	switch {
 	case errors.As(err, &record), strings.HasSuffix(err.Error(), "server gave HTTP response to HTTPS client"):
-		return permanent("the agent does not speak TLS at this address (%w); write http:// in --consul-address and give no files for TLS, or its HTTPS port", err)
+		return refused("Address", "the agent does not speak TLS at this address (%w); write http:// and give no files for TLS, or its HTTPS port", err)
 	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate"):
 		if t.worked.Load() { // it has run out, or is being renewed: the file is read again
-			return fmt.Errorf("the agent refuses our certificate (%w); see --consul-cert-file", err)
+			return lock.InFields(fmt.Errorf("the agent refuses our certificate: %w", err), "CertFile")
 		}
-		return permanent("the agent refuses our certificate (%w); see --consul-cert-file", err)
+		return refused("CertFile", "the agent refuses our certificate: %w", err)
 	}
 	return err
 }
@@ -105,7 +105,7 @@ func (t *transport) answered(status int, text string) error {
 	case status == http.StatusForbidden:
 		return denied(t.config, text)
 	case status == http.StatusBadRequest && strings.Contains(text, "HTTP request to an HTTPS server"):
-		return permanent("the agent speaks TLS at this address; write https:// in --consul-address, and --consul-ca-file")
+		return refused("Address", "the agent speaks TLS at this address; write https://, and name its authorities")
 	case status == http.StatusRequestEntityTooLarge:
 		return permanent("the request is too large (%s)", text)
 	case strings.Contains(text, "No path to datacenter"):
@@ -130,11 +130,16 @@ func (s *store) explain(q *api.QueryOptions, err error) error {
 	if listErr != nil || slices.Contains(known, s.config.Datacenter) {
 		return err
 	}
-	return permanent("no datacenter %q is known to the agent; write one of %s in --consul-datacenter", s.config.Datacenter, strings.Join(known, ", "))
+	return refused("Datacenter", "%q is not known to the agent; write one of %s", s.config.Datacenter, strings.Join(known, ", "))
 }
 
 func permanent(format string, args ...any) error {
 	return lock.Permanent(fmt.Errorf("consul: "+format, args...))
+}
+
+// refused is permanent for what is wrong with a field of the Config.
+func refused(field, format string, args ...any) error {
+	return lock.Permanent(lock.InFields(fmt.Errorf("consul: "+format, args...), field))
 }
 
 // denied is the error for a right that is missing. Consul's words name the right
@@ -142,21 +147,21 @@ func permanent(format string, args ...any) error {
 func (s *store) denied(what string) error { return denied(s.config, what) }
 
 func denied(c Config, what string) error {
-	who := "the token in --consul-token-file"
+	field, who := "TokenFile", "the token"
 	switch {
 	case c.Token != "":
-		who = "the token in UNDERSTUDY_CONSUL_TOKEN or CONSUL_HTTP_TOKEN"
+		field = "Token"
 	case c.TokenFile == "":
-		who = "a client without --consul-token-file"
+		who = "a client without one"
 	}
 	prefix := kv.DefaultPrefix
 	if c.Prefix != "" {
 		prefix = strings.TrimSuffix(c.Prefix, "/") + "/"
 	}
 	if strings.Contains(what, "ACL not found") {
-		return permanent("it does not know %s (%s)", who, what)
+		return refused(field, "it does not know %s (%s)", who, what)
 	}
-	return permanent("%s may not do that (%s); it needs key_prefix %q write, and session write on the agent's node", who, what, prefix)
+	return refused(field, "%s may not do that (%s); it needs key_prefix %q write, and session write on the agent's node", who, what, prefix)
 }
 
 // A token is fixed, or what stands in a file, read anew for each call; what was read last

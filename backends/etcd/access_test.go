@@ -130,8 +130,8 @@ func TestLeastPrivilege(t *testing.T) {
 	}{
 		{"another prefix", "grant it a role with readwrite on the prefix \"elsewhere/\"", func(c *Config) { c.Prefix = "elsewhere" }},
 		{"a wrong password", "refuses user billing", func(c *Config) { c.PasswordFile = secret(t, "wrong") }},
-		{"a wrong password as text", "UNDERSTUDY_ETCD_PASSWORD", func(c *Config) { c.PasswordFile, c.Password = "", "wrong" }},
-		{"no user", "--etcd-username", func(c *Config) { c.Username, c.PasswordFile = "", "" }},
+		{"a wrong password as text", "Username and Password: ", func(c *Config) { c.PasswordFile, c.Password = "", "wrong" }},
+		{"no user", "Username and PasswordFile: ", func(c *Config) { c.Username, c.PasswordFile = "", "" }},
 	} {
 		other := config
 		test.change(&other)
@@ -200,7 +200,7 @@ func TestTLS(t *testing.T) {
 	for ctx := timeout(t, 10*time.Second); err == nil || !strings.Contains(err.Error(), "tls: ") && ctx.Err() == nil; {
 		err = walk(t, refused, "f") // a refusal may be told by a connection that just breaks
 	}
-	if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "--etcd-cert-file") {
+	if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "CertFile: ") {
 		t.Errorf("a stranger's certificate: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/understudy-ha/understudy/internal/clientconf"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // A Config says which etcd cluster, and as whom. Every field but Endpoints may be
@@ -55,39 +56,39 @@ func (c Config) secure() bool {
 	return c.files().Used()
 }
 
-// Validate says everything that is wrong with c. Every line names the flag, its
-// value, and what to write instead.
+// Validate says everything that is wrong with c. Each error is a lock.FieldError, with the
+// value and what to write instead.
 func (c Config) Validate() error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, lock.InFields(fmt.Errorf(format, args...), field))
+	}
 	if len(c.Endpoints) == 0 {
-		bad("etcd-endpoints: none given; write the address of each member, such as h1:2379,h2:2379,h3:2379")
+		bad("Endpoints", "none given; write the address of each member, such as h1:2379,h2:2379,h3:2379")
 	}
 	seen := map[string]bool{}
 	for _, e := range c.Endpoints {
 		host, err := address(e)
 		switch {
 		case err != nil:
-			bad("etcd-endpoints %q: %w", e, err)
+			bad("Endpoints", "%q %w", e, err)
 		case seen[host]:
-			bad("etcd-endpoints %q: given twice", e)
+			bad("Endpoints", "%q is given twice", e)
 		case strings.HasPrefix(e, "http://") && c.secure():
-			bad("etcd-endpoints %q: is without TLS beside others with it; write https://", e)
+			bad("Endpoints", "%q is without TLS beside others with it; write https://", e)
 		}
 		seen[host] = true
 	}
 	if c.Password != "" && c.PasswordFile != "" {
-		bad("etcd-password and etcd-password-file: give one of them")
+		errs = append(errs, lock.InFields(errors.New("give one of them"), "Password", "PasswordFile"))
 	}
 	if (c.Username == "") != (c.Password+c.PasswordFile == "") {
-		bad("etcd-username and etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD): give both or none; a user of a certificate needs neither")
+		errs = append(errs, lock.InFields(errors.New("give a user and a password, or neither; a user of a certificate needs neither"), "Username", "PasswordFile"))
 	} else if c.PasswordFile != "" {
-		if _, err := clientconf.Secret(c.PasswordFile); err != nil {
-			bad("etcd-password-file %q: %w", c.PasswordFile, err)
-		}
+		_, err := clientconf.Secret(c.PasswordFile)
+		errs = append(errs, lock.InFields(err, "PasswordFile"))
 	}
-	errs = append(errs, clientconf.CheckPrefix("etcd-prefix", c.Prefix), c.files().Check("etcd-"))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, clientconf.CheckPrefix(c.Prefix), c.files().Check())...)
 }
 
 // host is the host of a valid endpoint.

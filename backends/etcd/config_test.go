@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestValidate: each mistake is told by its flag and its value, all in one error.
+// TestValidate: each mistake is told by its field and its value, all in one error.
 func TestValidate(t *testing.T) {
 	open := filepath.Join(t.TempDir(), "password")
 	must(t, os.WriteFile(open, []byte("hunter2\n"), 0o644))
@@ -20,18 +20,18 @@ func TestValidate(t *testing.T) {
 		{Config{Endpoints: one}, nil},
 		{Config{Endpoints: []string{"http://h1:2379", "http://[::1]:2379/"}, Prefix: "team/understudy"}, nil},
 		{Config{Endpoints: []string{"https://h1:2379"}}, nil},
-		{Config{}, []string{"etcd-endpoints", "h1:2379"}},
-		{Config{Endpoints: []string{"h1"}}, []string{"etcd-endpoints", `"h1"`, "HOST:PORT"}},
-		{Config{Endpoints: []string{"ftp://h1:1"}}, []string{"etcd-endpoints", "http://HOST:PORT"}},
+		{Config{}, []string{"Endpoints", "h1:2379"}},
+		{Config{Endpoints: []string{"h1"}}, []string{"Endpoints", `"h1"`, "HOST:PORT"}},
+		{Config{Endpoints: []string{"ftp://h1:1"}}, []string{"Endpoints", "http://HOST:PORT"}},
 		{Config{Endpoints: []string{"https://h1:2379", "http://h2:2379"}}, []string{`"http://h2:2379"`, "https://"}},
 		{Config{Endpoints: []string{"h1:2379", "http://h1:2379"}}, []string{"given twice"}},
-		{Config{Endpoints: one, Username: "u"}, []string{"etcd-username", "etcd-password-file"}},
-		{Config{Endpoints: one, Username: "u", PasswordFile: open}, []string{"etcd-password-file", open, "chmod 600"}},
-		{Config{Endpoints: one, Username: "u", PasswordFile: "/does/not/exist"}, []string{"etcd-password-file", "/does/not/exist"}},
-		{Config{Endpoints: one, CertFile: "c"}, []string{"etcd-cert-file", "etcd-key-file"}},
-		{Config{Endpoints: one, CAFile: "/does/not/exist"}, []string{"etcd-ca-file", "/does/not/exist"}},
-		{Config{Endpoints: one, Prefix: "/a"}, []string{"etcd-prefix", `"/a"`}},
-		{Config{Prefix: "a//b", CAFile: "x", Username: "u"}, []string{"etcd-endpoints", "etcd-prefix", "etcd-ca-file", "etcd-username"}},
+		{Config{Endpoints: one, Username: "u"}, []string{"Username", "PasswordFile"}},
+		{Config{Endpoints: one, Username: "u", PasswordFile: open}, []string{"PasswordFile", open, "chmod 600"}},
+		{Config{Endpoints: one, Username: "u", PasswordFile: "/does/not/exist"}, []string{"PasswordFile", "/does/not/exist"}},
+		{Config{Endpoints: one, CertFile: "c"}, []string{"CertFile", "KeyFile"}},
+		{Config{Endpoints: one, CAFile: "/does/not/exist"}, []string{"CAFile", "/does/not/exist"}},
+		{Config{Endpoints: one, Prefix: "/a"}, []string{"Prefix", `"/a"`}},
+		{Config{Prefix: "a//b", CAFile: "x", Username: "u"}, []string{"Endpoints", "Prefix", "CAFile", "Username"}},
 	} {
 		err := test.config.Validate()
 		if (err == nil) != (len(test.want) == 0) {

@@ -191,7 +191,7 @@ func (m *members) whyNot(ctx context.Context, conn *grpc.ClientConn, err error) 
 	}
 	err = fmt.Errorf("%w: %s", err, status.Convert(told).Message())
 	if m.config.CertFile != "" {
-		if bad := m.config.files().Check("etcd-"); bad != nil {
+		if bad := m.config.files().Check(); bad != nil {
 			err = fmt.Errorf("%w; %w", err, bad)
 		}
 	}

@@ -106,7 +106,7 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	m.worked.Store(true)
 	if err := m.home.answered(i, len(m.all), h.ClusterId); err != nil {
 		m.pass(i)
-		err = fmt.Errorf("etcd-endpoints: %s %w", at.endpoint, err)
+		err = lock.InFields(fmt.Errorf("%s %w", at.endpoint, err), "Endpoints")
 		if log := m.config.Logger; log != nil {
 			go at.foreign.Do(func() { log.Warn("an endpoint is not asked any more", "error", err) }) // no call waits for a log
 		}
@@ -206,27 +206,41 @@ func (m *members) explain(err error) error {
 	if user == "" {
 		user = "of the certificate"
 	}
-	permanent := func(what string) error { return lock.Permanent(fmt.Errorf("etcd: %s: %w", what, err)) }
+	permanent := func(what string, fields ...string) error {
+		err := fmt.Errorf("etcd: %s: %w", what, err)
+		if len(fields) > 0 {
+			err = lock.InFields(err, fields...)
+		}
+		return lock.Permanent(err)
+	}
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()))
 	case errors.Is(err, rpctypes.ErrUserEmpty):
-		return permanent("it asks who we are; give --etcd-username and --etcd-password-file (or UNDERSTUDY_ETCD_PASSWORD), or a certificate")
+		return permanent("it asks who we are; give a user and a password, or a certificate", "Username", "PasswordFile")
 	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow
-		return fmt.Errorf("the password of %s was changed; write the new one to --etcd-password-file, or start anew: %w", user, err)
+		return lock.InFields(fmt.Errorf("etcd: the password of %s was changed; write the new one into the file, or start anew: %w", user, err), m.password())
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
-		return permanent("it refuses user " + user + " and the password in --etcd-password-file or UNDERSTUDY_ETCD_PASSWORD")
+		return permanent("it refuses user "+user+" and this password", "Username", m.password())
 	case strings.Contains(err.Error(), "remote error: tls: ") && !m.worked.Load(): // else the file is read again
-		return permanent("it refuses our certificate; see --etcd-cert-file")
+		return permanent("it refuses our certificate", "CertFile")
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
-		return permanent("it has no users; leave out --etcd-username and --etcd-password-file, or enable authentication there")
+		return permanent("it has no users; leave these out, or enable authentication there", "Username", m.password())
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps),
 		strings.Contains(err.Error(), "message larger than max"): // gRPC's word, which has no code of its own
 		return permanent("the request is too large")
 	}
 	return err
+}
+
+// password is the field that holds it.
+func (m *members) password() string {
+	if m.config.Password != "" {
+		return "Password"
+	}
+	return "PasswordFile"
 }
 
 func (m *members) prefix() string {

@@ -3,7 +3,6 @@ package etcd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -79,7 +78,7 @@ func (m *members) authenticate(ctx context.Context, at *member, c *clientv3.Clie
 	if m.config.PasswordFile != "" {
 		var err error
 		if password, err = clientconf.Secret(m.config.PasswordFile); err != nil {
-			return lock.Permanent(fmt.Errorf("etcd-password-file: %w", err))
+			return lock.Permanent(lock.InFields(err, "PasswordFile"))
 		}
 	}
 	given := at.wires.dialed.Load()

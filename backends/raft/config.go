@@ -75,18 +75,22 @@ func TimingFor(ttl time.Duration) time.Duration {
 	return min(max(ttl/10, 50*time.Millisecond), time.Second)
 }
 
+var errNoPeers = inPeers("the list is empty, write ID=HOST:PORT for every node, separated by commas")
+
+func inPeers(format string, args ...any) error { return lock.InFields(fmt.Errorf(format, args...), "Peers") }
+
 // ParsePeers reads "a=host:port,b=host:port,...". It reports every mistake at
 // once.
 func ParsePeers(list string) ([]Peer, error) {
 	if strings.TrimSpace(list) == "" {
-		return nil, errors.New("peers: the list is empty, write ID=HOST:PORT for every node, separated by commas")
+		return nil, errNoPeers
 	}
 	var peers []Peer
 	var errs []error
 	for i, item := range strings.Split(list, ",") {
 		id, address, ok := strings.Cut(strings.TrimSpace(item), "=")
 		if !ok {
-			errs = append(errs, fmt.Errorf("peers: entry %d, %q: write ID=HOST:PORT", i+1, item))
+			errs = append(errs, inPeers("entry %d, %q: write ID=HOST:PORT", i+1, item))
 			continue
 		}
 		peers = append(peers, Peer{ID: id, Address: address})
@@ -99,12 +103,12 @@ func checkPeers(peers []Peer) error {
 	var errs []error
 	ids, addresses := map[string]string{}, map[string]string{}
 	for _, p := range peers {
-		errs = append(errs, lock.CheckName("peer ID", p.ID), checkAddress(p))
+		errs = append(errs, lock.InFields(lock.CheckName("ID", p.ID), "Peers"), checkAddress(p))
 		if other, ok := ids[p.ID]; ok {
-			errs = append(errs, fmt.Errorf("peers: ID %q stands at %s and at %s, give every node an ID of its own", p.ID, other, p.Address))
+			errs = append(errs, inPeers("ID %q stands at %s and at %s, give every node an ID of its own", p.ID, other, p.Address))
 		}
 		if other, ok := addresses[p.Address]; ok {
-			errs = append(errs, fmt.Errorf("peers: address %q belongs to %q and to %q, give every node an address of its own", p.Address, other, p.ID))
+			errs = append(errs, inPeers("address %q belongs to %q and to %q, give every node an address of its own", p.Address, other, p.ID))
 		}
 		ids[p.ID], addresses[p.Address] = p.Address, p.ID
 	}
@@ -114,13 +118,14 @@ func checkPeers(peers []Peer) error {
 func checkAddress(p Peer) error {
 	host, port, err := net.SplitHostPort(p.Address)
 	if err != nil {
-		return fmt.Errorf("peers: address %q of %q: %s, write HOST:PORT", p.Address, p.ID, reason(err))
+		return inPeers("address %q of %q: %s, write HOST:PORT", p.Address, p.ID, reason(err))
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("peers: address %q of %q: port %q must be a number from 1 to 65535", p.Address, p.ID, port)
+		return inPeers("address %q of %q: port %q must be a number from 1 to 65535", p.Address, p.ID, port)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		return fmt.Errorf("peers: address %q of %q is no address that others can reach, write the node's own host there and listen elsewhere by --raft-bind", p.Address, p.ID)
+		err := fmt.Errorf("address %q of %q is no address that others can reach; write the node's own host in the one, and where to listen in the other", p.Address, p.ID)
+		return lock.InFields(err, "Peers", "Bind")
 	}
 	return nil
 }
@@ -133,21 +138,23 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// Validate reports everything that is wrong with c, in one pass.
+// Validate reports everything that is wrong with c, in one pass. Each error is a
+// lock.FieldError.
 func (c Config) Validate() error {
 	errs := []error{c.ValidatePeers()}
 	if c.Dir == "" {
-		errs = append(errs, errors.New("data directory: must not be empty, give one of this node alone by --raft-dir"))
+		errs = append(errs, lock.InFields(errors.New("must not be empty; name a data directory of this node alone"), "Dir"))
 	}
 	self := slices.IndexFunc(c.Peers, func(p Peer) bool { return p.ID == c.ID })
 	if self < 0 && len(c.Peers) > 0 {
-		errs = append(errs, fmt.Errorf("id %q is not in the list of peers %s: add %s=HOST:PORT, or use an ID of the list", c.ID, formatPeers(c.Peers), c.ID))
+		err := fmt.Errorf("%q is not in the list of peers %s: add %s=HOST:PORT, or use an ID of the list", c.ID, formatPeers(c.Peers), c.ID)
+		errs = append(errs, lock.InFields(err, "ID"))
 	}
 	if c.Bind != "" {
 		if _, _, err := net.SplitHostPort(c.Bind); err != nil {
-			errs = append(errs, fmt.Errorf("bind address %q: %s, write HOST:PORT", c.Bind, reason(err)))
+			errs = append(errs, lock.InFields(fmt.Errorf("%q: %s, write HOST:PORT", c.Bind, reason(err)), "Bind"))
 		} else if c.CertFile == "" && !loopback(c.Bind) {
-			errs = append(errs, noTLS("bind address", c.Bind))
+			errs = append(errs, noTLS("the address to listen on", c.Bind))
 		}
 	}
 	errs = append(errs, c.ValidateTiming())
@@ -158,7 +165,7 @@ func (c Config) Validate() error {
 // is all that Dial needs.
 func (c Config) ValidatePeers() error {
 	if len(c.Peers) == 0 {
-		return errors.New("peers: the list is empty, write ID=HOST:PORT for every node, separated by commas")
+		return errNoPeers
 	}
 	errs := []error{checkPeers(c.Peers)}
 	given := 0
@@ -171,15 +178,15 @@ func (c Config) ValidatePeers() error {
 	case given == 3:
 		for _, p := range c.Peers {
 			if !isDNSName(p.ID) {
-				errs = append(errs, fmt.Errorf("peer ID %q: under TLS an ID is the DNS name in the node's certificate, write letters, digits, '-', '_' and '.' only", p.ID))
+				errs = append(errs, inPeers("ID %q: under TLS an ID is the DNS name in the node's certificate, write letters, digits, '-', '_' and '.' only", p.ID))
 			}
 		}
 	case given > 0:
-		errs = append(errs, fmt.Errorf("tls: CA file %q, certificate file %q, key file %q: give all of --raft-ca-file, --raft-cert-file, --raft-key-file, or none", c.CAFile, c.CertFile, c.KeyFile))
+		errs = append(errs, lock.InFields(errors.New("give all of them, or none"), "CAFile", "CertFile", "KeyFile"))
 	default:
 		for _, p := range c.Peers {
 			if checkAddress(p) == nil && !loopback(p.Address) {
-				errs = append(errs, noTLS("address of "+strconv.Quote(p.ID), p.Address))
+				errs = append(errs, noTLS("the address of "+strconv.Quote(p.ID), p.Address))
 			}
 		}
 	}
@@ -187,7 +194,7 @@ func (c Config) ValidatePeers() error {
 }
 
 func noTLS(what, address string) error {
-	return fmt.Errorf("%s %q is not loopback, and there is no TLS: give --raft-ca-file, --raft-cert-file and --raft-key-file, or a loopback address", what, address)
+	return lock.InFields(fmt.Errorf("none is given, and %s, %s, is not loopback: give all of them, or a loopback address", what, address), "CAFile", "CertFile", "KeyFile")
 }
 
 // loopback reports whether an address is surely one of this machine alone.
@@ -215,7 +222,7 @@ func formatPeers(peers []Peer) string {
 // ValidateTiming says what is wrong with the group's timing.
 func (c Config) ValidateTiming() error {
 	if t := c.timing(); t < minTiming || t > maxTiming {
-		return fmt.Errorf("raft timing %s must be from %s to %s, write %s for a ttl of 10s", t, minTiming, maxTiming, TimingFor(10*time.Second))
+		return lock.InFields(fmt.Errorf("%s must be from %s to %s, write %s for a ttl of 10s", t, minTiming, maxTiming, TimingFor(10*time.Second)), "Timing")
 	}
 	return nil
 }

@@ -34,14 +34,14 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 		Peers: []Peer{{"a", "10.0.0.1:1"}, {"b", "0.0.0.0:1"}},
 	}
 	err := c.Validate()
-	for _, want := range []string{"data directory", `id "x" is not in the list`, "bind address", "1ms must be from 20ms to 10s", "0.0.0.0:1", "--raft-key-file"} {
+	for _, want := range []string{"Dir: ", `ID: "x" is not in the list`, "Bind: ", "1ms must be from 20ms to 10s", "0.0.0.0:1", "KeyFile: "} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got %v", want, err)
 		}
 	}
 	c.CertFile = ""
-	if err := c.Validate(); !strings.Contains(err.Error(), "--raft-ca-file, --raft-cert-file and --raft-key-file") {
-		t.Errorf("want an error that names the three flags, got %v", err)
+	if err := c.Validate(); !strings.Contains(err.Error(), "CAFile, CertFile and KeyFile: ") {
+		t.Errorf("want an error that names the three fields, got %v", err)
 	}
 }
 

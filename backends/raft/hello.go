@@ -173,7 +173,7 @@ func (n *node) measure(ctx context.Context, far map[string]bool) {
 		trip := time.Since(began)
 		longest = max(longest, trip)
 		if trip > limit && !far[p.ID] {
-			n.log.Warn("a peer is too far away for the group's timing: raise --raft-timing on every node",
+			n.log.Warn("a peer is too far away for the group's timing: raise the timing on every node",
 				"peer", p.ID, "round_trip", trip, "at_most", limit, "timing", n.config.timing())
 		}
 		far[p.ID] = trip > limit

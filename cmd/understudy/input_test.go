@@ -19,14 +19,14 @@ var badInput = map[string]struct {
 }{
 	"backend": {
 		args: []string{"run", "--backend", "rfat", "--role", "r", "--", "true"},
-		want: []string{`unknown backend "rfat" (use one of raft, etcd, consul, memory), did you mean "raft"?`},
+		want: []string{`backend: "rfat" must be one of raft, etcd, consul, memory, did you mean "raft"?`},
 	},
 	"all at once": {
 		args: []string{"run", "--role", "", "--id", "z", "--ttl", "15", "--grace", "x", "--on-loss", "panic", "--log-level", "loud", peers, "--", "no-such-command"},
 		want: []string{
 			`ttl: "15" has no unit; write 15s`, `grace: "x" is no duration; write it as 15s or 1m30s`,
-			`role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file`, `id "z" is not in the list of peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`, `data directory: must not be empty, give one of this node alone by --raft-dir`,
-			`on-loss "panic": must be one of standby, exit`, `log-level "loud": must be one of debug, info, warn, error`,
+			`role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file`, `id: "z" is not in the list of peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`, `raft-dir: must not be empty; name a data directory of this node alone`,
+			`on-loss: "panic" must be one of standby, exit`, `log-level: "loud" must be one of debug, info, warn, error`,
 			`command "no-such-command": executable file not found`,
 		},
 	},
@@ -63,7 +63,7 @@ var badInput = map[string]struct {
 	},
 	"tls": {
 		args: []string{"status", "--role", "r", "--raft-peers", "a=10.0.0.1:1", "--timeout", "0s"},
-		want: []string{`address of "a" "10.0.0.1:1" is not loopback, and there is no TLS: give --raft-ca-file, --raft-cert-file and --raft-key-file`, `timeout: "0s" must be more than 0`},
+		want: []string{`raft-ca-file, raft-cert-file and raft-key-file: none is given, and the address of "a", 10.0.0.1:1, is not loopback: give all of them, or a loopback address`, `timeout: "0s" must be more than 0`},
 	},
 	"environment": {
 		args: []string{"plan"}, env: "UNDERSTUDY_TTL=7",
@@ -82,7 +82,7 @@ var badInput = map[string]struct {
 	},
 	"value in the environment": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--log-format", "xml", "--", "true"}, env: "UNDERSTUDY_STDIN=2",
-		want: []string{`UNDERSTUDY_STDIN: "2" must be true or false`, `log-format "xml": must be one of text, json`},
+		want: []string{`UNDERSTUDY_STDIN: "2" must be true or false`, `log-format: "xml" must be one of text, json`},
 	},
 	"addresses": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--address", "0.0.0.0:80", "--", "true"},
@@ -91,8 +91,8 @@ var badInput = map[string]struct {
 	"plan, all at once": {
 		args: []string{"plan", "--backend", "raft", "--raft-timing", "1ms", "--skew", "1ms", "-o", "yaml"},
 		want: []string{
-			`output "yaml": must be one of table, json`, `skew 1ms: must be at least ttl/100 + 5ms = 105ms; leave it out for the default`,
-			`raft timing 1ms must be from 20ms to 10s`,
+			`output: "yaml" must be one of table, json`, `skew 1ms: must be at least ttl/100 + 5ms = 105ms; leave it out for the default`,
+			`raft-timing: 1ms must be from 20ms to 10s`,
 		},
 	},
 	"dash": {

@@ -65,7 +65,7 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 			// one that does nothing but wait for them.
 			return cli.Exit(procgroup.Supervise(), nil)
 		}
-		return run(cmd.Context(), o)
+		return o.Explain(run(cmd.Context(), o))
 	}
 	return cmd
 }

@@ -44,7 +44,7 @@ func newVoter() *cobra.Command {
 		why := refusal(ctx, locker)
 		err = errors.Join(why, locker.Close())
 		asynclog.Flush(o.Coordinator.Logger, asynclog.ExitFlush)
-		return err
+		return o.Explain(err)
 	}
 	return cmd
 }

@@ -81,7 +81,7 @@ func newChild() (*child, error) {
 	if c.page, err = share(3); err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	c.log = slog.New(asynclog.New(asynclog.Lines(os.Stderr, c.JSON, c.Level))).With("witness_of", c.ID)
+	c.log = slog.New(asynclog.New(asynclog.Lines(os.Stderr, c.JSON, c.Level, nil))).With("witness_of", c.ID)
 	return c, nil
 }
 

@@ -23,7 +23,7 @@ var Row = backends.Store{
 	Open:     func(_ context.Context, c backends.Config) (lock.Locker, error) { return Open(settings(&c).Path), nil },
 	Validate: func(c backends.Config) error {
 		if settings(&c).Path == "" {
-			return errors.New("file-path: must not be empty")
+			return lock.InFields(errors.New("must not be empty"), "Path")
 		}
 		return nil
 	},

@@ -8,12 +8,17 @@ import (
 
 // Lines returns a handler that writes lines from level on: text for people, or JSON for
 // programs, where a duration is a number of seconds. No key has a blank in it, whichever
-// library has drawn it.
-func Lines(w io.Writer, json bool, level slog.Leveler) slog.Handler {
+// library has drawn it. explain says in whose words errors are written; nil: as they are.
+func Lines(w io.Writer, json bool, level slog.Leveler, explain func(error) error) slog.Handler {
 	how := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		a.Key = strings.ReplaceAll(a.Key, " ", "_")
 		if json && a.Value.Kind() == slog.KindDuration {
 			a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+		}
+		if a.Value.Kind() == slog.KindAny && explain != nil {
+			if err, ok := a.Value.Any().(error); ok {
+				a.Value = slog.AnyValue(explain(err))
+			}
 		}
 		return a
 	}}

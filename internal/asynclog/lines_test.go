@@ -15,7 +15,7 @@ import (
 func TestLines(t *testing.T) {
 	for _, asJSON := range []bool{true, false} {
 		var out bytes.Buffer
-		log := slog.New(Lines(&out, asJSON, slog.LevelInfo)).With("witness_of", "a")
+		log := slog.New(Lines(&out, asJSON, slog.LevelInfo, nil)).With("witness_of", "a")
 		library := "backoff time"
 		log.Info("m", "after", 1500*time.Millisecond, library, 2*time.Second, "error", errors.New("no"))
 		log.Debug("not this")

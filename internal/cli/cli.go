@@ -98,7 +98,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	switch {
 	case errors.As(err, &exit):
 		if exit.err != nil {
-			complain(root, exit)
+			complain(root, err)
 		}
 		return exit.Code
 	case errors.As(err, &held):

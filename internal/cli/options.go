@@ -119,9 +119,9 @@ func (o *Options) Ask(cmd *cobra.Command, do func(context.Context, lock.Locker) 
 	defer cancel()
 	l, err := o.Dial(ctx)
 	if err != nil {
-		return err
+		return o.Explain(err)
 	}
-	return errors.Join(do(ctx, l), l.Close())
+	return o.Explain(errors.Join(do(ctx, l), l.Close()))
 }
 
 // NoRole says that no role was given, and how to give one.
@@ -174,5 +174,5 @@ func OneOf(name, value string, all ...string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s %q: must be one of %s", name, value, strings.Join(all, ", "))
+	return fmt.Errorf("%s: %q must be one of %s", name, value, strings.Join(all, ", "))
 }

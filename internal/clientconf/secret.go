@@ -23,7 +23,11 @@ func Secret(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return Clean(string(text))
+	clean, err := Clean(string(text))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return clean, nil
 }
 
 // Private says who else may read a file. One that nobody may write and a group may read, as

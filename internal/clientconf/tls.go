@@ -27,21 +27,16 @@ type TLSFiles struct {
 // Used reports whether any file is named.
 func (f TLSFiles) Used() bool { return f.CA != "" || f.Cert != "" || f.Key != "" }
 
-// Check says what is wrong with the files, each by the name of its flag: prefix
-// and "ca-file", "cert-file" or "key-file".
-func (f TLSFiles) Check(prefix string) error {
+// Check says what is wrong with the files: with a Config's CAFile, CertFile or KeyFile.
+func (f TLSFiles) Check() error {
 	var errs []error
 	if (f.Cert == "") != (f.Key == "") {
-		errs = append(errs, fmt.Errorf("%scert-file and %skey-file: give both or none", prefix, prefix))
+		errs = append(errs, lock.InFields(errors.New("give both or none"), "CertFile", "KeyFile"))
 	} else if f.Cert != "" {
-		if err := f.files().Check(); err != nil {
-			errs = append(errs, fmt.Errorf("%scert-file %q: %w", prefix, f.Cert, err))
-		}
+		errs = append(errs, lock.InFields(f.files().Check(), "CertFile"))
 	}
-	if _, err := f.files().Roots(); err != nil {
-		errs = append(errs, fmt.Errorf("%sca-file %q: %w", prefix, f.CA, err))
-	}
-	return errors.Join(errs...)
+	_, err := f.files().Roots()
+	return errors.Join(append(errs, lock.InFields(err, "CAFile"))...)
 }
 
 // Config returns the TLS of a client of a host, which is the name or the address

@@ -1,0 +1,100 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// Explain returns err in the words of whoever gave the settings. What a store says of a field of
+// its Config names the flag, the variable or the line of the file by which it was set. The chain
+// of err stays.
+func (c *Config) Explain(err error) error {
+	var all []error
+	for _, e := range leaves(err) {
+		all = append(all, c.explain(e))
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return errors.Join(all...)
+}
+
+func (c *Config) explain(err error) error {
+	var field *lock.FieldError
+	var done *explained
+	if !errors.As(err, &field) || errors.As(err, &done) {
+		return err
+	}
+	if err.Error() == field.Error() {
+		return &explained{field.Say(c.where), err}
+	}
+	var names []string // somebody else has already said more
+	for _, f := range field.Fields {
+		names = append(names, f+" is "+c.where(f))
+	}
+	return &explained{fmt.Sprintf("%v (%s)", err, strings.Join(names, ", ")), err}
+}
+
+// An explained error says more than the one that it is.
+type explained struct {
+	text string
+	err  error
+}
+
+func (e *explained) Error() string { return e.text }
+func (e *explained) Unwrap() error { return e.err }
+
+// where says by what a field of the store's Config was set, or can be.
+func (c *Config) where(field string) string {
+	if v, ok := c.values[c.keyOf(field)]; ok {
+		return v.where
+	}
+	return lower(field)
+}
+
+// keyOf is the key of a field of the store's Config. Some are not the store's alone, as id.
+func (c *Config) keyOf(field string) string {
+	if key := c.Store.Backend + "." + lower(field); c.values[key].origin != "" {
+		return key
+	}
+	return lower(field)
+}
+
+// news are those errors that are about no key of which something was told already.
+func (c *Config) news(err error) error {
+	return errors.Join(slices.DeleteFunc(leaves(err), func(e error) bool {
+		var field *lock.FieldError
+		return errors.As(e, &field) && slices.ContainsFunc(field.Fields, func(f string) bool { return c.bad[c.keyOf(f)] })
+	})...)
+}
+
+// leaves are the errors that were joined.
+func leaves(err error) (all []error) {
+	if err == nil {
+		return nil
+	}
+	if reflect.TypeOf(err) != reflect.TypeOf(errors.Join(err)) {
+		return []error{err}
+	}
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		all = append(all, leaves(e)...)
+	}
+	return all
+}
+
+// place says before each error where it is, instead of the field.
+func place(where string, err error) error {
+	var all []error
+	for _, e := range leaves(err) {
+		if field, ok := e.(*lock.FieldError); ok {
+			e = field.Err
+		}
+		all = append(all, fmt.Errorf("%s: %w", where, e))
+	}
+	return errors.Join(all...)
+}
