@@ -77,7 +77,9 @@ func TimingFor(ttl time.Duration) time.Duration {
 
 var errNoPeers = inPeers("the list is empty, write ID=HOST:PORT for every node, separated by commas")
 
-func inPeers(format string, args ...any) error { return lock.InFields(fmt.Errorf(format, args...), "Peers") }
+func inPeers(format string, args ...any) error {
+	return lock.InFields(fmt.Errorf(format, args...), "Peers")
+}
 
 // ParsePeers reads "a=host:port,b=host:port,...". It reports every mistake at
 // once.
