@@ -39,7 +39,7 @@ func (b *benchOptions) flags() {
 	set.StringVar(&b.out, "out", "report", "the directory of the report")
 	set.BoolVar(&b.force, "force", false, "replace a report that is there")
 	set.BoolVar(&b.quick, "quick", false, "an answer in about a minute: 2 runs of clean and crash, ttl 500ms")
-	set.BoolVar(&b.sweep, "sweep", true, "measure a crash at ttls from 200ms to 30s, too")
+	set.BoolVar(&b.sweep, "sweep", true, "measure a crash at ttls from 200ms to 30s, too, with a witness and without")
 	set.BoolVar(&b.cost, "cost", true, "measure what it costs to stand by, too")
 	set.BoolVar(&b.baselines, "baselines", false, "measure what is commonly used instead, too ('make baselines' builds it)")
 }

@@ -18,7 +18,7 @@ type Plan struct {
 	Faults   []Fault
 	Runs     int
 	TTL      time.Duration
-	Sweep    []time.Duration // more ttls, at which a crash is measured SweepRuns times each
+	Sweep    []time.Duration // more ttls, at which a crash is measured SweepRuns times each, with a witness and without
 	Cost     bool            // what it costs to stand by, too
 	Seed     uint64
 	Dir      string // for data while it runs

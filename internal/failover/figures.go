@@ -31,13 +31,13 @@ func Draw(s Summary, ttl time.Duration) (all []Figure, err error) {
 		}
 		errs = append(errs, err)
 	}
+	keep(byTTL(s))
 	for _, f := range Faults {
 		keep(cumulative(s, f, ttl))
 		keep(box(s, f, ttl))
 	}
 	keep(parts(s, ttl, "quick", "clean", "handoff", "crash-witness", "crash-leader-witness"))
 	keep(parts(s, ttl, "silent", "crash", "crash-leader", "hang", "hang-witness", "partition"))
-	keep(byTTL(s))
 	keep(timeline(s, ttl))
 	return all, errors.Join(errs...)
 }

@@ -69,38 +69,48 @@ func present(cells []Cell) (all []string) {
 	return all
 }
 
-// byTTL draws the median failover of a crash against the ttl.
+// byTTL draws the median failover of a crash against the ttl, with a witness and without, and
+// what is usual beside it.
 func byTTL(s Summary) (Figure, error) {
 	p := newPlot()
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, times{}
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, times{}
-	p.X.Label.Text, p.Y.Label.Text = "ttl", "crash without a witness: median gap"
-	p.Legend.Left = true
-	points := map[string]plotter.XYs{}
-	var alt []string
-	for _, c := range s.Cells {
-		if c.Fault == "crash" && c.Who == Understudy && len(c.measures) > 0 && time.Duration(c.Median) != Endless {
-			points[c.Store] = append(points[c.Store], plotter.XY{X: c.TTL.value(), Y: c.Median.value()})
-			alt = append(alt, fmt.Sprintf("%s at %v: %v", c.Store, c.TTL, c.Median))
-		}
-	}
+	p.X.Label.Text, p.Y.Label.Text = "ttl", "crash: median gap"
+	p.Legend.Left, p.Legend.Top = true, true
 	most := 0
-	for _, store := range slices.SortedFunc(maps.Keys(points), func(a, b string) int { return look(a) - look(b) }) {
-		all := points[store]
-		most = max(most, len(all))
-		slices.SortFunc(all, func(a, b plotter.XY) int { return int(a.X - b.X) })
-		line, dots, err := plotter.NewLinePoints(all)
-		if err != nil {
-			return Figure{}, err
+	var alt []string
+	for _, fault := range swept {
+		points := map[string]plotter.XYs{}
+		for _, c := range s.Cells {
+			if c.Fault == fault && c.Who == Understudy && c.drawn() {
+				points[c.Store] = append(points[c.Store], c.point())
+				alt = append(alt, fmt.Sprintf("%s, %s at %v: %v", c.Store, fault, c.TTL, c.Median))
+			}
 		}
-		i := look(store)
-		line.Color, line.Width, line.Dashes = paint[i], 1.6, dashes[i]
-		dots.Color, dots.Shape, dots.Radius = paint[i], shapes[i], 3
-		p.Add(line, dots)
-		p.Legend.Add(store, line, dots)
+		for _, store := range slices.SortedFunc(maps.Keys(points), func(a, b string) int { return look(a) - look(b) }) {
+			all := points[store]
+			most = max(most, len(all))
+			slices.SortFunc(all, func(a, b plotter.XY) int { return int(a.X - b.X) })
+			line, dots, err := plotter.NewLinePoints(all)
+			if err != nil {
+				return Figure{}, err
+			}
+			i := look(store)
+			line.Color, line.Width, line.Dashes = paint[i], 1.6, dashes[i]
+			dots.Color, dots.Shape, dots.Radius = paint[i], shapes[i], 3
+			if fault == "crash" { // the same, and thinner
+				line.Width, dots.Radius = 0.8, 1.5
+			}
+			p.Add(line, dots)
+			p.Legend.Add(store+map[string]string{"crash": ", without a witness"}[fault], line, dots)
+		}
 	}
 	if most < 2 {
 		return Figure{}, nil
+	}
+	usual, err := usually(p, s)
+	if err != nil {
+		return Figure{}, err
 	}
 	same, err := plotter.NewLine(plotter.XYs{{X: p.X.Min, Y: p.X.Min}, {X: p.X.Max, Y: p.X.Max}})
 	if err != nil {
@@ -110,8 +120,32 @@ func byTTL(s Summary) (Figure, error) {
 	p.Add(same)
 	p.Legend.Add("gap = ttl", same)
 	return render(p, Figure{
-		Name: "ttl", Title: "Failover against ttl", Alt: "A dotted line is where the gap is the ttl. " + strings.Join(alt, ". ") + ".",
-	}, figureWidth, figureHeight)
+		Name: "ttl", Title: "A crash against the ttl", Alt: "A dotted line is where the gap is the ttl. " + strings.Join(append(alt, usual...), ". ") + ".",
+	}, figureWidth, figureHeight*3/2)
+}
+
+func (c Cell) drawn() bool { return len(c.measures) > 0 && time.Duration(c.Median) != Endless }
+
+func (c Cell) point() plotter.XY { return plotter.XY{X: c.TTL.value(), Y: c.Median.value()} }
+
+// usually draws a crash of each baseline, at the ttl of its lease.
+func usually(p *plot.Plot, s Summary) (alt []string, err error) {
+	i := 0
+	for _, c := range s.Cells {
+		if c.Who == Understudy || c.Fault != "crash" || !c.drawn() {
+			continue
+		}
+		dot, err := plotter.NewScatter(plotter.XYs{c.point()})
+		if err != nil {
+			return nil, err
+		}
+		dot.Color, dot.Shape, dot.Radius = faint, shapes[i%len(shapes)], 4
+		i++
+		p.Add(dot)
+		p.Legend.Add(c.Who, dot)
+		alt = append(alt, fmt.Sprintf("%s: %v", c.Who, c.Median))
+	}
+	return alt, nil
 }
 
 // timelines are the faults of which a timeline is drawn, the most telling first.

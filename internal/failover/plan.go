@@ -34,7 +34,7 @@ func (p Plan) Expect() (d time.Duration) {
 	}
 	var longest time.Duration
 	for _, ttl := range p.Sweep {
-		one := 10*time.Second + SweepRuns*(ttl+2*time.Second)
+		one := 20*time.Second + SweepRuns*(ttl+4*time.Second)
 		if ttl >= longTTL {
 			longest = max(longest, one)
 		} else {

@@ -51,7 +51,9 @@ func madeUp(runs int) Result {
 		long := late
 		long.Fault, long.TTL, long.Outcome, long.Note = "crash", 2*time.Second, Moved, ""
 		long.Told, long.Granted, long.Started, long.Success = ms(2000), ms(2002), ms(2004), ms(2006)
-		r.Samples = append(r.Samples, late, long)
+		short := long
+		short.Fault, short.Told, short.Granted, short.Started, short.Success = "crash-witness", ms(8), ms(10), ms(12), ms(14)
+		r.Samples = append(r.Samples, late, long, short)
 		r.Floors[store] = Floor{Commit: []time.Duration{time.Millisecond}, Delivery: []time.Duration{2 * time.Millisecond}}
 		r.Costs = append(r.Costs, Cost{Store: store, Process: "standby", Roles: 1, Contenders: 3, TTL: 500 * time.Millisecond, Calls: 8, CPU: 0.01, Resident: 30 << 20})
 	}
