@@ -14,17 +14,13 @@ import (
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/fencing"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+var must = lab.Must
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // wantStale fails unless err is a *StaleError of role r with these tokens.
 func wantStale(t testing.TB, err error, token, current lock.Token) {

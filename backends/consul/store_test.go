@@ -11,8 +11,11 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/backends/kv/kvtest"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
+
+var must, timeout = lab.Must, lab.Within
 
 // shared is a server for every test that does it no harm.
 var shared *servers.Cluster
@@ -37,19 +40,6 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func timeout(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 // open opens a store; at the shared server where c does not name another.

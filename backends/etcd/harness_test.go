@@ -13,22 +13,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func within(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
+var must, within = lab.Must, lab.Within
 
 // noLeak fails the test if what it starts from here on is not all stopped.
 func noLeak(t testing.TB) {

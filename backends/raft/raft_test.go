@@ -15,8 +15,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
+
+var must, timeout, eventually = lab.Must, lab.Within, lab.Eventually
 
 func TestMain(m *testing.M) {
 	if config := os.Getenv("RAFT_TEST_NODE"); config != "" {
@@ -124,28 +127,6 @@ func (g *group) leader() (leader, follower int) {
 		return leader >= 0
 	})
 	return leader, follower
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func timeout(t testing.TB, d time.Duration) context.Context {
-	ctx, stop := context.WithTimeout(context.Background(), d)
-	t.Cleanup(stop)
-	return ctx
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) { // what a node knows is polled
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 func register(t testing.TB, l lock.Locker, id string) lock.Session {

@@ -12,7 +12,10 @@ import (
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/failover"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
+
+var must = lab.Must
 
 // benchStage is three real processes on embedded Raft, of which one is active.
 func benchStage(b *testing.B, ttl, every time.Duration) (*demoStage, context.Context) {
@@ -33,13 +36,6 @@ func benchStage(b *testing.B, ttl, every time.Duration) (*demoStage, context.Con
 	must(b, err)
 	must(b, s.inLine(ctx, 2))
 	return s, ctx
-}
-
-func must(b testing.TB, err error) {
-	b.Helper()
-	if err != nil {
-		b.Fatal(err)
-	}
 }
 
 // reportGaps reports the median and the greatest of all, as ratios to a unit.

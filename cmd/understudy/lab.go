@@ -12,21 +12,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// lab is the program that has the commands which measure and prove. What runs beside a
+// labProgram is the program that has the commands which measure and prove. What runs beside a
 // command in production carries none of that.
-const lab = "understudy-lab"
+const labProgram = "understudy-lab"
 
 // inLab is a command of understudy-lab, which takes this process's place.
 func inLab(name, short string) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: short, DisableFlagParsing: true, Example: "  understudy " + name,
-		Long: short + ".\n\nThis runs " + lab + " " + name + " with the same arguments.",
+		Long: short + ".\n\nThis runs " + labProgram + " " + name + " with the same arguments.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, err := findLab()
 			if err != nil {
 				return err
 			}
-			err = syscall.Exec(path, slices.Concat([]string{lab, name}, args), os.Environ())
+			err = syscall.Exec(path, slices.Concat([]string{labProgram, name}, args), os.Environ())
 			return fmt.Errorf("run %s: %w", path, err)
 		},
 	}
@@ -38,12 +38,12 @@ func findLab() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path, errBeside := exec.LookPath(filepath.Join(filepath.Dir(self), lab))
+	path, errBeside := exec.LookPath(filepath.Join(filepath.Dir(self), labProgram))
 	if errBeside == nil {
 		return path, nil
 	}
-	if path, err = exec.LookPath(lab); err == nil || errors.Is(err, exec.ErrDot) {
+	if path, err = exec.LookPath(labProgram); err == nil || errors.Is(err, exec.ErrDot) {
 		return filepath.Abs(path)
 	}
-	return "", fmt.Errorf("this command is part of %s, which is neither beside %s nor on the PATH: get it with `go install github.com/understudy-ha/understudy/cmd/%s@latest`, or by `make build` where you built this", lab, self, lab)
+	return "", fmt.Errorf("this command is part of %s, which is neither beside %s nor on the PATH: get it with `go install github.com/understudy-ha/understudy/cmd/%s@latest`, or by `make build` where you built this", labProgram, self, labProgram)
 }

@@ -29,7 +29,7 @@ func TestLab(t *testing.T) {
 		t.Errorf("beside it: exit code %d\n%s", code, text)
 	}
 	elsewhere := t.TempDir()
-	must(t, os.Rename(filepath.Join(dir, lab), filepath.Join(elsewhere, lab)))
+	must(t, os.Rename(filepath.Join(dir, labProgram), filepath.Join(elsewhere, labProgram)))
 	if text, code := run(); code != 64 || !strings.Contains(text, "go install github.com/understudy-ha/understudy/cmd/understudy-lab@latest") {
 		t.Errorf("nowhere: exit code %d\n%s", code, text)
 	}

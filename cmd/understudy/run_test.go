@@ -17,7 +17,10 @@ import (
 	"google.golang.org/grpc/grpclog"
 
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
+
+var must = lab.Must
 
 // TestMain is also the command and the wrapper of the tests: this binary, run
 // again.
@@ -62,13 +65,6 @@ func TestMain(m *testing.M) {
 		one()
 	}
 	os.Exit(code)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // atEnd is what is done after all tests.

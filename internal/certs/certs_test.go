@@ -14,7 +14,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab"
 )
+
+var must = lab.Must
 
 // issue writes a certificate that signs itself, valid from one time to another.
 func issue(t *testing.T, f Files, from, to time.Time) {
@@ -28,13 +32,6 @@ func issue(t *testing.T, f Files, from, to time.Time) {
 	must(t, err)
 	must(t, os.WriteFile(f.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
 	must(t, os.WriteFile(f.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func files(t *testing.T) Files {

@@ -17,7 +17,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/internal/lab"
 )
+
+var eventually = lab.Eventually
 
 // TestMain is also the wrapper that tests kill or stop.
 func TestMain(m *testing.M) {
@@ -112,16 +116,6 @@ func numbers(t *testing.T, lines *bufio.Scanner, n int) (all []int) {
 func lives(pid int) bool {
 	p, err := stat(pid)
 	return err == nil && !p.dead()
-}
-
-// eventually waits until something is so of processes that tell nobody when it is.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) { // processes tell nobody
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
 }
 
 // isGone reports whether a group is.

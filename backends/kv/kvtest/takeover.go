@@ -9,19 +9,15 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/takeover"
 	"github.com/understudy-ha/understudy/lock"
 )
 
+var must = lab.Must
+
 // long is a promise that no test waits for.
 var long = lock.Promise{TTL: time.Hour, Skew: time.Minute}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // join registers a contender under a session ID of its own.
 func join(ctx context.Context, t testing.TB, l lock.Locker, id string) lock.Session {

@@ -1,7 +1,6 @@
 package fencingtest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -22,9 +21,12 @@ import (
 	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/fencing"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
+
+var must, within = lab.Must, lab.Within
 
 func TestMain(m *testing.M) {
 	if text, ok := os.LookupEnv(childVariable); ok {
@@ -81,19 +83,6 @@ func server(t testing.TB, store string) string {
 		shared.clusters[store] = c
 	}
 	return c.Members[0].Addr()
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func within(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), d)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 // wantStale fails unless err is a *StaleError of role r with these tokens.

@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
+
+var must = lab.Must
 
 // Calls times each call of the contract, and in turn with it the raw client doing
 // the same round trips with values as long: get, grant, keep, put, which compares one key,
@@ -101,11 +104,4 @@ func reportRatio(b *testing.B, ours, theirs []time.Duration, name string) {
 	b.ReportMetric(float64(least.Microseconds()), "µs-"+name)
 	b.ReportMetric(float64(mine)/float64(least), "x-"+name)
 	b.ReportMetric(0, "ns/op")
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
