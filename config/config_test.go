@@ -236,3 +236,32 @@ func TestLoadWithoutWitness(t *testing.T) {
 		}
 	}
 }
+
+// TestOwn gives a flag of one call alone by its variable, and prefers the flag. What is wrong
+// with it is told together with all else.
+func TestOwn(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		env  string
+		want int
+		told string // "": nothing is wrong
+	}{
+		"default":        {nil, "", 3, ""},
+		"variable":       {nil, "UNDERSTUDY_RUNS=5", 5, ""},
+		"flag":           {[]string{"--runs", "7"}, "UNDERSTUDY_RUNS=x", 7, ""},
+		"wrong variable": {[]string{"--ttl", "7"}, "UNDERSTUDY_RUNS=x", 0, "UNDERSTUDY_RUNS: \"x\" must be a whole number\nttl: \"7\" has no unit; write 7s"},
+		"wrong flag":     {[]string{"--runs", "y"}, "UNDERSTUDY_RUNS=5", 0, "runs: \"y\" must be a whole number"},
+	} {
+		set := pflag.NewFlagSet("test", pflag.ContinueOnError)
+		runs := set.Int("runs", 3, "")
+		Own(set)
+		Flags(set)
+		if err := set.Parse(test.args); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Read(Source{Flags: set, Environ: []string{test.env}, Known: func(string) bool { return true }})
+		if err == nil && *runs != test.want || (err == nil) != (test.told == "") || err != nil && err.Error() != test.told {
+			t.Errorf("%s: %d, %v; want %d, %s", name, *runs, err, test.want, test.told)
+		}
+	}
+}

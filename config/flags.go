@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -28,6 +30,51 @@ func Flags(set *pflag.FlagSet, names ...string) {
 			f.NoOptDefVal = "true"
 		}
 	}
+}
+
+// Own makes every flag that is in set now one of this call alone: it is no setting and stands in
+// no file, but it has a variable, and Read tells what is wrong with it together with all else. A
+// flag keeps its default until then.
+func Own(set *pflag.FlagSet) {
+	set.VisitAll(func(f *pflag.Flag) {
+		f.Value = &own{Value: f.Value}
+		f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // help shows no empty list
+	})
+}
+
+// An own flag keeps what it was given until Read judges it.
+type own struct {
+	pflag.Value
+	given []string
+}
+
+func (o *own) Set(s string) error {
+	o.given = append(o.given, s)
+	return nil
+}
+
+// IsOwn reports whether a flag is of one call alone.
+func IsOwn(f *pflag.Flag) bool {
+	_, is := f.Value.(*own)
+	return is
+}
+
+// understand gives the flag what it was given, and says what is wrong with it.
+func (o *own) understand(where string) error {
+	var errs []error
+	for _, text := range o.given {
+		err := o.Value.Set(text)
+		switch kind := o.Type(); {
+		case err == nil:
+		case kind == "int" || kind == "uint64":
+			err = fmt.Errorf("%q must be a whole number", text)
+		case kind == "bool":
+			err = fmt.Errorf("%q must be true or false", text)
+		}
+		errs = append(errs, place(where, err))
+	}
+	o.given = nil
+	return errors.Join(errs...)
 }
 
 func wanted(k Key, names []string) bool {

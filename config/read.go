@@ -63,8 +63,11 @@ func (r *reader) read() {
 	if r.Flags != nil {
 		r.Flags.VisitAll(r.flag)
 	}
-	r.either("etcd.password", "etcd.passwordFile")
-	r.either("consul.token", "consul.tokenFile")
+	for name := range r.keys {
+		if file := name + "File"; r.keys[file].Name != "" {
+			r.either(name, file)
+		}
+	}
 	for _, k := range Keys() {
 		r.understand(k)
 	}
@@ -148,20 +151,25 @@ func (r *reader) ours(name, text string) {
 	}
 }
 
-// flag takes a flag, if it was given.
+// flag takes a flag, if it was given. One of this call alone may be given by its variable.
 func (r *reader) flag(f *pflag.Flag) {
-	t, ok := f.Value.(*text)
-	if !ok || !f.Changed {
-		return
-	}
-	for _, k := range r.keys {
-		if k.Flag() == f.Name {
-			r.set(k.Name, value{parts: t.parts, rank: byFlag, origin: "--" + f.Name, where: f.Name})
+	switch of := f.Value.(type) {
+	case *own:
+		where := f.Name
+		if text := r.variable(variable(f.Name)); text != "" && !f.Changed {
+			where, of.given, f.Changed = variable(f.Name), []string{text}, true
+		}
+		r.bad(of.understand(where))
+	case *text:
+		for _, k := range r.keys {
+			if f.Changed && k.Flag() == f.Name {
+				r.set(k.Name, value{parts: of.parts, rank: byFlag, origin: "--" + f.Name, where: f.Name})
+			}
 		}
 	}
 }
 
-// either leaves out the one of two keys that came from where less counts.
+// either leaves out the one of a secret and its file that came from where less counts.
 func (r *reader) either(one, other string) {
 	a, b := r.config.values[one], r.config.values[other]
 	if a.rank < b.rank {
@@ -183,7 +191,7 @@ func (r *reader) understand(k Key) {
 		v.parts[0], err = clientconf.Clean(v.text())
 	}
 	if err == nil {
-		err = oneOf(v.text(), k.OneOf)
+		err = OneOf(v.text(), k.OneOf...)
 	}
 	if err == nil {
 		err = set(k.to(r.config), v)

@@ -77,7 +77,7 @@ func (r *reader) role(f *file, n *yaml.Node) Role {
 			one.Command = parts
 			continue
 		}
-		err := errors.Join(oneOf(parts[0], k.OneOf), set(to[k.Name], value{parts: parts}))
+		err := errors.Join(OneOf(parts[0], k.OneOf...), set(to[k.Name], value{parts: parts}))
 		if err != nil {
 			f.bad(f.lines[k.Name], k.Name, "%w", err)
 		}

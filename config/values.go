@@ -168,8 +168,8 @@ func pairs(parts []string) (map[string]string, error) {
 	return all, nil
 }
 
-// oneOf says what is wrong with a value of which there are only some.
-func oneOf(value string, all []string) error {
+// OneOf says what is wrong with a value of which there are only some; of none there are any.
+func OneOf(value string, all ...string) error {
 	if len(all) == 0 || slices.Contains(all, value) {
 		return nil
 	}

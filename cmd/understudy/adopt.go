@@ -33,9 +33,8 @@ a store is in the line "role" of status.
 	identity := cmd.Flags().String("identity", "", "of the store that was replaced, as those who wait name it")
 	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
 	o.Collect()
+	o.Judge = func() error { return lock.CheckName("identity", *identity) }
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		o.ReadEnvironment()
-		o.Bad = append(o.Bad, lock.CheckName("identity", *identity))
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			st, err := standing(ctx, l, *identity) // of any role: each names the store
 			if err != nil {

@@ -116,7 +116,7 @@ func TestEveryKeyHasACommand(t *testing.T) {
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			if keys[f.Name] && cli.OfOneCall(f) && !c.Hidden {
+			if keys[f.Name] && config.IsOwn(f) && !c.Hidden {
 				t.Errorf("%s: --%s is a setting, and is read as what is said of one call", c.Name(), f.Name)
 			}
 			used[f.Name] = used[f.Name] || c.Name() != "show"

@@ -27,13 +27,14 @@ a number: one at least as great as any token that was ever seen. It never lowers
 	above := cmd.Flags().Uint64("above", 0, "every later token is greater than this")
 	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
 	o.Collect()
-	o.Judge = o.OneRole
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		o.ReadEnvironment()
+	o.Judge = func() error {
+		err := lock.CheckFloor(lock.Token(*above))
 		if *above == 0 {
-			o.Bad = append(o.Bad, errors.New("above 0: must be the greatest token that was ever seen"))
+			err = errors.New("above 0: must be the greatest token that was ever seen")
 		}
-		o.Bad = append(o.Bad, lock.CheckFloor(lock.Token(*above)))
+		return errors.Join(o.OneRole(), err)
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			if err := l.Raise(ctx, lock.Token(*above)); err != nil {
 				return cli.Unreachable(err)

@@ -28,7 +28,7 @@ names stay.`,
 		Args: cobra.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.PlanKeys(), cli.TimeKeys, []string{"hangTimeout"})
-	cmd.Flags().StringVarP(&o.Output, "output", "o", "table", "table or json")
+	output := cli.Output(cmd.Flags())
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		err := o.Read(cmd)
@@ -36,7 +36,7 @@ names stay.`,
 			return err
 		}
 		rows := o.bounds(o.Store.Row().Facts(cmd.Context(), o.Store, o.Coordinator.Try()))
-		if o.Output == "json" {
+		if *output == "json" {
 			e := json.NewEncoder(cmd.OutOrStdout())
 			e.SetIndent("", "  ")
 			return e.Encode(rows)

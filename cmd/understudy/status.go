@@ -36,7 +36,7 @@ does not change for ttl is dead. These names stay.
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
-	cmd.Flags().StringVarP(&o.Output, "output", "o", "table", "table or json")
+	output := cli.Output(cmd.Flags())
 	o.Collect()
 	o.Judge = func() error {
 		if o.Given("roles") && o.Role() == "" {
@@ -54,7 +54,7 @@ does not change for ttl is dead. These names stay.
 				if err != nil {
 					return cli.Unreachable(err)
 				}
-				if err := show(cmd.OutOrStdout(), o.Output, newReport(st)); err != nil {
+				if err := show(cmd.OutOrStdout(), *output, newReport(st)); err != nil {
 					return err
 				}
 				if text := unknown(ctx, l, st); text != "" {

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -18,53 +17,27 @@ func variable(flag string) string {
 	return "UNDERSTUDY_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Collect adds the flags of settings. Those that are there, which are of one call, keep
-// from now on what they do not accept, to be told together with everything else that is
-// wrong.
+// Collect adds the flags of settings. Those that are there are of one call alone.
 func (o *Options) Collect() {
-	o.Set.VisitAll(func(f *pflag.Flag) {
-		f.Value = &collector{Value: f.Value, options: o, name: f.Name}
-		f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // help shows no empty list
-	})
+	config.Own(o.Set)
 	config.Flags(o.Set, o.keys...)
 }
 
-// ReadEnvironment sets every flag of one call that was not given from its variable.
-func (o *Options) ReadEnvironment() {
-	o.Set.VisitAll(func(f *pflag.Flag) {
-		c, ours := f.Value.(*collector)
-		value, given := os.LookupEnv(variable(f.Name))
-		if ours && given && !f.Changed {
-			c.name = variable(f.Name)
-			_ = o.Set.Set(f.Name, value)
-		}
-	})
+// Output adds the flag -o.
+func Output(set *pflag.FlagSet) *string {
+	o := outputFlag("table")
+	set.VarP(&o, "output", "o", "table or json")
+	return (*string)(&o)
 }
 
-// A collector is a flag's value that accepts everything and notes what is wrong.
-type collector struct {
-	pflag.Value
-	options *Options
-	name    string // of what was set: the flag or its variable
-}
+type outputFlag string
 
-// OfOneCall reports whether a flag is no setting, but said of one call alone.
-func OfOneCall(f *pflag.Flag) bool {
-	_, is := f.Value.(*collector)
-	return is
-}
+func (o *outputFlag) Type() string   { return "string" }
+func (o *outputFlag) String() string { return string(*o) }
 
-func (c *collector) Set(s string) error {
-	if err := c.Value.Set(s); err != nil {
-		switch c.Type() {
-		case "int", "uint64":
-			err = fmt.Errorf("%q must be a whole number", s)
-		case "bool":
-			err = fmt.Errorf("%q must be true or false", s)
-		}
-		c.options.Bad = append(c.options.Bad, fmt.Errorf("%s: %w", c.name, err))
-	}
-	return nil
+func (o *outputFlag) Set(s string) error {
+	*o = outputFlag(s)
+	return config.OneOf(s, "table", "json")
 }
 
 type durationFlag time.Duration

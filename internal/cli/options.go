@@ -21,11 +21,9 @@ type Options struct {
 	*config.Config
 	Set  *pflag.FlagSet
 	keys []string // that have a flag
-	Bad  []error  // of flags of one call, told with everything else that is wrong
 
 	Ours    bool         // other tools' variables are not heeded
 	Judge   func() error // says what else is wrong; nil: nothing is
-	Output  string
 	Timeout time.Duration
 }
 
@@ -72,20 +70,15 @@ func (o *Options) Duration(to *time.Duration, name string, value time.Duration, 
 
 // Read reads flags, environment and file, and returns all that is wrong.
 func (o *Options) Read(cmd *cobra.Command) error {
-	o.ReadEnvironment()
 	c, err := config.Read(config.Source{Flags: o.Set, Log: cmd.ErrOrStderr(), Ours: o.Ours, Known: func(name string) bool { return isVariable(cmd.Root(), name) }})
 	o.Config = c
 	for _, w := range c.Warnings {
 		Say(cmd.ErrOrStderr(), "understudy: warning: "+w+"\n")
 	}
-	errs := append([]error{err}, o.Bad...)
 	if o.Judge != nil {
-		errs = append(errs, o.Judge())
+		err = errors.Join(err, o.Judge())
 	}
-	if o.Set.Lookup("output") != nil {
-		errs = append(errs, OneOf("output", o.Output, "table", "json"))
-	}
-	return errors.Join(errs...)
+	return err
 }
 
 // OneRole says what is wrong with the role that is asked about.
@@ -165,14 +158,4 @@ func Pause(ctx context.Context) {
 	case <-time.After(100 * time.Millisecond):
 	case <-ctx.Done():
 	}
-}
-
-// OneOf says what is wrong with a flag's value that must be one of all.
-func OneOf(name, value string, all ...string) error {
-	for _, one := range all {
-		if value == one {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s: %q must be one of %s", name, value, strings.Join(all, ", "))
 }

@@ -18,11 +18,8 @@ func NewVersion() *cobra.Command {
 		Use: "version", Short: "Print what this program was built from", Args: cobra.NoArgs,
 		Example: "  understudy version -o json",
 	}
-	output := cmd.Flags().StringP("output", "o", "table", "table or json")
+	output := Output(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := OneOf("output", *output, "table", "json"); err != nil {
-			return err
-		}
 		v := struct {
 			Version  string   `json:"version"`
 			Commit   string   `json:"commit"`
