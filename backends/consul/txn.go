@@ -124,8 +124,8 @@ func (s *store) refusal(failed api.TxnErrors) error {
 	switch {
 	case strings.Contains(what, "Permission denied"):
 		return s.denied(what)
-	case strings.HasPrefix(what, "unknown KV operation"):
-		return permanent("it is too old (%s); Consul 1.14 or later is needed", what)
+	case strings.HasPrefix(what, "unknown KV verb"), strings.HasPrefix(what, "unknown KV operation"): // until 1.13, and since
+		return permanent("the server is too old (%s); Consul 1.14 or later is needed", what)
 	}
 	return errors.New("consul refused: " + what)
 }
