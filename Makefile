@@ -9,11 +9,14 @@ build: ## bin/understudy, and bin/understudy-lab, which measures, proves and sho
 demo: build ## three real processes lose and regain an active, in under a minute
 	bin/understudy demo
 
-servers: bin/etcd bin/consul ## the real etcd and Consul servers that the tests run, once: some minutes
+servers: bin/etcd bin/etcdctl bin/consul ## the real etcd and Consul servers that the tests run, once: some minutes
 
 bin/etcd: internal/lab/servers/etcd/go.mod
 	@echo "building etcd, for the tests only"
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ go.etcd.io/etcd/server/v3
+
+bin/etcdctl: internal/lab/servers/etcd/go.mod
+	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ go.etcd.io/etcd/etcdctl/v3
 
 bin/consul: internal/lab/servers/consul/go.mod
 	@echo "building Consul, for the tests only: about five minutes"
@@ -29,6 +32,9 @@ test: servers ## every test, with the race detector where the machine has a C co
 	go test $(RACE) -timeout 20m -skip '^TestSuite' ./...
 	go test -timeout 20m -run '^TestSuite' ./backends/... ./examples/filestore # it measures time, which the race detector would stretch
 	cd fencing/fencingsql/databases && go vet -tags postgres . && go test -timeout 5m .
+
+test-docs-long: servers ## every command that README and docs/ show, the long ones too, and with a network: hours
+	go test ./docs -run TestCommands -long -timeout 24h -v
 
 # About half an hour. BENCH=--quick: about one, with the baselines some more.
 BENCH ?= --runs 20 --ttl 2s
@@ -90,4 +96,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test bench baselines bench-soak benchmarks test-report test-far soak soakwitness testloss testpostgres testcontainer api api-update lint
+.PHONY: help build demo servers test test-docs-long bench baselines bench-soak benchmarks test-report test-far soak soakwitness testloss testpostgres testcontainer api api-update lint

@@ -1,0 +1,69 @@
+package docs
+
+import (
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/understudy-ha/understudy/fencing"
+	"github.com/understudy-ha/understudy/fencing/fencinghttp"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
+)
+
+// managers is the token that may do everything on Consul.
+const managers = "5f1ccbd2-6a5d-4e0f-8b0f-2f6c1f6f1c11"
+
+// serve begins a server, and has the shell know where it is.
+func (r *runner) serve(what string) {
+	switch what {
+	case "ports":
+		ports, err := servers.Ports(3)
+		must(r.t, err)
+		r.leave(fmt.Sprintf("export A=127.0.0.1:%d B=127.0.0.1:%d C=127.0.0.1:%d", ports[0], ports[1], ports[2]))
+	case "etcd":
+		c, err := servers.StartEtcd(r.t.Context(), filepath.Join(r.t.TempDir(), what), 3, servers.Options{})
+		must(r.t, err)
+		r.t.Cleanup(c.Stop)
+		r.leave("export ETCD=" + strings.Join(addresses(c), ","))
+	case "consul":
+		c, err := servers.StartConsul(r.t.Context(), filepath.Join(r.t.TempDir(), what), 1, servers.Options{Token: managers, Config: `acl {
+			enabled = true
+			default_policy = "deny"
+			tokens { initial_management = "` + managers + `" }
+		}`})
+		must(r.t, err)
+		r.t.Cleanup(c.Stop)
+		r.leave("export CONSUL=" + addresses(c)[0] + " MANAGERS=" + managers)
+	case "guarded":
+		r.guarded()
+	default:
+		r.t.Fatalf("server %s: none is known", what)
+	}
+}
+
+func addresses(c *servers.Cluster) (all []string) {
+	for _, m := range c.Members {
+		all = append(all, m.Addr())
+	}
+	return all
+}
+
+// guarded begins an HTTPS server that refuses stale tokens of the role billing, and echoes
+// what it accepts.
+func (r *runner) guarded() {
+	gate := fencing.NewGate(&fencing.Memory{}, "billing")
+	s := httptest.NewTLSServer(fencinghttp.Handler(gate, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		fmt.Fprintf(w, "%s %s %s %v", req.Method, req.URL.Path, body, err)
+	})))
+	r.t.Cleanup(s.Close)
+	file := filepath.Join(r.dir, "ca.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	must(r.t, os.WriteFile(file, text, 0o600))
+	r.leave("export CURL_CA_BUNDLE=" + file + " GUARDED=" + s.URL)
+}
