@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -166,27 +163,6 @@ func (d *directory) read() record {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.record
-}
-
-// lockDirectory takes the lock of a directory. The kernel frees it when the
-// process is gone, however it went.
-func lockDirectory(path string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		pid, _ := io.ReadAll(io.LimitReader(f, 32)) // for people only
-		err = fmt.Errorf("data directory %s is in use by process %s: stop it, or give another directory (%w)", path, strings.TrimSpace(string(pid)), err)
-		return nil, errors.Join(err, f.Close())
-	}
-	if err := f.Truncate(0); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if _, err := fmt.Fprintln(f, os.Getpid()); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }
 
 func (d *directory) group() string { return d.read().Group }
