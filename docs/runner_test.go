@@ -41,8 +41,8 @@ type replacement struct {
 
 // A started command goes on.
 type started struct {
-	cmd *exec.Cmd
-	log string
+	cmd       *exec.Cmd
+	text, log string
 }
 
 func newRunner(t *testing.T, bin string, p page) *runner {
@@ -148,7 +148,9 @@ func (r *runner) block(args string) {
 
 // shell is a step for bash, after what the steps before have left.
 func (r *runner) shell(ctx context.Context, text string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "bash", "-c", ". "+r.state+"\n"+text)
+	left, err := os.ReadFile(r.state)
+	must(r.t, err)
+	cmd := exec.CommandContext(ctx, "bash", "-c", string(left)+text)
 	cmd.Env = r.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -205,7 +207,7 @@ func (r *runner) start(text, want string) {
 	cmd := r.shell(context.Background(), "exec "+text)
 	cmd.Stdout, cmd.Stderr = log, log
 	must(r.t, cmd.Start())
-	r.going = append(r.going, &started{cmd, log.Name()})
+	r.going = append(r.going, &started{cmd, text, log.Name()})
 	_, lines := wanted(want)
 	for deadline := time.Now().Add(waits); ; {
 		output, err := os.ReadFile(log.Name())
@@ -231,7 +233,7 @@ func (r *runner) stop() {
 		kill := time.AfterFunc(patience, func() { _ = s.cmd.Process.Kill() })
 		if err := s.cmd.Wait(); err != nil {
 			output, _ := os.ReadFile(s.log)
-			r.t.Errorf("%v: %v after SIGTERM\n%s", s.cmd.Args[2], err, output)
+			r.t.Errorf("%s: %v after SIGTERM\n%s", s.text, err, output)
 		}
 		kill.Stop()
 	}
@@ -261,7 +263,7 @@ func (r *runner) fail(format string, args ...any) {
 	fmt.Fprintf(&all, format, args...)
 	for _, s := range r.going {
 		output, _ := os.ReadFile(s.log)
-		fmt.Fprintf(&all, "\n%s said\n%s", s.cmd.Args[2], output)
+		fmt.Fprintf(&all, "\n%s said\n%s", s.text, output)
 	}
 	r.t.Fatal(all.String())
 }
