@@ -97,7 +97,7 @@ func (c *Config) complete() error {
 	for _, s := range backends.Stores() {
 		s.Join(&c.Store, c.Coordinator.ID, c.Coordinator.TTL, c.Coordinator.Logger)
 	}
-	return c.Coordinator.ValidateTimes()
+	return c.Explain(c.news(c.Coordinator.ValidateTimes()))
 }
 
 // ForClient says all that is wrong with c for a process that only looks and asks.

@@ -10,9 +10,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Explain returns err in the words of whoever gave the settings. What a store says of a field of
-// its Config names the flag, the variable or the line of the file by which it was set. The chain
-// of err stays.
+// Explain returns err in the words of whoever gave the settings. What is said of a field of the
+// store's Config, or of Coordinator, names the flag, the variable or the line of the file by which
+// it was set. The chain of err stays.
 func (c *Config) Explain(err error) error {
 	var all []error
 	for _, e := range leaves(err) {
@@ -49,20 +49,33 @@ type explained struct {
 func (e *explained) Error() string { return e.text }
 func (e *explained) Unwrap() error { return e.err }
 
-// where says by what a field of the store's Config was set, or can be.
+// where says by what a field was set, or can be.
 func (c *Config) where(field string) string {
 	if v, ok := c.values[c.keyOf(field)]; ok {
 		return v.where
 	}
-	return lower(field)
+	return field
 }
 
-// keyOf is the key of a field of the store's Config. Some are not the store's alone, as id.
+// keyOf is the key whose value goes to a field of the store's Config or of the coordinator's. A
+// field that both have, as ID, is the coordinator's, who passes it on.
 func (c *Config) keyOf(field string) string {
-	if key := c.Store.Backend + "." + lower(field); c.values[key].origin != "" {
-		return key
+	for _, config := range []any{&c.Coordinator, c.Store.Row().Settings(&c.Store)} {
+		f := reflect.ValueOf(config).Elem().FieldByName(field)
+		for _, k := range Keys() {
+			if f.IsValid() && addressOf(k.to(c)) == f.Addr().Pointer() {
+				return k.Name
+			}
+		}
 	}
-	return lower(field)
+	return ""
+}
+
+func addressOf(to any) uintptr {
+	if to, ok := to.(off); ok {
+		return reflect.ValueOf(to.to).Pointer()
+	}
+	return reflect.ValueOf(to).Pointer()
 }
 
 // news are those errors that are about no key of which something was told already.

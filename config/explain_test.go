@@ -14,7 +14,7 @@ import (
 // TestExplain expects what a store says of a field to name by what it was set, whichever way
 // that was, and to be the same error.
 func TestExplain(t *testing.T) {
-	path := write(t, "backend: etcd\netcd:\n  endpoints: [h1:1]\n  certFile: cert\n")
+	path := write(t, "backend: etcd\netcd:\n  endpoints: [h1:1]\n  certFile: cert\nhangTimeout: 9s\n")
 	c, err := Read(Source{
 		Flags:   parse(t, "--config", path, "--etcd-key-file", "key"),
 		Environ: []string{"UNDERSTUDY_ETCD_USERNAME=u", "ETCDCTL_CACERT=ca"}, Log: io.Discard,
@@ -35,6 +35,8 @@ func TestExplain(t *testing.T) {
 		{lock.InFields(no, "Prefix"), "etcd-prefix: no"},                // which nobody has set
 		{lock.InFields(no, "Password"), "UNDERSTUDY_ETCD_PASSWORD: no"}, // which has no flag
 		{lock.InFields(no, "ID"), "id: no"},                             // which is not the store's alone
+		{lock.InFields(no, "HealthEvery", "HangTimeout"), "health-interval and FILE:5: hangTimeout: no"},
+		{lock.InFields(no, "Snapshots"), "Snapshots: no"}, // which is no setting
 		{lock.Permanent(lock.InFields(no, "KeyFile")), "etcd-key-file: no"},
 		{wrap("KeyFile", "Username"), "register: KeyFile and Username: no (KeyFile is etcd-key-file, Username is UNDERSTUDY_ETCD_USERNAME)"},
 		{errors.Join(no, lock.InFields(no, "KeyFile"), wrap("KeyFile")), "no\netcd-key-file: no\nregister: KeyFile: no (KeyFile is etcd-key-file)"},

@@ -38,7 +38,7 @@ var problems = map[string]struct {
 			`FILE:7: priority: must be a whole number, and is a section`,
 			`FILE:8: stop-timeout: there is no such key, did you mean "stopTimeout"?`,
 			`UNDERSTUDY_SKEW: "x" is no duration; write it as 15s or 1m30s`,
-			`grace 3s: must be more than 0 and at most 2s`,
+			`UNDERSTUDY_GRACE: 3s must be more than 0 and at most 2s`,
 			`address "0.0.0.0:80": no other machine can reach that`,
 		},
 	},

@@ -245,34 +245,37 @@ func (c Config) Validate() error {
 	return errors.Join(append(errs, c.ValidateTimes())...)
 }
 
-// ValidateTimes is the part of Validate that is about durations.
+// ValidateTimes is the part of Validate that is about durations. Each error is a
+// lock.FieldError.
 func (c Config) ValidateTimes() error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, lock.InFields(fmt.Errorf(format, args...), field))
+	}
 	if c.TTL < MinTTL || c.TTL > MaxTTL {
-		bad("ttl %v: must be from %v to %v", c.TTL, MinTTL, MaxTTL)
+		bad("TTL", "%v must be from %v to %v", c.TTL, MinTTL, MaxTTL)
 		return errors.Join(errs...)
 	}
 	if least := c.TTL/100 + 5*time.Millisecond; c.Skew < least {
-		bad("skew %v: must be at least ttl/100 + 5ms = %v; leave it out for the default", c.Skew, least)
+		bad("Skew", "%v must be at least ttl/100 + 5ms = %v; leave it out for the default", c.Skew, least)
 	}
 	if c.Grace <= 0 || c.Grace > 2*time.Second {
-		bad("grace %v: must be more than 0 and at most 2s", c.Grace)
+		bad("Grace", "%v must be more than 0 and at most 2s", c.Grace)
 	}
 	if c.StopTimeout <= 0 {
-		bad("stop-timeout %v: must be more than 0", c.StopTimeout)
+		bad("StopTimeout", "%v must be more than 0", c.StopTimeout)
 	}
 	if c.HangTimeout >= 0 && c.HangTimeout < minHang {
-		bad("hang-timeout %v: must be at least %v, or 0 for none", c.HangTimeout, minHang)
+		bad("HangTimeout", "%v must be at least %v; leave it out for the default", c.HangTimeout, minHang)
 	}
 	if c.HealthEvery <= 0 {
-		bad("health-interval %v: must be more than 0", c.HealthEvery)
+		bad("HealthEvery", "%v must be more than 0", c.HealthEvery)
 	}
 	if c.Heartbeat < 0 {
-		bad("heartbeat %v: must not be negative", c.Heartbeat)
+		bad("Heartbeat", "%v must not be negative", c.Heartbeat)
 	}
 	if c.Outage() <= 0 {
-		bad("ttl %v: ttl/4 + one try + skew + grace must be less than ttl, but %v + %v + %v + %v = %v; raise ttl, or lower grace or skew",
+		bad("TTL", "%v: ttl/4 + one try + skew + grace must be less than ttl, but %v + %v + %v + %v = %v; raise ttl, or lower grace or skew",
 			c.TTL, c.BeatEvery(), c.Try(), c.Skew, c.Grace, c.TTL-c.Outage())
 	}
 	return errors.Join(errs...)

@@ -2,8 +2,8 @@ package lock
 
 import "strings"
 
-// A FieldError says what is wrong with a store's settings: with which fields of its Config, and
-// what to write instead. A program that took them from elsewhere puts its own names in their
+// A FieldError says what is wrong with settings: with which fields of a Config, and what to
+// write instead. A program that took them from elsewhere puts its own names in their
 // place, as package config does with flags, variables and lines of a file.
 type FieldError struct {
 	Fields []string // as the Config spells them

@@ -45,13 +45,13 @@ var badInput = map[string]struct {
 	"times": {
 		args: []string{"plan", "--ttl", "1s", "--grace", "900ms", "--skew", "1ms"},
 		want: []string{
-			`skew 1ms: must be at least ttl/100 + 5ms = 15ms; leave it out for the default`,
+			`skew: 1ms must be at least ttl/100 + 5ms = 15ms; leave it out for the default`,
 			`ttl/4 + one try + skew + grace must be less than ttl, but 250ms + 125ms + 1ms + 900ms = 1.276s`,
 		},
 	},
 	"ttl": {
 		args: []string{"plan", "--ttl", "50ms"},
-		want: []string{`ttl 50ms: must be from 100ms to 12h0m0s`},
+		want: []string{`ttl: 50ms must be from 100ms to 12h0m0s`},
 	},
 	"peers": {
 		more: true, // an address that is no node's is not loopback either
@@ -91,7 +91,7 @@ var badInput = map[string]struct {
 	"plan, all at once": {
 		args: []string{"plan", "--backend", "raft", "--raft-timing", "1ms", "--skew", "1ms", "-o", "yaml"},
 		want: []string{
-			`output: "yaml" must be one of table, json`, `skew 1ms: must be at least ttl/100 + 5ms = 105ms; leave it out for the default`,
+			`output: "yaml" must be one of table, json`, `skew: 1ms must be at least ttl/100 + 5ms = 105ms; leave it out for the default`,
 			`raft-timing: 1ms must be from 20ms to 10s`,
 		},
 	},
