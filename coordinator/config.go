@@ -19,7 +19,8 @@ import (
 // and that the role is competed for again, after a pause that grows.
 type Work func(ctx context.Context, t Term) error
 
-// Why a term's context ended; see context.Cause.
+// Why a term's context ended; see context.Cause. Where Run gives up, or its own context has
+// a cause, the work is told that: then it is ErrStopping, too, and says the other.
 var (
 	ErrStopping    = machine.ErrStopping
 	ErrHandoff     = machine.ErrHandoff

@@ -49,7 +49,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	r := &runner{
 		config: c, locker: l, work: work,
 		news: make(chan news), slots: make(chan struct{}, roleCalls), quit: make(chan struct{}),
-		terms: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), standings: map[string]lock.Standing{},
+		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), standings: map[string]lock.Standing{},
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
@@ -83,6 +83,7 @@ type runner struct {
 	lease     *lease
 	watching  bool
 	terms     map[string]*tenure
+	told      map[string]*tenure // those of terms whose work was told to stop
 	warm      map[string]*warmup
 	cold      coldness   // written by askReady
 	bidden    []lock.Bid // what was said of the bids last
@@ -98,6 +99,9 @@ type tenure struct {
 	cancel   context.CancelCauseFunc
 	returned chan struct{}
 	over     atomic.Bool // the work returned, or the store names another term
+
+	given time.Duration // to return, when it was told to stop; 0: it was not
+	late  bool          // that half of it is over was told
 }
 
 func (r *runner) run(ctx context.Context) (err error) {
@@ -149,7 +153,7 @@ func (r *runner) loop(done <-chan struct{}) {
 		}
 		r.troubles.hangs(now, r.checking.Load())
 		r.tell(now)
-		timer.Reset(min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.pulseEvery()))
+		timer.Reset(min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.warnLate(now), r.pulseEvery()))
 	}
 }
 
@@ -225,6 +229,7 @@ func (r *runner) take(n news) {
 	case machine.Returned:
 		close(r.terms[e.Role].returned)
 		delete(r.terms, e.Role)
+		delete(r.told, e.Role)
 		if n.err != nil && e.How == machine.Failed {
 			r.config.Logger.Warn("work failed", "role", e.Role, "id", r.config.ID, "error", n.err)
 		}
@@ -268,6 +273,7 @@ func (r *runner) do(a machine.Action) {
 		r.start(a)
 	case machine.Cancel:
 		t := r.terms[a.Role]
+		r.told[a.Role] = t
 		t.over.Store(errors.Is(a.Cause, ErrSuperseded) || t.over.Load())
 		if cause := a.Cause; errors.Is(cause, ErrStopping) {
 			t.cancel(r.whyStop())

@@ -139,6 +139,30 @@ func (r *runner) heartbeat(s State, roles ...string) {
 	r.config.Logger.Info(string(s), attrs...)
 }
 
+// warnLate warns of work that has not returned when half of the time is over that it has for
+// that, as nobody can be told any more when the process exits for it. It returns how long
+// it is until it has to look again.
+func (r *runner) warnLate(now Instant) time.Duration {
+	next := never
+	for role, t := range r.told {
+		left, told := r.machine.ExitIn(now, role)
+		if !told || t.late || r.config.NoExit {
+			continue
+		}
+		if t.given == 0 {
+			t.given = left
+		}
+		if over := left - t.given/2; over > 0 {
+			next = min(next, over)
+			continue
+		}
+		t.late = true
+		r.config.Logger.Warn("the work was told to stop and has not returned: when its time is over, this process exits",
+			"role", role, "id", r.config.ID, "left", left.Round(time.Millisecond), "code", ExitCode)
+	}
+	return next
+}
+
 // next is how long it is until a heartbeat is due.
 func (j *journal) next(now Instant) time.Duration {
 	if j.config.Heartbeat <= 0 {

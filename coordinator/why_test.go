@@ -3,7 +3,9 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,4 +138,101 @@ func TestHangIsTold(t *testing.T) {
 			t.Error(text)
 		}
 	})
+}
+
+// TestLateWorkIsTold: work that does not return is told of before the process exits for it.
+func TestLateWorkIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		s.forced = true
+		l := &link{Locker: s.store.Open()}
+		a := config("a")
+		release := make(chan struct{})
+		a.Logger, a.Exit = r.logger(), func() { close(release) }
+		stop := s.contendOver(l, a, func(context.Context, Term) error { <-release; return nil })
+		time.Sleep(time.Minute)
+		l.cut.Store(true)
+		time.Sleep(time.Minute)
+		told, exited := strings.Index(r.trace(), "the work was told to stop and has not returned"), false
+		select {
+		case <-release:
+			exited = true
+		default:
+		}
+		if told < 0 || !exited || strings.Count(r.trace(), "has not returned") != 1 {
+			t.Errorf("told at %d, exited: %v\n%s", told, exited, r.trace())
+		}
+		_ = stop()
+	})
+}
+
+// An unlucky Locker fails each beat with what its func says; nil: not.
+type unlucky struct {
+	lock.Locker
+	why func() error
+}
+
+func (f unlucky) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
+	s, err := f.Locker.Register(ctx, c, p, bids...)
+	return unluckySession{s, f}, err
+}
+
+type unluckySession struct {
+	lock.Session
+	f unlucky
+}
+
+func (s unluckySession) Beat(ctx context.Context, bids ...lock.Bid) error {
+	return unless(s.f.why(), func() error { return s.Session.Beat(ctx, bids...) })
+}
+
+// TestErrorsChange: another error is told anew, and however often the errors change, or come
+// and go, a minute has ten lines at most.
+func TestErrorsChange(t *testing.T) {
+	for name, why := range map[string]func(n int, since time.Duration) error{
+		"another": func(_ int, since time.Duration) error {
+			switch {
+			case since < time.Minute:
+				return nil
+			case since < 2*time.Minute:
+				return errors.New("no route")
+			}
+			return errors.New("no leader")
+		},
+		"each": func(n int, _ time.Duration) error { return fmt.Errorf("port %d", n) },
+		"come and go": func(n int, _ time.Duration) error {
+			if n%8 < 6 {
+				return errors.New("no route")
+			}
+			return nil
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, r := newStage(t), &recorder{begin: time.Now()}
+			n := 0
+			a := config("a")
+			a.Logger, a.Heartbeat, a.TTL = r.logger(), time.Hour, time.Second
+			var mu sync.Mutex
+			stop := s.contendOver(unlucky{s.store.Open(), func() error {
+				mu.Lock()
+				defer mu.Unlock()
+				n++
+				return why(n, time.Since(r.begin))
+			}}, a, untilTold)
+			time.Sleep(10 * time.Minute)
+			_ = stop()
+			told := 0
+			for line := range strings.Lines(r.trace()) {
+				if strings.Contains(line, "the store ") && !strings.Contains(line, "msg=transition") {
+					told++
+				}
+			}
+			if told > 100 || told == 0 {
+				t.Errorf("%s: %d lines in ten minutes", name, told)
+			}
+			if name == "another" && (!strings.Contains(r.trace(), `msg="the store does not answer" id=a error="no route"`) || !strings.Contains(r.trace(), `msg="the store does not answer" id=a error="no leader"`)) {
+				t.Error(r.trace())
+			}
+		})
+	}
 }

@@ -55,6 +55,16 @@ func (m *Machine) Role(name string) RoleView {
 	return RoleView{Phase: r.phase, Token: r.term.token, Cause: r.why(m.session), Done: r.done, Refused: r.isRefused()}
 }
 
+// ExitIn is how long the work of a role that was told to stop still has to return; false: it
+// was not told.
+func (m *Machine) ExitIn(now Instant, name string) (left time.Duration, told bool) {
+	r := m.roles[name]
+	if r.phase != Stopping {
+		return 0, false
+	}
+	return r.exitIn(m.Rules, m.session, now), true
+}
+
 // Changed names the roles that the last Step may have changed.
 func (m *Machine) Changed() []string { return m.changed }
 
