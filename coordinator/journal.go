@@ -176,7 +176,7 @@ func (r *runner) whyNot(role string, s State) error {
 	switch {
 	case s == Paused && r.machine.Role(role).Refused:
 		return r.refusals[role]
-	case s == Registering && r.why != nil:
+	case (s == Registering || s == Stopped) && r.why != nil:
 		return r.why
 	}
 	return r.troubles.blind()

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
@@ -15,7 +16,6 @@ type troubles struct {
 	now    map[fault]*trouble
 	acked  Instant // the latest start of an acknowledged beat
 	sick   string  // what the health check said last that failed; "": it passes
-	hung   bool    // it was told that it does not return
 }
 
 // A fault is what fails: one call about one role, or any.
@@ -42,11 +42,12 @@ const (
 	theWatch   = "the roles cannot be watched"
 	theJoining = "not registered, it is tried again"
 	theRefusal = "the store refuses a call"
+	theCheck   = "the health check hangs"
 )
 
 // endings are what is said when one is over.
 var endings = map[string]string{
-	theStore: "the store answers again", theWatch: "the roles can be watched again", theRefusal: "the store refuses the call no more",
+	theStore: "the store answers again", theWatch: "the roles can be watched again", theRefusal: "the store refuses the call no more", theCheck: "the health check has returned",
 }
 
 func newTroubles(c Config) troubles { return troubles{config: c, now: map[fault]*trouble{}} }
@@ -102,22 +103,19 @@ func (t *troubles) blind() error {
 // hangs tells that the health check does not return, long before the witness kills for it.
 // since is when it was called; nil: it has returned.
 func (t *troubles) hangs(now Instant, since *Instant) {
-	limit := t.config.HangTimeout
+	limit, f := t.config.HangTimeout, fault{what: theCheck}
 	if limit < 0 {
 		limit = t.config.TTL
 	}
-	switch {
-	case t.hung && (since == nil || now.Most(*since) < limit/2):
-		t.hung = false
-		t.config.Logger.Info("the health check has returned", "id", t.config.ID)
-	case since != nil && !t.hung && now.Most(*since) >= limit/2:
-		t.hung = true
-		text := "the health check hangs"
-		if t.config.HangTimeout > 0 && t.config.witnessed() {
-			text += ": the witness kills this process at the limit"
-		}
-		t.config.Logger.Warn(text, "id", t.config.ID, "after", now.Most(*since).Round(time.Millisecond), "limit", limit)
+	if since == nil || now.Most(*since) < limit/2 {
+		t.over(now, f)
+		return
 	}
+	err := fmt.Errorf("it has not returned for half of %v", limit)
+	if t.config.HangTimeout > 0 && t.config.witnessed() {
+		err = fmt.Errorf("%w, after which the witness kills this process", err)
+	}
+	t.fails(now, f, err, 0)
 }
 
 // tellHealth tells why the health check fails: once, when its words change, and when it

@@ -138,6 +138,21 @@ func TestHangIsTold(t *testing.T) {
 			t.Error(text)
 		}
 	})
+	synctest.Test(t, func(t *testing.T) { // one that is slow each time is not told each time
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		c := config("a")
+		c.Logger, c.HealthEvery = r.logger(), time.Second
+		c.Healthy = func(ctx context.Context) error {
+			pause(ctx, c.TTL*3/10)
+			return nil
+		}
+		stop := s.contend(c, untilTold)
+		time.Sleep(10 * time.Minute)
+		_ = stop()
+		if n := strings.Count(r.trace(), "the health check hangs"); n == 0 || n > 41 {
+			t.Errorf("told %d times in ten minutes", n)
+		}
+	})
 }
 
 // TestLateWorkIsTold: work that does not return is told of before the process exits for it.
