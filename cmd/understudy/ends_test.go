@@ -164,7 +164,7 @@ func TestStandardInput(t *testing.T) {
 // TestNotStarted says why a command that is there could not be started.
 func TestNotStarted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "garbage")
-	if err := os.WriteFile(path, []byte("garbage"), 0o700); err != nil {
+	if err := os.WriteFile(path, []byte("\x7fgarbage\x00"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	var errs strings.Builder
