@@ -30,15 +30,15 @@ func outage(t *testing.T, ttl time.Duration, roles int) {
 		c.Roles = append(c.Roles, lock.Bid{Role: fmt.Sprint("r", i)})
 	}
 	stop := s.contendOver(l, c, untilTold)
-	time.Sleep(time.Minute)
+	time.Sleep(time.Minute) // virtual time
 	l.cut.Store(true)
 	before := -1
 	for before < 0 {
-		time.Sleep(ttl / 20)
+		time.Sleep(ttl / 20) // virtual time
 		before = strings.Index(r.trace(), "the store does not answer")
 	}
 	for minute := range 3 {
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // virtual time
 		text := r.trace()
 		n := 0
 		for line := range strings.Lines(text[before:]) {
