@@ -1,0 +1,117 @@
+package main
+
+import (
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestOutageIsFewLines takes the store away for a minute, from the only node that is left of
+// Raft, from etcd's clients and from Consul's: at a short ttl each process says at most ten
+// lines from Info on, and none in the words of a library.
+func TestOutageIsFewLines(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	var all []func()
+	for name, prepare := range stores {
+		r := newTrio(t, prepare)
+		r.ttl = 500 * time.Millisecond
+		for _, id := range r.ids {
+			r.start(id, "--log-level", "info")
+		}
+		now := r.active(0)
+		r.inLine(2)
+		all = append(all, r.lines(name, now.id))
+	}
+	time.Sleep(time.Minute) // it is the lines of a minute that are counted
+	for _, judge := range all {
+		judge()
+	}
+}
+
+// lines ends the store, and returns what judges the lines that were written since.
+func (r *trio) lines(name, active string) (judge func()) {
+	left := r.ids
+	if r.cluster != nil {
+		r.cluster.Members[0].Kill()
+	} else {
+		left = []string{active}
+		for _, id := range r.others(active) {
+			r.kill(id, syscall.SIGKILL)
+		}
+	}
+	before := map[string]int{}
+	for _, id := range left {
+		before[id] = len(r.log(id))
+	}
+	return func() {
+		for _, id := range left {
+			text := r.log(id)
+			if n := strings.Count(text[before[id]:], "\n"); n > 10 {
+				r.t.Errorf("%s: %s says %d lines:\n%s", name, id, n, text[before[id]:])
+			}
+			noLibrary(r.t, text)
+		}
+		r.judge()
+	}
+}
+
+// noLibrary expects no line that a library wrote, and none that nobody can read.
+func noLibrary(t testing.TB, text string) {
+	t.Helper()
+	for _, bad := range []string{"component=", "%!", "=map[]", `="{}"`, "raft: ", "entering follower"} {
+		if _, line, found := strings.Cut(text, bad); found {
+			t.Errorf("a line has %q%.100s", bad, line)
+		}
+	}
+}
+
+// TestFewFiles: a node that can open no more files says so, seldom, and that it can again.
+func TestFewFiles(t *testing.T) {
+	r := newTrio(t, onRaft)
+	r.through = map[string][]string{"a": {"prlimit", "--nofile=64:64"}}
+	if _, err := exec.LookPath("prlimit"); err != nil {
+		t.Skip("needs prlimit")
+	}
+	for _, id := range r.ids {
+		r.start(id, "--log-level", "info", "--witness=false")
+	}
+	r.active(0)
+	r.inLine(2)
+	release := holdOpen(t, r.store.Raft.Peers[0].Address, 100)
+	r.awaitLog("a", "cannot accept connections")
+	before := len(r.log("a"))
+	time.Sleep(10 * time.Second) // it tries ten times a second
+	text := r.log("a")[before:]
+	release()
+	r.awaitLog("a", "connections are accepted again")
+	if n := strings.Count(text, "\n"); n > 10 {
+		t.Errorf("%d lines in ten seconds:\n%s", n, text)
+	}
+	r.active(0)
+}
+
+// holdOpen opens n connections, and has them make calls without an end.
+func holdOpen(t *testing.T, address string, n int) (release func()) {
+	t.Helper()
+	var conns []net.Conn
+	for range n {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte("U")); err != nil { // a connection with calls
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	return func() {
+		for _, conn := range conns {
+			_ = conn.Close() // some were closed by the other side
+		}
+	}
+}
