@@ -274,3 +274,41 @@ func TestAcceptErrorsAreToldOnce(t *testing.T) {
 		t.Errorf("%d lines:\n%s", n, said.String())
 	}
 }
+
+// TestMessagesAreBounded: one of Raft's that says a length without an end is not read to it.
+func TestMessagesAreBounded(t *testing.T) {
+	ours, theirs := net.Pipe()
+	m := &metered{Conn: ours}
+	go func() {
+		block := make([]byte, 1<<20)
+		for err := error(nil); err == nil; {
+			_, err = theirs.Write(block)
+		}
+	}()
+	n, err := io.Copy(io.Discard, m)
+	if !errors.Is(err, errMessage) || n > maxMessage+1<<20 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	go func() { _, _ = theirs.Read(make([]byte, 1)) }()
+	_, err = m.Write([]byte{0}) // an answer: the next message begins
+	must(t, err)
+	_, err = m.Read(make([]byte, 1))
+	must(t, err)
+	must(t, theirs.Close())
+	must(t, ours.Close())
+}
+
+// TestListIsBounded: what a hello holds fits into it.
+func TestListIsBounded(t *testing.T) {
+	var peers []Peer
+	for i := range 9 {
+		peers = append(peers, Peer{fmt.Sprint(i, strings.Repeat("x", 250)), fmt.Sprint("127.0.0.1:", i+1)})
+	}
+	must(t, Config{Peers: peers}.ValidatePeers())
+	for i := range 40 {
+		peers = append(peers, Peer{fmt.Sprint("more", i, strings.Repeat("x", 240)), fmt.Sprint("127.0.0.1:", i+100)})
+	}
+	if err := (Config{Peers: peers}).ValidatePeers(); err == nil || !strings.Contains(err.Error(), "bytes, the limit is 8192") {
+		t.Error(err)
+	}
+}

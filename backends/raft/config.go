@@ -170,6 +170,9 @@ func (c Config) ValidatePeers() error {
 		return errNoPeers
 	}
 	errs := []error{checkPeers(c.Peers)}
+	if n := len(formatPeers(c.Peers)); n > maxPeers {
+		errs = append(errs, fmt.Errorf("peers: the list has %d bytes, the limit is %d", n, maxPeers))
+	}
 	given := 0
 	for _, file := range []string{c.CAFile, c.CertFile, c.KeyFile} {
 		if file != "" {

@@ -195,6 +195,7 @@ func (n *node) options() *raft.Config {
 	o.SnapshotThreshold = or(s.threshold, 4096)
 	o.TrailingLogs = or(s.trailing, 1024)
 	o.SnapshotInterval = or(s.interval, 30*time.Second)
+	o.MaxAppendEntries = maxEntries
 	o.ShutdownOnRemove = false // a node that was removed to be added again stays
 	o.NoLegacyTelemetry = true
 	o.Logger = raftLogger(n.log)

@@ -256,7 +256,7 @@ func (p *port) sort(conn net.Conn) (err error) {
 	if err := answerGreeting(conn, p.member); err != nil {
 		return err
 	}
-	return p.put(p.raft, conn)
+	return p.put(p.raft, &metered{Conn: conn})
 }
 
 var errTooMany = fmt.Errorf("there are %d connections with calls already", maxUsers)

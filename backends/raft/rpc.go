@@ -49,6 +49,7 @@ const (
 const (
 	maxBody   = 8 << 20  // of a command that a peer forwards, and of an answer
 	maxSmall  = 64 << 10 // of any other call
+	maxPeers  = 8 << 10  // of the list of peers, which a hello holds several times
 	maxHeader = 8 << 10
 	maxWords  = 1 << 10 // of what an error repeats
 	maxLarge  = 2       // calls with more than maxSmall, at once

@@ -2,7 +2,9 @@ package raft
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -68,4 +70,32 @@ func (t *transport) AppendEntries(id raft.ServerID, address raft.ServerAddress, 
 			return err
 		}
 	}
+}
+
+// A metered connection is one of Raft's that others have opened. It fails where a message has
+// more bytes than any can have: the library reads whatever length a message says.
+type metered struct {
+	net.Conn
+	n atomic.Int64 // bytes since the last answer
+}
+
+const (
+	maxEntries = 16                            // of one message
+	maxMessage = int64(maxEntries+1) * maxBody // with what stands around them; and of a snapshot
+)
+
+var errMessage = fmt.Errorf("a message of more than %d bytes", maxMessage)
+
+func (m *metered) Read(p []byte) (int, error) {
+	if m.n.Load() > maxMessage {
+		return 0, errMessage
+	}
+	n, err := m.Conn.Read(p)
+	m.n.Add(int64(n))
+	return n, err
+}
+
+func (m *metered) Write(p []byte) (int, error) {
+	m.n.Store(0)
+	return m.Conn.Write(p)
 }
