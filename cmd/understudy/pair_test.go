@@ -38,9 +38,10 @@ func TestTwoVoters(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	dir, said, done := t.TempDir(), map[string]*bytes.Buffer{}, make(chan int, 2)
 	for _, id := range []string{"a", "b"} {
-		said[id] = new(bytes.Buffer)
+		errs := new(bytes.Buffer)
+		said[id] = errs
 		go func() {
-			done <- execute(ctx, []string{"raft-voter", "--id", id, "--raft-dir", filepath.Join(dir, id), "--raft-peers", list, "--ttl", "2s"}, new(bytes.Buffer), said[id])
+			done <- execute(ctx, []string{"raft-voter", "--id", id, "--raft-dir", filepath.Join(dir, id), "--raft-peers", list, "--ttl", "2s"}, new(bytes.Buffer), errs)
 		}()
 	}
 	peers, err := raft.ParsePeers(list)
