@@ -45,7 +45,7 @@ var arrows = map[string][]string{
 	"fencing/fencingsql/databases": {"lock", "fencing", "fencing/fencingsql"},
 	"conformance":                  {"lock", "coordinator"},
 	"internal/lab":                 {},
-	"docs":                         {"fencing", "fencing/fencinghttp", "internal/lab/script", "internal/lab/servers"},
+	"docs":                         {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/script", "internal/lab/servers"},
 	"internal/lab/script":          {},
 	"internal/lab/servers":         {},
 	"internal/lab/storebench":      {"lock", "coordinator", "backends/kv", "internal/lab", "internal/lab/takeover"},

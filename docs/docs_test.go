@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/script"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
@@ -24,7 +25,7 @@ func scenarios(t *testing.T) map[string]script.Script {
 	paths, _ := filepath.Glob("testdata/*.txt")
 	for _, path := range paths {
 		s, err := script.Read(path)
-		must(t, err)
+		lab.Must(t, err)
 		all[s.Options] = s
 	}
 	return all
@@ -43,9 +44,9 @@ func TestEveryCommandHasItsStep(t *testing.T) {
 	}
 	for _, name := range pages {
 		p, err := readPage(name)
-		must(t, err)
+		lab.Must(t, err)
 		steps, err := readSteps(all[name])
-		must(t, err)
+		lab.Must(t, err)
 		notRun, notShown := missing(p, steps)
 		for _, command := range notRun {
 			t.Errorf("%s shows a command that no scenario in docs/testdata runs: %s", name, command)
@@ -84,10 +85,10 @@ func TestANewBlockIsMissed(t *testing.T) {
 // TestVersions: docs/versions.md names the servers that the tests run on.
 func TestVersions(t *testing.T) {
 	page, err := os.ReadFile("versions.md")
-	must(t, err)
+	lab.Must(t, err)
 	for store, module := range map[string]string{"etcd": "go.etcd.io/etcd/server/v3", "consul": "github.com/hashicorp/consul"} {
 		needs, err := os.ReadFile("../internal/lab/servers/" + store + "/go.mod")
-		must(t, err)
+		lab.Must(t, err)
 		version := regexp.MustCompile(module + ` v(\S+)`).FindSubmatch(needs)
 		if version == nil || !strings.Contains(string(page), " "+string(version[1])+": the whole suite") {
 			t.Errorf("versions.md does not say that the whole suite runs on %s %s", store, version)
@@ -102,7 +103,7 @@ func TestCommands(t *testing.T) {
 	for name, s := range scenarios(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".md"), func(t *testing.T) {
 			p, err := readPage(name)
-			must(t, err)
+			lab.Must(t, err)
 			r := newRunner(t, bin, p)
 			for _, b := range s.Trace {
 				r.play(b)
@@ -119,7 +120,7 @@ func ship(t *testing.T, bin string) {
 	recipe := exec.Command("make", "-s", "-n", "build")
 	recipe.Dir, recipe.Env = "..", environ()
 	line, err := recipe.Output()
-	must(t, err)
+	lab.Must(t, err)
 	const usual = "-o bin/"
 	if !strings.Contains(string(line), usual) {
 		t.Fatalf("make build does not build with %q any more: %s", usual, line)
@@ -130,21 +131,14 @@ func ship(t *testing.T, bin string) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	etcd, err := servers.Path("etcd")
-	must(t, err)
+	lab.Must(t, err)
 	consul, err := servers.Path("consul")
-	must(t, err)
+	lab.Must(t, err)
 	etcdctl := filepath.Join(filepath.Dir(etcd), "etcdctl")
 	if _, err := os.Stat(etcdctl); err != nil {
 		t.Fatalf("%v: run `make servers` once", err)
 	}
 	for _, tool := range []string{etcd, consul, etcdctl} {
-		must(t, os.Symlink(tool, filepath.Join(bin, filepath.Base(tool))))
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+		lab.Must(t, os.Symlink(tool, filepath.Join(bin, filepath.Base(tool))))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/script"
 )
 
@@ -48,7 +49,7 @@ type started struct {
 func newRunner(t *testing.T, bin string, p page) *runner {
 	r := &runner{t: t, page: p, dir: t.TempDir(), env: append(environ(), "PATH="+bin+":"+os.Getenv("PATH"))}
 	root, err := filepath.Abs("..")
-	must(t, err)
+	lab.Must(t, err)
 	r.state = filepath.Join(t.TempDir(), "state")
 	r.leave("cd " + r.dir)
 	r.leave("export DIR=" + r.dir + " ROOT=" + root)
@@ -69,10 +70,10 @@ func environ() (all []string) {
 // leave has the shell read a line before each of the next steps.
 func (r *runner) leave(line string) {
 	f, err := os.OpenFile(r.state, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	must(r.t, err)
+	lab.Must(r.t, err)
 	defer f.Close()
 	_, err = fmt.Fprintln(f, line)
-	must(r.t, err)
+	lab.Must(r.t, err)
 }
 
 // play runs some steps; what is wanted is wanted of the last.
@@ -143,13 +144,13 @@ func (r *runner) block(args string) {
 	if _, err := fmt.Sscan(args, &file, &language, &n); err != nil || n < 1 || n > len(r.page.blocks[language]) {
 		r.t.Fatalf("block %s: there is none: %v", args, err)
 	}
-	must(r.t, os.WriteFile(filepath.Join(r.dir, file), []byte(r.page.blocks[language][n-1]), 0o600))
+	lab.Must(r.t, os.WriteFile(filepath.Join(r.dir, file), []byte(r.page.blocks[language][n-1]), 0o600))
 }
 
 // shell is a step for bash, after what the steps before have left.
 func (r *runner) shell(ctx context.Context, text string) *exec.Cmd {
 	left, err := os.ReadFile(r.state)
-	must(r.t, err)
+	lab.Must(r.t, err)
 	cmd := exec.CommandContext(ctx, "bash", "-c", string(left)+text)
 	cmd.Env = r.env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -202,16 +203,16 @@ func (r *runner) until(text, want string) {
 func (r *runner) start(text, want string) {
 	r.t.Helper()
 	log, err := os.Create(filepath.Join(r.t.TempDir(), "log"))
-	must(r.t, err)
+	lab.Must(r.t, err)
 	defer log.Close()
 	cmd := r.shell(context.Background(), "exec "+text)
 	cmd.Stdout, cmd.Stderr = log, log
-	must(r.t, cmd.Start())
+	lab.Must(r.t, cmd.Start())
 	r.going = append(r.going, &started{cmd, text, log.Name()})
 	_, lines := wanted(want)
 	for deadline := time.Now().Add(waits); ; {
 		output, err := os.ReadFile(log.Name())
-		must(r.t, err)
+		lab.Must(r.t, err)
 		missing := lacks(string(output), lines)
 		if missing == "" {
 			return
@@ -227,7 +228,7 @@ func (r *runner) start(text, want string) {
 func (r *runner) stop() {
 	r.t.Helper()
 	for _, s := range r.going {
-		must(r.t, s.cmd.Process.Signal(syscall.SIGTERM))
+		lab.Must(r.t, s.cmd.Process.Signal(syscall.SIGTERM))
 	}
 	for _, s := range r.going {
 		kill := time.AfterFunc(patience, func() { _ = s.cmd.Process.Kill() })

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/fencing"
 	"github.com/understudy-ha/understudy/fencing/fencinghttp"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
@@ -23,11 +24,11 @@ func (r *runner) serve(what string) {
 	switch what {
 	case "ports":
 		ports, err := servers.Ports(3)
-		must(r.t, err)
+		lab.Must(r.t, err)
 		r.leave(fmt.Sprintf("export A=127.0.0.1:%d B=127.0.0.1:%d C=127.0.0.1:%d", ports[0], ports[1], ports[2]))
 	case "etcd":
 		c, err := servers.StartEtcd(r.t.Context(), filepath.Join(r.t.TempDir(), what), 3, servers.Options{})
-		must(r.t, err)
+		lab.Must(r.t, err)
 		r.t.Cleanup(c.Stop)
 		r.leave("export ETCD=" + strings.Join(addresses(c), ","))
 	case "consul":
@@ -36,7 +37,7 @@ func (r *runner) serve(what string) {
 			default_policy = "deny"
 			tokens { initial_management = "` + managers + `" }
 		}`})
-		must(r.t, err)
+		lab.Must(r.t, err)
 		r.t.Cleanup(c.Stop)
 		r.leave("export CONSUL=" + addresses(c)[0] + " MANAGERS=" + managers)
 	case "guarded":
@@ -64,6 +65,6 @@ func (r *runner) guarded() {
 	r.t.Cleanup(s.Close)
 	file := filepath.Join(r.dir, "ca.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	must(r.t, os.WriteFile(file, text, 0o600))
+	lab.Must(r.t, os.WriteFile(file, text, 0o600))
 	r.leave("export CURL_CA_BUNDLE=" + file + " GUARDED=" + s.URL)
 }
