@@ -142,20 +142,12 @@ func (c Config) Row() Store {
 			return s
 		}
 	}
-	unknown := Check(c.Backend)
+	unknown := fmt.Errorf("unknown backend %q (use one of %s)", c.Backend, strings.Join(Names(), ", "))
 	return Store{
 		Settings: func(*Config) any { return new(struct{}) },
 		Open:     func(context.Context, Config) (lock.Locker, error) { return nil, unknown },
 		Validate: func(Config) error { return unknown },
 	}.complete()
-}
-
-// Check says what is wrong with the name of a store.
-func Check(name string) error {
-	if slices.Contains(Names(), name) {
-		return nil
-	}
-	return fmt.Errorf("unknown backend %q (use one of %s)", name, strings.Join(Names(), ", "))
 }
 
 // complete puts in what holds for what was left out.
