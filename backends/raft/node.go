@@ -154,14 +154,24 @@ func (n *node) prepare() error {
 func (n *node) run() error {
 	t := n.newTransport()
 	n.transport = t
-	r, err := raft.NewRaft(n.options(), n.machine, n.dir.bolt, n.dir.bolt, n.dir.snaps, t)
+	r, err := n.newRaft(t)
 	if err != nil {
-		return errors.Join(n.machine.err(), fmt.Errorf("start: %w", err))
+		return errors.Join(n.machine.err(), fmt.Errorf("start on data directory %s: %w", n.config.Dir, err))
 	}
 	n.raft, n.halt = r, sync.OnceValue(r.Shutdown)
 	close(n.ready)
 	n.port.raftOpen.Store(true)
 	return nil
+}
+
+// newRaft makes a panic of the library an error.
+func (n *node) newRaft(t raft.Transport) (_ *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	return raft.NewRaft(n.options(), n.machine, n.dir.bolt, n.dir.bolt, n.dir.snaps, t)
 }
 
 func (n *node) newTransport() *transport {
