@@ -141,7 +141,7 @@ func (r *runner) loop(done <-chan struct{}) {
 			done, n.event = nil, machine.Stop{}
 		}
 		now := r.config.Now()
-		r.troubles.note(now, n)
+		r.note(now, n)
 		if r.checking.Load() == nil {
 			r.config.Witness.Pulse()
 		}
@@ -151,7 +151,7 @@ func (r *runner) loop(done <-chan struct{}) {
 		for _, a := range actions {
 			r.do(a)
 		}
-		r.troubles.hangs(now, r.checking.Load())
+		r.hangs(now, r.checking.Load())
 		r.tell(now)
 		timer.Reset(min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.warnLate(now), r.pulseEvery()))
 	}

@@ -67,7 +67,7 @@ func (r *runner) tell(now Instant) {
 		return
 	}
 	j.beat = now
-	blind, alike := r.troubles.blind() != nil, map[State][]string{}
+	blind, alike := r.blind() != nil, map[State][]string{}
 	for _, b := range j.config.Roles {
 		state := m.State(now, b.Role)
 		alike[state] = append(alike[state], b.Role)
@@ -122,7 +122,7 @@ func (r *runner) heartbeat(s State, roles ...string) {
 	switch {
 	case s == Active:
 		active, token = r.config.ID, r.machine.Role(role).Token
-	case st.Role == "" || r.troubles.blind() != nil:
+	case st.Role == "" || r.blind() != nil:
 		active = "unknown"
 	case st.Term.Vacant() || active == r.config.ID && r.terms[role] == nil:
 		active = "nobody"
@@ -179,7 +179,7 @@ func (r *runner) whyNot(role string, s State) error {
 	case (s == Registering || s == Stopped) && r.why != nil:
 		return r.why
 	}
-	return r.troubles.blind()
+	return r.blind()
 }
 
 // whyStop is why everything stops here: what Run returns, or the cause with which its context

@@ -32,7 +32,7 @@ var badInput = map[string]struct {
 	},
 	"flags of the command": {
 		args: []string{"run", "--role", "r", "./billing", "--port", "80"},
-		want: []string{`unknown flag: --port: it stands after the command "./billing"; write -- before that: understudy run [flags] -- ./billing ...`},
+		want: []string{`unknown flag: --port: it stands after the command "./billing"; write -- before that: understudy run [flags] -- ./billing`},
 	},
 	"a short flag of the command": {
 		args: []string{"run", "--role", "r", "sh", "-c", "true"},

@@ -60,7 +60,7 @@ func unknownFlag(cmd *cobra.Command, err error) error {
 		return err
 	}
 	if args := cmd.Flags().Args(); len(args) > 0 && strings.Contains(cmd.Use, "-- COMMAND") {
-		return fmt.Errorf("%w: it stands after the command %q; write -- before that: %s [flags] -- %s ...", err, args[0], cmd.CommandPath(), args[0])
+		return fmt.Errorf("%w: it stands after the command %q; write -- before that: %s [flags] -- %s", err, args[0], cmd.CommandPath(), strings.Join(args, " "))
 	}
 	name := unknown.GetSpecifiedName()
 	for _, k := range config.Keys() {
