@@ -71,7 +71,7 @@ func (boltLogger) Panicf(format string, v ...any)     { panic(fmt.Sprintf(format
 
 // again is the least time between two lines about the same thing: what others do, or an
 // outage does, may not fill a log.
-const again = 20 * time.Second
+const again = time.Minute
 
 // Sayings are what was said last about each thing. The things are the node's own, and few;
 // what is said about them may come from strangers.
