@@ -66,11 +66,38 @@ func (g *Group) run(s Spec, theirs int, started chan<- error, live func(chan<- e
 	}
 	defer forget()
 	g.id = idOf(pid)
+	go g.keepAwake()
 	empty := live(started)
 	if byItself := g.reap(pid); !empty && !byItself { // the init was killed
 		endStrays()
 	}
 	close(g.gone)
+}
+
+// keepAwake wakes the init whenever somebody has stopped it, until it has ended: nobody else
+// hears of its program's end, or stops that. What is done to the program itself is not undone.
+func (g *Group) keepAwake() {
+	const stopped = 5 // CLD_STOPPED of <signal.h>
+	for {
+		var what unix.Siginfo
+		err := unix.Waitid(unix.P_PID, g.id.pid(), &what, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil || what.Code != stopped: // it has ended, and was reaped or is to be
+			return
+		default:
+			_ = unix.Waitid(unix.P_PID, g.id.pid(), nil, unix.WSTOPPED|unix.WNOHANG, nil) // or it would be told again
+			g.wake()
+		}
+	}
+}
+
+func (g *Group) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		_ = syscall.Kill(g.id.pid(), syscall.SIGCONT)
+	}
 }
 
 // fork starts the init, which never counts as a stray.
