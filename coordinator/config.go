@@ -96,8 +96,9 @@ type Config struct {
 	HangTimeout time.Duration
 
 	// Healthy is asked every HealthEvery, by default every beat, one call at a time. While
-	// it last said an error, or has said nothing yet, this process does not compete, and
-	// hands over what it holds. A call that does not return is a hang. Its context ends
+	// it last said an error, or has said nothing yet, this process does not compete, hands
+	// over what it holds, and stands in line behind all others, so that a handoff to whoever
+	// comes first does not go there. A call that does not return is a hang. Its context ends
 	// with Run.
 	Healthy     func(ctx context.Context) error
 	HealthEvery time.Duration

@@ -299,15 +299,25 @@ func (l lateRegistrar) Register(ctx context.Context, c lock.Contender, p lock.Pr
 	}
 }
 
-// TestNotReadyStandsLast whatever its priority.
-func TestNotReadyStandsLast(t *testing.T) {
+// TestUnfitStandsLast: who is not ready, or not healthy, stands behind the others whatever its
+// priority.
+func TestUnfitStandsLast(t *testing.T) {
+	for name, unfit := range map[string]func(*Config){
+		"not ready":   func(c *Config) { c.Ready = func(string) bool { return false } },
+		"not healthy": func(c *Config) { c.Healthy = func(context.Context) error { return errors.New("it is sick") } },
+	} {
+		t.Run(name, func(t *testing.T) { standsLast(t, unfit) })
+	}
+}
+
+func standsLast(t *testing.T, unfit func(*Config)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
 		stopA := s.contend(config("a"), untilTold)
 		time.Sleep(time.Second)
 		b, c := config("b"), config("c")
 		b.Roles, c.Roles = []lock.Bid{{Role: "r", Priority: MaxPriority}}, []lock.Bid{{Role: "r", Priority: -MaxPriority}}
-		b.Ready = func(string) bool { return false }
+		unfit(&b)
 		stopB, stopC := s.contend(b, untilTold), s.contend(c, untilTold)
 		time.Sleep(time.Minute)
 		for st := range s.store.Open().Watch(t.Context(), "r") {
@@ -321,7 +331,7 @@ func TestNotReadyStandsLast(t *testing.T) {
 		_ = stopA()
 		time.Sleep(time.Second)
 		if got := s.active(); !slices.Equal(got, []string{"a", "c"}) {
-			t.Errorf("active: %v, want c, who was ready", got)
+			t.Errorf("active: %v, want c", got)
 		}
 		_, _ = stopB(), stopC()
 	})

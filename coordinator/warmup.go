@@ -15,11 +15,12 @@ import (
 const MaxPriority = 1 << 29
 
 // notReady is taken from the priority that a contender bids with while it is not
-// ready. So the line itself, which every contender reads, has it behind those that are:
+// ready, or not known to be healthy. So the line itself, which every contender reads, has it behind those that are:
 // the greatest priority less this is smaller than the smallest.
 const notReady = 2*MaxPriority + 1
 
-// Ready reports whether the member of a line is ready to take over; see Config.Ready.
+// Ready reports whether the member of a line is ready to take over, and healthy; see
+// Config.Ready and Config.Healthy.
 func Ready(m lock.Member) bool { return m.Priority >= -MaxPriority }
 
 // A warmup is one run of Config.Standby. It has returned when done is closed.
@@ -115,7 +116,7 @@ func (r *runner) bids() []lock.Bid {
 		if r.machine.Role(b.Role).Done {
 			continue
 		}
-		if r.cold[i].Load() {
+		if r.cold[i].Load() || r.machine.Session().Sick {
 			b.Priority -= notReady
 		}
 		left = append(left, b)

@@ -37,6 +37,7 @@ type SessionView struct {
 	Deadline  Instant       // until when its work may run; zero: there is none
 	LostAt    Instant       // when its loss was learned; zero: it was not
 	Stopping  bool          // nothing new begins
+	Sick      bool          // the health check failed, or has not answered yet
 	RoundTrip time.Duration // the longest to expect, from what was seen lately; zero: unknown
 }
 
@@ -45,7 +46,7 @@ func (m *Machine) Session() SessionView {
 	s := m.session
 	return SessionView{
 		Number: s.number, Deadline: s.deadline(m.Rules), LostAt: s.lostAt,
-		Stopping: s.stopping, RoundTrip: s.slow,
+		Stopping: s.stopping, Sick: s.sick, RoundTrip: s.slow,
 	}
 }
 
