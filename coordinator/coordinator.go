@@ -206,7 +206,7 @@ func (r *runner) take(n news) {
 	switch e := n.event.(type) {
 	case machine.Stood:
 		r.standings[n.role] = e.Standing
-		if end := e.Standing.Term.End; r.session != nil && e.Standing.Term.Holder.Session == r.session.ID() && end != (lock.End{}) {
+		if end := e.Standing.Term.End; r.session != nil && e.Standing.Term.Holder.Session == r.session.ID() && end != (lock.End{}) && end.By != r.config.ID {
 			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
 		}
 	case machine.Registered:
