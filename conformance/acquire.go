@@ -51,7 +51,7 @@ func acquireCases() []kase {
 		},
 		{
 			name: "NamesRefused", run: namesRefused,
-			rule: "what names the field in the error, which is ErrPermanent",
+			rule: "names it in the error, which is ErrPermanent",
 		},
 	}
 }
