@@ -104,7 +104,7 @@ func leaves(err error) (all []error) {
 func place(where string, err error) error {
 	var all []error
 	for _, e := range leaves(err) {
-		if field, ok := e.(*lock.FieldError); ok {
+		if field, ok := e.(*lock.FieldError); ok { //nolint:errorlint // it is a leaf
 			e = field.Err
 		}
 		all = append(all, fmt.Errorf("%s: %w", where, e))

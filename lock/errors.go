@@ -89,8 +89,13 @@ func OutcomeOf(err error) Outcome {
 		err     error
 		outcome Outcome
 	}{
-		{ErrHeld, Held}, {ErrLost, Lost}, {ErrMoved, Moved}, {ErrGone, Gone},
-		{ErrRolledBack, RolledBack}, {ErrOtherStore, OtherStore}, {ErrPermanent, Refused},
+		{ErrHeld, Held},
+		{ErrLost, Lost},
+		{ErrMoved, Moved},
+		{ErrGone, Gone},
+		{ErrRolledBack, RolledBack},
+		{ErrOtherStore, OtherStore},
+		{ErrPermanent, Refused},
 	} {
 		if errors.Is(err, known.err) {
 			return known.outcome

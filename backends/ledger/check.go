@@ -70,8 +70,13 @@ func (c Command) checkSize() error {
 		name string
 		size int
 	}{
-		{"address", len(c.Contender.Address)}, {"end", len(c.End.By) + len(c.End.Why)}, {"request", len(c.Request.To) + len(c.Request.By)},
-		{"process", len(p.Boot) + len(p.PIDs) + len(p.Times) + len(p.Started)}, {"labels", 0}, {"bids", 0}, {"keys", 0},
+		{"address", len(c.Contender.Address)},
+		{"end", len(c.End.By) + len(c.End.Why)},
+		{"request", len(c.Request.To) + len(c.Request.By)},
+		{"process", len(p.Boot) + len(p.PIDs) + len(p.Times) + len(p.Started)},
+		{"labels", 0},
+		{"bids", 0},
+		{"keys", 0},
 	}
 	labels, bids, keys := &fields[4].size, &fields[5].size, &fields[6].size
 	for key, value := range c.Contender.Labels {

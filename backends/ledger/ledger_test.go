@@ -121,10 +121,17 @@ func TestAnotherLedgerIsRefused(t *testing.T) {
 	}
 	contender := lock.Contender{ID: "a", Session: "s"}
 	calls := []ledger.Command{
-		{Op: ledger.Register, Contender: contender}, {Op: ledger.Beat, Session: "s"}, {Op: ledger.Acquire, Session: "s", Role: "r"},
-		{Op: ledger.Release, Session: "s", Role: "r", Token: 1}, {Op: ledger.Handoff, Session: "s", Role: "r", To: "t"},
-		{Op: ledger.Close, Session: "s", End: lock.End{By: "a"}}, {Op: ledger.Evict, Session: "s", End: lock.End{By: "a"}},
-		{Op: ledger.Ask, Role: "r"}, {Op: ledger.Raise, Token: 9}, {Op: ledger.Write, Role: "r"}, {Op: ledger.Read},
+		{Op: ledger.Register, Contender: contender},
+		{Op: ledger.Beat, Session: "s"},
+		{Op: ledger.Acquire, Session: "s", Role: "r"},
+		{Op: ledger.Release, Session: "s", Role: "r", Token: 1},
+		{Op: ledger.Handoff, Session: "s", Role: "r", To: "t"},
+		{Op: ledger.Close, Session: "s", End: lock.End{By: "a"}},
+		{Op: ledger.Evict, Session: "s", End: lock.End{By: "a"}},
+		{Op: ledger.Ask, Role: "r"},
+		{Op: ledger.Raise, Token: 9},
+		{Op: ledger.Write, Role: "r"},
+		{Op: ledger.Read},
 	}
 	before := state(l)
 	for _, c := range calls {

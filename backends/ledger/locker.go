@@ -183,10 +183,10 @@ func (l *locker) accept(v View) error {
 func (l *locker) hold(seen string, m Mark) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.acked.Identity == m.Identity:
+	switch l.acked.Identity {
+	case m.Identity:
 		l.acked.Revision = max(l.acked.Revision, m.Revision)
-	case l.acked.Identity == seen:
+	case seen:
 		l.acked = m
 	}
 }

@@ -305,7 +305,7 @@ func contents(t *testing.T, dir string) string {
 			return err
 		}
 		data, err := os.ReadFile(path)
-		_, _ = fmt.Fprintln(all, path, data) // a hash takes everything
+		_, _ = fmt.Fprintln(all, path, string(data)) // a hash takes everything
 		return err
 	}))
 	return hex.EncodeToString(all.Sum(nil))

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/smallfile"
@@ -199,7 +200,7 @@ func readLog(path string) (owner string, r record, writes uint64, err error) {
 	name := filepath.Join(path, logFile)
 	defer mendable(path, &err)()
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return "", r, 0, fmt.Errorf("data directory %s: another process has %s open: stop it, or give another directory", path, logFile)
 	}
 	if err != nil {
@@ -330,7 +331,7 @@ func sound(l raft.Log) error {
 	case raft.LogCommand:
 		var e entry
 		if err := json.Unmarshal(l.Data, &e); err != nil && checkFormat("", l.Data) == nil {
-			return fmt.Errorf("is no command: %v", err)
+			return fmt.Errorf("is no command: %w", err)
 		}
 	case raft.LogConfiguration:
 		raft.DecodeConfiguration(l.Data) // it panics

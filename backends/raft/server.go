@@ -187,7 +187,7 @@ func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view
 // the group's.
 func (n *node) serves() error {
 	if err := n.machine.err(); err != nil {
-		return fmt.Errorf("%w: node %q serves nothing: %v", errNotApplied, n.config.ID, err)
+		return fmt.Errorf("%w: node %q serves nothing: %v", errNotApplied, n.config.ID, err) //nolint:errorlint // what ends this node ends no other
 	}
 	return nil
 }

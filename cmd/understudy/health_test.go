@@ -22,8 +22,10 @@ func TestChecksLeaveNothing(t *testing.T) {
 	r := newTrio(t, onRaft)
 	r.ttl = 20 * time.Second
 	checks := filepath.Join(r.dir, "checks")
-	r.more = []string{"--health-interval", "100ms", "--health",
-		"setsid -f sleep 1235; echo >> " + checks + ".$UNDERSTUDY_CHECKS; test ! -e " + filepath.Join(r.dir, "hang") + " || sleep 1236"}
+	r.more = []string{
+		"--health-interval", "100ms", "--health",
+		"setsid -f sleep 1235; echo >> " + checks + ".$UNDERSTUDY_CHECKS; test ! -e " + filepath.Join(r.dir, "hang") + " || sleep 1236",
+	}
 	for _, id := range r.ids {
 		t.Setenv("UNDERSTUDY_CHECKS", id)
 		r.start(id)

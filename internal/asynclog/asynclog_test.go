@@ -170,6 +170,7 @@ func (w waiting) Handle(ctx context.Context, r slog.Record) error {
 	asynclog.Flush(slog.New(w.Handler), time.Minute)
 	return err
 }
+
 func (w waiting) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return waiting{w.Handler.WithAttrs(attrs)}
 }

@@ -61,7 +61,6 @@ func processes() (pids []int, err error) {
 // it is below it for as long as both live.
 type tree struct {
 	root  int
-	first int            // a process below it, whose group is signalled whole; 0: none
 	spare func(int) bool // children of it that do not count, nor what is below them; nil: none
 	alive func() bool    // whether root is still the process that was meant; nil: it is
 }

@@ -1,13 +1,12 @@
 package smallfile_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"errors"
 
 	"github.com/understudy-ha/understudy/internal/smallfile"
 )

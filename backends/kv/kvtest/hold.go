@@ -35,7 +35,7 @@ func deletedByHand(t *testing.T, open func() kv.Store) {
 				done, seen := make(chan struct{}), make(chan struct{}, 1)
 				go func() {
 					defer close(done)
-					for range fresh.Watch(watching, "r") {
+					for range fresh.Watch(watching, "r") { //nolint:errcheck // what it shows is not looked at
 						select {
 						case seen <- struct{}{}:
 						default:

@@ -206,7 +206,7 @@ func (s session) beatIn(r Rules, now Instant) time.Duration {
 // next is how long the session can wait without an event.
 func (s session) next(r Rules, busy func() bool, now Instant) time.Duration {
 	switch {
-	case s.phase != ended && s.phase != closing && s.stopping && !busy() && !(s.phase == joining && s.calling):
+	case s.phase != ended && s.phase != closing && s.stopping && !busy() && (s.phase != joining || !s.calling):
 		return 0
 	case s.phase == live:
 		d := never
