@@ -170,6 +170,11 @@ type contender struct {
 
 // contend starts a contender for the roles; it ends with the case.
 func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), roles ...string) *contender {
+	return t.contendIn(weather{}, j, id, change, roles...)
+}
+
+// contendIn is contend with a link that has this weather from the first call on.
+func (t *trial) contendIn(w weather, j *judge, id string, change func(*coordinator.Config), roles ...string) *contender {
 	c := coordinator.Config{
 		ID: t.named(id), Address: id + ".example:1", TTL: t.TTL,
 		StopTimeout: t.TTL, Logger: slog.New(slog.DiscardHandler),
@@ -184,6 +189,7 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 		change(&c)
 	}
 	p := &contender{link: t.link(), t: t, config: c.Defaults(), done: make(chan struct{}), killed: make(chan struct{})}
+	p.set(w)
 	m := manner{grace: p.config.Grace, dawdle: p.config.Grace / 10}
 	m.stop = (p.config.StopTimeout - t.TTL) / 2 // of what a case leaves beyond the usual
 	if t.Virtual {                              // where no machine is busy

@@ -67,8 +67,7 @@ func runEvicted(t *trial) {
 func runRegistrationLost(t *trial) {
 	role := t.named("r")
 	l, j := t.open(), t.judge()
-	a := t.contend(j, "a", nil, role)
-	a.set(weather{mute: true})
+	a := t.contendIn(weather{mute: true}, j, "a", nil, role)
 	t.await(l, role, "a registration without a reply", func(st lock.Standing) bool { return len(st.Line) == 1 })
 	t.pause(t.TTL / 2)
 	a.set(weather{})
