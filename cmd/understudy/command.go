@@ -130,7 +130,7 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 	for tries := 1; ; tries++ {
 		g.Kill()
 		if tries%(20*60) == 20 { // after a second, and then once a minute
-			c.log.Error("the command cannot be killed: it runs as another user, or sleeps in the kernel. The role is kept until it has ended, or the promise is over: end it")
+			c.log.Error("the command cannot be killed: it runs as another user, or sleeps in the kernel. End it yourself: until then, or until the promise is over, this process keeps the role")
 		}
 		select {
 		case <-g.Gone():

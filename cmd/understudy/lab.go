@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// labProgram is the program that has the commands which measure and prove. What runs beside a
-// command in production carries none of that.
+// labProgram has the commands that measure and prove. They are a program of their own so that
+// what runs beside a command in production carries none of them.
 const labProgram = "understudy-lab"
 
 // inLab is a command of understudy-lab, which takes this process's place.
@@ -42,8 +41,8 @@ func findLab() (string, error) {
 	if errBeside == nil {
 		return path, nil
 	}
-	if path, err = exec.LookPath(labProgram); err == nil || errors.Is(err, exec.ErrDot) {
-		return filepath.Abs(path)
+	if path, err = exec.LookPath(labProgram); err == nil { // one in the working directory is not taken
+		return path, nil
 	}
 	return "", fmt.Errorf("this command is part of %s, which is neither beside %s nor on the PATH: get it with `go install github.com/understudy-ha/understudy/cmd/%s@latest`, or by `make build` where you built this", labProgram, self, labProgram)
 }

@@ -62,6 +62,7 @@ type ExitError struct {
 // Exit gives err, of which nil tells nothing, an exit code.
 func Exit(code int, err error) *ExitError { return &ExitError{code, err} }
 
+// Error is the error's own text, or the code where there is nothing to tell.
 func (e *ExitError) Error() string {
 	if e.err == nil {
 		return fmt.Sprintf("exit code %d", e.Code)
@@ -69,6 +70,7 @@ func (e *ExitError) Error() string {
 	return e.err.Error()
 }
 
+// Unwrap returns the error that was given a code; nil: there is none.
 func (e *ExitError) Unwrap() error { return e.err }
 
 // Unreachable gives an error of the store its exit code: some last.

@@ -120,6 +120,7 @@ func (o *Options) Ask(cmd *cobra.Command, do func(context.Context, lock.Locker) 
 // NoRole says that no role was given, and how to give one.
 type NoRole string
 
+// Error is the text as it was given.
 func (n NoRole) Error() string { return string(n) }
 
 // Roles says which roles the store has. It shows them one by one: all have come a moment

@@ -74,8 +74,8 @@ func (g *Group) run(s Spec, theirs int, started chan<- error, live func(chan<- e
 	close(g.gone)
 }
 
-// keepAwake wakes the init whenever somebody has stopped it, until it has ended: nobody else
-// hears of its program's end, or stops that. What is done to the program itself is not undone.
+// keepAwake wakes the init whenever somebody stops it, until it has ended: only the init hears
+// that its program has ended, and only the init can end it. The program itself may stay stopped.
 func (g *Group) keepAwake() {
 	const stopped = 5 // CLD_STOPPED of <signal.h>
 	for {
