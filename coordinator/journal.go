@@ -4,9 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +36,8 @@ type journal struct {
 	config Config
 	states map[string]entry
 	beat   Instant // of the last heartbeat
+	blind  int     // heartbeats since the store went away, told or not
+	shared bool    // roles share lines: the store is away
 }
 
 type entry struct {
@@ -49,69 +50,102 @@ func newJournal(c Config) journal {
 	return journal{config: c, states: map[string]entry{}, beat: c.Now()}
 }
 
+// rarer is how many times as rare heartbeats are while the store is away, from the second one
+// on: an outage must not fill the log.
+const rarer = 3
+
 // tell logs one line for every transition of the roles that changed, and one for every role
-// when a heartbeat is due. While the store is away that is one for all roles in one state: they
-// would all say the same, and an outage must not fill the log.
+// when a heartbeat is due. While the store is away, roles that would all say the same share a
+// line.
 func (r *runner) tell(now Instant) {
 	m, j := r.machine, &r.journal
+	j.shared = r.blind() != nil
+	var changed []string
 	for _, name := range m.Changed() {
-		old, state := j.states[name], m.State(now, name)
-		if state == old.state {
-			continue
+		if m.State(now, name) != j.states[name].state {
+			changed = append(changed, name)
 		}
-		one := entry{state: state, since: now, token: max(m.Role(name).Token, old.token)}
-		r.transition(now, name, old, one)
-		j.states[name] = one
+	}
+	for _, roles := range j.lines(changed, func(name string) string {
+		return fmt.Sprint(j.states[name].state, m.State(now, name), m.Reason(now, name))
+	}) {
+		r.transition(now, roles...)
 	}
 	if j.config.Heartbeat <= 0 || now.Most(j.beat) < j.config.Heartbeat {
 		return
 	}
-	j.beat = now
-	blind, alike := r.blind() != nil, map[State][]string{}
-	for _, b := range j.config.Roles {
-		state := m.State(now, b.Role)
-		alike[state] = append(alike[state], b.Role)
-		if !blind {
-			r.heartbeat(state, b.Role)
-		}
+	j.beat, j.blind = now, j.blind+1
+	if !j.shared {
+		j.blind = 0
+	} else if j.blind%rarer != 1 {
+		return
 	}
-	for _, state := range slices.Sorted(maps.Keys(alike)) {
-		if blind {
-			r.heartbeat(state, alike[state]...)
-		}
+	for _, roles := range j.lines(j.config.names(), func(name string) string { return string(m.State(now, name)) }) {
+		r.heartbeat(m.State(now, roles[0]), roles...)
 	}
 }
 
-// transition tells of one. A role that is lost, and one that is given up for good, is a
-// warning.
-func (r *runner) transition(now Instant, role string, from, to entry) {
+// lines says of which roles a line each tells: of one, or where lines are shared, of all for
+// which key is the same.
+func (j *journal) lines(roles []string, key func(role string) string) (all [][]string) {
+	at := map[string]int{}
+	for _, name := range roles {
+		i, found := at[key(name)]
+		if !found || !j.shared {
+			i = len(all)
+			at[key(name)] = i
+			all = append(all, nil)
+		}
+		all[i] = append(all[i], name)
+	}
+	return all
+}
+
+// transition tells of one, of one role or of several alike. A role that is lost, and one that
+// is given up for good, is a warning.
+func (r *runner) transition(now Instant, roles ...string) {
+	role := roles[0]
+	from, to := r.journal.states[role], r.machine.State(now, role)
 	level, took := slog.LevelInfo, time.Duration(0)
 	if from.state != "" {
 		took = now.Most(from.since).Round(time.Microsecond)
 	}
+	for _, name := range roles {
+		r.journal.states[name] = entry{to, now, max(r.machine.Role(name).Token, r.journal.states[name].token)}
+	}
 	reason, cause := r.machine.Reason(now, role), r.machine.Role(role).Cause
-	asked := to.state == Stopped && !r.machine.Role(role).Done || to.state == Draining && errors.Is(cause, ErrStopping)
+	asked := to == Stopped && !r.machine.Role(role).Done || to == Draining && errors.Is(cause, ErrStopping)
 	switch {
 	case asked:
 		reason = r.whyStop().Error()
 		if r.err != nil {
 			level = slog.LevelWarn
 		}
-	case to.state == Draining && cause != nil && !Asked(cause):
+	case to == Draining && cause != nil && !Asked(cause):
 		level = slog.LevelWarn
 	}
-	attrs := []slog.Attr{
-		slog.String("role", role), slog.String("id", r.config.ID), slog.String("from", string(from.state)), slog.String("to", string(to.state)),
-		slog.String("reason", reason), slog.Uint64("token", uint64(to.token)), slog.Duration("after", took),
+	attrs := []any{named(roles), "id", r.config.ID, "from", string(from.state), "to", string(to), "reason", reason, counted(roles, r.journal.states[role].token), "after", took}
+	if why := r.whyNot(role, to); why != nil && why.Error() != reason {
+		attrs = append(attrs, "error", why)
 	}
-	if why := r.whyNot(role, to.state); why != nil && why.Error() != reason {
-		attrs = append(attrs, slog.Any("error", why))
-	}
-	r.config.Logger.LogAttrs(context.Background(), level, "transition", attrs...)
+	r.config.Logger.Log(context.Background(), level, "transition", attrs...)
 }
 
 // most is how many roles a line names.
 const most = 8
+
+// named are the roles of a line, the first of them where there are many.
+func named(roles []string) slog.Attr {
+	return slog.String("role", strings.Join(roles[:min(len(roles), most)], ","))
+}
+
+// counted is the token of a line's role, or how many roles there are.
+func counted(roles []string, token lock.Token) slog.Attr {
+	if len(roles) == 1 {
+		return slog.Uint64("token", uint64(token))
+	}
+	return slog.Int("roles", len(roles))
+}
 
 // heartbeat tells how roles stand, one or several that are in one state. Who is active is
 // unknown where the store does not say.
@@ -127,12 +161,7 @@ func (r *runner) heartbeat(s State, roles ...string) {
 	case st.Term.Vacant() || active == r.config.ID && r.terms[role] == nil:
 		active = "nobody"
 	}
-	attrs := []any{"role", strings.Join(roles[:min(len(roles), most)], ","), "id", r.config.ID, "active", active}
-	if len(roles) == 1 {
-		attrs = append(attrs, "token", uint64(token))
-	} else {
-		attrs = append(attrs, "roles", len(roles))
-	}
+	attrs := []any{named(roles), "id", r.config.ID, "active", active, counted(roles, token)}
 	if why != nil {
 		attrs = append(attrs, "error", why)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -15,7 +17,8 @@ type troubles struct {
 	config Config
 	now    map[fault]*trouble
 	acked  Instant // the latest start of an acknowledged beat
-	sick   string  // what the health check said last that failed; "": it passes
+	sick   string  // what was told last of the health check; "": it passes
+	health *rate.Limiter
 }
 
 // A fault is what fails: one call about one role, or any.
@@ -50,7 +53,9 @@ var endings = map[string]string{
 	theStore: "the store answers again", theWatch: "the roles can be watched again", theRefusal: "the store refuses the call no more", theCheck: "the health check has returned",
 }
 
-func newTroubles(c Config) troubles { return troubles{config: c, now: map[fault]*trouble{}} }
+func newTroubles(c Config) troubles {
+	return troubles{config: c, now: map[fault]*trouble{}, health: rate.NewLimiter(rate.Every(20*time.Second), 3)}
+}
 
 // note records how a call went. A beat that fails is told at once, unless another that was
 // tried meanwhile came through.
@@ -118,21 +123,22 @@ func (t *troubles) hangs(now Instant, since *Instant) {
 	t.fails(now, f, err, 0)
 }
 
-// tellHealth tells why the health check fails: once, when its words change, and when it
-// passes again.
+// tellHealth tells why the health check fails: when it begins to, when its words change, and
+// when it passes again, but not more often than a person reads.
 func (t *troubles) tellHealth(err error) {
-	was := t.sick
-	t.sick = ""
+	sick := ""
 	if err != nil {
-		t.sick = err.Error()
+		sick = err.Error()
 	}
 	switch {
-	case t.sick == was:
+	case sick == t.sick || !t.health.Allow():
+		return
 	case err != nil:
 		t.config.Logger.Warn("the health check fails", "id", t.config.ID, "error", err)
 	default:
 		t.config.Logger.Info("the health check passes again", "id", t.config.ID)
 	}
+	t.sick = sick
 }
 
 // refusal reports whether the store answered, and no try succeeds before somebody

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/understudy-ha/understudy/internal/procgroup"
 )
@@ -72,12 +74,29 @@ func (h *health) start() error {
 	return nil
 }
 
-// relay logs what checks print, until nobody is left who could.
+// longestLine is how much of a line that a check prints is logged.
+const longestLine = 1024
+
+// relay logs what checks print, until nobody is left who could. A check may run each second
+// and print each time: a line that says what the last one said is dropped, and so is what is
+// more than eight lines a minute.
 func (h *health) relay(out *os.File) {
 	defer out.Close()
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		h.log.Info("the health command says", "line", lines.Text())
+	seldom := rate.NewLimiter(rate.Every(15*time.Second), 4)
+	lines, last, dropped, rest := bufio.NewReaderSize(out, longestLine), "", 0, false
+	for {
+		line, more, err := lines.ReadLine()
+		switch {
+		case err != nil:
+			return
+		case rest: // of a line whose beginning was logged, or dropped
+		case string(line) == last || !seldom.Allow():
+			dropped++
+		default:
+			last = string(line)
+			h.log.Info("the health command says", "line", last, "dropped", dropped)
+			dropped = 0
+		}
+		rest = more
 	}
-	_, _ = io.Copy(io.Discard, out) // a line that is too long
 }

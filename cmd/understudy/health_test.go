@@ -5,8 +5,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -106,5 +108,39 @@ func TestCheck(t *testing.T) {
 	cancel()
 	if err := h.check(ctx); err == nil {
 		t.Error("a check that was given up succeeded")
+	}
+}
+
+// TestCheckThatTalks: a check that prints each time costs a few lines, however much it prints,
+// and something new is told.
+func TestCheckThatTalks(t *testing.T) {
+	for name, c := range map[string]struct {
+		command, want string
+		most          int
+	}{
+		"the same":     {"for i in $(seq 100); do echo fine; done; echo the disk is full", `msg="the health command says" line="the disk is full" dropped=99`, 2},
+		"each another": {"seq 100", "line=1 ", 4},
+		"one long":     {"head -c 100000 /dev/zero | tr '\\0' x; echo; echo short", "line=short", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var said bytes.Buffer
+			h := &health{log: slog.New(slog.NewTextHandler(&said, nil))}
+			in, err := os.CreateTemp(t.TempDir(), "out")
+			if err != nil {
+				t.Fatal(err)
+			}
+			command := exec.Command("/bin/sh", "-c", c.command)
+			command.Stdout = in
+			if err := command.Run(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := in.Seek(0, io.SeekStart); err != nil {
+				t.Fatal(err)
+			}
+			h.relay(in)
+			if n := strings.Count(said.String(), "\n"); n > c.most || !strings.Contains(said.String(), c.want) || said.Len() > 4096 {
+				t.Errorf("%d lines, want %q and at most %d:\n%s", n, c.want, c.most, said.String())
+			}
+		})
 	}
 }
