@@ -38,7 +38,7 @@ test: servers ## every test, with the race detector where the machine has a C co
 test-docs-long: servers ## every command that README and docs/ show, the long ones too, and with a network: hours
 	go test ./docs -run TestCommands -long -timeout 24h -v
 
-# About half an hour. BENCH=--quick: about one, with the baselines some more.
+# About half an hour. BENCH=--quick: about five minutes, nearly all of it the baselines.
 BENCH ?= --runs 20 --ttl 2s
 
 bench: build servers bin/baselines ## failover on every store, measured and drawn, with what others do beside: report/
