@@ -24,7 +24,7 @@ bin/consul: internal/lab/servers/consul/go.mod
 
 test: servers ## every test, with the race detector where the machine has a C compiler
 	go vet ./...
-	go vet -tags soak,report ./cmd/... ./conformance/...
+	go vet -tags soak,report,postgres ./cmd/... ./internal/... ./conformance/...
 	cd internal/failover/baselines && go vet .
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=amd64 go build ./...
@@ -38,7 +38,7 @@ test: servers ## every test, with the race detector where the machine has a C co
 test-docs-long: servers ## every command that README and docs/ show, the long ones too, and with a network: hours
 	go test ./docs -run TestCommands -long -timeout 24h -v
 
-# About half an hour. BENCH=--quick: about one, with the baselines some more.
+# About half an hour. BENCH=--quick: about five minutes, nearly all of it the baselines.
 BENCH ?= --runs 20 --ttl 2s
 
 bench: build servers bin/baselines ## failover on every store, measured and drawn, with what others do beside: report/
@@ -64,8 +64,9 @@ LOSS ?= 2m
 testloss: servers ## five processes, a pause every 5 s: updates lost without the token and with it, counted
 	go test ./fencing/internal/fencingtest -run TestLoss -loss $(LOSS) -timeout 24h -v
 
-testpostgres: ## the SQL guard on a real PostgreSQL of its own: takes Debian's postgresql
+testpostgres: ## the SQL guard and the bench's baseline on a real PostgreSQL of their own: takes Debian's postgresql
 	cd fencing/fencingsql/databases && go test -tags postgres -timeout 10m -v .
+	go test ./internal/failover -tags postgres -run TestPostgres -timeout 5m -v
 
 # FAR: the ttl and the part of a try that a round trip takes.
 FAR ?= 1s/0.1,1s/0.5,1s/0.85,4s/0.1,4s/0.5,4s/0.85,10s/0.85

@@ -26,7 +26,8 @@ report.html, runs.csv, summary.json, environment.json and the figures as SVG.
 
 Servers are found by UNDERSTUDY_ETCD and UNDERSTUDY_CONSUL, where 'make servers' puts them, or on
 the PATH; raft needs none. With --etcd-endpoints or --consul-address yours are used instead, under a
-prefix of the bench's own: nothing is done to them, so store-leader is left out.
+prefix of the bench's own: nothing is done to them, so store-leader is left out. PostgreSQL, for
+--baselines, is what UNDERSTUDY_POSTGRES names, stands on the PATH, or Debian installs.
 
 A fault's name stands for its variants too: crash is also crash-leader, where the dead led Raft.`,
 		Example: `  understudy bench --quick

@@ -5,14 +5,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/internal/failover"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
-// A benchBaseline is what is commonly used instead, at the ttl that its lease has.
+// benchBaselines are what is commonly used instead, at the ttl that its lease has; 0: it has
+// none.
 var benchBaselines = []struct {
 	who, store, kind string
 	ttl              time.Duration
@@ -23,24 +25,44 @@ var benchBaselines = []struct {
 	{"Consul api.Lock, default 15s", "consul", "consul-lock", 15 * time.Second, 60 * time.Second},
 	{"raft leadership, default 1s", "raft", "raft-leadership", time.Second, 20 * time.Second},
 	{"Milvus recipe, etcd 60s", "etcd", "milvus", 60 * time.Second, 60 * time.Second},
+	{"Postgres advisory lock", "postgres", "postgres-lock", 0, 45 * time.Second}, // and the bench's default ttl of 10 s
 }
 
-// findBaselines finds the program that `make baselines` builds.
-func (b *benchOptions) findBaselines() (all []failover.Baseline, err error) {
+// findBaselines finds the program that `make baselines` builds, and what each needs: a store
+// that is measured, with servers of the bench's own, or PostgreSQL.
+func (b *benchOptions) findBaselines(p *failover.Plan) error {
 	path, err := baselineProgram()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, one := range benchBaselines {
-		all = append(all, failover.Baseline{TTL: one.ttl, Backend: failover.Backend{
-			Who: one.who, Name: one.store, Inside: backends.Config{Backend: one.store}.Row().Inside, Patience: one.patience,
+		i := slices.IndexFunc(p.Backends, func(b failover.Backend) bool { return b.Name == one.store })
+		like := failover.Backend{Name: one.store, Plain: true}
+		var why string
+		switch _, err := servers.Path(one.store); {
+		case one.store == "postgres" && err != nil:
+			why = err.Error()
+		case i < 0 && one.store != "postgres":
+			why = one.store + " is not measured"
+		case i >= 0:
+			like = p.Backends[i]
+		}
+		if len(like.Given) > 0 {
+			why = "it is measured on servers of the bench's own"
+		}
+		if why != "" {
+			p.LeftOut = append(p.LeftOut, one.who+" is left out: "+why)
+			continue
+		}
+		p.Baselines = append(p.Baselines, failover.Baseline{TTL: one.ttl, Backend: failover.Backend{
+			Who: one.who, Name: like.Name, Inside: like.Inside, One: like.One, Plain: true, Patience: one.patience,
 			Command: func(c failover.Contender) (*exec.Cmd, error) {
 				return exec.Command(path, one.kind, "--id", c.ID, "--dir", c.Dir, "--ttl", c.TTL.String(),
-					"--addresses", strings.Join(c.Addresses, ","), "--key", benchPrefix(one.who)), nil
+					"--addresses", strings.Join(c.Addresses, ","), "--key", benchPrefix(c.Space)), nil
 			},
 		}})
 	}
-	return all, nil
+	return nil
 }
 
 // baselineProgram is what the variable names, or stands in bin/, or beside this

@@ -24,6 +24,8 @@ func TestBenchRefusesBadInput(t *testing.T) {
 	none := filepath.Join(dir, "none")
 	t.Setenv("UNDERSTUDY_ETCD", none)
 	t.Setenv("UNDERSTUDY_CONSUL", none)
+	t.Setenv("UNDERSTUDY_POSTGRES", none)
+	t.Setenv("UNDERSTUDY_BASELINE_PROGRAM", os.Args[0])
 	for name, c := range map[string]struct {
 		args []string
 		want []string
@@ -46,6 +48,13 @@ func TestBenchRefusesBadInput(t *testing.T) {
 		"latency": {
 			[]string{"--backends", "raft", "--faults", "latency", "--ttl", "1s"},
 			[]string{"latency: at a ttl of 1s no beat gets through where everything takes 100ms longer each way; write a ttl of at least 5s"},
+		},
+		"no PostgreSQL": {
+			[]string{"--baselines", "--backends", "raft", "--runs", "0"},
+			[]string{
+				"Postgres advisory lock is left out: no PostgreSQL server is found; on Debian: apt-get install -y postgresql,",
+				"Consul api.Lock, default 15s is left out: consul is not measured",
+			},
 		},
 		"out": {[]string{"--out", filepath.Join(full, failover.RunsFile)}, []string{"is no directory"}},
 	} {
@@ -76,9 +85,12 @@ func TestBenchMeasuresRaft(t *testing.T) {
 	t.Setenv("UNDERSTUDY_TEST", "lab")
 	out := filepath.Join(t.TempDir(), "report")
 	var said, errs bytes.Buffer
-	args := []string{"bench", "--backends", "raft", "--faults", "clean,crash-witness", "--runs", "1", "--ttl", "1s", "--sweep=false", "--cost=false", "--out", out}
+	args := []string{"bench", "--quick", "--backends", "raft", "--faults", "clean,crash-witness", "--runs", "1", "--ttl", "1s", "--sweep=false", "--cost=false", "--out", out}
 	if code := execute(t.Context(), args, &said, &errs); code != 0 {
 		t.Fatalf("code %d\n%s%s", code, said.String(), errs.String())
+	}
+	if !strings.Contains(said.String(), "A first look, no figure to show: runs of each fault: 1. ") {
+		t.Errorf("it does not say how little it is:\n%s", said.String())
 	}
 	env, samples, err := failover.Load(out)
 	if err != nil {

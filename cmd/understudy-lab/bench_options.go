@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -60,9 +59,8 @@ var sweepTTLs = []time.Duration{
 }
 
 // finish checks everything before the first run, and says what is left out.
-func (b *benchOptions) finish(cmd *cobra.Command) (p failover.Plan, err error) {
+func (b *benchOptions) finish(cmd *cobra.Command) (p failover.Plan, _ error) {
 	errs := []error{b.Read(cmd)}
-	say := cmd.ErrOrStderr()
 	if runtime.GOOS != "linux" {
 		errs = append(errs, errors.New("bench: measures on Linux only: it needs one clock that all processes share"))
 	}
@@ -78,10 +76,12 @@ func (b *benchOptions) finish(cmd *cobra.Command) (p failover.Plan, err error) {
 	if b.sweep {
 		p.Sweep = slices.DeleteFunc(slices.Clone(sweepTTLs), func(d time.Duration) bool { return d == p.TTL })
 	}
-	errs = append(errs, b.chooseStores(&p, say), b.chooseFaults(&p, say), b.checkOut())
+	errs = append(errs, b.chooseStores(&p), b.chooseFaults(&p), b.checkOut())
 	if b.baselines {
-		p.Baselines, err = b.findBaselines()
-		errs = append(errs, err)
+		errs = append(errs, b.findBaselines(&p))
+	}
+	for _, what := range p.LeftOut {
+		fmt.Fprintln(cmd.ErrOrStderr(), what)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return p, err
@@ -107,7 +107,7 @@ func (b *benchOptions) hurry() {
 	b.sweep, b.cost = b.sweep && given("sweep"), b.cost && given("cost")
 }
 
-func (b *benchOptions) chooseStores(p *failover.Plan, say io.Writer) error {
+func (b *benchOptions) chooseStores(p *failover.Plan) error {
 	known := benchStores()
 	names, chosen := b.stores, len(b.stores) > 0
 	if !chosen {
@@ -135,7 +135,7 @@ func (b *benchOptions) chooseStores(p *failover.Plan, say io.Writer) error {
 		case chosen || len(backend.Given) > 0:
 			errs = append(errs, err)
 		default:
-			fmt.Fprintf(say, "%s is left out: %v\n", name, err)
+			p.LeftOut = append(p.LeftOut, fmt.Sprintf("%s is left out: %v", name, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -151,7 +151,7 @@ func (b *benchOptions) checkGiven(backend failover.Backend) error {
 	return one.ForClient()
 }
 
-func (b *benchOptions) chooseFaults(p *failover.Plan, say io.Writer) error {
+func (b *benchOptions) chooseFaults(p *failover.Plan) error {
 	var errs []error
 	for _, name := range b.faults {
 		if !slices.Contains(faultNames(), name) {
@@ -166,13 +166,13 @@ func (b *benchOptions) chooseFaults(p *failover.Plan, say io.Writer) error {
 			if len(b.faults) > 0 {
 				errs = append(errs, err)
 			} else {
-				fmt.Fprintf(say, "%v: it is left out\n", err)
+				p.LeftOut = append(p.LeftOut, err.Error()+": it is left out")
 			}
 			continue
 		}
 		for _, backend := range p.Backends {
 			if why := f.Lacks(backend); why != "" {
-				fmt.Fprintf(say, "%s on %s is left out: %s\n", f.Name, backend.Name, why)
+				p.LeftOut = append(p.LeftOut, fmt.Sprintf("%s on %s is left out: %s", f.Name, backend.Name, why))
 			}
 		}
 		p.Faults = append(p.Faults, f)

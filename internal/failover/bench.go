@@ -24,6 +24,7 @@ type Plan struct {
 	Dir      string // for data while it runs
 
 	Baselines []Baseline
+	LeftOut   []string // what is not measured, and why, for the report
 	Progress  func(p Progress)
 }
 
@@ -97,17 +98,23 @@ func (b *bench) run(ctx context.Context) error {
 // setUp starts the servers: one that does not come up is told before the first run.
 func (b *bench) setUp(ctx context.Context) error {
 	for _, backend := range b.plan.Backends {
-		dir, err := os.MkdirTemp(b.plan.Dir, backend.Name+"-")
-		if err != nil {
+		if err := b.open(ctx, backend); err != nil {
 			return err
 		}
-		s, err := open(ctx, backend, dir)
-		if err != nil {
-			return err
-		}
-		b.sites = append(b.sites, s)
 	}
 	return nil
+}
+
+func (b *bench) open(ctx context.Context, backend Backend) error {
+	dir, err := os.MkdirTemp(b.plan.Dir, backend.Name+"-")
+	if err != nil {
+		return err
+	}
+	s, err := open(ctx, backend, dir)
+	if err == nil {
+		b.sites = append(b.sites, s)
+	}
+	return err
 }
 
 // block makes all runs with contenders that have a witness, or all others.

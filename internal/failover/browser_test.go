@@ -4,82 +4,128 @@ package failover
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"html"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// looker is a script that writes into the page what a reader would see of it.
-const looker = `<script>
-addEventListener("load", () => {
-  const root = document.documentElement;
-  root.dataset.wide = document.body.scrollWidth > innerWidth ? "too-wide" : "fits";
-  root.dataset.loaded = performance.getEntriesByType("resource").length;
-  for (const svg of document.querySelectorAll("svg")) {
-    const box = svg.getBoundingClientRect();
-    const words = (svg.getAttribute("aria-labelledby") || "").split(" ").map(id => document.getElementById(id)?.textContent || "").join("|");
-    const drawn = [...svg.querySelectorAll("path")].filter(p => getComputedStyle(p).stroke !== "none" || getComputedStyle(p).fill !== "none").length;
-    svg.dataset.seen = [svg.getAttribute("role"), box.width > 200 && box.height > 80 ? "visible" : "hidden", drawn > 3 ? "drawn" : "empty", words].join("|");
-  }
+// frame shows a page as wide as a window: no window of Chromium's is as narrow as a phone.
+// What a reader would see of it is then written below it.
+const frame = `<!doctype html><body style="margin:0"><iframe style="border:0" width="%d" height="%d" srcdoc="%s"></iframe><pre></pre><script>
+document.querySelector("iframe").addEventListener("load", e => {
+  const page = e.target.contentDocument, view = e.target.contentWindow;
+  const size = name => e => parseFloat(view.getComputedStyle(e)[name]);
+  const outside = e => e.getBoundingClientRect().right > view.innerWidth + 0.5;
+  const scrolls = e => e && (["auto", "scroll"].includes(view.getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  document.querySelector("pre").textContent = JSON.stringify({
+    wide: page.documentElement.scrollWidth - view.innerWidth,
+    loaded: view.performance.getEntriesByType("resource").length,
+    outside: [...page.body.querySelectorAll("*")].filter(e => outside(e) && !scrolls(e.parentElement)).map(e => e.outerHTML.slice(0, 200)),
+    small: [...page.body.querySelectorAll("main td, main th, p, li, dd")].filter(e => size("fontSize")(e) < 11).map(e => e.outerHTML.slice(0, 200)),
+    text: page.body.innerText,
+    figures: [...page.querySelectorAll("svg")].map(svg => {
+      const box = svg.getBoundingClientRect(), scale = box.width / svg.viewBox.baseVal.width;
+      return {
+        role: svg.getAttribute("role"),
+        words: (svg.getAttribute("aria-labelledby") || "").split(" ").map(id => page.getElementById(id)?.textContent || ""),
+        visible: box.width > 200 && box.height > 80,
+        drawn: [...svg.querySelectorAll("path")].filter(p => view.getComputedStyle(p).stroke !== "none" || view.getComputedStyle(p).fill !== "none").length,
+        letters: scale * Math.min(...[...svg.querySelectorAll("text")].map(size("fontSize"))),
+      };
+    }),
+  });
 });
-</script>`
+</script></body>`
+
+// A view is what frame writes.
+type view struct {
+	Wide, Loaded   int
+	Outside, Small []string // elements that are cut off; whose letters nobody can read
+	Text           string
+	Figures        []struct {
+		Role    string
+		Words   []string
+		Visible bool
+		Drawn   int
+		Letters float64 // of the smallest, pixels
+	}
+}
+
+// readable is how small letters may be, in pixels.
+const readable = 9.5
 
 // TestReportInABrowser opens the report as a reader does, on a desk and on a phone.
 func TestReportInABrowser(t *testing.T) {
 	dir := t.TempDir()
-	if err := Write(dir, madeUpEnvironment(), madeUp(30)); err != nil {
+	real, err := Run(t.Context(), fakePlan(t, "", 2, "clean", "hang"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, e := madeUp(30), madeUpEnvironment()
+	r.Samples = append(r.Samples, real.Samples...)
+	e.Settings.LeftOut = []string{"etcd is left out: " + strings.Repeat("/a/long/path", 10)}
+	if err := Write(dir, e, r); err != nil {
 		t.Fatal(err)
 	}
 	page, err := os.ReadFile(filepath.Join(dir, ReportFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := filepath.Join(dir, "open.html")
-	if err := os.WriteFile(open, []byte(strings.Replace(string(page), "</body>", looker+"</body>", 1)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	figures, err := Draw(Summarize(madeUp(30)), 500*time.Millisecond)
+	figures, err := Draw(Summarize(r), 500*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, size := range map[string]string{"desk": "1280,900", "phone": "500,800"} {
+	for name, size := range map[string][2]int{"desk": {1200, 800}, "phone": {360, 740}} {
 		t.Run(name, func(t *testing.T) {
-			dom := dump(t, open, size)
-			for _, want := range []string{`data-wide="fits"`, `data-loaded="0"`, "Never two at once"} {
-				if !strings.Contains(dom, want) {
-					t.Errorf("the page lacks %s", want)
-				}
+			v := inFrame(t, page, size)
+			if v.Wide > 0 || v.Loaded > 0 || len(v.Outside) > 0 || len(v.Small) > 0 {
+				t.Errorf("the page is %d pixels too wide, loads %d files, cuts off %s, and is too small at %s", v.Wide, v.Loaded, v.Outside, v.Small)
 			}
-			seen := regexp.MustCompile(`data-seen="img\|visible\|drawn\|([^"|]+)\|([^"]+)"`).FindAllStringSubmatch(dom, -1)
-			if len(seen) != len(figures) {
-				t.Errorf("%d figures are seen and have words, %d were drawn", len(seen), len(figures))
+			if !strings.Contains(v.Text, "Never two at once") {
+				t.Error("the page lacks its verdict")
+			}
+			if len(v.Figures) != len(figures) {
+				t.Errorf("%d figures are seen, %d were drawn", len(v.Figures), len(figures))
+			}
+			for _, f := range v.Figures {
+				if f.Role != "img" || !f.Visible || f.Drawn < 4 || slices.Contains(f.Words, "") || f.Letters < readable {
+					t.Errorf("a figure is not seen well: %+v", f)
+				}
 			}
 			for _, f := range figures {
-				if _, err := os.Stat(filepath.Join(dir, f.Name+".svg")); err != nil {
-					t.Error(err)
-				}
-				if !strings.Contains(dom, "|"+f.Title+"|") {
-					t.Errorf("%s is not seen", f.Name)
+				if _, err := os.Stat(filepath.Join(dir, f.Name+".svg")); err != nil || !strings.Contains(v.Text, f.Title) {
+					t.Errorf("%s: %v, or its title is not seen", f.Name, err)
 				}
 			}
 		})
 	}
 }
 
-// dump is the page after its scripts ran.
-func dump(t *testing.T, path, size string) string {
+// inFrame opens a page in a frame of a size.
+func inFrame(t *testing.T, page []byte, size [2]int) (v view) {
 	t.Helper()
+	path := filepath.Join(t.TempDir(), "frame.html")
+	if err := os.WriteFile(path, fmt.Appendf(nil, frame, size[0], size[1], html.EscapeString(string(page))), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000",
-		"--user-data-dir="+t.TempDir(), "--window-size="+size, "--dump-dom", "file://"+path)
-	out, err := cmd.Output()
+	out, err := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000",
+		"--user-data-dir="+t.TempDir(), "--window-size=1280,900", "--dump-dom", "file://"+path).Output()
 	if err != nil {
 		t.Fatalf("chromium: %v: install it, such as by apt-get install chromium", err)
 	}
-	return string(out)
+	_, text, _ := strings.Cut(string(out), "<pre>")
+	text, _, _ = strings.Cut(text, "</pre>")
+	if err := json.Unmarshal([]byte(html.UnescapeString(text)), &v); err != nil {
+		t.Fatalf("%v: the browser said %q", err, text)
+	}
+	return v
 }

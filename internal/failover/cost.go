@@ -45,7 +45,7 @@ func (b *bench) costs(ctx context.Context) error {
 		return nil
 	}
 	for _, scale := range scales {
-		for _, s := range b.sites {
+		for _, s := range b.sites[:len(b.plan.Backends)] {
 			if s.backend.Inside && scale.contenders > mostVoters {
 				continue
 			}

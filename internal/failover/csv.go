@@ -19,14 +19,10 @@ type Column struct {
 // Columns are those of runs.csv, in their order.
 var Columns = []Column{
 	text("who", "what contended: understudy, or a baseline", func(s *Sample) *string { return &s.Who }),
-	text("store", "raft, etcd or consul", func(s *Sample) *string { return &s.Store }),
+	text("store", "raft, etcd or consul; of a baseline postgres, too", func(s *Sample) *string { return &s.Store }),
 	text("fault", "what was done; see Faults", func(s *Sample) *string { return &s.Fault }),
-	duration("ttl_ms", "the contenders' ttl", func(s *Sample) *time.Duration { return &s.TTL }),
-	{
-		"run", "counts the runs of this fault on this store",
-		func(s Sample) string { return strconv.Itoa(s.Run) },
-		func(s *Sample, v string) (err error) { s.Run, err = strconv.Atoi(v); return err },
-	},
+	duration("ttl_ms", "the contenders' ttl; 0: they have none", func(s *Sample) *time.Duration { return &s.TTL }),
+	whole("run", "counts the runs of this fault on this store", func(s *Sample) *int { return &s.Run }),
 	{
 		"phase", "of the beat interval, from 0 to 1, at which the fault was injected",
 		func(s Sample) string { return strconv.FormatFloat(s.Phase, 'f', 4, 64) },
@@ -47,6 +43,7 @@ var Columns = []Column{
 	moment("success_ms", "its work had its first success", func(s *Sample) *Moment { return &s.Success }),
 	moment("stall_ms", "store-leader: the store took a write again", func(s *Sample) *Moment { return &s.Stall }),
 	duration("overlap_ms", "how long two works were active at once", func(s *Sample) *time.Duration { return &s.Overlap }),
+	whole("stale", "how often the old work stamped after the new one had started: writes that only a token would have stopped", func(s *Sample) *int { return &s.Stale }),
 	text("note", "what went wrong", func(s *Sample) *string { return &s.Note }),
 }
 
@@ -54,6 +51,13 @@ func text(name, meaning string, of func(*Sample) *string) Column {
 	return Column{
 		name, meaning, func(s Sample) string { return *of(&s) },
 		func(s *Sample, v string) error { *of(s) = v; return nil },
+	}
+}
+
+func whole(name, meaning string, of func(*Sample) *int) Column {
+	return Column{
+		name, meaning, func(s Sample) string { return strconv.Itoa(*of(&s)) },
+		func(s *Sample, v string) (err error) { *of(s), err = strconv.Atoi(v); return err },
 	}
 }
 

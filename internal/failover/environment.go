@@ -64,6 +64,7 @@ type Settings struct {
 	Contenders int      `json:"contenders"`
 	Members    int      `json:"store_members"`
 	Network    string   `json:"network"`
+	LeftOut    []string `json:"left_out"` // what was not measured, and why
 }
 
 // Describe looks at the machine.
@@ -75,7 +76,7 @@ func Describe(ctx context.Context, p Plan, command []string) Environment {
 		CPU: field("/proc/cpuinfo", "model name"), Memory: field("/proc/meminfo", "MemTotal"),
 		Settings: Settings{
 			Runs: p.Runs, TTL: Millis(p.TTL), Contenders: contenders, Members: members,
-			Network: "loopback, through a proxy per contender and server that can be cut",
+			Network: "loopback, through a proxy per contender and server that can be cut", LeftOut: p.LeftOut,
 		},
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -87,12 +88,17 @@ func Describe(ctx context.Context, p Plan, command []string) Environment {
 	for _, f := range p.Faults {
 		e.Settings.Faults = append(e.Settings.Faults, f.Name)
 	}
+	all := p.Backends
 	for _, b := range p.Backends {
-		if len(b.Given) > 0 {
-			e.Versions[b.Name] = "the user's own servers"
-		}
 		e.Settings.Stores = append(e.Settings.Stores, b.Name)
-		if path, err := servers.Path(b.Name); err == nil && len(b.Given) == 0 && !b.Inside {
+	}
+	for _, b := range p.Baselines {
+		all = append(all[:len(all):len(all)], b.Backend)
+	}
+	for _, b := range all {
+		if path, err := servers.Path(b.Name); len(b.Given) > 0 {
+			e.Versions[b.Name] = "the user's own servers"
+		} else if err == nil && !b.Inside && e.Versions[b.Name] == "" {
 			e.Versions[b.Name] = version(ctx, path)
 		}
 	}

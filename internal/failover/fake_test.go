@@ -195,8 +195,29 @@ func TestAnOverlapIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Check(); err == nil || !strings.Contains(err.Error(), ErrOverlap.Error()) {
-		t.Errorf("%v: two were active at once: %+v", err, r.Samples)
+	if err := r.Check(); err == nil || !strings.Contains(err.Error(), ErrOverlap.Error()) || r.Samples[0].Stale == 0 {
+		t.Errorf("%v: two were active at once, and both stamped: %+v", err, r.Samples)
+	}
+}
+
+// TestARunWhoseWorkHadEndedIsBroken makes the moment of a fault one at which the work had
+// ended.
+func TestARunWhoseWorkHadEndedIsBroken(t *testing.T) {
+	p := fakePlan(t, "", 1, "clean")
+	p.Faults[0].inject = func(ctx context.Context, s *stage, old term) (time.Duration, error) {
+		s.signal(old.id, syscall.SIGTERM)
+		err := s.until(ctx, "an end", func() bool {
+			return slices.ContainsFunc(s.terms, func(t *term) bool { return t.token == old.token && t.end != 0 })
+		})
+		return coordinator.Clocks().Mono, err
+	}
+	r, err := Run(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Summarize(r).Cells[0]
+	if len(r.Samples) != 1 || r.Samples[0].Note != errEnded.Error() || c.Broken != 1 || Moment(c.Median) != Unknown {
+		t.Errorf("%+v, %+v", r.Samples, c)
 	}
 }
 
@@ -212,6 +233,26 @@ func TestALateRunIsCounted(t *testing.T) {
 	c := Summarize(r).Cells[0]
 	if c.Late != 1 || time.Duration(c.Median) != Endless || c.Median.String() != "late" {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestAResetForgetsWhoWasActive: a contender that was killed and started again is in line
+// before anybody has the role, and its old term is not the one that stands.
+func TestAResetForgetsWhoWasActive(t *testing.T) {
+	st, err := newStage(t.Context(), &site{backend: fakePlan(t, "", 1).Backends[0], dir: t.TempDir()}, "reset", timesOf(time.Second), IDs(contenders))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.close()
+	if err := st.startAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := st.active()
+	if err := st.reset(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := st.active(); after.token <= before.token {
+		t.Errorf("%+v is taken for active after all were killed", after)
 	}
 }
 

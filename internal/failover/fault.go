@@ -98,13 +98,19 @@ func freeze(_ context.Context, s *stage, old term) (time.Duration, error) {
 // its work or itself.
 func thaw(ctx context.Context, s *stage, old term) error {
 	s.signal(old.id, syscall.SIGCONT)
+	return s.back(ctx, old)
+}
+
+// back waits until the old active is in line again, or starts it anew if it ends.
+func (s *stage) back(ctx context.Context, old term) error {
 	err := s.ready(ctx)
-	select {
-	case <-s.procs[old.id].done:
+	s.mu.Lock()
+	ended := s.ended[old.id]
+	s.mu.Unlock()
+	if ended {
 		return s.revive(ctx, old.id)
-	default:
-		return err
 	}
+	return err
 }
 
 func cut(_ context.Context, s *stage, old term) (time.Duration, error) {
@@ -114,9 +120,18 @@ func cut(_ context.Context, s *stage, old term) (time.Duration, error) {
 	return at, nil
 }
 
+// staysCut is how much longer the network is away once the next one works: time enough to
+// see that an old work goes on which nobody told.
+const staysCut = 500 * time.Millisecond
+
 func mend(ctx context.Context, s *stage, old term) error {
+	select {
+	case <-time.After(staysCut):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	s.network.cut(old.id, false)
-	return s.ready(ctx)
+	return s.back(ctx, old)
 }
 
 func slow(ctx context.Context, s *stage) error {

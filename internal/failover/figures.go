@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"image/color"
 	"math"
 	"slices"
 	"strings"
@@ -36,8 +37,8 @@ func Draw(s Summary, ttl time.Duration) (all []Figure, err error) {
 		keep(cumulative(s, f, ttl))
 		keep(box(s, f, ttl))
 	}
-	keep(parts(s, ttl, "quick", "clean", "handoff", "crash-witness", "crash-leader-witness"))
-	keep(parts(s, ttl, "silent", "crash", "crash-leader", "hang", "hang-witness", "partition"))
+	keep(parts(s, ttl, "quick", "crash-witness", "crash-leader-witness", "clean", "handoff"))
+	keep(parts(s, ttl, "silent", "hang-witness", "crash", "crash-leader", "hang", "partition"))
 	keep(timeline(s, ttl))
 	return all, errors.Join(errs...)
 }
@@ -106,13 +107,7 @@ func cumulative(s Summary, f Fault, ttl time.Duration) (Figure, error) {
 		for i, x := range c.measures {
 			points = append(points, plotter.XY{X: x, Y: float64(i) / all}, plotter.XY{X: x, Y: float64(i+1) / all})
 		}
-		line, err := plotter.NewLine(points)
-		if err != nil {
-			return Figure{}, err
-		}
-		line.Color, line.Width, line.Dashes = paint[look(c.Store)], 1.6, dashes[look(c.Store)]
-		p.Add(line)
-		p.Legend.Add(c.Store, line)
+		p.Legend.Add(c.Store, stroke(p, paint[look(c.Store)], 1.6, dashes[look(c.Store)], points...))
 		alt = append(alt, fmt.Sprintf("%s: half of %d runs within %v, all but late ones within %s, %d late", c.Store, c.Runs, c.Median, inWords(c.measures[len(c.measures)-1]), c.Late))
 	}
 	if f.silence {
@@ -125,11 +120,28 @@ func cumulative(s Summary, f Fault, ttl time.Duration) (Figure, error) {
 	}, figureWidth, figureHeight)
 }
 
+// stroke draws a line.
+func stroke(p *plot.Plot, c color.Color, width vg.Length, dash []vg.Length, points ...plotter.XY) *plotter.Line {
+	line, _ := plotter.NewLine(plotter.XYs(points)) // there are some, all of them finite
+	line.Color, line.Width, line.Dashes = c, width, dash
+	p.Add(line)
+	return line
+}
+
+// dotsAt draws points.
+func dotsAt(p *plot.Plot, c color.Color, shape draw.GlyphDrawer, radius vg.Length, points ...plotter.XY) *plotter.Scatter {
+	dots, _ := plotter.NewScatter(plotter.XYs(points)) // there are some, all of them finite
+	dots.Color, dots.Shape, dots.Radius = c, shape, radius
+	p.Add(dots)
+	return dots
+}
+
+// dotted is how a line is drawn that is no measurement.
+var dotted = []vg.Length{2, 3}
+
 // upright draws a thin line at x, from bottom to top.
 func upright(p *plot.Plot, x float64) {
-	line, _ := plotter.NewLine(plotter.XYs{{X: x, Y: p.Y.Min}, {X: x, Y: p.Y.Max}}) // two finite points
-	line.Color, line.Dashes = faint, []vg.Length{2, 3}
-	p.Add(line)
+	stroke(p, faint, 1, dotted, plotter.XY{X: x, Y: p.Y.Min}, plotter.XY{X: x, Y: p.Y.Max})
 }
 
 // widen leaves room left and right on a logarithmic axis.
@@ -164,12 +176,8 @@ func box(s Summary, f Fault, ttl time.Duration) (Figure, error) {
 		for j, x := range c.measures {
 			points[j] = plotter.XY{X: x, Y: float64(i) + 0.16*math.Sin(float64(7*j))}
 		}
-		dots, err := plotter.NewScatter(points)
-		if err != nil {
-			return Figure{}, err
-		}
-		dots.Color, dots.Shape, dots.Radius = paint[look(c.Store)], shapes[look(c.Store)], 2.2
-		p.Add(b, dots)
+		p.Add(b)
+		dotsAt(p, paint[look(c.Store)], shapes[look(c.Store)], 2.2, points...)
 		names = append(names, c.label())
 		alt = append(alt, fmt.Sprintf("%s: %v to %v, median %v, %d of %d late", c.label(), c.Min, inWords(c.measures[len(c.measures)-1]), c.Median, c.Late, c.Runs))
 	}

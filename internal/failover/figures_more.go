@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image/color"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -77,7 +78,7 @@ func byTTL(s Summary) (Figure, error) {
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, times{}
 	p.X.Label.Text, p.Y.Label.Text = "ttl", "crash: median gap"
 	p.Legend.Left, p.Legend.Top = true, true
-	most := 0
+	most, lines := 0, 1
 	var alt []string
 	for _, fault := range swept {
 		points := map[string]plotter.XYs{}
@@ -91,61 +92,49 @@ func byTTL(s Summary) (Figure, error) {
 			all := points[store]
 			most = max(most, len(all))
 			slices.SortFunc(all, func(a, b plotter.XY) int { return int(a.X - b.X) })
-			line, dots, err := plotter.NewLinePoints(all)
-			if err != nil {
-				return Figure{}, err
-			}
-			i := look(store)
-			line.Color, line.Width, line.Dashes = paint[i], 1.6, dashes[i]
-			dots.Color, dots.Shape, dots.Radius = paint[i], shapes[i], 3
+			i, width := look(store), vg.Length(1.6)
 			if fault == "crash" { // the same, and thinner
-				line.Width, dots.Radius = 0.8, 1.5
+				width = 0.8
 			}
-			p.Add(line, dots)
+			line, dots := stroke(p, paint[i], width, dashes[i], all...), dotsAt(p, paint[i], shapes[i], 2*width, all...)
+			lines++
 			p.Legend.Add(store+map[string]string{"crash": ", without a witness"}[fault], line, dots)
 		}
 	}
 	if most < 2 {
 		return Figure{}, nil
 	}
-	usual, err := usually(p, s)
-	if err != nil {
-		return Figure{}, err
-	}
-	same, err := plotter.NewLine(plotter.XYs{{X: p.X.Min, Y: p.X.Min}, {X: p.X.Max, Y: p.X.Max}})
-	if err != nil {
-		return Figure{}, err
-	}
-	same.Color, same.Dashes = faint, []vg.Length{2, 3}
-	p.Add(same)
-	p.Legend.Add("gap = ttl", same)
+	usual := usually(p, s)
+	p.Legend.Add("gap = ttl", stroke(p, faint, 1, dotted, plotter.XY{X: p.X.Min, Y: p.X.Min}, plotter.XY{X: p.X.Max, Y: p.X.Max}))
+	above := rowHeight / 2 * vg.Length(lines+len(usual)) // the legend stands above the lines
+	p.Y.Max *= math.Pow(p.Y.Max/p.Y.Min, float64(above/figureHeight))
 	return render(p, Figure{
 		Name: "ttl", Title: "A crash against the ttl", Alt: "A dotted line is where the gap is the ttl. " + strings.Join(append(alt, usual...), ". ") + ".",
-	}, figureWidth, figureHeight*3/2)
+	}, figureWidth, figureHeight+above)
 }
 
 func (c Cell) drawn() bool { return len(c.measures) > 0 && time.Duration(c.Median) != Endless }
 
 func (c Cell) point() plotter.XY { return plotter.XY{X: c.TTL.value(), Y: c.Median.value()} }
 
-// usually draws a crash of each baseline, at the ttl of its lease.
-func usually(p *plot.Plot, s Summary) (alt []string, err error) {
+// usually draws a crash of each baseline, at the ttl of its lease, or across where it has none.
+func usually(p *plot.Plot, s Summary) (alt []string) {
 	i := 0
 	for _, c := range s.Cells {
 		if c.Who == Understudy || c.Fault != "crash" || !c.drawn() {
 			continue
 		}
-		dot, err := plotter.NewScatter(plotter.XYs{c.point()})
-		if err != nil {
-			return nil, err
+		if c.TTL == 0 {
+			y := c.Median.value()
+			p.Legend.Add(c.Who+", no ttl", stroke(p, faint, 1, dashes[3], plotter.XY{X: p.X.Min, Y: y}, plotter.XY{X: p.X.Max, Y: y}))
+			alt = append(alt, fmt.Sprintf("%s, at any ttl: %v", c.Who, c.Median))
+			continue
 		}
-		dot.Color, dot.Shape, dot.Radius = faint, shapes[i%len(shapes)], 4
+		p.Legend.Add(c.Who, dotsAt(p, faint, shapes[i%len(shapes)], 4, c.point()))
 		i++
-		p.Add(dot)
-		p.Legend.Add(c.Who, dot)
 		alt = append(alt, fmt.Sprintf("%s: %v", c.Who, c.Median))
 	}
-	return alt, nil
+	return alt
 }
 
 // timelines are the faults of which a timeline is drawn, the most telling first.
@@ -184,12 +173,7 @@ func timelineOf(fault string, cells []Cell) (Figure, error) {
 			{upper, -0.2 * most, Millis(r.OldEnd).value()}, {lower, Millis(r.Started).value(), 1.25 * most},
 		}
 		for _, b := range bars {
-			line, err := plotter.NewLine(plotter.XYs{{X: b.from, Y: b.y}, {X: b.to, Y: b.y}})
-			if err != nil {
-				return Figure{}, err
-			}
-			line.Color, line.Width = paint[look(r.Store)], 9
-			p.Add(line)
+			stroke(p, paint[look(r.Store)], 9, nil, plotter.XY{X: b.from, Y: b.y}, plotter.XY{X: b.to, Y: b.y})
 		}
 		alt = append(alt, fmt.Sprintf("%s: %s was active until %v, %s from %v", r.Store, r.Old, Millis(r.OldEnd), r.New, Millis(r.Started)))
 	}
@@ -202,12 +186,13 @@ func timelineOf(fault string, cells []Cell) (Figure, error) {
 	}, figureWidth, max(figureHeight*3/4, 26*vg.Length(2*len(runs)+2)))
 }
 
-// medianRun is the run that is the median.
-func (c Cell) medianRun() (Sample, bool) {
+// medianRun is the run that is the closest to the median: of an even number none is.
+func (c Cell) medianRun() (best Sample, found bool) {
+	off := func(s Sample) time.Duration { return (time.Duration(s.Measure()) - time.Duration(c.Median)).Abs() }
 	for _, s := range c.samples {
-		if s.Outcome == Moved && Millis(s.Measure()) == c.Median && s.OldEnd != Unknown {
-			return s, true
+		if s.Outcome == Moved && s.OldEnd != Unknown && (!found || off(s) < off(best)) {
+			best, found = s, true
 		}
 	}
-	return Sample{}, false
+	return best, found
 }

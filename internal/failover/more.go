@@ -3,6 +3,8 @@ package failover
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -10,11 +12,19 @@ import (
 // A Baseline is another way to elect, measured on the same servers.
 type Baseline struct {
 	Backend
-	TTL time.Duration // of its lease, as it stands in the table
+	TTL time.Duration // of its lease; 0: it has none
 }
 
-// BaselineRuns is how often each of a baseline's faults is measured.
+// BaselineRuns is how often each of a baseline's faults is measured, at most.
 const BaselineRuns = 3
+
+// baselineFaults are what is done to baselines.
+var baselineFaults = []string{"clean", "crash", "hang", "partition"}
+
+// waits reports whether nearly all of a fault is waiting.
+func (b Baseline) waits(f Fault) bool {
+	return f.silence && (b.TTL >= longTTL || b.TTL == 0 && f.Name != "crash")
+}
 
 // longTTL is the ttl from which stages are measured side by side: what they do then
 // is nearly all waiting.
@@ -23,52 +33,73 @@ const longTTL = 2 * time.Second
 // swept are the faults of a sweep: with a witness the ttl is nothing to a crash.
 var swept = []string{"crash-witness", "crash"}
 
-// sweep measures a crash at other ttls.
-func (b *bench) sweep(ctx context.Context) error {
-	var long []func(context.Context) []Sample
-	for _, ttl := range b.plan.Sweep {
-		for _, s := range b.sites {
-			one := func(ctx context.Context) (all []Sample) {
-				for _, fault := range swept { // one after the other: what idles beside costs time too
-					all = append(all, b.aside(ctx, s, fmt.Sprintf("ttl-%v-%s", ttl, fault), ttl, SweepRuns, fault)...)
-				}
-				return all
-			}
-			if ttl >= longTTL {
-				long = append(long, one)
-				continue
-			}
-			b.say(s.backend.Name + ", ttl " + ttl.String())
-			b.result.Samples = append(b.result.Samples, one(ctx)...)
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-		}
-	}
-	if len(long) > 0 {
-		b.say(fmt.Sprintf("the longer ttls, up to %v", b.plan.Sweep[len(b.plan.Sweep)-1]))
-	}
-	return b.together(ctx, long)
+// An errand is a few runs of some faults, each on a stage of its own, one after the other:
+// what idles beside costs time too.
+type errand struct {
+	name   string
+	site   *site
+	ttl    time.Duration
+	runs   int
+	waits  bool // nearly all of it is waiting
+	faults []string
 }
 
-// baselines measures what others do.
-func (b *bench) baselines(ctx context.Context) error {
-	var all []func(context.Context) []Sample
-	for _, baseline := range b.plan.Baselines {
+// sweep measures a crash at other ttls.
+func (b *bench) sweep(ctx context.Context) error {
+	var all []errand
+	for _, ttl := range b.plan.Sweep {
 		for _, s := range b.sites {
-			if s.backend.Name == baseline.Name {
-				like := *s
-				like.backend = baseline.Backend
-				all = append(all, func(ctx context.Context) []Sample {
-					return b.aside(ctx, &like, baseline.Who, baseline.TTL, BaselineRuns, "clean", "crash")
-				})
-			}
+			all = append(all, errand{fmt.Sprintf("ttl-%v", ttl), s, ttl, SweepRuns, ttl >= longTTL, swept})
 		}
 	}
-	if len(all) > 0 {
-		b.say("baselines, side by side")
+	return b.errands(ctx, "the longer ttls", all)
+}
+
+// baselines measures what others do, on the same servers or, of another store, on new ones.
+func (b *bench) baselines(ctx context.Context) error {
+	var all []errand
+	for _, baseline := range b.plan.Baselines {
+		i := slices.IndexFunc(b.sites, func(s *site) bool { return s.backend.Name == baseline.Name })
+		if i < 0 {
+			i = len(b.sites)
+			if err := b.open(ctx, baseline.Backend); err != nil {
+				return err
+			}
+		}
+		like := *b.sites[i]
+		like.backend = baseline.Backend
+		for _, name := range baselineFaults {
+			waits := baseline.waits(Faults[faultIndex(name)])
+			all = append(all, errand{baseline.Who, &like, baseline.TTL, min(BaselineRuns, b.plan.Runs), waits, []string{name}})
+		}
 	}
-	return b.together(ctx, all)
+	return b.errands(ctx, "baselines that wait", all)
+}
+
+// errands runs one after the other, and then at once those that wait.
+func (b *bench) errands(ctx context.Context, waiting string, all []errand) error {
+	var group sync.WaitGroup
+	results := make([][]Sample, len(all))
+	for i, e := range all {
+		if ctx.Err() == nil && !e.waits {
+			b.say(fmt.Sprintf("%s, %s: %s", e.site.backend.Name, e.name, strings.Join(e.faults, ", ")))
+			results[i] = e.run(ctx)
+		}
+	}
+	for i, e := range all {
+		if ctx.Err() == nil && e.waits {
+			group.Go(func() { results[i] = e.run(ctx) })
+		}
+	}
+	if slices.ContainsFunc(all, func(e errand) bool { return e.waits }) {
+		b.say(waiting + ", side by side")
+	}
+	group.Wait()
+	b.result.Samples = append(b.result.Samples, slices.Concat(results...)...)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 func (b *bench) say(what string) {
@@ -77,52 +108,37 @@ func (b *bench) say(what string) {
 	}
 }
 
-// together runs everything at once and keeps what was measured.
-func (b *bench) together(ctx context.Context, all []func(context.Context) []Sample) error {
-	var group sync.WaitGroup
-	results := make([][]Sample, len(all))
-	for i, f := range all {
-		group.Go(func() { results[i] = f(ctx) })
+func (e errand) run(ctx context.Context) (all []Sample) {
+	for _, name := range e.faults {
+		all = append(all, e.aside(ctx, Faults[faultIndex(name)])...)
 	}
-	group.Wait()
-	for _, r := range results {
-		b.result.Samples = append(b.result.Samples, r...)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
+	return all
 }
 
-// aside measures a few runs on a stage that lives no longer. One that cannot be set
-// counts as a broken run.
-func (b *bench) aside(ctx context.Context, s *site, name string, ttl time.Duration, runs int, faults ...string) (all []Sample) {
-	st, err := newStage(ctx, s, name, timesOf(ttl), IDs(contenders))
+// aside measures on a stage that lives no longer. One that cannot be set counts as a broken
+// run.
+func (e errand) aside(ctx context.Context, f Fault) (all []Sample) {
+	st, err := newStage(ctx, e.site, e.name+"-"+f.Name, timesOf(e.ttl), IDs(contenders))
 	if err == nil {
 		defer st.close()
-		st.witness = Faults[faultIndex(faults[0])].witness
+		st.witness = f.witness
 		err = st.startAll(ctx)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
-		broken := newSample(s.backend, faults[0], ttl)
+		broken := newSample(e.site.backend, f.Name, e.ttl)
 		broken.Note = err.Error()
 		return []Sample{broken}
 	}
-	for run := range runs {
-		for _, f := range Faults {
-			for _, name := range faults {
-				if f.Name != name || ctx.Err() != nil {
-					continue
-				}
-				sample := st.run(ctx, f, run+1, (float64(run)+0.5)/float64(runs))
-				if ctx.Err() == nil {
-					all = append(all, sample)
-				}
-			}
+	for run := range e.runs {
+		sample := st.run(ctx, f, run+1, (float64(run)+0.5)/float64(e.runs))
+		if ctx.Err() != nil {
+			break
 		}
+		sample.TTL = e.ttl
+		all = append(all, sample)
 	}
 	return all
 }

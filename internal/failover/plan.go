@@ -44,7 +44,18 @@ func (p Plan) Expect() (d time.Duration) {
 	d += longest
 	longest = 0
 	for _, b := range p.Baselines {
-		longest = max(longest, BaselineRuns*(2*b.TTL+10*time.Second))
+		for _, name := range baselineFaults {
+			f, runs := Faults[faultIndex(name)], time.Duration(min(BaselineRuns, p.Runs))
+			one := 3*time.Second + runs*(f.Expect(b.TTL)+2*time.Second)
+			switch {
+			case !b.waits(f):
+				d += one
+			case b.TTL == 0: // it waits in vain
+				longest = max(longest, one+runs*b.Patience)
+			default:
+				longest = max(longest, one)
+			}
+		}
 	}
 	return d + longest
 }
@@ -73,7 +84,7 @@ func (p Plan) CheckRoom() error {
 			most = max(most, contenders*len(p.Sweep))
 		}
 	}
-	n := max(most, contenders) * max(1, len(p.Backends))
+	n := max(most*max(1, len(p.Backends)), contenders*len(baselineFaults)*len(p.Baselines))
 	need += int64(n) * contenderMemory
 	var errs []error
 	free, _, _ := strings.Cut(field("/proc/meminfo", "MemAvailable"), " ")
@@ -90,14 +101,14 @@ func (p Plan) CheckRoom() error {
 // PrintSummary writes the table that a terminal shows.
 func PrintSummary(to io.Writer, s Summary) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\nFAULT\tSTORE\tTTL\tMEDIAN\tP99\tMAX\tDETECT\tGRANT\tACTIVATE\tX FLOOR\tRUNS\tLATE\tBROKEN\tOVERLAP")
+	fmt.Fprintln(w, "\nFAULT\tSTORE\tTTL\tMEDIAN\tP99\tMAX\tDETECT\tGRANT\tACTIVATE\tX FLOOR\tRUNS\tLATE\tBROKEN\tOVERLAP\tSTALE")
 	for _, c := range s.Cells {
 		ratio := "–"
 		if c.Ratio > 0 {
 			ratio = fmt.Sprintf("%.1f", c.Ratio)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%v\t%v\t%v\t%v\t%v\t%v\t%v\t%s\t%d\t%d\t%d\t%v\n", c.Fault, c.label(), c.TTL, c.Median, c.P99, c.Max,
-			c.Detect, c.Grant, c.Activate, ratio, c.Runs, c.Late, c.Broken, c.Overlap)
+		fmt.Fprintf(w, "%s\t%s\t%v\t%v\t%v\t%v\t%v\t%v\t%v\t%s\t%d\t%d\t%d\t%v\t%d\n", c.Fault, c.label(), c.TTL, c.Median, c.P99, c.Max,
+			c.Detect, c.Grant, c.Activate, ratio, c.Runs, c.Late, c.Broken, c.Overlap, c.Stale)
 	}
 	for _, f := range s.Floors {
 		fmt.Fprintf(w, "floor\t%s\tone commit %v (p99 %v), with its delivery %v (p99 %v)\n", f.Store, f.Commit, f.CommitP99, f.Delivery, f.DeliveryP99)

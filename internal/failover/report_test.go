@@ -59,7 +59,11 @@ func madeUp(runs int) Result {
 	}
 	other := r.Samples[0]
 	other.Who, other.Fault, other.TTL = "raft leadership, default 1s", "crash", time.Second
-	r.Samples = append(r.Samples, other)
+	none := other
+	none.Who, none.Store, none.TTL = "Postgres advisory lock", "postgres", 0
+	both := other
+	both.Who, both.Store, both.Fault, both.TTL, both.Overlap, both.Stale = "Consul api.Lock, default 15s", "consul", "partition", 15*time.Second, 500*time.Millisecond, 100
+	r.Samples = append(r.Samples, other, none, both)
 	return r
 }
 
@@ -69,7 +73,7 @@ func madeUpEnvironment() Environment {
 		Began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Took: "1m0s", Complete: true, Command: []string{"understudy", "bench"}, Seed: 7,
 		Settings: Settings{
 			Stores: []string{"raft", "etcd", "consul"}, Faults: []string{"clean"}, Runs: 3, TTL: Millis(500 * time.Millisecond),
-			Sweep: []Millis{Millis(2 * time.Second)}, Contenders: contenders, Members: members, Network: "loopback",
+			Sweep: []Millis{Millis(2 * time.Second)}, Contenders: contenders, Members: members, Network: "loopback", LeftOut: []string{"latency is left out"},
 		},
 		Versions: map[string]string{"go": "go1.26.0"}, Kernel: "6.0", OS: "linux", Arch: "amd64", CPU: "some", Cores: 2, Memory: "1 kB", Load: "0",
 	}
@@ -166,7 +170,7 @@ func TestRunsAreReadAsWritten(t *testing.T) {
 }
 
 func TestEveryFigureSaysInWordsWhatItShows(t *testing.T) {
-	figures, err := Draw(Summarize(madeUp(5)), 500*time.Millisecond)
+	figures, err := Draw(Summarize(madeUp(6)), 500*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,10 +236,53 @@ func TestLittleIsCalledLittle(t *testing.T) {
 	if err := sheet.Execute(&page, newPage(e, Summary{}, Result{}, nil)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"its load was 3.10 on 2 cores", "A first look, no figure to show: runs of each fault: 3"} {
-		if !strings.Contains(page.String(), want) {
-			t.Errorf("the report does not say %q", want)
+	top, _, _ := strings.Cut(page.String(), "</header>")
+	for _, want := range []string{"its load was 3.10 on 2 cores", "A first look, no figure to show: runs of each fault: 3", "latency is left out"} {
+		if !strings.Contains(top, want) {
+			t.Errorf("the report does not say %q at the top", want)
 		}
+	}
+}
+
+// TestTheWitnessComesFirst: its rows are the first, and the first figure is a crash with it
+// against the ttl, with what is usual beside it, be it at a ttl of its own or at none.
+func TestTheWitnessComesFirst(t *testing.T) {
+	s, e := Summarize(madeUp(3)), madeUpEnvironment()
+	figures, err := Draw(s, time.Duration(e.Settings.TTL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPage(e, s, madeUp(3), figures)
+	for i, g := range p.Groups {
+		if g.Fault.witness != (i < 3) {
+			t.Errorf("row %d is of %s", i+1, g.Fault.Name)
+		}
+	}
+	if f := p.Figures[0]; f.Name != "ttl" {
+		t.Errorf("the first figure is %s", f.Name)
+	}
+	for _, want := range []string{"raft, crash-witness at 500 ms", "raft, crash-witness at 2 s", "raft, crash at 2 s", "raft leadership, default 1s: ", "Postgres advisory lock, at any ttl: "} {
+		if !strings.Contains(p.Figures[0].Alt, want) {
+			t.Errorf("the first figure lacks %q: %s", want, p.Figures[0].Alt)
+		}
+	}
+}
+
+// TestWhatOthersDoIsJudged: overlaps and stale writes stand in a baseline's row, and are no
+// fault of ours.
+func TestWhatOthersDoIsJudged(t *testing.T) {
+	r := madeUp(3)
+	if err := r.Check(); err != nil {
+		t.Error(err)
+	}
+	var page bytes.Buffer
+	if err := sheet.Execute(&page, newPage(madeUpEnvironment(), Summarize(r), r, nil)); err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(page.String(), `<th scope="row">Consul api.Lock, default 15s</th><td>partition</td>`)
+	row, _, _ = strings.Cut(row, "</tr>")
+	if !strings.HasSuffix(row, `<td>0</td><td class="bad-cell">500 ms</td><td class="bad-cell">100</td>`) {
+		t.Errorf("its row ends with %s", row)
 	}
 }
 

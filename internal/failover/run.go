@@ -35,6 +35,7 @@ type Sample struct {
 	Success Moment
 	Stall   Moment // store-leader: the store took a write again
 	Overlap time.Duration
+	Stale   int // stamps of the old work after the new one had started
 	Note    string
 }
 
@@ -191,24 +192,31 @@ func (s *stage) judge(f Fault, at time.Duration, old term, r *Sample) {
 			break
 		}
 	}
-	r.Overlap = s.overlap(func(t *term) bool { return f.pauses && t == before })
+	r.Overlap, r.Stale = s.overlap(func(t *term) bool { return f.pauses && t == before })
 }
 
-// overlap is the longest time that a later work was active beside an earlier one. One
-// that was paused may return late: of it only its stamps count.
-func (s *stage) overlap(paused func(*term) bool) (most time.Duration) {
+// overlap is the longest time that a later work was active beside an earlier one, and how
+// often the earlier one stamped in it. One that was paused may return late: of it only its
+// stamps count.
+func (s *stage) overlap(paused func(*term) bool) (most time.Duration, stale int) {
 	for _, a := range s.terms {
-		until := a.last
+		until, next := a.last, Endless
 		if !paused(a) {
 			until = max(until, a.end)
 		}
 		for _, b := range s.terms {
 			if b.token > a.token {
-				most = max(most, until-b.start)
+				next = min(next, b.start)
+			}
+		}
+		most = max(most, until-next)
+		for _, at := range a.stamps {
+			if at > next {
+				stale++
 			}
 		}
 	}
-	return most
+	return most, stale
 }
 
 // Gap is the time from the fault to the start of the new work.

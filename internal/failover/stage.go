@@ -54,6 +54,7 @@ type term struct {
 	id                        string
 	token                     lock.Token
 	start, success, last, end time.Duration // zero: not said
+	stamps                    []time.Duration
 }
 
 // A notice is when somebody was told something.
@@ -93,9 +94,7 @@ func (s *stage) startAll(ctx context.Context) (err error) {
 		if err = s.startEach(ctx); err == nil || ctx.Err() != nil {
 			return err
 		}
-		for _, id := range s.ids {
-			s.end(id)
-		}
+		s.endAll()
 		err = errors.Join(err, os.RemoveAll(filepath.Join(s.site.dir, s.name)))
 	}
 	return err
@@ -207,7 +206,7 @@ func (s *stage) stamp(id, what string, token lock.Token, at time.Duration) {
 	}
 	switch t := s.terms[i]; what {
 	case "stamp":
-		t.last = max(t.last, at)
+		t.last, t.stamps = max(t.last, at), append(t.stamps, at)
 	case "success":
 		t.success = at
 	case "end":
@@ -221,6 +220,7 @@ func (s *stage) forget(one term) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := s.last()
+	last.stamps = nil // there are some for every moment since the last run
 	s.told, s.terms = nil, []*term{last}
 	return last.token == one.token
 }
@@ -333,6 +333,16 @@ func (s *stage) end(id string) {
 	}
 }
 
+// endAll ends every contender, and nobody is active.
+func (s *stage) endAll() {
+	for _, id := range s.ids {
+		s.end(id)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told, s.terms = nil, nil
+}
+
 // revive starts again what has ended or is about to.
 func (s *stage) revive(ctx context.Context, id string) error {
 	s.end(id)
@@ -347,16 +357,14 @@ func (s *stage) reset(ctx context.Context) error {
 	s.network.delay(0)
 	for _, id := range s.ids {
 		s.network.cut(id, false)
-		s.end(id)
 	}
+	s.endAll()
 	return s.startAll(ctx)
 }
 
 // close leaves no contender behind.
 func (s *stage) close() {
-	for _, id := range s.ids {
-		s.end(id)
-	}
+	s.endAll()
 	if s.client != nil {
 		_ = s.client.Close()
 	}

@@ -32,6 +32,7 @@ type Cell struct {
 	Grant      Millis    `json:"grant_p50_ms"`
 	Activate   Millis    `json:"activate_p50_ms"`
 	Overlap    Millis    `json:"overlap_max_ms"`
+	Stale      int       `json:"stale_max"`
 	Ratio      float64   `json:"ratio_to_floor"` // of the median to the store's floor: one delivery and one commit; 0: no floor
 	samples    []Sample  // by measure
 	measures   []float64 // sorted, in ms, without endless ones
@@ -157,7 +158,7 @@ func (c *Cell) fill(floor FloorLine) {
 		keep(&detect, d)
 		keep(&grant, g)
 		keep(&activate, a)
-		c.Overlap = max(c.Overlap, Millis(s.Overlap))
+		c.Overlap, c.Stale = max(c.Overlap, Millis(s.Overlap)), max(c.Stale, s.Stale)
 		switch {
 		case s.Outcome == Late:
 			all = append(all, Endless)

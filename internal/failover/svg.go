@@ -7,6 +7,7 @@ import (
 	"image/color"
 	"math"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,9 +53,23 @@ var head = regexp.MustCompile(`(?s)^.*?<svg width="[^"]*" height="[^"]*" (viewBo
 // background is the white sheet that the library draws first.
 var background = regexp.MustCompile(`<path d="[^"]*" style="fill:#FFFFFF" />\n`)
 
+// letters are what the library reckons with.
+var letters = font.Font{Typeface: "Liberation", Variant: "Sans"}
+
+// words are some of the drawing, with the size of their letters.
+var words = regexp.MustCompile(`<text( [^>]*?font-size:([0-9.]+)px[^>]*)>([^<]*)</text>`)
+
+// fit makes words as wide as the library reckoned, where a reader's letters are others: they
+// would run into what stands beside them.
+func fit(text []byte) []byte {
+	part := words.FindSubmatch(text)
+	size, _ := strconv.ParseFloat(string(part[2]), 64) // digits
+	face := font.DefaultCache.Lookup(letters, vg.Length(size))
+	return fmt.Appendf(nil, `<text textLength="%.1f" lengthAdjust="spacingAndGlyphs"%s>%s</text>`, face.Width(html.UnescapeString(string(part[3]))).Points(), part[1], part[3])
+}
+
 // newPlot is a plot with our letters and a quiet grid.
 func newPlot() *plot.Plot {
-	letters := font.Font{Typeface: "Liberation", Variant: "Sans"}
 	p := plot.New()
 	for _, f := range []*font.Font{
 		&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font,
@@ -89,7 +104,7 @@ func render(p *plot.Plot, f Figure, width, height vg.Length) (Figure, error) {
 <title id="%[2]s-t">%[3]s</title><desc id="%[2]s-d">%[4]s</desc>
 %[5]s
 `, box[1], f.Name, html.EscapeString(f.Title), html.EscapeString(f.Alt), styles)
-	f.SVG = []byte(begin + variables.Replace(string(body[len(box[0]):])))
+	f.SVG = []byte(begin + variables.Replace(string(words.ReplaceAllFunc(body[len(box[0]):], fit))))
 	return f, nil
 }
 
@@ -97,7 +112,7 @@ func render(p *plot.Plot, f Figure, width, height vg.Length) (Figure, error) {
 type times struct{}
 
 func (times) Ticks(low, high float64) (all []plot.Tick) {
-	wide := math.Log10(high/low) > 2.2
+	wide := math.Log10(high/low) > 1.3
 	for power := math.Floor(math.Log10(low)); power <= math.Ceil(math.Log10(high)); power++ {
 		for digit := 1.0; digit < 10; digit++ {
 			at := digit * math.Pow(10, power)

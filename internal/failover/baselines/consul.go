@@ -30,18 +30,8 @@ func consulLock(ctx context.Context, c contender) error {
 		return errors.Join(err, errors.New("the lock's key is gone"))
 	}
 	say("granted", pair.ModifyIndex)
-	active, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() {
-		select {
-		case <-lost:
-			stop()
-		case <-active.Done():
-		}
-	}()
-	work(active, pair.ModifyIndex)
-	if ctx.Err() == nil {
-		return errors.New("the lock is lost")
+	if err := workUntil(ctx, lost, pair.ModifyIndex); err != nil {
+		return err
 	}
 	return lock.Unlock()
 }

@@ -37,18 +37,8 @@ func etcdElection(ctx context.Context, c contender) error {
 	}
 	token := uint64(now.Header.Revision)
 	say("granted", token)
-	active, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() {
-		select {
-		case <-session.Done():
-			stop()
-		case <-active.Done():
-		}
-	}()
-	work(active, token)
-	if ctx.Err() == nil {
-		return errors.New("the session is over")
+	if err := workUntil(ctx, session.Done(), token); err != nil {
+		return err
 	}
 	give, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -106,16 +96,14 @@ func untilDeleted(ctx context.Context, client *clientv3.Client, key string, from
 }
 
 func milvusActive(ctx context.Context, client *clientv3.Client, lease clientv3.LeaseID, alive <-chan *clientv3.LeaseKeepAliveResponse, token uint64) error {
-	active, stop := context.WithCancel(ctx)
-	defer stop()
+	lost := make(chan struct{})
 	go func() {
-		defer stop()
+		defer close(lost)
 		for range alive { // it is closed when the lease is lost
 		}
 	}()
-	work(active, token)
-	if ctx.Err() == nil {
-		return errors.New("the lease is lost")
+	if err := workUntil(ctx, lost, token); err != nil {
+		return err
 	}
 	give, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

@@ -1,15 +1,18 @@
 // Command baselines is a contender as it is commonly written without understudy. It
 // writes the same lines as failover.Contend does, for the same moments.
 //
-//	baselines etcd-election|milvus|consul-lock|raft-leadership --id ID --addresses A,B,C --ttl 60s --key PREFIX --dir DIR
+//	baselines etcd-election|milvus|consul-lock|raft-leadership|postgres-lock --id ID --addresses A,B,C --ttl 60s --key PREFIX --dir DIR
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +30,7 @@ type contender struct {
 // kinds are the baselines. Each takes part until ctx is done.
 var kinds = map[string]func(ctx context.Context, c contender) error{
 	"etcd-election": etcdElection, "milvus": milvus, "consul-lock": consulLock, "raft-leadership": raftLeadership,
+	"postgres-lock": postgresLock,
 }
 
 func main() {
@@ -39,7 +43,7 @@ func main() {
 	set.StringVar(&addresses, "addresses", "", "")
 	set.DurationVar(&c.ttl, "ttl", time.Minute, "")
 	if len(os.Args) < 2 || kinds[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "baselines: say which: etcd-election, milvus, consul-lock or raft-leadership")
+		fmt.Fprintln(os.Stderr, "baselines: say which: "+strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
 		os.Exit(64)
 	}
 	_ = set.Parse(os.Args[2:]) // it exits by itself
@@ -52,21 +56,29 @@ func main() {
 	}
 }
 
-// say writes a line by CLOCK_MONOTONIC.
-func say(what string, token uint64) {
+// now is CLOCK_MONOTONIC.
+func now() int64 {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // Linux has had it always
-	fmt.Printf("%s %d %d\n", what, token, t.Nano())
+	return t.Nano()
 }
 
-// work stamps until ctx ends: the recipes have no other word for being active.
+// say writes a line.
+func say(what string, token uint64) { sayAt(what, token, now()) }
+
+func sayAt(what string, token uint64, at int64) { fmt.Printf("%s %d %d\n", what, token, at) }
+
+// work stamps until ctx ends: the recipes have no other word for being active. As with
+// failover.Contend, a stamp's time is read before the belief is checked.
 func work(ctx context.Context, token uint64) {
 	say("start", token)
 	defer say("end", token)
-	tick := time.NewTicker(time.Millisecond)
+	tick := time.NewTicker(5 * time.Millisecond) // failover.StampEvery
 	defer tick.Stop()
 	for first := true; ctx.Err() == nil; first = false {
-		say("stamp", token)
+		if at := now(); ctx.Err() == nil {
+			sayAt("stamp", token, at)
+		}
 		if first {
 			say("success", token)
 		}
@@ -75,4 +87,22 @@ func work(ctx context.Context, token uint64) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// workUntil works until ctx is done, which is nil, or the lock is lost.
+func workUntil(ctx context.Context, lost <-chan struct{}, token uint64) error {
+	active, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		defer stop()
+		select {
+		case <-lost:
+		case <-active.Done():
+		}
+	}()
+	work(active, token)
+	if ctx.Err() == nil {
+		return errors.New("the lock is lost")
+	}
+	return nil
 }

@@ -69,6 +69,7 @@ func follow(ctx context.Context, r *raft.Raft) error {
 			stop()
 			<-done
 			if !leads {
+				say("standby", 0)
 				continue
 			}
 			if err := r.Barrier(10 * time.Second).Error(); err != nil {

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type Member struct {
 	log   string // its output
 	path  string
 	args  []string
+	as    *syscall.Credential                        // nil: as we are
+	kill  syscall.Signal                             // ends it at once; 0: SIGKILL
 	up    func(ctx context.Context, m *Member) error // whether it answers
 
 	mu   sync.Mutex
@@ -54,8 +57,8 @@ func (m *Member) PID() int {
 }
 
 // Kill ends the process with SIGKILL and returns when it is gone. It may be
-// repeated.
-func (m *Member) Kill() { m.end(syscall.SIGKILL) }
+// repeated. PostgreSQL gets SIGQUIT, as it would leave its children and shared memory behind.
+func (m *Member) Kill() { m.end(cmp.Or(m.kill, syscall.SIGKILL)) }
 
 // Stop ends the process with SIGTERM, after 10 s with SIGKILL, and returns when it
 // is gone. It may be repeated.
@@ -146,7 +149,7 @@ func (m *Member) launch() error {
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(m.path, m.args...)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, attributes()
-	cmd.Dir = filepath.Dir(m.log)
+	cmd.Dir, cmd.SysProcAttr.Credential = filepath.Dir(m.log), m.as
 
 	started, gone := make(chan error), make(chan struct{})
 	onThread(func() {

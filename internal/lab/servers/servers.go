@@ -1,4 +1,4 @@
-// Package servers runs real etcd and Consul servers as child processes on
+// Package servers runs real etcd, Consul and PostgreSQL servers as child processes on
 // loopback, so that tests and benchmarks can kill, pause and restart them, and a
 // proxy that spoils the network between a client and one of them.
 package servers
@@ -26,6 +26,7 @@ type Cluster struct {
 	Members []*Member
 
 	leads func(ctx context.Context, m *Member) (bool, error)
+	temp  string // a directory that is nobody else's; "": there is none
 }
 
 // Options change how servers are started. The zero Options mean plain servers.
@@ -55,6 +56,7 @@ func (c *Cluster) Stop() {
 	for _, m := range c.Members {
 		m.Kill()
 	}
+	_ = os.RemoveAll(c.temp) // of nothing where there is none
 }
 
 // attempts is how often the first start is tried: another process may take a
@@ -100,9 +102,11 @@ func startAll(ctx context.Context, members []*Member) error {
 // starts are the stores that have servers here.
 var starts = map[string]func(ctx context.Context, dir string, n int, o Options) (*Cluster, error){
 	"etcd": StartEtcd, "consul": StartConsul,
+	"postgres": func(ctx context.Context, _ string, _ int, _ Options) (*Cluster, error) { return StartPostgres(ctx) },
 }
 
-// Start starts servers of a store by its name. See StartEtcd and StartConsul.
+// Start starts servers of a store by its name. See StartEtcd, StartConsul and
+// StartPostgres, which is one server somewhere else, with no options.
 func Start(ctx context.Context, store, dir string, n int, o Options) (*Cluster, error) {
 	start, ok := starts[store]
 	if !ok {
@@ -113,6 +117,9 @@ func Start(ctx context.Context, store, dir string, n int, o Options) (*Cluster, 
 
 // Path returns where the server of a store is found, as a start would.
 func Path(store string) (string, error) {
+	if store == "postgres" {
+		return postgresPath()
+	}
 	return binary("UNDERSTUDY_"+strings.ToUpper(store), store)
 }
 
@@ -141,11 +148,15 @@ func binary(variable, name string) (string, error) {
 }
 
 func runnable(path, what string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+	if !isProgram(path) {
 		return "", fmt.Errorf("%s: no such program: run `make servers` once, or set UNDERSTUDY_ETCD and UNDERSTUDY_CONSUL to the servers", what)
 	}
 	return filepath.Abs(path)
+}
+
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir() && info.Mode()&0o111 != 0
 }
 
 // Ports are taken below every system's range for outgoing connections, so that
