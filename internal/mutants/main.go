@@ -106,9 +106,6 @@ func choose(dir string) ([]*binary, error) {
 	var binaries []*binary
 	var lots []mutant
 	for i, s := range suites {
-		if !strings.Contains(s.mutated, *only) {
-			continue
-		}
 		b, err := newBinary(s, fmt.Sprintf("%s/%d", dir, i))
 		if err != nil {
 			return nil, err
@@ -133,7 +130,7 @@ func choose(dir string) ([]*binary, error) {
 		}
 	}
 	for _, b := range binaries {
-		b.mutants = slices.DeleteFunc(b.mutants, func(u mutant) bool { return !strings.Contains(u.key, *run) })
+		b.mutants = slices.DeleteFunc(b.mutants, func(u mutant) bool { return !strings.Contains(b.mutated, *only) || !strings.Contains(u.key, *run) })
 	}
 	return slices.DeleteFunc(binaries, func(b *binary) bool { return len(b.mutants) == 0 }), nil
 }

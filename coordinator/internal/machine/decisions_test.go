@@ -109,6 +109,9 @@ func (d *director) shows() {
 	if wake := d.Wake(d.now); wake < never/2 {
 		fmt.Fprintf(&d.said, "wakes in %v\n", wake)
 	}
+	if trip := d.Session().RoundTrip; trip > time.Microsecond {
+		fmt.Fprintf(&d.said, "round trip %v\n", trip)
+	}
 	if d.Over() {
 		fmt.Fprintln(&d.said, "over")
 	}
@@ -127,6 +130,9 @@ func (d *director) step(words []string) {
 		return ""
 	}
 	number := d.session.number
+	if n, of := strings.CutPrefix(words[len(words)-1], "number="); of { // of an earlier registration
+		number, _ = strconv.Atoi(n)
+	}
 	outcome := func(i int) lock.Outcome {
 		o, ok := outcomeNamed[arg(i)]
 		if !ok {
@@ -152,7 +158,8 @@ func (d *director) step(words []string) {
 		}
 		d.show(e)
 	case "beaten":
-		d.show(Beaten{number, d.now, outcome(1)})
+		trip, _ := time.ParseDuration(arg(2))
+		d.show(Beaten{number, d.now.Plus(-trip), outcome(1)})
 	case "closed":
 		d.show(Closed{number, outcome(1)})
 	case "checked":
