@@ -241,3 +241,30 @@ func (s *flaky) Look(ctx context.Context, after ledger.Mark, roles ...string) (l
 	}
 	return s.swapped.Look(ctx, after, roles...)
 }
+
+// TestFirstWriteNames: whoever writes first to a ledger names it, and asking for something is no
+// such write; whoever has seen one names no other.
+func TestFirstWriteNames(t *testing.T) {
+	ctx := t.Context()
+	for what, c := range map[string]struct {
+		call  func(lock.Locker) error
+		names bool
+	}{
+		"register": {func(l lock.Locker) error {
+			_, err := l.Register(ctx, lock.Contender{ID: "a", Session: "s"}, lock.Promise{TTL: time.Second})
+			return err
+		}, true},
+		"evict": {func(l lock.Locker) error { return l.Evict(ctx, "s", lock.AnyBeat, lock.End{By: "b"}) }, true},
+		"raise": {func(l lock.Locker) error { return l.Raise(ctx, 7) }, true},
+		"ask":   {func(l lock.Locker) error { return l.Ask(ctx, "r", lock.Request{Token: 1}) }, false},
+	} {
+		s := &swapped{ledger: ledger.New(), changed: make(chan struct{})}
+		l := ledger.NewLocker(s)
+		if err := c.call(l); c.names && err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if s.ledger.Identity != "" != c.names {
+			t.Errorf("after %s the ledger has the identity %q", what, s.ledger.Identity)
+		}
+	}
+}

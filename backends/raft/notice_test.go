@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,5 +207,54 @@ func TestEntryThatIsNoCommand(t *testing.T) {
 	must(t, err)
 	if r, ok := m.Apply(&raft.Log{Index: 8, Data: data}).(ledger.Result); !ok || r.Code != ledger.OK || m.ledger.Floor != 50 {
 		t.Errorf("what follows: %+v, floor %d", r, m.ledger.Floor)
+	}
+}
+
+// A lossy transport delivers proposals, and loses the first answers.
+type lossy struct {
+	http.RoundTripper
+	sent, lose atomic.Int32
+}
+
+func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.RoundTripper.RoundTrip(r)
+	if r.URL.Path == pathPropose {
+		l.sent.Add(1)
+		if err == nil && l.lose.Add(-1) >= 0 {
+			return nil, errors.Join(errors.New("the answer is lost"), resp.Body.Close())
+		}
+	}
+	return resp, err
+}
+
+// TestLostAnswerIsNotAskedForAgain where the command would be made a second time; what changes
+// nothing when it is repeated is.
+func TestLostAnswerIsNotAskedForAgain(t *testing.T) {
+	g := newGroup(t, 3, nil).start()
+	g.leader()
+	l, err := Dial(Config{Peers: g.configs[0].Peers})
+	must(t, err)
+	defer func() { must(t, l.Close()) }()
+	c := l.(outsider).client
+	wire := &lossy{RoundTripper: c.caller.http.Transport}
+	c.caller.http.Transport = wire
+	must(t, l.Raise(timeout(t, 20*time.Second), 1)) // it is connected, and knows who answers
+	for _, one := range []struct {
+		what string
+		call func() error
+		once bool
+	}{
+		{"a registration", func() error {
+			_, err := l.Register(timeout(t, 20*time.Second), lock.Contender{ID: "a", Session: "s"}, lock.Promise{TTL: time.Second})
+			return err
+		}, true},
+		{"a floor", func() error { return l.Raise(timeout(t, 20*time.Second), 7) }, false},
+	} {
+		wire.sent.Store(0)
+		wire.lose.Store(1)
+		err := one.call()
+		if n := wire.sent.Load(); one.once != (n == 1) || one.once != (err != nil) {
+			t.Errorf("%s whose answer is lost is sent %d times: %v", one.what, n, err)
+		}
 	}
 }
