@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -58,12 +57,12 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("it is %q, and was %q", again, own)
 		}
 		for i := range 20 {
-			kept := r.get(kv.DefaultPrefix+fmt.Sprint("state/name/x", i)).Revision != 0
+			kept := r.get(fmt.Sprint("state/name/x", i)).Revision != 0
 			if kept != (i >= 4) {
 				t.Errorf("of the 16 latest identities, number %d is kept: %v", i, kept)
 			}
 		}
-		if r.get(kv.DefaultPrefix+"state/name/"+held).Revision != 0 {
+		if r.get("state/name/"+held).Revision != 0 {
 			t.Error("the first one is kept, and 20 came after it")
 		}
 	})
