@@ -268,3 +268,19 @@ func TestFirstWriteNames(t *testing.T) {
 		}
 	}
 }
+
+// TestWatchThatIsOver before it could show anything yields why, also where the store answers.
+func TestWatchThatIsOver(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("enough")
+	cancel(why)
+	s := &swapped{ledger: ledger.New(), changed: make(chan struct{})}
+	s.ledger.Revision = 1
+	var all []error
+	for _, err := range ledger.NewLocker(s).Watch(ctx, "r") {
+		all = append(all, err)
+	}
+	if len(all) != 1 || !errors.Is(all[0], why) {
+		t.Errorf("it yields %v, want %v", all, why)
+	}
+}
