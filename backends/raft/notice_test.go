@@ -141,7 +141,10 @@ func TestClientNeverLooksBack(t *testing.T) {
 	c.caller.http.Transport = s
 	standing(t, l, holds(token))
 	var q question
-	must(t, json.Unmarshal(s.asks[0], &q))
+	s.mu.Lock()
+	first := s.asks[0]
+	s.mu.Unlock()
+	must(t, json.Unmarshal(first, &q))
 	if q.After.Revision < uint64(token) {
 		t.Errorf("it asks for what is after %d, and %d was committed before", q.After.Revision, token)
 	}
