@@ -89,6 +89,9 @@ api: ## compares what every package exports with the baseline
 api-update: ## a change of the exported API is meant: writes the baseline anew
 	.ci/api update
 
+mutants: servers ## changes one condition after another, and counts what no test notices: MUTANTS='-package backends/kv'
+	go run ./internal/mutants $(MUTANTS)
+
 lint: ## golangci-lint, built from tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...
 
@@ -99,4 +102,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test test-docs-long bench baselines bench-soak benchmarks test-report test-far soak soakwitness testloss testpostgres testcontainer api api-update lint
+.PHONY: help build demo servers test test-docs-long bench baselines bench-soak benchmarks test-report test-far soak soakwitness testloss testpostgres testcontainer api api-update lint mutants

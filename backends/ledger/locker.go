@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -71,8 +72,8 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 			}
 			v, err := l.store.Look(ctx, l.after(after), roles...)
 			if ctx.Err() != nil {
-				if err != nil && seen.Revision == 0 {
-					yield(lock.Standing{}, fmt.Errorf("watch: %w", err))
+				if seen.Revision == 0 {
+					yield(lock.Standing{}, fmt.Errorf("watch: %w", cmp.Or(err, context.Cause(ctx))))
 				}
 				return
 			}

@@ -42,10 +42,7 @@ func outgoing(ctx context.Context) (context.Context, error) {
 		return nil, fencing.ErrNoTerm
 	}
 	md, _ := metadata.FromOutgoingContext(ctx)
-	md = md.Copy()
-	if md == nil {
-		md = metadata.MD{}
-	}
+	md = md.Copy()                            // of nothing, too, it is one that can be written to
 	md.Set(roleKey, fencing.FormatRole(role)) // one of each, whoever else has put some there
 	md.Set(tokenKey, fencing.FormatToken(token))
 	return metadata.NewOutgoingContext(ctx, md), nil

@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 		leaveZombie(os.Args[1])
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "supervised" {
+		superviseOnce()
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == "leaderless" {
 		loseLeader()
 		return
