@@ -8,37 +8,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// lateCases have what was sent arrive when the world has moved on.
-func lateCases() []kase {
-	needs := []Fault{CutReplies, CutRequests}
-	return []kase{
-		{
-			name: "AcquireLateEnded", run: acquireLateEnded, needs: needs,
-			rule: "ErrLost: this session's record is gone.",
-		},
-		{
-			name: "AcquireLateMoved", run: acquireLateMoved, needs: needs,
-			rule: "ErrMoved: a term began or ended since the role was read",
-		},
-		{
-			name: "BeatLate", run: beatLate, needs: needs,
-			rule: "a beat never reports another call's write as its own, never creates the record, and every try is a write of its own",
-		},
-		{
-			name: "RegisterLate", run: registerLate, needs: needs,
-			rule: "The end of this very session is written already: ErrLost.",
-		},
-		{
-			name: "ReleaseLateSent", run: releaseLateSent, needs: needs,
-			rule: "It needs no living session and touches no other term.",
-		},
-		{
-			name: "HandoffLateSent", run: handoffLateSent, needs: needs,
-			rule: "ErrMoved: t is over.",
-		},
-	}
-}
-
 // passing is how long a message takes at most that nobody holds up.
 func (t *trial) passing() time.Duration { return t.Slack/10 + 50*time.Millisecond }
 

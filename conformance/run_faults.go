@@ -9,56 +9,18 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// runFaultCases are about a coordinator, and what becomes of its network, its store
-// and its work.
-func runFaultCases() []kase {
-	const stops = "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."
-	const outageRule = "Outage is the longest outage of the store that changes nothing."
-	return []kase{
-		{
-			name: "RunRequestsLost", far: true, needs: []Fault{CutRequests}, rule: stops,
-			run: func(t *trial) {
-				runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.CutRequests() }})
-			},
-		},
-		{
-			name: "RunRefused", needs: []Fault{Refuse}, rule: stops,
-			run: func(t *trial) {
-				runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.Refuse() }})
-			},
-		},
-		{
-			name: "RunRepliesTooLate", rule: stops,
-			run: func(t *trial) { runDeadline(t, weather{}, weather{late: t.TTL * 3 / 10}) },
-		},
-		{
-			name: "RunBeatRetried", run: runBeatRetried,
-			rule: "The active's deadline is the moment at which the call began whose beat was acknowledged last, plus ttl, less skew.",
-		},
-		{name: "RunReset", run: runReset, needs: []Fault{Refuse}, rule: outageRule},
-		{name: "RunLeaderKilled", run: runLeaderKilled, needs: []Fault{KillLeader}, rule: outageRule},
-		{
-			name: "RunStorePaused", run: runStorePaused, needs: []Fault{Pause},
-			rule: "An unreachable store ends no Run: it goes on trying.",
-		},
-		{
-			name: "RunStopExit", run: runStopExit,
-			rule: "Run tells the work to stop, waits for it within the stop timeout with beats going on",
-		},
-		{
-			name: "RunStopOutage", run: runStopOutage,
-			rule: "Run tells the work to stop, waits for it within the stop timeout with beats going on, gives the roles back and returns nil.",
-		},
-		{
-			name: "RunNodeLost", needs: []Fault{LoseNode},
-			run:  func(t *trial) { runSpoiled(t, func(lock.Standing) error { return t.store.LoseNode(t.ctx) }) },
-			rule: "whoever has seen it absent for the whole promise may evict on it",
-		},
-		{
-			name: "RunRolledBack", run: runRolledBack, needs: []Fault{Save},
-			rule: "Do not compete until the floor was raised.",
-		},
-	}
+func runRequestsLost(t *trial) {
+	runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.CutRequests() }})
+}
+
+func runRefused(t *trial) {
+	runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.Refuse() }})
+}
+
+func runRepliesTooLate(t *trial) { runDeadline(t, weather{}, weather{late: t.TTL * 3 / 10}) }
+
+func runNodeLost(t *trial) {
+	runSpoiled(t, func(lock.Standing) error { return t.store.LoseNode(t.ctx) })
 }
 
 // runBeatRetried lets one beat pass whose reply comes late, when others were tried

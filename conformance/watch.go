@@ -9,63 +9,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func watchCases() []kase {
-	return []kase{
-		{
-			name: "WatchFirst", far: true, run: watchFirst,
-			rule: "Watch yields the standing of each named role now, and again after every change",
-		},
-		{
-			name: "WatchAll", run: watchAll,
-			rule: "and again after every change; of all roles where none is named",
-		},
-		{
-			name: "WatchChanges", run: watchChanges,
-			rule: "Watch yields the standing of each named role now, and again after every change",
-		},
-		{
-			name: "WatchOwn", far: true, run: watchOwn,
-			rule: "what it yields is never older than what this Locker has already shown or acknowledged",
-		},
-		{
-			name: "WatchForward", run: watchForward,
-			rule: "what it yields is never older than what this Locker has already shown or acknowledged",
-		},
-		{
-			name: "WatchSlow", run: watchSlow,
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
-		},
-		{
-			name: "WatchBusy", run: watchBusy,
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
-		},
-		{
-			name: "WatchBroken", run: watchBroken, needs: []Fault{Cut},
-			rule: "After an error it goes on when the consumer does.",
-		},
-		{
-			name: "WatchCompacted", run: watchCompacted, needs: []Fault{Cut, Compact},
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
-		},
-		{
-			name: "WatchRestart", run: watchRestart, needs: []Fault{Restart},
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
-		},
-		{
-			name: "WatchEnds", run: watchEnds,
-			rule: "It ends when ctx does; one that could show nothing yields why before.",
-		},
-		{
-			name: "WatchUnreachable", run: watchUnreachable, needs: []Fault{Cut},
-			rule: "It ends when ctx does; one that could show nothing yields why before.",
-		},
-		{
-			name: "ForeignValue", run: foreignValue, needs: []Fault{Overwrite},
-			rule: "a foreign value in our place, a newer format",
-		},
-	}
-}
-
 func watchFirst(t *trial) {
 	l, role := t.open(), t.named("r")
 	st := t.look(l, role)
