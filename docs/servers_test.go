@@ -23,9 +23,9 @@ const managers = "5f1ccbd2-6a5d-4e0f-8b0f-2f6c1f6f1c11"
 func (r *runner) serve(what string) {
 	switch what {
 	case "ports":
-		ports, err := servers.Ports(3)
+		at, err := servers.Addresses(3)
 		lab.Must(r.t, err)
-		r.leave(fmt.Sprintf("export A=127.0.0.1:%d B=127.0.0.1:%d C=127.0.0.1:%d", ports[0], ports[1], ports[2]))
+		r.leave(fmt.Sprintf("export A=%s B=%s C=%s", at[0], at[1], at[2]))
 	case "etcd":
 		c, err := servers.StartEtcd(r.t.Context(), filepath.Join(r.t.TempDir(), what), 3, servers.Options{})
 		lab.Must(r.t, err)

@@ -36,7 +36,8 @@ type rig struct {
 	hand   *clientv3.Client
 	next   int
 
-	user, password string // of the Lockers of the suite, and the file that it stands in; "": none
+	user, password     string // of the Lockers of the suite, and the file that it stands in; "": none
+	root, rootPassword string // of the hand
 }
 
 func start(t testing.TB, n int) *servers.Cluster {

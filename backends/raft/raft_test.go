@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -41,15 +41,12 @@ func newGroup(t testing.TB, n int, change func(*Config)) *group {
 	t.Helper()
 	g := &group{t: t, nodes: make([]*node, n), lockers: make([]lock.Locker, n)}
 	var peers []Peer
-	var held []net.Listener
-	for i := range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		held = append(held, l)
-		peers = append(peers, Peer{string(rune('a' + i)), l.Addr().String()})
+	addresses, err := servers.Addresses(n)
+	must(t, err)
+	for i, address := range addresses {
+		peers = append(peers, Peer{string(rune('a' + i)), address})
 	}
-	for i, l := range held {
-		must(t, l.Close())
+	for i := range peers {
 		c := Config{
 			ID: peers[i].ID, Dir: filepath.Join(t.TempDir(), peers[i].ID), Peers: peers, Timing: 200 * time.Millisecond,
 			Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),

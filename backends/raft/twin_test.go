@@ -3,13 +3,13 @@ package raft
 import (
 	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -26,10 +26,9 @@ func (g *group) copied(i int) Config {
 // freeAddress is one at which nobody listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := servers.Addresses(1)
 	must(t, err)
-	must(t, l.Close())
-	return l.Addr().String()
+	return free[0]
 }
 
 // raises shows that the group goes on, and that node i takes part in it.

@@ -17,11 +17,7 @@ import (
 // store, nobody works in it, and none of them ends. They go on by themselves when the old
 // one is back, and when the new one was adopted, as soon as its next token is greater than
 // those that were seen: on Consul an operator raises the floor, on etcd the revision gets there.
-func TestAnotherStore(t *testing.T) {
-	for _, name := range []string{"etcd", "consul"} {
-		t.Run(name, func(t *testing.T) { testAnotherStore(t, newTrio(t, stores[name])) })
-	}
-}
+func TestAnotherStore(t *testing.T) { onServers(t, testAnotherStore) }
 
 func testAnotherStore(t *testing.T, r *trio) {
 	r.ttl = 2 * time.Second

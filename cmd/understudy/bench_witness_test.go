@@ -23,7 +23,7 @@ import (
 func BenchmarkWitness(b *testing.B) {
 	for _, name := range []string{"raft", "etcd", "consul"} {
 		b.Run(name, func(b *testing.B) {
-			r := newTrio(b, stores[name])
+			r := newTrio(b, name)
 			r.ttl = 30 * time.Second
 			r.everyone()
 			var clean, crash, led []time.Duration
@@ -52,7 +52,7 @@ func BenchmarkWitness(b *testing.B) {
 func BenchmarkHang(b *testing.B) {
 	for _, name := range []string{"raft", "etcd", "consul"} {
 		b.Run(name, func(b *testing.B) {
-			r := newTrio(b, stores[name])
+			r := newTrio(b, name)
 			r.ttl = 30 * time.Second
 			r.everyone("--hang-timeout", "300ms")
 			var gaps []time.Duration

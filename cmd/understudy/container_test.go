@@ -17,7 +17,8 @@ import (
 // image that holds nothing else, and kills the wrapper in it: the container ends with
 // the wrapper's code, and its session is ended at once.
 func TestContainer(t *testing.T) {
-	r := newTrio(t, onEtcd)
+	t.Parallel()
+	r := newTrio(t, "etcd")
 	r.ttl = time.Minute
 	image := "understudy-test-" + strconv.Itoa(os.Getpid())
 	r.docker("version")

@@ -13,7 +13,8 @@ import (
 // TestDaemon has a command that works in the background. However its term ends, the role
 // is given back when it has ended, and nothing of it is left.
 func TestDaemon(t *testing.T) {
-	r := newTrio(t, onRaft)
+	t.Parallel()
+	r := newTrio(t, "raft")
 	r.command, r.more = daemon(), []string{"--hang-timeout", "500ms"}
 	for _, id := range r.ids {
 		r.start(id)
@@ -38,9 +39,11 @@ func TestDaemon(t *testing.T) {
 // TestStoppedWithoutWitness stops a wrapper that has no witness: its command, daemons too,
 // is dead before another works, by its init alone. It goes on, and stands by again.
 func TestStoppedWithoutWitness(t *testing.T) {
+	t.Parallel()
 	for name, more := range map[string][]string{"plain": nil, "isolated": {"--isolate"}} {
 		t.Run(name, func(t *testing.T) {
-			r := newTrio(t, onRaft)
+			t.Parallel()
+			r := newTrio(t, "raft")
 			r.more = append(more, "--witness=false")
 			if more == nil {
 				r.command = daemon()

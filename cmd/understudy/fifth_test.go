@@ -55,7 +55,7 @@ func TestFifthStore(t *testing.T) {
 	understudy(cli.Usage, "file-path: must not be empty", "run", "--backend", "file", "--role", "r", "--", "true")
 	understudy(cli.Usage, "file-path: must not be empty", "status", "--backend", "file", "--role", "r")
 
-	r = newTrio(t, func(*trio) (c backends.Config, flags []string) {
+	r = newTrioOn(t, func(*trio) (c backends.Config, flags []string) {
 		return c, []string{"--backend", "file", "--file-path", path}
 	})
 	for _, id := range r.ids {

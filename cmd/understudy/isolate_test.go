@@ -16,8 +16,9 @@ import (
 // TestIsolate kills wrapper and witness in the same moment, with a grandchild that has
 // left the command's group: it dies with them.
 func TestIsolate(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
-	r := newTrio(t, onEtcd)
+	r := newTrio(t, "etcd")
 	r.ttl = time.Second
 	r.command = []string{"sh", "-c", "setsid " + os.Args[0] + " & wait"}
 	r.start("a", "--isolate")
@@ -40,8 +41,9 @@ func TestIsolate(t *testing.T) {
 // container: it makes itself the second, so that its witness outlives it, and ends with
 // its code when the witness is done.
 func TestFirstProcess(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
-	r := newTrio(t, onEtcd)
+	r := newTrio(t, "etcd")
 	r.ttl = time.Minute
 	args := append([]string{"-pf", "--mount-proc", os.Args[0]}, r.args("a")...)
 	cmd := exec.Command("unshare", args...)

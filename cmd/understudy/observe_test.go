@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -47,15 +47,7 @@ func serverOutage(t *testing.T, start func(context.Context, string, int, servers
 // raftOutage has a group of the contender, a, and of two voters, which end and come back.
 func raftOutage(t *testing.T) (backends.Config, func(), func()) {
 	dir := t.TempDir()
-	c := raft.Config{ID: "a", Dir: filepath.Join(dir, "a"), Timing: 200 * time.Millisecond}
-	for _, id := range []string{"a", "b", "c"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		c.Peers = append(c.Peers, raft.Peer{ID: id, Address: l.Addr().String()})
-	}
+	c := raft.Config{ID: "a", Dir: filepath.Join(dir, "a"), Timing: 200 * time.Millisecond, Peers: stores.Peers(t, "a", "b", "c")}
 	voters, open := make(chan lock.Locker, 2), 0
 	up := func() {
 		for _, id := range []string{"b", "c"} {
@@ -86,8 +78,10 @@ func raftOutage(t *testing.T) (backends.Config, func(), func()) {
 // TestObserveOutage follows an active through an outage of the store: it is told of it
 // once, with the last that is known, and again when the store is back.
 func TestObserveOutage(t *testing.T) {
+	t.Parallel()
 	for name, prepare := range outages {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			where, down, up := prepare(t)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()

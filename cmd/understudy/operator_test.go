@@ -200,7 +200,8 @@ func (r *trio) signal(id string, s syscall.Signal) { _ = r.procs[id].Process.Sig
 
 // TestExitCodes are those of a run that cannot begin.
 func TestExitCodes(t *testing.T) {
-	r := newTrio(t, onRaft)
+	t.Parallel()
+	r := newTrio(t, "raft")
 	for _, id := range r.ids {
 		r.start(id)
 	}
@@ -226,7 +227,8 @@ func TestExitCodes(t *testing.T) {
 // TestSameID starts a second process under a living one's ID: it is refused, and
 // told where that one runs.
 func TestSameID(t *testing.T) {
-	r := newTrio(t, onEtcd)
+	t.Parallel()
+	r := newTrio(t, "etcd")
 	r.start("a", "--address", "10.0.0.1:80")
 	r.active(0)
 	code, text := r.run("a", "--address", "10.0.0.2:80")

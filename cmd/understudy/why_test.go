@@ -66,6 +66,7 @@ func (r *trio) others(id string) (others []string) {
 // TestNobodyAsked: nothing says that a stop was asked for when a command died, and a command
 // that failed is a warning.
 func TestNobodyAsked(t *testing.T) {
+	t.Parallel()
 	w := wrap(t, "exit 3")
 	log := &strings.Builder{}
 	w.cmd.Stderr = log

@@ -19,7 +19,8 @@ import (
 // before is stopped: the grandchild works on, so the new one waits, until that witness
 // goes on and has killed it.
 func TestRestartWaits(t *testing.T) {
-	r := newTrio(t, onEtcd)
+	t.Parallel()
+	r := newTrio(t, "etcd")
 	r.ttl = time.Minute
 	r.grandchildren()
 	r.start("a")
@@ -43,7 +44,8 @@ func TestRestartWaits(t *testing.T) {
 // TestWitnessReplaced kills a wrapper's witness again and again: the command works on,
 // and no descriptor is left behind.
 func TestWitnessReplaced(t *testing.T) {
-	r := newTrio(t, onRaft)
+	t.Parallel()
+	r := newTrio(t, "raft")
 	r.ttl = 5 * time.Second
 	for _, id := range r.ids {
 		r.start(id)
@@ -81,8 +83,9 @@ func TestWitnessReplaced(t *testing.T) {
 // command at once, tries for as long as the promise, gives up with a line in the log, and
 // leaves nothing. The session of the other wrapper is not touched.
 func TestWitnessWithoutStore(t *testing.T) {
+	t.Parallel()
 	var store *servers.Member
-	r := newTrio(t, func(r *trio) (c backends.Config, flags []string) {
+	r := newTrioOn(t, func(r *trio) (c backends.Config, flags []string) {
 		cluster, err := servers.StartEtcd(t.Context(), filepath.Join(r.dir, "etcd"), 1, servers.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -119,7 +122,8 @@ func TestWitnessWithoutStore(t *testing.T) {
 // successor works. From that nothing but the token protects: stale stamps are counted and
 // timed, and a guard that goes by the greatest token refuses every one of them.
 func TestFrozenHost(t *testing.T) {
-	r := newTrio(t, onEtcd)
+	t.Parallel()
+	r := newTrio(t, "etcd")
 	r.ttl = time.Second
 	for _, id := range r.ids {
 		r.start(id)

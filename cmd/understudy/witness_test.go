@@ -300,7 +300,8 @@ func testHang(t *testing.T, r *trio) {
 
 // TestHealth lets a standby's and then an active's health check fail, and hang.
 func TestHealth(t *testing.T) {
-	r := newTrio(t, onRaft)
+	t.Parallel()
+	r := newTrio(t, "raft")
 	r.ttl = 10 * time.Second
 	sick := func(id string) string { return filepath.Join(r.dir, id+".sick") }
 	for _, id := range r.ids {
@@ -362,7 +363,8 @@ func (r *trio) grandchildren() {
 // TestWitnessStays sends its witness what ends a process, and then kills the wrapper:
 // the grandchild that works on is killed before a standby starts.
 func TestWitnessStays(t *testing.T) {
-	r := newTrio(t, onRaft)
+	t.Parallel()
+	r := newTrio(t, "raft")
 	r.ttl = 30 * time.Second
 	r.grandchildren()
 	for _, id := range r.ids {
