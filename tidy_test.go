@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"fencing/fencingsql":           {"lock", "fencing"},
 	"fencing/fencingsql/databases": {"lock", "fencing", "fencing/fencingsql"},
 	"conformance":                  {"lock", "coordinator"},
-	"internal/lab":                 {},
+	"internal/lab":                 {"internal/lab/process"},
 	"docs":                         {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/script", "internal/lab/servers"},
 	"internal/lab/script":          {},
 	"internal/lab/process":         {},
