@@ -44,10 +44,11 @@ var arrows = map[string][]string{
 	"fencing/fencingsql":           {"lock", "fencing"},
 	"fencing/fencingsql/databases": {"lock", "fencing", "fencing/fencingsql"},
 	"conformance":                  {"lock", "coordinator"},
-	"internal/lab":                 {"internal/lab/process"},
+	"internal/lab":                 {"lock", "internal/lab/process"},
 	"docs":                         {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/script", "internal/lab/servers"},
 	"internal/lab/script":          {},
 	"internal/lab/process":         {},
+	"internal/lab/serve":           {"internal/lab", "internal/lab/servers"},
 	"internal/lab/servers":         {"internal/lab/process"},
 	"internal/lab/storebench":      {"lock", "coordinator", "backends/kv", "internal/lab", "internal/lab/takeover"},
 	"internal/lab/stores":          {"backends", "backends/raft", "internal/lab", "internal/lab/servers"},
@@ -76,7 +77,7 @@ var pure = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/script", "internal/lab/servers", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
+var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/script", "internal/lab/servers", "internal/lab/serve", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
 
 // Limits that keep a file and a function readable.
 const (

@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/conformance"
 	"github.com/understudy-ha/understudy/conformance/conformancetest"
+	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/internal/lab/ways"
 )
@@ -24,10 +25,7 @@ import (
 // TestSuite runs the suite on one real server, each Locker behind a proxy of
 // its own, as a user with exactly the role in docs/etcd.md.
 func TestSuite(t *testing.T) {
-	c, err := servers.StartEtcd(within(t, time.Minute), t.TempDir(), 1, servers.Options{Args: []string{"--bcrypt-cost=4"}})
-	must(t, err)
-	t.Cleanup(c.Stop)
-	s := suite(t, restricted(t, c))
+	s := suite(t, restricted(t, serve.Start(t, "etcd", 1, servers.Options{Args: []string{"--bcrypt-cost=4"}})))
 	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
 	conformancetest.Run(t, s)
 }
@@ -150,10 +148,7 @@ var distances = flag.String("far", conformancetest.Distance, "see conformancetes
 
 // TestSuiteFar runs the suite far away from one server, behind its users and passwords.
 func TestSuiteFar(t *testing.T) {
-	c, err := servers.StartEtcd(within(t, time.Minute), t.TempDir(), 1, servers.Options{Args: []string{"--bcrypt-cost=4"}})
-	must(t, err)
-	t.Cleanup(c.Stop)
-	s := suite(t, restricted(t, c))
+	s := suite(t, restricted(t, serve.Start(t, "etcd", 1, servers.Options{Args: []string{"--bcrypt-cost=4"}})))
 	s.Lacks[conformance.KillLeader] = "one server has no other: see TestSuiteOfThree"
 	conformancetest.RunFar(t, s, *distances)
 }

@@ -49,6 +49,7 @@ func spoil(t *testing.T, dir string, r *rand.Rand) string {
 // TestDamageIsToldByName: a node on a damaged directory works, or ends with an error that
 // names the directory and the cure. It never ends with a panic of a library.
 func TestDamageIsToldByName(t *testing.T) {
+	t.Parallel()
 	ours, _, _, _ := grownDirectory(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

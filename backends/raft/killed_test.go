@@ -47,6 +47,7 @@ func runNode(config string) {
 // start, writing an entry, keeping a snapshot, cutting its log. It has all that it had
 // acknowledged.
 func TestNodeThatIsKilledComesBack(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 1, func(c *Config) { c.Timing = minTiming })
 	config, err := json.Marshal(g.configs[0])
 	must(t, err)

@@ -168,6 +168,7 @@ func holds(token lock.Token) func(lock.Standing) bool {
 }
 
 func TestContractOverThreeNodes(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	ctx := timeout(t, 30*time.Second)
 	a, b := register(t, g.lockers[0], "a"), register(t, g.lockers[1], "b")
@@ -199,6 +200,7 @@ func TestContractOverThreeNodes(t *testing.T) {
 }
 
 func TestFollowerForwards(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	_, follower := g.leader()
 	s := register(t, g.lockers[follower], "f")
@@ -212,6 +214,7 @@ func TestFollowerForwards(t *testing.T) {
 }
 
 func TestLeaderStops(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	leader, follower := g.leader()
 	s := register(t, g.lockers[follower], "f")
@@ -230,6 +233,7 @@ func TestLeaderStops(t *testing.T) {
 }
 
 func TestBlockedCallObeysItsContext(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	_, follower := g.leader()
 	s := register(t, g.lockers[follower], "f")
@@ -254,6 +258,7 @@ func TestBlockedCallObeysItsContext(t *testing.T) {
 }
 
 func TestRestartKeepsRolesAndTokens(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	s := register(t, g.lockers[0], "a")
 	first := acquire(t, s)
@@ -272,6 +277,7 @@ func TestRestartKeepsRolesAndTokens(t *testing.T) {
 }
 
 func TestDirectoryOfAnotherProcess(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 1, nil).start()
 	_, err := Open(timeout(t, 5*time.Second), g.configs[0])
 	if err == nil || !strings.Contains(err.Error(), g.configs[0].Dir) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
@@ -280,6 +286,7 @@ func TestDirectoryOfAnotherProcess(t *testing.T) {
 }
 
 func TestDirectoryOfAnotherNode(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	g.stop(0)
 	c := g.configs[1]
@@ -292,6 +299,7 @@ func TestDirectoryOfAnotherNode(t *testing.T) {
 }
 
 func TestDial(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	s := register(t, g.lockers[0], "a")
 	other := register(t, g.lockers[1], "b")

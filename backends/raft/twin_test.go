@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -41,8 +42,9 @@ func (g *group) raises(i int, floor lock.Token) {
 // TestCopyOfALivingNodeIsRefused at its start, while the node answers: it asks at the
 // node's address itself, or its peers do.
 func TestCopyOfALivingNodeIsRefused(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil)
-	var said heard
+	var said lab.Said
 	g.configs[0].Logger = slog.New(slog.NewTextHandler(&said, nil))
 	g.start()
 	g.raises(0, 1000)
@@ -72,6 +74,7 @@ func TestCopyOfALivingNodeIsRefused(t *testing.T) {
 // TestCopyStopsWhenTheNodeComesBack: a copy that was started while the node was silent ends
 // its part in the group, and the node does not.
 func TestCopyStopsWhenTheNodeComesBack(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	g.raises(0, 1000)
 	c := g.copied(0)
@@ -92,6 +95,7 @@ func TestCopyStopsWhenTheNodeComesBack(t *testing.T) {
 
 // TestOlderDirectoryIsRefused, all parts of which were put back, by a peer that knows of more.
 func TestOlderDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	dir := g.configs[0].Dir
 	g.stop(0)

@@ -240,7 +240,7 @@ func (r *trio) noProcessLeft() {
 			r.t.Logf("still there: %q", r.left())
 		}
 	}()
-	r.within(20*time.Second, "no process is left", func() bool { return len(r.left()) == 0 })
+	r.within(20*time.Second+r.ttl, "no process is left", func() bool { return len(r.left()) == 0 })
 }
 
 // killLeft kills what carries the trio's mark.
