@@ -21,9 +21,7 @@ func TestAnotherStore(t *testing.T) { onServers(t, testAnotherStore) }
 
 func testAnotherStore(t *testing.T, r *trio) {
 	r.ttl = 2 * time.Second
-	for _, id := range r.ids {
-		r.start(id, "--heartbeat", "200ms")
-	}
+	r.startAll("--heartbeat", "200ms")
 	now := r.settled()
 	_, text := r.operate("status", "--role", "r")
 	found := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)

@@ -18,7 +18,7 @@ import (
 // the wrapper's code, and its session is ended at once.
 func TestContainer(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "etcd")
+	r := newTrio(t, onEtcd)
 	r.ttl = time.Minute
 	image := "understudy-test-" + strconv.Itoa(os.Getpid())
 	r.docker("version")

@@ -16,7 +16,7 @@ func TestFullDisk(t *testing.T) {
 	for _, whose := range []string{"standby", "active"} {
 		t.Run(whose, func(t *testing.T) {
 			t.Parallel()
-			r := newTrio(t, "raft")
+			r := newTrio(t, onRaft)
 			disk := filepath.Join(r.dir, "a")
 			if err := os.Mkdir(disk, 0o700); err != nil {
 				t.Fatal(err)

@@ -83,7 +83,7 @@ func (e embedder) start(t *testing.T) *exec.Cmd {
 // command: their sessions are ended long before the promise.
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "etcd")
+	r := newTrio(t, onEtcd)
 	l, err := backends.Dial(t.Context(), r.store)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestEmbedded(t *testing.T) {
 // either, be it stopped until its promise is over, and another takes the role.
 func TestNoExit(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "etcd")
+	r := newTrio(t, onEtcd)
 	first := embedder{Store: r.store, NoExit: true}.start(t)
 	_ = first.Process.Signal(syscall.SIGSTOP)
 	embedder{Store: r.store, NoExit: true}.start(t)

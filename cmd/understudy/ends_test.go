@@ -185,10 +185,8 @@ func TestNotStarted(t *testing.T) {
 // --on-loss=exit so does it. A store that nobody reaches has a code of its own.
 func TestLost(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "raft")
-	for _, id := range r.ids {
-		r.start(id, "--on-loss", "exit", "--hang-timeout", "0")
-	}
+	r := newTrio(t, onRaft)
+	r.startAll("--on-loss", "exit", "--hang-timeout", "0")
 	now := r.active(0)
 	r.inLine(2)
 	active := r.procs[now.id]

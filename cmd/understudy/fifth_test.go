@@ -58,9 +58,7 @@ func TestFifthStore(t *testing.T) {
 	r = newTrioOn(t, func(*trio) (c backends.Config, flags []string) {
 		return c, []string{"--backend", "file", "--file-path", path}
 	})
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	asked := func(command string) []string { return append([]string{command, "--role", "r"}, r.flags...) }
 	standbys := func(n int) {
 		t.Helper()

@@ -22,7 +22,7 @@ import (
 // takes what it has left with it.
 func TestChecksLeaveNothing(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "raft")
+	r := newTrio(t, onRaft)
 	r.ttl, r.through = 20*time.Second, map[string][]string{}
 	checks := filepath.Join(r.dir, "checks")
 	r.more = []string{

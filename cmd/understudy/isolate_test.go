@@ -18,7 +18,7 @@ import (
 func TestIsolate(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	r := newTrio(t, "etcd")
+	r := newTrio(t, onEtcd)
 	r.ttl = time.Second
 	r.command = []string{"sh", "-c", "setsid " + os.Args[0] + " & wait"}
 	r.start("a", "--isolate")
@@ -43,7 +43,7 @@ func TestIsolate(t *testing.T) {
 func TestFirstProcess(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	r := newTrio(t, "etcd")
+	r := newTrio(t, onEtcd)
 	r.ttl = time.Minute
 	args := append([]string{"-pf", "--mount-proc", os.Args[0]}, r.args("a")...)
 	cmd := exec.Command("unshare", args...)

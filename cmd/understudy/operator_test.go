@@ -201,10 +201,8 @@ func (r *trio) signal(id string, s syscall.Signal) { _ = r.procs[id].Process.Sig
 // TestExitCodes are those of a run that cannot begin.
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "raft")
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r := newTrio(t, onRaft)
+	r.startAll()
 	r.active(0)
 	r.inLine(2)
 	// The third gives way to one that will not stand by: refused beside a living active.
@@ -228,7 +226,7 @@ func TestExitCodes(t *testing.T) {
 // told where that one runs.
 func TestSameID(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "etcd")
+	r := newTrio(t, onEtcd)
 	r.start("a", "--address", "10.0.0.1:80")
 	r.active(0)
 	code, text := r.run("a", "--address", "10.0.0.2:80")

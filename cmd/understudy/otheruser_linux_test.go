@@ -21,7 +21,7 @@ func TestCommandOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("a set-user-ID command takes root; CI runs this as root")
 	}
-	r := newTrio(t, "etcd")
+	r := newTrio(t, onEtcd)
 	dir, err := os.MkdirTemp("", "understudy-test-") // t.TempDir is for its owner alone
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

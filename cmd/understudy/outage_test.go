@@ -22,9 +22,7 @@ func TestOutageIsFewLines(t *testing.T) {
 	for _, name := range stores.Names {
 		r := newTrio(t, name)
 		r.ttl = 500 * time.Millisecond
-		for _, id := range r.ids {
-			r.start(id, "--log-level", "info")
-		}
+		r.startAll("--log-level", "info")
 		now := r.active(0)
 		r.inLine(2)
 		all = append(all, r.lines(name, now.id))
@@ -75,11 +73,9 @@ func noLibrary(t testing.TB, text string) {
 // TestFewFiles: a node that can open no more files says so, seldom, and that it can again.
 func TestFewFiles(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "raft")
+	r := newTrio(t, onRaft)
 	r.through = map[string][]string{"a": {"sh", "-c", `ulimit -n 64 && exec "$@"`, "sh"}}
-	for _, id := range r.ids {
-		r.start(id, "--log-level", "info", "--witness=false")
-	}
+	r.startAll("--log-level", "info", "--witness=false")
 	r.active(0)
 	r.inLine(2)
 	release := holdOpen(t, r.store.Raft.Peers[0].Address, 100)

@@ -193,7 +193,7 @@ func (r several) end(now map[string]span, id, config string, sig syscall.Signal,
 // one that is active there: it ends, and says in which.
 func TestOneRoleExclusive(t *testing.T) {
 	t.Parallel()
-	r := several{newTrio(t, "etcd")}
+	r := several{newTrio(t, onEtcd)}
 	first := r.config("  activeStandby: {enabled: false}\n")
 	r.launch("a", "run", "--config", first, "--id", "a") // nobody else is there: it may
 	r.active(0)

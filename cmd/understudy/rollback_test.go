@@ -33,9 +33,7 @@ func TestRolledBack(t *testing.T) {
 func testRolledBack(t *testing.T, r *trio, held bool) {
 	backup := map[string]func(r *trio) (restore func()){"etcd": etcdBackup, "consul": consulBackup}[r.store.Backend]
 	r.ttl = 5 * time.Second // a server that is started again is an outage that it rides out
-	for _, id := range r.ids {
-		r.start(id, "--heartbeat", "100ms")
-	}
+	r.startAll("--heartbeat", "100ms")
 	now := r.settled()
 	if !held {
 		for _, id := range r.ids {
@@ -44,9 +42,7 @@ func testRolledBack(t *testing.T, r *trio, held bool) {
 	}
 	restore := backup(r)
 	if !held {
-		for _, id := range r.ids {
-			r.start(id, "--heartbeat", "100ms")
-		}
+		r.startAll("--heartbeat", "100ms")
 	}
 	for range 2 {
 		r.handOver()

@@ -108,9 +108,7 @@ func testFaults(t *testing.T, r *trio) {
 	t.Logf("seed %d", seed)
 	draw := rand.New(rand.NewPCG(seed, 0))
 	r.more = []string{"--hang-timeout", "0"} // the deadline alone, or the witness would end who is stopped for a moment
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	for _, i := range append(draw.Perm(len(faults)), draw.Perm(len(faults))...) {
 		now := r.settle() // on a busy machine the last fault may have cost more than was meant
 		standby := r.ids[draw.IntN(3)]

@@ -41,9 +41,7 @@ func testNoFalseTakeover(t *testing.T, r *trio, busy bool) {
 	if busy {
 		long /= 6
 	}
-	for _, id := range r.ids {
-		r.start(id, "--ttl", "1s")
-	}
+	r.startAll("--ttl", "1s")
 	first := r.active(0)
 	r.inLine(2)
 	if busy {

@@ -27,7 +27,7 @@ func TestStalledLog(t *testing.T) {
 	for whom, faults := range stalls {
 		t.Run(whom, func(t *testing.T) {
 			t.Parallel()
-			r := newTrio(t, "raft")
+			r := newTrio(t, onRaft)
 			r.program, r.stderr = filepath.Join(shipped(t), "understudy"), fullPipe(t)
 			r.ttl = 8 * time.Second // a busy machine takes a second to start a process, which is no hang
 			for _, fault := range faults {

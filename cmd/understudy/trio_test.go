@@ -83,7 +83,7 @@ func onEveryStore(t *testing.T, test func(t *testing.T, r *trio)) {
 
 // onServers runs a test on etcd and on Consul.
 func onServers(t *testing.T, test func(t *testing.T, r *trio)) {
-	onEach(t, []string{"etcd", "consul"}, test)
+	onEach(t, []string{onEtcd, onConsul}, test)
 }
 
 // onEach runs a test on each of some stores, beside other tests: it mostly waits.
@@ -96,6 +96,9 @@ func onEach(t *testing.T, names []string, test func(t *testing.T, r *trio)) {
 		})
 	}
 }
+
+// The stores that a trio may be on.
+const onRaft, onEtcd, onConsul = "raft", "etcd", "consul"
 
 // newTrio returns three wrappers, of which none runs yet, on a store of their own.
 func newTrio(t testing.TB, name string) *trio {
@@ -173,6 +176,26 @@ func (r *trio) args(id string, flags ...string) []string {
 func (r *trio) start(id string, flags ...string) {
 	r.t.Helper()
 	r.launch(id, r.args(id, flags...)...)
+}
+
+// startAll starts every wrapper with these flags.
+func (r *trio) startAll(flags ...string) {
+	r.t.Helper()
+	for _, id := range r.ids {
+		r.start(id, flags...)
+	}
+}
+
+// finish waits until all is well again, tells every wrapper to stop, and judges all that
+// happened: nothing may be left.
+func (r *trio) finish() {
+	r.t.Helper()
+	r.settle()
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.judge()
+	r.nothingLeft()
 }
 
 // launch starts a process of the group with any arguments.

@@ -16,9 +16,7 @@ import (
 func TestStoreIsLost(t *testing.T) { onEveryStore(t, testStoreIsLost) }
 
 func testStoreIsLost(t *testing.T, r *trio) {
-	for _, id := range r.ids {
-		r.start(id, "--heartbeat", "200ms", "--log-level", "info", "--witness=false")
-	}
+	r.startAll("--heartbeat", "200ms", "--log-level", "info", "--witness=false")
 	now := r.settle()
 	others := r.others(now.id)
 	if r.cluster != nil {

@@ -20,7 +20,7 @@ import (
 // goes on and has killed it.
 func TestRestartWaits(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "etcd")
+	r := newTrio(t, onEtcd)
 	r.ttl = time.Minute
 	r.grandchildren()
 	r.start("a")
@@ -45,11 +45,9 @@ func TestRestartWaits(t *testing.T) {
 // and no descriptor is left behind.
 func TestWitnessReplaced(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "raft")
+	r := newTrio(t, onRaft)
 	r.ttl = 5 * time.Second
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	now := r.settle()
 	descriptors := func() int {
 		all, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", r.procs[now.id].Process.Pid))
@@ -123,11 +121,9 @@ func TestWitnessWithoutStore(t *testing.T) {
 // timed, and a guard that goes by the greatest token refuses every one of them.
 func TestFrozenHost(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "etcd")
+	r := newTrio(t, onEtcd)
 	r.ttl = time.Second
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	stale := 0
 	for round := range 8 {
 		now := r.settle()

@@ -32,9 +32,7 @@ func testAnyOne(t *testing.T, r *trio) {
 	draw := rand.New(rand.NewPCG(seed, 0))
 	r.ttl = time.Second
 	r.commands = map[string][]string{"c": daemon()}
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	for range *rounds {
 		now := r.settle()
 		time.Sleep(time.Duration(draw.Int64N(int64(r.ttl / 2)))) // a drawn moment
@@ -76,12 +74,7 @@ func testAnyOne(t *testing.T, r *trio) {
 		time.Sleep(time.Duration(draw.Int64N(int64(2 * r.ttl)))) // a drawn time
 		_ = syscall.Kill(pid, syscall.SIGCONT)
 	}
-	r.settle()
-	for _, id := range r.ids {
-		r.kill(id, syscall.SIGTERM)
-	}
-	r.judge()
-	r.nothingLeft()
+	r.finish()
 }
 
 // send signals a process that must be there.
@@ -275,9 +268,7 @@ func TestHang(t *testing.T) { onEveryStore(t, testHang) }
 
 func testHang(t *testing.T, r *trio) {
 	r.ttl = 20 * time.Second
-	for _, id := range r.ids {
-		r.start(id, "--hang-timeout", "500ms", "--label", "x=y")
-	}
+	r.startAll("--hang-timeout", "500ms", "--label", "x=y")
 	for range 3 {
 		now := r.settle()
 		began := time.Now()
@@ -290,18 +281,13 @@ func testHang(t *testing.T, r *trio) {
 			t.Errorf("%s hangs and took over from itself", now.id)
 		}
 	}
-	r.settle()
-	for _, id := range r.ids {
-		r.kill(id, syscall.SIGTERM)
-	}
-	r.judge()
-	r.nothingLeft()
+	r.finish()
 }
 
 // TestHealth lets a standby's and then an active's health check fail, and hang.
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "raft")
+	r := newTrio(t, onRaft)
 	r.ttl = 10 * time.Second
 	sick := func(id string) string { return filepath.Join(r.dir, id+".sick") }
 	for _, id := range r.ids {
@@ -364,12 +350,10 @@ func (r *trio) grandchildren() {
 // the grandchild that works on is killed before a standby starts.
 func TestWitnessStays(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "raft")
+	r := newTrio(t, onRaft)
 	r.ttl = 30 * time.Second
 	r.grandchildren()
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	now := r.settle()
 	pid := r.witness(now.id)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
@@ -386,10 +370,5 @@ func TestWitnessStays(t *testing.T) {
 		t.Errorf("the takeover took %v", took)
 	}
 	r.start(now.id)
-	r.settle()
-	for _, id := range r.ids {
-		r.kill(id, syscall.SIGTERM)
-	}
-	r.judge()
-	r.nothingLeft()
+	r.finish()
 }

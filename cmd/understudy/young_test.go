@@ -32,7 +32,7 @@ func TestFirstHandoff(t *testing.T) {
 // is called active, and a restart waits for nothing.
 func TestProofOutlivesItsLease(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, "etcd")
+	r := newTrio(t, onEtcd)
 	r.ttl = 5 * time.Minute
 	r.start("a")
 	now := r.active(0)
