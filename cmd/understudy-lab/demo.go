@@ -172,6 +172,14 @@ func (s *demoStage) handoff(ctx context.Context) error {
 	if err := s.client.Ask(ctx, demoRole, lock.Request{Token: st.Term.Token, To: to.Session, By: "demo"}); err != nil {
 		return err
 	}
+	if err := s.followed(ctx, old, "handoff"); err != nil {
+		return err
+	}
+	return s.inLine(ctx, 2)
+}
+
+// followed waits for the next active, and tells how long after the old one's end it began.
+func (s *demoStage) followed(ctx context.Context, old *demoTerm, what string) error {
 	t, err := s.next(ctx, old.token)
 	if err != nil {
 		return err
@@ -180,23 +188,17 @@ func (s *demoStage) handoff(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.took(t, "handoff", t.first-end, s.inCommits(t.first-end))
-	return s.inLine(ctx, 2)
+	s.took(t, what, t.first-end, s.inCommits(t.first-end))
+	return nil
 }
 
 func (s *demoStage) cleanStop(ctx context.Context) error {
 	old := s.active()
 	s.signal(old.id, syscall.SIGTERM)
 	s.print("", "%s stopped with SIGTERM", old.id)
-	t, err := s.next(ctx, old.token)
-	if err != nil {
+	if err := s.followed(ctx, old, "clean stop"); err != nil {
 		return err
 	}
-	end, err := s.endOf(ctx, old)
-	if err != nil {
-		return err
-	}
-	s.took(t, "clean stop", t.first-end, s.inCommits(t.first-end))
 	return s.wait(old.id)
 }
 
