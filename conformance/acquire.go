@@ -159,14 +159,14 @@ func acquireReplyLost(t *trial) {
 	role := t.named("r")
 	near, far := t.open(), t.open()
 	a, b := t.join(near, "a", role), t.join(far, "b", role)
-	t.must("cut replies", func(context.Context) error { return near.CutReplies() })
+	t.network("cut replies", near.CutReplies)
 	ctx, cancel := context.WithTimeout(t.ctx, t.TTL/2)
 	_, err := a.TryAcquire(ctx, role)
 	cancel()
 	if isKnown(err) {
 		t.errorf("acquire without a reply: %s, want an error without a name", outcome(err))
 	}
-	t.must("heal", func(context.Context) error { return near.Heal() })
+	t.network("heal", near.Heal)
 	token := t.acquire(a, role)
 	if again := t.acquire(a, role); again != token {
 		t.errorf("two grants: %d and %d", token, again)

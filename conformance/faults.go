@@ -28,12 +28,12 @@ func watchOutage(t *trial) {
 	s := t.join(far, "a", role)
 	first := t.acquire(s, role)
 	f.until("the term", role, holds(first))
-	t.must("cut", func(context.Context) error { return near.Cut() })
+	t.network("cut", near.Cut)
 	t.pause(outage / 2)
 	t.release(s, role, first)
 	second := t.acquire(s, role)
 	t.pause(outage / 2)
-	t.must("heal", func(context.Context) error { return near.Heal() })
+	t.network("heal", near.Heal)
 	f.until("what changed in an outage", role, holds(second))
 	t.release(s, role, second)
 	f.until("what changed after an outage", role, vacant)
@@ -50,10 +50,10 @@ func watchRefused(t *trial) {
 		if i%2 == 0 {
 			f.until("an acquisition", role, holds(token))
 		}
-		t.must("refuse", func(context.Context) error { return near.Refuse() })
+		t.network("refuse", near.Refuse)
 		t.release(s, role, token)
 		token = t.acquire(s, role)
-		t.must("heal", func(context.Context) error { return near.Heal() })
+		t.network("heal", near.Heal)
 		f.until("what changed when no connection stood", role, holds(token))
 		t.release(s, role, token)
 	}

@@ -20,17 +20,17 @@ func (t *trial) delayed(near *Client, split bool, call func(ctx context.Context)
 	defer cancel()
 	returned := make(chan error, 1)
 	if split { // what it reads passes, and what it is told comes when its next request is held
-		t.must("cut replies", func(context.Context) error { return near.CutReplies() })
+		t.network("cut replies", near.CutReplies)
 		go func() { returned <- call(ctx) }()
 		t.pause(t.passing())
-		t.must("cut requests", func(context.Context) error { return near.CutRequests() })
+		t.network("cut requests", near.CutRequests)
 	} else {
-		t.must("cut requests", func(context.Context) error { return near.CutRequests() })
+		t.network("cut requests", near.CutRequests)
 		go func() { returned <- call(ctx) }()
 	}
 	t.pause(t.passing())
 	meanwhile()
-	t.must("heal", func(context.Context) error { return near.Heal() })
+	t.network("heal", near.Heal)
 	select {
 	case err := <-returned:
 		return err

@@ -59,7 +59,7 @@ func contextObeyed(t *trial) {
 	a, b := t.join(near, "a", role), t.join(near, "b", role)
 	token := t.acquire(a, role)
 	seen := beatOf(t.look(near, role), a.ID())
-	t.must("cut", func(context.Context) error { return near.Cut() })
+	t.network("cut", near.Cut)
 	for _, cancelled := range []bool{false, true} {
 		for name, call := range calls(near, a, t.contender("c"), t.promise(), role, token, seen, b.ID()) {
 			ctx, cancel := context.WithTimeout(t.ctx, 200*time.Millisecond)
@@ -79,7 +79,7 @@ func contextObeyed(t *trial) {
 			}
 		}
 	}
-	t.must("heal", func(context.Context) error { return near.Heal() })
+	t.network("heal", near.Heal)
 	t.settle(t.freeAndJoin(near, role, a, b), role)
 }
 
@@ -193,7 +193,7 @@ func lockerCloseCut(t *trial) {
 	var near *Client
 	t.must("open", func(ctx context.Context) (err error) { near, err = t.store.Open(ctx); return err })
 	a := t.join(near, "a", role)
-	t.must("cut", func(context.Context) error { return near.Cut() })
+	t.network("cut", near.Cut)
 	ctx, cancel := context.WithTimeout(t.ctx, t.TTL/4)
 	begun := time.Now()
 	if err := a.Close(ctx); isKnown(err) {

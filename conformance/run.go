@@ -83,7 +83,7 @@ func runDeadline(t *trial, at, then weather, change ...func(*coordinator.Config)
 	a.set(at)
 	j.active(role, "a", 0)
 	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(b.link, role)
 	t.pause(a.config.TTL)
 	j.active(role, "a", 0)
 	n := j.count(role) // late replies may have cost a term or two
@@ -156,10 +156,8 @@ func runOutageShort(t *trial) {
 // work.
 func runOutageLong(t *trial) {
 	role, j := t.named("r"), t.judge()
-	a := t.contend(j, "a", nil, role)
-	j.active(role, "a", 0)
-	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	a, b := t.pair(j, nil, role)
+	t.inLine(b.link, role)
 	for _, of := range []float64{1.5, 4} {
 		n := j.count(role)
 		a.set(weather{cut: true})

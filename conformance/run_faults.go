@@ -47,9 +47,7 @@ func runBeatRetried(t *trial) {
 func runReset(t *trial) {
 	role, j := t.named("r"), t.judge()
 	longer := func(c *coordinator.Config) { c.TTL = 2 * t.TTL }
-	a := t.contend(j, "a", longer, role)
-	j.active(role, "a", 0)
-	b := t.contend(j, "b", longer, role)
+	a, b := t.pair(j, longer, role)
 	for range 15 {
 		for _, p := range []*contender{a, b} {
 			p.set(weather{spoil: func(c *Client) error { return c.Refuse() }})
@@ -60,17 +58,15 @@ func runReset(t *trial) {
 	if j.count(role) != 1 || !j.spell(role, 0).told.IsZero() {
 		t.errorf("connections that broke changed something: %s", j.tell(role))
 	}
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(b.link, role)
 }
 
 // runLeaderKilled kills the store's leader, which costs what its election costs.
 func runLeaderKilled(t *trial) {
 	role, j := t.named("r"), t.judge()
 	longer := func(c *coordinator.Config) { c.TTL = 20 * time.Second }
-	a := t.contend(j, "a", longer, role)
-	j.active(role, "a", 0)
-	b := t.contend(j, "b", longer, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	a, b := t.pair(j, longer, role)
+	t.inLine(b.link, role)
 	t.disturb("kill the leader", t.store.KillLeader)
 	t.pause(a.config.Outage())
 	if j.count(role) != 1 || !j.spell(role, 0).told.IsZero() {
@@ -85,7 +81,7 @@ func runStorePaused(t *trial) {
 	t.contend(j, "a", nil, role)
 	j.active(role, "a", 0)
 	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(b.link, role)
 	resume, err := t.store.Pause()
 	if err != nil {
 		t.fatalf("pause: %v", err)
@@ -116,7 +112,7 @@ func runStopExit(t *trial) {
 	}, role)
 	j.active(role, "a", 0)
 	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(b.link, role)
 	asked := time.Now()
 	a.cancel()
 	select {
@@ -137,10 +133,8 @@ func runStopExit(t *trial) {
 // than its budget, and others follow when its promise is over.
 func runStopOutage(t *trial) {
 	role, j := t.named("r"), t.judge()
-	a := t.contend(j, "a", nil, role)
-	j.active(role, "a", 0)
-	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	a, b := t.pair(j, nil, role)
+	t.inLine(b.link, role)
 	a.set(weather{cut: true})
 	cut := time.Now()
 	if err := a.stop(); err != nil {

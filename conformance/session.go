@@ -188,7 +188,7 @@ func beatReplyLost(t *trial) {
 	s := t.join(near, "a", role)
 	for range 3 {
 		before := beatOf(t.look(far, role), s.ID())
-		t.must("cut replies", func(context.Context) error { return near.CutReplies() })
+		t.network("cut replies", near.CutReplies)
 		ctx, cancel := context.WithTimeout(t.ctx, t.TTL/2)
 		err := s.Beat(ctx)
 		cancel()
@@ -197,7 +197,7 @@ func beatReplyLost(t *trial) {
 		}
 		t.pause(t.passing())
 		lost := beatOf(t.look(far, role), s.ID()) // before, where a beat reads first and was not sent then
-		t.must("heal", func(context.Context) error { return near.Heal() })
+		t.network("heal", near.Heal)
 		t.beat(s)
 		if after := beatOf(t.look(near, role), s.ID()); after == lost || after == before {
 			t.errorf("a beat was acknowledged, and the record still stands at %d", after)

@@ -158,10 +158,10 @@ func watchBroken(t *trial) {
 	f.until("a vacant role", role, vacant)
 	s := t.join(far, "a", role)
 	for i := range 2 {
-		t.must("cut", func(context.Context) error { return near.Cut() })
+		t.network("cut", near.Cut)
 		token := t.acquire(s, role)
 		t.pause(time.Duration(i) * t.TTL)
-		t.must("heal", func(context.Context) error { return near.Heal() })
+		t.network("heal", near.Heal)
 		f.until("what changed while it was cut off", role, holds(token))
 		t.release(s, role, token)
 		f.until("what changed after it was cut off", role, vacant)
@@ -175,13 +175,13 @@ func watchCompacted(t *trial) {
 	s := t.join(far, "a", role)
 	f.until("a registration", role, func(st lock.Standing) bool { return len(st.Line) == 1 })
 	for range 2 {
-		t.must("cut", func(context.Context) error { return near.Cut() })
+		t.network("cut", near.Cut)
 		for range 20 {
 			t.settle(s, role)
 		}
 		token := t.acquire(s, role)
 		t.must("compact", t.store.Compact)
-		t.must("heal", func(context.Context) error { return near.Heal() })
+		t.network("heal", near.Heal)
 		f.until("the last term before the history was dropped", role, holds(token))
 		t.release(s, role, token)
 		f.until("a release after the history was dropped", role, vacant)
@@ -239,7 +239,7 @@ func watchEnds(t *trial) {
 
 func watchUnreachable(t *trial) {
 	l, role := t.open(), t.named("r")
-	t.must("cut", func(context.Context) error { return l.Cut() })
+	t.network("cut", l.Cut)
 	ctx, cancel := context.WithTimeout(t.ctx, t.TTL/2)
 	defer cancel()
 	begun := time.Now()
