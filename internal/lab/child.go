@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -94,4 +95,15 @@ func (c *Child) Rest() (lines []string) {
 	}
 	<-c.Gone()
 	return lines
+}
+
+// Self is the command that starts this test binary once more, told by a variable, as JSON,
+// what it is to be.
+func Self(t testing.TB, variable string, what any) *exec.Cmd {
+	t.Helper()
+	text, err := json.Marshal(what)
+	Must(t, err)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env, cmd.Stderr = append(os.Environ(), variable+"="+string(text)), os.Stderr
+	return cmd
 }

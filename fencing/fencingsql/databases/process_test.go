@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -63,12 +62,7 @@ func write(text string) error {
 
 func (w writer) start(t testing.TB) *lab.Child {
 	t.Helper()
-	text, err := json.Marshal(w)
-	must(t, err)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+string(text))
-	cmd.Stderr = os.Stderr
-	return lab.Talk(t, cmd)
+	return lab.Talk(t, lab.Self(t, childVariable, w))
 }
 
 // TestPaused stops a writer with SIGSTOP. Another one, with the next token, writes. The

@@ -1,10 +1,7 @@
 package fencingtest
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -19,12 +16,7 @@ type process struct {
 
 func (c contender) start(t testing.TB) *process {
 	t.Helper()
-	text, err := json.Marshal(c)
-	must(t, err)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+string(text))
-	cmd.Stderr = os.Stderr
-	return &process{lab.Talk(t, cmd), c}
+	return &process{lab.Talk(t, lab.Self(t, childVariable, c)), c}
 }
 
 // token waits until the contender is active.
