@@ -166,7 +166,6 @@ func TestCertificateIsCheckedAtTheStart(t *testing.T) {
 // TestRenewedCertificateNeedsNoRestart: certificates are read for every connection, those
 // of a client too. The old ones expire, and an authority is replaced by another.
 func TestRenewedCertificateNeedsNoRestart(t *testing.T) {
-	t.Parallel()
 	ca := newAuthority(t)
 	soon := time.Now().Add(4 * time.Second)
 	var said lab.Said

@@ -39,7 +39,6 @@ func (g *group) logBytes(i int) int {
 // TestLogIsCutByBytes, long before it has as many entries as are kept; and who was away gets
 // a snapshot instead of what was cut off.
 func TestLogIsCutByBytes(t *testing.T) {
-	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	token := acquire(t, register(t, g.lockers[0], "a"))
 	value := func(i int) string { return strings.Repeat(string(rune('a'+i%26)), 700_000) }
@@ -78,7 +77,6 @@ func TestLogIsCutByBytes(t *testing.T) {
 
 // TestRefusedWritesAreNotKept whole, whoever sends them.
 func TestRefusedWritesAreNotKept(t *testing.T) {
-	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	leader, follower := g.leader()
 	s := register(t, g.lockers[leader], "a")
@@ -121,7 +119,6 @@ func TestRefusedWritesAreNotKept(t *testing.T) {
 // TestSnapshotsAreTheOwnersAlone, those of earlier programs too, and what was cut short is
 // removed.
 func TestSnapshotsAreTheOwnersAlone(t *testing.T) {
-	t.Parallel()
 	g := newGroup(t, 1, func(c *Config) { c.snapshots = snapshots{threshold: 16, trailing: 4, interval: 10 * time.Millisecond} }).start()
 	grow := func() {
 		from := g.nodes[0].dir.read().Kept
