@@ -45,7 +45,7 @@ var arrows = map[string][]string{
 	"fencing/fencingsql/databases": {"lock", "fencing", "fencing/fencingsql"},
 	"conformance":                  {"lock", "coordinator"},
 	"internal/lab":                 {"lock", "internal/lab/process"},
-	"docs":                         {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/script", "internal/lab/servers"},
+	"docs":                         {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/script", "internal/lab/serve", "internal/lab/servers"},
 	"internal/lab/script":          {},
 	"internal/lab/process":         {},
 	"internal/lab/serve":           {"internal/lab", "internal/lab/servers"},

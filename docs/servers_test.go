@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/fencing"
 	"github.com/understudy-ha/understudy/fencing/fencinghttp"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
@@ -27,18 +28,14 @@ func (r *runner) serve(what string) {
 		lab.Must(r.t, err)
 		r.leave(fmt.Sprintf("export A=%s B=%s C=%s", at[0], at[1], at[2]))
 	case "etcd":
-		c, err := servers.StartEtcd(r.t.Context(), filepath.Join(r.t.TempDir(), what), 3, servers.Options{})
-		lab.Must(r.t, err)
-		r.t.Cleanup(c.Stop)
+		c := serve.Start(r.t, what, 3, servers.Options{})
 		r.leave("export ETCD=" + strings.Join(addresses(c), ","))
 	case "consul":
-		c, err := servers.StartConsul(r.t.Context(), filepath.Join(r.t.TempDir(), what), 1, servers.Options{Token: managers, Config: `acl {
+		c := serve.Start(r.t, what, 1, servers.Options{Token: managers, Config: `acl {
 			enabled = true
 			default_policy = "deny"
 			tokens { initial_management = "` + managers + `" }
 		}`})
-		lab.Must(r.t, err)
-		r.t.Cleanup(c.Stop)
 		r.leave("export CONSUL=" + addresses(c)[0] + " MANAGERS=" + managers)
 	case "guarded":
 		r.guarded()

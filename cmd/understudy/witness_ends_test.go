@@ -10,9 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
 // TestRestartWaits starts a wrapper again under its ID while the witness of the one
@@ -82,17 +79,8 @@ func TestWitnessReplaced(t *testing.T) {
 // leaves nothing. The session of the other wrapper is not touched.
 func TestWitnessWithoutStore(t *testing.T) {
 	t.Parallel()
-	var store *servers.Member
-	r := newTrioOn(t, func(r *trio) (c backends.Config, flags []string) {
-		cluster, err := servers.StartEtcd(t.Context(), filepath.Join(r.dir, "etcd"), 1, servers.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(cluster.Stop)
-		store = cluster.Members[0]
-		c.Etcd.Endpoints = []string{store.Addr()}
-		return c, []string{"--backend", "etcd", "--etcd-endpoints", store.Addr()}
-	})
+	r := newTrio(t, onEtcd)
+	store := r.cluster.Members[0]
 	r.ids = []string{"a", "b"}
 	r.grandchildren()
 	r.start("a")
