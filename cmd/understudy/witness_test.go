@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // rounds is how many faults TestAnyOne injects on each store.
@@ -247,19 +248,7 @@ func (r *trio) killLeft() {
 }
 
 // left are the processes that carry the trio's mark in their environment.
-func (r *trio) left() (left []string) {
-	names, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, name := range names {
-		if text, err := os.ReadFile(name); err == nil && bytes.Contains(text, []byte("UNDERSTUDY_TEST_MARK="+r.dir)) {
-			args, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "cmdline"))
-			left = append(left, filepath.Base(filepath.Dir(name))+": "+strings.ReplaceAll(string(args), "\x00", " "))
-		}
-	}
-	return left
-}
+func (r *trio) left() []string { return lab.Left(r.t, "UNDERSTUDY_TEST_MARK", r.dir) }
 
 // TestHang stops the active's wrapper, with a command that ignores SIGTERM and a
 // grandchild that works on: its witness kills them all before a standby starts, long
