@@ -63,8 +63,8 @@ func TestMain(m *testing.M) {
 	// With the race detector every process of ours would sleep for a second as it ends: more
 	// than what stops a command leaves.
 	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
-	if runtime.GOMAXPROCS(0) < together {
-		_ = flag.Set("test.parallel", strconv.Itoa(together)) // the flag is there, and a number is one
+	if runtime.GOMAXPROCS(0) < atOnce {
+		_ = flag.Set("test.parallel", strconv.Itoa(atOnce)) // the flag is there, and a number is one
 	}
 	code := m.Run()
 	for _, one := range atEnd {
@@ -73,8 +73,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// together is how many tests run at once on a small machine, too: they mostly wait.
-const together = 4
+// atOnce is how many tests run at once on a small machine, too: they mostly wait.
+const atOnce = 4
 
 // atEnd is what is done after all tests.
 var atEnd []func()
