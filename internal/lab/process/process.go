@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package process starts child processes whose lines are read, and leaves none behind.
 package process
 
