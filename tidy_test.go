@@ -44,19 +44,23 @@ var arrows = map[string][]string{
 	"fencing/fencingsql":           {"lock", "fencing"},
 	"fencing/fencingsql/databases": {"lock", "fencing", "fencing/fencingsql"},
 	"conformance":                  {"lock", "coordinator"},
-	"internal/lab":                 {},
-	"docs":                         {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/script", "internal/lab/servers"},
+	"internal/lab":                 {"lock", "internal/lab/process"},
+	"docs":                         {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/script", "internal/lab/serve", "internal/lab/servers"},
 	"internal/lab/script":          {},
-	"internal/lab/servers":         {},
+	"internal/lab/process":         {},
+	"internal/lab/serve":           {"internal/lab", "internal/lab/servers"},
+	"internal/lab/servers":         {"internal/lab/process"},
 	"internal/lab/storebench":      {"lock", "coordinator", "backends/kv", "internal/lab", "internal/lab/takeover"},
+	"internal/lab/stores":          {"backends", "backends/raft", "internal/lab", "internal/lab/servers"},
 	"internal/lab/takeover":        {"lock", "backends/kv"},
-	"internal/failover":            {"lock", "coordinator", "internal/lab/servers"},
+	"internal/lab/ways":            {"lock", "conformance", "internal/lab/servers"},
+	"internal/failover":            {"lock", "coordinator", "internal/lab/process", "internal/lab/servers"},
 	"conformance/conformancetest":  {"conformance"},
 	"internal/clientconf":          {"lock", "internal/certs", "internal/smallfile"},
 	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd", "internal/asynclog", "internal/clientconf", "internal/smallfile"},
 	"internal/cli":                 {"lock", "coordinator/witness", "config", "backends", "internal/procgroup", "internal/asynclog"},
 	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/raft", "backends/etcd", "backends/consul", "internal/cli", "internal/procgroup", "coordinator/witness", "internal/asynclog"},
-	"cmd/understudy-lab":           {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/cli", "internal/failover", "internal/lab/servers", "coordinator/witness"},
+	"cmd/understudy-lab":           {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/cli", "internal/failover", "internal/lab/process", "internal/lab/servers", "internal/lab/ways", "coordinator/witness"},
 	"examples":                     {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
 	"examples/filestore":           {"lock", "backends", "backends/ledger"},
 	"internal/procgroup":           {},
@@ -73,7 +77,7 @@ var pure = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/script", "internal/lab/servers", "internal/lab/storebench", "internal/failover"}
+var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/script", "internal/lab/servers", "internal/lab/serve", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
 
 // Limits that keep a file and a function readable.
 const (

@@ -1,35 +1,15 @@
 package backends
 
 import (
-	"bytes"
 	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/consul"
 	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
-
-// A said is what was logged.
-type said struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *said) has(text string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Contains(s.text.String(), text)
-}
 
 // TestCertificateThatRunsOutIsSaid by who is a client of etcd or Consul, too. No server is
 // there: a Locker connects when it is first used.
@@ -43,7 +23,7 @@ func TestCertificateThatRunsOutIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"etcd", "consul"} {
-		var log said
+		var log lab.Said
 		logger := slog.New(slog.NewTextHandler(&log, nil))
 		l, err := Open(t.Context(), Config{
 			Backend: name,
@@ -53,7 +33,7 @@ func TestCertificateThatRunsOutIsSaid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(5 * time.Second); !log.has("less than a tenth of its life is left"); time.Sleep(5 * time.Millisecond) { // the watch of the files tells nobody
+		for end := time.Now().Add(5 * time.Second); !log.Has("less than a tenth of its life is left"); time.Sleep(5 * time.Millisecond) { // the watch of the files tells nobody
 			if time.Now().After(end) {
 				t.Fatalf("%s: nothing about the certificate", name)
 			}

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -70,4 +71,21 @@ func TestSchema(t *testing.T) {
 			t.Errorf("%s is not in the schema", k.Name)
 		}
 	}
+}
+
+// table is every key as a table in Markdown.
+func table() string {
+	var b strings.Builder
+	b.WriteString("| in the file | type | default | what |\n|---|---|---|---|\n")
+	for _, k := range Keys() {
+		usage := k.Usage
+		if k.Secret {
+			usage += "; by " + k.Variable() + ", or a file that nobody else may read, never by flag"
+		}
+		if k.Command {
+			usage += " (the understudy command's alone)"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.Name, k.Type(), k.Default, usage)
+	}
+	return b.String()
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -74,21 +73,4 @@ func schemaOf(k Key) map[string]any {
 		s["default"] = k.Default
 	}
 	return s
-}
-
-// table is every key as a table in Markdown.
-func table() string {
-	var b strings.Builder
-	b.WriteString("| in the file | type | default | what |\n|---|---|---|---|\n")
-	for _, k := range Keys() {
-		usage := k.Usage
-		if k.Secret {
-			usage += "; by " + k.Variable() + ", or a file that nobody else may read, never by flag"
-		}
-		if k.Command {
-			usage += " (the understudy command's alone)"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.Name, k.Type(), k.Default, usage)
-	}
-	return b.String()
 }

@@ -11,51 +11,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func acquireCases() []kase {
-	return []kase{
-		{
-			name: "AcquireFree", far: true, run: acquireFree,
-			rule: "TryAcquire takes the role if it is vacant, and returns the token of the term.",
-		},
-		{
-			name: "AcquireHeld", far: true, run: acquireHeld,
-			rule: "A *HeldError says who else holds the role",
-		},
-		{
-			name: "AcquireAgain", run: acquireAgain,
-			rule: "On a role that this session holds already it returns that term's token",
-		},
-		{
-			name: "AcquireRace", run: acquireRace,
-			rule: "A Token is the fencing token of a term: never zero, the term's own",
-		},
-		{
-			name: "AcquireEnded", far: true, run: acquireEnded,
-			rule: "ErrLost: this session's record is gone.",
-		},
-		{
-			name: "AcquireCancelled", run: acquireCancelled,
-			rule: "After any other error the outcome is unknown: the call may have taken effect",
-		},
-		{
-			name: "AcquireReplyLost", run: acquireReplyLost, needs: []Fault{CutReplies},
-			rule: "a caller whose reply was lost, learn of their grant by it, and by it alone",
-		},
-		{
-			name: "AcquireWhileEvicted", run: acquireWhileEvicted,
-			rule: "ErrLost: this session's record is gone.",
-		},
-		{
-			name: "NamesApart", run: namesApart,
-			rule: "it must be 1 to MaxName bytes of UTF-8 without unprintable characters",
-		},
-		{
-			name: "NamesRefused", run: namesRefused,
-			rule: "names it in the error, which is ErrPermanent",
-		},
-	}
-}
-
 func acquireFree(t *trial) {
 	l, role, c := t.open(), t.named("r"), t.contender("a")
 	s := t.register(l, c, lock.Bid{Role: role, Priority: 7})
@@ -204,14 +159,14 @@ func acquireReplyLost(t *trial) {
 	role := t.named("r")
 	near, far := t.open(), t.open()
 	a, b := t.join(near, "a", role), t.join(far, "b", role)
-	t.must("cut replies", func(context.Context) error { return near.CutReplies() })
+	t.network("cut replies", near.CutReplies)
 	ctx, cancel := context.WithTimeout(t.ctx, t.TTL/2)
 	_, err := a.TryAcquire(ctx, role)
 	cancel()
 	if isKnown(err) {
 		t.errorf("acquire without a reply: %s, want an error without a name", outcome(err))
 	}
-	t.must("heal", func(context.Context) error { return near.Heal() })
+	t.network("heal", near.Heal)
 	token := t.acquire(a, role)
 	if again := t.acquire(a, role); again != token {
 		t.errorf("two grants: %d and %d", token, again)

@@ -65,13 +65,13 @@ func TestBroken(t *testing.T) {
 	}
 	for _, p := range all {
 		t.Run(p.what, func(t *testing.T) {
-			at := slices.IndexFunc(cases(), func(c kase) bool { return c.name == p.caught })
+			at := slices.IndexFunc(cases, func(c kase) bool { return c.name == p.caught })
 			if at < 0 {
 				t.Fatalf("there is no case %q", p.caught)
 			}
 			s := onShelf(p.mistake).defaults()
 			var r Result
-			synctest.Test(t, func(t *testing.T) { r = s.try(t.Context(), cases()[at]) })
+			synctest.Test(t, func(t *testing.T) { r = s.try(t.Context(), cases[at]) })
 			if r.Verdict != Failed {
 				t.Errorf("%s does not catch it: %s %s", p.caught, r.Verdict, r.Why)
 			}

@@ -6,28 +6,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// evictCases are about the end of a session that another writes.
-func evictCases() []kase {
-	return []kase{
-		{
-			name: "EvictMoved", far: true, run: evictMoved,
-			rule: "ErrMoved if another beat was there",
-		},
-		{
-			name: "EvictAgain", run: evictAgain,
-			rule: "It returns nil if the session's end is written, by whomever",
-		},
-		{
-			name: "EvictAny", run: evictAny,
-			rule: "AnyBeat stands for whichever beat is there",
-		},
-		{
-			name: "EvictAbsent", far: true, run: evictAbsent, needs: []Fault{DeleteSession},
-			rule: "A record that is merely missing is only silent: its beat is [Absent], a beat like any other",
-		},
-	}
-}
-
 func evictMoved(t *trial) {
 	role := t.named("r")
 	near, far := t.open(), t.open()

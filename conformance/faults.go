@@ -8,45 +8,12 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// faultCases are about a Locker, and what becomes of the store meanwhile.
-func faultCases() []kase {
-	const stale = "It may skip what was overtaken, but never ends on a standing that is stale"
-	const absent = "A record that is merely missing is only silent: its beat is [Absent], a beat like any other"
-	return []kase{
-		{name: "WatchOutage", run: watchOutage, needs: []Fault{Cut}, rule: stale},
-		{name: "WatchRefused", run: watchRefused, needs: []Fault{Refuse}, rule: stale},
-		{name: "WatchRolledBack", run: watchRolledBack, needs: []Fault{Save}, rule: stale},
-		{
-			name: "WatchSessionDeleted", needs: []Fault{DeleteSession}, rule: absent,
-			run: func(t *trial) { watchAbsent(t, t.store.DeleteSession) },
-		},
-		{
-			name: "WatchLeaseRevoked", needs: []Fault{RevokeLease}, rule: absent,
-			run: func(t *trial) { watchAbsent(t, t.store.RevokeLease) },
-		},
-		{
-			name: "WatchNodeLost", needs: []Fault{LoseNode}, rule: absent,
-			run: func(t *trial) {
-				watchAbsent(t, func(ctx context.Context, _ lock.SessionID) error { return t.store.LoseNode(ctx) })
-			},
-		},
-		{
-			name: "WatchRoleDeleted", run: watchRoleDeleted, needs: []Fault{DeleteRole},
-			rule: "Watch yields the standing of each named role now, and again after every change",
-		},
-		{
-			name: "TokenLeaderKilled", run: tokenLeaderKilled, needs: []Fault{KillLeader},
-			rule: "greater than that of every earlier term of the role, across restarts, changes of the store's leader",
-		},
-		{
-			name: "AskRestart", run: askRestart, needs: []Fault{Restart},
-			rule: "It names the term that it is about and is void in any other; the active acts on it.",
-		},
-		{
-			name: "Janitor", run: janitorSweeps, needs: []Fault{Leftovers}, waits: true,
-			rule: "Its record is renewed by beats and is swept by the store's own lease, where the store has one, long after everybody is dead.",
-		},
-	}
+func watchSessionDeleted(t *trial) { watchAbsent(t, t.store.DeleteSession) }
+
+func watchLeaseRevoked(t *trial) { watchAbsent(t, t.store.RevokeLease) }
+
+func watchNodeLost(t *trial) {
+	watchAbsent(t, func(ctx context.Context, _ lock.SessionID) error { return t.store.LoseNode(ctx) })
 }
 
 // outage is a long one.
@@ -61,12 +28,12 @@ func watchOutage(t *trial) {
 	s := t.join(far, "a", role)
 	first := t.acquire(s, role)
 	f.until("the term", role, holds(first))
-	t.must("cut", func(context.Context) error { return near.Cut() })
+	t.network("cut", near.Cut)
 	t.pause(outage / 2)
 	t.release(s, role, first)
 	second := t.acquire(s, role)
 	t.pause(outage / 2)
-	t.must("heal", func(context.Context) error { return near.Heal() })
+	t.network("heal", near.Heal)
 	f.until("what changed in an outage", role, holds(second))
 	t.release(s, role, second)
 	f.until("what changed after an outage", role, vacant)
@@ -83,10 +50,10 @@ func watchRefused(t *trial) {
 		if i%2 == 0 {
 			f.until("an acquisition", role, holds(token))
 		}
-		t.must("refuse", func(context.Context) error { return near.Refuse() })
+		t.network("refuse", near.Refuse)
 		t.release(s, role, token)
 		token = t.acquire(s, role)
-		t.must("heal", func(context.Context) error { return near.Heal() })
+		t.network("heal", near.Heal)
 		f.until("what changed when no connection stood", role, holds(token))
 		t.release(s, role, token)
 	}

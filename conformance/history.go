@@ -17,23 +17,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func historyCases() []kase {
-	return []kase{
-		{
-			name: "History", run: history,
-			rule: "A linearizable compare-and-swap over a few records, and a watch.",
-		},
-		{
-			name: "HistoryCut", needs: []Fault{Cut}, run: historyCut,
-			rule: "After any other error the outcome is unknown: the call may have taken effect, or may still take effect later",
-		},
-		{
-			name: "HistoryRestart", needs: []Fault{Restart}, run: historyRestart,
-			rule: "A linearizable compare-and-swap over a few records, and a watch.",
-		},
-	}
-}
-
 // Bounds of one round, which is judged by itself.
 const (
 	historians = 5  // clients at once

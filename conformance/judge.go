@@ -173,6 +173,18 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 	return t.contendIn(weather{}, j, id, change, roles...)
 }
 
+// pair starts two contenders for a role, of which a is active and b was started then.
+func (t *trial) pair(j *judge, change func(*coordinator.Config), role string) (a, b *contender) {
+	a = t.contend(j, "a", change, role)
+	j.active(role, "a", 0)
+	return a, t.contend(j, "b", change, role)
+}
+
+// inLine waits until one stands by.
+func (t *trial) inLine(l lock.Locker, role string) {
+	t.await(l, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+}
+
 // contendIn is contend with a link that has this weather from the first call on.
 func (t *trial) contendIn(w weather, j *judge, id string, change func(*coordinator.Config), roles ...string) *contender {
 	c := coordinator.Config{

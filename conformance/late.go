@@ -8,37 +8,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// lateCases have what was sent arrive when the world has moved on.
-func lateCases() []kase {
-	needs := []Fault{CutReplies, CutRequests}
-	return []kase{
-		{
-			name: "AcquireLateEnded", run: acquireLateEnded, needs: needs,
-			rule: "ErrLost: this session's record is gone.",
-		},
-		{
-			name: "AcquireLateMoved", run: acquireLateMoved, needs: needs,
-			rule: "ErrMoved: a term began or ended since the role was read",
-		},
-		{
-			name: "BeatLate", run: beatLate, needs: needs,
-			rule: "a beat never reports another call's write as its own, never creates the record, and every try is a write of its own",
-		},
-		{
-			name: "RegisterLate", run: registerLate, needs: needs,
-			rule: "The end of this very session is written already: ErrLost.",
-		},
-		{
-			name: "ReleaseLateSent", run: releaseLateSent, needs: needs,
-			rule: "It needs no living session and touches no other term.",
-		},
-		{
-			name: "HandoffLateSent", run: handoffLateSent, needs: needs,
-			rule: "ErrMoved: t is over.",
-		},
-	}
-}
-
 // passing is how long a message takes at most that nobody holds up.
 func (t *trial) passing() time.Duration { return t.Slack/10 + 50*time.Millisecond }
 
@@ -51,17 +20,17 @@ func (t *trial) delayed(near *Client, split bool, call func(ctx context.Context)
 	defer cancel()
 	returned := make(chan error, 1)
 	if split { // what it reads passes, and what it is told comes when its next request is held
-		t.must("cut replies", func(context.Context) error { return near.CutReplies() })
+		t.network("cut replies", near.CutReplies)
 		go func() { returned <- call(ctx) }()
 		t.pause(t.passing())
-		t.must("cut requests", func(context.Context) error { return near.CutRequests() })
+		t.network("cut requests", near.CutRequests)
 	} else {
-		t.must("cut requests", func(context.Context) error { return near.CutRequests() })
+		t.network("cut requests", near.CutRequests)
 		go func() { returned <- call(ctx) }()
 	}
 	t.pause(t.passing())
 	meanwhile()
-	t.must("heal", func(context.Context) error { return near.Heal() })
+	t.network("heal", near.Heal)
 	select {
 	case err := <-returned:
 		return err

@@ -11,43 +11,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func lifecycleCases() []kase {
-	return []kase{
-		{
-			name: "ContextDone", run: contextDone,
-			rule: "a call whose context is already done writes nothing",
-		},
-		{
-			name: "ContextObeyed", run: contextObeyed, needs: []Fault{Cut},
-			rule: "Every call obeys its context within 100 ms",
-		},
-		{
-			name: "SessionClose", far: true, run: sessionClose,
-			rule: "Close releases every role of the session and writes its end. nil: the end is written, by whomever.",
-		},
-		{
-			name: "SessionCloseAgain", run: sessionCloseAgain,
-			rule: "It presupposes that all work of the session has returned, needs no living session, and may be repeated.",
-		},
-		{
-			name: "SessionCloseAbsent", far: true, run: sessionCloseAbsent, needs: []Fault{DeleteSession},
-			rule: "needs no living session, and may be repeated",
-		},
-		{
-			name: "LockerClose", run: lockerClose,
-			rule: "Close ends every call and every Watch of this Locker and frees what it holds. It ends no session.",
-		},
-		{
-			name: "LockerCloseCut", run: lockerCloseCut, needs: []Fault{Cut},
-			rule: "It may be repeated, and called from anywhere.",
-		},
-		{
-			name: "NothingLeft", run: nothingLeft, alone: true,
-			rule: "Close ends every call and every Watch of this Locker and frees what it holds.",
-		},
-	}
-}
-
 // calls are all calls of the contract, each as one that would write.
 func calls(l lock.Locker, s lock.Session, c lock.Contender, p lock.Promise, role string, token lock.Token, seen lock.Beat, to lock.SessionID) map[string]func(ctx context.Context) error {
 	return map[string]func(ctx context.Context) error{
@@ -96,7 +59,7 @@ func contextObeyed(t *trial) {
 	a, b := t.join(near, "a", role), t.join(near, "b", role)
 	token := t.acquire(a, role)
 	seen := beatOf(t.look(near, role), a.ID())
-	t.must("cut", func(context.Context) error { return near.Cut() })
+	t.network("cut", near.Cut)
 	for _, cancelled := range []bool{false, true} {
 		for name, call := range calls(near, a, t.contender("c"), t.promise(), role, token, seen, b.ID()) {
 			ctx, cancel := context.WithTimeout(t.ctx, 200*time.Millisecond)
@@ -116,7 +79,7 @@ func contextObeyed(t *trial) {
 			}
 		}
 	}
-	t.must("heal", func(context.Context) error { return near.Heal() })
+	t.network("heal", near.Heal)
 	t.settle(t.freeAndJoin(near, role, a, b), role)
 }
 
@@ -230,7 +193,7 @@ func lockerCloseCut(t *trial) {
 	var near *Client
 	t.must("open", func(ctx context.Context) (err error) { near, err = t.store.Open(ctx); return err })
 	a := t.join(near, "a", role)
-	t.must("cut", func(context.Context) error { return near.Cut() })
+	t.network("cut", near.Cut)
 	ctx, cancel := context.WithTimeout(t.ctx, t.TTL/4)
 	begun := time.Now()
 	if err := a.Close(ctx); isKnown(err) {

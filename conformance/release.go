@@ -8,55 +8,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func releaseCases() []kase {
-	return []kase{
-		{
-			name: "ReleaseAgain", far: true, run: releaseAgain,
-			rule: "Release ends the term t. nil: t is over, by whomever.",
-		},
-		{
-			name: "ReleaseByAnother", run: releaseByAnother,
-			rule: "A *HeldError: t is another session's, and stands.",
-		},
-		{
-			name: "ReleaseLate", run: releaseLate,
-			rule: "It needs no living session and touches no other term.",
-		},
-		{
-			name: "ReleaseAfterEnd", run: releaseAfterEnd,
-			rule: "It needs no living session and touches no other term.",
-		},
-		{
-			name: "ReleaseAbsent", run: releaseAbsent, needs: []Fault{DeleteSession},
-			rule: "It needs no living session and touches no other term.",
-		},
-		{
-			name: "HandoffOneCommit", far: true, run: handoffOneCommit,
-			rule: "Handoff ends the term t and begins the next one, of the session to, in one commit.",
-		},
-		{
-			name: "HandoffAgain", run: handoffAgain,
-			rule: "nil: this very handoff was made, now or before.",
-		},
-		{
-			name: "HandoffGone", far: true, run: handoffGone,
-			rule: "ErrGone: there is no such session, and t stands.",
-		},
-		{
-			name: "HandoffMoved", run: handoffMoved,
-			rule: "ErrMoved: t is over.",
-		},
-		{
-			name: "HandoffLost", run: handoffLost,
-			rule: "ErrMoved: t is over. ErrLost: this session's record is gone.",
-		},
-		{
-			name: "AskSeen", far: true, run: askSeen,
-			rule: "It names the term that it is about and is void in any other",
-		},
-	}
-}
-
 func releaseAgain(t *trial) {
 	role := t.named("r")
 	l := t.open()

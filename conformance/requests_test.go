@@ -3,7 +3,6 @@ package conformance
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/lock"
@@ -17,20 +16,7 @@ func TestAnyNumberOfRequests(t *testing.T) {
 		"every call reads before":   {via: func(w *wire) ledger.Store { return &chatty{wire: w, before: 2} }},
 		"every call reads after it": {via: func(w *wire) ledger.Store { return &chatty{wire: w, after: 1} }},
 	} {
-		t.Run(what, func(t *testing.T) {
-			onShelf(m).Each(func(c Case) {
-				if c.Lacks() != "" {
-					return
-				}
-				t.Run(c.Name(), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						if r := c.Run(t.Context()); r.Verdict == Failed {
-							t.Error(r.Why)
-						}
-					})
-				})
-			})
-		})
+		t.Run(what, func(t *testing.T) { passes(t, onShelf(m)) })
 	}
 }
 

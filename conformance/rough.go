@@ -52,7 +52,7 @@ func runGrantLate(t *trial) {
 	token := t.acquire(holder, role)
 	grace := t.TTL * 3 / 10
 	a := t.contend(j, "a", func(c *coordinator.Config) { c.Grace = grace }, role)
-	t.await(a.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(a.link, role)
 	t.pause(t.TTL / 2)
 	t.beat(holder)
 	a.set(weather{deaf: true})
@@ -92,9 +92,7 @@ func runStandingLate(t *trial) {
 // silence costs.
 func runSpoiled(t *trial, spoil func(st lock.Standing) error) {
 	role, j := t.named("r"), t.judge()
-	a := t.contend(j, "a", nil, role)
-	j.active(role, "a", 0)
-	b := t.contend(j, "b", nil, role)
+	a, b := t.pair(j, nil, role)
 	l := t.open()
 	for range 3 {
 		st := t.spoil(l, role, spoil)
@@ -141,9 +139,7 @@ func oneAndOne(st lock.Standing) bool {
 // what it counts from.
 func runDeletedUnseen(t *trial) {
 	role, j := t.named("r"), t.judge()
-	a := t.contend(j, "a", nil, role)
-	j.active(role, "a", 0)
-	b := t.contend(j, "b", nil, role)
+	a, b := t.pair(j, nil, role)
 	st := t.await(t.open(), role, "one active, one standby", func(st lock.Standing) bool { return !st.Term.Vacant() && len(st.Line) == 1 })
 	t.pause(t.TTL / 4)
 	b.set(weather{cut: true})
@@ -168,7 +164,7 @@ func runExit(t *trial) {
 	}, role)
 	j.active(role, "a", 0)
 	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(b.link, role)
 	cut := time.Now()
 	a.set(weather{cut: true})
 	began := j.active(role, "b", 1).began
@@ -189,7 +185,7 @@ func runForeignValue(t *trial) {
 	t.contend(j, "a", nil, role)
 	j.active(role, "a", 0)
 	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(b.link, role)
 	t.must("overwrite", func(ctx context.Context) error { return t.store.Overwrite(ctx, role) })
 	j.await(role, "the active stops", func(all []*spell) bool { return !all[0].ended.IsZero() })
 	t.pause(3 * t.TTL)

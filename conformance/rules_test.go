@@ -14,7 +14,7 @@ import (
 func TestRules(t *testing.T) {
 	contract := comments(t, "../lock") + comments(t, "../coordinator")
 	seen := map[string]bool{}
-	for _, c := range cases() {
+	for _, c := range cases {
 		if c.name == "" || seen[c.name] {
 			t.Errorf("case %q: no name, or twice", c.name)
 		}
@@ -35,7 +35,7 @@ func TestRules(t *testing.T) {
 
 // tested reports whether a case needs the fault.
 func tested(f Fault) bool {
-	for _, c := range cases() {
+	for _, c := range cases {
 		for _, need := range c.needs {
 			if need == f {
 				return true

@@ -8,104 +8,32 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// runCases are about a coordinator over the store.
-func runCases() []kase {
-	return []kase{
-		{
-			name: "RunStop", far: true, run: runStop,
-			rule: "Run tells the work to stop, waits for it within the stop timeout with beats going on, gives the roles back and returns nil.",
-		},
-		{
-			name: "RunCutOff", run: func(t *trial) { runDeadline(t, weather{}, weather{cut: true}) },
-			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits.",
-		},
-		{
-			name: "RunRepliesLost", run: func(t *trial) { runDeadline(t, weather{}, weather{mute: true}) },
-			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits.",
-		},
-		{
-			name: "RunRepliesLate", run: runRepliesLate,
-			rule: "The active's deadline is the moment at which the call began whose beat was acknowledged last, plus ttl, less skew.",
-		},
-		{
-			name: "RunNetworkCut", far: true, needs: []Fault{Cut}, run: func(t *trial) { runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.Cut() }}) },
-			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits.",
-		},
-		{
-			name: "RunNetworkMute", needs: []Fault{CutReplies}, run: func(t *trial) {
-				runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.CutReplies() }})
-			},
-			rule: "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits.",
-		},
-		{
-			name: "RunExit", run: runExit,
-			rule: "Work that has not returned when the promise is over ends the process, unless c.NoExit is set.",
-		},
-		{
-			name: "RunAbandoned", run: runAbandoned, waits: true,
-			rule: "evicts only after ttl plus skew, by compare-and-swap on the very beat that it saw",
-		},
-		{
-			name: "RunOutageShort", run: runOutageShort,
-			rule: "Outage is the longest outage of the store that changes nothing.",
-		},
-		{
-			name: "RunOutageLong", far: true, run: runOutageLong,
-			rule: "An unreachable store ends no Run: it goes on trying.",
-		},
-		{
-			name: "RunGrantLate", run: runGrantLate,
-			rule: "Work starts only if more than the grace is left.",
-		},
-		{
-			name: "RunStandingLate", run: runStandingLate,
-			rule: "It is a hint, never a grant.",
-		},
-		{
-			name: "RunRough", run: runRough,
-			rule: "so the active stops before anyone may evict it, and only the rates of clocks matter.",
-		},
-		{
-			name: "RunSessionDeletedUnseen", needs: []Fault{DeleteSession}, run: runDeletedUnseen,
-			rule: "whoever has seen it absent for the whole promise may evict on it",
-		},
-	}
+func runCutOff(t *trial) { runDeadline(t, weather{}, weather{cut: true}) }
+
+func runRepliesLost(t *trial) { runDeadline(t, weather{}, weather{mute: true}) }
+
+func runNetworkCut(t *trial) {
+	runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.Cut() }})
 }
 
-// runSpoiledCases are about a coordinator whose records somebody else changes.
-func runSpoiledCases() []kase {
-	return []kase{
-		{
-			name: "RunSessionDeleted", far: true, needs: []Fault{DeleteSession},
-			run: func(t *trial) {
-				runSpoiled(t, func(st lock.Standing) error { return t.store.DeleteSession(t.ctx, st.Term.Holder.Session) })
-			},
-			rule: "whoever has seen it absent for the whole promise may evict on it",
-		},
-		{
-			name: "RunLeaseRevoked", far: true, needs: []Fault{RevokeLease},
-			run: func(t *trial) {
-				runSpoiled(t, func(st lock.Standing) error { return t.store.RevokeLease(t.ctx, st.Term.Holder.Session) })
-			},
-			rule: "whoever has seen it absent for the whole promise may evict on it",
-		},
-		{
-			name: "RunRoleDeleted", needs: []Fault{DeleteRole},
-			run: func(t *trial) {
-				runSpoiled(t, func(st lock.Standing) error { return t.store.DeleteRole(t.ctx, st.Role) })
-			},
-			rule: "changes of the store's leader and deletion of the role's record",
-		},
-		{
-			name: "RunStoreRestart", needs: []Fault{Restart},
-			run:  func(t *trial) { runSpoiled(t, func(lock.Standing) error { return t.store.Restart(t.ctx) }) },
-			rule: "An unreachable store ends no Run: it goes on trying.",
-		},
-		{
-			name: "RunForeignValue", run: runForeignValue, needs: []Fault{Overwrite},
-			rule: "a foreign value in our place, a newer format",
-		},
-	}
+func runNetworkMute(t *trial) {
+	runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.CutReplies() }})
+}
+
+func runSessionDeleted(t *trial) {
+	runSpoiled(t, func(st lock.Standing) error { return t.store.DeleteSession(t.ctx, st.Term.Holder.Session) })
+}
+
+func runLeaseRevoked(t *trial) {
+	runSpoiled(t, func(st lock.Standing) error { return t.store.RevokeLease(t.ctx, st.Term.Holder.Session) })
+}
+
+func runRoleDeleted(t *trial) {
+	runSpoiled(t, func(st lock.Standing) error { return t.store.DeleteRole(t.ctx, st.Role) })
+}
+
+func runStoreRestart(t *trial) {
+	runSpoiled(t, func(lock.Standing) error { return t.store.Restart(t.ctx) })
 }
 
 // runStop stops one active after another. Their works take their time, and keep the
@@ -155,7 +83,7 @@ func runDeadline(t *trial, at, then weather, change ...func(*coordinator.Config)
 	a.set(at)
 	j.active(role, "a", 0)
 	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(b.link, role)
 	t.pause(a.config.TTL)
 	j.active(role, "a", 0)
 	n := j.count(role) // late replies may have cost a term or two
@@ -228,10 +156,8 @@ func runOutageShort(t *trial) {
 // work.
 func runOutageLong(t *trial) {
 	role, j := t.named("r"), t.judge()
-	a := t.contend(j, "a", nil, role)
-	j.active(role, "a", 0)
-	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	a, b := t.pair(j, nil, role)
+	t.inLine(b.link, role)
 	for _, of := range []float64{1.5, 4} {
 		n := j.count(role)
 		a.set(weather{cut: true})

@@ -9,56 +9,18 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// runFaultCases are about a coordinator, and what becomes of its network, its store
-// and its work.
-func runFaultCases() []kase {
-	const stops = "Its work is told to stop a grace before that, and if it still runs at the deadline the process exits."
-	const outageRule = "Outage is the longest outage of the store that changes nothing."
-	return []kase{
-		{
-			name: "RunRequestsLost", far: true, needs: []Fault{CutRequests}, rule: stops,
-			run: func(t *trial) {
-				runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.CutRequests() }})
-			},
-		},
-		{
-			name: "RunRefused", needs: []Fault{Refuse}, rule: stops,
-			run: func(t *trial) {
-				runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.Refuse() }})
-			},
-		},
-		{
-			name: "RunRepliesTooLate", rule: stops,
-			run: func(t *trial) { runDeadline(t, weather{}, weather{late: t.TTL * 3 / 10}) },
-		},
-		{
-			name: "RunBeatRetried", run: runBeatRetried,
-			rule: "The active's deadline is the moment at which the call began whose beat was acknowledged last, plus ttl, less skew.",
-		},
-		{name: "RunReset", run: runReset, needs: []Fault{Refuse}, rule: outageRule},
-		{name: "RunLeaderKilled", run: runLeaderKilled, needs: []Fault{KillLeader}, rule: outageRule},
-		{
-			name: "RunStorePaused", run: runStorePaused, needs: []Fault{Pause},
-			rule: "An unreachable store ends no Run: it goes on trying.",
-		},
-		{
-			name: "RunStopExit", run: runStopExit,
-			rule: "Run tells the work to stop, waits for it within the stop timeout with beats going on",
-		},
-		{
-			name: "RunStopOutage", run: runStopOutage,
-			rule: "Run tells the work to stop, waits for it within the stop timeout with beats going on, gives the roles back and returns nil.",
-		},
-		{
-			name: "RunNodeLost", needs: []Fault{LoseNode},
-			run:  func(t *trial) { runSpoiled(t, func(lock.Standing) error { return t.store.LoseNode(t.ctx) }) },
-			rule: "whoever has seen it absent for the whole promise may evict on it",
-		},
-		{
-			name: "RunRolledBack", run: runRolledBack, needs: []Fault{Save},
-			rule: "Do not compete until the floor was raised.",
-		},
-	}
+func runRequestsLost(t *trial) {
+	runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.CutRequests() }})
+}
+
+func runRefused(t *trial) {
+	runDeadline(t, weather{}, weather{spoil: func(c *Client) error { return c.Refuse() }})
+}
+
+func runRepliesTooLate(t *trial) { runDeadline(t, weather{}, weather{late: t.TTL * 3 / 10}) }
+
+func runNodeLost(t *trial) {
+	runSpoiled(t, func(lock.Standing) error { return t.store.LoseNode(t.ctx) })
 }
 
 // runBeatRetried lets one beat pass whose reply comes late, when others were tried
@@ -85,9 +47,7 @@ func runBeatRetried(t *trial) {
 func runReset(t *trial) {
 	role, j := t.named("r"), t.judge()
 	longer := func(c *coordinator.Config) { c.TTL = 2 * t.TTL }
-	a := t.contend(j, "a", longer, role)
-	j.active(role, "a", 0)
-	b := t.contend(j, "b", longer, role)
+	a, b := t.pair(j, longer, role)
 	for range 15 {
 		for _, p := range []*contender{a, b} {
 			p.set(weather{spoil: func(c *Client) error { return c.Refuse() }})
@@ -98,17 +58,15 @@ func runReset(t *trial) {
 	if j.count(role) != 1 || !j.spell(role, 0).told.IsZero() {
 		t.errorf("connections that broke changed something: %s", j.tell(role))
 	}
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(b.link, role)
 }
 
 // runLeaderKilled kills the store's leader, which costs what its election costs.
 func runLeaderKilled(t *trial) {
 	role, j := t.named("r"), t.judge()
 	longer := func(c *coordinator.Config) { c.TTL = 20 * time.Second }
-	a := t.contend(j, "a", longer, role)
-	j.active(role, "a", 0)
-	b := t.contend(j, "b", longer, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	a, b := t.pair(j, longer, role)
+	t.inLine(b.link, role)
 	t.disturb("kill the leader", t.store.KillLeader)
 	t.pause(a.config.Outage())
 	if j.count(role) != 1 || !j.spell(role, 0).told.IsZero() {
@@ -123,7 +81,7 @@ func runStorePaused(t *trial) {
 	t.contend(j, "a", nil, role)
 	j.active(role, "a", 0)
 	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(b.link, role)
 	resume, err := t.store.Pause()
 	if err != nil {
 		t.fatalf("pause: %v", err)
@@ -154,7 +112,7 @@ func runStopExit(t *trial) {
 	}, role)
 	j.active(role, "a", 0)
 	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	t.inLine(b.link, role)
 	asked := time.Now()
 	a.cancel()
 	select {
@@ -175,10 +133,8 @@ func runStopExit(t *trial) {
 // than its budget, and others follow when its promise is over.
 func runStopOutage(t *trial) {
 	role, j := t.named("r"), t.judge()
-	a := t.contend(j, "a", nil, role)
-	j.active(role, "a", 0)
-	b := t.contend(j, "b", nil, role)
-	t.await(b.link, role, "the standby in line", func(st lock.Standing) bool { return len(st.Line) == 1 })
+	a, b := t.pair(j, nil, role)
+	t.inLine(b.link, role)
 	a.set(weather{cut: true})
 	cut := time.Now()
 	if err := a.stop(); err != nil {

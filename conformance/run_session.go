@@ -9,32 +9,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// runSessionCases are about a coordinator whose session ends, or begins anew.
-func runSessionCases() []kase {
-	return []kase{
-		{
-			name: "RunEvicted", far: true, run: runEvicted,
-			rule: "Stop, close it, register again under a new ID.",
-		},
-		{
-			name: "RunRegistrationLost", run: runRegistrationLost,
-			rule: "The session may still come into line, silent, and is evicted like any other; the next try draws a new ID.",
-		},
-		{
-			name: "RunSameID", run: runSameID,
-			rule: "It returns a *lock.HeldError when another living process has c's ID",
-		},
-		{
-			name: "RunRestarted", run: runRestarted,
-			rule: "nobody evicts it before they have themselves seen TTL + Skew without another beat, on their own clock",
-		},
-		{
-			name: "RunAsked", far: true, run: runAsked,
-			rule: "Ask puts an operator's wish beside the role's record. It names the term that it is about and is void in any other; the active acts on it.",
-		},
-	}
-}
-
 // runEvicted ends a standby's session, and then the active's, by an operator's
 // word. The active stops when it learns of it, which the word allows.
 func runEvicted(t *trial) {

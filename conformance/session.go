@@ -9,51 +9,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func sessionCases() []kase {
-	return []kase{
-		{
-			name: "RegisterAgain", far: true, run: registerAgain,
-			rule: "Where a try inside this very call had done that before, the same step writes a beat.",
-		},
-		{
-			name: "RegisterClaimed", run: registerClaimed,
-			rule: "The contender's ID belongs to another session whose record is present: a *HeldError that names it.",
-		},
-		{
-			name: "RegisterClaimGone", far: true, run: registerClaimGone, needs: []Fault{DeleteSession},
-			rule: "A claim whose session is gone is taken over.",
-		},
-		{
-			name: "RegisterEnded", run: registerEnded,
-			rule: "The end of this very session is written already: ErrLost.",
-		},
-		{
-			name: "RegisterRace", run: registerRace,
-			rule: "two live processes never share one",
-		},
-		{
-			name: "LineOrder", run: lineOrder,
-			rule: "The line behind a role is ordered by Priority, the greatest first, then by the time of registration.",
-		},
-		{
-			name: "BeatDiffers", run: beatDiffers,
-			rule: "nil means that the write of this very call was committed, after it began",
-		},
-		{
-			name: "BeatReplyLost", run: beatReplyLost, needs: []Fault{CutReplies},
-			rule: "a beat never reports another call's write as its own, never creates the record, and every try is a write of its own",
-		},
-		{
-			name: "BeatLost", far: true, run: beatLost,
-			rule: "ErrLost: the session's record is gone, for good.",
-		},
-		{
-			name: "BeatWhileEvicted", run: beatWhileEvicted,
-			rule: "never creates the record, and every try is a write of its own",
-		},
-	}
-}
-
 func registerAgain(t *trial) {
 	l, role, c := t.open(), t.named("r"), t.contender("a")
 	t.register(l, c, lock.Bid{Role: role})
@@ -233,7 +188,7 @@ func beatReplyLost(t *trial) {
 	s := t.join(near, "a", role)
 	for range 3 {
 		before := beatOf(t.look(far, role), s.ID())
-		t.must("cut replies", func(context.Context) error { return near.CutReplies() })
+		t.network("cut replies", near.CutReplies)
 		ctx, cancel := context.WithTimeout(t.ctx, t.TTL/2)
 		err := s.Beat(ctx)
 		cancel()
@@ -242,7 +197,7 @@ func beatReplyLost(t *trial) {
 		}
 		t.pause(t.passing())
 		lost := beatOf(t.look(far, role), s.ID()) // before, where a beat reads first and was not sent then
-		t.must("heal", func(context.Context) error { return near.Heal() })
+		t.network("heal", near.Heal)
 		t.beat(s)
 		if after := beatOf(t.look(near, role), s.ID()); after == lost || after == before {
 			t.errorf("a beat was acknowledged, and the record still stands at %d", after)

@@ -154,6 +154,11 @@ func (t *trial) known(what string, call func(ctx context.Context) error) error {
 // must repeats a call until its outcome is known, and expects that to be nil.
 func (t *trial) must(what string, call func(ctx context.Context) error) { t.want(nil, what, call) }
 
+// network does something to a client's network.
+func (t *trial) network(what string, how func() error) {
+	t.must(what, func(context.Context) error { return how() })
+}
+
 // disturb does something to the store, once: a server takes its time to start.
 func (t *trial) disturb(what string, do func(ctx context.Context) error) {
 	ctx, cancel := context.WithTimeout(t.ctx, 90*time.Second)

@@ -143,7 +143,7 @@ type Result struct {
 
 // Cases returns the names of the cases that Check reports, in the table's order.
 func (s Suite) Cases() (names []string) {
-	for _, c := range cases() {
+	for _, c := range cases {
 		if s.chooses(c) {
 			names = append(names, c.name)
 		}
@@ -254,7 +254,7 @@ func (s Suite) each(run func(kase)) {
 
 // chosen are the cases that are to run, those that wait for long first.
 func (s Suite) chosen() []kase {
-	all := slices.DeleteFunc(cases(), func(c kase) bool { return !s.chooses(c) })
+	all := slices.DeleteFunc(slices.Clone(cases), func(c kase) bool { return !s.chooses(c) })
 	slices.SortStableFunc(all, func(a, b kase) int {
 		switch {
 		case a.waits == b.waits:

@@ -7,31 +7,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func tokenCases() []kase {
-	return []kase{
-		{
-			name: "TokenIncreases", run: tokenIncreases,
-			rule: "greater than that of every earlier term of the role",
-		},
-		{
-			name: "TokenUnmoved", run: tokenUnmoved,
-			rule: "A role's record is durable: it names the last term, and during a term nobody writes it.",
-		},
-		{
-			name: "TokenRaised", run: tokenRaised,
-			rule: "Raise makes every token to come greater than above, which is at most MaxFloor. It never lowers one.",
-		},
-		{
-			name: "TokenRestart", run: tokenRestart, needs: []Fault{Restart},
-			rule: "greater than that of every earlier term of the role, across restarts, changes of the store's leader",
-		},
-		{
-			name: "TokenRoleDeleted", run: tokenRoleDeleted, needs: []Fault{DeleteRole},
-			rule: "changes of the store's leader and deletion of the role's record",
-		},
-	}
-}
-
 // tokenIncreases goes through 1,000 terms: acquired and released, handed over,
 // ended with their session.
 func tokenIncreases(t *trial) {

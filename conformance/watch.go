@@ -9,63 +9,6 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func watchCases() []kase {
-	return []kase{
-		{
-			name: "WatchFirst", far: true, run: watchFirst,
-			rule: "Watch yields the standing of each named role now, and again after every change",
-		},
-		{
-			name: "WatchAll", run: watchAll,
-			rule: "and again after every change; of all roles where none is named",
-		},
-		{
-			name: "WatchChanges", run: watchChanges,
-			rule: "Watch yields the standing of each named role now, and again after every change",
-		},
-		{
-			name: "WatchOwn", far: true, run: watchOwn,
-			rule: "what it yields is never older than what this Locker has already shown or acknowledged",
-		},
-		{
-			name: "WatchForward", run: watchForward,
-			rule: "what it yields is never older than what this Locker has already shown or acknowledged",
-		},
-		{
-			name: "WatchSlow", run: watchSlow,
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
-		},
-		{
-			name: "WatchBusy", run: watchBusy,
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
-		},
-		{
-			name: "WatchBroken", run: watchBroken, needs: []Fault{Cut},
-			rule: "After an error it goes on when the consumer does.",
-		},
-		{
-			name: "WatchCompacted", run: watchCompacted, needs: []Fault{Cut, Compact},
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
-		},
-		{
-			name: "WatchRestart", run: watchRestart, needs: []Fault{Restart},
-			rule: "It may skip what was overtaken, but never ends on a standing that is stale",
-		},
-		{
-			name: "WatchEnds", run: watchEnds,
-			rule: "It ends when ctx does; one that could show nothing yields why before.",
-		},
-		{
-			name: "WatchUnreachable", run: watchUnreachable, needs: []Fault{Cut},
-			rule: "It ends when ctx does; one that could show nothing yields why before.",
-		},
-		{
-			name: "ForeignValue", run: foreignValue, needs: []Fault{Overwrite},
-			rule: "a foreign value in our place, a newer format",
-		},
-	}
-}
-
 func watchFirst(t *trial) {
 	l, role := t.open(), t.named("r")
 	st := t.look(l, role)
@@ -215,10 +158,10 @@ func watchBroken(t *trial) {
 	f.until("a vacant role", role, vacant)
 	s := t.join(far, "a", role)
 	for i := range 2 {
-		t.must("cut", func(context.Context) error { return near.Cut() })
+		t.network("cut", near.Cut)
 		token := t.acquire(s, role)
 		t.pause(time.Duration(i) * t.TTL)
-		t.must("heal", func(context.Context) error { return near.Heal() })
+		t.network("heal", near.Heal)
 		f.until("what changed while it was cut off", role, holds(token))
 		t.release(s, role, token)
 		f.until("what changed after it was cut off", role, vacant)
@@ -232,13 +175,13 @@ func watchCompacted(t *trial) {
 	s := t.join(far, "a", role)
 	f.until("a registration", role, func(st lock.Standing) bool { return len(st.Line) == 1 })
 	for range 2 {
-		t.must("cut", func(context.Context) error { return near.Cut() })
+		t.network("cut", near.Cut)
 		for range 20 {
 			t.settle(s, role)
 		}
 		token := t.acquire(s, role)
 		t.must("compact", t.store.Compact)
-		t.must("heal", func(context.Context) error { return near.Heal() })
+		t.network("heal", near.Heal)
 		f.until("the last term before the history was dropped", role, holds(token))
 		t.release(s, role, token)
 		f.until("a release after the history was dropped", role, vacant)
@@ -296,7 +239,7 @@ func watchEnds(t *trial) {
 
 func watchUnreachable(t *trial) {
 	l, role := t.open(), t.named("r")
-	t.must("cut", func(context.Context) error { return l.Cut() })
+	t.network("cut", l.Cut)
 	ctx, cancel := context.WithTimeout(t.ctx, t.TTL/2)
 	defer cancel()
 	begun := time.Now()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -85,6 +86,14 @@ func (s *stage) active() []string {
 	return append([]string(nil), s.ids...)
 }
 
+// want fails unless these have been active until now, one after the other.
+func (s *stage) want(ids ...string) {
+	s.t.Helper()
+	if got := s.active(); !slices.Equal(got, ids) {
+		s.t.Fatalf("active: %v, want %v", got, ids)
+	}
+}
+
 func untilTold(ctx context.Context, _ Term) error { <-ctx.Done(); return nil }
 
 // TestHandover stops the active and expects the standby to take over at once.
@@ -103,9 +112,7 @@ func TestHandover(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if got := s.active(); len(got) != 2 || got[1] != "b" {
-			t.Fatalf("active: %v, want b to follow a", got)
-		}
+		s.want("a", "b")
 		if d := time.Since(at); d != 0 {
 			t.Errorf("the takeover took %v", d)
 		}

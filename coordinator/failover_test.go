@@ -38,16 +38,12 @@ func TestCutOff(t *testing.T) {
 			t.Errorf("the active still works %v after it was cut off", time.Since(cut))
 		}
 		time.Sleep(c.Grace + 2*c.Skew + time.Second)
-		if got := s.active(); len(got) != 2 || got[1] != "b" {
-			t.Fatalf("active: %v, want b to follow", got)
-		}
+		s.want("a", "b")
 		l.cut.Store(false) // and a finds its way back into the line
 		time.Sleep(2 * c.TTL)
 		stopB()
 		synctest.Wait()
-		if got := s.active(); len(got) != 3 || got[2] != "a" {
-			t.Fatalf("active: %v, want a to be back in line", got)
-		}
+		s.want("a", "b", "a")
 		stopA()
 	})
 }
@@ -67,16 +63,12 @@ func TestRepliesLost(t *testing.T) {
 		c := config("a").Defaults()
 		time.Sleep(2*c.TTL + c.Skew)
 		synctest.Wait()
-		if got := s.active(); len(got) != 2 || got[1] != "b" {
-			t.Fatalf("active: %v, want b to follow", got)
-		}
+		s.want("a", "b")
 		l.mute.Store(false)
 		time.Sleep(2 * c.TTL)
 		stopB()
 		synctest.Wait()
-		if got := s.active(); len(got) != 3 || got[2] != "a" {
-			t.Fatalf("active: %v, want a to be back in line", got)
-		}
+		s.want("a", "b", "a")
 		stopA()
 	})
 }
@@ -145,14 +137,10 @@ func TestLost(t *testing.T) {
 		if cause := <-causes; !errors.Is(cause, ErrSessionLost) && !errors.Is(cause, ErrSuperseded) {
 			t.Errorf("cause: %v", cause)
 		}
-		if got := s.active(); len(got) != 2 || got[1] != "b" {
-			t.Fatalf("active: %v, want b at once", got)
-		}
+		s.want("a", "b")
 		stopB()
 		synctest.Wait()
-		if got := s.active(); len(got) != 3 || got[2] != "a" {
-			t.Fatalf("active: %v, want a back in line", got)
-		}
+		s.want("a", "b", "a")
 		stopA()
 	})
 }
@@ -200,9 +188,7 @@ func TestExclusive(t *testing.T) {
 		l.cut.Store(true)
 		stopB := s.contend(c, untilTold)
 		time.Sleep(time.Minute)
-		if got := s.active(); len(got) != 2 || got[1] != "b" {
-			t.Errorf("active: %v, want b beside a crashed holder", got)
-		}
+		s.want("a", "b")
 		stopB()
 		stopA()
 	})
@@ -221,9 +207,7 @@ func TestExclusiveRoles(t *testing.T) {
 		}
 		stopB := s.contend(both("b"), untilTold) // s is vacant, and r is a's
 		time.Sleep(time.Minute)
-		if got := s.active(); len(got) != 2 || got[1] != "b" {
-			t.Fatalf("active: %v, want b beside a", got)
-		}
+		s.want("a", "b")
 		err := Run(t.Context(), s.store.Open(), both("c"), untilTold)
 		var held *lock.HeldError
 		if !errors.As(err, &held) || held.Name != "s" || held.Holder.ID != "b" {

@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -16,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/script"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -24,15 +24,8 @@ var update = flag.Bool("update", false, "write the golden traces anew")
 
 // A recorder keeps what the contenders log, with the time since it began.
 type recorder struct {
-	mu    sync.Mutex
+	lab.Said
 	begin time.Time
-	text  bytes.Buffer
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.Write(p)
 }
 
 func (r *recorder) logger() *slog.Logger {
@@ -54,9 +47,7 @@ func (r *recorder) logger() *slog.Logger {
 // trace is what was logged. Of what happens at one moment the contenders' order
 // does not matter; each one's own does.
 func (r *recorder) trace() string {
-	r.mu.Lock()
-	lines := slices.Collect(strings.Lines(r.text.String()))
-	r.mu.Unlock()
+	lines := slices.Collect(strings.Lines(r.String()))
 	at := func(line string) time.Duration {
 		var text string
 		_, rest, _ := strings.Cut(line, "at=")

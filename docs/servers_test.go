@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/fencing"
 	"github.com/understudy-ha/understudy/fencing/fencinghttp"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
@@ -23,22 +24,18 @@ const managers = "5f1ccbd2-6a5d-4e0f-8b0f-2f6c1f6f1c11"
 func (r *runner) serve(what string) {
 	switch what {
 	case "ports":
-		ports, err := servers.Ports(3)
+		at, err := servers.Addresses(3)
 		lab.Must(r.t, err)
-		r.leave(fmt.Sprintf("export A=127.0.0.1:%d B=127.0.0.1:%d C=127.0.0.1:%d", ports[0], ports[1], ports[2]))
+		r.leave(fmt.Sprintf("export A=%s B=%s C=%s", at[0], at[1], at[2]))
 	case "etcd":
-		c, err := servers.StartEtcd(r.t.Context(), filepath.Join(r.t.TempDir(), what), 3, servers.Options{})
-		lab.Must(r.t, err)
-		r.t.Cleanup(c.Stop)
+		c := serve.Start(r.t, what, 3, servers.Options{})
 		r.leave("export ETCD=" + strings.Join(addresses(c), ","))
 	case "consul":
-		c, err := servers.StartConsul(r.t.Context(), filepath.Join(r.t.TempDir(), what), 1, servers.Options{Token: managers, Config: `acl {
+		c := serve.Start(r.t, what, 1, servers.Options{Token: managers, Config: `acl {
 			enabled = true
 			default_policy = "deny"
 			tokens { initial_management = "` + managers + `" }
 		}`})
-		lab.Must(r.t, err)
-		r.t.Cleanup(c.Stop)
 		r.leave("export CONSUL=" + addresses(c)[0] + " MANAGERS=" + managers)
 	case "guarded":
 		r.guarded()

@@ -1,78 +1,31 @@
 package examples
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/backends/consul"
-	"github.com/understudy-ha/understudy/backends/etcd"
-	"github.com/understudy-ha/understudy/backends/raft"
-	"github.com/understudy-ha/understudy/internal/lab/servers"
+	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/process"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
 // A stage is a store, and what runs on it.
 type stage struct {
+	*stores.Store
 	t     *testing.T
 	bin   string // where the programs are
 	dir   string
-	env   []string
-	store backends.Config
-	where string // it is, as the variable for that has it
-
 	lines chan string
-	procs map[string]*exec.Cmd
-	pipes sync.WaitGroup
-}
-
-// stores say how each store is reached, by us, by the examples and by understudy run.
-var stores = map[string]func(s *stage){
-	"raft": func(s *stage) {
-		var peers []string
-		for _, id := range []string{"a", "b", "c"} {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			defer l.Close()
-			s.store.Raft.Peers = append(s.store.Raft.Peers, raft.Peer{ID: id, Address: l.Addr().String()})
-			peers = append(peers, id+"="+l.Addr().String())
-		}
-		s.use("raft", "UNDERSTUDY_RAFT_PEERS", strings.Join(peers, ","))
-	},
-	"etcd": func(s *stage) {
-		c, err := servers.StartEtcd(s.t.Context(), filepath.Join(s.dir, "etcd"), 1, servers.Options{})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(c.Stop)
-		s.store.Etcd = etcd.Config{Endpoints: []string{c.Members[0].Addr()}}
-		s.use("etcd", "UNDERSTUDY_ETCD_ENDPOINTS", c.Members[0].Addr())
-	},
-	"consul": func(s *stage) {
-		c, err := servers.StartConsul(s.t.Context(), filepath.Join(s.dir, "consul"), 1, servers.Options{})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(c.Stop)
-		s.store.Consul = consul.Config{Address: c.Members[0].Addr()}
-		s.use("consul", "UNDERSTUDY_CONSUL_ADDRESS", c.Members[0].Addr())
-	},
-}
-
-func (s *stage) use(name, variable, where string) {
-	s.store.Backend, s.where = name, where
-	s.env = append(os.Environ(), "UNDERSTUDY_BACKEND="+name, variable+"="+where, "UNDERSTUDY_ROLE=scheduler")
+	procs map[string]*process.Process
 }
 
 // TestExamples kills the active of three, in every example and on every store, and sees
@@ -87,8 +40,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme := filepath.Join(bin, "readme.go")
-	for store, begin := range stores {
+	for _, store := range stores.Names {
 		for example, command := range map[string]func(s *stage, id string) []string{
 			"scheduler": func(s *stage, id string) []string {
 				return []string{bin + "/scheduler", "--id", id, "--raft-dir", "raft-" + id}
@@ -97,18 +49,19 @@ func TestExamples(t *testing.T) {
 				return []string{bin + "/schedulerfx", "--id", id, "--raft-dir", "raft-" + id}
 			},
 			"readme": func(s *stage, id string) []string {
-				return []string{bin + "/readme", "-backend=" + s.store.Backend, "-id=" + id}
+				return []string{s.dir + "/readme", "-backend=" + s.Config.Backend, "-id=" + id}
 			},
 			"wrapped": func(s *stage, id string) []string {
 				return []string{bin + "/understudy", "run", "--id", id, "--raft-dir", "raft-" + id, "--", job}
 			},
 		} {
 			t.Run(example+" on "+store, func(t *testing.T) {
-				s := &stage{t: t, bin: bin, dir: t.TempDir(), lines: make(chan string, 10000), procs: map[string]*exec.Cmd{}}
+				t.Parallel()
+				dir := t.TempDir()
+				s := &stage{stores.Start(t, store, dir), t, bin, dir, make(chan string, 10000), map[string]*process.Process{}}
 				t.Cleanup(s.killAll)
-				begin(s)
 				if example == "readme" {
-					s.build(readme)
+					s.build(filepath.Join(dir, "readme.go"))
 				}
 				s.takeover(example == "scheduler", func(id string) []string { return command(s, id) })
 			})
@@ -131,16 +84,16 @@ func (s *stage) takeover(followed bool, command func(id string) []string) {
 		}
 	}
 	follows(first)
-	_ = s.procs[first.id].Process.Signal(syscall.SIGKILL)
+	_ = s.procs[first.id].Signal(syscall.SIGKILL)
 	second := s.active(first.token)
 	if second.id == first.id {
 		s.t.Errorf("%s is active again, though it was killed", first.id)
 	}
 	follows(second)
 	delete(s.procs, first.id)
-	for name, cmd := range s.procs {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
+	for name, p := range s.procs {
+		_ = p.Signal(syscall.SIGTERM)
+		if err := p.Wait(); err != nil {
 			s.t.Errorf("%s: %v after SIGTERM", name, err)
 		}
 		delete(s.procs, name)
@@ -159,10 +112,10 @@ func (s *stage) build(path string) {
 		s.t.Fatal("README.md has no program")
 	}
 	usual := map[string]string{"raft": "a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003", "etcd": "127.0.0.1:2379", "consul": "127.0.0.1:8500"}
-	if n := strings.Count(program, usual[s.store.Backend]); n != 1 {
-		s.t.Fatalf("README.md has %q %d times, want once", usual[s.store.Backend], n)
+	if n := strings.Count(program, usual[s.Config.Backend]); n != 1 {
+		s.t.Fatalf("README.md has %q %d times, want once", usual[s.Config.Backend], n)
 	}
-	program = strings.Replace(program, usual[s.store.Backend], s.where, 1)
+	program = strings.Replace(program, usual[s.Config.Backend], s.Where, 1)
 	program = strings.Replace(program, `"billing"`, `"scheduler"`, 1) // the role of the other examples
 	if err := os.WriteFile(path, []byte(program), 0o600); err != nil {
 		s.t.Fatal(err)
@@ -175,37 +128,20 @@ func (s *stage) build(path string) {
 // start starts a program whose lines are read. What it says on standard error is the test's.
 func (s *stage) start(name string, command ...string) {
 	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Dir, cmd.Env = s.dir, s.env
+	cmd.Dir, cmd.Env = s.dir, slices.Concat(os.Environ(), s.Environment(), []string{"UNDERSTUDY_ROLE=scheduler"})
 	log, err := os.Create(filepath.Join(s.dir, name+".log"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	lab.Must(s.t, err)
 	defer log.Close()
 	cmd.Stderr = log
-	r, w, err := os.Pipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	cmd.Stdout = w
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	w.Close()
-	s.procs[name] = cmd
-	s.pipes.Go(func() {
-		defer r.Close()
-		for in := bufio.NewScanner(r); in.Scan(); {
-			s.lines <- in.Text()
-		}
-	})
+	s.procs[name], err = process.Start(cmd, func(line string) { s.lines <- line })
+	lab.Must(s.t, err)
 }
 
 func (s *stage) killAll() {
-	for _, cmd := range s.procs {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+	for _, p := range s.procs {
+		p.End(syscall.SIGKILL, 0)
+		p.Drain()
 	}
-	s.pipes.Wait()
 	if logs, _ := filepath.Glob(filepath.Join(s.dir, "*.log")); s.t.Failed() {
 		for _, log := range logs {
 			text, _ := os.ReadFile(log)
@@ -275,7 +211,7 @@ func (s *stage) untilLine(n int) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	l, err := backends.Dial(ctx, s.store)
+	l, err := backends.Dial(ctx, s.Config)
 	if err != nil {
 		s.t.Fatal(err)
 	}

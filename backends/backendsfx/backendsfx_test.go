@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/fencing/fencingraft"
+	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -35,25 +36,16 @@ func start(t *testing.T, options ...fx.Option) (*fxtest.App, lock.Locker) {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := servers.Addresses(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return free[0]
 }
 
 // TestModules registers a session through the module of each backend, by its own Config
 // and by a backends.Config.
 func TestModules(t *testing.T) {
-	one := func(t *testing.T, start func(context.Context, string, int, servers.Options) (*servers.Cluster, error)) string {
-		c, err := start(t.Context(), t.TempDir(), 1, servers.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Stop)
-		return c.Members[0].Addr()
-	}
 	for name, options := range map[string]func(t *testing.T) [2]fx.Option{
 		"memory": func(*testing.T) [2]fx.Option {
 			return [2]fx.Option{
@@ -69,14 +61,14 @@ func TestModules(t *testing.T) {
 			}
 		},
 		"etcd": func(t *testing.T) [2]fx.Option {
-			c := etcd.Config{Endpoints: []string{one(t, servers.StartEtcd)}}
+			c := etcd.Config{Endpoints: []string{serve.Start(t, "etcd", 1, servers.Options{}).Members[0].Addr()}}
 			return [2]fx.Option{
 				fx.Options(backendsfx.Etcd, fx.Supply(c)),
 				fx.Options(backendsfx.Module, fx.Supply(backends.Config{Backend: "etcd", Etcd: c})),
 			}
 		},
 		"consul": func(t *testing.T) [2]fx.Option {
-			c := consul.Config{Address: one(t, servers.StartConsul)}
+			c := consul.Config{Address: serve.Start(t, "consul", 1, servers.Options{}).Members[0].Addr()}
 			return [2]fx.Option{
 				fx.Options(backendsfx.Consul, fx.Supply(c)),
 				fx.Options(backendsfx.Module, fx.Supply(backends.Config{Backend: "consul", Consul: c})),

@@ -12,41 +12,18 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// walk takes a session through every call of the contract, and returns the first
-// error.
+// walk takes a session through every call of the contract.
 func walk(t testing.TB, c Config, name string) error {
 	ctx := timeout(t, 10*time.Second)
 	l, err := Open(ctx, c)
 	must(t, err)
 	defer func() { must(t, l.Close()) }()
-	p := lock.Promise{TTL: time.Second, Skew: 60 * time.Millisecond}
-	s, err := l.Register(ctx, lock.Contender{ID: name, Session: lock.SessionID(name + "-1")}, p, lock.Bid{Role: "r"})
-	if err != nil {
-		return err
-	}
-	next, err := l.Register(ctx, lock.Contender{ID: name + "2", Session: lock.SessionID(name + "2-1")}, p, lock.Bid{Role: "r"})
-	if err != nil {
-		return err
-	}
-	token, err := s.TryAcquire(ctx, "r")
-	errs := []error{s.Beat(ctx), err, l.Ask(ctx, "r", lock.Request{Token: token, To: next.ID()}), s.Handoff(ctx, "r", token, next.ID())}
-	after, err := next.TryAcquire(ctx, "r")
-	if after <= token {
-		t.Errorf("token %d after %d", after, token)
-	}
-	errs = append(errs, err, l.Raise(ctx, after), next.Release(ctx, "r", after), s.Close(ctx))
-	for st, err := range l.Watch(ctx, "r") {
-		if err != nil {
-			return err
-		}
-		errs = append(errs, l.Evict(ctx, next.ID(), st.Line[0].Beat, lock.End{By: "test", Why: "done"}))
-		break
-	}
-	return errors.Join(errs...)
+	return lab.Walk(ctx, l, name)
 }
 
 func TestEveryCall(t *testing.T) { must(t, walk(t, Config{Address: shared.Members[0].Addr()}, "a")) }

@@ -71,9 +71,7 @@ func opener(t testing.TB) func() kv.Store {
 // killed (raft_multiplier 1), beside how long a plain client's writes stall that are
 // made as often meanwhile: the store's election.
 func BenchmarkLeaderDies(b *testing.B) {
-	c, err := servers.StartConsul(timeout(b, time.Minute), b.TempDir(), 3, servers.Options{})
-	must(b, err)
-	defer c.Stop()
+	c := start(b, 3, servers.Options{})
 	storebench.Stall(b, func() (kill func(), beat, write func(context.Context) error, over func()) {
 		leader, err := c.Leader(timeout(b, time.Minute))
 		must(b, err)

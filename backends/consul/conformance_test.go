@@ -5,8 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/url"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,7 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/conformance"
 	"github.com/understudy-ha/understudy/conformance/conformancetest"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
-	"github.com/understudy-ha/understudy/lock"
+	"github.com/understudy-ha/understudy/internal/lab/ways"
 )
 
 // connections is how many may come from one address: here all of them do.
@@ -48,7 +46,7 @@ func restricted(t *testing.T) conformance.Suite {
 		tokens { initial_management = "` + root + `" }
 	}`})
 	return suite(t, &bench{
-		TB: t, Cluster: c, hand: raw(t, c.Members[0].Addr(), root),
+		TB: t, Cluster: c, hand: raw(t, c.Members[0].Addr(), root), root: tokenFile(t, root),
 		token: tokenFile(t, issue(t, c, "suite", keys+sessions)),
 	})
 }
@@ -67,7 +65,7 @@ func suite(t *testing.T, b *bench) conformance.Suite {
 		New: func(context.Context) (*conformance.Store, error) {
 			own := *b
 			own.prefix = fmt.Sprintf("understudy/%d/", cases.Add(1))
-			return own.store(), nil
+			return own.store()
 		},
 		Lacks: map[conformance.Fault]string{conformance.Compact: "Consul's blocking queries read no history"},
 		TTL:   2 * time.Second, Slack: 2 * time.Second, History: 20 * time.Second,
@@ -80,15 +78,10 @@ type bench struct {
 	testing.TB
 	*servers.Cluster
 	hand   *api.Client
-	token  string // the file with the token of the Lockers; "": none
+	root   string // the file with the token of that hand; "": none
+	token  string // and of the Lockers
 	prefix string
 }
-
-func (b *bench) session(id lock.SessionID) string {
-	return b.prefix + "line/session/" + url.PathEscape(string(id))
-}
-
-func (b *bench) role(name string) string { return b.prefix + "state/role/" + url.PathEscape(name) }
 
 func write(ctx context.Context) *api.WriteOptions { return new(api.WriteOptions).WithContext(ctx) }
 
@@ -97,45 +90,18 @@ func read(ctx context.Context) *api.QueryOptions {
 }
 
 // store is what can be done to the servers.
-func (b *bench) store() *conformance.Store {
-	return &conformance.Store{
-		Open:       func(ctx context.Context) (*conformance.Client, error) { return b.dial(ctx) },
-		Restart:    b.Restart,
-		Pause:      b.Pause,
-		KillLeader: b.KillLeader,
-		Save:       b.save,
-		LoseNode:   b.loseNode,
-		DeleteSession: func(ctx context.Context, id lock.SessionID) error {
-			_, err := b.hand.KV().Delete(b.session(id), write(ctx))
-			return err
-		},
-		RevokeLease: func(ctx context.Context, id lock.SessionID) error {
-			p, _, err := b.hand.KV().Get(b.session(id), read(ctx))
-			if err != nil || p == nil {
-				return errors.Join(err, errors.New("there is no such session"))
-			}
-			_, err = b.hand.Session().Destroy(p.Session, write(ctx))
-			return err
-		},
-		DeleteRole: func(ctx context.Context, name string) error {
-			_, err := b.hand.KV().Delete(b.role(name), write(ctx))
-			return err
-		},
-		Overwrite: func(ctx context.Context, name string) error {
-			_, err := b.hand.KV().Put(&api.KVPair{Key: b.role(name), Value: []byte("something else")}, write(ctx))
-			return err
-		},
-		Leftovers: b.leftovers(map[string]bool{}),
-	}
-}
-
-func (b *bench) save(ctx context.Context) (conformance.Backup, error) {
-	dir, err := os.MkdirTemp(b.TempDir(), "backup")
+func (b *bench) store() (*conformance.Store, error) {
+	hand, err := Hand(Config{Address: b.Members[0].Addr(), Prefix: b.prefix, TokenFile: b.root})
 	if err != nil {
 		return nil, err
 	}
-	restore, err := b.Save(ctx, dir)
-	return restore, err
+	return &conformance.Store{
+		Open: b.dial, Close: hand.Close,
+		Restart: b.Restart, Pause: b.Pause, KillLeader: b.KillLeader, LoseNode: b.loseNode,
+		Save:          func(ctx context.Context) (conformance.Backup, error) { return b.Save(ctx, b.TempDir()) },
+		DeleteSession: hand.DeleteSession, RevokeLease: hand.RevokeLease, DeleteRole: hand.DeleteRole, Overwrite: hand.Overwrite,
+		Leftovers: b.leftovers(map[string]bool{}),
+	}, nil
 }
 
 // loseNode deregisters the agent's node, which destroys every session that hangs on
@@ -192,33 +158,10 @@ func (b *bench) dial(ctx context.Context) (*conformance.Client, error) {
 		}
 		at = (leader + 1) % n
 	}
-	proxy, err := servers.StartProxy(b.Members[at].Addr())
+	w := ways.New()
+	through, err := w.Through(b.Members[at].Addr())
 	if err != nil {
 		return nil, err
 	}
-	l, err := Open(ctx, Config{Address: proxy.Addr(), Prefix: b.prefix, TokenFile: b.token})
-	if err != nil {
-		proxy.Close()
-		return nil, err
-	}
-	hold := func(requests, replies bool) func() error {
-		return func() error { proxy.Hold(requests, replies); return nil }
-	}
-	return &conformance.Client{
-		Locker: behind{l, proxy}, Cut: hold(true, true), CutReplies: hold(false, true), CutRequests: hold(true, false),
-		Refuse: func() error { proxy.Refuse(); proxy.Reset(); return nil },
-		Heal:   func() error { proxy.Hold(false, false); return proxy.Accept() },
-		Far:    proxy.Far,
-	}, nil
-}
-
-// behind closes the proxy with the Locker.
-type behind struct {
-	lock.Locker
-	proxy *servers.Proxy
-}
-
-func (b behind) Close() error {
-	defer b.proxy.Close()
-	return b.Locker.Close()
+	return w.Client(Open(ctx, Config{Address: through, Prefix: b.prefix, TokenFile: b.token}))
 }

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/backends/kv/kvtest"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
@@ -57,10 +57,7 @@ func open(t testing.TB, c Config) *store {
 // start starts a server for one test.
 func start(t testing.TB, n int, o servers.Options) *servers.Cluster {
 	t.Helper()
-	c, err := servers.StartConsul(timeout(t, time.Minute), t.TempDir(), n, o)
-	must(t, err)
-	t.Cleanup(c.Stop)
-	return c
+	return serve.Start(t, "consul", n, o)
 }
 
 // put commits one put without a guard.

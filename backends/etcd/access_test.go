@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -23,10 +24,7 @@ var must, timeout = lab.Must, lab.Within
 
 func cluster(t testing.TB, n int, o servers.Options) *servers.Cluster {
 	t.Helper()
-	c, err := servers.StartEtcd(timeout(t, time.Minute), t.TempDir(), n, o)
-	must(t, err)
-	t.Cleanup(c.Stop)
-	return c
+	return serve.Start(t, "etcd", n, o)
 }
 
 func endpoints(c *servers.Cluster) (all []string) {
@@ -54,31 +52,9 @@ func raw(t testing.TB, c clientv3.Config) *clientv3.Client {
 	return client
 }
 
-// walk takes a session through every call of the contract, and returns the first
-// error.
+// walk takes a session through every call of the contract.
 func walk(t testing.TB, l lock.Locker, name string) error {
-	ctx := timeout(t, 10*time.Second)
-	p := lock.Promise{TTL: time.Second, Skew: 60 * time.Millisecond}
-	s, err := l.Register(ctx, lock.Contender{ID: name, Session: lock.SessionID(name + "-1")}, p, lock.Bid{Role: "r"})
-	if err != nil {
-		return err
-	}
-	next, err := l.Register(ctx, lock.Contender{ID: name + "2", Session: lock.SessionID(name + "2-1")}, p, lock.Bid{Role: "r"})
-	if err != nil {
-		return err
-	}
-	token, err := s.TryAcquire(ctx, "r")
-	errs := []error{s.Beat(ctx), err, l.Ask(ctx, "r", lock.Request{Token: token, To: next.ID()}), s.Handoff(ctx, "r", token, next.ID())}
-	after, err := next.TryAcquire(ctx, "r")
-	errs = append(errs, err, l.Raise(ctx, after), next.Release(ctx, "r", after), s.Close(ctx))
-	for st, err := range l.Watch(ctx, "r") {
-		if err != nil {
-			return err
-		}
-		errs = append(errs, l.Evict(ctx, next.ID(), st.Line[0].Beat, lock.End{By: "test", Why: "done"}))
-		break
-	}
-	return errors.Join(errs...)
+	return lab.Walk(timeout(t, 10*time.Second), l, name)
 }
 
 // secret writes a password where nobody else may read it.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -20,7 +21,7 @@ func TestServerRestarts(t *testing.T) {
 	a := r.join(l, "a")
 	v := r.view(l)
 	token := r.acquire(a)
-	v.until("held", holds(a))
+	v.until("held", lab.HeldBy(a))
 	for range 2 {
 		r.Members[0].Kill()
 		failed := time.After(10 * time.Second)
@@ -38,9 +39,9 @@ func TestServerRestarts(t *testing.T) {
 		must(t, r.Members[0].Restart(r.ctx))
 		hedged(t, a)
 		must(t, a.Release(r.ctx, "r", token))
-		t.Logf("seen %v after the release", v.until("vacant", vacant).Round(time.Millisecond))
+		t.Logf("seen %v after the release", v.until("vacant", lab.Vacant).Round(time.Millisecond))
 		token = r.acquire(a)
-		v.until("held", holds(a))
+		v.until("held", lab.HeldBy(a))
 	}
 }
 
@@ -54,10 +55,10 @@ func TestPaused(t *testing.T) {
 	a := r.join(l, "a")
 	token := r.acquire(a)
 	v := r.view(l)
-	v.until("held", holds(a))
+	v.until("held", lab.HeldBy(a))
 	must(t, c.Members[0].Pause())
 	for name, call := range map[string]func(context.Context) error{
-		"register": func(ctx context.Context) error { _, err := l.Register(ctx, r.contender("b"), long); return err },
+		"register": func(ctx context.Context) error { _, err := l.Register(ctx, lab.Contender("b"), lab.Long); return err },
 		"beat":     func(ctx context.Context) error { return a.Beat(ctx) },
 		"acquire":  func(ctx context.Context) error { _, err := a.TryAcquire(ctx, "q"); return err },
 		"release":  func(ctx context.Context) error { return a.Release(ctx, "r", token) },
@@ -120,11 +121,11 @@ func TestDeadMember(t *testing.T) {
 	c := start(t, 3)
 	r := newRig(t, c)
 	l := r.locker()
-	a, err := l.Register(r.ctx, r.contender("a"), lock.Promise{TTL: 2 * time.Second, Skew: 100 * time.Millisecond})
+	a, err := l.Register(r.ctx, lab.Contender("a"), lock.Promise{TTL: 2 * time.Second, Skew: 100 * time.Millisecond})
 	must(t, err)
 	token := r.acquire(a)
 	v := r.view(r.locker())
-	v.until("held", holds(a))
+	v.until("held", lab.HeldBy(a))
 	for _, hurt := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
 		for i, m := range c.Members {
 			v.mu.Lock()
@@ -152,7 +153,7 @@ func TestDeadMember(t *testing.T) {
 		err = a.Release(r.ctx, "r", token)
 	}
 	must(t, err)
-	v.until("vacant", vacant)
+	v.until("vacant", lab.Vacant)
 }
 
 // hedged beats as the coordinator does, until one beat is acknowledged: another try

@@ -2,7 +2,6 @@ package etcd_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -34,17 +34,14 @@ type rig struct {
 	ctx    context.Context // of the whole test
 	prefix string
 	hand   *clientv3.Client
-	next   int
 
-	user, password string // of the Lockers of the suite, and the file that it stands in; "": none
+	user, password     string // of the Lockers of the suite, and the file that it stands in; "": none
+	root, rootPassword string // of the hand
 }
 
 func start(t testing.TB, n int) *servers.Cluster {
 	t.Helper()
-	c, err := servers.StartEtcd(within(t, time.Minute), t.TempDir(), n, servers.Options{})
-	must(t, err)
-	t.Cleanup(c.Stop)
-	return c
+	return serve.Start(t, "etcd", n, servers.Options{})
 }
 
 func newRig(t testing.TB, c *servers.Cluster) *rig {
@@ -74,28 +71,16 @@ func (r *rig) locker() lock.Locker {
 	return l
 }
 
-// long is a promise that no test waits out.
-var long = lock.Promise{TTL: time.Hour, Skew: time.Minute}
-
 // join registers a contender under a session ID of its own. It bids for role r.
 func (r *rig) join(l lock.Locker, id string) lock.Session {
 	r.Helper()
-	s, err := l.Register(r.ctx, r.contender(id), long, lock.Bid{Role: "r"})
-	must(r, err)
-	return s
-}
-
-func (r *rig) contender(id string) lock.Contender {
-	r.next++
-	return lock.Contender{ID: id, Address: id + ":1", Session: lock.SessionID(fmt.Sprintf("%s-%d", id, r.next))}
+	return lab.Join(r.ctx, r, l, id)
 }
 
 // acquire takes role r.
 func (r *rig) acquire(s lock.Session) lock.Token {
 	r.Helper()
-	t, err := s.TryAcquire(r.ctx, "r")
-	must(r, err)
-	return t
+	return lab.Acquire(r.ctx, r, s)
 }
 
 // A view is a watch that runs, and what it showed last of role r.
@@ -151,9 +136,3 @@ func (v *view) until(what string, good func(lock.Standing) bool) time.Duration {
 		}
 	}
 }
-
-func holds(s lock.Session) func(lock.Standing) bool {
-	return func(st lock.Standing) bool { return !st.Term.Vacant() && st.Term.Holder.Session == s.ID() }
-}
-
-func vacant(st lock.Standing) bool { return st.Term.Token != 0 && st.Term.Vacant() }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -17,10 +18,7 @@ import (
 // put back, too.
 func TestTokenOfAStorePutBack(t *testing.T) {
 	ctx := within(t, time.Minute)
-	c, err := servers.StartEtcd(ctx, t.TempDir(), 1, servers.Options{Args: []string{"--bcrypt-cost=4"}})
-	must(t, err)
-	t.Cleanup(c.Stop)
-	r := restricted(t, c)
+	r := restricted(t, serve.Start(t, "etcd", 1, servers.Options{Args: []string{"--bcrypt-cost=4"}}))
 	open := func() lock.Locker {
 		l, err := etcd.Open(ctx, etcd.Config{Endpoints: r.endpoints(), Username: r.user, PasswordFile: r.password})
 		must(t, err)

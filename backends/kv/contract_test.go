@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -62,7 +63,7 @@ func waitingLeavesNothing(r *rig) {
 	r.join(l, "a")
 	before, asked := r.all(), listen(wire, nil)
 	for range 3 {
-		_, err := l.Register(r.ctx, r.contender("a"), long)
+		_, err := l.Register(r.ctx, lab.Contender("a"), lab.Long)
 		r.want(err, lock.ErrHeld)
 	}
 	if n := asked.of("Grant"); n != 0 || r.all() != before {
@@ -84,7 +85,7 @@ func lateWrites(r *rig) {
 	_, err := a.TryAcquire(r.ctx, "r")
 	r.want(err, lock.ErrLost)
 	r.must(a.Close(r.ctx))
-	_, err = l.Register(r.ctx, lock.Contender{ID: "a", Session: a.ID()}, long)
+	_, err = l.Register(r.ctx, lock.Contender{ID: "a", Session: a.ID()}, lab.Long)
 	r.want(err, lock.ErrLost)
 	if after := r.all(); after != before {
 		r.Errorf("%s\nbecame\n%s", before, after)
@@ -118,7 +119,7 @@ func deletedRole(r *rig) {
 		r.Errorf("%+v", st)
 	}
 	r.must(a.Release(r.ctx, "r", token)) // writes the record again
-	if st := r.now(l, "r"); !st.Term.Vacant() || st.Term.Token != token || st.Term.Holder.Session != a.ID() || st.Term.Holder.Promise != long {
+	if st := r.now(l, "r"); !st.Term.Vacant() || st.Term.Token != token || st.Term.Holder.Session != a.ID() || st.Term.Holder.Promise != lab.Long {
 		r.Errorf("%+v", st)
 	}
 	if next := r.acquire(b); next <= token {
@@ -169,7 +170,7 @@ func foreignSession(r *rig) {
 	token, own := r.acquire(a), "line/session/"+string(a.ID())
 	before, lease := r.now(l, "r").Term.Holder.Beat, r.get(own).Lease
 	r.put(own, "x")
-	if st := r.now(l, "r"); st.Term.Holder.Beat == before || st.Term.Holder.Beat == lock.Absent || st.Term.Vacant() || st.Term.Holder.Promise != long {
+	if st := r.now(l, "r"); st.Term.Holder.Beat == before || st.Term.Holder.Beat == lock.Absent || st.Term.Vacant() || st.Term.Holder.Promise != lab.Long {
 		r.Errorf("%+v", st)
 	}
 	r.must(a.Beat(r.ctx))
@@ -191,7 +192,7 @@ func foreignClaim(r *rig) {
 	l := r.locker()
 	b := r.join(l, "b")
 	r.put("line/claim/b", "x") // it refuses the ID
-	_, err := l.Register(r.ctx, r.contender("b"), long)
+	_, err := l.Register(r.ctx, lab.Contender("b"), lab.Long)
 	r.want(err, lock.ErrPermanent)
 	r.acquire(b)
 	r.must(l.Evict(r.ctx, b.ID(), r.now(l, "r").Term.Holder.Beat, lock.End{By: "me", Why: "test"}))
@@ -210,7 +211,7 @@ func newerFormats(r *rig) {
 	for key, call := range map[string]func() error{
 		"state/role/r": func() error { _, err := a.TryAcquire(r.ctx, "r"); return err },
 		"state/floor":  func() error { return l.Raise(r.ctx, 5) },
-		"line/claim/b": func() error { _, err := l.Register(r.ctx, r.contender("b"), long); return err },
+		"line/claim/b": func() error { _, err := l.Register(r.ctx, lab.Contender("b"), lab.Long); return err },
 		"state/wish/q": func() error {
 			token, err := a.TryAcquire(r.ctx, "q")
 			r.must(err)
@@ -235,7 +236,7 @@ func namesRefused(r *rig) {
 	a := r.join(l, "a")
 	before := r.all()
 	for _, name := range []string{"", "\xff", strings.Repeat("x", lock.MaxName+1)} {
-		_, asSession := l.Register(r.ctx, lock.Contender{ID: "b", Session: lock.SessionID(name)}, long)
+		_, asSession := l.Register(r.ctx, lock.Contender{ID: "b", Session: lock.SessionID(name)}, lab.Long)
 		for call, err := range map[string]error{
 			"Register": asSession, "Evict": l.Evict(r.ctx, lock.SessionID(name), lock.AnyBeat, lock.End{By: "me"}), "Ask": l.Ask(r.ctx, name, lock.Request{}),
 			"Release": a.Release(r.ctx, name, 1), "Handoff": a.Handoff(r.ctx, name, 1, a.ID()), "Handoff to": a.Handoff(r.ctx, "r", 1, lock.SessionID(name)),

@@ -8,6 +8,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -117,7 +118,7 @@ func oneRenewal(r *rig) {
 	if n := asked.of("Keep"); n != 1 {
 		r.Errorf("%d renewals were open at once", n)
 	}
-	time.Sleep(long.TTL) // the lease has two of these
+	time.Sleep(lab.Long.TTL) // the lease has two of these
 	r.ctx = context.WithoutCancel(r.ctx)
 	r.beat(a, 1)
 	if n := asked.of("Keep"); n != 2 {
@@ -138,7 +139,7 @@ func (r *rig) ended(l lock.Locker, s lock.Session) {
 		r.Fatalf("the end: %+v", end)
 	}
 	r.must(r.hand.Keep(r.ctx, end.Lease))
-	_, err := l.Register(r.ctx, lock.Contender{ID: "a", Session: s.ID()}, long)
+	_, err := l.Register(r.ctx, lock.Contender{ID: "a", Session: s.ID()}, lab.Long)
 	r.want(err, lock.ErrLost)
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -87,7 +88,7 @@ func races() []raceCase {
 			r.must(r.others.Evict(r.ctx, "d-2", lock.Absent, lock.End{By: "them", Why: "test"}))
 		}, register, lock.ErrLost, holds("a")},
 		{"register, and an earlier try did", func(r *race) {
-			_, err := r.others.Register(r.ctx, lock.Contender{ID: "d", Session: "d-2"}, long)
+			_, err := r.others.Register(r.ctx, lock.Contender{ID: "d", Session: "d-2"}, lab.Long)
 			r.must(err)
 		}, register, nil, holds("a")},
 
@@ -140,7 +141,7 @@ func newRace(rig *rig) *race {
 
 // enlist joins under a session ID that a case can name.
 func (r *race) enlist(l lock.Locker, id string) lock.Session {
-	s, err := l.Register(r.ctx, lock.Contender{ID: id, Session: lock.SessionID(id + "-1")}, long, lock.Bid{Role: "r"})
+	s, err := l.Register(r.ctx, lock.Contender{ID: id, Session: lock.SessionID(id + "-1")}, lab.Long, lock.Bid{Role: "r"})
 	r.must(err)
 	return s
 }
@@ -181,7 +182,7 @@ func evict(r *race) error {
 }
 
 func register(r *race) error {
-	_, err := r.ours.Register(r.ctx, lock.Contender{ID: "d", Session: "d-2"}, long)
+	_, err := r.ours.Register(r.ctx, lock.Contender{ID: "d", Session: "d-2"}, lab.Long)
 	return err
 }
 

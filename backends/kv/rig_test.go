@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -22,7 +23,6 @@ type rig struct {
 	ctx    context.Context // of the whole test
 	server *kvmem.Server
 	hand   *kvmem.Client
-	next   int
 }
 
 // inBubble runs f in virtual time.
@@ -67,28 +67,16 @@ func (r *rig) wired() (lock.Locker, *kvmem.Client) {
 	return l, c
 }
 
-// long is a promise that no test waits for.
-var long = lock.Promise{TTL: time.Hour, Skew: time.Minute}
-
 // join registers a contender under a session ID of its own. It bids for role r.
 func (r *rig) join(l lock.Locker, id string) lock.Session {
 	r.Helper()
-	s, err := l.Register(r.ctx, r.contender(id), long, lock.Bid{Role: "r"})
-	r.must(err)
-	return s
-}
-
-func (r *rig) contender(id string) lock.Contender {
-	r.next++
-	return lock.Contender{ID: id, Address: id + ":1", Session: lock.SessionID(fmt.Sprintf("%s-%d", id, r.next))}
+	return lab.Join(r.ctx, r, l, id)
 }
 
 // acquire takes role r.
 func (r *rig) acquire(s lock.Session) lock.Token {
 	r.Helper()
-	token, err := s.TryAcquire(r.ctx, "r")
-	r.must(err)
-	return token
+	return lab.Acquire(r.ctx, r, s)
 }
 
 // now is the first standing of a role that a new watch shows.
@@ -193,12 +181,6 @@ func (v *view) until(what string, good func(lock.Standing) bool) time.Duration {
 	}
 	return time.Since(begin)
 }
-
-func heldBy(s lock.Session) func(lock.Standing) bool {
-	return func(st lock.Standing) bool { return !st.Term.Vacant() && st.Term.Holder.Session == s.ID() }
-}
-
-func vacant(st lock.Standing) bool { return st.Term.Token != 0 && st.Term.Vacant() }
 
 // A record of calls counts them, by name; "all" counts the readings of everything.
 type calls struct {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -62,7 +63,7 @@ func hungReadings(r *rig) {
 	r.Error("nothing is shown")
 }
 
-// acknowledged has the readings of a Locker take long, and what it follows longer.
+// acknowledged has the readings of a Locker take lab.Long, and what it follows longer.
 func acknowledged(r *rig) {
 	l, wire := r.wired()
 	a := r.join(l, "a")
@@ -152,11 +153,11 @@ func withoutPause(r *rig) {
 	}
 	for range 3 {
 		token := r.acquire(a)
-		soon("held by a", heldBy(a))
+		soon("held by a", lab.HeldBy(a))
 		r.must(a.Handoff(r.ctx, "r", token, b.ID()))
-		soon("held by b", heldBy(b))
+		soon("held by b", lab.HeldBy(b))
 		r.must(b.Release(r.ctx, "r", r.acquire(b)))
-		soon("vacant", vacant)
+		soon("vacant", lab.Vacant)
 	}
 }
 
@@ -187,7 +188,7 @@ func holderBeats(r *rig) {
 // lineBeats: who stands by is looked at before its silence is due.
 func lineBeats(r *rig) {
 	l, p := r.locker(), lock.Promise{TTL: time.Second, Skew: 60 * time.Millisecond}
-	b, err := l.Register(r.ctx, r.contender("b"), p, lock.Bid{Role: "r"})
+	b, err := l.Register(r.ctx, lab.Contender("b"), p, lock.Bid{Role: "r"})
 	r.must(err)
 	v := r.view(r.locker())
 	for range 4 {
@@ -197,7 +198,7 @@ func lineBeats(r *rig) {
 			r.Errorf("seen after %v", took)
 		}
 	}
-	late, err := l.Register(r.ctx, r.contender("c"), p, lock.Bid{Role: "r", Priority: 1})
+	late, err := l.Register(r.ctx, lab.Contender("c"), p, lock.Bid{Role: "r", Priority: 1})
 	r.must(err)
 	v.until("in line before the other", func(st lock.Standing) bool { return len(st.Line) == 2 && st.Line[0].Session == late.ID() })
 }

@@ -16,11 +16,12 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // listened returns a group of three whose first node's log is heard, from Info on.
-func listened(t *testing.T) (*group, *heard) {
-	g, said := newGroup(t, 3, nil), new(heard)
+func listened(t *testing.T) (*group, *lab.Said) {
+	g, said := newGroup(t, 3, nil), new(lab.Said)
 	g.configs[0].Logger = slog.New(slog.NewTextHandler(said, nil))
 	g.start()
 	g.raises(0, 1000)
@@ -262,7 +263,7 @@ func (broken) Accept() (net.Conn, error) { return nil, errors.New("too many open
 
 // TestAcceptErrorsAreToldOnce, however many there are.
 func TestAcceptErrorsAreToldOnce(t *testing.T) {
-	var said heard
+	var said lab.Said
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	p := &port{dialer: &dialer{}, listener: broken{l}, log: slog.New(slog.NewTextHandler(&said, nil))}

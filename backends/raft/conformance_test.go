@@ -12,8 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/conformance"
 	"github.com/understudy-ha/understudy/conformance/conformancetest"
-	"github.com/understudy-ha/understudy/internal/lab/servers"
-	"github.com/understudy-ha/understudy/lock"
+	"github.com/understudy-ha/understudy/internal/lab/ways"
 )
 
 // lacking is what nobody can do to a ledger behind a replicated log.
@@ -74,65 +73,16 @@ func (g *group) suite() conformance.Suite {
 
 // dial opens a client whose way to each node leads through a proxy.
 func (g *group) dial() (*conformance.Client, error) {
-	var proxies []*servers.Proxy
+	w := ways.New()
 	var peers []Peer
 	for _, p := range g.configs[0].Peers {
-		proxy, err := servers.StartProxy(p.Address)
+		through, err := w.Through(p.Address)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, w.Close())
 		}
-		proxies, peers = append(proxies, proxy), append(peers, Peer{p.ID, proxy.Addr()})
+		peers = append(peers, Peer{p.ID, through})
 	}
-	l, err := Dial(Config{Peers: peers})
-	if err != nil {
-		return nil, err
-	}
-	hold := func(requests, replies bool) func() error {
-		return func() error {
-			for _, p := range proxies {
-				p.Hold(requests, replies)
-			}
-			return nil
-		}
-	}
-	closer := &proxied{Locker: l, close: func() {
-		for _, p := range proxies {
-			p.Close()
-		}
-	}}
-	return &conformance.Client{
-		Locker: closer, Cut: hold(true, true), CutReplies: hold(false, true), CutRequests: hold(true, false),
-		Refuse: func() error {
-			for _, p := range proxies {
-				p.Refuse()
-				p.Reset()
-			}
-			return nil
-		},
-		Far: func(trip, jitter time.Duration) {
-			for _, p := range proxies {
-				p.Far(trip, jitter)
-			}
-		},
-		Heal: func() error {
-			errs := []error{hold(false, false)()}
-			for _, p := range proxies {
-				errs = append(errs, p.Accept())
-			}
-			return errors.Join(errs...)
-		},
-	}, nil
-}
-
-// proxied closes the proxies with the Locker.
-type proxied struct {
-	lock.Locker
-	close func()
-}
-
-func (p *proxied) Close() error {
-	defer p.close()
-	return p.Locker.Close()
+	return w.Client(Dial(Config{Peers: peers}))
 }
 
 // restart stops all nodes at once, as a power failure does, and starts them on their

@@ -2,15 +2,15 @@ package raft
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // spoil damages one file of a directory, in one of several ways.
@@ -49,6 +49,7 @@ func spoil(t *testing.T, dir string, r *rand.Rand) string {
 // TestDamageIsToldByName: a node on a damaged directory works, or ends with an error that
 // names the directory and the cure. It never ends with a panic of a library.
 func TestDamageIsToldByName(t *testing.T) {
+	t.Parallel()
 	ours, _, _, _ := grownDirectory(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -57,10 +58,7 @@ func TestDamageIsToldByName(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "a")
 		must(t, os.CopyFS(dir, os.DirFS(ours)))
 		what := spoil(t, dir, rand.New(rand.NewPCG(seed, 0)))
-		config, err := json.Marshal(Config{ID: "a", Dir: dir, Peers: []Peer{{"a", freeAddress(t)}}, Timing: minTiming})
-		must(t, err)
-		cmd, said := exec.Command(os.Args[0]), new(bytes.Buffer)
-		cmd.Env = append(os.Environ(), "RAFT_TEST_NODE="+string(config))
+		cmd, said := lab.Self(t, "RAFT_TEST_NODE", Config{ID: "a", Dir: dir, Peers: []Peer{{"a", freeAddress(t)}}, Timing: minTiming}), new(bytes.Buffer)
 		out, err := cmd.StdoutPipe()
 		must(t, err)
 		cmd.Stderr = said

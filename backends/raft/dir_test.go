@@ -151,6 +151,7 @@ func glob(t *testing.T, dir, pattern string) []string {
 // TestPartOfADirectoryIsRefused: what holds only a part of a node's state is refused by
 // name, unchanged, and what holds all of it is not.
 func TestPartOfADirectoryIsRefused(t *testing.T) {
+	t.Parallel()
 	ours, older, running, legacy := grownDirectory(t)
 	theirs, _, _, _ := grownDirectory(t)
 	newest := newestSnapshot(t, ours)
@@ -314,6 +315,7 @@ func contents(t *testing.T, dir string) string {
 // TestLostVotesAreNotForgotten: a node that lost its log and kept its snapshots does not
 // come back beside one that was away, or what both others had acknowledged would be lost.
 func TestLostVotesAreNotForgotten(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, func(c *Config) { c.snapshots = snapshots{threshold: 16, trailing: 4, interval: 10 * time.Millisecond} }).start()
 	s := register(t, g.lockers[0], "s")
 	eventually(t, "snapshots", func() bool {

@@ -17,20 +17,24 @@ func apart(t *testing.T, timing time.Duration) (g *group, near []Peer) {
 	g = newGroup(t, 3, func(c *Config) { c.Timing = timing })
 	near = g.configs[0].Peers
 	for i := range g.configs {
-		var far []Peer
-		for j, p := range near {
-			if i != j {
-				proxy, err := servers.StartProxy(p.Address)
-				must(t, err)
-				t.Cleanup(proxy.Close)
-				proxy.Delay(MaxTrip(timing) / 2) // each way
-				p.Address = proxy.Addr()
-			}
-			far = append(far, p)
-		}
+		far := through(t, near, func(p *servers.Proxy) { p.Delay(MaxTrip(timing) / 2) }) // each way
+		far[i] = near[i]
 		g.configs[i].Peers = far
 	}
 	return g.start(), near
+}
+
+// through are the peers as one reaches them through proxies, of which each is changed.
+func through(t *testing.T, peers []Peer, change func(*servers.Proxy)) (all []Peer) {
+	t.Helper()
+	for _, p := range peers {
+		proxy, err := servers.StartProxy(p.Address)
+		must(t, err)
+		t.Cleanup(proxy.Close)
+		change(proxy)
+		all = append(all, Peer{p.ID, proxy.Addr()})
+	}
+	return all
 }
 
 // TestPeersHalfATimingApart elect a leader, keep it, and apply what is proposed: the
@@ -55,6 +59,7 @@ func TestPeersHalfATimingApart(t *testing.T) {
 // TestClientOfPeersFarApart gets an answer of every peer, of the leader and of those that
 // forward to it, also where the peers are seconds from each other.
 func TestClientOfPeersFarApart(t *testing.T) {
+	t.Parallel()
 	_, near := apart(t, 3*time.Second)
 	for i, p := range near {
 		l, err := Dial(Config{Peers: []Peer{p}})
@@ -69,14 +74,7 @@ func TestClientOfPeersFarApart(t *testing.T) {
 func TestFarWitness(t *testing.T) {
 	g := newGroup(t, 3, slower).start()
 	leader, _ := g.leader()
-	var far []Peer
-	for _, p := range g.configs[0].Peers {
-		proxy, err := servers.StartProxy(p.Address)
-		must(t, err)
-		t.Cleanup(proxy.Close)
-		proxy.Far(1100*time.Millisecond, 0)
-		far = append(far, Peer{p.ID, proxy.Addr()})
-	}
+	far := through(t, g.configs[0].Peers, func(p *servers.Proxy) { p.Far(1100*time.Millisecond, 0) })
 	dead := g.configs[leader].ID
 	l, err := Dial(Config{ID: dead, Peers: far})
 	must(t, err)
@@ -96,14 +94,7 @@ func TestFarWitness(t *testing.T) {
 func TestFarStatus(t *testing.T) {
 	g := newGroup(t, 3, slower).start()
 	g.leader()
-	var far []Peer
-	for _, p := range g.configs[0].Peers {
-		proxy, err := servers.StartProxy(p.Address)
-		must(t, err)
-		t.Cleanup(proxy.Close)
-		proxy.Far(1100*time.Millisecond, 0)
-		far = append(far, Peer{p.ID, proxy.Addr()})
-	}
+	far := through(t, g.configs[0].Peers, func(p *servers.Proxy) { p.Far(1100*time.Millisecond, 0) })
 	l, err := Dial(Config{Peers: far})
 	must(t, err)
 	t.Cleanup(func() { must(t, l.Close()) })

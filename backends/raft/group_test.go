@@ -17,6 +17,7 @@ import (
 )
 
 func TestWipedNodeNeverForks(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	first := acquire(t, register(t, g.lockers[0], "a"))
 	g.stop(2)
@@ -58,6 +59,7 @@ func TestWipedNodeWaitsForTheOthers(t *testing.T) {
 }
 
 func TestNodeThatComesBackHearsAtOnce(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	s := register(t, g.lockers[0], "a")
 	first := acquire(t, s)
@@ -77,6 +79,7 @@ func TestNodeThatComesBackHearsAtOnce(t *testing.T) {
 }
 
 func TestSnapshotWakesWatchers(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, func(c *Config) {
 		c.snapshots = snapshots{threshold: 16, trailing: 4, interval: 20 * time.Millisecond}
 	}).start()
@@ -99,6 +102,7 @@ func TestSnapshotWakesWatchers(t *testing.T) {
 }
 
 func TestRestoreWakesWatchers(t *testing.T) {
+	t.Parallel()
 	from, to := newMachine(), newMachine()
 	data, err := encode(ledger.Command{Op: ledger.Raise, Token: 7})
 	must(t, err)
@@ -119,6 +123,7 @@ func TestRestoreWakesWatchers(t *testing.T) {
 }
 
 func TestNewerFormatIsRefused(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 1, nil).start()
 	g.leader()
 	s := register(t, g.lockers[0], "a")
@@ -145,6 +150,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 // TestCloseLeavesNoCall closes a node in the midst of entries that are committed and
 // not applied yet: the library answers nobody who waits for these.
 func TestCloseLeavesNoCall(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 1, nil).start()
 	g.leader()
 	n := g.nodes[0]

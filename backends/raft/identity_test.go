@@ -15,6 +15,7 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -42,6 +43,7 @@ func (g *group) openAll(d time.Duration, first ...int) []error {
 // TestNobodyBeginsWithAnotherList: a group begins when everyone on the list of a node has
 // answered with the same list; an error shows both.
 func TestNobodyBeginsWithAnotherList(t *testing.T) {
+	t.Parallel()
 	list := func(g *group, i int, ids string) {
 		var peers []Peer
 		for _, id := range strings.Split(ids, ",") {
@@ -90,6 +92,7 @@ func TestNobodyBeginsWithAnotherList(t *testing.T) {
 // TestFounderThatWasWipedBeginsAgain: as long as nobody was elected, no vote can have been
 // forgotten.
 func TestFounderThatWasWipedBeginsAgain(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 2, nil)
 	var all, begun sync.WaitGroup
 	begun.Add(len(g.configs))
@@ -119,12 +122,13 @@ func TestFounderThatWasWipedBeginsAgain(t *testing.T) {
 // TestAnotherGroupsDirectoryIsRefused, on both sides: its node ends with the reason, and
 // the group goes on as it was.
 func TestAnotherGroupsDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
 	g, other := newGroup(t, 3, nil).start(), newGroup(t, 3, nil).start()
 	eventually(t, "a floor", func() bool { return g.lockers[1].Raise(timeout(t, 5*time.Second), 1000) == nil })
 	eventually(t, "a floor", func() bool { return other.lockers[1].Raise(timeout(t, 5*time.Second), 5) == nil })
 	other.stop(0)
 	g.stop(0)
-	var said heard
+	var said lab.Said
 	g.configs[1].Logger = slog.New(slog.NewTextHandler(&said, nil))
 	g.stop(1)
 	g.start(1)
@@ -152,27 +156,10 @@ func TestAnotherGroupsDirectoryIsRefused(t *testing.T) {
 	}
 }
 
-// A heard is what was logged.
-type heard struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (h *heard) Write(p []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.Write(p)
-}
-
-func (h *heard) String() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.text.String()
-}
-
 // TestGroupWithoutAnIdentityAdoptsOne: directories of before there were identities go on,
 // get one identity, and keep what they had; who was away gets the same.
 func TestGroupWithoutAnIdentityAdoptsOne(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil)
 	for _, c := range g.configs {
 		earlier(t, c, 12345)
@@ -217,6 +204,7 @@ func earlier(t *testing.T, c Config, floor lock.Token) {
 // TestTwinIsNotLetIn: while a node answers, another process with its ID and an empty
 // directory does not take its place, and costs the group nothing.
 func TestTwinIsNotLetIn(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	s := register(t, g.lockers[0], "s")
 	token := acquire(t, s)
@@ -240,9 +228,10 @@ func TestTwinIsNotLetIn(t *testing.T) {
 
 // TestListThatDiffersFromTheGroup is reported, with the quorum that counts.
 func TestListThatDiffersFromTheGroup(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 4, nil)
 	all := g.configs[0].Peers
-	var said heard
+	var said lab.Said
 	for i := range g.configs {
 		g.configs[i].Peers = all[:3]
 		g.configs[i].Logger = slog.New(slog.NewTextHandler(&said, nil))

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -47,17 +47,15 @@ func runNode(config string) {
 // start, writing an entry, keeping a snapshot, cutting its log. It has all that it had
 // acknowledged.
 func TestNodeThatIsKilledComesBack(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 1, func(c *Config) { c.Timing = minTiming })
-	config, err := json.Marshal(g.configs[0])
-	must(t, err)
 	floor, acknowledged := uint64(0), 0
 	for round := 0; round < 60 || acknowledged < 60 && round < 200; round++ {
 		if round%20 == 10 { // from the very beginning
 			must(t, os.RemoveAll(g.configs[0].Dir))
 			floor = 0
 		}
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "RAFT_TEST_NODE="+string(config))
+		cmd := lab.Self(t, "RAFT_TEST_NODE", g.configs[0])
 		var out, errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errs
 		must(t, cmd.Start())

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -41,15 +41,12 @@ func newGroup(t testing.TB, n int, change func(*Config)) *group {
 	t.Helper()
 	g := &group{t: t, nodes: make([]*node, n), lockers: make([]lock.Locker, n)}
 	var peers []Peer
-	var held []net.Listener
-	for i := range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		held = append(held, l)
-		peers = append(peers, Peer{string(rune('a' + i)), l.Addr().String()})
+	addresses, err := servers.Addresses(n)
+	must(t, err)
+	for i, address := range addresses {
+		peers = append(peers, Peer{string(rune('a' + i)), address})
 	}
-	for i, l := range held {
-		must(t, l.Close())
+	for i := range peers {
 		c := Config{
 			ID: peers[i].ID, Dir: filepath.Join(t.TempDir(), peers[i].ID), Peers: peers, Timing: 200 * time.Millisecond,
 			Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -171,6 +168,7 @@ func holds(token lock.Token) func(lock.Standing) bool {
 }
 
 func TestContractOverThreeNodes(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	ctx := timeout(t, 30*time.Second)
 	a, b := register(t, g.lockers[0], "a"), register(t, g.lockers[1], "b")
@@ -202,6 +200,7 @@ func TestContractOverThreeNodes(t *testing.T) {
 }
 
 func TestFollowerForwards(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	_, follower := g.leader()
 	s := register(t, g.lockers[follower], "f")
@@ -215,6 +214,7 @@ func TestFollowerForwards(t *testing.T) {
 }
 
 func TestLeaderStops(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	leader, follower := g.leader()
 	s := register(t, g.lockers[follower], "f")
@@ -233,6 +233,7 @@ func TestLeaderStops(t *testing.T) {
 }
 
 func TestBlockedCallObeysItsContext(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	_, follower := g.leader()
 	s := register(t, g.lockers[follower], "f")
@@ -257,6 +258,7 @@ func TestBlockedCallObeysItsContext(t *testing.T) {
 }
 
 func TestRestartKeepsRolesAndTokens(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	s := register(t, g.lockers[0], "a")
 	first := acquire(t, s)
@@ -275,6 +277,7 @@ func TestRestartKeepsRolesAndTokens(t *testing.T) {
 }
 
 func TestDirectoryOfAnotherProcess(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 1, nil).start()
 	_, err := Open(timeout(t, 5*time.Second), g.configs[0])
 	if err == nil || !strings.Contains(err.Error(), g.configs[0].Dir) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
@@ -283,6 +286,7 @@ func TestDirectoryOfAnotherProcess(t *testing.T) {
 }
 
 func TestDirectoryOfAnotherNode(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	g.stop(0)
 	c := g.configs[1]
@@ -295,6 +299,7 @@ func TestDirectoryOfAnotherNode(t *testing.T) {
 }
 
 func TestDial(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	s := register(t, g.lockers[0], "a")
 	other := register(t, g.lockers[1], "b")

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -74,6 +75,7 @@ func (a *authority) giveUntil(c *Config, name string, until time.Time) {
 }
 
 func TestMutualTLS(t *testing.T) {
+	t.Parallel()
 	ours, theirs := newAuthority(t), newAuthority(t)
 	g := newGroup(t, 3, func(c *Config) { ours.give(c, c.ID) }).start()
 	s := register(t, g.lockers[0], "a")
@@ -135,6 +137,7 @@ func TestMutualTLS(t *testing.T) {
 
 // TestCertificateIsCheckedAtTheStart: its name, its authority, its dates and its key.
 func TestCertificateIsCheckedAtTheStart(t *testing.T) {
+	t.Parallel()
 	ours, theirs := newAuthority(t), newAuthority(t)
 	for name, bad := range map[string]struct {
 		do   func(c *Config)
@@ -165,7 +168,7 @@ func TestCertificateIsCheckedAtTheStart(t *testing.T) {
 func TestRenewedCertificateNeedsNoRestart(t *testing.T) {
 	ca := newAuthority(t)
 	soon := time.Now().Add(4 * time.Second)
-	var said heard
+	var said lab.Said
 	g := newGroup(t, 3, func(c *Config) {
 		ca.giveUntil(c, c.ID, soon)
 		c.Logger = slog.New(slog.NewTextHandler(&said, nil))
@@ -205,6 +208,7 @@ func TestRenewedCertificateNeedsNoRestart(t *testing.T) {
 }
 
 func TestSilentConnectionIsClosed(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 1, nil).start()
 	conn, err := net.Dial("tcp", g.configs[0].Peers[0].Address)
 	must(t, err)

@@ -3,13 +3,14 @@ package raft
 import (
 	"errors"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -26,10 +27,9 @@ func (g *group) copied(i int) Config {
 // freeAddress is one at which nobody listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := servers.Addresses(1)
 	must(t, err)
-	must(t, l.Close())
-	return l.Addr().String()
+	return free[0]
 }
 
 // raises shows that the group goes on, and that node i takes part in it.
@@ -42,8 +42,9 @@ func (g *group) raises(i int, floor lock.Token) {
 // TestCopyOfALivingNodeIsRefused at its start, while the node answers: it asks at the
 // node's address itself, or its peers do.
 func TestCopyOfALivingNodeIsRefused(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil)
-	var said heard
+	var said lab.Said
 	g.configs[0].Logger = slog.New(slog.NewTextHandler(&said, nil))
 	g.start()
 	g.raises(0, 1000)
@@ -73,6 +74,7 @@ func TestCopyOfALivingNodeIsRefused(t *testing.T) {
 // TestCopyStopsWhenTheNodeComesBack: a copy that was started while the node was silent ends
 // its part in the group, and the node does not.
 func TestCopyStopsWhenTheNodeComesBack(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	g.raises(0, 1000)
 	c := g.copied(0)
@@ -93,6 +95,7 @@ func TestCopyStopsWhenTheNodeComesBack(t *testing.T) {
 
 // TestOlderDirectoryIsRefused, all parts of which were put back, by a peer that knows of more.
 func TestOlderDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	dir := g.configs[0].Dir
 	g.stop(0)

@@ -35,6 +35,7 @@ func readValue(t testing.TB, l lock.Locker, key string) (value string) {
 // TestValues are written and read through every node and from outside, refused for a term
 // that is over, and found again after a restart, from the log and from a snapshot.
 func TestValues(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, nil).start()
 	first := register(t, g.lockers[0], "a")
 	token := acquire(t, first)
@@ -71,6 +72,7 @@ func TestValues(t *testing.T) {
 // TestFormatIsTheOldestThatCanSayIt: a group without values can go back to a program that
 // knows none, and one with values stops such a program by name.
 func TestFormatIsTheOldestThatCanSayIt(t *testing.T) {
+	t.Parallel()
 	m := newMachine()
 	index := uint64(0)
 	apply := func(c ledger.Command, want string) {

@@ -133,11 +133,11 @@ func BenchmarkIdle(b *testing.B) {
 	for b.Loop() {
 		began, before := time.Now(), map[string]time.Duration{}
 		for _, id := range s.ids {
-			before[id] = cpu(b, s.procs[id].cmd.Process.Pid)
+			before[id] = cpu(b, s.procs[id].PID())
 		}
 		time.Sleep(10 * time.Second) // the window that is measured
 		for _, id := range s.ids {
-			used := cpu(b, s.procs[id].cmd.Process.Pid) - before[id]
+			used := cpu(b, s.procs[id].PID()) - before[id]
 			shares[id] = append(shares[id], 100*float64(used)/float64(time.Since(began)))
 		}
 	}
@@ -154,7 +154,7 @@ func BenchmarkIdle(b *testing.B) {
 		}
 		slices.Sort(shares[id])
 		b.ReportMetric(shares[id][len(shares[id])/2], "%core-"+who)
-		b.ReportMetric(resident(b, s.procs[id].cmd.Process.Pid), "MiB-"+who)
+		b.ReportMetric(resident(b, s.procs[id].PID()), "MiB-"+who)
 	}
 	b.ReportMetric(0, "ns/op")
 }

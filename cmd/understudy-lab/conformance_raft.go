@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/conformance"
 	"github.com/understudy-ha/understudy/internal/failover"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
+	"github.com/understudy-ha/understudy/internal/lab/ways"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -49,16 +49,12 @@ func (c *check) prepareRaft(ctx context.Context) (remove func() error, err error
 
 func newRaftGroup(ctx context.Context, dir string, timing time.Duration) (*raftGroup, error) {
 	g := &raftGroup{}
-	ports, err := servers.Ports(3)
+	addresses, err := servers.Addresses(3)
 	if err != nil {
 		return g, err
 	}
-	var addresses []string
-	for _, port := range ports {
-		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", port))
-	}
 	peers := benchPeers(addresses)
-	for _, id := range failover.IDs(len(ports)) {
+	for _, id := range failover.IDs(len(peers)) {
 		g.configs = append(g.configs, raft.Config{ID: id, Dir: filepath.Join(dir, id), Peers: peers, Timing: timing})
 	}
 	g.nodes = make([]lock.Locker, len(peers))
@@ -94,14 +90,13 @@ func (g *raftGroup) restart(ctx context.Context) error { return errors.Join(g.st
 
 // client reaches the group from outside, as a process that is no member does.
 func (g *raftGroup) client(ctx context.Context) (*conformance.Client, error) {
-	w := newWays()
-	store := backends.Config{Backend: "raft"}
+	w, store := ways.New(), backends.Config{Backend: "raft"}
 	for _, p := range g.configs[0].Peers {
-		proxy, err := w.proxy(p.Address)
+		through, err := w.Through(p.Address)
 		if err != nil {
-			return nil, errors.Join(err, w.close())
+			return nil, errors.Join(err, w.Close())
 		}
-		store.Raft.Peers = append(store.Raft.Peers, raft.Peer{ID: p.ID, Address: proxy.Addr()})
+		store.Raft.Peers = append(store.Raft.Peers, raft.Peer{ID: p.ID, Address: through})
 	}
-	return w.client(ctx, store)
+	return w.Client(backends.Dial(ctx, store))
 }

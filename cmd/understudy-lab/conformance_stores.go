@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/conformance"
+	"github.com/understudy-ha/understudy/internal/lab/ways"
 )
 
 // Why a fault is not made here.
@@ -117,9 +118,9 @@ func (c *check) store(prefix string) (*conformance.Store, error) {
 	}
 	return &conformance.Store{
 		Open: func(ctx context.Context) (*conformance.Client, error) {
-			w, config := newWays(), c.Store
-			*serversUnder(&config, prefix).Dial = w.dial
-			return w.client(ctx, config)
+			w, config := ways.New(), c.Store
+			*serversUnder(&config, prefix).Dial = w.Dial
+			return w.Client(backends.Dial(ctx, config))
 		},
 		Close:         h.Close,
 		DeleteSession: h.DeleteSession, RevokeLease: h.RevokeLease, DeleteRole: h.DeleteRole, Overwrite: h.Overwrite,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
 // someCases need every kind of fault that the command can make, and some that it
@@ -24,16 +25,8 @@ const someCases = "^(AcquireFree|AcquireReplyLost|TokenRestart|TokenRoleDeleted|
 // serve starts a server of one member, and returns the flags that name it.
 func serve(t *testing.T, backend string) (*servers.Cluster, []string) {
 	t.Helper()
-	start, flag := servers.StartEtcd, "--etcd-endpoints"
-	if backend == "consul" {
-		start, flag = servers.StartConsul, "--consul-address"
-	}
-	server, err := start(t.Context(), t.TempDir(), 1, servers.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	return server, []string{"--backend", backend, flag, server.Members[0].Addr()}
+	s := stores.Start(t, backend, t.TempDir())
+	return s.Cluster, s.Flags()
 }
 
 // conform runs the command line and returns what it printed.

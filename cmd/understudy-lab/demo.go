@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab/process"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -171,6 +172,14 @@ func (s *demoStage) handoff(ctx context.Context) error {
 	if err := s.client.Ask(ctx, demoRole, lock.Request{Token: st.Term.Token, To: to.Session, By: "demo"}); err != nil {
 		return err
 	}
+	if err := s.followed(ctx, old, "handoff"); err != nil {
+		return err
+	}
+	return s.inLine(ctx, 2)
+}
+
+// followed waits for the next active, and tells how long after the old one's end it began.
+func (s *demoStage) followed(ctx context.Context, old *demoTerm, what string) error {
 	t, err := s.next(ctx, old.token)
 	if err != nil {
 		return err
@@ -179,23 +188,17 @@ func (s *demoStage) handoff(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.took(t, "handoff", t.first-end, s.inCommits(t.first-end))
-	return s.inLine(ctx, 2)
+	s.took(t, what, t.first-end, s.inCommits(t.first-end))
+	return nil
 }
 
 func (s *demoStage) cleanStop(ctx context.Context) error {
 	old := s.active()
 	s.signal(old.id, syscall.SIGTERM)
 	s.print("", "%s stopped with SIGTERM", old.id)
-	t, err := s.next(ctx, old.token)
-	if err != nil {
+	if err := s.followed(ctx, old, "clean stop"); err != nil {
 		return err
 	}
-	end, err := s.endOf(ctx, old)
-	if err != nil {
-		return err
-	}
-	s.took(t, "clean stop", t.first-end, s.inCommits(t.first-end))
 	return s.wait(old.id)
 }
 
@@ -274,19 +277,15 @@ func short(d time.Duration) time.Duration {
 
 // newStage finds three free ports.
 func newStage(dir string, out io.Writer) (*demoStage, error) {
-	s := &demoStage{dir: dir, out: out, ttl: demoTTL, every: time.Millisecond, began: time.Now(), procs: map[string]*demoProcess{}, news: make(chan struct{}, 1)}
+	s := &demoStage{dir: dir, out: out, ttl: demoTTL, every: time.Millisecond, began: time.Now(), procs: map[string]*process.Process{}, news: make(chan struct{}, 1)}
 	f, tty := out.(*os.File)
 	s.colour = tty && isatty.IsTerminal(f.Fd()) && os.Getenv("NO_COLOR") == ""
-	for _, id := range []string{"a", "b", "c"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		s.ids = append(s.ids, id)
-		s.peers = append(s.peers, raft.Peer{ID: id, Address: l.Addr().String()})
+	addresses, err := servers.Addresses(3)
+	for i, address := range addresses {
+		s.ids = append(s.ids, string(rune('a'+i)))
+		s.peers = append(s.peers, raft.Peer{ID: s.ids[i], Address: address})
 	}
-	return s, nil
+	return s, err
 }
 
 func dialStage(s *demoStage) (lock.Locker, error) { return raft.Dial(raft.Config{Peers: s.peers}) }

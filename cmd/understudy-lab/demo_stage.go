@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/lab/process"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -32,7 +31,7 @@ type demoStage struct {
 	ids    []string
 	peers  []raft.Peer
 	client lock.Locker
-	procs  map[string]*demoProcess
+	procs  map[string]*process.Process
 
 	commit  time.Duration
 	results []demoResult
@@ -40,11 +39,6 @@ type demoStage struct {
 	mu   sync.Mutex
 	seen []*demoTerm
 	news chan struct{}
-}
-
-type demoProcess struct {
-	cmd  *exec.Cmd
-	done chan error
 }
 
 type demoResult struct {
@@ -70,24 +64,8 @@ func (s *demoStage) start(id string) error {
 	}
 	cmd := exec.Command(self, s.args(id)...)
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = demoAttributes()
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	p := &demoProcess{cmd: cmd, done: make(chan error, 1)}
-	s.procs[id] = p
-	go func() {
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			s.take(id, lines.Text())
-		}
-		p.done <- cmd.Wait()
-	}()
-	return nil
+	s.procs[id], err = process.Start(cmd, func(line string) { s.take(id, line) })
+	return err
 }
 
 // take notes one line of a work.
@@ -208,7 +186,7 @@ func (s *demoStage) inLine(ctx context.Context, n int) error {
 // signal sends a signal and returns when, by the works' clock.
 func (s *demoStage) signal(id string, sig syscall.Signal) time.Duration {
 	at := coordinator.Clocks().Mono
-	_ = s.procs[id].cmd.Process.Signal(sig) // one that has ended is seen by wait
+	_ = s.procs[id].Signal(sig) // one that has ended is seen by wait
 	return at
 }
 
@@ -222,7 +200,8 @@ func (s *demoStage) wait(id string) error {
 		return nil
 	}
 	delete(s.procs, id)
-	err := <-p.done
+	err := p.Wait()
+	p.Drain()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && (exit.Sys().(syscall.WaitStatus).Signaled() || exit.ExitCode() == coordinator.ExitCode) {
 		return nil
@@ -236,16 +215,13 @@ func (s *demoStage) wait(id string) error {
 // endAll leaves nothing behind, whatever happened. It stops what is left, so that the
 // witnesses end too, and kills what has not stopped by then.
 func (s *demoStage) endAll() {
-	left := slices.Collect(maps.Values(s.procs))
-	for _, p := range left {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM) // one that has ended is seen by wait
-		_ = p.cmd.Process.Signal(syscall.SIGCONT)
+	for _, p := range s.procs {
+		_ = p.Signal(syscall.SIGTERM) // one that has ended is seen by wait
+		_ = p.Resume()
 	}
-	defer time.AfterFunc(5*time.Second, func() {
-		for _, p := range left {
-			_ = p.cmd.Process.Kill()
-		}
-	}).Stop()
+	for _, p := range s.procs {
+		p.End(syscall.SIGCONT, 5*time.Second)
+	}
 	for _, id := range s.ids {
 		_ = s.wait(id)
 	}

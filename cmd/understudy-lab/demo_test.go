@@ -2,17 +2,15 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestDemo runs it whole: it fits a terminal of 80 columns. And it leaves nothing behind, be
@@ -49,29 +47,9 @@ func TestDemo(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); (code == 0) != (lines == 1000) || code > cli.NotDone {
 			t.Errorf("after %d lines: exit code %d\n%s", lines, code, errs.String())
 		}
-		for deadline := time.Now().Add(20 * time.Second); len(left(t, dir)) > 0; time.Sleep(10 * time.Millisecond) { // witnesses tell nobody when they end
-			if time.Now().After(deadline) {
-				t.Fatalf("after %d lines: still there: %q", lines, left(t, dir))
-			}
-		}
+		lab.Eventually(t, "the end of every process", func() bool { return len(lab.Left(t, "TMPDIR", dir)) == 0 }) // witnesses tell nobody when they end
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 			t.Errorf("after %d lines: left behind: %v, %v", lines, left, err)
 		}
 	}
-}
-
-// left are the processes whose directory for temporary files this is.
-func left(t *testing.T, dir string) (left []string) {
-	t.Helper()
-	names, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		if text, err := os.ReadFile(name); err == nil && bytes.Contains(text, []byte("TMPDIR="+dir+"\x00")) {
-			args, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "cmdline"))
-			left = append(left, filepath.Base(filepath.Dir(name))+": "+strings.ReplaceAll(string(args), "\x00", " "))
-		}
-	}
-	return left
 }

@@ -17,17 +17,11 @@ import (
 // store, nobody works in it, and none of them ends. They go on by themselves when the old
 // one is back, and when the new one was adopted, as soon as its next token is greater than
 // those that were seen: on Consul an operator raises the floor, on etcd the revision gets there.
-func TestAnotherStore(t *testing.T) {
-	for _, name := range []string{"etcd", "consul"} {
-		t.Run(name, func(t *testing.T) { testAnotherStore(t, newTrio(t, stores[name])) })
-	}
-}
+func TestAnotherStore(t *testing.T) { onServers(t, testAnotherStore) }
 
 func testAnotherStore(t *testing.T, r *trio) {
 	r.ttl = 2 * time.Second
-	for _, id := range r.ids {
-		r.start(id, "--heartbeat", "200ms")
-	}
+	r.startAll("--heartbeat", "200ms")
 	now := r.settled()
 	_, text := r.operate("status", "--role", "r")
 	found := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)

@@ -23,7 +23,7 @@ import (
 func BenchmarkWitness(b *testing.B) {
 	for _, name := range []string{"raft", "etcd", "consul"} {
 		b.Run(name, func(b *testing.B) {
-			r := newTrio(b, stores[name])
+			r := newTrio(b, name)
 			r.ttl = 30 * time.Second
 			r.everyone()
 			var clean, crash, led []time.Duration
@@ -52,7 +52,7 @@ func BenchmarkWitness(b *testing.B) {
 func BenchmarkHang(b *testing.B) {
 	for _, name := range []string{"raft", "etcd", "consul"} {
 		b.Run(name, func(b *testing.B) {
-			r := newTrio(b, stores[name])
+			r := newTrio(b, name)
 			r.ttl = 30 * time.Second
 			r.everyone("--hang-timeout", "300ms")
 			var gaps []time.Duration
@@ -85,9 +85,7 @@ func (r *trio) everyone(flags ...string) {
 	if out, err := exec.Command("go", "build", "-o", r.command[0], "./testdata/stamp").CombinedOutput(); err != nil {
 		r.t.Fatalf("%v\n%s", err, out)
 	}
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 }
 
 // takeover sends a signal to the active's wrapper, another part of a beat later each
@@ -107,16 +105,6 @@ func (r *trio) leads(id string) bool {
 	}
 	g, err := raft.Inspect(r.t.Context(), raft.Config{Peers: r.store.Raft.Peers})
 	return err == nil && g.Leader == id
-}
-
-// finish stops all and judges the stamps.
-func (r *trio) finish() {
-	r.settle()
-	for _, id := range r.ids {
-		r.kill(id, syscall.SIGTERM)
-	}
-	r.judge()
-	r.nothingLeft()
 }
 
 func median(all []time.Duration) time.Duration {

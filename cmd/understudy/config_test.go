@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/internal/cli"
 )
@@ -136,6 +135,7 @@ func TestEveryKeyHasACommand(t *testing.T) {
 // TestFileForEveryCommand gives a file with settings of all kinds to commands that heed
 // but a few: it is one file for all.
 func TestFileForEveryCommand(t *testing.T) {
+	t.Parallel()
 	path := settings(t, "role: r\nonLoss: exit\nttl: 2s\nbackend: memory\nlabel: {a: b}\n")
 	for want, command := range map[string]string{"ttl 2s": "plan", "lives in the process that runs it": "status"} {
 		var out bytes.Buffer
@@ -153,6 +153,7 @@ func TestFileForEveryCommand(t *testing.T) {
 
 // TestNoSecretInTheCommand looks at what a command gets of its wrapper's environment.
 func TestNoSecretInTheCommand(t *testing.T) {
+	t.Parallel()
 	w := wrap(t, `echo "$UNDERSTUDY_ROLE $UNDERSTUDY_ETCD_PASSWORD $UNDERSTUDY_CONSUL_TOKEN $OTHER"`)
 	w.cmd.Env = append(w.cmd.Env, "UNDERSTUDY_ETCD_PASSWORD=hunter2", "UNDERSTUDY_CONSUL_TOKEN=hunter2", "OTHER=kept")
 	w.start()
@@ -162,8 +163,8 @@ func TestNoSecretInTheCommand(t *testing.T) {
 
 // TestOtherTools reaches real stores by the variables of their own tools alone.
 func TestOtherTools(t *testing.T) {
-	for variable, prepare := range map[string]func(*trio) (backends.Config, []string){"ETCDCTL_ENDPOINTS": onEtcd, "CONSUL_HTTP_ADDR": onConsul} {
-		r := newTrio(t, prepare)
+	for variable, store := range map[string]string{"ETCDCTL_ENDPOINTS": "etcd", "CONSUL_HTTP_ADDR": "consul"} {
+		r := newTrio(t, store)
 		t.Setenv(variable, r.flags[3])
 		var out bytes.Buffer
 		code := execute(t.Context(), []string{"status", "--backend", r.store.Backend, "--role", "r"}, &out, &out)

@@ -17,6 +17,7 @@ import (
 // image that holds nothing else, and kills the wrapper in it: the container ends with
 // the wrapper's code, and its session is ended at once.
 func TestContainer(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onEtcd)
 	r.ttl = time.Minute
 	image := "understudy-test-" + strconv.Itoa(os.Getpid())

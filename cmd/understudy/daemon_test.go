@@ -13,11 +13,10 @@ import (
 // TestDaemon has a command that works in the background. However its term ends, the role
 // is given back when it has ended, and nothing of it is left.
 func TestDaemon(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onRaft)
 	r.command, r.more = daemon(), []string{"--hang-timeout", "500ms"}
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	for _, fault := range daemonFaults {
 		t.Log(fault.name)
 		now := r.settle()
@@ -27,39 +26,29 @@ func TestDaemon(t *testing.T) {
 			t.Errorf("%s: the daemon lives, and the role is another's", fault.name)
 		}
 	}
-	r.settle()
-	for _, id := range r.ids {
-		r.kill(id, syscall.SIGTERM)
-	}
-	r.judge()
-	r.nothingLeft()
+	r.finish()
 }
 
 // TestStoppedWithoutWitness stops a wrapper that has no witness: its command, daemons too,
 // is dead before another works, by its init alone. It goes on, and stands by again.
 func TestStoppedWithoutWitness(t *testing.T) {
+	t.Parallel()
 	for name, more := range map[string][]string{"plain": nil, "isolated": {"--isolate"}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newTrio(t, onRaft)
 			r.more = append(more, "--witness=false")
 			if more == nil {
 				r.command = daemon()
 			}
-			for _, id := range r.ids {
-				r.start(id)
-			}
+			r.startAll()
 			for range 3 {
 				now := r.settle()
 				r.signal(now.id, syscall.SIGSTOP)
 				r.active(now.token)
 				r.signal(now.id, syscall.SIGCONT)
 			}
-			r.settle()
-			for _, id := range r.ids {
-				r.kill(id, syscall.SIGTERM)
-			}
-			r.judge()
-			r.nothingLeft()
+			r.finish()
 		})
 	}
 }

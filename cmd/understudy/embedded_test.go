@@ -82,17 +82,14 @@ func (e embedder) start(t *testing.T) *exec.Cmd {
 // TestEmbedded kills embedders whose witness is their own program, and the understudy
 // command: their sessions are ended long before the promise.
 func TestEmbedded(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onEtcd)
-	command := filepath.Join(r.dir, "understudy")
-	if out, err := exec.Command("go", "build", "-o", command, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	l, err := backends.Dial(t.Context(), r.store)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for _, by := range []string{"", command} {
+	for _, by := range []string{"", filepath.Join(shipped(t), "understudy")} {
 		p := embedder{Store: r.store, Witness: by}.start(t)
 		st, err := standing(t.Context(), l, "r")
 		if err != nil || st.Term.Vacant() || !st.Term.Holder.Witness {
@@ -117,6 +114,7 @@ func TestEmbedded(t *testing.T) {
 // TestNoExit is an embedder that opted out of the exit: its witness does not kill it
 // either, be it stopped until its promise is over, and another takes the role.
 func TestNoExit(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onEtcd)
 	first := embedder{Store: r.store, NoExit: true}.start(t)
 	_ = first.Process.Signal(syscall.SIGSTOP)

@@ -69,6 +69,7 @@ func (w *wrapped) code() int {
 
 // TestSecondStop kills at once what a first stop waits for.
 func TestSecondStop(t *testing.T) {
+	t.Parallel()
 	w := wrap(t, `trap 'echo asked' TERM; echo ready; while :; do sleep 0.05; done`, "--stop-timeout", "1h")
 	w.start()
 	w.expect("ready")
@@ -83,6 +84,7 @@ func TestSecondStop(t *testing.T) {
 // TestWholeServiceIsStopped sends wrapper and command the signal, in either order, as a
 // service manager does: that is a stop, however the command ends.
 func TestWholeServiceIsStopped(t *testing.T) {
+	t.Parallel()
 	for what, script := range map[string]string{
 		"killed by it":  `echo $$; exec sleep 1000`,
 		"ends with 143": `trap 'exit 143' TERM; echo $$; while :; do sleep 0.01; done`,
@@ -116,6 +118,7 @@ func TestWholeServiceIsStopped(t *testing.T) {
 // TestIgnoredStaysIgnored: what is ignored at the start, as by nohup, ends neither the wrapper
 // nor its command.
 func TestIgnoredStaysIgnored(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT} {
 		w := wrap(t, `trap 'echo heard' HUP INT; trap 'echo asked; exit 0' USR1; echo ready; while :; do sleep 0.01; done`)
 		w.cmd.Args = append([]string{"sh", "-c", `trap "" HUP INT; exec "$0" "$@"`}, w.cmd.Args...)
@@ -133,6 +136,7 @@ func TestIgnoredStaysIgnored(t *testing.T) {
 
 // TestNobodyReadsTheLog closes the wrapper's standard error: its command works on.
 func TestNobodyReadsTheLog(t *testing.T) {
+	t.Parallel()
 	w := wrap(t, `trap 'echo working' HUP; echo ready; while :; do sleep 0.05; done`, "--heartbeat", "10ms")
 	errs, err := w.cmd.StderrPipe()
 	if err != nil {
@@ -152,6 +156,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 
 // TestStandardInput is the command's with --stdin alone.
 func TestStandardInput(t *testing.T) {
+	t.Parallel()
 	for want, flags := range map[string][]string{"nothing": nil, "hello": {"--stdin"}} {
 		w := wrap(t, `read line; echo "${line:-nothing}"`, flags...)
 		w.cmd.Stdin = strings.NewReader("hello\n")
@@ -179,10 +184,9 @@ func TestNotStarted(t *testing.T) {
 // TestLost cuts the active off from a majority: its command ends, and with
 // --on-loss=exit so does it. A store that nobody reaches has a code of its own.
 func TestLost(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onRaft)
-	for _, id := range r.ids {
-		r.start(id, "--on-loss", "exit", "--hang-timeout", "0")
-	}
+	r.startAll("--on-loss", "exit", "--hang-timeout", "0")
 	now := r.active(0)
 	r.inLine(2)
 	active := r.procs[now.id]

@@ -55,12 +55,10 @@ func TestFifthStore(t *testing.T) {
 	understudy(cli.Usage, "file-path: must not be empty", "run", "--backend", "file", "--role", "r", "--", "true")
 	understudy(cli.Usage, "file-path: must not be empty", "status", "--backend", "file", "--role", "r")
 
-	r = newTrio(t, func(*trio) (c backends.Config, flags []string) {
+	r = newTrioOn(t, func(*trio) (c backends.Config, flags []string) {
 		return c, []string{"--backend", "file", "--file-path", path}
 	})
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	asked := func(command string) []string { return append([]string{command, "--role", "r"}, r.flags...) }
 	standbys := func(n int) {
 		t.Helper()

@@ -21,15 +21,16 @@ import (
 // gone when its check is over, nothing grows, and the command works on. A check that hangs
 // takes what it has left with it.
 func TestChecksLeaveNothing(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onRaft)
-	r.ttl = 20 * time.Second
+	r.ttl, r.through = 20*time.Second, map[string][]string{}
 	checks := filepath.Join(r.dir, "checks")
 	r.more = []string{
 		"--health-interval", "100ms", "--health",
 		"setsid -f sleep 1235; echo >> " + checks + ".$UNDERSTUDY_CHECKS; test ! -e " + filepath.Join(r.dir, "hang") + " || sleep 1236",
 	}
 	for _, id := range r.ids {
-		t.Setenv("UNDERSTUDY_CHECKS", id)
+		r.through[id] = []string{"env", "UNDERSTUDY_CHECKS=" + id}
 		r.start(id)
 	}
 	now := r.settle()

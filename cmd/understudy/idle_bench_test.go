@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -29,13 +30,13 @@ const mostIdle = 2
 
 // counters start a store and say how many requests it has had: as the server of etcd
 // counts them, through a proxy before Consul, and as entries of Raft's log.
-var counters = map[string]func(b *testing.B, r *trio) (c backends.Config, requests func() float64){
-	"etcd": func(b *testing.B, r *trio) (backends.Config, func() float64) {
-		c, _ := onEtcd(r)
+var counters = map[string]func(b *testing.B) (c backends.Config, requests func() float64){
+	"etcd": func(b *testing.B) (backends.Config, func() float64) {
+		c := stores.Start(b, "etcd", b.TempDir()).Config
 		return c, func() float64 { return etcdRequests(b, c.Etcd.Endpoints[0]) }
 	},
-	"consul": func(b *testing.B, r *trio) (backends.Config, func() float64) {
-		c, _ := onConsul(r)
+	"consul": func(b *testing.B) (backends.Config, func() float64) {
+		c := stores.Start(b, "consul", b.TempDir()).Config
 		agent := &url.URL{Scheme: "http", Host: c.Consul.Address}
 		var n atomic.Int64
 		forward := httputil.NewSingleHostReverseProxy(agent)
@@ -49,9 +50,9 @@ var counters = map[string]func(b *testing.B, r *trio) (c backends.Config, reques
 		c.Consul.Address = strings.TrimPrefix(proxy.URL, "http://")
 		return c, func() float64 { return float64(n.Load()) }
 	},
-	"raft": func(b *testing.B, r *trio) (backends.Config, func() float64) {
-		c, _ := onRaft(r)
-		c.Raft.ID, c.Raft.Dir = "a", filepath.Join(r.dir, "a")
+	"raft": func(b *testing.B) (backends.Config, func() float64) {
+		c := stores.Start(b, "raft", b.TempDir()).Config
+		c.Raft.ID, c.Raft.Dir = "a", filepath.Join(b.TempDir(), "a")
 		outside := raft.Config{Peers: c.Raft.Peers}
 		return c, func() float64 {
 			l, err := raft.Dial(outside)
@@ -103,9 +104,8 @@ func BenchmarkIdleRoles(b *testing.B) {
 	}
 }
 
-func benchmarkIdleRoles(b *testing.B, start func(*testing.B, *trio) (backends.Config, func() float64), name string, roles int) {
-	rig := &trio{t: b, dir: b.TempDir(), ids: []string{"a"}}
-	where, requests := start(b, rig)
+func benchmarkIdleRoles(b *testing.B, start func(*testing.B) (backends.Config, func() float64), name string, roles int) {
+	where, requests := start(b)
 	where.Backend = name
 	processes := 1.0
 	settle(b, where, "a", roles)

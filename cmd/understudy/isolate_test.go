@@ -16,6 +16,7 @@ import (
 // TestIsolate kills wrapper and witness in the same moment, with a grandchild that has
 // left the command's group: it dies with them.
 func TestIsolate(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	r := newTrio(t, onEtcd)
 	r.ttl = time.Second
@@ -40,6 +41,7 @@ func TestIsolate(t *testing.T) {
 // container: it makes itself the second, so that its witness outlives it, and ends with
 // its code when the witness is done.
 func TestFirstProcess(t *testing.T) {
+	t.Parallel()
 	needRoot(t)
 	r := newTrio(t, onEtcd)
 	r.ttl = time.Minute

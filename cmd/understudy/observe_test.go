@@ -4,41 +4,26 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/backends/consul"
-	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
-	"github.com/understudy-ha/understudy/internal/lab/servers"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// outages make a store unreachable, and reachable again.
-var outages = map[string]func(t *testing.T) (c backends.Config, down, up func()){
-	"etcd": func(t *testing.T) (backends.Config, func(), func()) {
-		address, down, up := serverOutage(t, servers.StartEtcd)
-		return backends.Config{Backend: "etcd", Etcd: etcd.Config{Endpoints: []string{address}}}, down, up
-	},
-	"consul": func(t *testing.T) (backends.Config, func(), func()) {
-		address, down, up := serverOutage(t, servers.StartConsul)
-		return backends.Config{Backend: "consul", Consul: consul.Config{Address: address}}, down, up
-	},
-	"raft": raftOutage,
-}
-
-func serverOutage(t *testing.T, start func(context.Context, string, int, servers.Options) (*servers.Cluster, error)) (address string, down, up func()) {
-	c, err := start(t.Context(), t.TempDir(), 1, servers.Options{})
-	if err != nil {
-		t.Fatal(err)
+// outage starts a store, and returns what makes it unreachable, and reachable again.
+func outage(t *testing.T, name string) (c backends.Config, down, up func()) {
+	if name == onRaft {
+		return raftOutage(t)
 	}
-	t.Cleanup(c.Stop)
-	return c.Members[0].Addr(), c.Members[0].Kill, func() {
-		if err := c.Members[0].Restart(t.Context()); err != nil {
+	s := stores.Start(t, name, t.TempDir())
+	server := s.Cluster.Members[0]
+	return s.Config, server.Kill, func() {
+		if err := server.Restart(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -47,15 +32,7 @@ func serverOutage(t *testing.T, start func(context.Context, string, int, servers
 // raftOutage has a group of the contender, a, and of two voters, which end and come back.
 func raftOutage(t *testing.T) (backends.Config, func(), func()) {
 	dir := t.TempDir()
-	c := raft.Config{ID: "a", Dir: filepath.Join(dir, "a"), Timing: 200 * time.Millisecond}
-	for _, id := range []string{"a", "b", "c"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		c.Peers = append(c.Peers, raft.Peer{ID: id, Address: l.Addr().String()})
-	}
+	c := raft.Config{ID: "a", Dir: filepath.Join(dir, "a"), Timing: 200 * time.Millisecond, Peers: stores.Peers(t, "a", "b", "c")}
 	voters, open := make(chan lock.Locker, 2), 0
 	up := func() {
 		for _, id := range []string{"b", "c"} {
@@ -86,9 +63,11 @@ func raftOutage(t *testing.T) (backends.Config, func(), func()) {
 // TestObserveOutage follows an active through an outage of the store: it is told of it
 // once, with the last that is known, and again when the store is back.
 func TestObserveOutage(t *testing.T) {
-	for name, prepare := range outages {
+	t.Parallel()
+	for _, name := range stores.Names {
 		t.Run(name, func(t *testing.T) {
-			where, down, up := prepare(t)
+			t.Parallel()
+			where, down, up := outage(t, name)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			open, dial := opened(t, ctx, where)

@@ -200,10 +200,9 @@ func (r *trio) signal(id string, s syscall.Signal) { _ = r.procs[id].Process.Sig
 
 // TestExitCodes are those of a run that cannot begin.
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onRaft)
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	r.active(0)
 	r.inLine(2)
 	// The third gives way to one that will not stand by: refused beside a living active.
@@ -226,6 +225,7 @@ func TestExitCodes(t *testing.T) {
 // TestSameID starts a second process under a living one's ID: it is refused, and
 // told where that one runs.
 func TestSameID(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onEtcd)
 	r.start("a", "--address", "10.0.0.1:80")
 	r.active(0)

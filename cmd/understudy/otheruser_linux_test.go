@@ -17,6 +17,7 @@ import (
 // TestCommandOfAnotherUser stops a wrapper that is not root, whose command has become root:
 // nothing here can stop that. The role is kept until the command has ended.
 func TestCommandOfAnotherUser(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("a set-user-ID command takes root; CI runs this as root")
 	}

@@ -6,22 +6,23 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
 // TestOutageIsFewLines takes the store away for a minute, from the only node that is left of
 // Raft, from etcd's clients and from Consul's: at a short ttl each process says at most ten
 // lines from Info on, and none in the words of a library.
 func TestOutageIsFewLines(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
 	var all []func()
-	for name, prepare := range stores {
-		r := newTrio(t, prepare)
+	for _, name := range stores.Names {
+		r := newTrio(t, name)
 		r.ttl = 500 * time.Millisecond
-		for _, id := range r.ids {
-			r.start(id, "--log-level", "info")
-		}
+		r.startAll("--log-level", "info", "--hang-timeout", "0") // a busy machine takes longer than half of that ttl
 		now := r.active(0)
 		r.inLine(2)
 		all = append(all, r.lines(name, now.id))
@@ -71,11 +72,10 @@ func noLibrary(t testing.TB, text string) {
 
 // TestFewFiles: a node that can open no more files says so, seldom, and that it can again.
 func TestFewFiles(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onRaft)
 	r.through = map[string][]string{"a": {"sh", "-c", `ulimit -n 64 && exec "$@"`, "sh"}}
-	for _, id := range r.ids {
-		r.start(id, "--log-level", "info", "--witness=false")
-	}
+	r.startAll("--log-level", "info", "--witness=false")
 	r.active(0)
 	r.inLine(2)
 	release := holdOpen(t, r.store.Raft.Peers[0].Address, 100)

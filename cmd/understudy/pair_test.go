@@ -3,26 +3,21 @@ package main
 import (
 	"bytes"
 	"context"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
 // TestTwoVoters: a pair is told at its start, by plan and by status that it survives no
 // failure, whether it is there or not.
 func TestTwoVoters(t *testing.T) {
-	var items []string
-	for _, id := range []string{"a", "b"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		must(t, l.Close())
-		items = append(items, id+"="+l.Addr().String())
-	}
-	list := strings.Join(items, ",")
+	t.Parallel()
+	peers := stores.Peers(t, "a", "b")
+	list := stores.List(peers)
 	const want = "two voters survive no failure"
 	ask := func(args ...string) {
 		t.Helper()
@@ -44,10 +39,8 @@ func TestTwoVoters(t *testing.T) {
 			done <- execute(ctx, []string{"raft-voter", "--id", id, "--raft-dir", filepath.Join(dir, id), "--raft-peers", list, "--ttl", "2s"}, new(bytes.Buffer), errs)
 		}()
 	}
-	peers, err := raft.ParsePeers(list)
-	must(t, err)
 	answer, cancel := context.WithTimeout(ctx, 20*time.Second)
-	_, err = raft.Inspect(answer, raft.Config{Peers: peers})
+	_, err := raft.Inspect(answer, raft.Config{Peers: peers})
 	cancel()
 	ask("plan")
 	ask("status", "--role", "r")

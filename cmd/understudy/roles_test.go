@@ -192,6 +192,7 @@ func (r several) end(now map[string]span, id, config string, sig syscall.Signal,
 // TestOneRoleExclusive starts a process that does not stand by in one of its roles beside
 // one that is active there: it ends, and says in which.
 func TestOneRoleExclusive(t *testing.T) {
+	t.Parallel()
 	r := several{newTrio(t, onEtcd)}
 	first := r.config("  activeStandby: {enabled: false}\n")
 	r.launch("a", "run", "--config", first, "--id", "a") // nobody else is there: it may
@@ -216,6 +217,7 @@ func TestOneRoleExclusive(t *testing.T) {
 // TestOneRoleExits ends one of several commands: with onExit exit that ends the process
 // with its code, and the other command with it.
 func TestOneRoleExits(t *testing.T) {
+	t.Parallel()
 	w := wrap(t, "")
 	w.cmd.Args = []string{os.Args[0], "run", "--backend", "memory", "--roles", `[{name: a, command: "echo ready; exec sleep 1000"}, {name: b, command: "sleep 0.2; exit 7", onExit: exit}]`}
 	w.start()

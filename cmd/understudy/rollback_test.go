@@ -22,18 +22,18 @@ import (
 // store by name, until an operator raises the floor. It makes no sense on Raft,
 // where the processes are the store: none is left that could have seen more.
 func TestRolledBack(t *testing.T) {
-	for name, backup := range map[string]func(r *trio) (restore func()){"etcd": etcdBackup, "consul": consulBackup} {
-		t.Run(name+"/while held", func(t *testing.T) { testRolledBack(t, name, backup, true) })
-		t.Run(name+"/while vacant", func(t *testing.T) { testRolledBack(t, name, backup, false) })
+	t.Parallel()
+	for what, held := range map[string]bool{"while held": true, "while vacant": false} {
+		t.Run(what, func(t *testing.T) {
+			onServers(t, func(t *testing.T, r *trio) { testRolledBack(t, r, held) })
+		})
 	}
 }
 
-func testRolledBack(t *testing.T, store string, backup func(r *trio) func(), held bool) {
-	r := newTrio(t, stores[store])
+func testRolledBack(t *testing.T, r *trio, held bool) {
+	backup := map[string]func(r *trio) (restore func()){"etcd": etcdBackup, "consul": consulBackup}[r.store.Backend]
 	r.ttl = 5 * time.Second // a server that is started again is an outage that it rides out
-	for _, id := range r.ids {
-		r.start(id, "--heartbeat", "100ms")
-	}
+	r.startAll("--heartbeat", "100ms")
 	now := r.settled()
 	if !held {
 		for _, id := range r.ids {
@@ -42,9 +42,7 @@ func testRolledBack(t *testing.T, store string, backup func(r *trio) func(), hel
 	}
 	restore := backup(r)
 	if !held {
-		for _, id := range r.ids {
-			r.start(id, "--heartbeat", "100ms")
-		}
+		r.startAll("--heartbeat", "100ms")
 	}
 	for range 2 {
 		r.handOver()

@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -60,6 +63,9 @@ func TestMain(m *testing.M) {
 	// With the race detector every process of ours would sleep for a second as it ends: more
 	// than what stops a command leaves.
 	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
+	if runtime.GOMAXPROCS(0) < atOnce {
+		_ = flag.Set("test.parallel", strconv.Itoa(atOnce)) // the flag is there, and a number is one
+	}
 	code := m.Run()
 	for _, one := range atEnd {
 		one()
@@ -67,8 +73,31 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// atOnce is how many tests run at once on a small machine, too: they mostly wait.
+const atOnce = 4
+
 // atEnd is what is done after all tests.
 var atEnd []func()
+
+// shipped is a folder with understudy and understudy-lab as they are shipped, built once for
+// all tests.
+func shipped(t *testing.T) string {
+	t.Helper()
+	dir, err := buildShipped()
+	must(t, err)
+	return dir
+}
+
+var buildShipped = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "understudy-shipped")
+	if err != nil {
+		return "", err
+	}
+	atEnd = append(atEnd, func() { _ = os.RemoveAll(dir) })
+	build := exec.Command("go", "build", "-o", dir, ".", "../understudy-lab")
+	build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
+	return dir, build.Run()
+})
 
 // TestFaults kills, stops and wakes wrappers and commands of the active and of
 // standbys, in an order drawn by a seed, and judges the commands' own stamps.
@@ -79,9 +108,7 @@ func testFaults(t *testing.T, r *trio) {
 	t.Logf("seed %d", seed)
 	draw := rand.New(rand.NewPCG(seed, 0))
 	r.more = []string{"--hang-timeout", "0"} // the deadline alone, or the witness would end who is stopped for a moment
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	for _, i := range append(draw.Perm(len(faults)), draw.Perm(len(faults))...) {
 		now := r.settle() // on a busy machine the last fault may have cost more than was meant
 		standby := r.ids[draw.IntN(3)]

@@ -6,35 +6,11 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
-
-// shipped builds the command as it is shipped, once for all tests.
-func shipped(t *testing.T) string {
-	t.Helper()
-	dir, err := buildShipped()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-var buildShipped = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "understudy-shipped")
-	if err != nil {
-		return "", err
-	}
-	atEnd = append(atEnd, func() { _ = os.RemoveAll(dir) })
-	program := filepath.Join(dir, "understudy")
-	build := exec.Command("go", "build", "-o", program, ".")
-	build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
-	return program, build.Run()
-})
 
 // A stall is a fault of a group whose every process writes to a pipe that nobody reads:
 // an active, a standby, their witnesses, and a voter.
@@ -47,11 +23,12 @@ type stall struct {
 // TestStalledLog lets everything fail in every process of such a group, with the command
 // as it is shipped: the outcome is as with a log that is read.
 func TestStalledLog(t *testing.T) {
+	t.Parallel()
 	for whom, faults := range stalls {
 		t.Run(whom, func(t *testing.T) {
 			t.Parallel()
 			r := newTrio(t, onRaft)
-			r.program, r.stderr = shipped(t), fullPipe(t)
+			r.program, r.stderr = filepath.Join(shipped(t), "understudy"), fullPipe(t)
 			r.ttl = 8 * time.Second // a busy machine takes a second to start a process, which is no hang
 			for _, fault := range faults {
 				now, standby := r.refill()

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -17,10 +16,10 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/fencing"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -79,51 +78,40 @@ type trio struct {
 
 // onEveryStore runs a test on each store that processes can share.
 func onEveryStore(t *testing.T, test func(t *testing.T, r *trio)) {
-	for name, prepare := range stores {
-		t.Run(name, func(t *testing.T) { test(t, newTrio(t, prepare)) })
+	onEach(t, stores.Names, test)
+}
+
+// onServers runs a test on etcd and on Consul.
+func onServers(t *testing.T, test func(t *testing.T, r *trio)) {
+	onEach(t, []string{onEtcd, onConsul}, test)
+}
+
+// onEach runs a test on each of some stores, beside other tests: it mostly waits.
+func onEach(t *testing.T, names []string, test func(t *testing.T, r *trio)) {
+	t.Parallel()
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newTrio(t, name))
+		})
 	}
 }
 
-// stores start what a store needs, and say how it is reached.
-var stores = map[string]func(r *trio) (backends.Config, []string){"raft": onRaft, "etcd": onEtcd, "consul": onConsul}
+// The stores that a trio may be on.
+const onRaft, onEtcd, onConsul = "raft", "etcd", "consul"
 
-func onRaft(r *trio) (c backends.Config, flags []string) {
-	var peers []string
-	for _, id := range r.ids {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		defer l.Close()
-		c.Raft.Peers = append(c.Raft.Peers, raft.Peer{ID: id, Address: l.Addr().String()})
-		peers = append(peers, id+"="+l.Addr().String())
-	}
-	return c, []string{"--backend", "raft", "--raft-peers", strings.Join(peers, ",")}
+// newTrio returns three wrappers, of which none runs yet, on a store of their own.
+func newTrio(t testing.TB, name string) *trio {
+	t.Helper()
+	return newTrioOn(t, func(r *trio) (backends.Config, []string) {
+		s := stores.Start(t, name, r.dir)
+		r.cluster = s.Cluster
+		return s.Config, s.Flags()
+	})
 }
 
-func onEtcd(r *trio) (c backends.Config, flags []string) {
-	cluster, err := servers.StartEtcd(r.t.Context(), filepath.Join(r.dir, "etcd"), 1, servers.Options{})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(cluster.Stop)
-	r.cluster = cluster
-	c.Etcd.Endpoints = []string{cluster.Members[0].Addr()}
-	return c, []string{"--backend", "etcd", "--etcd-endpoints", cluster.Members[0].Addr()}
-}
-
-func onConsul(r *trio) (c backends.Config, flags []string) {
-	cluster, err := servers.StartConsul(r.t.Context(), filepath.Join(r.dir, "consul"), 1, servers.Options{})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(cluster.Stop)
-	r.cluster = cluster
-	c.Consul.Address = cluster.Members[0].Addr()
-	return c, []string{"--backend", "consul", "--consul-address", cluster.Members[0].Addr()}
-}
-
-func newTrio(t testing.TB, prepare func(r *trio) (backends.Config, []string)) *trio {
+// newTrioOn is newTrio on a store that prepare starts. It returns how that is reached.
+func newTrioOn(t testing.TB, prepare func(r *trio) (backends.Config, []string)) *trio {
 	r := &trio{t: t, dir: t.TempDir(), ids: []string{"a", "b", "c"}, ttl: 2 * time.Second, command: os.Args[:1], procs: map[string]*exec.Cmd{}}
 	r.store, r.flags = prepare(r)
 	r.store.Backend = r.flags[1]
@@ -188,6 +176,26 @@ func (r *trio) args(id string, flags ...string) []string {
 func (r *trio) start(id string, flags ...string) {
 	r.t.Helper()
 	r.launch(id, r.args(id, flags...)...)
+}
+
+// startAll starts every wrapper with these flags.
+func (r *trio) startAll(flags ...string) {
+	r.t.Helper()
+	for _, id := range r.ids {
+		r.start(id, flags...)
+	}
+}
+
+// finish waits until all is well again, tells every wrapper to stop, and judges all that
+// happened: nothing may be left.
+func (r *trio) finish() {
+	r.t.Helper()
+	r.settle()
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.judge()
+	r.nothingLeft()
 }
 
 // launch starts a process of the group with any arguments.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,22 +11,17 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
 // TestVoterOfAnotherGroupEnds with the reason: one that neither votes nor ends would be
 // counted on.
 func TestVoterOfAnotherGroupEnds(t *testing.T) {
+	t.Parallel()
 	dirs := [2]string{t.TempDir(), t.TempDir()}
 	var lists [2]string
 	for i := range lists {
-		var peers []string
-		for _, id := range []string{"a", "b", "c"} {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			must(t, err)
-			must(t, l.Close())
-			peers = append(peers, id+"="+l.Addr().String())
-		}
-		lists[i] = strings.Join(peers, ",")
+		lists[i] = stores.List(stores.Peers(t, "a", "b", "c"))
 	}
 	voter := func(ctx context.Context, group int, id, dir string) (done chan int, said *bytes.Buffer) {
 		done, said = make(chan int, 1), new(bytes.Buffer)

@@ -16,9 +16,7 @@ import (
 func TestStoreIsLost(t *testing.T) { onEveryStore(t, testStoreIsLost) }
 
 func testStoreIsLost(t *testing.T, r *trio) {
-	for _, id := range r.ids {
-		r.start(id, "--heartbeat", "200ms", "--log-level", "info", "--witness=false")
-	}
+	r.startAll("--heartbeat", "200ms", "--log-level", "info", "--witness=false")
 	now := r.settle()
 	others := r.others(now.id)
 	if r.cluster != nil {
@@ -66,6 +64,7 @@ func (r *trio) others(id string) (others []string) {
 // TestNobodyAsked: nothing says that a stop was asked for when a command died, and a command
 // that failed is a warning.
 func TestNobodyAsked(t *testing.T) {
+	t.Parallel()
 	w := wrap(t, "exit 3")
 	log := &strings.Builder{}
 	w.cmd.Stderr = log

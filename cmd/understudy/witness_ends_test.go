@@ -10,15 +10,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
 // TestRestartWaits starts a wrapper again under its ID while the witness of the one
 // before is stopped: the grandchild works on, so the new one waits, until that witness
 // goes on and has killed it.
 func TestRestartWaits(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onEtcd)
 	r.ttl = time.Minute
 	r.grandchildren()
@@ -43,11 +41,10 @@ func TestRestartWaits(t *testing.T) {
 // TestWitnessReplaced kills a wrapper's witness again and again: the command works on,
 // and no descriptor is left behind.
 func TestWitnessReplaced(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onRaft)
 	r.ttl = 5 * time.Second
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	now := r.settle()
 	descriptors := func() int {
 		all, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", r.procs[now.id].Process.Pid))
@@ -81,17 +78,9 @@ func TestWitnessReplaced(t *testing.T) {
 // command at once, tries for as long as the promise, gives up with a line in the log, and
 // leaves nothing. The session of the other wrapper is not touched.
 func TestWitnessWithoutStore(t *testing.T) {
-	var store *servers.Member
-	r := newTrio(t, func(r *trio) (c backends.Config, flags []string) {
-		cluster, err := servers.StartEtcd(t.Context(), filepath.Join(r.dir, "etcd"), 1, servers.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(cluster.Stop)
-		store = cluster.Members[0]
-		c.Etcd.Endpoints = []string{store.Addr()}
-		return c, []string{"--backend", "etcd", "--etcd-endpoints", store.Addr()}
-	})
+	t.Parallel()
+	r := newTrio(t, onEtcd)
+	store := r.cluster.Members[0]
 	r.ids = []string{"a", "b"}
 	r.grandchildren()
 	r.start("a")
@@ -119,11 +108,10 @@ func TestWitnessWithoutStore(t *testing.T) {
 // successor works. From that nothing but the token protects: stale stamps are counted and
 // timed, and a guard that goes by the greatest token refuses every one of them.
 func TestFrozenHost(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onEtcd)
 	r.ttl = time.Second
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	stale := 0
 	for round := range 8 {
 		now := r.settle()

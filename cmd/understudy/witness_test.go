@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // rounds is how many faults TestAnyOne injects on each store.
@@ -32,9 +33,7 @@ func testAnyOne(t *testing.T, r *trio) {
 	draw := rand.New(rand.NewPCG(seed, 0))
 	r.ttl = time.Second
 	r.commands = map[string][]string{"c": daemon()}
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	for range *rounds {
 		now := r.settle()
 		time.Sleep(time.Duration(draw.Int64N(int64(r.ttl / 2)))) // a drawn moment
@@ -76,12 +75,7 @@ func testAnyOne(t *testing.T, r *trio) {
 		time.Sleep(time.Duration(draw.Int64N(int64(2 * r.ttl)))) // a drawn time
 		_ = syscall.Kill(pid, syscall.SIGCONT)
 	}
-	r.settle()
-	for _, id := range r.ids {
-		r.kill(id, syscall.SIGTERM)
-	}
-	r.judge()
-	r.nothingLeft()
+	r.finish()
 }
 
 // send signals a process that must be there.
@@ -240,7 +234,7 @@ func (r *trio) noProcessLeft() {
 			r.t.Logf("still there: %q", r.left())
 		}
 	}()
-	r.within(20*time.Second, "no process is left", func() bool { return len(r.left()) == 0 })
+	r.within(20*time.Second+r.ttl, "no process is left", func() bool { return len(r.left()) == 0 })
 }
 
 // killLeft kills what carries the trio's mark.
@@ -254,19 +248,7 @@ func (r *trio) killLeft() {
 }
 
 // left are the processes that carry the trio's mark in their environment.
-func (r *trio) left() (left []string) {
-	names, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, name := range names {
-		if text, err := os.ReadFile(name); err == nil && bytes.Contains(text, []byte("UNDERSTUDY_TEST_MARK="+r.dir)) {
-			args, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "cmdline"))
-			left = append(left, filepath.Base(filepath.Dir(name))+": "+strings.ReplaceAll(string(args), "\x00", " "))
-		}
-	}
-	return left
-}
+func (r *trio) left() []string { return lab.Left(r.t, "UNDERSTUDY_TEST_MARK", r.dir) }
 
 // TestHang stops the active's wrapper, with a command that ignores SIGTERM and a
 // grandchild that works on: its witness kills them all before a standby starts, long
@@ -275,9 +257,7 @@ func TestHang(t *testing.T) { onEveryStore(t, testHang) }
 
 func testHang(t *testing.T, r *trio) {
 	r.ttl = 20 * time.Second
-	for _, id := range r.ids {
-		r.start(id, "--hang-timeout", "500ms", "--label", "x=y")
-	}
+	r.startAll("--hang-timeout", "500ms", "--label", "x=y")
 	for range 3 {
 		now := r.settle()
 		began := time.Now()
@@ -290,16 +270,12 @@ func testHang(t *testing.T, r *trio) {
 			t.Errorf("%s hangs and took over from itself", now.id)
 		}
 	}
-	r.settle()
-	for _, id := range r.ids {
-		r.kill(id, syscall.SIGTERM)
-	}
-	r.judge()
-	r.nothingLeft()
+	r.finish()
 }
 
 // TestHealth lets a standby's and then an active's health check fail, and hang.
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onRaft)
 	r.ttl = 10 * time.Second
 	sick := func(id string) string { return filepath.Join(r.dir, id+".sick") }
@@ -362,12 +338,11 @@ func (r *trio) grandchildren() {
 // TestWitnessStays sends its witness what ends a process, and then kills the wrapper:
 // the grandchild that works on is killed before a standby starts.
 func TestWitnessStays(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onRaft)
 	r.ttl = 30 * time.Second
 	r.grandchildren()
-	for _, id := range r.ids {
-		r.start(id)
-	}
+	r.startAll()
 	now := r.settle()
 	pid := r.witness(now.id)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
@@ -384,10 +359,5 @@ func TestWitnessStays(t *testing.T) {
 		t.Errorf("the takeover took %v", took)
 	}
 	r.start(now.id)
-	r.settle()
-	for _, id := range r.ids {
-		r.kill(id, syscall.SIGTERM)
-	}
-	r.judge()
-	r.nothingLeft()
+	r.finish()
 }

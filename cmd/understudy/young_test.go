@@ -10,13 +10,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// onServers runs a test on etcd and on Consul.
-func onServers(t *testing.T, test func(t *testing.T, r *trio)) {
-	for _, name := range []string{"etcd", "consul"} {
-		t.Run(name, func(t *testing.T) { test(t, newTrio(t, stores[name])) })
-	}
-}
-
 // TestFirstHandoff asks processes that have just begun. Everything is read anew once in a
 // ttl, which is twice what the handoff may take: the request is seen by itself.
 func TestFirstHandoff(t *testing.T) {
@@ -38,15 +31,13 @@ func TestFirstHandoff(t *testing.T) {
 // revokes every lease then, which is what their expiry does. The death stays proved: nobody
 // is called active, and a restart waits for nothing.
 func TestProofOutlivesItsLease(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onEtcd)
 	r.ttl = 5 * time.Minute
 	r.start("a")
 	now := r.active(0)
 	r.kill("a", syscall.SIGKILL)
-	r.eventually("the witness has ended the session", func() bool {
-		_, out := r.operate("status", "--role", "r")
-		return strings.Contains(out, "ended")
-	})
+	r.awaitLog("a", "the process is dead, its session is ended") // and the proof of it is kept
 	etcd, err := clientv3.New(clientv3.Config{Endpoints: r.store.Etcd.Endpoints, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)

@@ -136,13 +136,13 @@ func (s *stage) readings(ctx context.Context) (all []reading, err error) {
 		s.mu.Lock()
 		calls := s.calls[id][n]
 		s.mu.Unlock()
-		r, err := read(s.procs[id].cmd.Process.Pid)
+		r, err := read(s.procs[id].PID())
 		if err != nil {
 			return nil, err
 		}
 		r.process, r.calls = kind, calls
 		all = append(all, r)
-		for _, child := range children(s.procs[id].cmd.Process.Pid) {
+		for _, child := range children(s.procs[id].PID()) {
 			r, err := read(child)
 			if err != nil {
 				return nil, err

@@ -1,15 +1,12 @@
 package failover
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +15,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/lab/process"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -31,7 +29,7 @@ type stage struct {
 	ids     []string
 	network *network
 	client  lock.Locker
-	procs   map[string]*process
+	procs   map[string]*contender
 
 	mu      sync.Mutex
 	changed chan struct{} // closed with every line
@@ -43,8 +41,9 @@ type stage struct {
 	calls   map[string][]int64 // as often as it was asked
 }
 
-type process struct {
-	cmd  *exec.Cmd
+// A contender's process; done is closed when it is gone and its last line is taken.
+type contender struct {
+	*process.Process
 	log  string
 	done chan struct{}
 }
@@ -66,7 +65,7 @@ type notice struct {
 
 func newStage(ctx context.Context, s *site, name string, c coordinator.Config, ids []string) (*stage, error) {
 	st := &stage{
-		site: s, name: name, config: c, ids: ids, procs: map[string]*process{},
+		site: s, name: name, config: c, ids: ids, procs: map[string]*contender{},
 		changed: make(chan struct{}), inLine: map[string]bool{}, ended: map[string]bool{}, granted: map[lock.Token]time.Duration{}, calls: map[string][]int64{},
 	}
 	var err error
@@ -111,8 +110,7 @@ func (s *stage) startEach(ctx context.Context) error {
 	return s.ready(ctx)
 }
 
-// start starts one contender, on a thread that lives as long as it: the child dies
-// with the thread that forked it.
+// start starts one contender.
 func (s *stage) start(id string) error {
 	dir := filepath.Join(s.site.dir, s.name, id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -125,40 +123,26 @@ func (s *stage) start(id string) error {
 	if err != nil {
 		return err
 	}
-	p := &process{cmd: cmd, log: filepath.Join(dir, "log"), done: make(chan struct{})}
+	p := &contender{log: filepath.Join(dir, "log"), done: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd.Stderr, cmd.SysProcAttr = log, attributes()
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
+	cmd.Stderr = log
 	s.mu.Lock()
 	delete(s.ended, id)
 	s.mu.Unlock()
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			s.take(id, lines.Text())
-		}
-		_ = cmd.Wait() // how it ended stands in its log
-		s.take(id, "exit 0 0")
-		close(p.done)
-	}()
-	if err := <-started; err != nil {
+	if p.Process, err = process.Start(cmd, func(line string) { s.take(id, line) }); err != nil {
 		return err
 	}
 	s.procs[id] = p
+	go func() {
+		p.Drain()
+		_ = p.Wait() // how it ended stands in its log
+		s.take(id, "exit 0 0")
+		close(p.done)
+	}()
 	return nil
 }
 
@@ -320,14 +304,14 @@ func (s *stage) active() term {
 // signal sends a signal and returns the moment just before.
 func (s *stage) signal(id string, sig syscall.Signal) time.Duration {
 	at := coordinator.Clocks().Mono
-	_ = s.procs[id].cmd.Process.Signal(sig) // one that has ended is seen where it is waited for
+	_ = s.procs[id].Signal(sig) // one that has ended is seen where it is waited for
 	return at
 }
 
 // end ends a contender for sure and waits until it is gone.
 func (s *stage) end(id string) {
 	if p := s.procs[id]; p != nil {
-		_ = p.cmd.Process.Kill()
+		_ = p.Signal(syscall.SIGKILL)
 		<-p.done
 		delete(s.procs, id)
 	}

@@ -1,4 +1,18 @@
-// Package lab is what the tests of all packages share.
+// Package lab is what the tests of all packages share: the workshop.
+//
+//	process     starts child processes, reads their lines and leaves none behind
+//	servers     real etcd, Consul and their like, and a proxy that spoils the way to one
+//	serve       starts servers for one test
+//	stores      starts the store that a test's processes share, embedded Raft too
+//	ways        the network of one Locker, for the conformance suite
+//	script      scenarios, traces and planted mistakes as text
+//	storebench, takeover   benchmarks that every store has
+//
+// A process that a test talks with is a [Child]:
+//
+//	c := lab.Talk(t, lab.Self(t, "WHAT_TO_BE", settings))
+//	c.Say("write x")
+//	c.Want("written")
 package lab
 
 import (

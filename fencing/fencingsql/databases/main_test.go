@@ -8,13 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 	_ "modernc.org/sqlite"
 
 	"github.com/understudy-ha/understudy/fencing"
 	"github.com/understudy-ha/understudy/fencing/fencingsql"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -78,12 +78,7 @@ func (d database) open(t testing.TB) *sql.DB {
 	return db
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must, within = lab.Must, lab.Within
 
 func run(t testing.TB, db *sql.DB, statement string, args ...any) {
 	t.Helper()
@@ -120,10 +115,4 @@ func wantStale(t testing.TB, err error, token, current lock.Token) {
 func repeatable(err error) bool {
 	var state interface{ SQLState() string }
 	return errors.As(err, &state) && state.SQLState() == "40001"
-}
-
-func within(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"fmt"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -60,16 +59,16 @@ func TestPausedInATransaction(t *testing.T) {
 		}
 		d.DSN += "&idle_in_transaction_session_timeout=1000"
 		first, second := writer{d, 5}.start(t), writer{d, 6}.start(t)
-		first.say("hold stale")
-		first.want("holding stale")
-		first.pause()
-		first.say("go on")
-		second.say("put second")
-		second.want("committed second")
-		must(t, first.cmd.Process.Signal(syscall.SIGCONT))
-		first.want("failed stale")
-		first.say("put stale")
-		first.want("refused stale")
+		first.Say("hold stale")
+		first.Want("holding stale")
+		must(t, first.Pause())
+		first.Say("go on")
+		second.Say("put second")
+		second.Want("committed second")
+		must(t, first.Resume())
+		first.Want("failed stale")
+		first.Say("put stale")
+		first.Want("refused stale")
 		if got := value(t, db); got != "second" {
 			t.Fatalf("the value is %q", got)
 		}

@@ -7,15 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/understudy-ha/understudy/fencing"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -63,58 +60,9 @@ func write(text string) error {
 	return nil
 }
 
-// A process is a writer that runs.
-type process struct {
-	testing.TB
-	cmd *exec.Cmd
-	in  io.Writer
-	out *bufio.Scanner
-}
-
-func (w writer) start(t testing.TB) *process {
+func (w writer) start(t testing.TB) *lab.Child {
 	t.Helper()
-	text, err := json.Marshal(w)
-	must(t, err)
-	p := &process{TB: t, cmd: exec.Command(os.Args[0])}
-	p.cmd.Env = append(os.Environ(), childVariable+"="+string(text))
-	p.cmd.Stderr = os.Stderr
-	p.in, err = p.cmd.StdinPipe()
-	must(t, err)
-	out, err := p.cmd.StdoutPipe()
-	must(t, err)
-	p.out = bufio.NewScanner(out)
-	must(t, p.cmd.Start())
-	stop := time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() }) // so that nothing waits for ever
-	t.Cleanup(func() {
-		stop.Stop()
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait() // it was killed
-	})
-	return p
-}
-
-func (p *process) say(order string) {
-	p.Helper()
-	_, err := fmt.Fprintln(p.in, order)
-	must(p, err)
-}
-
-func (p *process) want(line string) {
-	p.Helper()
-	if p.out.Scan(); p.out.Text() != line {
-		p.Fatalf("process %d says %q, want %q", p.cmd.Process.Pid, p.out.Text(), line)
-	}
-}
-
-// pause stops the process, and returns when all of its threads stand still.
-func (p *process) pause() {
-	p.Helper()
-	must(p, p.cmd.Process.Signal(syscall.SIGSTOP))
-	var status syscall.WaitStatus
-	_, err := syscall.Wait4(p.cmd.Process.Pid, &status, syscall.WUNTRACED, nil)
-	if must(p, err); !status.Stopped() {
-		p.Fatalf("process %d did not stop: %v", p.cmd.Process.Pid, status)
-	}
+	return lab.Talk(t, lab.Self(t, childVariable, w))
 }
 
 // TestPaused stops a writer with SIGSTOP. Another one, with the next token, writes. The
@@ -122,14 +70,14 @@ func (p *process) pause() {
 func TestPaused(t *testing.T) {
 	onEach(t, func(t *testing.T, d database, db *sql.DB) {
 		first, second := writer{d, 5}.start(t), writer{d, 6}.start(t)
-		first.say("put first")
-		first.want("committed first")
-		first.pause()
-		first.say("put stale")
-		second.say("put second")
-		second.want("committed second")
-		must(t, first.cmd.Process.Signal(syscall.SIGCONT))
-		first.want("refused stale")
+		first.Say("put first")
+		first.Want("committed first")
+		must(t, first.Pause())
+		first.Say("put stale")
+		second.Say("put second")
+		second.Want("committed second")
+		must(t, first.Resume())
+		first.Want("refused stale")
 		if got := value(t, db); got != "second" {
 			t.Fatalf("the value is %q", got)
 		}

@@ -138,11 +138,11 @@ func notify[T any](to chan T, what T) {
 func (l *loss) pauseActive() {
 	l.Helper()
 	p := l.processes[wait(l, l.read, "read")]
-	p.pause()
+	must(l, p.Pause())
 	l.pauses++
 	wait(l, l.written, "written")
 	wait(l, l.written, "written")
-	p.wake()
+	must(l, p.Resume())
 }
 
 func wait[T any](l *loss, from chan T, what string) T {
@@ -161,7 +161,7 @@ func (l *loss) count() (acked, refused, lost int) {
 	l.Helper()
 	var all []int
 	for _, p := range l.processes {
-		lines := p.end()
+		lines := p.end(l)
 		refused += len(said(lines, "refused"))
 		for _, element := range said(lines, "added ") {
 			n, err := strconv.Atoi(element)

@@ -3,7 +3,6 @@ package fencingtest
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -108,18 +107,6 @@ func storeOf(t testing.TB, store string, peers []raft.Peer, i int) backends.Conf
 		return backends.Config{Backend: store, Consul: consul.Config{Address: server(t, store), Prefix: prefix(t)}}
 	}
 	return backends.Config{Backend: store, Raft: raft.Config{ID: peers[i].ID, Dir: t.TempDir(), Peers: peers, Timing: 200 * time.Millisecond}}
-}
-
-// threePeers are addresses for a group.
-func threePeers(t testing.TB) []raft.Peer {
-	t.Helper()
-	ports, err := servers.Ports(3)
-	must(t, err)
-	var peers []raft.Peer
-	for i, port := range ports {
-		peers = append(peers, raft.Peer{ID: string(rune('a' + i)), Address: net.JoinHostPort("127.0.0.1", fmt.Sprint(port))})
-	}
-	return peers
 }
 
 func etcdClient(t testing.TB) *clientv3.Client {

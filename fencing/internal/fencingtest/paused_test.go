@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/fencing/fencinggrpc"
 	"github.com/understudy-ha/understudy/fencing/fencinghttp"
 	"github.com/understudy-ha/understudy/fencing/fencingraft"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
 // TestPaused stops an active with SIGSTOP, in the midst of its work. Another becomes
@@ -39,7 +40,7 @@ func TestPaused(t *testing.T) {
 		t.Run(c.guard, func(t *testing.T) {
 			var peers []raft.Peer
 			if c.store == "raft" {
-				peers = threePeers(t)
+				peers = stores.Peers(t, "a", "b", "c")
 			}
 			url, read := c.resource(t, storeOf(t, c.store, peers, 2))
 			start := func(i int) *process {
@@ -51,9 +52,9 @@ func TestPaused(t *testing.T) {
 				return
 			}
 			first := start(0)
-			paused(t, first, first.token(), func() (*process, uint64) {
+			paused(t, first, first.token(t), func() (*process, uint64) {
 				second := start(1)
-				return second, second.token()
+				return second, second.token(t)
 			}, read)
 		})
 	}
@@ -65,8 +66,8 @@ func pausedAmong(t *testing.T, all []*process, read func() string) {
 		t.Helper()
 		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) { // the kernel tells nobody of a stopped process
 			for _, p := range all {
-				if len(p.lines) > 0 {
-					return p, p.token()
+				if p.Speaks() {
+					return p, p.token(t)
 				}
 			}
 		}
@@ -79,20 +80,20 @@ func pausedAmong(t *testing.T, all []*process, read func() string) {
 
 func paused(t *testing.T, first *process, token uint64, then func() (*process, uint64), read func() string) {
 	t.Helper()
-	first.want("accepted first of " + first.ID)
-	first.say("before")
-	first.want("accepted before")
-	first.pause()
-	first.say("stale")
+	first.Want("accepted first of " + first.ID)
+	first.Say("before")
+	first.Want("accepted before")
+	must(t, first.Pause())
+	first.Say("stale")
 	second, next := then()
-	second.want("accepted first of " + second.ID)
-	first.wake()
-	first.want(fmt.Sprintf("refused stale: %d for %d", token, next))
+	second.Want("accepted first of " + second.ID)
+	must(t, first.Resume())
+	first.Want(fmt.Sprintf("refused stale: %d for %d", token, next))
 	if got, want := read(), "first of "+second.ID; got != want {
 		t.Fatalf("the value is %q, want %q", got, want)
 	}
-	second.say("after")
-	second.want("accepted after")
+	second.Say("after")
+	second.Want("accepted after")
 	if got := read(); got != "after" {
 		t.Fatalf("the value is %q, want what the new active wrote last", got)
 	}

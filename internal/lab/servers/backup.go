@@ -25,9 +25,12 @@ func (c *Cluster) Pause() (resume func() error, err error) {
 	return func() error { return all((*Member).Resume) }, all((*Member).Pause)
 }
 
-// Save copies the members' data to dir, as a backup of their disks does, and returns
-// what puts it back. Both restart the members.
+// Save copies the members' data to a new folder in dir, as a backup of their disks does, and
+// returns what puts it back. Both restart the members.
 func (c *Cluster) Save(ctx context.Context, dir string) (restore func(ctx context.Context) error, err error) {
+	if dir, err = os.MkdirTemp(dir, "backup"); err != nil {
+		return nil, err
+	}
 	copyTo := func(m *Member) string { return filepath.Join(dir, m.name) }
 	err = c.down(ctx, func(m *Member) error { return os.CopyFS(copyTo(m), os.DirFS(m.data)) })
 	return func(ctx context.Context) error {

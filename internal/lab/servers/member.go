@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab/process"
 )
 
 // A Member is one server: a child process that can be killed, paused and started
@@ -32,8 +34,7 @@ type Member struct {
 	up    func(ctx context.Context, m *Member) error // whether it answers
 
 	mu   sync.Mutex
-	proc *os.Process
-	gone chan struct{} // closed when the process has ended and was reaped
+	proc *process.Process // nil: it was never started
 }
 
 // Addr returns HOST:PORT of the port for clients. A restart does not change it.
@@ -48,12 +49,10 @@ func (m *Member) Log() string { return m.log }
 
 // PID returns the process's number; 0: none runs.
 func (m *Member) PID() int {
-	if m.running() == nil {
-		return 0
+	if p := m.running(); p != nil {
+		return p.PID()
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.proc.Pid
+	return 0
 }
 
 // Kill ends the process with SIGKILL and returns when it is gone. It may be
@@ -66,23 +65,10 @@ func (m *Member) Stop() { m.end(syscall.SIGTERM) }
 
 // Pause stops the process with SIGSTOP: its sockets stay open, and nothing
 // answers. It returns when the process stands, where the system tells (Linux).
-func (m *Member) Pause() error {
-	if err := m.signal(syscall.SIGSTOP); err != nil {
-		return err
-	}
-	for range 100 { // a signal is seen when the process has its turn
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.PID()))
-		_, state, _ := strings.Cut(string(stat), ") ")
-		if err != nil || strings.HasPrefix(state, "T") {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return nil
-}
+func (m *Member) Pause() error { return m.do((*process.Process).Pause) }
 
 // Resume lets a paused process go on.
-func (m *Member) Resume() error { return m.signal(syscall.SIGCONT) }
+func (m *Member) Resume() error { return m.do((*process.Process).Resume) }
 
 // Restart starts a member that was killed or stopped, with its data and its
 // ports, and returns when it answers: where most members are down that is not
@@ -101,41 +87,29 @@ func (m *Member) Restart(ctx context.Context) error {
 const stopTimeout = 10 * time.Second
 
 func (m *Member) end(sig syscall.Signal) {
-	gone := m.running()
-	if gone == nil {
-		return
+	if p := m.running(); p != nil {
+		p.End(sig, stopTimeout)
 	}
-	_ = m.signal(sig) // it fails where the process has ended: just what is wanted
-	if sig != syscall.SIGKILL {
-		select {
-		case <-gone:
-		case <-time.After(stopTimeout):
-			_ = m.signal(syscall.SIGKILL)
-		}
-	}
-	<-gone
 }
 
-// running returns what is closed when the process is gone; nil: none runs.
-func (m *Member) running() chan struct{} {
+// running returns the process; nil: none runs.
+func (m *Member) running() *process.Process {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	select {
-	case <-m.gone:
+	if m.proc == nil || m.proc.Ended() {
 		return nil
-	default:
-		return m.gone
 	}
+	return m.proc
 }
 
-func (m *Member) signal(sig syscall.Signal) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.proc == nil {
-		return fmt.Errorf("%s was never started", m.name)
+// do does something to the process that runs.
+func (m *Member) do(something func(*process.Process) error) error {
+	p := m.running()
+	if p == nil {
+		return fmt.Errorf("%s does not run", m.name)
 	}
-	if err := m.proc.Signal(sig); err != nil {
-		return fmt.Errorf("%s: %s: %w", m.name, sig, err)
+	if err := something(p); err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
 	}
 	return nil
 }
@@ -148,24 +122,15 @@ func (m *Member) launch() error {
 	}
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(m.path, m.args...)
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, attributes()
-	cmd.Dir, cmd.SysProcAttr.Credential = filepath.Dir(m.log), m.as
-
-	started, gone := make(chan error), make(chan struct{})
-	onThread(func() {
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // how it ended stands in its log
-			close(gone)
-		}
-	})
-	if err := <-started; err != nil {
+	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, filepath.Dir(m.log)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: m.as}
+	p, err := process.Start(cmd, nil)
+	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.proc, m.gone = cmd.Process, gone
+	m.proc = p
 	return nil
 }
 
@@ -177,7 +142,7 @@ func (m *Member) ready(ctx context.Context) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	m.mu.Lock()
-	gone := m.gone
+	gone := m.proc.Gone()
 	m.mu.Unlock()
 	for {
 		err := m.up(ctx, m)

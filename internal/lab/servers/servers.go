@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -203,14 +202,4 @@ func get(ctx context.Context, url, token string) (string, int, error) {
 	}
 	body, err := io.ReadAll(res.Body)
 	return string(body), res.StatusCode, errors.Join(err, res.Body.Close())
-}
-
-// onThread runs f on a thread of its own that lives until f returns. A child that
-// is to die with its parent dies with the thread that forked it.
-func onThread(f func()) {
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		f()
-	}()
 }

@@ -157,7 +157,7 @@ func TestServersDieWithTheirParent(t *testing.T) {
 	if dir := os.Getenv("SERVERS_TEST_DIR"); dir != "" {
 		c, err := StartEtcd(t.Context(), dir, 1, Options{})
 		must(t, err)
-		must(t, os.WriteFile(filepath.Join(dir, "pid"), []byte(strconv.Itoa(c.Members[0].proc.Pid)), 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, "pid"), []byte(strconv.Itoa(c.Members[0].PID())), 0o600))
 		must(t, syscall.Kill(os.Getpid(), syscall.SIGKILL))
 	}
 	dir := t.TempDir()

@@ -1,0 +1,19 @@
+// Package serve starts the servers of one test.
+package serve
+
+import (
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
+)
+
+// Start starts n servers of a store by its name. They end with the test.
+func Start(t testing.TB, store string, n int, o servers.Options) *servers.Cluster {
+	t.Helper()
+	c, err := servers.Start(lab.Within(t, time.Minute), store, t.TempDir(), n, o)
+	lab.Must(t, err)
+	t.Cleanup(c.Stop)
+	return c
+}
