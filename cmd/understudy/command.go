@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -50,17 +49,13 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	byItself := false
 	select {
 	case <-g.Done():
-		byItself = t.Left() > 0 // or its init killed it
+		byItself = t.Left() > 0 && ctx.Err() == nil // or its init killed it, or it was told to end
 	case <-ctx.Done():
 	}
 	c.stop(ctx, g, t) // also what it left behind
-	if byItself && !stopFollows(ctx, g.Code()) {
-		level := slog.LevelInfo
-		if g.Code() != 0 {
-			level = slog.LevelWarn
-		}
-		c.log.Log(context.WithoutCancel(ctx), level, "command ended", "code", g.Code())
-		return c.over(g.Code(), &endedError{g.Code()})
+	c.tell(g.Code(), byItself)
+	if byItself {
+		return c.over(g.Code(), &endedError{code: g.Code()})
 	}
 	if cause := context.Cause(ctx); !coordinator.Asked(cause) && c.role.OnLoss == "exit" {
 		c.giveUp(fmt.Errorf("%w: %w", errRoleLost, cmp.Or(cause, coordinator.ErrDeadline)))
@@ -71,18 +66,13 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	return nil
 }
 
-// stopFollows reports whether a command that ended with this code was stopped with the
-// wrapper: whoever stops a whole service sends both the signal, and the command may end
-// before the wrapper has heard of it.
-func stopFollows(ctx context.Context, code int) bool {
-	if code != 128+int(syscall.SIGTERM) && code != 128+int(syscall.SIGINT) {
-		return false
+// tell says how the command ended.
+func (c *command) tell(code int, byItself bool) {
+	level := slog.LevelInfo
+	if code != 0 && (byItself || code < 128) { // by a signal it ends where it was told to
+		level = slog.LevelWarn
 	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(100 * time.Millisecond):
-	}
-	return errors.Is(context.Cause(ctx), coordinator.ErrStopping)
+	c.log.Log(context.Background(), level, "command ended", "code", code)
 }
 
 func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {
@@ -111,7 +101,7 @@ func (c *command) over(code int, why error) error {
 	if c.role.OnExit == "restart" {
 		return why
 	}
-	c.giveUp(&endedError{code})
+	c.giveUp(&endedError{code, time.Now()})
 	return nil
 }
 

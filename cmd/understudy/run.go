@@ -40,7 +40,9 @@ any moment, and this process together with the witness. Not covered without --is
 the command's init are killed in the same moment.
 
 A command that ends by itself ends this process with its own exit code: 128 and the
-signal where one ended it, 127 where it could not be started.
+signal where one ended it, 127 where it could not be started. A stop ends it with 0,
+whatever the command's code is, and also where the whole service gets SIGTERM and the
+command has ended first: up to half a second before this process hears of it.
 
 Several roles in one process, each with a command of its own and active or standby by
 itself, stand as "roles" in the file that --config names; see docs/configuration.md.
@@ -119,7 +121,7 @@ func run(ctx context.Context, o *options) error {
 		return o.stopped(ctx, store.err)
 	case errors.Is(cause, errRoleLost):
 		return cli.Exit(cli.Lost, cause)
-	case errors.As(cause, &ended) && ended.code != 0:
+	case errors.As(cause, &ended) && ended.code != 0 && !c.wasStopped(ended):
 		return cli.Exit(ended.code, nil)
 	}
 	return nil
