@@ -44,23 +44,23 @@ func (c *commands) work(ctx context.Context, t coordinator.Term) error {
 }
 
 // listen passes signals on, and stops the run at the first SIGTERM or SIGINT.
-func (c *commands) listen(signals <-chan os.Signal) {
-	stops := 0
-	for s := range signals {
-		switch sig := s.(syscall.Signal); sig {
-		case syscall.SIGTERM, syscall.SIGINT:
-			switch stops++; stops {
+func (c *commands) listen(heard <-chan os.Signal) {
+	count := 0
+	for s := range heard {
+		switch {
+		case stops(s):
+			switch count++; count {
 			case 1:
 				c.stopAt = time.Now()
 				close(c.stopped)
 			case 2:
 				close(c.hurry)
 			}
-			c.giveUp(fmt.Errorf("%w: %v", coordinator.ErrStopping, sig))
-		case syscall.SIGPIPE: // nobody reads the log any more: no reason to drop the role
+			c.giveUp(fmt.Errorf("%w: %v", coordinator.ErrStopping, s))
+		case s == syscall.SIGPIPE:
 		default:
 			for _, one := range c.byRole {
-				one.signal(sig)
+				one.signal(s.(syscall.Signal))
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func newRun() *cobra.Command {
+func newRun(s *signals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] [-- COMMAND [ARG...]]",
 		Short: "Run a command only while this process is active",
@@ -65,9 +64,9 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 		if os.Getpid() == 1 && o.NoWitness() == "" {
 			// All others die with a container's first process, the witness too: so that is
 			// one that does nothing but wait for them.
-			return cli.Exit(procgroup.Supervise(), nil)
+			return cli.Exit(procgroup.Supervise(s.take(true)), nil)
 		}
-		return o.Explain(run(cmd.Context(), o))
+		return o.Explain(run(cmd.Context(), o, s))
 	}
 	return cmd
 }
@@ -75,7 +74,7 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 var errRoleLost = errors.New("the role was lost")
 
 // run takes part until it is told to stop, or a command's end or loss is a reason to.
-func run(ctx context.Context, o *options) error {
+func run(ctx context.Context, o *options, s *signals) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var err error
@@ -84,10 +83,9 @@ func run(ctx context.Context, o *options) error {
 	}
 	c := newCommands(o, cancel)
 	c.warnOfUsers()
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, heeded()...)
-	defer signal.Stop(signals)
-	go c.listen(signals)
+	heard := s.take(true)
+	defer signal.Stop(heard)
+	go c.listen(heard)
 
 	store := &awaited{}
 	if o.Run.ConnectTimeout > 0 {
@@ -141,18 +139,6 @@ func (o *options) stopped(ctx context.Context, err error) error {
 		return cli.Exit(cli.Unavailable, fmt.Errorf("the store did not answer within --connect-timeout %v:\n%w", o.Run.ConnectTimeout, err))
 	}
 	return nil
-}
-
-// heeded are the signals that run heeds. SIGHUP and SIGINT that were ignored at the start, as
-// by nohup, stay ignored, here and in the command.
-func heeded() []os.Signal {
-	all := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE}
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			all = append(all, s)
-		}
-	}
-	return all
 }
 
 var errNoAnswer = errors.New("the store did not answer")
