@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 	}
 	if len(os.Args) > 1 && os.Args[1] == "supervised" {
 		fmt.Println(os.Getpid())
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // until it is ended
 		return
 	}
 	os.Exit(m.Run())
