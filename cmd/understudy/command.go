@@ -110,7 +110,7 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 	g.Terminate()
 	ctx, cancel := context.WithTimeout(context.Background(), c.options.Coordinator.StopTimeout)
 	defer cancel()
-	go c.lose(ctx, cancel, work, t)
+	go c.lose(g, cancel, work, t)
 	select {
 	case <-g.Gone():
 		return
@@ -130,34 +130,44 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 	}
 }
 
-// lose calls cancel when the command's time is over before the stop timeout: a
-// second stop came, or the role is lost, be it only meanwhile. A loss leaves the
-// grace, and never more than the promise; the coordinator exits with the promise
-// itself, so this is a little before.
-func (c *command) lose(ctx context.Context, cancel func(), work context.Context, t coordinator.Term) {
-	grace := c.options.Coordinator.Grace
+// lose calls cancel when the command's time is over before the stop timeout: a second stop
+// came, or the role is lost, be it only meanwhile. A loss leaves the grace, and never more than
+// the promise, less the time that killing takes. Where half of that has passed, and something of
+// the command is left, this process ends: by itself, and not by its witness at the deadline.
+func (c *command) lose(g *procgroup.Group, cancel func(), work context.Context, t coordinator.Term) {
+	grace, hurry := c.options.Coordinator.Grace, c.hurry
+	sleep := func(d time.Duration) (gone bool) {
+		for rings := time.After(d); ; {
+			select {
+			case <-rings:
+				return false
+			case <-g.Gone():
+				return true
+			case <-hurry:
+				cancel()
+				hurry = nil
+			}
+		}
+	}
 	kept := func() bool {
 		return t.Left() > grace && (work.Err() == nil || coordinator.Asked(context.Cause(work)))
 	}
-	for wait := min(c.options.Coordinator.TTL/50, 50*time.Millisecond); kept(); {
-		select {
-		case <-time.After(wait):
-		case <-c.hurry:
-			cancel()
-			return
-		case <-ctx.Done():
+	for kept() {
+		if sleep(min(c.options.Coordinator.TTL/50, 50*time.Millisecond)) {
 			return
 		}
 	}
-	if left := t.Left(); left > 0 {
-		grace = min(grace, left)
+	left, killing := grace, max(grace/4, min(100*time.Millisecond, grace/2))
+	if until := t.Left(); until > 0 {
+		left = min(left, until)
 	}
-	select {
-	case <-time.After(grace - max(grace/10, min(50*time.Millisecond, grace/2))): // killing takes its time too
-	case <-c.hurry:
-	case <-ctx.Done():
+	if killing = min(killing, left); sleep(left - killing) {
+		return
 	}
 	cancel()
+	if !sleep(killing/2) && t.Left() < grace { // or the role alone is lost, or the store is back
+		c.exit()
+	}
 }
 
 func (c *command) spec(path string, t coordinator.Term) procgroup.Spec {

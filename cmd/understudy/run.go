@@ -26,7 +26,8 @@ UNDERSTUDY_ROLE, UNDERSTUDY_ID and UNDERSTUDY_TOKEN; it should pass the token to
 it writes to.
 
 On a loss, a stop (SIGTERM, SIGINT) or a handoff the command's whole process group
-gets SIGTERM, and SIGKILL when the time is over. A second SIGTERM or SIGINT kills at
+gets SIGTERM, and SIGKILL when the time is over: --stop-timeout, and on a loss three
+quarters of --grace. What cannot be killed then ends this process with 75. A second SIGTERM or SIGINT kills at
 once. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
 
 The command has ended when its first process has. What descends from it is the command's,
