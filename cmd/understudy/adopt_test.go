@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,4 +90,27 @@ func restart(t *testing.T, m *servers.Member, change func() error) {
 	if err := m.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestIdentities: what a store shows as its identity can be adopted by another, on every store.
+func TestIdentities(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, r *trio) {
+		for _, id := range r.ids {
+			r.start(id)
+		}
+		r.active(0)
+		_, text := r.operate("status", "--role", "r")
+		found := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)
+		if found == nil {
+			t.Fatalf("status names no store:\n%s", text)
+		}
+		if err := checkIdentity(found[1], "another"); err != nil {
+			t.Error(err)
+		}
+		for _, bad := range []string{found[1][1:], found[1] + "!", strings.ToLower(found[1]) + "x", ""} {
+			if checkIdentity(bad, "another") == nil {
+				t.Errorf("%q counts as an identity", bad)
+			}
+		}
+	})
 }
