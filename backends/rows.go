@@ -46,7 +46,7 @@ var raftRow = Store{
 			return ""
 		}
 		g, _ := raft.Inspect(ctx, c.Raft) // without a quorum, it returns what it knows all the same
-		return warnings(voters(g, c).Weak(), g.Differs(c.Raft.Peers))
+		return warnings(g.Lost(), voters(g, c).Weak(), g.Differs(c.Raft.Peers))
 	},
 	Facts:         raftFacts,
 	ValidateFacts: func(c Config) error { return c.Raft.ValidateTiming() },
@@ -94,6 +94,9 @@ func raftFacts(ctx context.Context, c Config, try time.Duration) Facts {
 	}
 	if text := voters(g, c).Weak(); text != "" {
 		count.Bound, count.Why = count.Bound+": NOT WISE", warnings(text, count.Why)
+	}
+	if text := g.Lost(); text != "" {
+		count.Bound, count.Why = "LOST", text
 	}
 	if g.Trip > 0 {
 		trip.Why = fmt.Sprintf("%s was measured; %s", g.Trip.Round(time.Microsecond), trip.Why)

@@ -46,6 +46,30 @@ func spoil(t *testing.T, dir string, r *rand.Rand) string {
 	return fmt.Sprintf("%s at %d, way %d", strings.TrimPrefix(file, dir), at, how)
 }
 
+// TestOneBitOfASnapshotsMeta: what meta.json says of a snapshot, its members and its index, is what
+// the library believes. So one bit that is another is refused by name, whichever it is.
+func TestOneBitOfASnapshotsMeta(t *testing.T) {
+	ours, _, _, _ := grownDirectory(t)
+	newest := newestSnapshot(t, ours)
+	dir := filepath.Join(t.TempDir(), "a")
+	must(t, os.CopyFS(dir, os.DirFS(ours)))
+	file := filepath.Join(dir, snapFolder, newest, metaFile)
+	good, err := os.ReadFile(file)
+	must(t, err)
+	if _, _, err := inspect(dir, "a"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range good {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1 << (i % 8)
+		must(t, os.WriteFile(file, bad, 0o600))
+		_, _, err := inspect(dir, "a")
+		if want := newest + "/" + metaFile + " is damaged"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("byte %d, %q: got %v, want %q", i, bad[max(0, i-20):i+1], err, want)
+		}
+	}
+}
+
 // TestDamageIsToldByName: a node on a damaged directory works, or ends with an error that
 // names the directory and the cure. It never ends with a panic of a library.
 func TestDamageIsToldByName(t *testing.T) {

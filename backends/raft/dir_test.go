@@ -126,6 +126,17 @@ func olderParts(older, running string) []damage {
 	}
 }
 
+// halfRemoved is what a kill leaves while the library removes what is older than newest.
+func halfRemoved(newest string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		for _, name := range listSnapshots(dir) {
+			if name != newest {
+				remove("snapshots/"+name+"/meta.json")(t, dir)
+			}
+		}
+	}
+}
+
 // tornParts would have the library panic.
 func tornParts() []damage {
 	return []damage{
@@ -183,9 +194,10 @@ func TestPartOfADirectoryIsRefused(t *testing.T) {
 		{"the record torn", keep(recordKey, []byte(`{"Direc`)), "its record of the directory is"},
 		{"the snapshots lost", remove("snapshots"), "nor in a snapshot"},
 		{"the newest snapshot lost", remove("snapshots/" + newest), "nor in a snapshot"},
+		{"an older snapshot half removed", halfRemoved(newest), ""},
 		{"the newest snapshot without its meta.json", remove("snapshots/" + newest + "/meta.json"), "nor in a snapshot"},
-		{"every snapshot's meta.json torn", cut("snapshots/*/meta.json", 10), "nor in a snapshot"},
-		{"the newest snapshot's meta.json torn", cut("snapshots/"+newest+"/meta.json", 10), "nor in a snapshot"},
+		{"every snapshot's meta.json torn", cut("snapshots/*/meta.json", 10), "meta.json is damaged"},
+		{"the newest snapshot's meta.json torn", cut("snapshots/"+newest+"/meta.json", 10), "meta.json is damaged"},
 		{"the newest snapshot torn", cut("snapshots/"+newest+"/state.bin", 10), "nor in a snapshot"},
 		{"the snapshots foreign", swap(theirs, "snapshots"), "belongs to group"},
 		{"the marker lost", remove("node.json"), "node.json is missing"},

@@ -78,8 +78,11 @@ func (n *node) found(ctx context.Context) error {
 				return err
 			}
 			why, what = "waiting for the group's leader to let this node in again", append(what, err.Error())
+			if s.lost != "" {
+				what = append(what, s.lost)
+			}
 		}
-		if time.Since(began) >= report && n.said.due("founding") {
+		if n.warnLost(s.lost); s.lost == "" && time.Since(began) >= report && n.said.due("founding") {
 			n.log.Warn("empty data directory: "+why, "id", n.config.ID, "missing", what)
 		}
 		pause := ask
@@ -101,6 +104,7 @@ type survey struct {
 	twin     bool              // another process answers at this node's own address
 	nearly   bool              // all are new, and not all have heard of it
 	missing  []string          // who is silent, or says otherwise
+	lost     string            // that the group has lost its majority
 }
 
 // survey asks every peer, and this node's own address.
@@ -109,6 +113,7 @@ func (n *node) survey(ctx context.Context) (s survey) {
 	self := n.config.ID
 	mine := map[string]string{self: n.dir.read().Directory}
 	var begun []hello
+	group, last := Group{Empty: []string{self}}, uint64(0)
 	for _, p := range n.config.Peers {
 		a := answers[p.ID]
 		if p.ID == self {
@@ -122,15 +127,20 @@ func (n *node) survey(ctx context.Context) (s survey) {
 			continue
 		}
 		mine[p.ID] = a.h.Directory
+		group.note(a.h)
 		switch {
 		case a.h.Founders[self] == mine[self]:
 			s.founders = a.h.Founders
 		case a.h.State:
 			s.old = true
+			if a.h.Last >= last {
+				last, group.Voters = a.h.Last, a.h.Voters
+			}
 		case a.h.Group != "":
 			begun = append(begun, a.h)
 		}
 	}
+	s.lost = group.Lost()
 	n.mu.Lock()
 	n.seen = mine
 	n.mu.Unlock()

@@ -144,6 +144,7 @@ type Group struct {
 	Identity string
 	Leader   string        // its ID; being Raft's leader is not being active
 	Voters   []string      // their IDs, sorted
+	Empty    []string      // the IDs of peers that wait on an empty data directory
 	Trip     time.Duration // the longest round trip between two of them, measured once a minute; 0: not measured yet
 }
 
@@ -243,6 +244,7 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 			failed = append(failed, a.err)
 			continue
 		}
+		g.note(a.h)
 		if a.h.Last >= last && len(a.h.Voters) > 0 {
 			last, g.Identity, g.Voters = a.h.Last, a.h.Group, a.h.Voters
 		}

@@ -135,7 +135,9 @@ func (n *node) mind(ctx context.Context) {
 		if leader != "" {
 			without = 0
 		}
-		n.tellLeader(string(leader), without)
+		if n.tellLeader(string(leader), without); without > 1 {
+			n.tellLost(ctx)
+		}
 		if text := (Group{Voters: n.voters()}).Differs(n.config.Peers); text != said && (leader != "" || round > 1) {
 			said = text
 			if text != "" {

@@ -37,6 +37,7 @@ const (
 	logFile    = "raft.db"
 	markerFile = "node.json"
 	snapFolder = "snapshots"
+	metaFile   = "meta.json" // of a snapshot
 )
 
 // A marker is what node.json holds.
@@ -56,6 +57,7 @@ type record struct {
 	Founders  map[string]string `json:",omitempty"` // by ID, the directories with which the group began
 	Begun     uint64            `json:",omitempty"` // the index of the last snapshot that was begun
 	Kept      uint64            `json:",omitempty"` // the index of the last one that was finished: at least so much is known here
+	Metas     map[string]string `json:",omitempty"` // by snapshot, the sum of its meta.json; never changed
 }
 
 // partial is the error about a directory that cannot be used as it is.
@@ -243,7 +245,7 @@ func addUp(path string, r record) (_ record, err error) {
 	if err != nil {
 		return r, partial(path, "%s is damaged: %v", logFile, err)
 	}
-	newest, snap, err := usable(path, r.Group)
+	newest, snap, err := usable(path, r)
 	if err != nil {
 		return r, errors.Join(err, bolt.Close())
 	}
@@ -269,9 +271,15 @@ func addUp(path string, r record) (_ record, err error) {
 
 // usable returns the index of the newest snapshot, and the newest that can be read, as
 // Raft will choose it.
-func usable(path, group string) (newest uint64, snap raft.SnapshotMeta, err error) {
-	if len(listSnapshots(path)) == 0 {
+func usable(path string, r record) (newest uint64, snap raft.SnapshotMeta, err error) {
+	names := listSnapshots(path)
+	if len(names) == 0 {
 		return 0, snap, nil
+	}
+	for _, name := range names {
+		if err := r.checkMeta(path, name); err != nil {
+			return 0, snap, err
+		}
 	}
 	files, err := raft.NewFileSnapshotStoreWithLogger(path, 2, hclog.NewNullLogger())
 	if err != nil {
@@ -293,8 +301,8 @@ func usable(path, group string) (newest uint64, snap raft.SnapshotMeta, err erro
 		if err != nil || json.Unmarshal(data, &i) != nil {
 			continue
 		}
-		if other := i.Ledger.Identity; other != "" && group != "" && other != group {
-			return newest, snap, partial(path, "the snapshot %s belongs to group %s, %s to group %s", meta.ID, other, logFile, group)
+		if other := i.Ledger.Identity; other != "" && r.Group != "" && other != r.Group {
+			return newest, snap, partial(path, "the snapshot %s belongs to group %s, %s to group %s", meta.ID, other, logFile, r.Group)
 		}
 		if snap.ID == "" {
 			snap = *meta

@@ -1,7 +1,10 @@
 package raft
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,5 +87,49 @@ func (k *keptSink) Close() error {
 	}
 	k.dir.can("keep a snapshot")
 	k.over = true
-	return k.dir.update(func(r *record) { r.Kept = max(r.Kept, k.index) })
+	sum, err := sumOfMeta(k.dir.path, k.ID())
+	if err != nil {
+		return k.dir.cannot("keep a snapshot", err)
+	}
+	return k.dir.update(func(r *record) {
+		r.Kept = max(r.Kept, k.index)
+		metas := map[string]string{k.ID(): sum}
+		for _, name := range listSnapshots(k.dir.path) {
+			if sum := r.Metas[name]; sum != "" {
+				metas[name] = sum
+			}
+		}
+		r.Metas = metas
+	})
+}
+
+// Open refuses a snapshot whose meta.json is damaged: others are sent what it says.
+func (k kept) Open(name string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	if err := k.dir.read().checkMeta(k.dir.path, name); err != nil {
+		return nil, nil, k.dir.cannot("read a snapshot", err)
+	}
+	return k.FileSnapshotStore.Open(name)
+}
+
+func sumOfMeta(path, snapshot string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(path, snapFolder, snapshot, metaFile))
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), err
+}
+
+// checkMeta refuses a snapshot whose meta.json is not what was written. The library believes
+// what stands there, of the snapshot's index and the group's members.
+func (r record) checkMeta(path, snapshot string) error {
+	want, known := r.Metas[snapshot]
+	if !known { // of before sums were kept, or of a start that was cut short
+		return nil
+	}
+	got, err := sumOfMeta(path, snapshot)
+	if errors.Is(err, fs.ErrNotExist) { // it was being removed: others are there, or it is missed
+		return nil
+	}
+	if err != nil || got != want {
+		return partial(path, "%s is damaged", filepath.Join(snapFolder, snapshot, metaFile))
+	}
+	return nil
 }

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
+	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,6 +57,9 @@ a store is in the line "role" of status.
 	return cmd
 }
 
+// anIdentity is what rand.Text draws, or the sum of a Raft group's founders.
+var anIdentity = regexp.MustCompile(`^([A-Z2-7]{26,}|[0-9a-f]{32})$`)
+
 // checkIdentity refuses what cannot be the identity of the store that was replaced. own is
 // that of the store that answers.
 func checkIdentity(identity, own string) error {
@@ -64,12 +67,11 @@ func checkIdentity(identity, own string) error {
 	if own == "" {
 		shown = "none yet"
 	}
-	strange := func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '2' || r > '7') }
 	switch {
 	case identity == own:
 		return fmt.Errorf("identity %q: is that of the store that answers here; give the one that those who wait have seen, as they name it", identity)
-	case len(identity) < 26 || strings.ContainsFunc(identity, strange):
-		return fmt.Errorf("identity %q: no store has that, it is 26 letters and digits, as those who wait name it; the store that answers here has %s", identity, shown)
+	case !anIdentity.MatchString(identity):
+		return fmt.Errorf("identity %q: no store has that, it is 26 letters and digits, or 32 of embedded Raft, as those who wait name it; the store that answers here has %s", identity, shown)
 	}
 	return nil
 }

@@ -6,8 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
@@ -83,4 +88,64 @@ func restart(t *testing.T, m *servers.Member, change func() error) {
 	if err := m.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestIdentities: what a store shows as its identity can be adopted by another, on every store.
+func TestIdentities(t *testing.T) {
+	onEveryStore(t, func(t *testing.T, r *trio) {
+		for _, id := range r.ids {
+			r.start(id)
+		}
+		r.active(0)
+		_, text := r.operate("status", "--role", "r")
+		found := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)
+		if found == nil {
+			t.Fatalf("status names no store:\n%s", text)
+		}
+		if err := checkIdentity(found[1], "another"); err != nil {
+			t.Error(err)
+		}
+		for _, bad := range []string{found[1][1:], found[1] + "!", strings.ToLower(found[1]) + "x", ""} {
+			if checkIdentity(bad, "another") == nil {
+				t.Errorf("%q counts as an identity", bad)
+			}
+		}
+	})
+}
+
+// TestDeletedIdentity: somebody deletes the record of the store's identity by hand. The active works
+// on, and nobody takes over from it; everybody says so, status too, and adopt leads out of it.
+func TestDeletedIdentity(t *testing.T) {
+	r := newTrio(t, onEtcd)
+	r.ids = []string{"a", "b"}
+	for _, id := range r.ids {
+		r.start(id)
+	}
+	now := r.active(0)
+	r.inLine(1)
+	_, text := r.operate("status", "--role", "r")
+	found := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)
+	if found == nil {
+		t.Fatalf("status names no store:\n%s", text)
+	}
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: r.store.Etcd.Endpoints, Logger: zap.NewNop()})
+	must(t, err)
+	defer etcd.Close()
+	gone, err := etcd.Delete(t.Context(), "understudy/state/identity")
+	if err != nil || gone.Deleted != 1 {
+		t.Fatalf("%v, %v", gone, err)
+	}
+	for _, id := range r.ids {
+		r.awaitLog(id, "understudy adopt --identity "+found[1])
+	}
+	r.expect(0, "the store has lost its identity", "status", "--role", "r")
+	r.kill(now.id, syscall.SIGTERM)
+	r.expect(0, "answers to "+found[1], "adopt", "--identity", found[1])
+	if next := r.active(now.token); next.id == now.id {
+		t.Errorf("%s works, and was stopped", next.id)
+	}
+	if _, text := r.operate("status", "--role", "r"); strings.Contains(text, "has lost its identity") {
+		t.Errorf("after adopt:\n%s", text)
+	}
+	r.judge()
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -50,17 +49,13 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	byItself := false
 	select {
 	case <-g.Done():
-		byItself = t.Left() > 0 // or its init killed it
+		byItself = t.Left() > 0 && ctx.Err() == nil // or its init killed it, or it was told to end
 	case <-ctx.Done():
 	}
 	c.stop(ctx, g, t) // also what it left behind
-	if byItself && !stopFollows(ctx, g.Code()) {
-		level := slog.LevelInfo
-		if g.Code() != 0 {
-			level = slog.LevelWarn
-		}
-		c.log.Log(context.WithoutCancel(ctx), level, "command ended", "code", g.Code())
-		return c.over(g.Code(), &endedError{g.Code()})
+	c.tell(g.Code(), byItself)
+	if byItself {
+		return c.over(g.Code(), &endedError{code: g.Code()})
 	}
 	if cause := context.Cause(ctx); !coordinator.Asked(cause) && c.role.OnLoss == "exit" {
 		c.giveUp(fmt.Errorf("%w: %w", errRoleLost, cmp.Or(cause, coordinator.ErrDeadline)))
@@ -71,18 +66,13 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	return nil
 }
 
-// stopFollows reports whether a command that ended with this code was stopped with the
-// wrapper: whoever stops a whole service sends both the signal, and the command may end
-// before the wrapper has heard of it.
-func stopFollows(ctx context.Context, code int) bool {
-	if code != 128+int(syscall.SIGTERM) && code != 128+int(syscall.SIGINT) {
-		return false
+// tell says how the command ended.
+func (c *command) tell(code int, byItself bool) {
+	level := slog.LevelInfo
+	if code != 0 && (byItself || code < 128) { // by a signal it ends where it was told to
+		level = slog.LevelWarn
 	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(100 * time.Millisecond):
-	}
-	return errors.Is(context.Cause(ctx), coordinator.ErrStopping)
+	c.log.Log(context.Background(), level, "command ended", "code", code)
 }
 
 func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {
@@ -111,7 +101,7 @@ func (c *command) over(code int, why error) error {
 	if c.role.OnExit == "restart" {
 		return why
 	}
-	c.giveUp(&endedError{code})
+	c.giveUp(&endedError{code, time.Now()})
 	return nil
 }
 
@@ -120,7 +110,7 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 	g.Terminate()
 	ctx, cancel := context.WithTimeout(context.Background(), c.options.Coordinator.StopTimeout)
 	defer cancel()
-	go c.lose(ctx, cancel, work, t)
+	go c.lose(g, cancel, work, t)
 	select {
 	case <-g.Gone():
 		return
@@ -140,34 +130,44 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 	}
 }
 
-// lose calls cancel when the command's time is over before the stop timeout: a
-// second stop came, or the role is lost, be it only meanwhile. A loss leaves the
-// grace, and never more than the promise; the coordinator exits with the promise
-// itself, so this is a little before.
-func (c *command) lose(ctx context.Context, cancel func(), work context.Context, t coordinator.Term) {
-	grace := c.options.Coordinator.Grace
+// lose calls cancel when the command's time is over before the stop timeout: a second stop
+// came, or the role is lost, be it only meanwhile. A loss leaves the grace, and never more than
+// the promise, less the time that killing takes. Where half of that has passed, and something of
+// the command is left, this process ends: by itself, and not by its witness at the deadline.
+func (c *command) lose(g *procgroup.Group, cancel func(), work context.Context, t coordinator.Term) {
+	grace, hurry := c.options.Coordinator.Grace, c.hurry
+	sleep := func(d time.Duration) (gone bool) {
+		for rings := time.After(d); ; {
+			select {
+			case <-rings:
+				return false
+			case <-g.Gone():
+				return true
+			case <-hurry:
+				cancel()
+				hurry = nil
+			}
+		}
+	}
 	kept := func() bool {
 		return t.Left() > grace && (work.Err() == nil || coordinator.Asked(context.Cause(work)))
 	}
-	for wait := min(c.options.Coordinator.TTL/50, 50*time.Millisecond); kept(); {
-		select {
-		case <-time.After(wait):
-		case <-c.hurry:
-			cancel()
-			return
-		case <-ctx.Done():
+	for kept() {
+		if sleep(min(c.options.Coordinator.TTL/50, 50*time.Millisecond)) {
 			return
 		}
 	}
-	if left := t.Left(); left > 0 {
-		grace = min(grace, left)
+	left, killing := grace, max(grace/4, min(100*time.Millisecond, grace/2))
+	if until := t.Left(); until > 0 {
+		left = min(left, until)
 	}
-	select {
-	case <-time.After(grace - max(grace/10, min(50*time.Millisecond, grace/2))): // killing takes its time too
-	case <-c.hurry:
-	case <-ctx.Done():
+	if killing = min(killing, left); sleep(left - killing) {
+		return
 	}
 	cancel()
+	if !sleep(killing/2) && t.Left() < grace { // or the role alone is lost, or the store is back
+		c.exit()
+	}
 }
 
 func (c *command) spec(path string, t coordinator.Term) procgroup.Spec {

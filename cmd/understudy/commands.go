@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync"
 	"syscall"
+	"time"
 
 	"github.com/mattn/go-isatty"
 
@@ -25,12 +25,13 @@ type commands struct {
 	giveUp  context.CancelCauseFunc // stops the whole run
 	witness *witness.Witness        // nil: none
 
-	once  sync.Once
-	hurry chan struct{} // closed by a second stop: kill at once
+	stopped chan struct{} // closed by the first stop
+	stopAt  time.Time     // when that was
+	hurry   chan struct{} // closed by a second stop: kill at once
 }
 
 func newCommands(o *options, giveUp context.CancelCauseFunc) *commands {
-	c := &commands{options: o, byRole: map[string]*command{}, giveUp: giveUp, hurry: make(chan struct{})}
+	c := &commands{options: o, byRole: map[string]*command{}, giveUp: giveUp, stopped: make(chan struct{}), hurry: make(chan struct{})}
 	for _, r := range o.Roles {
 		c.byRole[r.Name] = &command{commands: c, role: r, log: o.Coordinator.Logger.With("role", r.Name)}
 	}
@@ -43,19 +44,23 @@ func (c *commands) work(ctx context.Context, t coordinator.Term) error {
 }
 
 // listen passes signals on, and stops the run at the first SIGTERM or SIGINT.
-func (c *commands) listen(signals <-chan os.Signal) {
-	stops := 0
-	for s := range signals {
-		switch sig := s.(syscall.Signal); sig {
-		case syscall.SIGTERM, syscall.SIGINT:
-			if stops++; stops > 1 {
-				c.once.Do(func() { close(c.hurry) })
+func (c *commands) listen(heard <-chan os.Signal) {
+	count := 0
+	for s := range heard {
+		switch {
+		case stops(s):
+			switch count++; count {
+			case 1:
+				c.stopAt = time.Now()
+				close(c.stopped)
+			case 2:
+				close(c.hurry)
 			}
-			c.giveUp(fmt.Errorf("%w: %v", coordinator.ErrStopping, sig))
-		case syscall.SIGPIPE: // nobody reads the log any more: no reason to drop the role
+			c.giveUp(fmt.Errorf("%w: %v", coordinator.ErrStopping, s))
+		case s == syscall.SIGPIPE:
 		default:
 			for _, one := range c.byRole {
-				one.signal(sig)
+				one.signal(s.(syscall.Signal))
 			}
 		}
 	}
@@ -73,9 +78,33 @@ func (c *commands) exit() {
 }
 
 // An endedError is why a run ends with a command of its.
-type endedError struct{ code int }
+type endedError struct {
+	code int
+	at   time.Time
+}
 
 func (e *endedError) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
+
+// together is how far apart the end of a command and a stop may be that are one event: whoever
+// stops a whole service sends all of its processes the signal, and the command may have ended
+// before the wrapper hears of it. The role is not kept meanwhile.
+const together = 500 * time.Millisecond
+
+// wasStopped reports whether a command ended because somebody stops the whole service: that is
+// a stop, with whatever code the command ends.
+func (c *commands) wasStopped(e *endedError) bool {
+	limit := e.at.Add(together)
+	select {
+	case <-c.stopped:
+	case <-time.After(time.Until(limit)):
+	}
+	select {
+	case <-c.stopped: // also where both were so
+		return c.stopAt.Before(limit)
+	default:
+		return false
+	}
+}
 
 // checkCommands takes the one role's command from the command line, and finds each
 // before anything is opened. dash is how many arguments stand before "--"; negative:

@@ -124,7 +124,7 @@ func TestEveryKeyHasACommand(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk(newRoot())
+	walk(newRoot(nil))
 	for name := range keys {
 		if name != "" && !used[name] {
 			t.Errorf("--%s is a flag of no command but config show", name)

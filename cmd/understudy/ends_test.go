@@ -81,37 +81,70 @@ func TestSecondStop(t *testing.T) {
 	}
 }
 
-// TestWholeServiceIsStopped sends wrapper and command the signal, in either order, as a
-// service manager does: that is a stop, however the command ends.
+// TestWholeServiceIsStopped sends wrapper and command the signal, as a service manager does:
+// that is a stop, in whichever order they hear of it, and however the command ends.
 func TestWholeServiceIsStopped(t *testing.T) {
 	t.Parallel()
 	for what, script := range map[string]string{
 		"killed by it":  `echo $$; exec sleep 1000`,
 		"ends with 143": `trap 'exit 143' TERM; echo $$; while :; do sleep 0.01; done`,
+		"ends with 1":   `trap 'exit 1' TERM; echo $$; while :; do sleep 0.01; done`,
+		"ends with 0":   `trap 'exit 0' TERM; echo $$; while :; do sleep 0.01; done`,
 	} {
-		for _, first := range []string{"command", "wrapper"} {
-			w := wrap(t, script)
-			w.start()
-			w.out.Scan()
-			pid, err := strconv.Atoi(w.out.Text())
-			if err != nil {
-				t.Fatal(err)
-			}
-			both := []func(){func() { _ = syscall.Kill(pid, syscall.SIGTERM) }, func() { w.signal(syscall.SIGTERM) }}
-			if first == "wrapper" {
-				slices.Reverse(both)
-			}
-			both[0]()
-			both[1]()
-			if code := w.code(); code != 0 {
-				t.Errorf("%s, the %s first: exit code %d, want 0", what, first, code)
+		for _, order := range []string{"the command first", "the wrapper first", "the wrapper some time after the command"} {
+			for _, more := range [][]string{nil, {"--on-exit", "restart"}} {
+				w := wrap(t, script, more...)
+				w.start()
+				w.out.Scan()
+				pid, err := strconv.Atoi(w.out.Text())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if order == "the wrapper first" {
+					w.signal(syscall.SIGTERM)
+				}
+				_ = syscall.Kill(pid, syscall.SIGTERM)
+				if order == "the wrapper some time after the command" {
+					time.Sleep(100 * time.Millisecond) // it has long ended
+				}
+				if order != "the wrapper first" {
+					w.signal(syscall.SIGTERM)
+				}
+				if code := w.code(); code != 0 {
+					t.Errorf("the command %s, %s %v: exit code %d, want 0", what, order, more, code)
+				}
 			}
 		}
 	}
-	w := wrap(t, `kill -TERM $$; sleep 1000`)
-	w.start()
-	if code := w.code(); code != 143 {
-		t.Errorf("a command that alone got SIGTERM: exit code %d, want 143", code)
+	for script, want := range map[string]int{`kill -TERM $$; sleep 1000`: 143, `exit 1`: 1} {
+		w := wrap(t, script)
+		w.start()
+		if code := w.code(); code != want {
+			t.Errorf("%s, and no stop: exit code %d, want %d", script, code, want)
+		}
+	}
+}
+
+// TestStoppedWhileItStarts: a stop that is asked for before the settings are read is one, too.
+func TestStoppedWhileItStarts(t *testing.T) {
+	for _, args := range [][]string{{"run", "--role", "r", "--", "true"}, {"raft-voter", "--id", "a"}} {
+		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+			settings := filepath.Join(t.TempDir(), "settings.yaml") // a pipe: reading it waits
+			must(t, syscall.Mkfifo(settings, 0o600))
+			cmd := exec.Command(os.Args[0], slices.Insert(slices.Clone(args), 1, "--config", settings)...)
+			cmd.Env, cmd.Stderr = append(os.Environ(), "UNDERSTUDY_TEST=wrapper"), os.Stderr
+			must(t, cmd.Start())
+			f, err := os.OpenFile(settings, os.O_WRONLY, 0) // when it is being read
+			if err != nil {
+				t.Fatal(err)
+			}
+			must(t, cmd.Process.Signal(sig))
+			_ = cmd.Wait()
+			must(t, f.Close())
+			if code := cmd.ProcessState.ExitCode(); code != 0 {
+				t.Errorf("%s, %v: %v, want exit code 0", args[0], sig, cmd.ProcessState)
+			}
+		}
 	}
 }
 

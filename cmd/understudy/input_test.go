@@ -154,7 +154,7 @@ func TestEnvironment(t *testing.T) {
 
 // TestHelp has an example in the help of every command.
 func TestHelp(t *testing.T) {
-	for _, cmd := range newRoot().Commands() {
+	for _, cmd := range newRoot(nil).Commands() {
 		if !cmd.Hidden && cmd.Example == "" {
 			t.Errorf("%s has no example", cmd.Name())
 		}

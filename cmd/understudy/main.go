@@ -14,15 +14,20 @@ import (
 
 func main() {
 	cli.Prepare()
-	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(program(os.Args[1:]))
+}
+
+// program is what a whole process does.
+func program(args []string) int {
+	return cli.Execute(context.Background(), newRoot(hear(args)), args, os.Stdout, os.Stderr)
 }
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, out, errs io.Writer) int {
-	return cli.Execute(ctx, newRoot(), args, out, errs)
+	return cli.Execute(ctx, newRoot(nil), args, out, errs)
 }
 
-func newRoot() *cobra.Command {
+func newRoot(s *signals) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "understudy",
 		Short: "Active-standby for any program: one runs, the others stand by",
@@ -36,7 +41,7 @@ a variable, and that more than the file.`,
   understudy run --role billing --id a --raft-dir /var/lib/a --raft-peers a=h1:7001,b=h2:7001,c=h3:7001 -- ./billing
   understudy status --role billing --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
 	}
-	root.AddCommand(newRun(), newStatus(), newHandoff(), newEvict(), newTokenFloor(), newAdopt(), newVoter(), newPlan(), newConfig(), cli.NewVersion(),
+	root.AddCommand(newRun(s), newStatus(), newHandoff(), newEvict(), newTokenFloor(), newAdopt(), newVoter(s), newPlan(), newConfig(), cli.NewVersion(),
 		inLab("demo", "Three real processes lose and regain an active, on embedded Raft, in under a minute"),
 		inLab("bench", "Measure failover on real processes and real stores, and draw it"),
 		inLab("conformance", "Prove on a store of yours that it keeps every rule"))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func newRun() *cobra.Command {
+func newRun(s *signals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] [-- COMMAND [ARG...]]",
 		Short: "Run a command only while this process is active",
@@ -27,7 +26,8 @@ UNDERSTUDY_ROLE, UNDERSTUDY_ID and UNDERSTUDY_TOKEN; it should pass the token to
 it writes to.
 
 On a loss, a stop (SIGTERM, SIGINT) or a handoff the command's whole process group
-gets SIGTERM, and SIGKILL when the time is over. A second SIGTERM or SIGINT kills at
+gets SIGTERM, and SIGKILL when the time is over: --stop-timeout, and on a loss three
+quarters of --grace. What cannot be killed then ends this process with 75. A second SIGTERM or SIGINT kills at
 once. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
 
 The command has ended when its first process has. What descends from it is the command's,
@@ -40,7 +40,9 @@ any moment, and this process together with the witness. Not covered without --is
 the command's init are killed in the same moment.
 
 A command that ends by itself ends this process with its own exit code: 128 and the
-signal where one ended it, 127 where it could not be started.
+signal where one ended it, 127 where it could not be started. A stop ends it with 0,
+whatever the command's code is, and also where the whole service gets SIGTERM and the
+command has ended first: up to half a second before this process hears of it.
 
 Several roles in one process, each with a command of its own and active or standby by
 itself, stand as "roles" in the file that --config names; see docs/configuration.md.
@@ -63,9 +65,9 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 		if os.Getpid() == 1 && o.NoWitness() == "" {
 			// All others die with a container's first process, the witness too: so that is
 			// one that does nothing but wait for them.
-			return cli.Exit(procgroup.Supervise(), nil)
+			return cli.Exit(procgroup.Supervise(s.take(true)), nil)
 		}
-		return o.Explain(run(cmd.Context(), o))
+		return o.Explain(run(cmd.Context(), o, s))
 	}
 	return cmd
 }
@@ -73,7 +75,7 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 var errRoleLost = errors.New("the role was lost")
 
 // run takes part until it is told to stop, or a command's end or loss is a reason to.
-func run(ctx context.Context, o *options) error {
+func run(ctx context.Context, o *options, s *signals) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var err error
@@ -82,10 +84,9 @@ func run(ctx context.Context, o *options) error {
 	}
 	c := newCommands(o, cancel)
 	c.warnOfUsers()
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, heeded()...)
-	defer signal.Stop(signals)
-	go c.listen(signals)
+	heard := s.take(true)
+	defer signal.Stop(heard)
+	go c.listen(heard)
 
 	store := &awaited{}
 	if o.Run.ConnectTimeout > 0 {
@@ -119,7 +120,7 @@ func run(ctx context.Context, o *options) error {
 		return o.stopped(ctx, store.err)
 	case errors.Is(cause, errRoleLost):
 		return cli.Exit(cli.Lost, cause)
-	case errors.As(cause, &ended) && ended.code != 0:
+	case errors.As(cause, &ended) && ended.code != 0 && !c.wasStopped(ended):
 		return cli.Exit(ended.code, nil)
 	}
 	return nil
@@ -139,18 +140,6 @@ func (o *options) stopped(ctx context.Context, err error) error {
 		return cli.Exit(cli.Unavailable, fmt.Errorf("the store did not answer within --connect-timeout %v:\n%w", o.Run.ConnectTimeout, err))
 	}
 	return nil
-}
-
-// heeded are the signals that run heeds. SIGHUP and SIGINT that were ignored at the start, as
-// by nohup, stay ignored, here and in the command.
-func heeded() []os.Signal {
-	all := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE}
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			all = append(all, s)
-		}
-	}
-	return all
 }
 
 var errNoAnswer = errors.New("the store did not answer")

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -47,7 +46,7 @@ func TestMain(m *testing.M) {
 			_, what, _ := strings.Cut(os.Getenv("UNDERSTUDY_TEST"), " ")
 			os.Setenv("UNDERSTUDY_TEST", cmp.Or(what, "stamp"))
 		}
-		os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+		os.Exit(program(os.Args[1:]))
 	}
 	if size, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "fill "); ok {
 		n, _ := strconv.Atoi(size)

@@ -57,8 +57,10 @@ does not change for ttl is dead. These names stay.
 				if err := show(cmd.OutOrStdout(), *output, newReport(st)); err != nil {
 					return err
 				}
-				if text := unknown(ctx, l, st); text != "" {
-					cli.Say(cmd.ErrOrStderr(), "understudy: warning: "+text+"\n")
+				for _, text := range []string{nameless(st), unknown(ctx, l, st)} {
+					if text != "" {
+						cli.Say(cmd.ErrOrStderr(), "understudy: warning: "+text+"\n")
+					}
 				}
 			}
 			return nil
@@ -106,6 +108,16 @@ func standing(ctx context.Context, l lock.Locker, role string) (lock.Standing, e
 		cli.Pause(ctx)
 	}
 	return lock.Standing{}, fmt.Errorf("the store cannot be reached:\n%w", why)
+}
+
+// nameless says that the store's record of its identity is gone, and what that costs; else "".
+// Whoever takes part gives an empty store an identity first, and nobody takes one away.
+func nameless(st lock.Standing) string {
+	if st.Store != "" || len(st.Line) == 0 && st.Term.Vacant() {
+		return ""
+	}
+	return "the store has lost its identity, as where its record was deleted by hand: whoever has seen it takes over nothing. " +
+		"Is this still the right store, run: understudy adopt --identity OLD, with the one that their logs name"
 }
 
 // unknown says that nobody has ever taken part in a role, and which roles there are; else "".

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func newVoter() *cobra.Command {
+func newVoter(s *signals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "raft-voter",
 		Short: "A third voter for a pair of coordinators; it competes for nothing",
@@ -33,9 +32,17 @@ func newVoter() *cobra.Command {
 		if err := errors.Join(err, o.ForVoter()); err != nil {
 			return err
 		}
-		signal.Ignore(syscall.SIGPIPE) // nobody reads the log any more: no reason to vote no more
-		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+		ctx, stop := context.WithCancel(cmd.Context())
 		defer stop()
+		heard := s.take(false)
+		defer signal.Stop(heard)
+		go func() {
+			for sig := range heard {
+				if stops(sig) {
+					stop()
+				}
+			}
+		}()
 		locker, err := o.Open(ctx)
 		if err != nil {
 			return o.stopped(ctx, err)

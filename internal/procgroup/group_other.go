@@ -4,6 +4,7 @@ package procgroup
 
 import (
 	"errors"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -97,7 +98,7 @@ func (g *Group) all(signals ...syscall.Signal) {
 func Init() {}
 
 // Supervise is for the first process of a Linux container.
-func Supervise() int { return unknownCode }
+func Supervise(chan os.Signal) int { return unknownCode }
 
 // CanIsolate says that only Linux can.
 func CanIsolate() error { return errors.ErrUnsupported }

@@ -50,6 +50,15 @@ func TestMain(m *testing.M) {
 		<-g.Gone()
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "supervisor" {
+		os.Args[1] = "supervised"
+		os.Exit(Supervise(make(chan os.Signal, 16)))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "supervised" {
+		fmt.Println(os.Getpid())
+		time.Sleep(time.Minute) // until it is ended
+		return
+	}
 	os.Exit(m.Run())
 }
 

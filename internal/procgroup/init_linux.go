@@ -339,42 +339,6 @@ func (k *keeper) killOnce() {
 // parent's there, gives other numbers then.
 func isolated() bool { return os.Getpid() == 1 }
 
-// Supervise runs this program once more, as its child, passes signals on to it, reaps
-// what is left to it, and returns the child's exit code when no child is left. It is for
-// the first process of a container, with which all others die.
-func Supervise() int {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals)
-	p, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{0, 1, os.Stderr.Fd()},
-		Sys: &syscall.SysProcAttr{Setpgid: true}, // or a terminal's signal would come twice
-	})
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "understudy: start /proc/self/exe: %v\n", err)
-		return 127
-	}
-	go func() {
-		for s := range signals {
-			if s != syscall.SIGCHLD && s != syscall.SIGURG { // the kernel's and the runtime's
-				_ = syscall.Kill(p, s.(syscall.Signal))
-			}
-		}
-	}()
-	code := unknownCode
-	for {
-		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, 0, nil)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case err != nil:
-			return code
-		case pid == p:
-			code = codeOf(status)
-		}
-	}
-}
-
 // CanIsolate says why the kernel does not let this process isolate, or nil.
 func CanIsolate() error {
 	p, err := os.StartProcess("/proc/self/exe", []string{initName}, &os.ProcAttr{

@@ -1,0 +1,56 @@
+package raft
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A group of which more voters have lost their data directories than it can do without chooses
+// no leader ever again: who lost its directory has forgotten its votes, and is let in by a leader
+// alone. What the others have may lack what was acknowledged. So it waits, and says the way out;
+// docs/raft.md has it step by step.
+
+// empty reports whether a node waits on an empty data directory.
+func (h hello) empty() bool { return h.Directory != "" && h.Group == "" && !h.State }
+
+// Lost says that the group has lost its majority, and the way out; "": it has not, as far as is
+// known from those who have answered.
+func (g Group) Lost() string {
+	empty := slices.DeleteFunc(slices.Clone(g.Empty), func(id string) bool { return !slices.Contains(g.Voters, id) })
+	if len(g.Voters) == 0 || len(g.Voters)-len(empty) >= g.Quorum() {
+		return ""
+	}
+	slices.Sort(empty)
+	return fmt.Sprintf("the group has lost its majority: the data directories of %s are empty, and of its voters %s %d must have kept theirs: "+
+		"it chooses no leader any more, and nobody is active. Is a disk not mounted, or another directory given, put that right. "+
+		"Otherwise begin a new group: stop every process of this one, move all of its data directories away, start each node by understudy raft-voter, "+
+		"raise the floor above every token by understudy token-floor, and go on as before; see docs/raft.md",
+		strings.Join(empty, ", "), strings.Join(g.Voters, ", "), g.Quorum())
+}
+
+// note keeps what an answer says of a directory.
+func (g *Group) note(h hello) {
+	g.Empty = slices.DeleteFunc(g.Empty, func(id string) bool { return id == h.ID })
+	if h.empty() {
+		g.Empty = append(g.Empty, h.ID)
+	}
+}
+
+// tellLost says that the group has lost its majority, where nobody leads it.
+func (n *node) tellLost(ctx context.Context) {
+	g := Group{Voters: n.voters()}
+	for id, a := range n.askAll(ctx) {
+		if a.err == nil && a.h.ID == id && id != n.config.ID {
+			g.note(a.h)
+		}
+	}
+	n.warnLost(g.Lost())
+}
+
+func (n *node) warnLost(text string) {
+	if text != "" && n.said.due("lost majority") {
+		n.log.Warn(text, "id", n.config.ID)
+	}
+}
