@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		leaveZombie(os.Args[1])
 		return
 	}
-	if len(os.Args) > 1 && os.Args[1] == "supervised" {
+	if len(os.Args) > 1 && os.Args[1] == "owngroup" {
 		superviseOnce()
 		return
 	}

@@ -27,17 +27,17 @@ func superviseOnce() {
 	const again = "PROCGROUP_TEST_SUPERVISED"
 	if os.Getenv(again) == "" {
 		_ = os.Setenv(again, "1")
-		os.Exit(Supervise())
+		os.Exit(Supervise(make(chan os.Signal, 1)))
 	}
 	fmt.Fprintln(os.Stderr, os.Getpid() == syscall.Getpgrp())
 	os.Exit(7)
 }
 
-// TestSupervise runs its program in a group of its own, or a signal of the terminal would come
+// TestSupervisedGroup runs its program in a group of its own, or a signal of the terminal would come
 // twice, and has its exit code.
-func TestSupervise(t *testing.T) {
+func TestSupervisedGroup(t *testing.T) {
 	var said strings.Builder
-	c := exec.Command("/proc/self/exe", "supervised")
+	c := exec.Command("/proc/self/exe", "owngroup")
 	c.Stderr = &said
 	err := c.Run()
 	var exit *exec.ExitError
