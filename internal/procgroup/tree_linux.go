@@ -127,15 +127,21 @@ func (t tree) send(p proc, sig syscall.Signal) {
 // while it is looked for, so one look proves nothing. Two that find the same dead do:
 // whoever could fork between them was alive in the second one's listing, and would have
 // been found alive, gone, or newly dead. That holds while numbers rise, for they are
-// listed in that order: where they began anew meanwhile, nothing is proven.
+// listed in that order: where they began anew meanwhile, nothing is proven. The third look is
+// for a process that has its number and is not listed yet: on a machine that keeps us waiting
+// in between, two of a chain can be passed over in one look.
 func (t tree) dead() bool {
 	before := newest()
 	first, ok := t.zombies()
-	if !ok {
-		return false
+	for range 2 {
+		if !ok {
+			return false
+		}
+		var again []int
+		again, ok = t.zombies()
+		ok = ok && slices.Equal(first, again)
 	}
-	second, ok := t.zombies()
-	return ok && slices.Equal(first, second) && newest() >= before
+	return ok && newest() >= before
 }
 
 // newest is the number of the process that was started last; 0: not known.
