@@ -14,7 +14,7 @@ const ttl = 10 * time.Second
 func everyday() Rules {
 	return Rules{
 		Nonce: "nonce", TTL: ttl, Skew: 150 * time.Millisecond, Grace: 2 * time.Second, StopTimeout: 30 * time.Second,
-		BeatEvery: ttl / 4, Try: ttl / 8, HedgeFirst: 50 * time.Millisecond, HedgeNext: 100 * time.Millisecond,
+		BeatEvery: ttl / 4, IdleEvery: ttl * 7 / 8, HedgeCalm: ttl / 20, Try: ttl / 8, HedgeFirst: 50 * time.Millisecond, HedgeNext: 100 * time.Millisecond,
 		Retry: 100 * time.Millisecond, Turn: 50 * time.Millisecond,
 		HoldFirst: 250 * time.Millisecond, HoldMost: time.Minute, CloseFor: 5 * time.Second,
 	}

@@ -114,12 +114,12 @@ func TestSickStaysSick(t *testing.T) {
 	}
 }
 
-// TestHedge: the second attempt at a beat waits for twice the last round trip, within bounds;
-// those after it for less.
+// TestHedge: the second attempt at a beat waits for twice the last round trip, within bounds,
+// and longer where nothing is urgent; those after it wait for less.
 func TestHedge(t *testing.T) {
 	for trip, want := range map[time.Duration]time.Duration{
-		time.Millisecond:       50 * time.Millisecond, // HedgeFirst
-		200 * time.Millisecond: 400 * time.Millisecond,
+		time.Millisecond:       ttl / 20, // HedgeCalm
+		300 * time.Millisecond: 600 * time.Millisecond,
 		2 * time.Second:        ttl / 4, // BeatEvery
 	} {
 		d := newDesk(t, everyday(), "r")
