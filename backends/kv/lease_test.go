@@ -86,6 +86,7 @@ func quarterly(r *rig) {
 	a := r.join(l, "a")
 	asked := listen(wire, nil)
 	for renewals := range 3 {
+		r.ctx = context.WithoutCancel(r.ctx)
 		time.Sleep(quarter - time.Second)
 		r.beat(a, 3)
 		if n := asked.of("Keep"); n != renewals {
