@@ -95,7 +95,7 @@ type Config struct {
 	// as long as no work outlives the deadline.
 	HangTimeout time.Duration
 
-	// Healthy is asked every HealthEvery, by default every beat, one call at a time. While
+	// Healthy is asked every HealthEvery, by default every BeatEvery, one call at a time. While
 	// it last said an error, or has said nothing yet, this process does not compete, hands
 	// over what it holds, and stands in line behind all others, so that a handoff to whoever
 	// comes first does not go there. A call that does not return is a hang. Its context ends
@@ -112,7 +112,7 @@ type Config struct {
 	// it is called again, a beat later.
 	Standby func(ctx context.Context, role string) error
 
-	// Ready is asked with every beat whether this process is ready to take over a role;
+	// Ready is asked every BeatEvery whether this process is ready to take over a role;
 	// nil: always. While it says false the process stands in line behind all that are
 	// ready, whatever their priority: it takes over only where none of them does. Others
 	// see a change within about a ttl. Nothing waits for it; until it has first answered,

@@ -84,8 +84,8 @@ func (r *runner) warmAgain(n news) {
 	}
 }
 
-// askReady asks which roles this process is ready for, now and every BeatEvery until Run ends. It waits for the first answer, but no longer than a try: who has not answered is
-// not ready.
+// askReady asks which roles this process is ready for, now and every BeatEvery until Run ends.
+// It waits for the first answer, but no longer than a try: who has not answered is not ready.
 func (r *runner) askReady() {
 	for i := range r.cold {
 		r.cold[i].Store(true)
