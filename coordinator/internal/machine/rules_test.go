@@ -81,10 +81,11 @@ func TestSupersededHasTheGrace(t *testing.T) {
 // order the replies arrive.
 func TestDeadlineNeverGoesBack(t *testing.T) {
 	d := newDesk(t, everyday(), "r")
+	d.takes(5)
 	first := d.now.Plus(ttl / 4)
 	d.now = first
 	d.see(Tick{})
-	second := first.Plus(100 * time.Millisecond)
+	second := first.Plus(ttl / 20)
 	d.now = second
 	d.see(Tick{}) // hedged
 	d.see(Beaten{1, second, lock.OK})
