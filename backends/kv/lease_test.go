@@ -87,12 +87,12 @@ func quarterly(r *rig) {
 	asked := listen(wire, nil)
 	for renewals := range 3 {
 		r.ctx = context.WithoutCancel(r.ctx)
-		time.Sleep(quarter - time.Second)
+		time.Sleep(quarter - time.Second) // virtual time
 		r.beat(a, 3)
 		if n := asked.of("Keep"); n != renewals {
 			r.Errorf("%d renewals in %d quarters of the lease", n, renewals)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // virtual time
 		r.beat(a, 3)
 		if n := asked.of("Keep"); n != renewals+1 {
 			r.Errorf("%d renewals in %d quarters of the lease", n, renewals+1)
@@ -104,7 +104,7 @@ func renewedAgain(r *rig) {
 	l, wire := r.wired()
 	a := r.join(l, "a")
 	asked := listen(wire, failing("Keep", kvmem.Fail(errLost)))
-	time.Sleep(quarter)
+	time.Sleep(quarter) // virtual time
 	r.beat(a, 1)
 	asked.of("Keep")
 	r.beat(a, 1)
@@ -119,7 +119,7 @@ func oneRenewal(r *rig) {
 	l, wire := r.wired()
 	a := r.join(l, "a")
 	asked := listen(wire, failing("Keep", kvmem.Hold(nil)))
-	time.Sleep(quarter)
+	time.Sleep(quarter) // virtual time
 	r.beat(a, 1)
 	asked.of("Keep")
 	r.beat(a, 20)
