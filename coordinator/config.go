@@ -95,7 +95,7 @@ type Config struct {
 	// as long as no work outlives the deadline.
 	HangTimeout time.Duration
 
-	// Healthy is asked every HealthEvery, by default every beat, one call at a time. While
+	// Healthy is asked every HealthEvery, by default every BeatEvery, one call at a time. While
 	// it last said an error, or has said nothing yet, this process does not compete, hands
 	// over what it holds, and stands in line behind all others, so that a handoff to whoever
 	// comes first does not go there. A call that does not return is a hang. Its context ends
@@ -112,7 +112,7 @@ type Config struct {
 	// it is called again, a beat later.
 	Standby func(ctx context.Context, role string) error
 
-	// Ready is asked with every beat whether this process is ready to take over a role;
+	// Ready is asked every BeatEvery whether this process is ready to take over a role;
 	// nil: always. While it says false the process stands in line behind all that are
 	// ready, whatever their priority: it takes over only where none of them does. Others
 	// see a change within about a ttl. Nothing waits for it; until it has first answered,
@@ -174,8 +174,10 @@ func (c Config) rules(nonce string) machine.Rules {
 	return machine.Rules{
 		Nonce: nonce, TTL: c.TTL, Skew: c.Skew, Grace: c.Grace, StopTimeout: c.StopTimeout,
 		BeatEvery:  c.BeatEvery(),
+		IdleEvery:  c.IdleEvery(),
 		Try:        c.Try(),
 		HedgeFirst: 50 * time.Millisecond,
+		HedgeCalm:  max(50*time.Millisecond, c.TTL/32),
 		HedgeNext:  min(c.TTL/10, 100*time.Millisecond),
 		Retry:      c.retry(),
 		Turn:       50 * time.Millisecond,
@@ -206,8 +208,13 @@ func (c Config) names() (all []string) {
 	return all
 }
 
-// BeatEvery is the time between two beats.
+// BeatEvery is the time between two beats of a process that holds a role, or is taking one.
 func (c Config) BeatEvery() time.Duration { return c.TTL / 4 }
+
+// IdleEvery is the time between two beats of a process that only stands by: a little less
+// than a promise, so that even a restart under its ID, which keeps it out after one promise
+// without a beat, sees that it lives.
+func (c Config) IdleEvery() time.Duration { return c.TTL - c.TTL/8 }
 
 // Try is how long one call to the store may take before it is given up: an eighth
 // of the TTL, not less than 100 ms where that is within a beat, and at most 5 s. A

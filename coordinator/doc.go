@@ -18,18 +18,23 @@
 // # Algorithm
 //
 // Each process registers one session in the store, whatever the number of its roles, and
-// renews it: a beat every quarter of the ttl. Attempts at a beat are hedged, not backed off:
-// while one is unacknowledged another starts, on another member of the store if there is one.
+// renews it. One that holds a role beats every quarter of the ttl. One that only stands by has
+// no deadline to keep, and beats once in seven eighths of the ttl; when it takes a role it beats
+// beside that call, and its work waits for both answers. Attempts at a beat are hedged, not
+// backed off: while one is unacknowledged another starts, on another member of the store if
+// there is one.
 //
 // The active's deadline is the moment at which the call began whose beat was acknowledged
 // last, plus ttl, less skew. Its work is told to stop a grace before that, and if it still
 // runs at the deadline the process exits. Work starts only if more than the grace is left. If
-// no beat has been acknowledged for a whole ttl, the session is abandoned even though its
-// beats may be reaching the store: otherwise it would hold roles that nobody works in.
+// no beat has been acknowledged for a whole ttl since a role was taken, the session is
+// abandoned even though its beats may be reaching the store: otherwise it would hold roles that
+// nobody works in. A session that only stands by is abandoned after two.
 //
 // A standby watches every session that it sees in line. It counts from the moment at which it
-// received the last change, and evicts only after ttl plus skew, by compare-and-swap on the
-// very beat that it saw. Received is after committed is after sent: so the active stops before
+// received the last change, or the beginning of the session's term if that is later, and evicts
+// only after ttl plus skew, by compare-and-swap on the very beat that it saw; a session that holds
+// no role, and is in nobody's way, after twice that. Received is after committed is after sent: so the active stops before
 // anyone may evict it, and only the rates of clocks matter. Each side reads two clocks and
 // believes the one that is worse for itself; see [Instant].
 //

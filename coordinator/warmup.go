@@ -84,9 +84,8 @@ func (r *runner) warmAgain(n news) {
 	}
 }
 
-// askReady asks which roles this process is ready for, now and with every beat until Run
-// ends. It waits for the first answer, but no longer than a try: who has not answered is
-// not ready.
+// askReady asks which roles this process is ready for, now and every BeatEvery until Run ends.
+// It waits for the first answer, but no longer than a try: who has not answered is not ready.
 func (r *runner) askReady() {
 	for i := range r.cold {
 		r.cold[i].Store(true)
@@ -94,11 +93,15 @@ func (r *runner) askReady() {
 	answered := make(chan struct{})
 	r.asked.run("Ready", func() {
 		for first := true; r.calls.Err() == nil; first = false {
+			changed := false
 			for i, b := range r.config.Roles {
-				r.cold[i].Store(!r.config.Ready(b.Role))
+				cold := !r.config.Ready(b.Role)
+				changed = r.cold[i].Swap(cold) != cold || changed
 			}
 			if first {
 				close(answered)
+			} else if changed {
+				r.post(news{event: machine.Rebid{}})
 			}
 			pause(r.calls, r.config.BeatEvery())
 		}

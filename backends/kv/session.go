@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -22,8 +23,8 @@ type session struct {
 	bids    []lock.Bid
 	holds   map[string]lock.Token // by role: see unrecorded
 	lease   Lease
-	beats   int  // since the lease was kept alive
-	keeping bool // a call that does so is open
+	kept    time.Time // when the lease was granted, or kept alive last
+	keeping bool      // a call that keeps it alive is open
 }
 
 var _ lock.Session = (*session)(nil)
@@ -73,6 +74,7 @@ func (s *session) register(ctx context.Context) error {
 func (s *session) claim(ctx context.Context, t Txn) (done bool, err error) {
 	l := s.locker
 	if s.lease == "" {
+		s.kept = time.Now()
 		if s.lease, err = l.store.Grant(ctx, leaseFor(s.promise)); err != nil {
 			return false, err
 		}
@@ -97,10 +99,6 @@ func (s *session) resume(ctx context.Context, was Record) error {
 func (s *session) record() []byte {
 	return encode(sessionRecord{header: newHeader(), Contender: s.contender, Promise: promiseOf(s.promise), Bids: s.bids, Holds: s.told(), Created: s.created})
 }
-
-// keepEvery is how many beats there are to each renewal of the lease, which lasts
-// for eight beats at least.
-const keepEvery = 4
 
 // Beat writes the whole record, with the bids that were given last to any call:
 // of calls that are open at once, the one that is committed last tells the bids,
@@ -159,12 +157,12 @@ func (s *session) write(ctx context.Context, line bool) error {
 	}
 }
 
-// keep keeps the lease alive, with every fourth beat. No beat waits for it, and
-// that the lease is gone says nothing: the next beat's transaction tells.
+// keep keeps the lease alive, with the first beat after a quarter of its time. No beat waits
+// for it, and that the lease is gone says nothing: the next beat's transaction tells.
 func (s *session) keep() {
 	s.mu.Lock()
-	s.beats++
-	lease, due := s.lease, s.beats >= keepEvery && !s.keeping
+	now := time.Now()
+	lease, due := s.lease, now.Sub(s.kept) >= leaseFor(s.promise)/4 && !s.keeping
 	s.keeping = s.keeping || due
 	s.mu.Unlock()
 	if !due {
@@ -178,7 +176,7 @@ func (s *session) keep() {
 		defer s.mu.Unlock()
 		s.keeping = false
 		if err == nil {
-			s.beats = 0
+			s.kept = now
 		}
 	})
 }

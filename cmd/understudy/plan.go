@@ -118,8 +118,11 @@ func (o *options) bounds(f backends.Facts) []bound {
 	if o.Store.Row().Alone(o.Store) != "" {
 		rows = slices.Delete(rows, 4, 6) // a store that dies with its process has no use for a witness
 	}
-	perDay := int(24 * time.Hour / c.BeatEvery())
-	rows = append(rows, bound{What: "history per contender", Bound: fmt.Sprintf("%d %s a day", perDay, f.Unit), Why: "a beat every ttl/4; " + f.History})
+	perDay := func(every time.Duration) int { return int(24 * time.Hour / every) }
+	rows = append(rows, bound{
+		What: "history per contender", Bound: fmt.Sprintf("%d to %d %s a day", perDay(c.IdleEvery()), perDay(c.BeatEvery()), f.Unit),
+		Why: "a beat every 7/8 ttl on standby, every ttl/4 while active; " + f.History,
+	})
 	if f.Rights != "" {
 		rows = append(rows, bound{What: "least rights", Bound: f.Rights, Why: "of the user or token; nothing else is needed"})
 	}

@@ -3,6 +3,9 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"maps"
+
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // check says what is wrong with the machine's state: it states what holds between any two
@@ -39,6 +42,17 @@ func (m *Machine) check() error {
 			errs = append(errs, fmt.Errorf("role %q: %w", name, err))
 		}
 	}
+	engaged, holds := 0, map[lock.SessionID]int{}
+	for _, r := range m.roles {
+		if r.engaged() {
+			engaged++
+		}
+		if id := r.store.heldBy(); id != "" {
+			holds[id]++
+		}
+	}
+	hold(m.engaged == engaged && m.session.engaged.IsZero() == (engaged == 0), "session: %d roles are engaged since %v, not %d", engaged, m.session.engaged, m.engaged)
+	hold(maps.Equal(m.holds, holds), "sights: sessions hold %v, not %v", holds, m.holds)
 	// One that is closing may be an earlier registration, and had our contender ID.
 	_, mine := m.sights[m.ID(s.number)]
 	hold(!mine || s.phase == closing || s.phase == ended, "sights: our own session is one of them")

@@ -14,7 +14,7 @@ const ttl = 10 * time.Second
 func everyday() Rules {
 	return Rules{
 		Nonce: "nonce", TTL: ttl, Skew: 150 * time.Millisecond, Grace: 2 * time.Second, StopTimeout: 30 * time.Second,
-		BeatEvery: ttl / 4, Try: ttl / 8, HedgeFirst: 50 * time.Millisecond, HedgeNext: 100 * time.Millisecond,
+		BeatEvery: ttl / 4, IdleEvery: ttl * 7 / 8, HedgeCalm: ttl / 20, Try: ttl / 8, HedgeFirst: 50 * time.Millisecond, HedgeNext: 100 * time.Millisecond,
 		Retry: 100 * time.Millisecond, Turn: 50 * time.Millisecond,
 		HoldFirst: 250 * time.Millisecond, HoldMost: time.Minute, CloseFor: 5 * time.Second,
 	}
@@ -44,11 +44,14 @@ func (d *desk) see(e Event) []Action {
 	return do
 }
 
-// beat lets a quarter of the ttl pass, which is when the next beat is due, and acknowledges
-// that beat.
+// beat lets a quarter of the ttl pass, and acknowledges the beat that is sent then, if any.
 func (d *desk) beat() []Action {
 	d.now = d.now.Plus(ttl / 4)
-	return append(d.see(Tick{}), d.see(Beaten{Number: 1, At: d.now, Outcome: lock.OK})...)
+	do := d.see(Tick{})
+	if slices.Contains(do, Action(Beat{1})) {
+		do = append(do, d.see(Beaten{Number: 1, At: d.now, Outcome: lock.OK})...)
+	}
+	return do
 }
 
 func (d *desk) stands(role string, holder lock.Member, line ...lock.Member) []Action {

@@ -88,6 +88,9 @@ type (
 
 	// Checked says how the health check went.
 	Checked struct{ Healthy bool }
+
+	// Rebid says that what the session bids has changed.
+	Rebid struct{}
 )
 
 func (Tick) role() string        { return "" }
@@ -103,6 +106,7 @@ func (e Released) role() string  { return e.Role }
 func (e HandedOff) role() string { return e.Role }
 func (e Returned) role() string  { return e.Role }
 func (Checked) role() string     { return "" }
+func (Rebid) role() string       { return "" }
 
 // A Return is how the work returned.
 type Return uint8

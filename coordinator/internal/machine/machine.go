@@ -27,6 +27,9 @@ type Machine struct {
 	line    map[string][]lock.SessionID // who stood in each role's last standing
 	failed  bool                        // there is nothing to compete for
 
+	engaged int                    // how many of roles we hold or are taking
+	holds   map[lock.SessionID]int // how many of them the store says that each session holds
+
 	changed []string // the roles that the last Step may have changed
 	wake    Instant  // when Step wants to be called at the latest
 }
@@ -38,6 +41,7 @@ func New(r Rules, roles ...string) *Machine {
 		roles:  map[string]role{},
 		sights: map[lock.SessionID]sight{},
 		line:   map[string][]lock.SessionID{},
+		holds:  map[lock.SessionID]int{},
 	}
 	for _, name := range roles {
 		m.roles[name] = role{name: name}
@@ -81,7 +85,10 @@ func (m *Machine) observe(now Instant, e Event) {
 	case Stop:
 		m.session = m.session.stop(m.Rules, now)
 	case Checked:
+		m.session.rebid = m.session.rebid || m.session.sick == e.Healthy
 		m.session.sick = !e.Healthy
+	case Rebid:
+		m.session.rebid = true
 	case Stood:
 		m.stood(now, e)
 	case Unseen:
@@ -100,22 +107,47 @@ func (m *Machine) observe(now Instant, e Event) {
 		m.evicted(now, e)
 	case Acquired:
 		if r := m.roles[e.Role]; m.answered(now, e.Number, e.Outcome) {
-			m.roles[e.Role] = r.acquired(m.Rules, m.session, now, e)
+			m.put(r.acquired(m.Rules, m.session, now, e))
 		}
 	case Released:
 		if r := m.roles[e.Role]; m.answered(now, e.Number, e.Outcome) {
-			m.roles[e.Role] = r.released(m.Rules, now, e)
+			m.put(r.released(m.Rules, now, e))
 		}
 	case HandedOff:
 		if r := m.roles[e.Role]; m.answered(now, e.Number, e.Outcome) {
-			m.roles[e.Role] = r.handedOff(m.Rules, now, e)
+			m.put(r.handedOff(m.Rules, now, e))
 		}
 	case Returned:
 		r := m.roles[e.Role]
 		if e.Number == m.session.number && r.missed(e) {
 			m.session = m.session.lose(now)
 		}
-		m.roles[e.Role] = r.returned(m.Rules, now, e)
+		r = r.returned(m.Rules, now, e)
+		m.session.rebid = m.session.rebid || r.done
+		m.put(r)
+	}
+}
+
+// put is the only place where a role changes, so that what is counted over all of them stays
+// right.
+func (m *Machine) put(r role) {
+	old := m.roles[r.name]
+	m.roles[r.name] = r
+	if r.engaged() != old.engaged() {
+		m.engaged++
+		if old.engaged() {
+			m.engaged -= 2
+		}
+	}
+	was, is := old.store.heldBy(), r.store.heldBy()
+	if was == is {
+		return
+	}
+	if m.holds[was]--; m.holds[was] <= 0 {
+		delete(m.holds, was)
+	}
+	if is != "" {
+		m.holds[is]++
 	}
 }
 
@@ -145,7 +177,11 @@ func (m *Machine) stood(now Instant, e Stood) {
 			continue
 		}
 		line = append(line, member.Session)
-		m.sights[member.Session] = m.sights[member.Session].observe(member, e.At)
+		s := m.sights[member.Session].observe(member, e.At)
+		if i == 0 && st.Term.Token != m.roles[st.Role].store.held {
+			s.since = e.At // until now it had no reason to beat more often
+		}
+		m.sights[member.Session] = s
 	}
 	r := m.roles[st.Role].look(m.Rules, m.session, now, st)
 	if v := r.store; v.vanished && !v.vacant && v.holder != me && !slices.Contains(line, v.holder) {
@@ -154,7 +190,8 @@ func (m *Machine) stood(now Instant, e Stood) {
 		m.sights[v.holder] = m.sights[v.holder].observe(absent, e.At)
 	}
 	before := m.line[st.Role]
-	m.line[st.Role], m.roles[st.Role] = line, r
+	m.line[st.Role] = line
+	m.put(r)
 	for _, id := range before {
 		if !slices.Contains(line, id) && !m.inLine(id) { // the silence that was seen counts for every role
 			delete(m.sights, id)
@@ -169,6 +206,7 @@ func (m *Machine) claimed(e Registered) {
 		return
 	}
 	s := m.sights[e.Holder.Session].observe(e.Holder, e.At)
+	s.twin = true
 	s.dead = s.dead || e.Dead || m.own(e.Holder.Session)
 	m.sights[e.Holder.Session] = s
 	m.failed = m.failed || s.moved && !s.dead // what a dead process had sent may still arrive
@@ -203,10 +241,10 @@ func (m *Machine) evicted(now Instant, e Evicted) {
 	}
 	delete(m.sights, e.Session)
 	m.session.retry = Instant{} // it may have had our ID
-	for name, r := range m.roles {
+	for _, r := range m.roles {
 		if v := &r.store; v.holder == e.Session && v.vanished && !v.vacant {
 			v.vacant, v.since, r.retry = true, now, Instant{}
-			m.roles[name] = r
+			m.put(r)
 		}
 	}
 }
@@ -230,8 +268,8 @@ func (m *Machine) closed(now Instant, e Closed) {
 	if m.session.number == e.Number && m.session.phase != ended {
 		return
 	}
-	for name, r := range m.roles {
-		m.roles[name] = r.over()
+	for _, r := range m.roles {
+		m.put(r.over())
 	}
 }
 
@@ -249,10 +287,28 @@ func (m *Machine) decide(now Instant, names []string) []Action {
 		names = m.names()
 	}
 	for _, name := range names {
-		m.roles[name], more = m.roles[name].decide(m.Rules, m.session, now)
+		r, more := m.roles[name].decide(m.Rules, m.session, now)
+		m.put(r)
 		do = append(do, more...)
 	}
+	do = append(do, m.engage(now)...)
 	return append(do, m.evictSilent(now)...)
+}
+
+// engage has the session beat as one that holds a role from when it takes the first one on,
+// and at once, beside the call that takes it: work waits for that beat.
+func (m *Machine) engage(now Instant) []Action {
+	switch engaged := m.engaged > 0; {
+	case engaged == !m.session.engaged.IsZero():
+		return nil
+	case !engaged:
+		m.session.engaged = Instant{}
+		return nil
+	}
+	var do []Action
+	m.session.engaged = now
+	m.session, do = m.session.beat(m.Rules, now)
+	return do
 }
 
 // evictSilent ends every session that was silent for all of its promise, by compare-and-swap
@@ -263,7 +319,7 @@ func (m *Machine) evictSilent(now Instant) []Action {
 	}
 	var silent []lock.SessionID
 	for id, s := range m.sights {
-		if !s.calling && s.due(now) <= 0 {
+		if !s.calling && s.due(now, m.holds[id] > 0) <= 0 {
 			silent = append(silent, id)
 		}
 	}
@@ -306,9 +362,9 @@ func (m *Machine) next(now Instant) time.Duration {
 		d = min(d, m.roles[name].next(m.Rules, m.session, now))
 	}
 	if !m.session.stopping {
-		for _, s := range m.sights {
+		for id, s := range m.sights {
 			if !s.calling {
-				d = min(d, s.due(now))
+				d = min(d, s.due(now, m.holds[id] > 0))
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,25 +20,31 @@ func (w *world) violate(format string, args ...any) {
 
 // hear keeps what the process receives of others, for the judge.
 func (w *world) hear(p *proc, e Event) {
-	take := func(m lock.Member) {
-		if h, seen := p.heard[m.Session]; !seen || h.beat != m.Beat {
-			p.heard[m.Session] = hearing{m.Beat, p.clock}
+	take := func(m lock.Member, holds bool) {
+		h, seen := p.heard[m.Session]
+		if !seen || h.beat != m.Beat {
+			h = hearing{beat: m.Beat, at: p.clock}
 		}
+		h.holds = holds
+		p.heard[m.Session] = h
 	}
 	switch e := e.(type) {
 	case Stood:
 		if t := e.Standing.Term; !t.Vacant() {
-			take(t.Holder)
+			take(t.Holder, true)
 		}
 		for _, m := range e.Standing.Line {
-			take(m)
+			take(m, false)
 		}
 	case Registered:
 		if e.Outcome == lock.Held {
-			take(e.Holder)
+			take(e.Holder, true)
 		}
 	}
 }
+
+// idle reports whether the session that was heard only stands by, and keeps nobody out.
+func (h hearing) idle(p *proc) bool { return !h.holds && p.registered }
 
 // judgeAction judges what a machine decided, before it is done.
 func (w *world) judgeAction(p *proc, a Action) {
@@ -53,6 +60,10 @@ func (w *world) judgeAction(p *proc, a Action) {
 		if left <= w.grace {
 			w.violate("late start: %s starts with %d left", p.name, left)
 		}
+	case Cancel:
+		if w.settled && errors.Is(a.Cause, ErrDeadline) {
+			w.violate("late beat: %s loses its term, and nothing was lost or late", p.name)
+		}
 	case Release, Handoff, Close:
 		if p.work.running {
 			w.violate("early release: %s gives up the role while its work runs", p.name)
@@ -64,6 +75,9 @@ func (w *world) judgeAction(p *proc, a Action) {
 			(!p.work.running || a.Session != p.machine.ID(p.work.number))
 		if !silent && !own && (w.noghost || w.living(a.Session)) {
 			w.violate("early eviction: %s evicts %s, heard %d ago", p.name, a.Session, p.clock-h.at)
+		}
+		if h.idle(p) && !own && w.living(a.Session) && p.clock-h.at < 2*(w.ttl+w.skew) {
+			w.violate("impatient: %s evicts the idle %s, heard %d ago", p.name, a.Session, p.clock-h.at)
 		}
 	}
 }
@@ -163,6 +177,7 @@ func (w *world) fair(out int, dead bool) string {
 		if t >= 2+w.beat {
 			c.judgeBeats(out)
 		}
+		c.settled = t >= w.ttl+w.skew
 		if c.fault != "" || worked >= w.ttl {
 			return c.fault
 		}
@@ -189,7 +204,11 @@ func (w *world) judgeBeats(out int) {
 		if i == out || !p.up || s.phase != live || s.sent == (Instant{}) {
 			continue
 		}
-		if old := p.now().Most(s.sent); old > w.beat+1 {
+		old, every := p.now().Most(s.sent), p.machine.IdleEvery
+		if !s.engaged.IsZero() {
+			old, every = min(old, p.now().Most(s.engaged)), w.beat
+		}
+		if old > every {
 			w.violate("late beat: the last of %s is %d old", p.name, old)
 		}
 	}

@@ -36,7 +36,7 @@ type options struct {
 func (o options) rules(nonce string) Rules {
 	return Rules{
 		Nonce: nonce, TTL: o.ttl, Skew: o.skew, Grace: o.grace,
-		StopTimeout: 6, BeatEvery: o.beat, HedgeFirst: 1, HedgeNext: 1, Retry: 1, Turn: 1,
+		StopTimeout: 6, BeatEvery: o.beat, IdleEvery: max(o.beat, o.ttl-1), HedgeFirst: 1, HedgeCalm: 1, HedgeNext: 1, Retry: 1, Turn: 1,
 		HoldFirst: 1, HoldMost: 4, CloseFor: 6,
 	}
 }
@@ -48,6 +48,7 @@ type world struct {
 	ledger  *ledger.Ledger
 	procs   []*proc
 	started lock.Token // the greatest under which work was started
+	settled bool       // nothing was lost or late for a promise
 	fault   string     // the first violation
 	log     func(format string, args ...any)
 }
@@ -77,8 +78,9 @@ type work struct {
 
 // A hearing is a beat, and when this process first received it.
 type hearing struct {
-	beat lock.Beat
-	at   time.Duration
+	beat  lock.Beat
+	at    time.Duration
+	holds bool // a role, as it was last shown
 }
 
 // A message is a call to the store under way.
@@ -120,7 +122,7 @@ func (w *world) clone() *world {
 	c.ledger, c.procs = &l, make([]*proc, len(w.procs))
 	for i, p := range w.procs {
 		q, m := *p, *p.machine
-		m.roles, m.sights, m.line = maps.Clone(m.roles), maps.Clone(m.sights), maps.Clone(m.line)
+		m.roles, m.sights, m.line, m.holds = maps.Clone(m.roles), maps.Clone(m.sights), maps.Clone(m.line), maps.Clone(m.holds)
 		m.changed = slices.Clone(m.changed)
 		q.machine, q.msgs, q.heard = &m, slices.Clone(p.msgs), maps.Clone(p.heard)
 		c.procs[i] = &q

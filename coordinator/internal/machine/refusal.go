@@ -61,7 +61,7 @@ func (m *Machine) unseen(now Instant, e Unseen) {
 		if e.Role != "" && (r.store.held != 0 || r.term.token != 0) {
 			r.store.vanished = true
 		}
-		m.roles[name] = r
+		m.put(r)
 	}
 }
 
@@ -71,9 +71,9 @@ func (m *Machine) evictionRefused(now Instant, e Evicted) {
 	if e.Outcome != lock.Refused {
 		return
 	}
-	for name, r := range m.roles {
+	for _, r := range m.roles {
 		if r.store.holder == e.Session && !r.store.vacant {
-			m.roles[name] = r.refuse(now)
+			m.put(r.refuse(now))
 		}
 	}
 }

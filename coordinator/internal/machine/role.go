@@ -132,6 +132,17 @@ func (r role) named(c Rules, s session) bool {
 	return v.holder == c.ID(s.number) && !v.vacant && !v.vanished && (v.held > r.gave || v.forgot())
 }
 
+// heldBy is the session that holds the role, as the store says; "": nobody.
+func (v view) heldBy() lock.SessionID {
+	if v.vacant {
+		return ""
+	}
+	return v.holder
+}
+
+// engaged reports whether we hold the role, or are taking it.
+func (r role) engaged() bool { return r.phase != Standby && r.phase != Retired }
+
 // working reports whether the work has not returned.
 func (r role) working() bool { return r.phase == Working || r.phase == Stopping }
 

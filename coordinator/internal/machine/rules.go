@@ -13,9 +13,11 @@ type Rules struct {
 	TTL, Skew   time.Duration
 	Grace       time.Duration
 	StopTimeout time.Duration
-	BeatEvery   time.Duration
+	BeatEvery   time.Duration // of a session that holds a role, or is taking one
+	IdleEvery   time.Duration // of one that only stands by
 	Try         time.Duration // one attempt at a call
 	HedgeFirst  time.Duration // from the first unacknowledged attempt at a beat to the second, at least
+	HedgeCalm   time.Duration // the same where nothing is urgent
 	HedgeNext   time.Duration // between the attempts after that
 	Retry       time.Duration // between two attempts at anything else
 	Turn        time.Duration // the contender of rank k waits k of these

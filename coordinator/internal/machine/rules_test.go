@@ -81,10 +81,11 @@ func TestSupersededHasTheGrace(t *testing.T) {
 // order the replies arrive.
 func TestDeadlineNeverGoesBack(t *testing.T) {
 	d := newDesk(t, everyday(), "r")
+	d.takes(5)
 	first := d.now.Plus(ttl / 4)
 	d.now = first
 	d.see(Tick{})
-	second := first.Plus(100 * time.Millisecond)
+	second := first.Plus(ttl / 20)
 	d.now = second
 	d.see(Tick{}) // hedged
 	d.see(Beaten{1, second, lock.OK})
@@ -114,12 +115,12 @@ func TestSickStaysSick(t *testing.T) {
 	}
 }
 
-// TestHedge: the second attempt at a beat waits for twice the last round trip, within bounds;
-// those after it for less.
+// TestHedge: the second attempt at a beat waits for twice the last round trip, within bounds,
+// and longer where nothing is urgent; those after it wait for less.
 func TestHedge(t *testing.T) {
 	for trip, want := range map[time.Duration]time.Duration{
-		time.Millisecond:       50 * time.Millisecond, // HedgeFirst
-		200 * time.Millisecond: 400 * time.Millisecond,
+		time.Millisecond:       ttl / 20, // HedgeCalm
+		300 * time.Millisecond: 600 * time.Millisecond,
 		2 * time.Second:        ttl / 4, // BeatEvery
 	} {
 		d := newDesk(t, everyday(), "r")

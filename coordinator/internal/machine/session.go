@@ -18,6 +18,9 @@ type session struct {
 	lostAt   Instant // when the loss was learned
 	closeBy  Instant // a stop waits until then for the end to be written
 
+	engaged Instant // since when it holds a role, or is taking one; zero: it only stands by
+	rebid   bool    // what it bids has changed, and no beat has said so yet
+
 	heard Instant       // when the store last acknowledged anything, counted from the start of the call
 	sent  Instant       // the latest start of an acknowledged beat; zero: there is no deadline yet
 	last  Instant       // when the last attempt at a beat began
@@ -134,9 +137,13 @@ func (s session) closed(r Rules, now Instant, e Closed) session {
 	return session{number: s.number + 1, sick: s.sick, trip: s.trip, slow: s.slow}
 }
 
-// unheardIn is how long it is until the store has acknowledged nothing for a whole promise.
+// unheardIn is how long it is until the store has acknowledged nothing for a whole promise, or
+// for two where the session only stands by, as others count.
 func (s session) unheardIn(r Rules, now Instant) time.Duration {
-	return r.TTL - now.Most(s.heard)
+	if s.engaged.IsZero() {
+		return 2*r.TTL - now.Most(s.heard)
+	}
+	return r.TTL - min(now.Most(s.heard), now.Most(s.engaged))
 }
 
 // decide registers, beats, and closes once no work is left. It never registers while any
@@ -151,12 +158,7 @@ func (s session) decide(r Rules, busy func() bool, now Instant) (session, []Acti
 	case joining:
 		return s.join(r, busy, now)
 	case live:
-		if s.open < OpenBeats && s.beatIn(r, now) <= 0 {
-			s.last = now
-			s.tries++
-			s.open++
-			return s, []Action{Beat{s.number}}
-		}
+		return s.beat(r, now)
 	case closing:
 		if s.stopping && now.Until(s.closeBy) <= 0 {
 			s.phase = ended // the end of the promise will end it
@@ -188,19 +190,49 @@ func (s session) join(r Rules, busy func() bool, now Instant) (session, []Action
 
 func (s session) due(now Instant) bool { return !s.calling && now.Until(s.retry) <= 0 }
 
+// beat starts an attempt at a beat, if one is due.
+func (s session) beat(r Rules, now Instant) (session, []Action) {
+	if s.phase != live || s.open >= OpenBeats || s.beatIn(r, now) > 0 {
+		return s, nil
+	}
+	s.last, s.rebid = now, false
+	s.tries++
+	s.open++
+	return s, []Action{Beat{s.number}}
+}
+
+// every is the time between two beats. Who only stands by has no deadline to keep, and others
+// wait for two promises before they take it for dead.
+func (s session) every(r Rules) time.Duration {
+	if s.engaged.IsZero() {
+		return r.IdleEvery
+	}
+	return r.BeatEvery
+}
+
 // beatIn is how long it is until the next attempt at a beat. Attempts are hedged, not backed
 // off: while one is unacknowledged, another starts.
 func (s session) beatIn(r Rules, now Instant) time.Duration {
 	switch s.tries {
 	case 0:
-		if s.sent.IsZero() {
+		if s.sent.IsZero() || s.rebid {
 			return 0
 		}
-		return r.BeatEvery - now.Most(s.sent)
+		return s.every(r) - now.Most(s.sent)
 	case 1:
-		return max(r.HedgeFirst, min(2*s.trip, r.BeatEvery)) - now.Most(s.last)
+		return max(s.hedgeAfter(r, now), min(2*s.trip, r.BeatEvery)) - now.Most(s.last)
 	}
 	return r.HedgeNext - now.Most(s.last)
+}
+
+// hedgeAfter is the least time from the first attempt to the second. Most attempts that take
+// longer than usual are answered yet; where half of the promise is left, or no work depends on
+// it, there is time to wait for that.
+func (s session) hedgeAfter(r Rules, now Instant) time.Duration {
+	if s.engaged.IsZero() || s.left(r, now) > r.TTL/2 {
+		return r.HedgeCalm
+	}
+	return r.HedgeFirst
 }
 
 // next is how long the session can wait without an event.

@@ -13,6 +13,7 @@ type sight struct {
 	since   Instant // when this beat was first received
 	moved   bool    // another beat was received before this one
 	dead    bool    // its process is proved dead
+	twin    bool    // it has our contender ID
 	calling bool    // an eviction is in flight
 	retry   Instant // no eviction is tried before
 }
@@ -25,18 +26,24 @@ func (s sight) observe(m lock.Member, at Instant) sight {
 	}
 	return sight{
 		beat: m.Beat, promise: m.Promise, since: at,
-		moved: !s.since.IsZero() && m.Beat != lock.Absent, dead: s.dead, calling: s.calling,
+		moved: !s.since.IsZero() && m.Beat != lock.Absent, dead: s.dead, twin: s.twin, calling: s.calling,
 	}
 }
 
 // due is how long it is until the session may be evicted. A session whose promise is not
-// known is left to others.
-func (s sight) due(now Instant) time.Duration {
+// known is left to others. One that holds no role is in nobody's way, and beats so seldom that
+// it may have missed one after a single promise: it has two. One that has our contender ID keeps
+// us out, and has one.
+func (s sight) due(now Instant, holds bool) time.Duration {
 	switch {
 	case s.promise.TTL <= 0:
 		return never
 	case s.dead:
 		return now.Until(s.retry)
 	}
-	return max(s.promise.TTL+s.promise.Skew-now.Least(s.since), now.Until(s.retry))
+	patience := s.promise.TTL + s.promise.Skew
+	if !holds && !s.twin {
+		patience *= 2
+	}
+	return max(patience-now.Least(s.since), now.Until(s.retry))
 }
