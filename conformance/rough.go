@@ -53,7 +53,7 @@ func runGrantLate(t *trial) {
 	grace := t.TTL * 3 / 10
 	a := t.contend(j, "a", func(c *coordinator.Config) { c.Grace = grace }, role)
 	t.inLine(a.link, role)
-	t.pause(t.TTL / 2)
+	t.pause(t.TTL / 10) // its first beat is acknowledged; the next one is not due before the role is free
 	t.beat(holder)
 	a.set(weather{deaf: true})
 	t.pause(t.TTL*7/10 - a.config.Skew/2) // what is left then is less than the grace, whenever its last beat was
