@@ -104,6 +104,47 @@ func TestUnheard(t *testing.T) {
 	}
 }
 
+// TestUnsureGrant: where the answers to an acquisition are lost, which the store may have granted,
+// the session is given up after one promise without a beat, as one that holds the role: its
+// beats may be arriving, and then nobody else takes it.
+func TestUnsureGrant(t *testing.T) {
+	d := newDesk(t, everyday(), "r")
+	d.stood(lock.Standing{Role: "r"})
+	began, asked := d.now, d.now
+	for d.now.Most(began) < 3*ttl {
+		d.now = d.now.Plus(10 * time.Millisecond)
+		do := d.see(Tick{})
+		if slices.Contains(do, Action(Close{1})) {
+			if took := d.now.Most(began).Round(10 * time.Millisecond); took != ttl {
+				t.Errorf("the session is given up after %v, want %v", took, ttl)
+			}
+			return
+		}
+		switch {
+		case slices.Contains(do, Action(Acquire{"r", 1})):
+			asked = d.now
+		case d.Role("r").Phase == Acquiring && d.now.Most(asked) >= d.Try:
+			d.see(Acquired{"r", 1, lock.Unknown, 0})
+		}
+	}
+	t.Error("the session is not given up")
+}
+
+// TestSureAgain: who may have taken a role beats as one that holds it until the store says that
+// another does.
+func TestSureAgain(t *testing.T) {
+	d := newDesk(t, everyday(), "r")
+	d.stood(lock.Standing{Role: "r"})
+	d.see(Acquired{"r", 1, lock.Unknown, 0})
+	if d.session.engaged.IsZero() {
+		t.Error("it does not count as one that holds the role")
+	}
+	d.stood(shown(5, "another"))
+	if !d.session.engaged.IsZero() {
+		t.Error("another holds the role, and it counts as one that does")
+	}
+}
+
 // TestRebid: what changes a bid is told at once, not with the next beat that is due.
 func TestRebid(t *testing.T) {
 	for name, e := range map[string]Event{"not healthy": Checked{false}, "not ready": Rebid{}} {

@@ -30,6 +30,7 @@ type role struct {
 	term    term // ours, from Granted to Ceding
 	calling bool // a call about the role is in flight: always in Acquiring, at times in Ceding
 	done    bool // the work said that it is done for good
+	unsure  bool // the last acquisition had no answer: the role may be ours
 	store   view
 	gave    lock.Token // the last token that was given up
 
@@ -70,6 +71,7 @@ type view struct {
 func (r role) look(c Rules, s session, now Instant, st lock.Standing) role {
 	r.store = r.store.look(st, c.ID(s.number), r.term.token, now)
 	r.retry, r.hidden = Instant{}, Instant{}
+	r.unsure = r.unsure && (r.store.vacant || r.store.holder == c.ID(s.number))
 	return r
 }
 
@@ -140,8 +142,8 @@ func (v view) heldBy() lock.SessionID {
 	return v.holder
 }
 
-// engaged reports whether we hold the role, or are taking it.
-func (r role) engaged() bool { return r.phase != Standby && r.phase != Retired }
+// engaged reports whether we hold the role, or are taking it, or may have taken it.
+func (r role) engaged() bool { return r.phase != Standby && r.phase != Retired || r.unsure }
 
 // working reports whether the work has not returned.
 func (r role) working() bool { return r.phase == Working || r.phase == Stopping }
@@ -164,6 +166,7 @@ func (r role) answered(c Rules, now Instant, o lock.Outcome) role {
 // not greater than every one seen is no grant to work under.
 func (r role) acquired(c Rules, s session, now Instant, e Acquired) role {
 	r = r.answered(c, now, e.Outcome)
+	r.unsure = e.Outcome == lock.Unknown
 	switch e.Outcome {
 	case lock.OK:
 		stale := e.Token <= r.gave || e.Token < r.store.seen || e.Token == r.store.seen && r.store.seenBy != c.ID(s.number)
@@ -227,7 +230,7 @@ func (r role) missed(e Returned) bool {
 // over is the role once its term is known to be over.
 func (r role) over() role {
 	r.gave = max(r.gave, r.term.token)
-	r.term, r.calling, r.store.request = term{}, false, ""
+	r.term, r.calling, r.unsure, r.store.request = term{}, false, false, ""
 	return r.rest()
 }
 
