@@ -55,6 +55,17 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestExplainAddress: the store's address is not the contender's.
+func TestExplainAddress(t *testing.T) {
+	c, err := Read(Source{Flags: parse(t, "--backend", "consul", "--address", "me:1", "--consul-address", "c:1"), Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Explain(lock.InFields(errors.New("no"), "Address")).Error(), "consul-address: no"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 // TestLogExplains expects the same of the log.
 func TestLogExplains(t *testing.T) {
 	var log strings.Builder
