@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,7 +173,8 @@ func (r *runner) heartbeat(s State, roles ...string) {
 // that, as nobody can be told any more when the process exits for it. It returns how long
 // it is until it has to look again.
 func (r *runner) warnLate(now Instant) time.Duration {
-	next := never
+	next, least := never, never
+	var late []string
 	for role, t := range r.told {
 		left, told := r.machine.ExitIn(now, role)
 		if !told || t.late || r.config.NoExit {
@@ -186,8 +188,12 @@ func (r *runner) warnLate(now Instant) time.Duration {
 			continue
 		}
 		t.late = true
+		late, least = append(late, role), min(least, left)
+	}
+	slices.Sort(late)
+	for _, roles := range r.journal.lines(late, func(string) string { return "" }) {
 		r.config.Logger.Warn("the work was told to stop and has not returned: when its time is over, this process exits",
-			"role", role, "id", r.config.ID, "left", left.Round(time.Millisecond), "code", ExitCode)
+			named(roles), "id", r.config.ID, counted(roles, r.journal.states[roles[0]].token), "left", least.Round(time.Millisecond), "code", ExitCode)
 	}
 	return next
 }
