@@ -30,10 +30,10 @@ func (c *Config) explain(err error) error {
 	if !errors.As(err, &field) || errors.As(err, &done) {
 		return err
 	}
-	if err.Error() == field.Error() {
-		return &explained{field.Say(c.where), err}
+	if before, after, found := strings.Cut(err.Error(), field.Error()); found {
+		return &explained{before + field.Say(c.where) + after, err}
 	}
-	var names []string // somebody else has already said more
+	var names []string // somebody has put it into other words
 	for _, f := range field.Fields {
 		names = append(names, f+" is "+c.where(f))
 	}

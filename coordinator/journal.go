@@ -114,11 +114,12 @@ func (r *runner) transition(now Instant, roles ...string) {
 	for _, name := range roles {
 		r.journal.states[name] = entry{to, now, max(r.machine.Role(name).Token, r.journal.states[name].token)}
 	}
-	reason, cause := r.machine.Reason(now, role), r.machine.Role(role).Cause
+	var reason any = r.machine.Reason(now, role) // an error where the logger may know more of it
+	cause := r.machine.Role(role).Cause
 	asked := to == Stopped && !r.machine.Role(role).Done || to == Draining && errors.Is(cause, ErrStopping)
 	switch {
 	case asked:
-		reason = r.whyStop().Error()
+		reason = r.whyStop()
 		if r.err != nil {
 			level = slog.LevelWarn
 		}
@@ -126,7 +127,7 @@ func (r *runner) transition(now Instant, roles ...string) {
 		level = slog.LevelWarn
 	}
 	attrs := []any{named(roles), "id", r.config.ID, "from", string(from.state), "to", string(to), "reason", reason, counted(roles, r.journal.states[role].token), "after", took}
-	if why := r.whyNot(role, to); why != nil && why.Error() != reason {
+	if why := r.whyNot(role, to); why != nil && why.Error() != fmt.Sprint(reason) {
 		attrs = append(attrs, "error", why)
 	}
 	r.config.Logger.Log(context.Background(), level, "transition", attrs...)
