@@ -30,10 +30,10 @@ func (c *Config) explain(err error) error {
 	if !errors.As(err, &field) || errors.As(err, &done) {
 		return err
 	}
-	if err.Error() == field.Error() {
-		return &explained{field.Say(c.where), err}
+	if before, after, found := strings.Cut(err.Error(), field.Error()); found {
+		return &explained{before + field.Say(c.where) + after, err}
 	}
-	var names []string // somebody else has already said more
+	var names []string // somebody has put it into other words
 	for _, f := range field.Fields {
 		names = append(names, f+" is "+c.where(f))
 	}
@@ -58,9 +58,10 @@ func (c *Config) where(field string) string {
 }
 
 // keyOf is the key whose value goes to a field of the store's Config or of the coordinator's. A
-// field that both have, as ID, is the coordinator's, who passes it on.
+// field that both have is the store's where it has a key, as Address, and else the coordinator's,
+// who passes it on, as ID.
 func (c *Config) keyOf(field string) string {
-	for _, config := range []any{&c.Coordinator, c.Store.Row().Settings(&c.Store)} {
+	for _, config := range []any{c.Store.Row().Settings(&c.Store), &c.Coordinator} {
 		f := reflect.ValueOf(config).Elem().FieldByName(field)
 		for _, k := range Keys() {
 			if f.IsValid() && addressOf(k.to(c)) == f.Addr().Pointer() {

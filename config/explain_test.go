@@ -38,8 +38,8 @@ func TestExplain(t *testing.T) {
 		{lock.InFields(no, "HealthEvery", "HangTimeout"), "health-interval and FILE:5: hangTimeout: no"},
 		{lock.InFields(no, "Snapshots"), "Snapshots: no"}, // which is no setting
 		{lock.Permanent(lock.InFields(no, "KeyFile")), "etcd-key-file: no"},
-		{wrap("KeyFile", "Username"), "register: KeyFile and Username: no (KeyFile is etcd-key-file, Username is UNDERSTUDY_ETCD_USERNAME)"},
-		{errors.Join(no, lock.InFields(no, "KeyFile"), wrap("KeyFile")), "no\netcd-key-file: no\nregister: KeyFile: no (KeyFile is etcd-key-file)"},
+		{wrap("KeyFile", "Username"), "register: etcd-key-file and UNDERSTUDY_ETCD_USERNAME: no"},
+		{errors.Join(no, lock.InFields(no, "KeyFile"), wrap("KeyFile")), "no\netcd-key-file: no\nregister: etcd-key-file: no"},
 		{no, "no"},
 	} {
 		got := c.Explain(c.Explain(test.err)) // who explains twice says no more
@@ -55,6 +55,17 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestExplainAddress: the store's address is not the contender's.
+func TestExplainAddress(t *testing.T) {
+	c, err := Read(Source{Flags: parse(t, "--backend", "consul", "--address", "me:1", "--consul-address", "c:1"), Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Explain(lock.InFields(errors.New("no"), "Address")).Error(), "consul-address: no"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 // TestLogExplains expects the same of the log.
 func TestLogExplains(t *testing.T) {
 	var log strings.Builder
@@ -66,7 +77,7 @@ func TestLogExplains(t *testing.T) {
 	l := c.logger()
 	l.Warn("refused", "error", fmt.Errorf("beat: %w", lock.InFields(errors.New("no"), "TokenFile")))
 	asynclog.Flush(l, asynclog.ExitFlush)
-	if want := `error="beat: TokenFile: no (TokenFile is UNDERSTUDY_CONSUL_TOKEN_FILE)"`; !strings.Contains(log.String(), want) {
+	if want := `error="beat: UNDERSTUDY_CONSUL_TOKEN_FILE: no"`; !strings.Contains(log.String(), want) {
 		t.Errorf("want %s in %s", want, log.String())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,11 +114,12 @@ func (r *runner) transition(now Instant, roles ...string) {
 	for _, name := range roles {
 		r.journal.states[name] = entry{to, now, max(r.machine.Role(name).Token, r.journal.states[name].token)}
 	}
-	reason, cause := r.machine.Reason(now, role), r.machine.Role(role).Cause
+	var reason any = r.machine.Reason(now, role) // an error where the logger may know more of it
+	cause := r.machine.Role(role).Cause
 	asked := to == Stopped && !r.machine.Role(role).Done || to == Draining && errors.Is(cause, ErrStopping)
 	switch {
 	case asked:
-		reason = r.whyStop().Error()
+		reason = r.whyStop()
 		if r.err != nil {
 			level = slog.LevelWarn
 		}
@@ -125,7 +127,7 @@ func (r *runner) transition(now Instant, roles ...string) {
 		level = slog.LevelWarn
 	}
 	attrs := []any{named(roles), "id", r.config.ID, "from", string(from.state), "to", string(to), "reason", reason, counted(roles, r.journal.states[role].token), "after", took}
-	if why := r.whyNot(role, to); why != nil && why.Error() != reason {
+	if why := r.whyNot(role, to); why != nil && why.Error() != fmt.Sprint(reason) {
 		attrs = append(attrs, "error", why)
 	}
 	r.config.Logger.Log(context.Background(), level, "transition", attrs...)
@@ -172,7 +174,8 @@ func (r *runner) heartbeat(s State, roles ...string) {
 // that, as nobody can be told any more when the process exits for it. It returns how long
 // it is until it has to look again.
 func (r *runner) warnLate(now Instant) time.Duration {
-	next := never
+	next, least := never, never
+	var late []string
 	for role, t := range r.told {
 		left, told := r.machine.ExitIn(now, role)
 		if !told || t.late || r.config.NoExit {
@@ -186,8 +189,12 @@ func (r *runner) warnLate(now Instant) time.Duration {
 			continue
 		}
 		t.late = true
+		late, least = append(late, role), min(least, left)
+	}
+	slices.Sort(late)
+	for _, roles := range r.journal.lines(late, func(string) string { return "" }) {
 		r.config.Logger.Warn("the work was told to stop and has not returned: when its time is over, this process exits",
-			"role", role, "id", r.config.ID, "left", left.Round(time.Millisecond), "code", ExitCode)
+			named(roles), "id", r.config.ID, counted(roles, r.journal.states[roles[0]].token), "left", least.Round(time.Millisecond), "code", ExitCode)
 	}
 	return next
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -29,7 +30,11 @@ func outage(t *testing.T, ttl time.Duration, roles int) {
 	for i := range roles {
 		c.Roles = append(c.Roles, lock.Bid{Role: fmt.Sprint("r", i)})
 	}
-	stop := s.contendOver(l, c, untilTold)
+	stop := s.contendOver(l, c, func(ctx context.Context, _ Term) error {
+		<-ctx.Done()
+		time.Sleep(min(ttl/5, 2*time.Second) * 3 / 4) // virtual time, of the grace: it is late, and is told so
+		return nil
+	})
 	time.Sleep(time.Minute) // virtual time
 	l.cut.Store(true)
 	before := -1

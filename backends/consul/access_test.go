@@ -175,7 +175,7 @@ func TestTLS(t *testing.T) {
 	must(t, err)
 	stranger, err := other.Issue("client", time.Now().Add(time.Hour))
 	must(t, err)
-	refused("an unknown authority", open(t, Config{Address: config.Address, CAFile: stranger.CA, CertFile: files.Cert, KeyFile: files.Key}), "unknown authority")
+	refused("an unknown authority", open(t, Config{Address: config.Address, CAFile: stranger.CA, CertFile: files.Cert, KeyFile: files.Key}), "CAFile: ")
 	refused("a stranger's certificate", open(t, Config{Address: config.Address, CAFile: files.CA, CertFile: stranger.Cert, KeyFile: stranger.Key}), "CertFile: ")
 	refused("no certificate", open(t, Config{Address: config.Address, CAFile: files.CA}), "CertFile: ")
 	refused("no TLS", open(t, Config{Address: "http://" + config.Address}), "https://")

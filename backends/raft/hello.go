@@ -72,7 +72,7 @@ func (n *node) compare(h hello) {
 		return
 	}
 	if n.said.news("differs: "+h.ID, fmt.Sprint(h.Timing, brief(h.Peers))) {
-		n.log.Warn("a peer is set up differently, use the same on every node",
+		n.log.Warn("a peer is set up differently, give every node the same raft.peers, and the same ttl or raft.timing",
 			"peer", h.ID, "its_timing", h.Timing, "our_timing", n.config.timing(), "its_peers", brief(h.Peers), "our_peers", mine)
 	}
 }

@@ -141,7 +141,7 @@ type port struct {
 func openPort(d *dialer, address string, log *slog.Logger) (*port, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
+		return nil, lock.InFields(fmt.Errorf("cannot listen on %s: %w; end what listens there, as this node where it runs already, or give a free address of this machine", address, err), "Bind")
 	}
 	p := &port{dialer: d, listener: listener, log: log}
 	p.ctx, p.cancel = context.WithCancel(context.Background())

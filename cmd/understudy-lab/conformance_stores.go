@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/conformance"
 	"github.com/understudy-ha/understudy/internal/lab/ways"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // Why a fault is not made here.
@@ -79,7 +81,11 @@ func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() 
 		return all.Wipe(ctx)
 	}
 	if err := wipe(ctx); err != nil { // it is empty: this says whether the store answers us
-		return nil, fmt.Errorf("the store cannot be used: %w", err)
+		err = fmt.Errorf("the store cannot be used: %w", err)
+		if given == "" && errors.Is(err, lock.ErrPermanent) {
+			err = fmt.Errorf("%w; or name a prefix below which it may, by --etcd-prefix or --consul-prefix", err)
+		}
+		return nil, err
 	}
 	fmt.Fprintf(out, "everything is under %s, and removed afterwards\n", root)
 	var cases atomic.Int64

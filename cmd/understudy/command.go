@@ -53,7 +53,7 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	case <-ctx.Done():
 	}
 	c.stop(ctx, g, t) // also what it left behind
-	c.tell(g.Code(), byItself)
+	c.tell(ctx, g.Code(), byItself)
 	if byItself {
 		return c.over(g.Code(), &endedError{code: g.Code()})
 	}
@@ -66,11 +66,15 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	return nil
 }
 
-// tell says how the command ended.
-func (c *command) tell(code int, byItself bool) {
+// tell says how the command ended. Where roles are lost and their commands do as they are told,
+// the transition has said enough: an outage must not fill the log.
+func (c *command) tell(work context.Context, code int, byItself bool) {
 	level := slog.LevelInfo
-	if code != 0 && (byItself || code < 128) { // by a signal it ends where it was told to
+	switch {
+	case code != 0 && (byItself || code < 128): // by a signal it ends where it was told to
 		level = slog.LevelWarn
+	case len(c.byRole) > 1 && !byItself && !coordinator.Asked(context.Cause(work)):
+		level = slog.LevelDebug
 	}
 	c.log.Log(context.Background(), level, "command ended", "code", code)
 }
@@ -116,7 +120,12 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 		return
 	case <-ctx.Done():
 	}
-	c.log.Warn("the command is killed: it did not stop in time, or what it had started did not")
+	select {
+	case <-c.hurry:
+		c.log.Warn("the command is killed: a second stop was asked for")
+	default:
+		c.log.Warn("the command is killed: it did not stop in time, or what it had started did not")
+	}
 	for tries := 1; ; tries++ {
 		g.Kill()
 		if tries%(20*60) == 20 { // after a second, and then once a minute

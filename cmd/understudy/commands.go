@@ -45,13 +45,14 @@ func (c *commands) work(ctx context.Context, t coordinator.Term) error {
 
 // listen passes signals on, and stops the run at the first SIGTERM or SIGINT.
 func (c *commands) listen(heard <-chan os.Signal) {
-	count := 0
+	count, first := 0, os.Signal(nil)
 	for s := range heard {
 		switch {
+		case count > 0 && s == first && time.Since(c.stopAt) < together: // to us and to our group, as timeout(1) does
 		case stops(s):
 			switch count++; count {
 			case 1:
-				c.stopAt = time.Now()
+				c.stopAt, first = time.Now(), s
 				close(c.stopped)
 			case 2:
 				close(c.hurry)
@@ -85,9 +86,9 @@ type endedError struct {
 
 func (e *endedError) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
 
-// together is how far apart the end of a command and a stop may be that are one event: whoever
-// stops a whole service sends all of its processes the signal, and the command may have ended
-// before the wrapper hears of it. The role is not kept meanwhile.
+// together is how far apart what is one stop may be: whoever stops a whole service sends all of its
+// processes the signal, and some of them twice. The command may have ended before the wrapper
+// hears of it. The role is not kept meanwhile.
 const together = 500 * time.Millisecond
 
 // wasStopped reports whether a command ended because somebody stops the whole service: that is

@@ -81,6 +81,21 @@ func TestSecondStop(t *testing.T) {
 	}
 }
 
+// TestStopSentTwice expects a stop that comes twice at once, as from timeout(1), to be one: the
+// command has its time.
+func TestStopSentTwice(t *testing.T) {
+	t.Parallel()
+	w := wrap(t, `trap 'sleep 1; echo ended; exit 0' TERM; echo ready; while :; do sleep 0.05; done`, "--stop-timeout", "1h")
+	w.start()
+	w.expect("ready")
+	w.signal(syscall.SIGTERM)
+	w.signal(syscall.SIGTERM)
+	w.expect("ended")
+	if code := w.code(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
 // TestWholeServiceIsStopped sends wrapper and command the signal, as a service manager does:
 // that is a stop, in whichever order they hear of it, and however the command ends.
 func TestWholeServiceIsStopped(t *testing.T) {

@@ -110,7 +110,7 @@ var badInput = map[string]struct {
 	},
 	"adopt":      {args: []string{"adopt", peers}, want: []string{`identity "": must not be empty`}},
 	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above 0: must be the greatest token", `role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE`}},
-	"flag":       {args: []string{"run", "--rolle", "r", "--", "true"}, want: []string{`unknown flag: --rolle, did you mean "role"?`}},
+	"flag":       {args: []string{"run", "--rolle", "r", "--", "true"}, want: []string{`unknown flag: --rolle, did you mean "--role"?`}},
 	"subcommand": {more: true, args: []string{"rum"}, want: []string{`unknown command "rum"`, "run"}},
 }
 

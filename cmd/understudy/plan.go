@@ -68,7 +68,7 @@ func (b bound) with(least, most time.Duration) bound {
 		d  time.Duration
 	}{{&b.Min, least}, {&b.Max, most}} {
 		if one.d >= 0 {
-			*one.to = new(one.d.Seconds())
+			*one.to = new(float64(one.d.Microseconds()) / 1e6) // the nearest decimal, unlike Seconds
 		}
 	}
 	return b

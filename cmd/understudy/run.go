@@ -27,8 +27,9 @@ it writes to.
 
 On a loss, a stop (SIGTERM, SIGINT) or a handoff the command's whole process group
 gets SIGTERM, and SIGKILL when the time is over: --stop-timeout, and on a loss three
-quarters of --grace. What cannot be killed then ends this process with 75. A second SIGTERM or SIGINT kills at
-once. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
+quarters of --grace. What cannot be killed then ends this process with 75. A second SIGTERM
+or SIGINT kills at once, but not the same signal again within half a second: that is one stop,
+sent twice. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
 
 The command has ended when its first process has. What descends from it is the command's,
 daemons too: what is left then gets SIGTERM and SIGKILL in the same way, and the role is

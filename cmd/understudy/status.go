@@ -206,7 +206,11 @@ func show(out io.Writer, format string, r report) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\n", a.ID, state, a.Token, a.Since.Format(time.RFC3339), a.Beat, a.TTL, a.crash(), a.Address)
 	} else {
-		fmt.Fprintf(w, "-\tnobody is active\t%s\n", r.Last)
+		last := ""
+		if r.Last != "" {
+			last = "the last was " + r.Last
+		}
+		fmt.Fprintf(w, "-\tnobody is active\t%s\n", last)
 	}
 	for i, m := range r.Standbys {
 		state := fmt.Sprintf("standby %d", i)

@@ -69,6 +69,6 @@ func unknownFlag(cmd *cobra.Command, err error) error {
 		}
 	}
 	var names []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return fmt.Errorf("%w%s", err, config.DidYouMean(name, names))
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	return fmt.Errorf("%w%s", err, config.DidYouMean("--"+name, names))
 }

@@ -59,7 +59,7 @@ func (f TLSFiles) Config(host string, failed func(error)) *tls.Config {
 				worked.Store(true)
 				return nil
 			}
-			if err = fmt.Errorf("tls: %w", err); !worked.Load() {
+			if err = f.distrust(err); !worked.Load() {
 				err = lock.Permanent(err)
 			}
 			failed(err)
@@ -85,6 +85,18 @@ func (f TLSFiles) verify(s tls.ConnectionState, host string) error {
 	}
 	_, err = s.PeerCertificates[0].Verify(o)
 	return err
+}
+
+// distrust says why the server's certificate is not accepted, and what cures that.
+func (f TLSFiles) distrust(err error) error {
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case !errors.As(err, &unknown):
+		return fmt.Errorf("tls: %w", err)
+	case f.CA == "":
+		return lock.InFields(fmt.Errorf("the server's certificate is signed by none of this machine's authorities; give a file of those that sign it (%w)", err), "CAFile")
+	}
+	return lock.InFields(fmt.Errorf("the server's certificate is signed by none of the authorities in %s; add the one that signs it (%w)", f.CA, err), "CAFile")
 }
 
 // Mind warns when a third, and when a tenth, of the life of our certificate is left, or of
