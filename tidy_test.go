@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"conformance":                  {"lock", "coordinator"},
 	"internal/lab":                 {"lock", "internal/lab/process"},
 	"docs":                         {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/script", "internal/lab/serve", "internal/lab/servers"},
+	"internal/lab/guards":          {"lock", "fencing"},
 	"internal/lab/script":          {},
 	"internal/lab/process":         {},
 	"internal/lab/serve":           {"internal/lab", "internal/lab/servers"},
@@ -77,7 +78,7 @@ var pure = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/script", "internal/lab/servers", "internal/lab/serve", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
+var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/guards", "internal/lab/script", "internal/lab/servers", "internal/lab/serve", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
 
 // Limits that keep a file and a function readable.
 const (

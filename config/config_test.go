@@ -2,12 +2,12 @@ package config
 
 import (
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // samples are values that no key has by default, as they stand in a file and as flags
@@ -43,14 +43,7 @@ func sample(k Key) (file, text, shown string) {
 }
 
 // write makes a file of settings.
-func write(t *testing.T, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "understudy.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
+var write = lab.Settings
 
 // parse is a flag set with every key's flag, from a command line.
 func parse(t *testing.T, args ...string) *pflag.FlagSet {

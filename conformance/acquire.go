@@ -183,17 +183,9 @@ func acquireWhileEvicted(t *trial) {
 	var last lock.Token
 	for range 20 {
 		s := t.join(near, "a", role)
-		seen := beatOf(t.look(near, role), s.ID())
 		var token lock.Token
-		var acquired, evicted error
-		t.together(2, func(i int) {
-			if i == 0 {
-				acquired = t.known("acquire", func(ctx context.Context) (err error) { token, err = s.TryAcquire(ctx, role); return err })
-				return
-			}
-			evicted = t.known("evict", func(ctx context.Context) error {
-				return far.Evict(ctx, s.ID(), seen, lock.End{By: "the suite", Why: "a race"})
-			})
+		acquired, evicted := t.beside(far, s, beatOf(t.look(near, role), s.ID()), func() error {
+			return t.known("acquire", func(ctx context.Context) (err error) { token, err = s.TryAcquire(ctx, role); return err })
 		})
 		t.expect(evicted, nil, "evict beside an acquisition")
 		st := t.look(far, role)
@@ -207,6 +199,20 @@ func acquireWhileEvicted(t *trial) {
 		}
 		last = max(last, token)
 	}
+}
+
+// beside does something with a session while another Locker evicts it.
+func (t *trial) beside(far lock.Locker, s lock.Session, seen lock.Beat, do func() error) (done, evicted error) {
+	t.together(2, func(i int) {
+		if i == 0 {
+			done = do()
+			return
+		}
+		evicted = t.known("evict", func(ctx context.Context) error {
+			return far.Evict(ctx, s.ID(), seen, lock.End{By: "the suite", Why: "a race"})
+		})
+	})
+	return done, evicted
 }
 
 // touching are names of which some begin others, and some that mean something in

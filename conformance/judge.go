@@ -91,23 +91,11 @@ func (j *judge) work(who string, m manner) coordinator.Work {
 
 // await waits until ok says so of a role's spells.
 func (j *judge) await(role, what string, ok func([]*spell) bool) {
-	timer := time.NewTimer(j.t.patience())
-	defer timer.Stop()
-	for {
+	j.t.until(what, func() (bool, <-chan struct{}) {
 		j.mu.Lock()
-		good, changed := ok(j.spells[role]), j.changed
-		j.mu.Unlock()
-		if good {
-			return
-		}
-		select {
-		case <-changed:
-		case <-timer.C:
-			j.t.fatalf("waited %v in vain until %s; the works were: %s", j.t.patience(), what, j.tell(role))
-		case <-j.t.ctx.Done():
-			j.t.fatalf("told to end while waiting until %s", what)
-		}
-	}
+		defer j.mu.Unlock()
+		return ok(j.spells[role]), j.changed
+	}, func() string { return "the works were: " + j.tell(role) })
 }
 
 // anyone is who works where it does not matter who.

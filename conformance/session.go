@@ -240,16 +240,8 @@ func beatWhileEvicted(t *trial) {
 	near, far := t.open(), t.open()
 	for range 20 {
 		s := t.join(near, "a", role)
-		seen := beatOf(t.look(near, role), s.ID())
-		var beaten, evicted error
-		t.together(2, func(i int) {
-			if i == 0 {
-				beaten = t.one(func(ctx context.Context) error { return s.Beat(ctx) })
-				return
-			}
-			evicted = t.known("evict", func(ctx context.Context) error {
-				return far.Evict(ctx, s.ID(), seen, lock.End{By: "the suite", Why: "a race"})
-			})
+		beaten, evicted := t.beside(far, s, beatOf(t.look(near, role), s.ID()), func() error {
+			return t.one(func(ctx context.Context) error { return s.Beat(ctx) })
 		})
 		switch {
 		case evicted != nil && !errors.Is(evicted, lock.ErrMoved):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -281,26 +282,34 @@ func (f *follower) note(change func()) {
 
 // await waits until ok says so of what was yielded.
 func (f *follower) await(what string, ok func(f *follower) bool) {
-	timer := time.NewTimer(f.t.patience())
+	f.t.until("a watch shows "+what, func() (bool, <-chan struct{}) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return ok(f), f.changed
+	}, func() string {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		last := f.seen[max(0, len(f.seen)-1):]
+		return fmt.Sprintf("the last standing: %+v; the watch has ended: %v; its errors: %v", last, f.over, f.errs)
+	})
+}
+
+// until waits until look says yes. What look returns too is closed when that may have
+// changed; tell is what a wait in vain is told with.
+func (t *trial) until(what string, look func() (bool, <-chan struct{}), tell func() string) {
+	timer := time.NewTimer(t.patience())
 	defer timer.Stop()
 	for {
-		f.mu.Lock()
-		good, changed := ok(f), f.changed
-		last := lock.Standing{}
-		if len(f.seen) > 0 {
-			last = f.seen[len(f.seen)-1]
-		}
-		over, errs := f.over, f.errs
-		f.mu.Unlock()
+		good, changed := look()
 		if good {
 			return
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
-			f.t.fatalf("waited %v in vain until a watch shows %s; the last standing: %+v; the watch has ended: %v; its errors: %v", f.t.patience(), what, last, over, errs)
-		case <-f.t.ctx.Done():
-			f.t.fatalf("told to end while waiting until a watch shows %s", what)
+			t.fatalf("waited %v in vain until %s; %s", t.patience(), what, tell())
+		case <-t.ctx.Done():
+			t.fatalf("told to end while waiting until %s", what)
 		}
 	}
 }

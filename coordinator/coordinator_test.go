@@ -14,8 +14,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
+
+var must = lab.Must
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

@@ -47,17 +47,22 @@ func TestDay(t *testing.T) {
 				}
 			}()
 		}
-		<-day.Done()
-		time.Sleep(time.Hour)
-		for _, stop := range stops {
-			stop()
-		}
-		time.Sleep(time.Minute)
-		t.Logf("seed %d: %d terms in a day", *seed, len(s.active()))
-		if len(s.active()) < 24 {
-			t.Errorf("seed %d: only %d terms in a day", *seed, len(s.active()))
-		}
+		s.endDay(day, stops)
+		time.Sleep(time.Minute) // what is late arrives
 	})
+}
+
+// endDay stops every contender after a day of troubles: terms were many.
+func (s *stage) endDay(day context.Context, stops []func() error) {
+	<-day.Done()
+	time.Sleep(time.Hour)
+	for _, stop := range stops {
+		stop()
+	}
+	s.t.Logf("seed %d: %d terms in a day", *seed, len(s.active()))
+	if len(s.active()) < 24 {
+		s.t.Errorf("seed %d: only %d terms in a day", *seed, len(s.active()))
+	}
 }
 
 // TestPauses runs three contenders for a virtual day whose processes stop for up
@@ -102,15 +107,7 @@ func TestPauses(t *testing.T) {
 				}
 			}()
 		}
-		<-day.Done()
-		time.Sleep(time.Hour)
-		for _, stop := range stops {
-			stop()
-		}
-		t.Logf("seed %d: %d terms in a day", *seed, len(s.active()))
-		if len(s.active()) < 24 {
-			t.Errorf("seed %d: only %d terms in a day", *seed, len(s.active()))
-		}
+		s.endDay(day, stops)
 	})
 }
 

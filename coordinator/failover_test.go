@@ -39,13 +39,19 @@ func TestCutOff(t *testing.T) {
 		}
 		time.Sleep(c.Grace + 2*c.Skew + time.Second)
 		s.want("a", "b")
-		l.cut.Store(false) // and a finds its way back into the line
+		l.cut.Store(false)
 		time.Sleep(2 * c.TTL)
-		stopB()
-		synctest.Wait()
-		s.want("a", "b", "a")
-		stopA()
+		s.backToA(stopA, stopB)
 	})
+}
+
+// backToA stops b when a has found its way back into the line, and a follows it.
+func (s *stage) backToA(stopA, stopB func() error) {
+	s.t.Helper()
+	stopB()
+	synctest.Wait()
+	s.want("a", "b", "a")
+	stopA()
 }
 
 // TestRepliesLost loses the replies to the active alone: its beats still arrive, and
@@ -66,10 +72,7 @@ func TestRepliesLost(t *testing.T) {
 		s.want("a", "b")
 		l.mute.Store(false)
 		time.Sleep(2 * c.TTL)
-		stopB()
-		synctest.Wait()
-		s.want("a", "b", "a")
-		stopA()
+		s.backToA(stopA, stopB)
 	})
 }
 
@@ -138,10 +141,7 @@ func TestLost(t *testing.T) {
 			t.Errorf("cause: %v", cause)
 		}
 		s.want("a", "b")
-		stopB()
-		synctest.Wait()
-		s.want("a", "b", "a")
-		stopA()
+		s.backToA(stopA, stopB)
 	})
 }
 

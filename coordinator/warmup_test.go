@@ -44,19 +44,10 @@ func TestReady(t *testing.T) {
 				time.Sleep(time.Minute)
 				bReady.Store(c.bReady)
 				time.Sleep(time.Minute)
-				for st := range s.store.Open().Watch(t.Context(), "r") {
-					for _, m := range st.Line {
-						if want := m.ID == "b" && c.bReady || m.ID == "c" && c.cReady; Ready(m) != want {
-							t.Errorf("the line says that %s is ready: %v, want %v", m.ID, !want, want)
-						}
-					}
-					break
-				}
+				s.ready(map[string]bool{"b": c.bReady, "c": c.cReady})
 				_ = stopA()
 				time.Sleep(time.Second)
-				if got := s.active(); !slices.Equal(got, []string{"a", c.next}) {
-					t.Errorf("active: %v, want %s to follow a", got, c.next)
-				}
+				s.want("a", c.next)
 				_ = stopB()
 				_ = stopC()
 			})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -114,10 +115,7 @@ func TestLeastPrivilege(t *testing.T) {
 // TestTLS speaks to a server that asks for certificates, with a right one, after
 // it was replaced, and with each that is wrong.
 func TestTLS(t *testing.T) {
-	ca, err := servers.NewCA(t.TempDir())
-	must(t, err)
-	server, err := ca.Issue("server", time.Now().Add(time.Hour))
-	must(t, err)
+	ca, server := serve.CA(t)
 	c := start(t, 1, servers.Options{TLS: &server})
 	files, err := ca.Issue("client", time.Now().Add(time.Hour))
 	must(t, err)
@@ -171,10 +169,7 @@ func TestTLS(t *testing.T) {
 	_, err = open(t, named).Read(timeout(t, 10*time.Second), "a")
 	must(t, err)
 
-	other, err := servers.NewCA(t.TempDir())
-	must(t, err)
-	stranger, err := other.Issue("client", time.Now().Add(time.Hour))
-	must(t, err)
+	_, stranger := serve.CA(t)
 	refused("an unknown authority", open(t, Config{Address: config.Address, CAFile: stranger.CA, CertFile: files.Cert, KeyFile: files.Key}), "CAFile: ")
 	refused("a stranger's certificate", open(t, Config{Address: config.Address, CAFile: files.CA, CertFile: stranger.Cert, KeyFile: stranger.Key}), "CertFile: ")
 	refused("no certificate", open(t, Config{Address: config.Address, CAFile: files.CA}), "CertFile: ")

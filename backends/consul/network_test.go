@@ -65,14 +65,7 @@ func TestAResetEndsAFollow(t *testing.T) {
 	next(t, records, ended)
 	p.Refuse()
 	p.Reset()
-	select {
-	case err := <-ended:
-		if errors.Is(err, lock.ErrPermanent) {
-			t.Error(err)
-		}
-	case <-ctx.Done():
-		t.Error("it went on")
-	}
+	endsForNow(ctx, t, ended)
 }
 
 // BenchmarkBeat is one write of a key that exists, on a session.

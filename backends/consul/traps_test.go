@@ -58,6 +58,19 @@ func following(t testing.TB, s *store, key string) (<-chan kv.Record, <-chan err
 	return records, ended
 }
 
+// endsForNow waits for the end of a follow, which may be begun again.
+func endsForNow(ctx context.Context, t testing.TB, ended <-chan error) {
+	t.Helper()
+	select {
+	case err := <-ended:
+		if errors.Is(err, lock.ErrPermanent) {
+			t.Error(err)
+		}
+	case <-ctx.Done():
+		t.Fatal("the follow went on")
+	}
+}
+
 func next(t testing.TB, records <-chan kv.Record, ended <-chan error) kv.Record {
 	t.Helper()
 	select {
@@ -175,14 +188,7 @@ func TestARestartEndsAFollow(t *testing.T) {
 	must(t, err)
 	_, ended := following(t, s, "restart/")
 	m.Kill()
-	select {
-	case err := <-ended:
-		if errors.Is(err, lock.ErrPermanent) {
-			t.Error(err)
-		}
-	case <-ctx.Done():
-		t.Fatal("the follow went on")
-	}
+	endsForNow(ctx, t, ended)
 	if _, err := s.Read(ctx, "restart/a"); err == nil || errors.Is(err, lock.ErrPermanent) {
 		t.Errorf("a server that is down: %v", err)
 	}

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -64,6 +65,19 @@ func secret(t *testing.T, text string) string {
 	return path
 }
 
+// enableAuth has the servers ask for passwords. That of root is rootpw.
+func enableAuth(ctx context.Context, t *testing.T, c *servers.Cluster) {
+	t.Helper()
+	root := raw(t, clientv3.Config{Endpoints: endpoints(c)})
+	for _, do := range []func() error{
+		func() error { _, err := root.UserAdd(ctx, "root", "rootpw"); return err },
+		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
+		func() error { _, err := root.AuthEnable(ctx); return err },
+	} {
+		must(t, do())
+	}
+}
+
 // TestLeastPrivilege walks through the contract as a user with exactly the role in
 // docs/etcd.md, and expects each refusal to be named.
 func TestLeastPrivilege(t *testing.T) {
@@ -113,20 +127,14 @@ func TestLeastPrivilege(t *testing.T) {
 // TestTLS speaks to a server that asks for certificates, with a right one, after
 // it was replaced, and with each that is wrong.
 func TestTLS(t *testing.T) {
-	ca, err := servers.NewCA(t.TempDir())
-	must(t, err)
-	server, err := ca.Issue("server", time.Now().Add(time.Hour))
-	must(t, err)
+	ca, server := serve.CA(t)
 	c := cluster(t, 1, servers.Options{TLS: &server})
 	ours, err := ca.Issue("ours", time.Now().Add(time.Hour))
 	must(t, err)
 	config := Config{Endpoints: []string{"https://" + c.Members[0].Addr()}, CAFile: ours.CA, CertFile: ours.Cert, KeyFile: ours.Key}
 	must(t, walk(t, open(t, config), "a"))
 
-	stranger, err := servers.NewCA(t.TempDir())
-	must(t, err)
-	theirs, err := stranger.Issue("ours", time.Now().Add(time.Hour))
-	must(t, err)
+	_, theirs := serve.CA(t)
 	wrong := config
 	wrong.CAFile = theirs.CA
 	if err := walk(t, open(t, wrong), "b"); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "CAFile: ") {
@@ -172,10 +180,7 @@ func TestTLS(t *testing.T) {
 
 // TestTLSWhereThereIsNone speaks TLS to a server that does not, and without to one that does.
 func TestTLSWhereThereIsNone(t *testing.T) {
-	ca, err := servers.NewCA(t.TempDir())
-	must(t, err)
-	server, err := ca.Issue("server", time.Now().Add(time.Hour))
-	must(t, err)
+	_, server := serve.CA(t)
 	for _, test := range []struct {
 		options      servers.Options
 		scheme, cure string
@@ -185,6 +190,7 @@ func TestTLSWhereThereIsNone(t *testing.T) {
 	} {
 		c := cluster(t, 1, test.options)
 		l := open(t, Config{Endpoints: []string{test.scheme + c.Members[0].Addr()}})
+		var err error
 		for ctx := timeout(t, 20*time.Second); ; {
 			if err = walk(t, l, "a"); errors.Is(err, lock.ErrPermanent) || ctx.Err() != nil {
 				break

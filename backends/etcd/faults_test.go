@@ -18,9 +18,9 @@ import (
 func TestServerRestarts(t *testing.T) {
 	r := newRig(t, start(t, 1))
 	l := r.locker()
-	a := r.join(l, "a")
+	a := lab.Join(r.ctx, r, l, "a")
 	v := r.view(l)
-	token := r.acquire(a)
+	token := lab.Acquire(r.ctx, r, a)
 	v.until("held", lab.HeldBy(a))
 	for range 2 {
 		r.Members[0].Kill()
@@ -40,7 +40,7 @@ func TestServerRestarts(t *testing.T) {
 		hedged(t, a)
 		must(t, a.Release(r.ctx, "r", token))
 		t.Logf("seen %v after the release", v.until("vacant", lab.Vacant).Round(time.Millisecond))
-		token = r.acquire(a)
+		token = lab.Acquire(r.ctx, r, a)
 		v.until("held", lab.HeldBy(a))
 	}
 }
@@ -52,8 +52,8 @@ func TestPaused(t *testing.T) {
 	noLeak(t)
 	r := newRig(t, c)
 	l := r.locker()
-	a := r.join(l, "a")
-	token := r.acquire(a)
+	a := lab.Join(r.ctx, r, l, "a")
+	token := lab.Acquire(r.ctx, r, a)
 	v := r.view(l)
 	v.until("held", lab.HeldBy(a))
 	must(t, c.Members[0].Pause())
@@ -123,7 +123,7 @@ func TestDeadMember(t *testing.T) {
 	l := r.locker()
 	a, err := l.Register(r.ctx, lab.Contender("a"), lock.Promise{TTL: 2 * time.Second, Skew: 100 * time.Millisecond})
 	must(t, err)
-	token := r.acquire(a)
+	token := lab.Acquire(r.ctx, r, a)
 	v := r.view(r.locker())
 	v.until("held", lab.HeldBy(a))
 	for _, hurt := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {

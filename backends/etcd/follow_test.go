@@ -19,15 +19,8 @@ import (
 // refused, without a restart.
 func TestPasswordChanges(t *testing.T) {
 	c := cluster(t, 1, servers.Options{})
-	root := raw(t, clientv3.Config{Endpoints: endpoints(c)})
 	ctx := timeout(t, 30*time.Second)
-	for _, do := range []func() error{
-		func() error { _, err := root.UserAdd(ctx, "root", "rootpw"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
-		func() error { _, err := root.AuthEnable(ctx); return err },
-	} {
-		must(t, do())
-	}
+	enableAuth(ctx, t, c)
 	file := secret(t, "rootpw")
 	l := open(t, Config{Endpoints: endpoints(c), Username: "root", PasswordFile: file})
 	must(t, walk(t, l, "a"))

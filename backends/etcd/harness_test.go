@@ -71,23 +71,9 @@ func (r *rig) locker() lock.Locker {
 	return l
 }
 
-// join registers a contender under a session ID of its own. It bids for role r.
-func (r *rig) join(l lock.Locker, id string) lock.Session {
-	r.Helper()
-	return lab.Join(r.ctx, r, l, id)
-}
-
-// acquire takes role r.
-func (r *rig) acquire(s lock.Session) lock.Token {
-	r.Helper()
-	return lab.Acquire(r.ctx, r, s)
-}
-
 // A view is a watch that runs, and what it showed last of role r.
 type view struct {
 	*rig
-	cancel context.CancelFunc
-	ended  chan struct{}
 
 	mu      sync.Mutex
 	last    lock.Standing
@@ -97,23 +83,18 @@ type view struct {
 }
 
 func (r *rig) view(l lock.Locker) *view {
-	ctx, cancel := context.WithCancel(r.ctx)
-	v := &view{rig: r, cancel: cancel, ended: make(chan struct{}), changed: make(chan struct{})}
-	go func() {
-		defer close(v.ended)
-		for st, err := range l.Watch(ctx, "r") {
-			v.mu.Lock()
-			if err != nil {
-				v.failed = append(v.failed, err)
-			} else {
-				v.last, v.count = st, v.count+1
-			}
-			close(v.changed)
-			v.changed = make(chan struct{})
-			v.mu.Unlock()
+	v := &view{rig: r, changed: make(chan struct{})}
+	lab.Watch(r.ctx, r, l, func(st lock.Standing, err error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if err != nil {
+			v.failed = append(v.failed, err)
+		} else {
+			v.last, v.count = st, v.count+1
 		}
-	}()
-	r.Cleanup(func() { cancel(); <-v.ended })
+		close(v.changed)
+		v.changed = make(chan struct{})
+	})
 	return v
 }
 

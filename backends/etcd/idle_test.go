@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestIdleConnectionIsSilent waits for longer than the shortest interval of gRPC's
@@ -26,7 +27,7 @@ func TestIdleConnectionIsSilent(t *testing.T) {
 	})
 	must(t, err)
 	defer func() { must(t, l.Close()) }()
-	s := r.join(l, "a")
+	s := lab.Join(r.ctx, r, l, "a")
 	before := sent.Load()
 	must(t, s.Beat(r.ctx))
 	if sent.Load() == before {

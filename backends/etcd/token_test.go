@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -17,14 +15,8 @@ import (
 func TestTokenExpires(t *testing.T) {
 	const life = 2 * time.Second
 	c := cluster(t, 1, servers.Options{Args: []string{"--auth-token-ttl=2", "--bcrypt-cost=4"}})
-	root, ctx := raw(t, clientv3.Config{Endpoints: endpoints(c)}), timeout(t, time.Minute)
-	for _, do := range []func() error{
-		func() error { _, err := root.UserAdd(ctx, "root", "rootpw"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
-		func() error { _, err := root.AuthEnable(ctx); return err },
-	} {
-		must(t, do())
-	}
+	ctx := timeout(t, time.Minute)
+	enableAuth(ctx, t, c)
 	config := Config{Endpoints: endpoints(c), Username: "root", Password: "rootpw"}
 	promise := lock.Promise{TTL: time.Hour, Skew: time.Minute} // nothing is read again for long
 	var holder lock.Session

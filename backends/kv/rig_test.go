@@ -130,8 +130,8 @@ func (r *rig) all() string {
 // A view is a watch of role r that runs, and what it showed.
 type view struct {
 	*rig
-	cancel context.CancelFunc
-	ended  chan struct{}
+	cancel func()
+	ended  <-chan struct{}
 
 	mu     sync.Mutex
 	shown  []lock.Standing
@@ -139,21 +139,16 @@ type view struct {
 }
 
 func (r *rig) view(l lock.Locker) *view {
-	ctx, cancel := context.WithCancel(r.ctx)
-	v := &view{rig: r, cancel: cancel, ended: make(chan struct{})}
-	go func() {
-		defer close(v.ended)
-		for st, err := range l.Watch(ctx, "r") {
-			v.mu.Lock()
-			if err != nil {
-				v.failed = append(v.failed, err)
-			} else {
-				v.shown = append(v.shown, st)
-			}
-			v.mu.Unlock()
+	v := &view{rig: r}
+	v.cancel, v.ended = lab.Watch(r.ctx, r, l, func(st lock.Standing, err error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if err != nil {
+			v.failed = append(v.failed, err)
+		} else {
+			v.shown = append(v.shown, st)
 		}
-	}()
-	r.Cleanup(func() { cancel(); <-v.ended })
+	})
 	return v
 }
 

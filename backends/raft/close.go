@@ -16,13 +16,18 @@ func (n *node) Close() error {
 		if n.running() {
 			n.resign()
 		}
-		n.mu.Lock()
-		n.closed = true
-		n.mu.Unlock()
-		n.cancel(errClosed)
-		n.err = n.stop()
+		n.shut()
 	})
 	return n.err
+}
+
+// shut stops everything, without a word to the others.
+func (n *node) shut() {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	n.cancel(errClosed)
+	n.err = n.stop()
 }
 
 // resign hands the leadership over, if this node has it.

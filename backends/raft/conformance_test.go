@@ -100,13 +100,7 @@ func (g *group) restart(context.Context) error {
 // kill ends a node without a word to the others.
 func (g *group) kill(i int) {
 	n := g.nodes[i]
-	n.once.Do(func() {
-		n.mu.Lock()
-		n.closed = true
-		n.mu.Unlock()
-		n.cancel(errClosed)
-		n.err = n.stop()
-	})
+	n.once.Do(n.shut)
 	g.stop(i)
 }
 

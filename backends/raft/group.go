@@ -84,15 +84,19 @@ func (n *node) change(ctx context.Context, c candidate, phase string) error {
 // enter has the leader add this node until it sees itself in the group.
 func (n *node) enter(ctx context.Context) {
 	began := time.Now()
-	for pause := ask; !n.member(n.config.ID); pause = min(2*pause, time.Second) {
+	for pause := ask; ctx.Err() == nil && !n.member(n.config.ID); pause = min(2*pause, time.Second) {
 		if _, err := n.join(ctx, "add"); err != nil && time.Since(began) >= report && n.said.due("entering") {
 			n.log.Warn("waiting for the group's leader to add this node", "id", n.config.ID, "error", err)
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
+		rest(ctx, pause)
+	}
+}
+
+// rest returns after d, or when ctx is done.
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 

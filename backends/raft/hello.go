@@ -82,7 +82,7 @@ func (n *node) compare(h hello) {
 // of the group does: then the data directory is another group's.
 func (n *node) greet(ctx context.Context) {
 	waiting := n.config.others()
-	for pause := ask; len(waiting) > 0; pause = min(2*pause, report) {
+	for pause := ask; ctx.Err() == nil && len(waiting) > 0; pause = min(2*pause, report) {
 		var still []Peer
 		others := map[string][]string{} // by group
 		mine := n.dir.read().Group
@@ -105,11 +105,7 @@ func (n *node) greet(ctx context.Context) {
 				n.log.Error("a peer belongs to another group", "error", err)
 			}
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
+		rest(ctx, pause)
 	}
 }
 

@@ -283,10 +283,7 @@ func (n *node) propose(ctx context.Context, c ledger.Command) (ledger.Result, er
 
 // try has the leader apply the command, once.
 func (n *node) try(ctx context.Context, c ledger.Command) (ledger.Result, error) {
-	if !n.running() {
-		return ledger.Result{}, fmt.Errorf("%w: raft does not run yet", errNotApplied)
-	}
-	if err := n.machine.err(); err != nil {
+	if err := n.unable(); err != nil {
 		return ledger.Result{}, err
 	}
 	if n.raft.State() == raft.Leader {
@@ -312,12 +309,17 @@ func (n *node) running() bool {
 	}
 }
 
+// unable is why this node can neither apply a command nor pass one on; nil: it can.
+func (n *node) unable() error {
+	if !n.running() {
+		return fmt.Errorf("%w: raft does not run yet", errNotApplied)
+	}
+	return n.machine.err()
+}
+
 // apply applies the command if this node is the leader.
 func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, error) {
-	if !n.running() {
-		return ledger.Result{}, fmt.Errorf("%w: raft does not run yet", errNotApplied)
-	}
-	if err := n.machine.err(); err != nil {
+	if err := n.unable(); err != nil {
 		return ledger.Result{}, err
 	}
 	if err := c.Check(); err != nil { // whoever sent it: nothing refused is kept

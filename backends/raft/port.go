@@ -164,10 +164,7 @@ func (p *port) accept() {
 			if p.said.due("accept") {
 				p.log.Error("cannot accept connections", "error", err)
 			}
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-p.ctx.Done():
-			}
+			rest(p.ctx, 100*time.Millisecond)
 			continue
 		}
 		if p.said.over("accept") {

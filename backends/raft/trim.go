@@ -85,7 +85,7 @@ func (c *counter) trailing(last uint64) (n uint64) {
 
 // trim cuts the log whenever it has too many bytes.
 func (n *node) trim(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-n.dir.bolt.full:
 		case <-ctx.Done():
@@ -96,11 +96,7 @@ func (n *node) trim(ctx context.Context) {
 			n.log.Debug("the log is not cut yet", "error", err)
 			pause = 500 * time.Millisecond
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
+		rest(ctx, pause)
 	}
 }
 

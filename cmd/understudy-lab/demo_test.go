@@ -25,13 +25,7 @@ func TestDemo(t *testing.T) {
 		cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=lab", "TMPDIR="+dir)
 		var errs strings.Builder
 		cmd.Stderr = &errs
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		out := lab.Output(t, cmd)
 		text := bufio.NewScanner(out)
 		for n := 0; n < lines && text.Scan(); n++ {
 			if utf8.RuneCountInString(text.Text()) > 80 {

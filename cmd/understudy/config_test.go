@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,17 +11,11 @@ import (
 
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // settings writes a file of settings.
-func settings(t *testing.T, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "understudy.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
+var settings = lab.Settings
 
 // TestConfigShow prints every setting and where it came from, and then what is wrong.
 func TestConfigShow(t *testing.T) {

@@ -7,13 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/witness"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -52,31 +52,16 @@ func embed(text string) error {
 	})
 }
 
-func (e embedder) start(t *testing.T) *exec.Cmd {
+func (e embedder) start(t *testing.T) *lab.Child {
 	t.Helper()
 	text, err := json.Marshal(e)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=embed "+string(text))
 	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	line := make([]byte, 6)
-	if _, err := out.Read(line); err != nil || string(line) != "works\n" {
-		t.Fatalf("%v: got %q", err, line)
-	}
-	return cmd
+	c := lab.Talk(t, cmd)
+	c.Want("works")
+	return c
 }
 
 // TestEmbedded kills embedders whose witness is their own program, and the understudy
@@ -96,7 +81,7 @@ func TestEmbedded(t *testing.T) {
 			t.Fatalf("%v: %+v", err, st)
 		}
 		began := time.Now()
-		_ = p.Process.Kill()
+		_ = p.Signal(os.Kill)
 		for st, err = range l.Watch(t.Context(), "r") {
 			if err == nil && st.Term.Vacant() {
 				break
@@ -117,9 +102,9 @@ func TestNoExit(t *testing.T) {
 	t.Parallel()
 	r := newTrio(t, onEtcd)
 	first := embedder{Store: r.store, NoExit: true}.start(t)
-	_ = first.Process.Signal(syscall.SIGSTOP)
+	_ = first.Pause()
 	embedder{Store: r.store, NoExit: true}.start(t)
-	if state, _ := r.state(first.Process.Pid); state != "T" {
+	if state, _ := r.state(first.PID()); state != "T" {
 		t.Errorf("the first is in state %q, want it to be stopped still", state)
 	}
 }

@@ -223,13 +223,7 @@ func TestSignals(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "run", "--backend", "memory", "--role", "r", "--stop-timeout", "300ms", "--", "sh", "-c",
 		`trap 'echo hup' HUP; trap '' TERM; (trap '' TERM; sleep 1000) & echo ready; while :; do sleep 0.05; done`)
 	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	out := lab.Output(t, cmd)
 	watchdog := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer watchdog.Stop()
 	lines := bufio.NewScanner(out)

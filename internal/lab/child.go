@@ -99,6 +99,15 @@ func (c *Child) Rest() (lines []string) {
 	return lines
 }
 
+// Output starts cmd and returns its standard output. The caller waits for its end.
+func Output(t testing.TB, cmd *exec.Cmd) io.ReadCloser {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	Must(t, err)
+	Must(t, cmd.Start())
+	return out
+}
+
 // Self is the command that starts this test binary once more, told by a variable, as JSON,
 // what it is to be.
 func Self(t testing.TB, variable string, what any) *exec.Cmd {

@@ -37,6 +37,20 @@ func Acquire(ctx context.Context, t testing.TB, s lock.Session) lock.Token {
 	return token
 }
 
+// Watch passes on what a watch of role r yields, until cancel or the end of the test ends it.
+func Watch(ctx context.Context, t testing.TB, l lock.Locker, hear func(lock.Standing, error)) (cancel func(), ended <-chan struct{}) {
+	ctx, cancel = context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for st, err := range l.Watch(ctx, "r") {
+			hear(st, err)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return cancel, done
+}
+
 // HeldBy returns what is true of a standing in which the session holds the role.
 func HeldBy(s lock.Session) func(lock.Standing) bool {
 	return func(st lock.Standing) bool { return !st.Term.Vacant() && st.Term.Holder.Session == s.ID() }

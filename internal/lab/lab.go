@@ -4,6 +4,7 @@
 //	servers     real etcd, Consul and their like, and a proxy that spoils the way to one
 //	serve       starts servers for one test
 //	stores      starts the store that a test's processes share, embedded Raft too
+//	guards      what the tests of fencing guards share
 //	ways        the network of one Locker, for the conformance suite
 //	script      scenarios, traces and planted mistakes as text
 //	storebench, takeover   benchmarks that every store has
@@ -17,6 +18,8 @@ package lab
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -27,6 +30,14 @@ func Must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Settings writes a file of settings, and returns its path.
+func Settings(t testing.TB, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "understudy.yaml")
+	Must(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
 }
 
 // Within returns a context that ends after d, and not before what the test cleans up.

@@ -4,6 +4,7 @@ package procgroup
 
 import (
 	"errors"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -86,14 +87,7 @@ func TestDeadlineOfTheStopped(t *testing.T) {
 			t.Fatalf("%d of %d does not live, so this shows nothing", pid, pids)
 		}
 	}
-	eventually(t, "nothing lives", func() bool {
-		for _, pid := range pids {
-			if lives(pid) {
-				return false
-			}
-		}
-		return true
-	})
+	eventually(t, "nothing lives", func() bool { return !slices.ContainsFunc(pids, lives) })
 	if p, err := stat(cmd.Process.Pid); err != nil || p.state != "T" {
 		t.Errorf("the process is not stopped, so this shows nothing: %+v, %v", p, err)
 	}

@@ -6,22 +6,19 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // parent is a process with a group, in which all kinds of daemons work.
 func parent(t *testing.T, deadline ...string) (*exec.Cmd, []int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], append([]string{"wrapper"}, deadline...)...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	out := lab.Output(t, cmd)
 	t.Cleanup(Spare(cmd.Process.Pid))
 	pids := numbers(t, bufio.NewScanner(out), 4)
 	t.Cleanup(func() {
@@ -39,14 +36,7 @@ func TestParentKilled(t *testing.T) {
 	cmd, pids := parent(t)
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	eventually(t, "nothing lives", func() bool {
-		for _, pid := range pids {
-			if lives(pid) {
-				return false
-			}
-		}
-		return true
-	})
+	eventually(t, "nothing lives", func() bool { return !slices.ContainsFunc(pids, lives) })
 }
 
 // TestInitKilled kills a group's init: the first process dies with it, and what was

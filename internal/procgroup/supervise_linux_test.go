@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestSupervise is how the first process of a container ends with its child: with 0 where the
@@ -19,14 +21,7 @@ func TestSupervise(t *testing.T) {
 	}{{syscall.SIGTERM, true, 0}, {syscall.SIGINT, true, 0}, {syscall.SIGHUP, true, 129}, {syscall.SIGTERM, false, 143}, {syscall.SIGKILL, false, 137}} {
 		cmd := exec.Command(os.Args[0], "supervisor")
 		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		line, err := bufio.NewReader(out).ReadString('\n')
+		line, err := bufio.NewReader(lab.Output(t, cmd)).ReadString('\n')
 		pid, err2 := strconv.Atoi(line[:max(0, len(line)-1)])
 		if err != nil || err2 != nil {
 			t.Fatalf("%q: %v, %v", line, err, err2)

@@ -2,7 +2,6 @@ package machine
 
 import (
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,29 +16,7 @@ import (
 // decides and when, and what is seen of its roles then, is compared with what is written down.
 // A step is an event in small letters ("acquired r ok 5"), or "pass 3s".
 func TestDecisions(t *testing.T) {
-	paths, err := filepath.Glob("testdata/decisions/*.txt")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no decisions: %v", err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			s, err := script.Read(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			decided := decide(t, s)
-			if *update {
-				if err := s.Write(decided); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for i, b := range s.Trace {
-				if !*update && b.Want != decided[i].Want {
-					t.Errorf("after %s\nwant:\n%sgot:\n%s", strings.Join(b.Steps(), ", "), b.Want, decided[i].Want)
-				}
-			}
-		})
-	}
+	onScripts(t, "testdata/decisions/*.txt", decide)
 }
 
 // A director is a desk that reads a script.

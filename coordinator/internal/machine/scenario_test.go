@@ -17,9 +17,14 @@ var update = flag.Bool("update", false, "write down what the scenarios show now"
 // (model_labels_test.go), and compares how the role stands in each process, and in the store,
 // with what is written down. They are also the protocol by example: read handoff.txt first.
 func TestScenarios(t *testing.T) {
-	paths, err := filepath.Glob("testdata/scenarios/*.txt")
+	onScripts(t, "testdata/scenarios/*.txt", play)
+}
+
+// onScripts plays scripts, and compares what each shows with what is written down.
+func onScripts(t *testing.T, pattern string, play func(*testing.T, script.Script) []script.Block) {
+	paths, err := filepath.Glob(pattern)
 	if err != nil || len(paths) == 0 {
-		t.Fatalf("no scenarios: %v", err)
+		t.Fatalf("no %s: %v", pattern, err)
 	}
 	for _, path := range paths {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {

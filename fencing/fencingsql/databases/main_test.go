@@ -4,37 +4,22 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
 	_ "modernc.org/sqlite"
 
-	"github.com/understudy-ha/understudy/fencing"
 	"github.com/understudy-ha/understudy/fencing/fencingsql"
 	"github.com/understudy-ha/understudy/internal/lab"
-	"github.com/understudy-ha/understudy/lock"
+	"github.com/understudy-ha/understudy/internal/lab/guards"
 )
 
 func TestMain(m *testing.M) {
-	if text, ok := os.LookupEnv(childVariable); ok {
-		if err := write(text); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	guards.Main(m, childVariable, write, func() {
+		for _, stop := range stops {
+			stop()
 		}
-		return
-	}
-	code := m.Run()
-	for _, stop := range stops {
-		stop()
-	}
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	})
 }
 
 // stops are run after all tests.
@@ -78,7 +63,7 @@ func (d database) open(t testing.TB) *sql.DB {
 	return db
 }
 
-var must, within = lab.Must, lab.Within
+var must, within, wantStale = lab.Must, lab.Within, guards.WantStale
 
 func run(t testing.TB, db *sql.DB, statement string, args ...any) {
 	t.Helper()
@@ -86,11 +71,14 @@ func run(t testing.TB, db *sql.DB, statement string, args ...any) {
 	must(t, err)
 }
 
-// value is what stands in the table of data.
-func value(t testing.TB, db *sql.DB) (v string) {
+// wantValue fails unless this stands in the table of data.
+func wantValue(t testing.TB, db *sql.DB, want string) {
 	t.Helper()
+	var v string
 	must(t, db.QueryRowContext(t.Context(), `SELECT value FROM data WHERE name = 'k'`).Scan(&v))
-	return v
+	if v != want {
+		t.Fatalf("the value is %q, want %q", v, want)
+	}
 }
 
 // put returns what writes v.
@@ -98,15 +86,6 @@ func put(ctx context.Context, v string) func(*sql.Tx) error {
 	return func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE data SET value = $1 WHERE name = 'k'`, v)
 		return err
-	}
-}
-
-// wantStale fails unless err is a *StaleError of role r with these tokens.
-func wantStale(t testing.TB, err error, token, current lock.Token) {
-	t.Helper()
-	var stale *fencing.StaleError
-	if !errors.As(err, &stale) || *stale != (fencing.StaleError{Role: "r", Token: token, Current: current}) {
-		t.Fatalf("got %v, want token %d refused for %d", err, token, current)
 	}
 }
 

@@ -69,8 +69,6 @@ func TestPausedInATransaction(t *testing.T) {
 		first.Want("failed stale")
 		first.Say("put stale")
 		first.Want("refused stale")
-		if got := value(t, db); got != "second" {
-			t.Fatalf("the value is %q", got)
-		}
+		wantValue(t, db, "second")
 	})
 }

@@ -78,8 +78,6 @@ func TestPaused(t *testing.T) {
 		second.Want("committed second")
 		must(t, first.Resume())
 		first.Want("refused stale")
-		if got := value(t, db); got != "second" {
-			t.Fatalf("the value is %q", got)
-		}
+		wantValue(t, db, "second")
 	})
 }

@@ -27,9 +27,7 @@ func TestCheck(t *testing.T) {
 		must(t, put(ctx, "stale")(tx))
 		wantStale(t, table.Check(ctx, tx, "r", 7), 7, 9)
 		must(t, tx.Rollback())
-		if got := value(t, db); got != "nine" {
-			t.Fatalf("the value is %q", got)
-		}
+		wantValue(t, db, "nine")
 		must(t, table.Do(ctx, db, "other role", 1, put(ctx, "one"))) // roles do not meet
 		tokens := table.Tokens(db)
 		must(t, tokens.Raise(ctx, "r", 10))

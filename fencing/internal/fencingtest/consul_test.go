@@ -67,31 +67,17 @@ func TestConsulOver(t *testing.T) {
 	client, c := consulClient(t), newContest(t, storeOf(t, "consul", nil, 0))
 	ctx := within(t, time.Minute)
 	q, key := (&api.QueryOptions{}).WithContext(ctx), prefix(t)+"-data"
-	write := func(k *fencingconsul.KV) error {
-		ok, _, _, err := k.Txn(api.TxnOps{op(api.KVSet, key, time.Now().String())}, q)
-		if err == nil && !ok {
-			return errors.New("refused without an error")
+	c.over(func(token lock.Token) func() error {
+		guard := fencingconsul.NewKV(client, prefix(t), "r", token)
+		return func() error {
+			ok, _, _, err := guard.Txn(api.TxnOps{op(api.KVSet, key, time.Now().String())}, q)
+			if err == nil && !ok {
+				return errors.New("refused without an error")
+			}
+			return err
 		}
+	}, func() error {
+		_, err := client.KV().Delete(kv.RoleKey(prefix(t), "r"), (&api.WriteOptions{}).WithContext(ctx))
 		return err
-	}
-	under := func(token lock.Token) *fencingconsul.KV { return fencingconsul.NewKV(client, prefix(t), "r", token) }
-	wantStale(t, write(under(1)), 1, 0)
-	if err := write(under(0)); !errors.Is(err, lock.ErrPermanent) {
-		t.Fatalf("without a token: %v", err)
-	}
-	must(t, c.Raise(ctx, 1<<40))
-	s, token := c.term()
-	if token <= 1<<40 {
-		t.Fatalf("token %d", token)
-	}
-	mine := under(token)
-	for range 2 {
-		must(t, write(mine))
-	}
-	must(t, s.Release(ctx, "r", token))
-	wantStale(t, write(mine), token, token)
-	wantStale(t, write(under(token)), token, token)
-	_, err := client.KV().Delete(kv.RoleKey(prefix(t), "r"), (&api.WriteOptions{}).WithContext(ctx)) // as an operator should not
-	must(t, err)
-	wantStale(t, write(mine), token, 0)
+	})
 }

@@ -1,7 +1,6 @@
 package fencingtest
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -81,30 +80,8 @@ func TestEtcd(t *testing.T) {
 func TestEtcdOver(t *testing.T) {
 	client, c := etcdClient(t), newContest(t, storeOf(t, "etcd", nil, 0))
 	ctx, key := within(t, time.Minute), prefix(t)+"-data"
-	write := func(token lock.Token) error {
-		_, err := fencingetcd.NewKV(client, prefix(t), "r", token).Put(ctx, key, "v")
-		return err
-	}
-	wantStale(t, write(1), 1, 0)
-	if err := write(0); !errors.Is(err, lock.ErrPermanent) {
-		t.Fatalf("without a token: %v", err)
-	}
-	must(t, c.Raise(ctx, 1<<40))
-	s, token := c.term()
-	if token <= 1<<40 {
-		t.Fatalf("token %d", token)
-	}
-	mine := fencingetcd.NewKV(client, prefix(t), "r", token)
-	for range 2 {
-		_, err := mine.Put(ctx, key, "v")
-		must(t, err)
-	}
-	must(t, s.Release(ctx, "r", token))
-	_, err := mine.Put(ctx, key, "stale")
-	wantStale(t, err, token, token)
-	wantStale(t, write(token), token, token)
-	_, err = client.Delete(ctx, kv.RoleKey(prefix(t), "r")) // as an operator should not
-	must(t, err)
-	_, err = mine.Put(ctx, key, "stale")
-	wantStale(t, err, token, 0)
+	c.over(func(token lock.Token) func() error {
+		guard := fencingetcd.NewKV(client, prefix(t), "r", token)
+		return func() error { _, err := guard.Put(ctx, key, "v"); return err }
+	}, func() error { _, err := client.Delete(ctx, kv.RoleKey(prefix(t), "r")); return err })
 }

@@ -12,37 +12,21 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/consul"
 	"github.com/understudy-ha/understudy/backends/etcd"
 	"github.com/understudy-ha/understudy/backends/raft"
-	"github.com/understudy-ha/understudy/fencing"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/guards"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
-var must, within = lab.Must, lab.Within
+var must, within, wantStale = lab.Must, lab.Within, guards.WantStale
 
-func TestMain(m *testing.M) {
-	if text, ok := os.LookupEnv(childVariable); ok {
-		if err := contend(text); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	code := m.Run()
-	stopServers()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { guards.Main(m, childVariable, contend, stopServers) }
 
 // shared are the servers of all tests, each started when it is first needed.
 var shared struct {
@@ -82,15 +66,6 @@ func server(t testing.TB, store string) string {
 		shared.clusters[store] = c
 	}
 	return c.Members[0].Addr()
-}
-
-// wantStale fails unless err is a *StaleError of role r with these tokens.
-func wantStale(t testing.TB, err error, token, current lock.Token) {
-	t.Helper()
-	var stale *fencing.StaleError
-	if !errors.As(err, &stale) || *stale != (fencing.StaleError{Role: "r", Token: token, Current: current}) {
-		t.Fatalf("got %v, want token %d refused for %d", err, token, current)
-	}
 }
 
 // prefix is a prefix of one test's own.
@@ -160,6 +135,32 @@ func (c *contest) term() (lock.Session, lock.Token) {
 	token, err := s.TryAcquire(within(c, time.Minute), "r")
 	must(c, err)
 	return s, token
+}
+
+// over goes through a term that is released, and begins after the floor was raised. Each
+// write is by a guard that under makes for a token, and remove deletes the role's record, as
+// an operator should not.
+func (c *contest) over(under func(lock.Token) (write func() error), remove func() error) {
+	c.Helper()
+	ctx := within(c, time.Minute)
+	wantStale(c, under(1)(), 1, 0)
+	if err := under(0)(); !errors.Is(err, lock.ErrPermanent) {
+		c.Fatalf("without a token: %v", err)
+	}
+	must(c, c.Raise(ctx, 1<<40))
+	s, token := c.term()
+	if token <= 1<<40 {
+		c.Fatalf("token %d", token)
+	}
+	write := under(token)
+	for range 2 {
+		must(c, write())
+	}
+	must(c, s.Release(ctx, "r", token))
+	wantStale(c, write(), token, token)
+	wantStale(c, under(token)(), token, token)
+	must(c, remove())
+	wantStale(c, write(), token, 0)
 }
 
 // evict ends a session that holds the role, which it is not asked about.

@@ -17,3 +17,13 @@ func Start(t testing.TB, store string, n int, o servers.Options) *servers.Cluste
 	t.Cleanup(c.Stop)
 	return c
 }
+
+// CA makes an authority, and the files of a server that last for an hour.
+func CA(t testing.TB) (*servers.CA, servers.Files) {
+	t.Helper()
+	ca, err := servers.NewCA(t.TempDir())
+	lab.Must(t, err)
+	files, err := ca.Issue("server", time.Now().Add(time.Hour))
+	lab.Must(t, err)
+	return ca, files
+}
