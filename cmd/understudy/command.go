@@ -120,12 +120,17 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 		return
 	case <-ctx.Done():
 	}
+	level := slog.LevelWarn
+	if !c.kills.Allow() { // the coordinator names every role whose work is late
+		level = slog.LevelDebug
+	}
+	why := "it did not stop in time, or what it had started did not"
 	select {
 	case <-c.hurry:
-		c.log.Warn("the command is killed: a second stop was asked for")
+		why = "a second stop was asked for"
 	default:
-		c.log.Warn("the command is killed: it did not stop in time, or what it had started did not")
 	}
+	c.log.Log(context.Background(), level, "the command is killed: "+why)
 	for tries := 1; ; tries++ {
 		g.Kill()
 		if tries%(20*60) == 20 { // after a second, and then once a minute

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mattn/go-isatty"
+	"golang.org/x/time/rate"
 
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator"
@@ -28,10 +29,12 @@ type commands struct {
 	stopped chan struct{} // closed by the first stop
 	stopAt  time.Time     // when that was
 	hurry   chan struct{} // closed by a second stop: kill at once
+	kills   *rate.Limiter // of the warnings that a command is killed: an outage must not fill the log
 }
 
 func newCommands(o *options, giveUp context.CancelCauseFunc) *commands {
 	c := &commands{options: o, byRole: map[string]*command{}, giveUp: giveUp, stopped: make(chan struct{}), hurry: make(chan struct{})}
+	c.kills = rate.NewLimiter(rate.Every(15*time.Second), 2)
 	for _, r := range o.Roles {
 		c.byRole[r.Name] = &command{commands: c, role: r, log: o.Coordinator.Logger.With("role", r.Name)}
 	}

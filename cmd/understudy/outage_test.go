@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,6 +60,34 @@ func (r *trio) lines(name, active string) (judge func()) {
 			noLibrary(r.t, text)
 		}
 		r.judge()
+	}
+}
+
+// TestOutageOfManyRoles: where twenty roles are lost at once, and each command must be killed,
+// that is ten lines a minute at most, too.
+func TestOutageOfManyRoles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	t.Parallel()
+	const roles = 20
+	r := newTrio(t, "etcd")
+	var file strings.Builder
+	fmt.Fprintf(&file, "backend: etcd\nttl: 1s\nlog: {level: info}\netcd:\n  endpoints: %q\nroles:\n", r.store.Etcd.Endpoints)
+	for i := range roles {
+		fmt.Fprintf(&file, "- name: r%d\n  command: \"trap '' TERM; sleep 1000 & wait; wait\"\n", i)
+	}
+	path := filepath.Join(r.dir, "roles.yaml")
+	if err := os.WriteFile(path, []byte(file.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.launch("a", "run", "--config", path, "--id", "a")
+	r.within(time.Minute, "all roles are active", func() bool { return strings.Count(r.log("a"), "to=active") == roles })
+	before := len(r.log("a"))
+	r.cluster.Members[0].Kill()
+	time.Sleep(time.Minute) // it is the lines of a minute that are counted
+	if text := r.log("a")[before:]; strings.Count(text, "\n") > 10 || !strings.Contains(text, "the command is killed") {
+		t.Errorf("%d lines:\n%s", strings.Count(text, "\n"), text)
 	}
 }
 
