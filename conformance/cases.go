@@ -18,7 +18,9 @@ func isFar(c *kase)   { c.far = true }
 func isAlone(c *kase) { c.alone = true }
 func itWaits(c *kase) { c.waits = true }
 
-func needs(faults ...Fault) func(*kase) { return func(c *kase) { c.needs = faults } }
+func needs(faults ...Fault) func(*kase) {
+	return func(c *kase) { c.needs = faults }
+}
 
 // storeCases are what a store must do.
 var storeCases = []kase{

@@ -161,7 +161,7 @@ func (t *trial) contend(j *judge, id string, change func(*coordinator.Config), r
 	return t.contendIn(weather{}, j, id, change, roles...)
 }
 
-// pair starts two contenders for a role, of which a is active and b was started then.
+// pair starts two contenders for a role: a, and once that is active, b.
 func (t *trial) pair(j *judge, change func(*coordinator.Config), role string) (a, b *contender) {
 	a = t.contend(j, "a", change, role)
 	j.active(role, "a", 0)

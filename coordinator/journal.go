@@ -86,8 +86,8 @@ func (r *runner) tell(now Instant) {
 	}
 }
 
-// lines says of which roles a line each tells: of one, or where lines are shared, of all for
-// which key is the same.
+// lines groups roles by the log line that tells of them: one role a line, or, where lines are
+// shared, all roles with the same key.
 func (j *journal) lines(roles []string, key func(role string) string) (all [][]string) {
 	at := map[string]int{}
 	for _, name := range roles {
@@ -102,8 +102,8 @@ func (j *journal) lines(roles []string, key func(role string) string) (all [][]s
 	return all
 }
 
-// transition tells of one, of one role or of several alike. A role that is lost, and one that
-// is given up for good, is a warning.
+// transition logs that a role, or several alike, changed from one state to another. Losing a role,
+// or giving it up for good, is a warning.
 func (r *runner) transition(now Instant, roles ...string) {
 	role := roles[0]
 	from, to := r.journal.states[role], r.machine.State(now, role)

@@ -171,7 +171,7 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-// TestHandoffsAreOne: the same handoff again is no other one, and what is over cannot be handed on.
+// TestHandoffsAreOne: repeating a handoff changes nothing, and a term that is over cannot be handed on.
 func TestHandoffsAreOne(t *testing.T) {
 	l, token := active()
 	apply(l, ledger.Command{Op: ledger.Register, Contender: lock.Contender{ID: "b", Session: "to"}})

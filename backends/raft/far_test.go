@@ -24,7 +24,7 @@ func apart(t *testing.T, timing time.Duration) (g *group, near []Peer) {
 	return g.start(), near
 }
 
-// through are the peers as one reaches them through proxies, of which each is changed.
+// through are the peers, each reached through a proxy.
 func through(t *testing.T, peers []Peer, change func(*servers.Proxy)) (all []Peer) {
 	t.Helper()
 	for _, p := range peers {

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// A group of which more voters have lost their data directories than it can do without chooses
-// no leader ever again: who lost its directory has forgotten its votes, and is let in by a leader
-// alone. What the others have may lack what was acknowledged. So it waits, and says the way out;
-// docs/raft.md has it step by step.
+// Once a majority of the voters have lost their data directories, a group never elects a leader
+// again: a node without its directory has forgotten its votes, and only a leader can let it back in.
+// The nodes that are left may lack entries that were acknowledged. So the group waits, and names the
+// way out; docs/raft.md gives the steps.
 
 // empty reports whether a node waits on an empty data directory.
 func (h hello) empty() bool { return h.Directory != "" && h.Group == "" && !h.State }

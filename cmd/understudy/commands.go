@@ -89,9 +89,9 @@ type endedError struct {
 
 func (e *endedError) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
 
-// together is how far apart what is one stop may be: whoever stops a whole service sends all of its
-// processes the signal, and some of them twice. The command may have ended before the wrapper
-// hears of it. The role is not kept meanwhile.
+// together is how far apart signals may arrive and still count as one stop. Stopping a whole
+// service signals all of its processes, some of them twice, and the command may end before the
+// wrapper gets its own signal. The role is not kept meanwhile.
 const together = 500 * time.Millisecond
 
 // wasStopped reports whether a command ended because somebody stops the whole service: that is

@@ -100,7 +100,7 @@ func onEach(t *testing.T, names []string, test func(t *testing.T, r *trio)) {
 // The stores that a trio may be on.
 const onRaft, onEtcd, onConsul = "raft", "etcd", "consul"
 
-// newTrio returns three wrappers, of which none runs yet, on a store of their own.
+// newTrio returns three wrappers on a store of their own. None runs yet.
 func newTrio(t testing.TB, name string) *trio {
 	t.Helper()
 	return newTrioOn(t, func(r *trio) (backends.Config, []string) {

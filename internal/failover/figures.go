@@ -136,7 +136,7 @@ func dotsAt(p *plot.Plot, c color.Color, shape draw.GlyphDrawer, radius vg.Lengt
 	return dots
 }
 
-// dotted is how a line is drawn that is no measurement.
+// dotted is the style of a line that shows no measurement.
 var dotted = []vg.Length{2, 3}
 
 // upright draws a thin line at x, from bottom to top.

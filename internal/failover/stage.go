@@ -139,7 +139,7 @@ func (s *stage) start(id string) error {
 	s.procs[id] = p
 	go func() {
 		p.Drain()
-		_ = p.Wait() // how it ended stands in its log
+		_ = p.Wait() // its log says how it ended
 		s.take(id, "exit 0 0")
 		close(p.done)
 	}()

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	seed    = flag.Uint64("seed", 1, "which mutants are drawn from the packages of which not all are tried")
+	seed    = flag.Uint64("seed", 1, "which mutants are drawn, where a package has too many to try them all")
 	drawn   = flag.Int("drawn", 150, "how many are drawn")
 	only    = flag.String("package", "", "only packages whose path contains this")
 	run     = flag.String("run", "", "only mutants whose line in the list would contain this")

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestPlant plants each kind of change, and leaves what is no condition.
+// TestPlant plants each kind of change, and changes nothing but conditions.
 func TestPlant(t *testing.T) {
 	src := `package p
 

@@ -71,7 +71,7 @@ func run(t testing.TB, db *sql.DB, statement string, args ...any) {
 	must(t, err)
 }
 
-// wantValue fails unless this stands in the table of data.
+// wantValue fails unless the table of data holds this.
 func wantValue(t testing.TB, db *sql.DB, want string) {
 	t.Helper()
 	var v string

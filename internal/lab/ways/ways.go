@@ -24,7 +24,7 @@ type Ways struct {
 	refused bool // no connection can be made
 }
 
-// New returns ways of which none is laid yet.
+// New returns ways, none of them laid yet.
 func New() *Ways {
 	return &Ways{proxies: map[string]*servers.Proxy{}, spoil: map[string]func(*servers.Proxy){}}
 }
