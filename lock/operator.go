@@ -127,22 +127,22 @@ const (
 	CauseLost      = "lost"      // its session was ended by another
 )
 
-// AddEvent returns a history with one more event, as Record keeps it. It leaves the
-// given one as it is.
-func AddEvent(history []Event, e Event) []Event {
+// AddEvent returns a history with one more event, as Record keeps it, and whether it was added.
+// It leaves the given one as it is.
+func AddEvent(history []Event, e Event) (all []Event, added bool) {
 	for _, old := range history {
 		if old.At.Equal(e.At) && old.By == e.By && old.Kind == e.Kind && old.Token == e.Token {
-			return history
+			return history, false
 		}
 	}
-	all := append(history[:len(history):len(history)], e)
+	all = append(history[:len(history):len(history)], e)
 	size := 0
 	for i := len(all) - 1; i >= 0; i-- {
 		if size += all[i].size(); size > MaxHistorySize || len(all)-i > MaxHistory {
-			return all[i+1:]
+			return all[i+1:], true
 		}
 	}
-	return all
+	return all, true
 }
 
 // The bounds of what an Operator keeps. Text is counted in bytes.

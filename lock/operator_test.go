@@ -18,8 +18,8 @@ func TestAddEvent(t *testing.T) {
 	var all []Event
 	for i := range 3 * MaxHistory {
 		before := fmt.Sprint(all)
-		next := AddEvent(all, event(i))
-		if fmt.Sprint(all) != before {
+		next, added := AddEvent(all, event(i))
+		if fmt.Sprint(all) != before || !added {
 			t.Fatal("the history that was given is changed")
 		}
 		all = next
@@ -28,7 +28,7 @@ func TestAddEvent(t *testing.T) {
 		}
 		again := event(i)
 		again.At, again.Detail = again.At.In(time.FixedZone("other", 3600)), "told twice"
-		if twice := AddEvent(all, again); !reflect.DeepEqual(twice, all) {
+		if twice, added := AddEvent(all, again); added || !reflect.DeepEqual(twice, all) {
 			t.Fatalf("an event is there twice: %+v", twice)
 		}
 	}
@@ -36,7 +36,7 @@ func TestAddEvent(t *testing.T) {
 	large.Detail = strings.Repeat("x", MaxText)
 	for range MaxHistory {
 		large.Token++
-		all = AddEvent(all, large)
+		all, _ = AddEvent(all, large)
 	}
 	if size := len(all) * large.size(); size > MaxHistorySize || size+large.size() <= MaxHistorySize {
 		t.Errorf("%d bytes are kept, the limit is %d", size, MaxHistorySize)

@@ -95,7 +95,7 @@ func (l *Ledger) record(c Command) Result {
 	if l.History == nil {
 		l.History = map[string][]lock.Event{}
 	}
-	l.History[c.Role] = lock.AddEvent(l.History[c.Role], c.Event)
+	l.History[c.Role], _ = lock.AddEvent(l.History[c.Role], c.Event)
 	return Result{}
 }
 
