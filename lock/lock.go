@@ -96,8 +96,8 @@ type Session interface {
 
 	// Handoff ends the term t and begins the next one, of the session to, in one
 	// commit. nil: this very handoff was made, now or before. ErrGone: there is
-	// no such session, and t stands; so it does where the role is paused. ErrMoved: t is
-	// over. ErrLost: this session's record is gone.
+	// no such session, and t stands. The role is paused, and t stands: ErrGone, too.
+	// ErrMoved: t is over. ErrLost: this session's record is gone.
 	Handoff(ctx context.Context, role string, t Token, to SessionID) error
 
 	// Close releases every role of the session and writes its end. nil: the end

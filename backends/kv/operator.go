@@ -43,28 +43,23 @@ func (l *locker) pause(ctx context.Context, role string, p lock.Pause) error {
 			found, err = l.readHere(ctx, key)
 		}
 	}
-	for err == nil {
+	if err != nil {
+		return err
+	}
+	return l.change(ctx, key, found, func(found View) (t Txn, err error) {
 		was, bad := decode[pauseRecord](found.Get(key))
 		store, foreign := decodeIdentity(found.Get(identity))
 		if err := errors.Join(bad, foreign); err != nil || p.IsZero() && was.Pause.IsZero() {
-			return err
+			return Txn{}, err
 		}
-		t := Txn{
-			Guards: []Guard{{Key: key, Revision: found.Get(key).Revision}},
-			Writes: []Write{{Key: key, Value: encode(pauseRecord{newHeader(), p})}, {Key: l.keys.wish(role)}},
-		}
+		t.Writes = []Write{{Key: key, Value: encode(pauseRecord{newHeader(), p})}, {Key: l.keys.wish(role)}}
 		if !p.IsZero() && store.Format < heeded {
 			store.header = store.renewed(heeded)
 			t.Guards = append(t.Guards, Guard{Key: identity, Revision: store.revision})
 			t.Writes = append(t.Writes, Write{Key: identity, Value: encode(store)})
 		}
-		var r Result
-		if r, err = l.commitHere(ctx, t); r.Committed {
-			return nil
-		}
-		found = r.Found
-	}
-	return err
+		return t, nil
+	})
 }
 
 func (l *locker) Configure(ctx context.Context, id string, s lock.Settings) error {
@@ -135,20 +130,31 @@ func (l *locker) History(ctx context.Context, role string) ([]lock.Event, error)
 // since. Where that stands there already nothing is written.
 func (l *locker) rewrite(ctx context.Context, key string, next func(found View) ([]byte, error)) error {
 	found, err := l.readHere(ctx, key)
-	for err == nil {
-		was := found.Get(key)
+	if err != nil {
+		return err
+	}
+	return l.change(ctx, key, found, func(found View) (Txn, error) {
 		value, err := next(found)
-		if err != nil || bytes.Equal(value, was.Value) {
+		if err != nil || bytes.Equal(value, found.Get(key).Value) {
+			return Txn{}, err
+		}
+		return Txn{Writes: []Write{{Key: key, Value: value}}}, nil
+	})
+}
+
+// change commits what next makes of a key, as it was found, if it has not changed since, and
+// nothing where that writes nothing.
+func (l *locker) change(ctx context.Context, key string, found View, next func(found View) (Txn, error)) error {
+	for {
+		t, err := next(found)
+		if err != nil || len(t.Writes) == 0 {
 			return err
 		}
-		r, err := l.commitHere(ctx, Txn{
-			Guards: []Guard{{Key: key, Revision: was.Revision}},
-			Writes: []Write{{Key: key, Value: value}},
-		})
+		t.Guards = append(t.Guards, Guard{Key: key, Revision: found.Get(key).Revision})
+		r, err := l.commitHere(ctx, t)
 		if err != nil || r.Committed {
 			return err
 		}
 		found = r.Found
 	}
-	return err
 }
