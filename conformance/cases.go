@@ -2,8 +2,9 @@ package conformance
 
 import "slices"
 
-// cases is the table: what a store must do, then what a coordinator does over it.
-var cases = slices.Concat(storeCases, runCases)
+// cases is the table: what a store must do, what it must where it keeps what operators decide,
+// then what a coordinator does over it.
+var cases = slices.Concat(storeCases, operatorCases, runCases)
 
 // row is a case that tests a rule; more says what it takes.
 func row(name string, run func(*trial), rule string, more ...func(*kase)) kase {

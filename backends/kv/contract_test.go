@@ -2,6 +2,7 @@ package kv_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -217,6 +218,12 @@ func newerFormats(r *rig) {
 			r.must(err)
 			r.put("state/wish/q", newer)
 			return l.Ask(r.ctx, "q", lock.Request{Token: token})
+		},
+		"state/pause/r":     func() error { return l.(lock.Operator).Pause(r.ctx, "r", lock.Pause{By: "x"}) },
+		"state/contender/a": func() error { return l.(lock.Operator).Configure(r.ctx, "a", lock.Settings{}) },
+		"history/r": func() error {
+			_, err := l.(lock.Operator).History(r.ctx, "r")
+			return errors.Join(err, l.(lock.Operator).Record(r.ctx, "r", lock.Event{At: time.Now(), By: "a", Kind: lock.Ended}))
 		},
 	} {
 		r.put(key, newer)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
 	"github.com/understudy-ha/understudy/internal/lab"
@@ -97,6 +98,27 @@ func races() []raceCase {
 			func(r *race, st lock.Standing) bool { return st.Floor == 1<<50 },
 		},
 		{"ask, and the term ends", func(r *race) { r.must(r.a.Release(r.ctx, "r", r.token)) }, ask, lock.ErrMoved, free},
+		{"ask, and the role is paused", func(r *race) { r.must(r.pause("them")) }, ask, lock.ErrMoved, holds("a")},
+		{"acquire, and the role is paused", func(r *race) { r.must(r.pause("them")) }, r1(acquire), lock.ErrMoved, free},
+		{"acquire, and the role is paused and resumed", func(r *race) { r.must(errors.Join(r.pause("them"), r.pause(""))) }, r1(acquire), nil, holds("b")},
+		{"acquire in a pause, and the holder's end is there", func(r *race) { r.end(r.a) }, func(r *race) error {
+			r.quietly(func() { r.must(r.pause("them")) })
+			return acquire(r)
+		}, lock.ErrMoved, free},
+		{"handoff, and the role is paused", func(r *race) { r.must(r.pause("them")) }, handoff, lock.ErrGone, holds("a")},
+		{"handoff, and the role is paused and resumed", func(r *race) { r.must(errors.Join(r.pause("them"), r.pause(""))) }, handoff, nil, holds("b")},
+		{
+			"pause, and another does", func(r *race) { r.must(r.pause("them")) }, func(r *race) error {
+				return r.ours.(lock.Operator).Pause(r.ctx, "r", lock.Pause{By: "us"})
+			}, nil, func(_ *race, st lock.Standing) bool { return st.Pause.By == "us" },
+		},
+		{
+			"record, and another does", func(r *race) { r.must(r.record(r.others, 1)) }, func(r *race) error { return r.record(r.ours, 2) }, nil,
+			func(r *race, _ lock.Standing) bool {
+				all, err := r.ours.(lock.Operator).History(r.ctx, "r")
+				return err == nil && len(all) == 2 && all[0].Token == 1 && all[1].Token == 2
+			},
+		},
 		{"ask, and the holder is evicted", func(r *race) { r.end(r.a) }, ask, lock.ErrMoved, free},
 	}
 }
@@ -151,6 +173,15 @@ func (r *race) enlist(l lock.Locker, id string) lock.Session {
 func (r *race) end(s lock.Session) {
 	r.now(r.others, "r")
 	r.must(r.others.Evict(r.ctx, s.ID(), lock.AnyBeat, lock.End{By: "them", Why: "test"}))
+}
+
+// pause pauses role r, by somebody else; by nobody: it resumes it.
+func (r *race) pause(by string) error {
+	return r.others.(lock.Operator).Pause(r.ctx, "r", lock.Pause{By: by})
+}
+
+func (r *race) record(l lock.Locker, t lock.Token) error {
+	return l.(lock.Operator).Record(r.ctx, "r", lock.Event{At: time.Now(), By: "a", Kind: lock.Began, Token: t})
 }
 
 // quietly does what is no part of the race.

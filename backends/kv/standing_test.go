@@ -26,6 +26,9 @@ func TestApply(t *testing.T) {
 	end := Record{Key: k.end("a"), Revision: 12, Value: encode(endRecord{newHeader(), lock.End{By: "b", Why: "silent"}})}
 	kept := role("a", 6, "")
 	kept.Key = k.role("kept")
+	pause := func(role string, revision uint64, by string) Record {
+		return Record{Key: k.pause(role), Revision: revision, Value: encode(pauseRecord{newHeader(), lock.Pause{By: by}})}
+	}
 	p := newPicture(k, View{Revision: 10, Records: []Record{role("a", 5, ""), kept, record("a", 9), record("b", 10)}})
 	holder := func(id lock.SessionID, beat lock.Beat) func(lock.Standing) bool {
 		return func(st lock.Standing) bool {
@@ -58,6 +61,11 @@ func TestApply(t *testing.T) {
 		{"the role's record went", []Record{{Key: k.role("r"), Gone: 11}}, nil},
 		{"a role's record that was never there went", []Record{{Key: k.role("q"), Gone: 11}}, holder("a", 9)},
 		{"a wish that was gone when it was read", []Record{{Key: k.wish("r"), Revision: 8, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5, To: "b"}})}}, func(st lock.Standing) bool { return st.Request.To == "" }},
+		{"a pause", []Record{pause("r", 11, "op")}, func(st lock.Standing) bool { return st.Pause.By == "op" }},
+		{"a pause that is over", []Record{pause("r", 11, "op"), pause("r", 12, "")}, func(st lock.Standing) bool { return st.Pause.IsZero() && len(st.Line) == 1 }},
+		{"a pause of another role", []Record{pause("other", 11, "op")}, func(st lock.Standing) bool { return st.Pause.IsZero() }},
+		{"a pause that is not readable", []Record{{Key: k.pause("r"), Revision: 11, Value: []byte("x")}}, func(st lock.Standing) bool { return !st.Pause.IsZero() }},
+		{"settings", []Record{{Key: k.setting("b"), Revision: 11, Value: encode(settingsRecord{newHeader(), lock.Settings{By: "op", Drained: true}})}}, func(st lock.Standing) bool { return st.Line[0].Settings.Drained }},
 		{"a foreign value", []Record{{Key: k.role("r"), Revision: 11, Value: []byte("x")}, role("b", 12, "")}, holder("b", 10)},
 	} {
 		now := p

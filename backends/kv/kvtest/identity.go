@@ -47,10 +47,16 @@ func otherStore(t *testing.T, open func() kv.Store) {
 		s.put(where)
 		before := all(ctx, t, bare, where)
 		_, registered := register(l, "c")
+		op := l.(lock.Operator)
+		_, told := op.History(ctx, "r")
+		_, configured := op.Configured(ctx)
 		for what, err := range map[string]error{
 			"register": registered, "evict": l.Evict(ctx, a.ID(), lock.Absent, lock.End{By: "t"}), "evict any": l.Evict(ctx, a.ID(), lock.AnyBeat, lock.End{By: "t"}),
 			"ask": l.Ask(ctx, "r", lock.Request{Token: token, To: "x"}), "raise": l.Raise(ctx, 1<<40),
 			"release": a.Release(ctx, "r", token), "close": a.Close(ctx), "watch": watched(ctx, l),
+			"pause": op.Pause(ctx, "r", lock.Pause{By: "t"}), "resume": op.Pause(ctx, "r", lock.Pause{}),
+			"configure": op.Configure(ctx, "a", lock.Settings{By: "t", Drained: true}), "configured": configured,
+			"record": op.Record(ctx, "r", lock.Event{At: time.Now(), By: "a", Kind: lock.Began}), "history": told,
 		} {
 			var other *lock.OtherStoreError
 			if !errors.As(err, &other) || *other != (lock.OtherStoreError{Seen: identity, Found: found}) || !strings.Contains(err.Error(), "understudy adopt --identity "+identity) {
