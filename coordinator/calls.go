@@ -206,3 +206,31 @@ func outcomeOf(err error) lock.Outcome {
 	}
 	return lock.Unknown
 }
+
+// answer says, beside a wish that a role be handed to this process, that it lives and has seen
+// it: the active hands nothing to the dead. Each wish is answered once, until the store says
+// what became of that.
+func (r *runner) answer(st lock.Standing) {
+	wish, s := st.Request, r.machine.Session()
+	switch {
+	case r.session == nil || wish.To != r.session.ID() || wish.Token != st.Term.Token || wish.Answered || wish == r.answered[st.Role]:
+		return
+	case s.Sick || s.Stopping:
+		return
+	}
+	r.answered[st.Role] = wish
+	wish.Answered = true
+	budget := r.budget(roleTrips)
+	r.group.Go(func() {
+		for r.calls.Err() == nil {
+			ctx, cancel := context.WithTimeout(r.calls, budget)
+			err := silence(r.locker.Ask(ctx, st.Role, wish), budget)
+			cancel()
+			r.post(news{event: machine.Tick{}, call: "answer", role: st.Role, err: err})
+			if outcomeOf(err) != lock.Unknown {
+				return
+			}
+			pause(r.calls, r.config.retry())
+		}
+	})
+}

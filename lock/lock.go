@@ -47,8 +47,9 @@ type Locker interface {
 	Evict(ctx context.Context, id SessionID, seen Beat, why End) error
 
 	// Ask puts an operator's wish beside the role's record. It names the term
-	// that it is about and is void in any other; the active acts on it. ErrMoved
-	// if that term is over, or the role is paused.
+	// that it is about and is void in any other. The session that is named in it answers,
+	// by the same wish with Answered set, and only then the active acts on it. ErrMoved
+	// if that term is over, the role is paused, or the wish that is answered stands no more.
 	Ask(ctx context.Context, role string, r Request) error
 
 	// Raise makes every token to come greater than above, which is at most
@@ -204,7 +205,14 @@ type End struct{ By, Why string }
 
 // A Request asks the active to hand the role to a session.
 type Request struct {
-	Token Token // the term that it is about
-	To    SessionID
-	By    string // who asks; for people
+	Token    Token // the term that it is about
+	To       SessionID
+	By       string // who asks; for people
+	Answered bool   `json:",omitempty"` // To has seen it: whoever is dead or cut off is handed nothing
+}
+
+// Unanswered returns r as it was asked.
+func (r Request) Unanswered() Request {
+	r.Answered = false
+	return r
 }

@@ -84,7 +84,8 @@ func (l *locker) ask(ctx context.Context, name string, r lock.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := decode[wishRecord](found.Get(wish)); err != nil {
+	stands, err := decode[wishRecord](found.Get(wish))
+	if err != nil {
 		return err
 	}
 	if !role.held() || role.token() != r.Token {
@@ -93,8 +94,19 @@ func (l *locker) ask(ctx context.Context, name string, r lock.Request) error {
 	if err := l.paused(name, found, lock.ErrMoved); err != nil {
 		return err
 	}
+	guards := []Guard{{Key: key, Revision: role.revision}, {Key: l.keys.end(role.Holder.Session)}, {Key: pause, Revision: found.Get(pause).Revision}}
+	if r.Answered {
+		switch stands.Request {
+		case r:
+			return nil
+		case r.Unanswered():
+			guards = append(guards, Guard{Key: wish, Revision: found.Get(wish).Revision})
+		default:
+			return lock.ErrMoved
+		}
+	}
 	done, err := l.commitHere(ctx, Txn{
-		Guards: []Guard{{Key: key, Revision: role.revision}, {Key: l.keys.end(role.Holder.Session)}, {Key: pause, Revision: found.Get(pause).Revision}},
+		Guards: guards,
 		Writes: []Write{{Key: wish, Value: encode(wishRecord{newHeader(), r})}},
 	})
 	if err == nil && !done.Committed {

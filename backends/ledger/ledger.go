@@ -284,6 +284,12 @@ func (l *Ledger) ask(c Command) Result {
 	if l.isPaused(c.Role) {
 		return Result{Code: Moved, Why: l.whyPaused(c.Role)}
 	}
+	if c.Request.Answered && r.Request != c.Request.Unanswered() {
+		if r.Request == c.Request {
+			return Result{}
+		}
+		return Result{Code: Moved}
+	}
 	r.Request = c.Request
 	l.Roles[c.Role] = r
 	return Result{Changed: true}
