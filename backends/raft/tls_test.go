@@ -93,7 +93,17 @@ func TestMutualTLS(t *testing.T) {
 		values := l.(ledger.Values)
 		_, readErr := values.Read(timeout(t, 5*time.Second))
 		_, writeErr := values.Write(timeout(t, 5*time.Second), "r", token, map[string][]byte{"k": {}})
-		for _, err := range []error{l.Evict(timeout(t, 5*time.Second), s.ID(), 1, lock.End{By: "operator"}), readErr, writeErr} {
+		op := l.(lock.Operator)
+		must(t, op.Pause(timeout(t, 5*time.Second), "r", lock.Pause{By: "operator"}))
+		must(t, op.Pause(timeout(t, 5*time.Second), "r", lock.Pause{}))
+		must(t, op.Configure(timeout(t, 5*time.Second), "a", lock.Settings{By: "operator", Drained: true}))
+		set, err := op.Configured(timeout(t, 5*time.Second))
+		history, historyErr := op.History(timeout(t, 5*time.Second), "r")
+		if must(t, errors.Join(err, historyErr)); !set["a"].Drained || len(history) != 0 {
+			t.Errorf("%+v, %+v", set, history)
+		}
+		recordErr := op.Record(timeout(t, 5*time.Second), "r", lock.Event{At: time.Now(), By: "operator", Kind: lock.Began})
+		for _, err := range []error{recordErr, l.Evict(timeout(t, 5*time.Second), s.ID(), 1, lock.End{By: "operator"}), readErr, writeErr} {
 			if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "operator") {
 				t.Fatalf("want ErrPermanent that names the certificate, got %v", err)
 			}

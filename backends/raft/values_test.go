@@ -99,4 +99,19 @@ func TestFormatIsTheOldestThatCanSayIt(t *testing.T) {
 	image(`{"Format":1,`)
 	apply(ledger.Command{Op: ledger.Write, Role: "r", Token: 2, Values: map[string][]byte{"k": {}}}, `{"Format":2,`)
 	image(`{"Format":2,`)
+	apply(ledger.Command{Op: ledger.History, Role: "r"}, `{"Format":1,`)
+	apply(ledger.Command{Op: ledger.Begin, Name: "g"}, `{"Format":3,`)
+	apply(ledger.Command{Op: ledger.Configured, Identity: "g"}, `{"Format":3,`)
+	image(`{"Format":3,`)
+	for what, c := range map[string]ledger.Command{
+		"a pause":  {Op: ledger.Pause, Role: "r", Pause: lock.Pause{By: "op"}},
+		"settings": {Op: ledger.Configure, Contender: lock.Contender{ID: "a"}, Settings: lock.Settings{By: "op", Drained: true}},
+		"an event": {Op: ledger.Record, Role: "r", Event: lock.Event{At: time.Now(), By: "a", Kind: lock.Began}},
+	} {
+		t.Log(what)
+		apply(c, `{"Format":4,`)
+		image(`{"Format":4,`)
+		m.ledger.Paused, m.ledger.Settings, m.ledger.History = nil, nil, nil
+		image(`{"Format":3,`)
+	}
 }
