@@ -19,7 +19,9 @@ const module = "github.com/understudy-ha/understudy/"
 // module. The longest folder that matches counts.
 var arrows = map[string][]string{
 	"lock":                         {},
-	"coordinator":                  {"lock", "coordinator/internal/machine", "coordinator/internal/process", "internal/asynclog"},
+	"coordinator":                  {"lock", "coordinator/internal/clock", "coordinator/internal/machine", "coordinator/internal/process", "coordinator/internal/tally", "internal/asynclog"},
+	"coordinator/internal/clock":   {"coordinator/internal/machine"},
+	"coordinator/internal/tally":   {},
 	"coordinator/internal/machine": {"lock"},
 	"coordinator/internal/process": {"lock"},
 	"coordinator/coordinatorfx":    {"lock", "coordinator"},

@@ -65,6 +65,7 @@ func (r *runner) tell(now Instant) {
 	for _, name := range m.Changed() {
 		if m.State(now, name) != j.states[name].state {
 			changed = append(changed, name)
+			r.report(now, name)
 		}
 	}
 	for _, roles := range j.lines(changed, func(name string) string {
