@@ -364,6 +364,14 @@ func (r *roleBoard) stood(e machine.Stood, me lock.SessionID) {
 	}
 }
 
+// pauses notes why a role is paused that was paused already.
+func (b *board) pauses(role string, cause Cause, why error) {
+	r := b.byName[role]
+	last := *r.last.Load()
+	last.Cause, last.Reason = cause, why
+	r.last.Store(&last)
+}
+
 // moved notes that a role came into another state.
 func (b *board) moved(now Instant, t Transition) {
 	if b == nil {

@@ -112,7 +112,7 @@ func (r *runner) causeOf(now Instant, role string, from, to State) (Cause, error
 	case Draining:
 		return r.whyDraining(role, from, view)
 	case Paused:
-		return r.whyPaused(now, role, view)
+		return r.whyPaused(now, role)
 	case Stopped:
 		if view.Done {
 			return CauseDone, nil
@@ -154,14 +154,14 @@ func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Ca
 }
 
 // whyPaused is why a role that is in line is not competed for.
-func (r *runner) whyPaused(now Instant, role string, view machine.RoleView) (Cause, error) {
+func (r *runner) whyPaused(now Instant, role string) (Cause, error) {
 	why := r.machine.Reason(now, role)
 	switch {
 	case strings.HasPrefix(why, lock.ErrRolledBack.Error()):
 		return CauseRolledBack, errors.New(why)
 	case r.machine.Session().Sick:
 		return CauseUnhealthy, cmp.Or(r.unwell, errNotChecked)
-	case view.Refused:
+	case r.machine.Role(role).Refused:
 		return CauseRefused, r.refusals[role]
 	}
 	return CauseHeldDown, r.failures[role]
