@@ -66,9 +66,18 @@ func (c Config) Validate() error {
 	bad := func(field, format string, args ...any) {
 		errs = append(errs, lock.InFields(fmt.Errorf(format, args...), field))
 	}
-	for field, address := range map[string]string{"Listen": c.Listen, "AgentListen": c.AgentListen} {
-		if address != "" {
-			errs = append(errs, lock.InFields(checkAddress(address), field))
+	for _, one := range []struct {
+		field, address, open string // why it may not be open; "": it may be
+	}{
+		{"Listen", c.Listen, c.unprotected()},
+		{"AgentListen", c.AgentListen, c.unasked()},
+	} {
+		switch err := checkAddress(one.address); {
+		case one.address == "":
+		case err != nil:
+			errs = append(errs, lock.InFields(err, one.field))
+		case one.open != "" && !onLoopback(one.address):
+			bad(one.field, "%s is not on loopback, and %s, or listen on 127.0.0.1", one.address, one.open)
 		}
 	}
 	if c.Listen == "" {
@@ -96,13 +105,23 @@ func (c Config) Validate() error {
 		}
 		errs = append(errs, lock.InFields(err, "TokenFile"))
 	}
-	if c.Listen != "" && !onLoopback(c.Listen) && c.CAFile == "" && c.TokenFile == "" {
-		bad("Listen", "%s is not on loopback, and anybody there could read the metrics and the status; give a file with a token, or one with the authorities of the clients' certificates, or listen on 127.0.0.1", c.Listen)
-	}
-	if c.AgentListen != "" && !onLoopback(c.AgentListen) && !c.Open {
-		bad("AgentListen", "%s is not on loopback, and the agent's protocol knows no protection; say that it is open to everybody, or listen on 127.0.0.1", c.AgentListen)
-	}
 	return errors.Join(errs...)
+}
+
+// unprotected is why anybody who reaches the address may read what is shown; "": they may not.
+func (c Config) unprotected() string {
+	if c.CAFile != "" || c.TokenFile != "" {
+		return ""
+	}
+	return "anybody there could read the metrics and the status; give a file with a token, or one with the authorities of the clients' certificates"
+}
+
+// unasked is why the agent may not be for everybody; "": it may.
+func (c Config) unasked() string {
+	if c.Open {
+		return ""
+	}
+	return "the agent's protocol knows no protection; say that it is open to everybody"
 }
 
 // shortest is how many characters a token has at least: it can be guessed at leisure.
