@@ -87,6 +87,23 @@ func (s *shown) advised(id string) string {
 	return strings.TrimSpace(string(text))
 }
 
+// serveID is a command that says on each connection whose it is, until it is told to stop.
+func serveID(address string) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			os.Exit(1)
+		}
+		fmt.Fprintln(conn, os.Getenv("UNDERSTUDY_ID"))
+		_ = conn.Close()
+	}
+}
+
 var (
 	asActive  = map[string]int{"/livez": 200, "/readyz": 200, "/active": 200, "/primary": 200, "/standby": 503, "/v1/health": 200}
 	asStandby = map[string]int{"/livez": 200, "/readyz": 200, "/active": 503, "/leader": 503, "/replica": 200, "/v1/health": 429}
