@@ -25,7 +25,7 @@ func serveAgent(l net.Listener, m *coordinator.Monitor) {
 			return
 		}
 		go func() {
-			defer conn.Close() //nolint:errcheck // all that matters was said
+			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(agentTime))
 			role, names := "", m.Names()
 			if len(names) > 1 { // agent-send says which

@@ -291,8 +291,12 @@ func TestAgent(t *testing.T) {
 		s          *Server
 		send, want string
 	}{
-		{first, "", words[r.Works()]}, {first, "r\n", words[r.Works()]},
-		{second, "r\n", words[!r.Works()]}, {second, "other\n", "up ready"}, {second, "none\n", `down #no role "none" here`}, {second, "\n", "down #agent-send must name one of r other"},
+		{first, "", words[r.Works()]},
+		{first, "r\n", words[r.Works()]},
+		{second, "r\n", words[!r.Works()]},
+		{second, "other\n", "up ready"},
+		{second, "none\n", `down #no role "none" here`},
+		{second, "\n", "down #agent-send must name one of r other"},
 	} {
 		if got := ask(c.s, c.send); got != c.want {
 			t.Errorf("sent %q, it says %q, want %q", c.send, got, c.want)

@@ -22,7 +22,7 @@ type Config struct {
 	Roles       []Role // of Coordinator, with what the understudy command does about each
 	Run         Run
 	Admin       admin.Config // where the process is shown; Coordinator.Monitor is for admin.Listen
-	Witness     bool // is wanted; see NoWitness
+	Witness     bool         // is wanted; see NoWitness
 
 	// Warnings are what was not heeded, a line each: unknown variables that begin with
 	// UNDERSTUDY_, and variables of other tools that have no meaning here. The caller logs

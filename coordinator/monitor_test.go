@@ -173,11 +173,11 @@ func TestMonitorNeedsNoLoop(t *testing.T) {
 		if !st.Works() || st.Outlived != 0 {
 			t.Fatalf("with its deadline ahead: %+v", st)
 		}
-		time.Sleep(st.Left - 1)
+		time.Sleep(st.Left - time.Nanosecond)
 		if st, _ = m.Role("r"); !st.Works() {
 			t.Errorf("a nanosecond before its deadline: %+v", st)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if st, _ = m.Role("r"); st.Works() || st.State != Active {
 			t.Errorf("at its deadline: %+v", st)
 		}
