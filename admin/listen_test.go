@@ -94,6 +94,25 @@ func TestWhoMayAsk(t *testing.T) {
 	}
 }
 
+// TestCertificateEnds is a metric of our own certificate, and of the authorities.
+func TestCertificateEnds(t *testing.T) {
+	ca, err := servers.NewCA(t.TempDir())
+	must(t, err)
+	ours, err := ca.Issue("ours", time.Now().Add(time.Hour))
+	must(t, err)
+	s := listen(t, Config{Listen: "127.0.0.1:0", CertFile: ours.Cert, KeyFile: ours.Key, CAFile: ours.CA}, new(coordinator.Monitor))
+	w, err := clientOf(t, "ours", ours, ours).Get("https://" + s.Addr().String() + "/metrics")
+	must(t, err)
+	defer w.Body.Close()
+	text, err := io.ReadAll(w.Body)
+	must(t, err)
+	for _, file := range []string{ours.Cert, ours.CA} {
+		if want := fmt.Sprintf("understudy_certificate_not_after_timestamp_seconds{file=%q} ", file); !strings.Contains(string(text), want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+}
+
 type asker struct {
 	*http.Client
 	bearer string
