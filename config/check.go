@@ -18,7 +18,7 @@ import (
 // wrong. Where the witness can be had, Coordinator.Witness is this program started
 // again: its main calls witness.Main(backends.Beside) first.
 func (c *Config) ForContender() error {
-	err := errors.Join(c.completeRoles(), c.ForVoter())
+	err := errors.Join(c.completeRoles(), c.ForVoter(), c.completeAdmin())
 	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
 	for _, r := range c.Roles {
 		c.Coordinator.Roles = append(c.Coordinator.Roles, lock.Bid{Role: r.Name, Priority: r.Priority})

@@ -83,7 +83,7 @@ func (r *runner) callFor(a machine.Action) call {
 			func(o lock.Outcome) machine.Event { return machine.Closed{Number: a.Number, Outcome: o} },
 		}
 	case machine.Evict:
-		why := lock.End{By: r.config.ID, Why: "silent for its promise"}
+		why := lock.End{By: r.config.ID, Why: silent}
 		return call{
 			"evict", "", evictTrips, func(ctx context.Context) error { return r.locker.Evict(ctx, a.Session, a.Beat, why) },
 			func(o lock.Outcome) machine.Event { return machine.Evicted{Session: a.Session, Outcome: o} },

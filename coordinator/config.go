@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/clock"
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -37,6 +38,9 @@ func Asked(cause error) bool { return machine.Asked(cause) }
 
 // An Instant is one reading of the machine's clocks, each counted from its own start.
 type Instant = machine.Instant
+
+// Clocks reads the machine's clocks.
+func Clocks() Instant { return clock.Now() }
 
 // Virtual is an Instant by time.Now on every clock.
 func Virtual() Instant {
@@ -120,6 +124,16 @@ type Config struct {
 	Ready func(role string) bool
 
 	Heartbeat time.Duration // between two log lines that say how the roles stand: default 10 s
+
+	// OnTransition is told every change of a role's state, one call at a time and in order: an
+	// event bus, a label that follows the active. It is called from a goroutine of its own, and
+	// nothing waits for it: up to 1,024 transitions wait for it, the rest are dropped, and
+	// Transition.Missed counts them. Run waits for it at its end, for at most Grace.
+	OnTransition func(Transition)
+
+	// Monitor shows how this process and its roles stand, to probes and metrics; package admin
+	// serves it. nil: nothing is kept for one.
+	Monitor *Monitor
 
 	// Logger is slog.Default by default. Nothing waits for its handler, which is called from
 	// a goroutine of its own: up to 1,024 lines wait, each with the time at which it was

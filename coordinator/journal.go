@@ -63,8 +63,13 @@ func (r *runner) tell(now Instant) {
 	j.shared = r.blind() != nil
 	var changed []string
 	for _, name := range m.Changed() {
-		if m.State(now, name) != j.states[name].state {
+		switch state := m.State(now, name); {
+		case state != j.states[name].state:
 			changed = append(changed, name)
+			r.report(now, name)
+		case state == Paused && r.board != nil:
+			cause, why := r.whyPaused(now, name)
+			r.board.pauses(name, cause, why)
 		}
 	}
 	for _, roles := range j.lines(changed, func(name string) string {

@@ -52,6 +52,9 @@ func TestMain(m *testing.M) {
 		n, _ := strconv.Atoi(size)
 		fill(n)
 	}
+	if address, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "serve "); ok {
+		serveID(address)
+	}
 	if text, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "embed "); ok {
 		if err := embed(text); err != nil {
 			fmt.Fprintln(os.Stderr, err)
