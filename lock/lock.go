@@ -195,7 +195,8 @@ type Member struct {
 	Promise
 	Priority int // of its bid, or what an operator has set in its place
 	Beat     Beat
-	Settings Settings `json:",omitzero"` // what an operator has set for the contender
+	BeatAt   time.Time `json:",omitzero"` // when that was written, by its owner's clock; for people
+	Settings Settings  `json:",omitzero"` // what an operator has set for the contender
 }
 
 // An End says by whom and why a session was ended.
