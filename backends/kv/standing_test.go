@@ -26,9 +26,6 @@ func TestApply(t *testing.T) {
 	end := Record{Key: k.end("a"), Revision: 12, Value: encode(endRecord{newHeader(), lock.End{By: "b", Why: "silent"}})}
 	kept := role("a", 6, "")
 	kept.Key = k.role("kept")
-	pause := func(role string, revision uint64, by string) Record {
-		return Record{Key: k.pause(role), Revision: revision, Value: encode(pauseRecord{newHeader(), lock.Pause{By: by}})}
-	}
 	p := newPicture(k, View{Revision: 10, Records: []Record{role("a", 5, ""), kept, record("a", 9), record("b", 10)}})
 	holder := func(id lock.SessionID, beat lock.Beat) func(lock.Standing) bool {
 		return func(st lock.Standing) bool {
@@ -61,11 +58,6 @@ func TestApply(t *testing.T) {
 		{"the role's record went", []Record{{Key: k.role("r"), Gone: 11}}, nil},
 		{"a role's record that was never there went", []Record{{Key: k.role("q"), Gone: 11}}, holder("a", 9)},
 		{"a wish that was gone when it was read", []Record{{Key: k.wish("r"), Revision: 8, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5, To: "b"}})}}, func(st lock.Standing) bool { return st.Request.To == "" }},
-		{"a pause", []Record{pause("r", 11, "op")}, func(st lock.Standing) bool { return st.Pause.By == "op" }},
-		{"a pause that is over", []Record{pause("r", 11, "op"), pause("r", 12, "")}, func(st lock.Standing) bool { return st.Pause.IsZero() && len(st.Line) == 1 }},
-		{"a pause of another role", []Record{pause("other", 11, "op")}, func(st lock.Standing) bool { return st.Pause.IsZero() }},
-		{"a pause that is not readable", []Record{{Key: k.pause("r"), Revision: 11, Value: []byte("x")}}, func(st lock.Standing) bool { return !st.Pause.IsZero() }},
-		{"settings", []Record{{Key: k.setting("b"), Revision: 11, Value: encode(settingsRecord{newHeader(), lock.Settings{By: "op", Drained: true}})}}, func(st lock.Standing) bool { return st.Line[0].Settings.Drained }},
 		{"a foreign value", []Record{{Key: k.role("r"), Revision: 11, Value: []byte("x")}, role("b", 12, "")}, holder("b", 10)},
 	} {
 		now := p
@@ -87,6 +79,46 @@ func TestApply(t *testing.T) {
 	}
 	if st := p.standing("r"); !holder("a", 9)(st) || len(st.Line) != 1 {
 		t.Errorf("the picture was changed: %+v", st)
+	}
+}
+
+// TestApplyDecisions is TestApply for what operators decide: b stands by for role r, which nobody
+// holds.
+func TestApplyDecisions(t *testing.T) {
+	k := keys("p/")
+	pause := func(role string, revision uint64, by string) Record {
+		return Record{Key: k.pause(role), Revision: revision, Value: encode(pauseRecord{newHeader(), lock.Pause{By: by}})}
+	}
+	set := func(id string, s lock.Settings) Record {
+		return Record{Key: k.setting(id), Revision: 11, Value: encode(settingsRecord{newHeader(), s})}
+	}
+	b := sessionRecord{header: newHeader(), Contender: lock.Contender{ID: "b", Session: "b-1"}, Bids: []lock.Bid{{Role: "r"}}}
+	p := newPicture(k, View{Revision: 10, Records: []Record{{Key: k.session("b-1"), Revision: 10, Value: encode(b)}}})
+	none := func(st lock.Standing) bool {
+		return st.Pause.IsZero() && len(st.Line) == 1 && st.Line[0].Settings.IsZero()
+	}
+	for what, c := range map[string]struct {
+		changes []Record
+		want    func(lock.Standing) bool
+	}{
+		"a pause":                      {[]Record{pause("r", 11, "op")}, func(st lock.Standing) bool { return st.Pause.By == "op" }},
+		"a pause that is over":         {[]Record{pause("r", 11, "op"), pause("r", 12, "")}, none},
+		"a pause of another role":      {[]Record{pause("other", 11, "op")}, none},
+		"a pause that is not readable": {[]Record{{Key: k.pause("r"), Revision: 11, Value: []byte("x")}}, func(st lock.Standing) bool { return !st.Pause.IsZero() }},
+		"settings":                     {[]Record{set("b", lock.Settings{By: "op", Drained: true})}, func(st lock.Standing) bool { return st.Line[0].Settings.Drained }},
+		"settings of another":          {[]Record{set("c", lock.Settings{By: "op", Drained: true})}, none},
+	} {
+		now := p
+		for _, r := range c.changes {
+			before := now
+			if now = now.apply(r); now == nil {
+				t.Fatalf("%s: everything must be read again", what)
+			}
+			untouched(t, what, before, r, now, "r", "other")
+		}
+		if st := now.standing("r"); !c.want(st) || !none(p.standing("r")) {
+			t.Errorf("%s: %+v", what, st)
+		}
 	}
 }
 

@@ -169,7 +169,8 @@ func (l *locker) begin(g ground, name string, last roleRecord, holder lock.Membe
 	next.Since = next.At
 	return Txn{
 		Guards: []Guard{
-			{Key: l.keys.role(name), Revision: last.revision}, {Key: l.keys.floor(), Revision: g.floor.revision},
+			{Key: l.keys.role(name), Revision: last.revision},
+			{Key: l.keys.floor(), Revision: g.floor.revision},
 			{Key: l.keys.pause(name), Revision: g.pause},
 		},
 		Writes: []Write{{Key: l.keys.role(name), Value: encode(next)}, {Key: l.keys.wish(name)}},
