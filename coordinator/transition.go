@@ -3,6 +3,7 @@ package coordinator
 import (
 	"cmp"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,12 +59,12 @@ const (
 )
 
 // Causes returns every Cause.
-func Causes() []Cause {
-	return []Cause{
-		CauseStarted, CauseJoined, CauseReleased, CauseOutrun, CauseResumed, CauseVacant, CauseGiven, CauseGranted,
-		CauseReturned, CauseFailed, CauseUnused, CauseHandoff, CauseDeadline, CauseSuperseded, CauseSessionLost,
-		CauseUnhealthy, CauseHeldDown, CauseRolledBack, CauseRefused, CauseStopping, CauseDone,
-	}
+func Causes() []Cause { return slices.Clone(causes[:]) }
+
+var causes = [...]Cause{
+	CauseStarted, CauseJoined, CauseReleased, CauseOutrun, CauseResumed, CauseVacant, CauseGiven, CauseGranted,
+	CauseReturned, CauseFailed, CauseUnused, CauseHandoff, CauseDeadline, CauseSuperseded, CauseSessionLost,
+	CauseUnhealthy, CauseHeldDown, CauseRolledBack, CauseRefused, CauseStopping, CauseDone,
 }
 
 // States returns every State, in the order in which a role comes into them.
