@@ -67,8 +67,8 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 		failed := false
 		for {
 			after := seen
-			if failed && after.Revision > 0 { // what stands is told again, if nothing has changed
-				after.Revision--
+			if failed { // what stands is told again, if nothing has changed
+				after.Revision = max(after.Revision, 1) - 1
 			}
 			v, err := l.store.Look(ctx, l.after(after), roles...)
 			if ctx.Err() != nil {
@@ -92,9 +92,12 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 				}
 				continue
 			}
+			if !v.After(l.after(Mark{})) { // a call was answered meanwhile, and this copy is late
+				continue
+			}
 			for _, st := range v.Standings {
 				st.Store = v.Identity
-				if old, ok := shown[st.Role]; ok && reflect.DeepEqual(old, st) {
+				if reflect.DeepEqual(shown[st.Role], st) {
 					continue
 				}
 				shown[st.Role] = st
@@ -150,7 +153,7 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 		l.mu.Lock()
 		c.Identity = l.acked.Identity
 		l.mu.Unlock()
-		if c.Identity == "" && (c.Op == Register || c.Op == Evict || c.Op == Raise) {
+		if c.Op == Register || c.Op == Evict || c.Op == Raise {
 			c.Name = l.name
 		}
 	}
@@ -192,15 +195,15 @@ func (l *locker) hold(seen string, m Mark) {
 	}
 }
 
-// after is where to look from on: what was seen, and what was acknowledged.
+// after is where to look from on: what was seen, or, as long as that is of no ledger in
+// particular, what was acknowledged.
 func (l *locker) after(seen Mark) Mark {
+	if seen.Identity != "" {
+		return seen
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	acked := Mark{l.acked.Identity, max(l.acked.Revision, 1) - 1}
-	if seen.Identity == "" || seen.Identity == acked.Identity {
-		return Mark{acked.Identity, max(seen.Revision, acked.Revision)}
-	}
-	return seen
+	return Mark{l.acked.Identity, max(seen.Revision, max(l.acked.Revision, 1)-1)}
 }
 
 type session struct {
@@ -222,9 +225,6 @@ func (s *session) TryAcquire(ctx context.Context, role string) (lock.Token, erro
 		return 0, err
 	}
 	v, err := s.locker.store.Look(ctx, s.locker.after(Mark{}), role)
-	if err == nil {
-		err = s.locker.accept(v)
-	}
 	if err != nil {
 		return 0, fmt.Errorf("acquire: %w", err)
 	}
