@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -66,4 +70,68 @@ func TestAdopt(t *testing.T) {
 			t.Error("the first one is kept, and 20 came after it")
 		}
 	})
+}
+
+// A store of several endpoints, one of which may be a wrong one.
+type endpoints struct {
+	*kvmem.Client
+	left atomic.Int32
+}
+
+func (e *endpoints) Elsewhere() { e.left.Add(1) }
+
+// TestOtherStore: who holds to a store does nothing in another one that stands in its place,
+// leaves the endpoint that showed it, and is let in when that store was adopted.
+func TestOtherStore(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		empty := r.server.Save()
+		store := &endpoints{Client: r.server.Open()}
+		l := kv.NewLocker(store, "")
+		defer l.Close()
+		r.join(l, "a")
+		held := r.now(l, "r").Store
+		empty()
+		other := r.locker()
+		b := r.join(other, "b")
+		before := r.all()
+		_, register := l.Register(r.ctx, lab.Contender("c"), lab.Long)
+		for call, err := range map[string]error{
+			"Register": register, "Evict": r.evict(l, b), "Raise": l.Raise(r.ctx, 9), "Ask": l.Ask(r.ctx, "r", lock.Request{}),
+		} {
+			var wrong *lock.OtherStoreError
+			if !errors.As(err, &wrong) || wrong.Seen != held || wrong.Found == "" || wrong.Found == held {
+				t.Errorf("%s: %v, want that it is another store than %q", call, err, held)
+			}
+		}
+		for _, err := range l.Watch(r.ctx, "r") {
+			r.want(err, lock.ErrOtherStore)
+			break
+		}
+		if after := r.all(); after != before {
+			t.Errorf("%s\nbecame\n%s", before, after)
+		}
+		if store.left.Load() == 0 {
+			t.Error("it stays with an endpoint that shows another store")
+		}
+		r.must(other.(adopter).Adopt(r.ctx, held))
+		r.must(l.Raise(r.ctx, 9))
+	})
+}
+
+// TestForeignIdentity: a store's identity that is not readable is told, and not overwritten.
+func TestForeignIdentity(t *testing.T) {
+	for value, want := range map[string]string{`{"Format":2}`: "not one of understudy's", `{"Format":3,"Identity":"x"}`: "format 3"} {
+		inBubble(t, func(r *rig) {
+			r.put("state/identity", value)
+			l := r.locker()
+			for _, err := range []error{l.Raise(r.ctx, 9), l.(adopter).Adopt(r.ctx, "x")} {
+				if r.want(err, lock.ErrPermanent); !strings.Contains(err.Error(), want) {
+					t.Error(err)
+				}
+			}
+			if now := string(r.get("state/identity").Value); now != value {
+				t.Errorf("%s became %s", value, now)
+			}
+		})
+	}
 }

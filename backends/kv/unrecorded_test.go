@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -12,8 +13,9 @@ import (
 // is over.
 func TestRoleWithoutARecord(t *testing.T) {
 	inBubble(t, func(r *rig) {
-		l := r.locker()
-		a, b := r.join(l, "a"), r.join(r.locker(), "b")
+		l, watching := r.locker(), r.locker()
+		a, b := r.join(l, "a"), r.join(watching, "b")
+		r.view(watching).last()
 		token := r.acquire(a)
 		r.must(a.Beat(r.ctx)) // it says so
 		r.remove("state/role/r")
@@ -30,6 +32,23 @@ func TestRoleWithoutARecord(t *testing.T) {
 		r.must(a.Close(r.ctx))
 		if next := r.acquire(b); next <= token {
 			t.Errorf("b takes it under %d, after %d", next, token)
+		}
+	})
+}
+
+// TestAloneInLine: who is seen to be alone in line for a role that was never held takes it
+// without reading anything.
+func TestAloneInLine(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		l, wire := r.wired()
+		a := r.join(l, "a")
+		_, err := r.locker().Register(r.ctx, lab.Contender("b"), lab.Long, lock.Bid{Role: "another"})
+		r.must(err)
+		r.view(l).last()
+		asked := listen(wire, nil)
+		r.acquire(a)
+		if n := asked.of("Read") - asked.of("all"); n != 0 {
+			t.Errorf("it takes %d readings", n)
 		}
 	})
 }

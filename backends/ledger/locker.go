@@ -40,8 +40,9 @@ type locker struct {
 	once   sync.Once
 	closed chan struct{}
 
-	mu    sync.Mutex
-	acked Mark // the ledger that we hold to, and the greatest revision of it that a call of ours had acknowledged
+	mu      sync.Mutex
+	acked   Mark              // the ledger that we hold to, and the greatest revision of it that a call of ours had acknowledged
+	changed map[string]uint64 // by role, the revision of it at which a call of ours last changed how that stands; "": any role
 }
 
 var (
@@ -92,12 +93,9 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 				}
 				continue
 			}
-			if !v.After(l.after(Mark{})) { // a call was answered meanwhile, and this copy is late
-				continue
-			}
 			for _, st := range v.Standings {
 				st.Store = v.Identity
-				if reflect.DeepEqual(shown[st.Role], st) {
+				if l.late(v, st.Role) || reflect.DeepEqual(shown[st.Role], st) {
 					continue
 				}
 				shown[st.Role] = st
@@ -167,6 +165,9 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 	if r.Code != OtherStore {
 		l.hold(c.Identity, Mark{r.Identity, r.Revision})
 	}
+	if r.Changed {
+		l.change(c.Role, r)
+	}
 	return r, r.Err()
 }
 
@@ -191,19 +192,36 @@ func (l *locker) hold(seen string, m Mark) {
 	case m.Identity:
 		l.acked.Revision = max(l.acked.Revision, m.Revision)
 	case seen:
-		l.acked = m
+		l.acked, l.changed = m, map[string]uint64{}
 	}
 }
 
-// after is where to look from on: what was seen, or, as long as that is of no ledger in
-// particular, what was acknowledged.
-func (l *locker) after(seen Mark) Mark {
-	if seen.Identity != "" {
-		return seen
-	}
+// change notes that a call of ours changed how a role stands.
+func (l *locker) change(role string, r Result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Mark{l.acked.Identity, max(seen.Revision, max(l.acked.Revision, 1)-1)}
+	if r.Identity == l.acked.Identity {
+		l.changed[role] = max(l.changed[role], r.Revision)
+	}
+}
+
+// late reports whether v is from before such a change, which was made while we looked. It is
+// still to come then.
+func (l *locker) late(v View, role string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return v.Revision < max(l.changed[role], l.changed[""])
+}
+
+// after is where to look from on: what was seen, and what was acknowledged.
+func (l *locker) after(seen Mark) Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	acked := Mark{l.acked.Identity, max(l.acked.Revision, 1) - 1}
+	if seen.Identity == "" || seen.Identity == acked.Identity {
+		return Mark{acked.Identity, max(seen.Revision, acked.Revision)}
+	}
+	return seen
 }
 
 type session struct {

@@ -188,6 +188,19 @@ func TestNeverOlder(t *testing.T) {
 		if len(shown) != 2 || !shown[1].Term.Vacant() {
 			t.Errorf("when the release has arrived the watch shows %+v", shown)
 		}
+		for priority := range 2 {
+			lab.Must(t, b.Beat(t.Context(), lock.Bid{Role: "r", Priority: priority}))
+		}
+		if err := a.Release(t.Context(), "r", second); err != nil { // it is released, and nothing changes
+			t.Error(err)
+		}
+		s.arrive(t, 1) // the watch may have been looking for this before
+		if s.arrive(t, 1); len(shown) != 3 {
+			t.Errorf("before the second release arrives the watch shows %+v", shown)
+		}
+		if s.arrive(t, 1); len(shown) != 4 {
+			t.Errorf("when it has arrived the watch shows %+v", shown)
+		}
 		cancel()
 		<-ended
 	})
