@@ -89,7 +89,7 @@ func TestOtherStore(t *testing.T) {
 		l := kv.NewLocker(store, "")
 		defer l.Close()
 		r.join(l, "a")
-		held := r.now(l, "r").Store
+		held := r.now(r.locker(), "r").Store
 		empty()
 		other := r.locker()
 		b := r.join(other, "b")
@@ -134,4 +134,53 @@ func TestForeignIdentity(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDrawnByAnother: a store gets one identity, whoever else comes before the first commit; and
+// who held to one does nothing in the store that comes in its place then.
+func TestDrawnByAnother(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		between := func(c *kvmem.Client, do func()) {
+			first := true
+			c.On(func(one kvmem.Call) kvmem.Fault {
+				if one.Name != "Commit" || !first {
+					return kvmem.Fault{}
+				}
+				first = false
+				return kvmem.Fault{Before: func(context.Context) error { do(); return nil }}
+			})
+		}
+		empty := r.server.Save()
+		l, its := r.wired()
+		between(its, func() { r.join(r.locker(), "a") })
+		r.join(l, "b")
+		held := r.now(l, "r").Store
+		if drawn := r.now(r.locker(), "r").Store; drawn != held {
+			t.Errorf("the store is %q and %q", held, drawn)
+		}
+		between(its, func() { empty(); r.join(r.locker(), "c") })
+		var wrong *lock.OtherStoreError
+		if err := l.Raise(r.ctx, 9); !errors.As(err, &wrong) || wrong.Seen != held || wrong.Found != r.now(r.locker(), "r").Store {
+			t.Errorf("got %v, want that it is another store", err)
+		}
+	})
+}
+
+// TestNameDeleted: where the key is gone by which a store is known, nothing is done until the
+// store is adopted under that name.
+func TestNameDeleted(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		l := r.locker()
+		r.join(l, "a")
+		held := r.now(l, "r").Store
+		r.remove("state/name/" + held)
+		r.want(l.Raise(r.ctx, 9), lock.ErrOtherStore)
+		r.must(l.(adopter).Adopt(r.ctx, held))
+		r.must(l.Raise(r.ctx, 9))
+		r.put("state/name/x", `{"Format":2}`) // which the store itself knows nothing of
+		r.must(l.(adopter).Adopt(r.ctx, "x"))
+		if now := string(r.get("state/identity").Value); !strings.Contains(now, `"x"`) {
+			t.Errorf("adopted under another name, it is %s", now)
+		}
+	})
 }
