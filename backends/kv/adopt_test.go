@@ -88,15 +88,16 @@ func TestOtherStore(t *testing.T) {
 		store := &endpoints{Client: r.server.Open()}
 		l := kv.NewLocker(store, "")
 		defer l.Close()
-		r.join(l, "a")
+		a := r.join(l, "a")
 		held := r.now(r.locker(), "r").Store
 		empty()
 		other := r.locker()
 		b := r.join(other, "b")
 		before := r.all()
 		_, register := l.Register(r.ctx, lab.Contender("c"), lab.Long)
+		_, acquire := a.TryAcquire(r.ctx, "r")
 		for call, err := range map[string]error{
-			"Register": register, "Evict": r.evict(l, b), "Raise": l.Raise(r.ctx, 9), "Ask": l.Ask(r.ctx, "r", lock.Request{}),
+			"Register": register, "TryAcquire": acquire, "Handoff": a.Handoff(r.ctx, "r", 1, b.ID()), "Evict": r.evict(l, b), "Raise": l.Raise(r.ctx, 9), "Ask": l.Ask(r.ctx, "r", lock.Request{}),
 		} {
 			var wrong *lock.OtherStoreError
 			if !errors.As(err, &wrong) || wrong.Seen != held || wrong.Found == "" || wrong.Found == held {

@@ -218,7 +218,11 @@ func newerFormats(r *rig) {
 	const newer = `{"Format":3,"Holder":"elsewhere now"}`
 	for key, call := range map[string]func() error{
 		"state/role/r": func() error { _, err := a.TryAcquire(r.ctx, "r"); return err },
-		"state/floor":  func() error { return l.Raise(r.ctx, 5) },
+		"state/floor": func() error {
+			_, err := a.TryAcquire(r.ctx, "free")
+			r.want(err, lock.ErrPermanent)
+			return l.Raise(r.ctx, 5)
+		},
 		"line/claim/b": func() error { _, err := l.Register(r.ctx, lab.Contender("b"), lab.Long); return err },
 		"state/wish/q": func() error {
 			token, err := a.TryAcquire(r.ctx, "q")

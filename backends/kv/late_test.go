@@ -145,6 +145,8 @@ func shownOnce(r *rig) {
 	counts("it is as before", 2, 1)
 	r.remove("state/role/r")
 	counts("it was never held", 3, 1)
+	r.must(a.Beat(r.ctx, lock.Bid{Role: "q"}))
+	counts("nobody is in line for it", 4, 1)
 }
 
 func slowReadings(r *rig) {
