@@ -142,6 +142,8 @@ func (b *binary) build() error {
 const long = time.Second / 2
 
 var (
+	passedAll = regexp.MustCompile(`(?m)^PASS$`)
+
 	failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 	passed = regexp.MustCompile(`(?m)^    --- PASS: (\S+) \((\S+)\)`) // a part of a test
 )
@@ -247,7 +249,7 @@ func (b *binary) kill(u mutant) string {
 			limit += 4 * r.took
 		}
 		out, err := b.execute(limit, []string{mutantVariable + "=" + strconv.Itoa(u.id)}, append(b.choice(g...), "-test.failfast")...)
-		if err == nil {
+		if err == nil && passedAll.Match(out) { // not if it ended before its tests
 			continue
 		}
 		if named := failed.FindSubmatch(out); named != nil {
