@@ -228,8 +228,9 @@ func pattern(names []string) string {
 }
 
 // kill returns the test that notices the mutant: first all short ones are run, then the others,
-// the shortest first. It returns "" if none does. What does not end in time has noticed.
-func (b *binary) kill(u mutant) string {
+// the shortest first. It returns "" if none does. What does not end in time has noticed: a busy
+// machine needs more patience.
+func (b *binary) kill(u mutant, patience time.Duration) string {
 	groups := make([][]*testRun, 1)
 	for _, r := range b.runs {
 		switch {
@@ -248,7 +249,7 @@ func (b *binary) kill(u mutant) string {
 		for _, r := range g {
 			limit += 4 * r.took
 		}
-		out, err := b.execute(limit, []string{mutantVariable + "=" + strconv.Itoa(u.id)}, append(b.choice(g...), "-test.failfast")...)
+		out, err := b.execute(patience*limit, []string{mutantVariable + "=" + strconv.Itoa(u.id)}, append(b.choice(g...), "-test.failfast")...)
 		if err == nil && passedAll.Match(out) { // not if it ended before its tests
 			continue
 		}

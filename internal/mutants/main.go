@@ -162,9 +162,9 @@ func (b *binary) judge(allowed map[string]bool) (int, []string, error) {
 		turns <- struct{}{}
 		group.Go(func() {
 			defer func() { <-turns }()
-			killer := b.kill(u)
+			killer := b.kill(u, 1)
 			if killer != "" && allowed[u.key] { // chance may have done it
-				killer = b.kill(u)
+				killer = b.kill(u, 5)
 			}
 			mu.Lock()
 			defer mu.Unlock()
