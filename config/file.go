@@ -103,7 +103,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 func (f *file) meant(path string) string {
 	known := f.names()
 	for _, name := range f.names() {
-		if section, _, nested := strings.Cut(name, "."); nested && !slices.Contains(known, section) {
+		if section, _, _ := strings.Cut(name, "."); !slices.Contains(known, section) {
 			known = append(known, section)
 		}
 	}

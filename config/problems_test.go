@@ -62,6 +62,7 @@ var problems = map[string]struct {
 			`FILE:8: activeStandby: must be a section`, `FILE:1: roles: role "a" is given twice`, `FILE:10: the file: must be a section`,
 		},
 	},
+	"no command":     {file: "roles:\n- name: a\n  command: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:3: command: must be a program and its arguments, such as [./billing, --port, "80"], or a text for a shell`}},
 	"role and roles": {file: "role: x\nroles: [{name: a}]\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:2: roles: role "x" is given by FILE:1 too; give one of them`}},
 	"no roles":       {file: "roles: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:1: roles: 0 roles are given; give from 1 to 256`}},
 	"roles by variable": {
@@ -104,6 +105,29 @@ func TestProblems(t *testing.T) {
 				t.Errorf("%d lines, want %d:\n%s", n, len(test.want), got)
 			}
 		})
+	}
+}
+
+// TestAddressThatLeadsNowhere: nobody can dial it.
+func TestAddressThatLeadsNowhere(t *testing.T) {
+	for address, good := range map[string]bool{
+		"": true, "10.0.0.1:80": true, "host:80": true, "host": true, "[::1]:80": true,
+		":80": false, "0.0.0.0:80": false, "0.0.0.0": false, "[::]:80": false, "::": false,
+	} {
+		if err := checkAddress(address); (err == nil) != good {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+}
+
+// TestDidYouMean: a word that shares nothing with the one given was not meant.
+func TestDidYouMean(t *testing.T) {
+	for _, c := range []struct{ word, known, want string }{
+		{"tll", "ttl", `, did you mean "ttl"?`}, {"xy", "ab", ""}, {"x", "ab", ""}, {"ac", "ab", `, did you mean "ab"?`}, {"UP_TIME", "upTime", `, did you mean "upTime"?`},
+	} {
+		if got := DidYouMean(c.word, []string{c.known}); got != c.want {
+			t.Errorf("%q of %q: %q, want %q", c.word, c.known, got, c.want)
+		}
 	}
 }
 

@@ -292,7 +292,9 @@ func (r *runner) do(a machine.Action) {
 	case machine.Cancel:
 		t := r.terms[a.Role]
 		r.told[a.Role] = t
-		t.over.Store(errors.Is(a.Cause, ErrSuperseded) || t.over.Load())
+		if errors.Is(a.Cause, ErrSuperseded) {
+			t.over.Store(true)
+		}
 		if cause := a.Cause; errors.Is(cause, ErrStopping) {
 			t.cancel(r.whyStop())
 		} else {

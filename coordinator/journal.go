@@ -121,14 +121,14 @@ func (r *runner) transition(now Instant, roles ...string) {
 	}
 	var reason any = r.machine.Reason(now, role) // an error where the logger may know more of it
 	cause := r.machine.Role(role).Cause
-	asked := to == Stopped && !r.machine.Role(role).Done || to == Draining && errors.Is(cause, ErrStopping)
+	asked := to == Stopped && !r.machine.Role(role).Done || errors.Is(cause, ErrStopping)
 	switch {
 	case asked:
 		reason = r.whyStop()
 		if r.err != nil {
 			level = slog.LevelWarn
 		}
-	case to == Draining && cause != nil && !Asked(cause):
+	case cause != nil && !Asked(cause):
 		level = slog.LevelWarn
 	}
 	attrs := []any{named(roles), "id", r.config.ID, "from", string(from.state), "to", string(to), "reason", reason, counted(roles, r.journal.states[role].token), "after", took}

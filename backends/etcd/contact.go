@@ -112,15 +112,16 @@ func (m *members) prepare(at *member, p *preparation) {
 	ctx, cancel := context.WithTimeout(m.open, setup)
 	defer cancel()
 	at.mu.Lock()
-	if at.client == nil && m.open.Err() == nil {
+	switch {
+	case at.client != nil:
+	case m.open.Err() != nil:
+		p.err = errClosed
+	default:
 		at.client, p.err = m.dial(at)
 	}
 	p.client = at.client
 	known := at.known
 	at.mu.Unlock()
-	if p.client == nil && p.err == nil {
-		p.err = errClosed
-	}
 	if p.err == nil {
 		p.err = m.makeReady(ctx, at, p.client, known)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/backends/kv/kvmem"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -30,6 +31,7 @@ func TestRecords(t *testing.T) {
 		{"a foreign claim stops no eviction", foreignClaim},
 		{"newer formats are never overwritten", newerFormats},
 		{"names that are none", namesRefused},
+		{"a store that fails", failingStore},
 		{"floors", floors},
 		{"a store that was put back", rolledBack},
 		{"wishes end with their term", wishes},
@@ -141,9 +143,14 @@ func foreignValues(r *rig) {
 		if now := string(r.get("state/role/r").Value); now != value {
 			r.Errorf("%q was overwritten with %q", value, now)
 		}
+		told := false
 		for _, err := range l.Watch(r.ctx, "r") {
 			r.want(err, lock.ErrPermanent)
+			told = true
 			break
+		}
+		if !told {
+			r.Errorf("of %q a watch says nothing", value)
 		}
 	}
 	var shown []string // a role whose record is foreign hides no other
@@ -211,7 +218,11 @@ func newerFormats(r *rig) {
 	const newer = `{"Format":3,"Holder":"elsewhere now"}`
 	for key, call := range map[string]func() error{
 		"state/role/r": func() error { _, err := a.TryAcquire(r.ctx, "r"); return err },
-		"state/floor":  func() error { return l.Raise(r.ctx, 5) },
+		"state/floor": func() error {
+			_, err := a.TryAcquire(r.ctx, "free")
+			r.want(err, lock.ErrPermanent)
+			return l.Raise(r.ctx, 5)
+		},
 		"line/claim/b": func() error { _, err := l.Register(r.ctx, lab.Contender("b"), lab.Long); return err },
 		"state/wish/q": func() error {
 			token, err := a.TryAcquire(r.ctx, "q")
@@ -258,6 +269,30 @@ func namesRefused(r *rig) {
 	}
 	if after := r.all(); after != before {
 		r.Errorf("%s\nbecame\n%s", before, after)
+	}
+}
+
+// failingStore: each call returns the error of what it asked of the store, whichever that was.
+func failingStore(r *rig) {
+	l, wire := r.wired()
+	a, b := r.join(l, "a"), r.join(l, "b")
+	token := r.acquire(a)
+	for _, name := range []string{"Read", "Commit"} {
+		wire.On(failing(name, kvmem.Fail(errLost)))
+		_, register := l.Register(r.ctx, lab.Contender("c"), lab.Long)
+		_, acquire := a.TryAcquire(r.ctx, "free")
+		errs := map[string]error{
+			"Register": register, "TryAcquire": acquire, "Release": a.Release(r.ctx, "r", token), "Handoff": a.Handoff(r.ctx, "r", token, b.ID()),
+			"Ask": l.Ask(r.ctx, "r", lock.Request{Token: token}), "Raise": l.Raise(r.ctx, 9), "Evict": r.evict(l, b), "Close": a.Close(r.ctx),
+		}
+		if name == "Commit" {
+			errs["Beat"] = a.Beat(r.ctx)
+		}
+		for call, err := range errs {
+			if !errors.Is(err, errLost) {
+				r.Errorf("%s fails, and %s: %v", name, call, err)
+			}
+		}
 	}
 }
 

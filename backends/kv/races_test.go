@@ -95,6 +95,10 @@ func races() []raceCase {
 		}, register, nil, holds("a")},
 
 		{
+			"raise, and others raise less high", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<30)) }, func(r *race) error { return r.ours.Raise(r.ctx, 1<<40) }, nil,
+			func(r *race, st lock.Standing) bool { return st.Floor == 1<<40 },
+		},
+		{
 			"raise, and others raise higher", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<50)) }, func(r *race) error { return r.ours.Raise(r.ctx, 1<<40) }, nil,
 			func(r *race, st lock.Standing) bool { return st.Floor == 1<<50 },
 		},

@@ -42,7 +42,7 @@ func (s *session) guess(ctx context.Context, name string) (token lock.Token, fou
 		return 0, nil, nil // what was seen may be old: let it be read, and said of that
 	}
 	r, err := s.locker.store.Commit(ctx, t)
-	if err != nil || !r.Committed {
+	if !r.Committed {
 		return 0, &r.Found, err
 	}
 	return lock.Token(r.Revision + offset), nil, nil
