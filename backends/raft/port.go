@@ -138,17 +138,21 @@ type port struct {
 	unsaid []net.Conn // that have not said yet what they are, the oldest first
 }
 
-func openPort(d *dialer, address string, log *slog.Logger) (*port, error) {
+func listen(address string) (net.Listener, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, lock.InFields(fmt.Errorf("cannot listen on %s: %w; end what listens there, as this node where it runs already, or give a free address of this machine", address, err), "Bind")
 	}
+	return listener, nil
+}
+
+func openPort(d *dialer, listener net.Listener, log *slog.Logger) *port {
 	p := &port{dialer: d, listener: listener, log: log}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.raft = queue{make(chan net.Conn), p.ctx.Done(), listener.Addr()}
 	p.user = queue{make(chan net.Conn), p.ctx.Done(), listener.Addr()}
 	p.wg.Go(p.accept)
-	return p, nil
+	return p
 }
 
 func (p *port) accept() {
