@@ -38,8 +38,27 @@ var problems = map[string]struct {
 			`FILE:7: priority: must be a whole number, and is a section`,
 			`FILE:8: stop-timeout: there is no such key, did you mean "stopTimeout"?`,
 			`UNDERSTUDY_SKEW: "x" is no duration; write it as 15s or 1m30s`,
-			`UNDERSTUDY_GRACE: 3s must be more than 0 and at most 2s`,
+			`UNDERSTUDY_GRACE: 3s must be from 10ms to 2s; leave it out for the default`,
 			`address "0.0.0.0:80": no other machine can reach that`,
+		},
+	},
+	"absurd times": {
+		file: "ttl: 2s\ngrace: 1ns\nstopTimeout: 1ns\nheartbeat: 1ms\nhealthInterval: 1ms\nhangTimeout: -1s\nconnectTimeout: 1ns\npriority: 99999999999999999999\n", env: node,
+		want: []string{
+			`FILE:2: grace: 1ns must be from 10ms to 2s; leave it out for the default`,
+			`FILE:3: stopTimeout: 1ns must be from 10ms to 1000h0m0s; leave it out for the default`,
+			`FILE:4: heartbeat: 1ms must be from 100ms to 1000h0m0s; leave it out for the default`,
+			`FILE:5: healthInterval: 1ms must be from 100ms to 12h0m0s; leave it out for the default`,
+			`FILE:6: hangTimeout: "-1s" must not be less than 0`,
+			`FILE:7: connectTimeout: 1ns must be at least 100ms; leave it out to wait as long as it takes`,
+			`FILE:8: priority: "99999999999999999999" is beyond every limit; write a smaller number`,
+		},
+	},
+	"longer than any ttl": {
+		file: "hangTimeout: 13h\nhealthInterval: 13h\nstopTimeout: 1001h\nheartbeat: 1001h\n", env: node,
+		want: []string{
+			`FILE:1: hangTimeout: 13h0m0s must be from 100ms to 12h0m0s`, `FILE:2: healthInterval: 13h0m0s must be from 100ms to 12h0m0s`,
+			`FILE:3: stopTimeout: 1001h0m0s must be from 10ms to 1000h0m0s`, `FILE:4: heartbeat: 1001h0m0s must be from 100ms to 1000h0m0s`,
 		},
 	},
 	"twice":         {file: "ttl: 2s\nttl: 3s\n", want: []string{`FILE:2: ttl: is given twice, in line 1 too`}},

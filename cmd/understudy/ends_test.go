@@ -185,7 +185,7 @@ func TestIgnoredStaysIgnored(t *testing.T) {
 // TestNobodyReadsTheLog closes the wrapper's standard error: its command works on.
 func TestNobodyReadsTheLog(t *testing.T) {
 	t.Parallel()
-	w := wrap(t, `trap 'echo working' HUP; echo ready; while :; do sleep 0.05; done`, "--heartbeat", "10ms")
+	w := wrap(t, `trap 'echo working' HUP; echo ready; while :; do sleep 0.05; done`, "--heartbeat", "100ms")
 	errs, err := w.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
