@@ -274,18 +274,20 @@ func (c Config) ValidateTimes() error {
 	if least := c.TTL/100 + 5*time.Millisecond; c.Skew < least {
 		bad("Skew", "%v must be at least ttl/100 + 5ms = %v; leave it out for the default", c.Skew, least)
 	}
-	within := func(field string, d, least, most time.Duration) {
-		if d < least || d > most {
+	within := func(field string, d, least, most time.Duration) { // most 0: there is no limit
+		if most == 0 && d < least {
+			bad(field, "%v must be at least %v; leave it out for the default", d, least)
+		} else if most > 0 && (d < least || d > most) {
 			bad(field, "%v must be from %v to %v; leave it out for the default", d, least, most)
 		}
 	}
 	within("Grace", c.Grace, minStop, 2*time.Second)
-	within("StopTimeout", c.StopTimeout, minStop, never)
+	within("StopTimeout", c.StopTimeout, minStop, 0)
 	if c.HangTimeout >= 0 {
 		within("HangTimeout", c.HangTimeout, minHang, MaxTTL)
 	}
 	within("HealthEvery", c.HealthEvery, min(minHang, c.BeatEvery()), MaxTTL)
-	within("Heartbeat", c.Heartbeat, minHang, never)
+	within("Heartbeat", c.Heartbeat, minHang, 0)
 	if c.Outage() <= 0 {
 		bad("TTL", "%v: ttl/4 + one try + skew + grace must be less than ttl, but %v + %v + %v + %v = %v; raise ttl, or lower grace or skew",
 			c.TTL, c.BeatEvery(), c.Try(), c.Skew, c.Grace, c.TTL-c.Outage())

@@ -231,7 +231,7 @@ func (r *runner) take(n news) {
 		delete(r.terms, e.Role)
 		delete(r.told, e.Role)
 		if n.err != nil && e.How == machine.Failed {
-			r.config.Logger.Warn("work failed", "role", e.Role, "id", r.config.ID, "error", n.err)
+			r.journal.ended(r.config.Now(), e.Role, n.err)
 		}
 		return
 	}
