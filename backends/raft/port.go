@@ -76,7 +76,11 @@ func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn,
 	if d.certs != nil {
 		name := d.id(address)
 		secure := tls.Client(conn, d.tls(name))
-		if err := secure.HandshakeContext(ctx); err != nil {
+		err := secure.HandshakeContext(ctx)
+		if first := (tls.RecordHeaderError{}); errors.As(err, &first) {
+			err = inTLS(lacksTLS)
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("tls with peer %q at %s: %w", name, address, err), conn.Close())
 		}
 		conn = secure
@@ -209,7 +213,8 @@ func (p *port) refused(conn net.Conn, err error) {
 	switch {
 	case errors.Is(err, errOtherGroup) && p.said.due("other group"):
 		level = slog.LevelError
-	case errors.Is(err, errTooMany) && p.said.due("too many"):
+	case errors.Is(err, errTooMany) && p.said.due("too many"),
+		(errors.Is(err, errPlainCall) || errors.Is(err, errTLSCall)) && p.said.due("TLS on one side"):
 		level = slog.LevelWarn
 	}
 	p.log.Log(p.ctx, level, "connection refused", "from", conn.RemoteAddr().String(), "error", err)
@@ -230,7 +235,7 @@ func (p *port) sort(conn net.Conn) (err error) {
 	if p.certs != nil {
 		secure := tls.Server(conn, p.tls(""))
 		if err := secure.HandshakeContext(p.ctx); err != nil {
-			return err
+			return answerPlain(err)
 		}
 		s := secure.ConnectionState()
 		conn, state = secure, &s
@@ -245,6 +250,9 @@ func (p *port) sort(conn net.Conn) (err error) {
 			return errTooMany
 		}
 		return p.put(p.user, conn)
+	case kind[0] == tlsStream:
+		farewell(conn, "no TLS here\n")
+		return errTLSCall
 	case kind[0] == olderStream:
 		return fmt.Errorf("%w: its node runs an earlier version of this program: stop every node, and start them with this one", errOtherGroup)
 	case kind[0] != raftStream:
