@@ -71,13 +71,17 @@ func (r *runner) tell(now Instant) {
 	m, j := r.machine, &r.journal
 	j.shared = r.blind() != nil
 	var changed []string
-	for _, name := range m.Changed() {
-		if m.State(now, name) != j.states[name].state {
+	names := m.Changed()
+	if m.Over() {
+		names = j.config.names()
+	}
+	for _, name := range names {
+		if r.state(now, name) != j.states[name].state {
 			changed = append(changed, name)
 		}
 	}
 	for _, roles := range j.lines(changed, func(name string) string {
-		return fmt.Sprint(j.states[name].state, m.State(now, name), m.Reason(now, name))
+		return fmt.Sprint(j.states[name].state, r.state(now, name), m.Reason(now, name))
 	}) {
 		r.transition(now, roles...)
 	}
@@ -127,6 +131,15 @@ func (j *journal) loud(level slog.Level, role string, to State, cause error) slo
 	return level
 }
 
+// state is what people see of a role. When all is over every role has stopped, also one that
+// could not be given back.
+func (r *runner) state(now Instant, role string) State {
+	if r.machine.Over() {
+		return Stopped
+	}
+	return r.machine.State(now, role)
+}
+
 // lines groups roles by the log line that tells of them: one role a line, or, where lines are
 // shared, all roles with the same key.
 func (j *journal) lines(roles []string, key func(role string) string) (all [][]string) {
@@ -147,7 +160,7 @@ func (j *journal) lines(roles []string, key func(role string) string) (all [][]s
 // or giving it up for good, is a warning.
 func (r *runner) transition(now Instant, roles ...string) {
 	role := roles[0]
-	from, to := r.journal.states[role], r.machine.State(now, role)
+	from, to := r.journal.states[role], r.state(now, role)
 	level, took := slog.LevelInfo, time.Duration(0)
 	if from.state != "" {
 		took = now.Most(from.since).Round(time.Microsecond)

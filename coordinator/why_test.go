@@ -201,6 +201,31 @@ func (s unluckySession) Beat(ctx context.Context, bids ...lock.Bid) error {
 	return unless(s.f.why(), func() error { return s.Session.Beat(ctx, bids...) })
 }
 
+// TestTheEndIsTold: a stop while the store is away and the role cannot be given back has a last
+// transition, too, which says why.
+func TestTheEndIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		l := &link{Locker: s.store.Open()}
+		a := config("a")
+		a.Logger = r.logger()
+		stop := s.contendOver(l, a, untilTold)
+		time.Sleep(time.Minute)
+		l.cut.Store(true)
+		time.Sleep(30 * time.Second)
+		_ = stop()
+		var last string
+		for line := range strings.Lines(r.trace()) {
+			if strings.Contains(line, "msg=transition") {
+				last = line
+			}
+		}
+		if !strings.Contains(last, `from=draining to=stopped reason="stop was asked for"`) {
+			t.Errorf("the last transition is %q of\n%s", last, r.trace())
+		}
+	})
+}
+
 // A lagging Locker registers nobody, either, while it fails beats. Its watches go on.
 type lagging struct{ unlucky }
 
