@@ -64,6 +64,7 @@ var problems = map[string]struct {
 	"no section":    {file: "etcd: h1:2379\n", want: []string{`FILE:1: etcd: must be a section, KEY: VALUE on each line`}},
 	"a list":        {file: "- ttl\n", want: []string{`FILE:1: the file: must be a section`}},
 	"no YAML":       {file: "ttl: [2s\nrole: x\n", want: []string{`FILE: line 1: did not find expected ',' or ']'`}},
+	"a tab":         {file: "role: x\netcd:\n\tprefix: y\n", want: []string{`FILE: line 3: found character that cannot start any token; line 3 is indented by a tab: write blanks`}},
 	"two documents": {file: "ttl: 2s\n---\nttl: 3s\n", want: []string{`FILE: holds more than one document; write one`}},
 	"a list in it":  {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
 	"section":       {file: "etdc: {endpoints: x}\n", want: []string{`FILE:1: etdc: there is no such key, did you mean "etcd"?`}},
@@ -160,6 +161,12 @@ func TestSecretFile(t *testing.T) {
 	_, err := contend(Source{Environ: env})
 	if err == nil || !strings.Contains(err.Error(), "others may read it (mode 0640): chmod 600 "+path) {
 		t.Errorf("got %v", err)
+	}
+	for path, want := range map[string]string{t.TempDir(): "is a directory; name a file in it", write(t, "\n"): "is empty"} {
+		_, err := contend(Source{Environ: []string{"UNDERSTUDY_BACKEND=consul", "UNDERSTUDY_ROLE=r", "UNDERSTUDY_CONSUL_TOKEN_FILE=" + path}})
+		if err == nil || !strings.Contains(err.Error(), path+": "+want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 
