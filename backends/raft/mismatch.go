@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"time"
-
-	"github.com/understudy-ha/understudy/lock"
 )
 
 // tlsStream is what a connection begins with whose caller speaks TLS.
@@ -16,19 +14,14 @@ const tlsStream = 0x16
 
 // What is said where one side speaks TLS and the other does not.
 const (
-	onlyTLS  = "it speaks TLS, and this call does not: give all three files"
-	lacksTLS = "it does not speak TLS, and this call does: give it all three files, or give none here"
+	onlyTLS  = "it speaks TLS, and this call does not: give the caller raft.caFile, raft.certFile and raft.keyFile"
+	lacksTLS = "it does not speak TLS, and this call does: give it raft.caFile, raft.certFile and raft.keyFile, too, or give none here"
 )
 
 var (
 	errPlainCall = errors.New("a call without TLS, which this node speaks: give the caller the files for TLS, too")
 	errTLSCall   = errors.New("a call with TLS, which this node does not speak: give this node the files for TLS, or the caller none")
 )
-
-// inTLS is an error that names the settings that are to be put right.
-func inTLS(text string) error {
-	return lock.InFields(errors.New(text), "CAFile", "CertFile", "KeyFile")
-}
 
 // answerPlain answers a call without TLS in its own way, as it could not read another answer.
 // failed is what the handshake with it failed with.

@@ -135,9 +135,6 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 		}
 		return nil
 	case statusNo:
-		if text == onlyTLS {
-			return fmt.Errorf("%w: peer %s: %w", errNotApplied, p, inTLS(text))
-		}
 		return fmt.Errorf("%w: peer %s: %s", errNotApplied, p, text)
 	case http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return lock.Permanent(fmt.Errorf("peer %s: %s", p, text))

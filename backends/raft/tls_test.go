@@ -159,7 +159,7 @@ func TestTLSOnOneSide(t *testing.T) {
 		defer l.Close()
 		for range 3 {
 			err = l.Raise(timeout(t, time.Second), 7)
-			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "CAFile, CertFile and KeyFile") {
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "raft.caFile, raft.certFile and raft.keyFile") {
 				t.Errorf("the node has TLS: %v; the caller is told %v", secure, err)
 			}
 		}
