@@ -249,7 +249,7 @@ func (r *runner) take(n news) {
 		delete(r.told, e.Role)
 		r.board.works(e.Role, nil)
 		if r.failures[e.Role] = n.err; n.err != nil && e.How == machine.Failed {
-			r.config.Logger.Warn("work failed", "role", e.Role, "id", r.config.ID, "error", n.err)
+			r.journal.ended(r.config.Now(), e.Role, n.err)
 		}
 		return
 	}

@@ -283,11 +283,18 @@ func TestAskForTheDead(t *testing.T) {
 func TestHoldDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
+		r := &recorder{begin: time.Now()}
+		a := config("a")
+		a.Heartbeat, a.Logger = time.Hour, r.logger()
 		failing := func(context.Context, Term) error { return errors.New("no") }
-		stopA := s.contend(config("a"), failing)
+		stopA := s.contend(a, failing)
 		time.Sleep(time.Minute)
 		if n := len(s.active()); n < 100 || n > 300 {
 			t.Errorf("%d activations alone in a minute", n)
+		}
+		synctest.Wait()
+		if n := strings.Count(r.trace(), "\n"); n > 15 { // two terms in full, and then how many there were
+			t.Errorf("that is %d lines:\n%s", n, r.trace())
 		}
 		before := len(s.active())
 		stopB := s.contend(config("b"), failing)

@@ -77,7 +77,7 @@ func (r *runner) report(now Instant, role string) {
 	if r.board == nil && r.moves == nil {
 		return
 	}
-	old, to := r.journal.states[role], r.machine.State(now, role)
+	old, to := r.journal.states[role], r.state(now, role)
 	t := Transition{Role: role, From: old.state, To: to, Token: max(r.machine.Role(role).Token, old.token), At: time.Now()}
 	if old.state != "" {
 		t.After = now.Most(old.since)

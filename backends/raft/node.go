@@ -137,14 +137,19 @@ func (n *node) prepare() error {
 	if err != nil {
 		return err
 	}
-	if n.dir, err = openDirectory(n.config.Dir, n.config.ID, n.log); err != nil {
+	if err := inUse(n.config.Dir); err != nil {
 		return err
+	}
+	listener, err := listen(n.config.bind()) // nothing has been written yet
+	if err != nil {
+		return err
+	}
+	if n.dir, err = openDirectory(n.config.Dir, n.config.ID, n.log); err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	d.member, n.machine.adopt = n.dir, n.dir.adopt
 	n.caller = newCaller(d)
-	if n.port, err = openPort(d, n.config.bind(), n.log); err != nil {
-		return err
-	}
+	n.port = openPort(d, listener, n.log)
 	n.server = n.serve()
 	n.background(func(ctx context.Context) { n.config.files().Mind(ctx, n.log) })
 	return nil

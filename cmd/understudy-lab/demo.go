@@ -37,7 +37,7 @@ a witness beside it. Kills the active with SIGKILL, freezes the next with SIGSTO
 one together with its witness and wakes both again, hands over, stops one cleanly, then
 stops everything and leaves nothing behind. The times are those that the works stamped themselves.`,
 		Example: "  understudy demo",
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE) // the last: its reader went away
 			defer stop()
