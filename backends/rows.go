@@ -48,6 +48,7 @@ var raftRow = Store{
 		g, _ := raft.Inspect(ctx, c.Raft) // without a quorum, it returns what it knows all the same
 		return warnings(g.Lost(), voters(g, c).Weak(), g.Differs(c.Raft.Peers))
 	},
+	Health:        raftHealth,
 	Facts:         raftFacts,
 	ValidateFacts: func(c Config) error { return c.Raft.ValidateTiming() },
 	Inside:        true,
@@ -116,6 +117,7 @@ var etcdRow = Store{
 	Join: func(c *Config, _ string, _ time.Duration, log *slog.Logger) {
 		c.Etcd.Logger = cmp.Or(c.Etcd.Logger, log)
 	},
+	Health: etcdHealth,
 	Facts: func(_ context.Context, c Config, try time.Duration) Facts {
 		return Facts{
 			Election: 1900 * time.Millisecond, Source: "1.1s to 1.9s were measured at etcd's default election timeout of 1s", Cure: "lower etcd's --election-timeout",
@@ -140,6 +142,7 @@ var consulRow = Store{
 	Join: func(c *Config, _ string, _ time.Duration, log *slog.Logger) {
 		c.Consul.Logger = cmp.Or(c.Consul.Logger, log)
 	},
+	Health: consulHealth,
 	Facts: func(_ context.Context, c Config, try time.Duration) Facts {
 		n := c.Consul.RaftMultiplier
 		return Facts{

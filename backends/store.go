@@ -50,6 +50,9 @@ type Store struct {
 	// says what that means; "": they do not. Without it nothing can differ.
 	Differs func(ctx context.Context, c Config) string
 
+	// Health asks the store's servers how they are. Without it nothing is known of them.
+	Health func(ctx context.Context, c Config) (Health, error)
+
 	// Facts returns what is known of the store, for the understudy command's plan. try is how
 	// long one call may take. ValidateFacts says what is wrong with the settings that it uses.
 	Facts         func(ctx context.Context, c Config, try time.Duration) Facts
@@ -173,6 +176,9 @@ func (s Store) complete() Store {
 	}
 	if s.Differs == nil {
 		s.Differs = func(context.Context, Config) string { return "" }
+	}
+	if s.Health == nil {
+		s.Health = func(context.Context, Config) (Health, error) { return Health{}, nil }
 	}
 	if s.Facts == nil {
 		s.Facts = func(context.Context, Config, time.Duration) Facts { return Facts{} }

@@ -193,6 +193,7 @@ type Member struct {
 	Promise
 	Priority int
 	Beat     Beat
+	BeatAt   time.Time `json:",omitzero"` // when that was written, by its owner's clock; for people
 }
 
 // An End says by whom and why a session was ended.

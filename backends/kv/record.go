@@ -155,7 +155,7 @@ func (s sessionRecord) created() uint64 {
 }
 
 func (s sessionRecord) member(role string) lock.Member {
-	return lock.Member{Contender: s.Contender, Promise: s.Promise.lock(), Priority: s.priorities[role], Beat: lock.Beat(s.revision)}
+	return lock.Member{Contender: s.Contender, Promise: s.Promise.lock(), Priority: s.priorities[role], Beat: lock.Beat(s.revision), BeatAt: s.At}
 }
 
 type claimRecord struct {

@@ -278,7 +278,7 @@ func (p *picture) term(r roleRecord) lock.Term {
 		t.End = end
 	}
 	s := p.sessions[r.Holder.Session]
-	t.Holder.Beat = lock.Beat(s.revision)
+	t.Holder.Beat, t.Holder.BeatAt = lock.Beat(s.revision), s.At
 	if s.Promise.TTL > 0 {
 		t.Holder.Promise = s.Promise.lock()
 	}

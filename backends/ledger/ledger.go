@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -43,6 +44,7 @@ type Session struct {
 	Bids      []lock.Bid
 	Created   uint64 // the revision of its registration
 	Beat      lock.Beat
+	At        time.Time `json:",omitzero"` // of that beat, by its owner's clock
 }
 
 // A Role is a role's record. During a term only a request is put beside it.
@@ -118,7 +120,7 @@ func (l *Ledger) register(c Command) Result {
 		return Result{Code: Lost}
 	}
 	if s, ok := l.Sessions[id]; ok { // an earlier try of this registration: beat in the same step
-		s.Beat = lock.Beat(l.Revision)
+		s.Beat, s.At = lock.Beat(l.Revision), c.At
 		l.Sessions[id] = s
 		return Result{}
 	}
@@ -129,7 +131,7 @@ func (l *Ledger) register(c Command) Result {
 	l.Claims[c.Contender.ID] = id
 	l.Sessions[id] = Session{
 		Contender: c.Contender, Promise: c.Promise, Bids: c.Bids,
-		Created: l.Revision, Beat: lock.Beat(l.Revision),
+		Created: l.Revision, Beat: lock.Beat(l.Revision), At: c.At,
 	}
 	return Result{Changed: true}
 }
@@ -139,7 +141,7 @@ func (l *Ledger) beat(c Command) Result {
 	if !ok {
 		return Result{Code: Lost}
 	}
-	s.Beat = lock.Beat(l.Revision)
+	s.Beat, s.At = lock.Beat(l.Revision), c.At
 	if len(c.Bids) > 0 {
 		s.Bids = c.Bids
 	}
@@ -331,9 +333,9 @@ func (l *Ledger) names() []string {
 // term is the role's term with what its holder's session has come to.
 func (l *Ledger) term(r Role) lock.Term {
 	t := r.Term
-	t.Holder.Beat = lock.Absent
+	t.Holder.Beat, t.Holder.BeatAt = lock.Absent, time.Time{}
 	if s, ok := l.Sessions[t.Holder.Session]; ok {
-		t.Holder.Beat, t.Holder.Promise = s.Beat, s.Promise
+		t.Holder.Beat, t.Holder.BeatAt, t.Holder.Promise = s.Beat, s.At, s.Promise
 	}
 	if end, ended := l.Ended[t.Holder.Session]; ended {
 		t.End = end
@@ -355,5 +357,5 @@ func (s Session) priority(role string) int {
 }
 
 func (s Session) member(role string) lock.Member {
-	return lock.Member{Contender: s.Contender, Promise: s.Promise, Priority: s.priority(role), Beat: s.Beat}
+	return lock.Member{Contender: s.Contender, Promise: s.Promise, Priority: s.priority(role), Beat: s.Beat, BeatAt: s.At}
 }

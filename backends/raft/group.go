@@ -148,6 +148,7 @@ type Group struct {
 	Identity string
 	Leader   string        // its ID; being Raft's leader is not being active
 	Voters   []string      // their IDs, sorted
+	Silent   []string      // those of Voters that gave no answer
 	Empty    []string      // the IDs of peers that wait on an empty data directory
 	Trip     time.Duration // the longest round trip between two of them, measured once a minute; 0: not measured yet
 }
@@ -204,7 +205,8 @@ func (g Group) Differs(peers []Peer) string {
 }
 
 // Inspect asks the peers of c what their group is, until one knows a leader. With an error
-// it returns what they said without.
+// it returns what they said without. It takes its time before it calls a voter silent: that
+// may be far away.
 func Inspect(ctx context.Context, c Config) (g Group, err error) {
 	if err := c.ValidatePeers(); err != nil {
 		return g, fmt.Errorf("raft: %w", err)
@@ -217,7 +219,7 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 	defer func() { d.conns.closeAll(); caller.close() }()
 	for limit := attempt / 2; ; limit = min(2*limit, mostPatience) { // they may be far away
 		failed := g.ask(ctx, c, caller, limit)
-		if g.Leader != "" {
+		if g.Leader != "" && (limit >= attempt || !errors.Is(errors.Join(failed...), context.DeadlineExceeded)) {
 			return g, nil
 		}
 		select {
@@ -242,6 +244,7 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 	}
 	last := uint64(0)
 	g.Leader, g.Trip = "", 0
+	var heard []string
 	for range c.Peers {
 		a := <-answers
 		if a.err != nil {
@@ -249,6 +252,7 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 			continue
 		}
 		g.note(a.h)
+		heard = append(heard, a.h.ID)
 		if a.h.Last >= last && len(a.h.Voters) > 0 {
 			last, g.Identity, g.Voters = a.h.Last, a.h.Group, a.h.Voters
 		}
@@ -257,5 +261,6 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 		}
 		g.Trip = max(g.Trip, a.h.Trip)
 	}
+	g.Silent = slices.DeleteFunc(slices.Clone(g.Voters), func(id string) bool { return slices.Contains(heard, id) })
 	return failed
 }

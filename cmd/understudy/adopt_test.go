@@ -29,7 +29,7 @@ func testAnotherStore(t *testing.T, r *trio) {
 	r.startAll("--heartbeat", "200ms")
 	now := r.settled()
 	_, text := r.operate("status", "--role", "r")
-	found := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)
+	found := regexp.MustCompile(`store \w+ (\w+)`).FindStringSubmatch(text)
 	if found == nil {
 		t.Fatalf("status names no store:\n%s", text)
 	}
@@ -41,7 +41,7 @@ func testAnotherStore(t *testing.T, r *trio) {
 		r.awaitLog(id, "understudy adopt --identity "+old)
 	}
 	r.awaitIdle()
-	r.expect(0, "nobody is active", "status", "--role", "r")
+	r.expect(cli.NotDone, "nobody is active", "status", "--role", "r")
 
 	anew := kept + "-anew"
 	restart(t, member, func() error {
@@ -62,14 +62,14 @@ func testAnotherStore(t *testing.T, r *trio) {
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
 	_, text = r.operate("status", "--role", "r")
-	own := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)[1]
+	own := regexp.MustCompile(`store \w+ (\w+)`).FindStringSubmatch(text)[1]
 	r.expect(cli.Usage, "the store that answers here has "+own, "adopt", "--identity", "nosuch")
 	r.expect(cli.Usage, "is that of the store that answers here", "adopt", "--identity", own)
 	if r.store.Backend == "consul" {
 		r.expect(0, "every later one is greater than ", "token-floor", "--role", "r", "--above", fmt.Sprint(now.token+100))
 	}
 	r.active(now.token)
-	r.expect(0, "role r, store ", "status", "--role", "r")
+	r.expect(0, "store "+r.store.Backend+" ", "status", "--role", "r")
 	r.judge()
 }
 
@@ -98,7 +98,7 @@ func TestIdentities(t *testing.T) {
 		}
 		r.active(0)
 		_, text := r.operate("status", "--role", "r")
-		found := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)
+		found := regexp.MustCompile(`store \w+ (\w+)`).FindStringSubmatch(text)
 		if found == nil {
 			t.Fatalf("status names no store:\n%s", text)
 		}
@@ -124,7 +124,7 @@ func TestDeletedIdentity(t *testing.T) {
 	now := r.active(0)
 	r.inLine(1)
 	_, text := r.operate("status", "--role", "r")
-	found := regexp.MustCompile(`role r, store (\w+)`).FindStringSubmatch(text)
+	found := regexp.MustCompile(`store \w+ (\w+)`).FindStringSubmatch(text)
 	if found == nil {
 		t.Fatalf("status names no store:\n%s", text)
 	}

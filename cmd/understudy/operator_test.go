@@ -42,15 +42,20 @@ func testOperator(t *testing.T, r *trio) {
 	}
 	now := r.active(0)
 	r.inLine(2)
-	for _, command := range []string{"status", "handoff", "evict"} {
+	for _, command := range []string{"handoff", "evict"} {
 		r.expect(cli.Usage, "none is given; write --role ROLE, or set UNDERSTUDY_ROLE", command)
 		r.expect(cli.Usage, "; the store has r\n", command)
 	}
-	r.expect(0, `role "x": nobody has taken part in it; the store has r`, "status", "--role", "x")
+	r.expect(cli.NotDone, `role "x": nobody has taken part in it; the store has r`, "status", "--role", "x")
 	r.expect(cli.NotDone, `role "x": nobody has taken part in it; the store has r`, "handoff", "--role", "x")
 	r.expect(cli.NotDone, `role "x": nobody has taken part in it; the store has r`, "evict", "--role", "x")
 	r.expect(0, now.id+"   active", "status", "--role", "r")
 	r.expect(0, "standby 1", "status", "--role", "r")
+	r.expect(0, now.id+"   active", "status") // every role that there is
+	r.expect(0, "may fail\n", "status")
+	r.expect(0, now.id+"   active", "status", "--role", "r", "--is-active", "--id", now.id)
+	r.expect(another, now.id+"   active", "status", "--role", "r", "--is-active", "--id", "z")
+	r.expect(cli.Usage, "whether who is active? write --id ID", "status", "--role", "r", "--is-active")
 	r.expect(cli.Usage, "is active already", "handoff", "--role", "r", "--to", now.id)
 	r.expect(cli.Usage, `to "z": does not stand by; these do: `, "handoff", "--role", "r", "--to", "z")
 	r.expect(0, "r: "+now.id+" -> ", "handoff", "--role", "r")

@@ -132,7 +132,8 @@ func testSeveralRoles(t *testing.T, three *trio) {
 	r.start("b", config)
 	now := r.who()
 	for _, role := range threeRoles {
-		r.expect(0, "role "+role+", store ", "status", "--config", config)
+		r.expect(0, "\nrole "+role+"\n", "status", "--config", config)
+		r.expect(0, "\nrole "+role+"\n", "status") // every role that the store has
 	}
 	for len(of(now["root"].id, now)) < 3 { // all in one process, to begin with
 		for _, role := range threeRoles {

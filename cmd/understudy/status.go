@@ -2,96 +2,209 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
 
+// statusCodes are the exit codes of status.
+const statusCodes = `
+Exit codes:
+  0   each role that was asked about has an active; with --is-active, it is --id
+  1   nobody is active in one of them, or nobody ever was
+  2   with --is-active: another one is active
+  64  a mistake in flags, environment or file, or what no retry can cure
+  69  the store cannot be reached`
+
+// another is status's exit code where somebody else is active.
+const another = 2
+
 func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show who is active in a role, and who stands by",
-		Long: `Asks any peer, from any machine; needs no data directory. Exits with 0 when there is
-an answer, also when nobody is active. Where no role is named and the file that --config
-names has several, each of them is shown.
+		Short: "Show who is active in each role, who stands by, and how the store is",
+		Long: `Asks any peer, from any machine; needs no data directory. Without --role it shows the roles
+of the file that --config names, or else every role that the store has.
 
-JSON: role; store, its identity (see adopt); active (null: nobody) with id, witness, address, labels, session, beat, ttl,
-priority, ready, token and since; last, how the last term ended where nobody is active; and
-standbys by rank, each as active without token and since. A beat is the store's
-revision of the last one, 0 where the session's record is missing: an active whose beat
-does not change for ttl is dead. These names stay.
-` + cli.ExitCodes,
+An active is called silent where its session's record is missing, or where no beat was seen
+while status waited for one: for ttl/4, if --timeout allows that, and only if the last one is old
+by its owner's clock. Whoever is silent counts as not active. The time of a beat is by its
+owner's clock, which may differ from yours.
+
+--watch goes on until it is interrupted: on a terminal it redraws the page, elsewhere it prints a line for
+each change. JSON is one document, with --watch one a line: store (name, identity, members, leader,
+silent, quorum, margin: how many more members may fail) and roles, each with role,
+active (null: nobody), last (how the last term ended, where nobody is active), request (where
+a handoff was asked for) and standbys by rank. An active has id, token, since, session, beat (the store's revision of the last
+one, 0 where the session's record is missing), beatAt, promiseLeft (seconds, by its owner's clock), silent,
+ttl, witness (one stands by: a crash costs milliseconds), priority, ready, address, labels; a standby has
+the same without token, since, promiseLeft and silent. These names stay.
+` + statusCodes,
 		Example: `  understudy status --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
-  understudy status --role billing -o json | jq .active.id`,
+  understudy status --role billing -o json | jq .roles[0].active.id
+  understudy status --role billing --is-active --id a && echo "a is active"
+  understudy status --watch`,
 		Args: cobra.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
-	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
-	output := cli.Output(cmd.Flags())
-	o.Collect()
-	o.Judge = func() error {
-		if o.Given("roles") && o.Role() == "" {
-			return nil
-		}
-		return o.OneRole()
-	}
+	s := &statusCommand{options: newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role", "id"})}
+	s.Duration(&s.Timeout, "timeout", 5*time.Second, "for an answer")
+	s.output = cli.Output(cmd.Flags())
+	cmd.Flags().BoolVar(&s.follow, "watch", false, "go on, and show every change")
+	cmd.Flags().BoolVar(&s.isActive, "is-active", false, "tell by the exit code whether --id is active in --role")
+	s.Collect()
+	s.Judge = s.judge
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		warn := func() {}
-		defer func() { warn() }()
-		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
-			warn = o.differs(cmd)
-			for _, role := range o.asked() {
-				st, err := standing(ctx, l, role)
-				if err != nil {
-					return cli.Unreachable(err)
-				}
-				if err := show(cmd.OutOrStdout(), *output, newReport(st)); err != nil {
-					return err
-				}
-				for _, text := range []string{nameless(st), unknown(ctx, l, st)} {
-					if text != "" {
-						cli.Say(cmd.ErrOrStderr(), "understudy: warning: "+text+"\n")
-					}
-				}
+		s.out, s.errs = cmd.OutOrStdout(), cmd.ErrOrStderr()
+		return s.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
+			if s.follow {
+				return s.watch(ctx, l)
 			}
-			return nil
+			return s.once(ctx, l, s.askServers(cmd.Context()))
 		})
 	}
 	return cmd
 }
 
-// differs asks the store who its members are, beside the rest: both may be far away. The
-// function that it returns waits a second more, and says how they differ from the settings,
-// also where the store does not answer for lack of a quorum.
-func (o *options) differs(cmd *cobra.Command) (warn func()) {
-	ctx, cancel := context.WithCancel(cmd.Context())
-	text := make(chan string, 1)
-	go func() { text <- o.Store.Row().Differs(ctx, o.Store) }()
-	return func() {
-		defer time.AfterFunc(time.Second, cancel).Stop()
-		if text := <-text; text != "" {
-			fmt.Fprintln(cmd.ErrOrStderr(), "understudy: warning: "+text)
+// A statusCommand is one call of status.
+type statusCommand struct {
+	*options
+	output           *string
+	follow, isActive bool
+	first            time.Duration // for the first answer, with follow
+	out, errs        io.Writer
+}
+
+// judge says what is wrong with the flags together.
+func (s *statusCommand) judge() error {
+	var errs []error
+	if s.follow {
+		s.first, s.Timeout = s.Timeout, forever
+	}
+	if s.Role() != "" {
+		errs = append(errs, lock.CheckName("role", s.Role()))
+	}
+	switch {
+	case !s.isActive:
+	case s.follow:
+		errs = append(errs, errors.New("is-active: is one answer, and --watch goes on; leave out one of them"))
+	case s.Coordinator.ID == "":
+		errs = append(errs, errors.New("is-active: whether who is active? write --id ID"))
+	case s.Role() == "":
+		errs = append(errs, cli.NoRole("role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE"))
+	}
+	return errors.Join(errs...)
+}
+
+// once shows how the roles stand, and tells by its error's exit code who is active.
+func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func() inspection) error {
+	all, unread := standings(ctx, l, s.asked()...)
+	found := inspect()
+	if found.differs != "" {
+		defer cli.Say(s.errs, "understudy: warning: "+found.differs+"\n")
+	}
+	if unread != nil && len(all) == 0 {
+		switch text := found.String(); {
+		case text != "":
+			unread = fmt.Errorf("store %s: %s\n%w", s.Store.Backend, text, unread)
+		case found.err != nil:
+			unread = fmt.Errorf("%w\n%w", unread, found.err)
 		}
-		cancel()
+		return cli.Unreachable(unread)
+	}
+	r := newReport(s.Store.Backend, found.Health, listen(ctx, l, all))
+	if err := r.show(s.out, *s.output); err != nil {
+		return err
+	}
+	s.remark(ctx, l, all)
+	if unread != nil {
+		return unread
+	}
+	return s.verdict(r)
+}
+
+// remark says beside the report what is wrong with the store, and with the names of roles.
+func (s *statusCommand) remark(ctx context.Context, l lock.Locker, all []lock.Standing) {
+	texts := map[string]bool{}
+	for _, st := range all {
+		for _, text := range []string{nameless(st), unknown(ctx, l, st)} {
+			if text != "" && !texts[text] {
+				texts[text] = true
+				cli.Say(s.errs, "understudy: warning: "+text+"\n")
+			}
+		}
+	}
+	if len(all) == 0 {
+		cli.Say(s.errs, "understudy: nobody has taken part in any role here: start a contender, or look at another store or prefix\n")
 	}
 }
 
-// asked are the roles that status is about: one that is named, or those of the file.
+// verdict is the exit code, as an error that tells nothing more.
+func (s *statusCommand) verdict(r report) error {
+	code := 0
+	if len(r.Roles) == 0 {
+		code = cli.NotDone
+	}
+	for _, role := range r.Roles {
+		switch {
+		case role.Active == nil || role.Active.Silent != "":
+			code = cli.NotDone
+		case s.isActive && role.Active.ID != s.Coordinator.ID:
+			code = another
+		}
+	}
+	if code == 0 {
+		return nil
+	}
+	return cli.Exit(code, nil)
+}
+
+// An inspection is what the store's servers say of themselves.
+type inspection struct {
+	backends.Health
+	err     error
+	differs string // how they differ from the settings; "": they do not
+}
+
+// askServers asks the store's servers how they are, beside the rest: they may be far away. The
+// function that it returns waits a second more, also where the store does not answer for lack
+// of a quorum.
+func (o *options) askServers(ctx context.Context) func() inspection {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var found inspection
+	var both sync.WaitGroup
+	row := o.Store.Row()
+	both.Go(func() { found.Health, found.err = row.Health(ctx, o.Store) })
+	both.Go(func() { found.differs = row.Differs(ctx, o.Store) })
+	return func() inspection {
+		defer cancel(nil)
+		defer time.AfterFunc(time.Second, func() { cancel(errLate) }).Stop()
+		both.Wait()
+		return found
+	}
+}
+
+var errLate = errors.New("no answer in time")
+
+// asked are the roles that status is about: one that is named, or those of the file; none:
+// every one that there is.
 func (o *options) asked() (names []string) {
 	if o.Role() != "" {
 		return []string{o.Role()}
 	}
 	for _, r := range o.Roles {
-		names = append(names, r.Name)
+		if r.Name != "" {
+			names = append(names, r.Name)
+		}
 	}
 	return names
 }
@@ -99,15 +212,61 @@ func (o *options) asked() (names []string) {
 // standing is the role's, once. It tries until ctx is done, and then says what was
 // in the way.
 func standing(ctx context.Context, l lock.Locker, role string) (lock.Standing, error) {
-	why := errors.New("nobody answered")
-	for st, err := range l.Watch(ctx, role) {
-		if err == nil || errors.Is(err, lock.ErrPermanent) {
-			return st, err
-		}
-		why = err
-		cli.Pause(ctx)
+	all, err := standings(ctx, l, role)
+	if err != nil {
+		return lock.Standing{}, err
 	}
-	return lock.Standing{}, fmt.Errorf("the store cannot be reached:\n%w", why)
+	return all[0], nil
+}
+
+// arriving is how long roles that nobody named are waited for, once the store answers: a Locker
+// shows one after another what it read at once.
+const arriving = 300 * time.Millisecond
+
+// standings are those of the named roles, or of all that there are, each once, by name. It
+// tries until ctx is done, and then says what was in the way. Where the record of a role that
+// nobody named cannot be read, the error says so, and the others are there.
+func standings(ctx context.Context, l lock.Locker, roles ...string) ([]lock.Standing, error) {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	if len(roles) == 0 { // nobody says when all have come
+		go func() {
+			if _, err := standing(watching, l, "any"); err == nil {
+				time.AfterFunc(arriving, stop)
+			}
+		}()
+	}
+	found, unread := map[string]lock.Standing{}, map[string]error{}
+	why := errors.New("nobody answered")
+	for st, err := range l.Watch(watching, roles...) {
+		switch {
+		case err == nil:
+			found[st.Role] = st
+			delete(unread, st.Role)
+		case errors.Is(err, lock.ErrPermanent) && (st.Role == "" || len(roles) > 0):
+			return nil, err
+		case errors.Is(err, lock.ErrPermanent):
+			unread[st.Role] = err
+		case watching.Err() == nil:
+			why = err
+			cli.Pause(watching)
+		}
+		if len(roles) > 0 && len(found) == len(roles) {
+			break
+		}
+	}
+	if len(found) < len(roles) || len(roles) == 0 && ctx.Err() != nil {
+		return nil, fmt.Errorf("the store cannot be reached:\n%w", why)
+	}
+	return byName(found), errors.Join(slices.Collect(maps.Values(unread))...)
+}
+
+// byName are the standings of a map, in the order of their roles.
+func byName(found map[string]lock.Standing) (all []lock.Standing) {
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		all = append(all, found[name])
+	}
+	return all
 }
 
 // nameless says that the store's record of its identity is gone, and what that costs; else "".
@@ -126,98 +285,4 @@ func unknown(ctx context.Context, l lock.Locker, st lock.Standing) string {
 		return ""
 	}
 	return fmt.Sprintf("role %q: nobody has taken part in it; %s", st.Role, cli.Roles(ctx, l))
-}
-
-// A report is what status prints as JSON. Its names are stable.
-type report struct {
-	Role     string      `json:"role"`
-	Store    string      `json:"store,omitempty"` // its identity
-	Active   *activeRow  `json:"active"`          // null: nobody
-	Last     string      `json:"last,omitempty"`
-	Standbys []memberRow `json:"standbys"`
-}
-
-type activeRow struct {
-	memberRow
-	Token uint64    `json:"token"`
-	Since time.Time `json:"since"`
-}
-
-type memberRow struct {
-	ID       string            `json:"id"`
-	Witness  bool              `json:"witness"` // one stands by: a crash costs milliseconds
-	Address  string            `json:"address,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	Session  string            `json:"session"`
-	Beat     uint64            `json:"beat"` // the revision of the last one seen; 0: the session's record is missing
-	TTL      string            `json:"ttl"`
-	Priority int               `json:"priority"`
-	Ready    bool              `json:"ready"`
-}
-
-// crash is how long nobody is active where this one crashes.
-func (m memberRow) crash() string {
-	if m.Witness {
-		return "ms (witness)"
-	}
-	return m.TTL
-}
-
-func newReport(st lock.Standing) report {
-	row := func(m lock.Member) memberRow {
-		return memberRow{
-			ID: m.ID, Witness: m.Witness, Address: m.Address, Labels: m.Labels, Session: string(m.Session),
-			Beat: uint64(m.Beat), TTL: m.TTL.String(), Priority: m.Priority, Ready: coordinator.Ready(m),
-		}
-	}
-	r := report{Role: st.Role, Store: st.Store, Standbys: []memberRow{}}
-	if !st.Term.Vacant() {
-		r.Active = &activeRow{memberRow: row(st.Term.Holder), Token: uint64(st.Term.Token), Since: st.Term.Since}
-	} else if st.Term.Token != 0 {
-		how := st.Term.Over
-		if how == "" {
-			how = fmt.Sprintf("ended by %s: %s", st.Term.End.By, st.Term.End.Why)
-		}
-		r.Last = fmt.Sprintf("%s, token %d, %s", st.Term.Holder.ID, st.Term.Token, how)
-	}
-	for _, m := range st.Line {
-		r.Standbys = append(r.Standbys, row(m))
-	}
-	return r
-}
-
-func show(out io.Writer, format string, r report) error {
-	if format == "json" {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "role %s", r.Role)
-	if r.Store != "" {
-		fmt.Fprintf(w, ", store %s", r.Store)
-	}
-	fmt.Fprintln(w)
-	fmt.Fprintln(w, "ID\tSTATE\tTOKEN\tSINCE\tBEAT\tTTL\tCRASH COSTS\tADDRESS")
-	if a := r.Active; a != nil {
-		state := "active"
-		if a.Beat == 0 {
-			state = "silent, its record is missing"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\n", a.ID, state, a.Token, a.Since.Format(time.RFC3339), a.Beat, a.TTL, a.crash(), a.Address)
-	} else {
-		last := ""
-		if r.Last != "" {
-			last = "the last was " + r.Last
-		}
-		fmt.Fprintf(w, "-\tnobody is active\t%s\n", last)
-	}
-	for i, m := range r.Standbys {
-		state := fmt.Sprintf("standby %d", i)
-		if !m.Ready {
-			state += ", not ready"
-		}
-		fmt.Fprintf(w, "%s\t%s\t-\t-\t%d\t%s\t%s\t%s\n", m.ID, state, m.Beat, m.TTL, m.crash(), m.Address)
-	}
-	return w.Flush()
 }

@@ -1,24 +1,114 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 // TestStatusOfTheSilent: whose session has no record is not called active, and which store
 // says so is told.
 func TestStatusOfTheSilent(t *testing.T) {
-	st := lock.Standing{Role: "r", Store: "ABC", Term: lock.Term{Token: 7, Holder: lock.Member{Contender: lock.Contender{ID: "a", Session: "s"}}}}
-	for beat, want := range map[lock.Beat]string{lock.Absent: "silent, its record is missing", 9: "active"} {
+	st := lock.Standing{Role: "r", Store: "ABC", Term: lock.Term{Token: 7, Holder: lock.Member{
+		Contender: lock.Contender{ID: "a", Session: "s"}, Promise: lock.Promise{TTL: time.Second}, BeatAt: time.Now(),
+	}}}
+	l := memory.New().Open()
+	defer l.Close()
+	for beat, want := range map[lock.Beat]string{lock.Absent: "silent: its session's record is missing", 9: "active"} {
 		st.Term.Holder.Beat = beat
 		var out strings.Builder
-		if err := show(&out, "table", newReport(st)); err != nil {
+		if err := newReport("memory", backends.Health{}, listen(t.Context(), l, []lock.Standing{st})).show(&out, "table"); err != nil {
 			t.Fatal(err)
 		}
-		if text := out.String(); !strings.Contains(text, "a   "+want) && !strings.Contains(text, "a  "+want) || !strings.Contains(text, "role r, store ABC\n") {
+		if text := out.String(); !strings.Contains(text, "\na   "+want) || !strings.HasPrefix(text, "store memory ABC\n\nrole r\n") {
 			t.Errorf("beat %d: want %q in\n%s", beat, want, text)
+		}
+	}
+}
+
+// TestStatusListens: an active whose last beat is old by its owner's clock is silent only if
+// no other comes while one is waited for.
+func TestStatusListens(t *testing.T) {
+	for _, beats := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := memory.New().Open()
+			defer l.Close()
+			const ttl = 8 * time.Second
+			s, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "s"}, lock.Promise{TTL: ttl}, lock.Bid{Role: "r"})
+			must(t, err)
+			_, err = s.TryAcquire(t.Context(), "r")
+			must(t, err)
+			time.Sleep(ttl/2 + time.Second)
+			st, err := standing(t.Context(), l, "r")
+			must(t, err)
+			if beats {
+				time.AfterFunc(time.Second, func() { _ = s.Beat(context.Background()) })
+			}
+			h := listen(t.Context(), l, []lock.Standing{st})[0]
+			if want := map[bool]string{true: "", false: "no beat for 3s, the last one 5s ago"}[beats]; h.silent != want {
+				t.Errorf("beats %v: silent %q, want %q", beats, h.silent, want)
+			}
+			if left := newRole(h).Active.PromiseLeft; beats && left != 8 || !beats && left != 3 {
+				t.Errorf("beats %v: %v seconds are left", beats, left)
+			}
+		})
+	}
+}
+
+// TestStatusWatch: a pipe gets a line for every change, until the reader has enough.
+func TestStatusWatch(t *testing.T) { onEveryStore(t, testStatusWatch) }
+
+func testStatusWatch(t *testing.T, r *trio) {
+	r.startAll()
+	first := r.settled()
+	cmd := exec.Command(filepath.Join(shipped(t), "understudy"), append([]string{"status", "--watch", "--role", "r"}, r.flags...)...)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	lines := bufio.NewScanner(out)
+	line := func(want string) {
+		t.Helper()
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), want) {
+				return
+			}
+		}
+		t.Fatalf("no line with %q", want)
+	}
+	line(fmt.Sprintf(" role=r active=%s token=%d standbys=", first.id, first.token))
+	r.expect(0, "r: "+first.id+" -> ", "handoff", "--role", "r")
+	second := r.active(first.token)
+	line(fmt.Sprintf(" role=r active=%s token=%d standbys=", second.id, second.token))
+	r.kill(second.id, syscall.SIGKILL)
+	third := r.active(second.token)
+	line(fmt.Sprintf(" role=r active=%s token=%d standbys=", third.id, third.token))
+}
+
+// TestStoreInOneSentence: who reads how the store is knows what may still fail.
+func TestStoreInOneSentence(t *testing.T) {
+	three := []string{"a", "b", "c"}
+	for want, h := range map[string]backends.Health{
+		"":                                     {},
+		"1 member; none may fail":              {Members: three[:1], Leader: "a"},
+		"3 members, leader a; 1 more may fail": {Members: three, Leader: "a"},
+		"3 members, leader a":                  {Members: three, Leader: "a", Unasked: true},
+		"3 members, leader a, silent: c; none may fail":                            {Members: three, Leader: "a", Silent: three[2:]},
+		"3 members, leader unknown, silent: b, c; no majority: 2 of 3 must answer": {Members: three, Silent: three[1:]},
+	} {
+		if got := h.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }

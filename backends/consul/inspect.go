@@ -1,0 +1,46 @@
+package consul
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// Servers are what a datacenter's servers say of themselves.
+type Servers struct {
+	Members []string // the addresses of those that vote
+	Leader  string   // one of Members; "": none is known
+	Healthy []string // those of Members that Consul's autopilot takes for healthy; nil: we may not ask it
+}
+
+// Inspect asks the agent of c who the servers are. That needs no right; which of them are
+// healthy needs operator = "read", and is left out without it.
+func Inspect(ctx context.Context, c Config) (found Servers, err error) {
+	s, err := newStore(c)
+	if err != nil {
+		return found, err
+	}
+	defer func() { _ = s.Close() }()
+	q, _, done, err := s.call(ctx)
+	if err != nil {
+		return found, err
+	}
+	defer done()
+	if found.Members, err = s.client.Status().PeersWithQueryOptions(q); err != nil {
+		return found, fmt.Errorf("consul: %w", err)
+	}
+	if found.Leader, err = s.client.Status().LeaderWithQueryOptions(q); err != nil {
+		return found, fmt.Errorf("consul: %w", err)
+	}
+	health, err := s.client.Operator().AutopilotServerHealth(q)
+	if err != nil {
+		return found, nil //nolint:nilerr // it is not ours to ask
+	}
+	found.Healthy = []string{}
+	for _, server := range health.Servers {
+		if server.Healthy && slices.Contains(found.Members, server.Address) {
+			found.Healthy = append(found.Healthy, server.Address)
+		}
+	}
+	return found, nil
+}

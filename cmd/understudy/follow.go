@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// forever is longer than anybody watches.
+const forever = 100 * 365 * 24 * time.Hour
+
+// watch shows how the roles stand until it is interrupted.
+func (s *statusCommand) watch(ctx context.Context, l lock.Locker) error {
+	asking, cancel := context.WithTimeout(ctx, s.first)
+	all, err := standings(asking, l, s.asked()...)
+	cancel()
+	if err != nil {
+		return cli.Unreachable(err)
+	}
+	f := follower{statusCommand: s, found: map[string]lock.Standing{}, told: map[string]string{}}
+	for _, st := range all {
+		f.found[st.Role] = st
+	}
+	f.live = f.terminal()
+	return f.run(ctx, l)
+}
+
+// A follower is one status --watch.
+type follower struct {
+	*statusCommand
+	live  bool // on a terminal
+	store backends.Health
+	found map[string]lock.Standing
+	told  map[string]string // the last line of each role
+	why   error             // the store does not answer; nil: it does
+}
+
+// terminal reports whether a person looks on.
+func (f *follower) terminal() bool {
+	file, ok := f.out.(*os.File)
+	return ok && isatty.IsTerminal(file.Fd()) && *f.output != "json"
+}
+
+// inspectEvery is how often the store's servers are asked how they are.
+const inspectEvery = 5 * time.Second
+
+// change is what a watch yields.
+type change struct {
+	lock.Standing
+	err error
+}
+
+func (f *follower) run(ctx context.Context, l lock.Locker) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes, servers := make(chan change), make(chan backends.Health)
+	go f.changes(ctx, l, changes)
+	if f.live {
+		go f.servers(ctx, servers)
+	}
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		if err := f.show(); err != nil {
+			return err
+		}
+		select {
+		case c := <-changes:
+			f.why = c.err
+			if c.err == nil {
+				f.found[c.Role] = c.Standing
+			}
+		case f.store = <-servers:
+		case <-second.C: // the ages on the page
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// changes tells of every change until ctx is done.
+func (f *follower) changes(ctx context.Context, l lock.Locker, to chan<- change) {
+	for ctx.Err() == nil {
+		for st, err := range l.Watch(ctx, f.asked()...) {
+			select {
+			case to <- change{st, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				cli.Pause(ctx)
+			}
+		}
+		cli.Pause(ctx)
+	}
+}
+
+// servers tells how the store's servers are, now and then, until ctx is done.
+func (f *follower) servers(ctx context.Context, to chan<- backends.Health) {
+	again := time.NewTicker(inspectEvery)
+	defer again.Stop()
+	for ctx.Err() == nil {
+		h, _ := f.Store.Row().Health(ctx, f.Store) // what is known is shown; why the rest is not, the roles tell
+		select {
+		case to <- h:
+			<-again.C
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (f *follower) show() error {
+	if f.live {
+		return f.redraw()
+	}
+	for _, st := range byName(f.found) {
+		text := line(st)
+		if text == f.told[st.Role] {
+			continue
+		}
+		f.told[st.Role] = text
+		if *f.output != "json" {
+			text = time.Now().Format("2006-01-02T15:04:05.000Z07:00") + " " + text
+		} else {
+			r := newReport(f.Store.Backend, f.store, []heard{{Standing: st, at: time.Now()}})
+			doc, err := json.Marshal(r)
+			if err != nil {
+				return err
+			}
+			text = string(doc)
+		}
+		if _, err := fmt.Fprintln(f.out, text); err != nil {
+			return err
+		}
+	}
+	return f.outage()
+}
+
+// outage tells beside the lines that the store does not answer, and that it does again.
+func (f *follower) outage() error {
+	text := ""
+	if f.why != nil {
+		text = "the store does not answer"
+	}
+	if text == f.told[""] {
+		return nil
+	}
+	f.told[""] = text
+	if f.why == nil {
+		cli.Say(f.errs, "understudy: the store answers again\n")
+	} else {
+		cli.Say(f.errs, fmt.Sprintf("understudy: warning: %s: %v\n", text, f.why))
+	}
+	return nil
+}
+
+// redraw shows the whole page anew.
+func (f *follower) redraw() error {
+	var page strings.Builder
+	page.WriteString("\x1b[H\x1b[2J")
+	var all []heard
+	for _, st := range byName(f.found) {
+		all = append(all, heard{Standing: st, at: time.Now()})
+	}
+	if err := newReport(f.Store.Backend, f.store, all).show(&page, *f.output); err != nil {
+		return err
+	}
+	if f.why != nil {
+		fmt.Fprintf(&page, "\nthe store does not answer, and this may be old: %v\n", f.why)
+	}
+	_, err := fmt.Fprint(f.out, page.String())
+	return err
+}
+
+// line is how a role stands, without what changes with every beat.
+func line(st lock.Standing) string {
+	active, token := "nobody", st.Term.Token
+	switch m := st.Term.Holder; {
+	case st.Term.Vacant():
+	case m.Beat == lock.Absent:
+		active = m.ID + ", silent"
+	default:
+		active = m.ID
+	}
+	var standbys []string
+	for _, m := range st.Line {
+		standbys = append(standbys, m.ID)
+	}
+	return fmt.Sprintf("role=%s active=%s token=%d standbys=%s", st.Role, active, token, strings.Join(standbys, ","))
+}

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A report is what status prints as JSON. Its names are stable.
+type report struct {
+	Store storeRow  `json:"store"`
+	Roles []roleRow `json:"roles"`
+}
+
+type storeRow struct {
+	Name     string   `json:"name"`
+	Identity string   `json:"identity,omitempty"`
+	Members  []string `json:"members,omitempty"`
+	Leader   string   `json:"leader,omitempty"`
+	Silent   []string `json:"silent,omitempty"`
+	Quorum   int      `json:"quorum,omitempty"`
+	Margin   *int     `json:"margin,omitempty"` // nil: it is not known
+
+	text string // for people
+}
+
+type roleRow struct {
+	Role     string      `json:"role"`
+	Active   *activeRow  `json:"active"` // null: nobody
+	Last     string      `json:"last,omitempty"`
+	Request  *requestRow `json:"request,omitempty"`
+	Standbys []memberRow `json:"standbys"`
+}
+
+type activeRow struct {
+	memberRow
+	Token       uint64    `json:"token"`
+	Since       time.Time `json:"since"`
+	PromiseLeft float64   `json:"promiseLeft"`      // seconds
+	Silent      string    `json:"silent,omitempty"` // why it counts as silent; "": it does not
+}
+
+type requestRow struct {
+	To string `json:"to"`
+	By string `json:"by"`
+}
+
+type memberRow struct {
+	ID       string            `json:"id"`
+	Witness  bool              `json:"witness"` // one stands by: a crash costs milliseconds
+	Address  string            `json:"address,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Session  string            `json:"session"`
+	Beat     uint64            `json:"beat"` // the revision of the last one seen; 0: the session's record is missing
+	BeatAt   time.Time         `json:"beatAt,omitzero"`
+	TTL      string            `json:"ttl"`
+	Priority int               `json:"priority"`
+	Ready    bool              `json:"ready"`
+}
+
+// newReport puts together what the store and its servers said.
+func newReport(name string, h backends.Health, all []heard) report {
+	r := report{Store: storeRow{Name: name, Members: h.Members, Leader: h.Leader, Silent: h.Silent, text: h.String()}, Roles: []roleRow{}}
+	if len(h.Members) > 0 {
+		r.Store.Quorum = h.Quorum()
+	}
+	if margin, ok := h.Margin(); ok {
+		r.Store.Margin = &margin
+	}
+	for _, one := range all {
+		r.Store.Identity = one.Store
+		r.Roles = append(r.Roles, newRole(one))
+	}
+	return r
+}
+
+func newRole(st heard) roleRow {
+	r := roleRow{Role: st.Role, Standbys: []memberRow{}}
+	if t := st.Term; !t.Vacant() {
+		row := activeRow{memberRow: newMember(t.Holder), Token: uint64(t.Token), Since: t.Since, Silent: st.silent}
+		if !t.Holder.BeatAt.IsZero() {
+			row.PromiseLeft = max(0, t.Holder.TTL-st.at.Sub(t.Holder.BeatAt)).Round(time.Millisecond).Seconds()
+		}
+		r.Active = &row
+	} else if t.Token != 0 {
+		how := t.Over
+		if how == "" {
+			how = fmt.Sprintf("ended by %s: %s", t.End.By, t.End.Why)
+		}
+		r.Last = fmt.Sprintf("%s, token %d, %s", t.Holder.ID, t.Token, how)
+	}
+	for _, m := range st.Line {
+		r.Standbys = append(r.Standbys, newMember(m))
+		if st.Request.To == m.Session && st.Request.Token == st.Term.Token {
+			r.Request = &requestRow{m.ID, st.Request.By}
+		}
+	}
+	return r
+}
+
+func newMember(m lock.Member) memberRow {
+	row := memberRow{
+		ID: m.ID, Witness: m.Witness, Address: m.Address, Labels: m.Labels, Session: string(m.Session),
+		Beat: uint64(m.Beat), BeatAt: m.BeatAt, TTL: m.TTL.String(), Priority: m.Priority, Ready: coordinator.Ready(m),
+	}
+	if m.Beat == lock.Absent {
+		row.BeatAt = time.Time{}
+	}
+	return row
+}
+
+// heard is how a role stands, and what was heard of its active.
+type heard struct {
+	lock.Standing
+	at     time.Time // when that was seen
+	silent string    // why its active counts as silent; "": it does not
+}
+
+// listen waits for a beat of each active whose last one is old by its owner's clock, for as
+// long as one takes to come, but not longer than ctx allows.
+func listen(ctx context.Context, l lock.Locker, all []lock.Standing) []heard {
+	found, told := make([]heard, len(all)), make(chan struct{}, len(all))
+	for i, st := range all {
+		go func() {
+			found[i] = listenTo(ctx, l, st)
+			told <- struct{}{}
+		}()
+	}
+	for range all {
+		<-told
+	}
+	return found
+}
+
+func listenTo(ctx context.Context, l lock.Locker, st lock.Standing) heard {
+	now := time.Now()
+	h := heard{Standing: st, at: now}
+	m := st.Term.Holder
+	age := now.Sub(m.BeatAt)
+	switch {
+	case st.Term.Vacant():
+		return h
+	case m.Beat == lock.Absent:
+		h.silent = "its session's record is missing"
+		return h
+	case age < m.TTL/2 && age > -m.TTL/2:
+		return h
+	}
+	patience := m.TTL/4 + m.TTL/8 // a beat, and a try
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for st, err := range l.Watch(ctx, st.Role) {
+		if err == nil && (st.Term.Token != h.Term.Token || st.Term.Holder.Beat != m.Beat) {
+			h.Standing, h.at = st, time.Now()
+			return h
+		}
+	}
+	if waited := time.Since(now); waited >= patience {
+		h.silent = fmt.Sprintf("no beat for %v, the last one %s", waited.Round(100*time.Millisecond), ago(age))
+	}
+	return h
+}
+
+// ago is how long ago something was, by a clock that may differ from ours.
+func ago(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "in the future"
+	case d < 10*time.Second:
+		return d.Round(100*time.Millisecond).String() + " ago"
+	}
+	return d.Round(time.Second).String() + " ago"
+}
+
+func (r report) show(out io.Writer, format string) error {
+	if format == "json" {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "store ", r.Store.Name)
+	if r.Store.Identity != "" {
+		fmt.Fprint(w, " ", r.Store.Identity)
+	}
+	if r.Store.text != "" {
+		fmt.Fprint(w, ": ", r.Store.text)
+	}
+	fmt.Fprintln(w)
+	for _, role := range r.Roles {
+		role.print(w, time.Now())
+	}
+	return w.Flush()
+}
+
+func (r roleRow) print(w io.Writer, now time.Time) {
+	fmt.Fprintf(w, "\nrole %s\n", r.Role)
+	if r.Request != nil {
+		fmt.Fprintf(w, "%s asked for a handoff to %s\n", r.Request.By, r.Request.To)
+	}
+	fmt.Fprintln(w, "ID\tSTATE\tTOKEN\tSINCE\tLAST BEAT (ITS CLOCK)\tTTL\tA CRASH COSTS\tADDRESS\tLABELS")
+	if a := r.Active; a != nil {
+		state := "active"
+		if a.Silent != "" {
+			state = "silent: " + a.Silent
+		}
+		a.print(w, now, state, fmt.Sprint(a.Token), a.Since.Format(time.RFC3339))
+	} else {
+		last := ""
+		if r.Last != "" {
+			last = "the last was " + r.Last
+		}
+		fmt.Fprintf(w, "-\tnobody is active\t%s\n", last)
+	}
+	for i, m := range r.Standbys {
+		state := fmt.Sprintf("standby %d", i)
+		if !m.Ready {
+			state += ", not ready"
+		}
+		m.print(w, now, state, "-", "-")
+	}
+}
+
+func (m memberRow) print(w io.Writer, now time.Time, state, token, since string) {
+	beat, crash, labels := "missing", m.TTL, []string{}
+	if !m.BeatAt.IsZero() {
+		beat = ago(now.Sub(m.BeatAt))
+	}
+	if m.Witness {
+		crash = "ms (witness)"
+	}
+	for _, key := range slices.Sorted(maps.Keys(m.Labels)) {
+		labels = append(labels, key+"="+m.Labels[key])
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, state, token, since, beat, m.TTL, crash, m.Address, strings.Join(labels, ","))
+}
