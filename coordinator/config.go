@@ -17,7 +17,8 @@ import (
 // context.Cause says which, and TermOf finds the term in it. It must return soon after:
 // "returned" means that nothing it started still acts. A nil error while the context
 // stands means that the role's work is done for good; any other means that it failed,
-// and that the role is competed for again, after a pause that grows.
+// and that the role is competed for again, after a pause that grows. So has work failed that
+// ends its goroutine, by runtime.Goexit, instead of returning.
 type Work func(ctx context.Context, t Term) error
 
 // Why a term's context ended; see context.Cause. Where Run gives up, or its own context has

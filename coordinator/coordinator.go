@@ -322,26 +322,34 @@ func (r *runner) start(a machine.Start) {
 	r.config.Witness.Working(1)
 	r.group.Go(func() { lease.guard(t.returned, cancel, r.exit) })
 	r.group.Go(func() {
-		err := warm.end(r.config.Grace)
+		err := errNoReturn
+		defer func() {
+			t.over.Store(true)
+			r.config.Witness.Working(-1)
+			e := machine.Returned{Role: a.Role, Number: a.Number, How: machine.Done}
+			switch {
+			case ctx.Err() != nil:
+				e.How = machine.Cancelled
+			case err != nil:
+				e.How = machine.Failed
+			}
+			cancel(nil)
+			r.post(news{event: e, err: err})
+		}()
+		late := warm.end(r.config.Grace)
 		if term.Left() <= r.config.Grace { // it took its time, and the guard may have slept
 			cancel(ErrDeadline)
 		}
-		if err == nil && ctx.Err() == nil {
-			err = r.work(ctx, term)
+		if late != nil || ctx.Err() != nil {
+			err = late
+			return
 		}
-		t.over.Store(true)
-		r.config.Witness.Working(-1)
-		e := machine.Returned{Role: a.Role, Number: a.Number, How: machine.Done}
-		switch {
-		case ctx.Err() != nil:
-			e.How = machine.Cancelled
-		case err != nil:
-			e.How = machine.Failed
-		}
-		cancel(nil)
-		r.post(news{event: e, err: err})
+		err = r.work(ctx, term)
 	})
 }
+
+// errNoReturn is what a work came to that ended its goroutine, as runtime.Goexit does.
+var errNoReturn = errors.New("it ended its goroutine instead of returning")
 
 // exit ends the process because work outlived its time. Nothing stands before
 // it that could block.

@@ -123,7 +123,11 @@ func (m *members) prepare(at *member, p *preparation) {
 	known := at.known
 	at.mu.Unlock()
 	if p.err == nil {
+		go at.wires.hurry(ctx)
 		p.err = m.makeReady(ctx, at, p.client, known)
+	}
+	if p.err == nil {
+		at.wires.ready()
 	}
 	at.mu.Lock()
 	defer at.mu.Unlock()

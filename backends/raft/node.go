@@ -187,6 +187,7 @@ func (n *node) newTransport() *transport {
 			ServerAddressProvider: n.port.dialer,
 			Logger:                raftLogger(n.log),
 			MaxPool:               4,
+			MaxRPCsInFlight:       1, // with two the library's pipeline can wait for itself, and a node never ends
 			Timeout:               max(2*time.Second, 3*timing),
 		}),
 		log:  n,
