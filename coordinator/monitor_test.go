@@ -72,7 +72,7 @@ func TestTransitions(t *testing.T) {
 			cut.cut.Store(false)
 			time.Sleep(time.Minute)
 			_ = stop()
-		}, want: "draining:deadline registering:session_lost activating:vacant active:granted draining:stopping stopped:stopping", last: ErrStopping},
+		}, want: "draining:deadline registering:session_lost standby:joined activating:vacant active:granted draining:stopping stopped:stopping", last: ErrStopping},
 		"done":   {work: func(context.Context, Term) error { return nil }, want: "draining:returned stopped:done"},
 		"failed": {work: func(context.Context, Term) error { time.Sleep(time.Second); return errors.New(held) }, want: "draining:failed paused:held_down activating:vacant active:granted draining:failed paused:held_down"},
 	}

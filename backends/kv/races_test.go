@@ -51,17 +51,6 @@ func races() []raceCase {
 			return acquire(r)
 		}, nil, holds("b")},
 
-		{"handoff, and the successor ends", func(r *race) { r.must(r.b.Close(r.ctx)) }, handoff, lock.ErrGone, holds("a")},
-		{"handoff, and the owner is evicted", func(r *race) { r.end(r.a) }, handoff, lock.ErrMoved, free},
-		{"handoff, and the owner's record is deleted", func(r *race) { r.remove("line/session/a-1") }, handoff, lock.ErrLost, holds("a")},
-		{"handoff, and another try of it", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.b.ID())) }, handoff, nil, holds("b")},
-		{"handoff, and it goes to another", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, handoff, lock.ErrMoved, holds("c")},
-		{"handoff, and the successor beats", func(r *race) { r.must(r.b.Beat(r.ctx)) }, handoff, nil, holds("b")},
-		{
-			"handoff, and the floor is raised", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<40)) }, handoff, nil,
-			func(r *race, st lock.Standing) bool { return st.Term.Token > 1<<40 && st.Term.Holder.ID == "b" },
-		},
-
 		{"release, and it was handed over", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, release, nil, holds("c")},
 		{"release, and the record is deleted", func(r *race) { r.remove("state/role/r") }, release, nil, free},
 
@@ -107,6 +96,22 @@ func races() []raceCase {
 	}
 }
 
+// handoffRaces are what comes between the reading and the commit of a handoff.
+func handoffRaces() []raceCase {
+	return []raceCase{
+		{"handoff, and the successor ends", func(r *race) { r.must(r.b.Close(r.ctx)) }, handoff, lock.ErrGone, holds("a")},
+		{"handoff, and the owner is evicted", func(r *race) { r.end(r.a) }, handoff, lock.ErrMoved, free},
+		{"handoff, and the owner's record is deleted", func(r *race) { r.remove("line/session/a-1") }, handoff, lock.ErrLost, holds("a")},
+		{"handoff, and another try of it", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.b.ID())) }, handoff, nil, holds("b")},
+		{"handoff, and it goes to another", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, handoff, lock.ErrMoved, holds("c")},
+		{"handoff, and the successor beats", func(r *race) { r.must(r.b.Beat(r.ctx)) }, handoff, nil, holds("b")},
+		{
+			"handoff, and the floor is raised", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<40)) }, handoff, nil,
+			func(r *race, st lock.Standing) bool { return st.Term.Token > 1<<40 && st.Term.Holder.ID == "b" },
+		},
+	}
+}
+
 // decisionRaces are what an operator does in between.
 func decisionRaces() []raceCase {
 	return []raceCase{
@@ -136,7 +141,7 @@ func decisionRaces() []raceCase {
 
 // TestRaces: what a call compares is what it read, whoever comes in between.
 func TestRaces(t *testing.T) {
-	for _, test := range slices.Concat(races(), decisionRaces()) {
+	for _, test := range slices.Concat(races(), handoffRaces(), decisionRaces()) {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(rig *rig) {
 				r := newRace(rig)

@@ -9,21 +9,27 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
+// applied are the records of TestApply: of a session that bids for two roles, and of role r.
+func applied(k keys) (record func(lock.SessionID, uint64) Record, role func(lock.SessionID, uint64, string) Record) {
+	record = func(id lock.SessionID, revision uint64) Record {
+		c := lock.Contender{ID: string(id), Session: id}
+		bids := []lock.Bid{{Role: "r"}, {Role: "other"}}
+		return Record{Key: k.session(id), Revision: revision, Value: encode(sessionRecord{header: newHeader(), Contender: c, Promise: promiseOf(lock.Promise{TTL: time.Second}), Bids: bids})}
+	}
+	role = func(holder lock.SessionID, revision uint64, over string) Record {
+		c := lock.Contender{ID: string(holder), Session: holder}
+		return Record{Key: k.role("r"), Revision: revision, Value: encode(roleRecord{header: newHeader(), Holder: c, Over: over, Token: 5})}
+	}
+	return record, role
+}
+
 // TestApply takes changes into a picture that was read at revision 10, where a holds
 // role r since revision 5 and b stands by, both wait for role other, and a holds role
 // kept, for which nobody bids. A change may come late, twice, and be older than what was
 // read. No standing changes but of the roles that it touched.
 func TestApply(t *testing.T) {
 	k := keys("p/")
-	record := func(id lock.SessionID, revision uint64) Record {
-		c := lock.Contender{ID: string(id), Session: id}
-		bids := []lock.Bid{{Role: "r"}, {Role: "other"}}
-		return Record{Key: k.session(id), Revision: revision, Value: encode(sessionRecord{header: newHeader(), Contender: c, Promise: promiseOf(lock.Promise{TTL: time.Second}), Bids: bids})}
-	}
-	role := func(holder lock.SessionID, revision uint64, over string) Record {
-		c := lock.Contender{ID: string(holder), Session: holder}
-		return Record{Key: k.role("r"), Revision: revision, Value: encode(roleRecord{header: newHeader(), Holder: c, Over: over, Token: 5})}
-	}
+	record, role := applied(k)
 	end := Record{Key: k.end("a"), Revision: 12, Value: encode(endRecord{newHeader(), lock.End{By: "b", Why: "silent"}})}
 	kept := role("a", 6, "")
 	kept.Key = k.role("kept")

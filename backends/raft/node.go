@@ -391,11 +391,3 @@ func (n *node) answer(f raft.Future) {
 		down.Set(reflect.ValueOf(n.down))
 	}
 }
-
-// announce appends an empty entry: with it the followers learn that the one
-// before is committed, at once instead of one to two CommitTimeouts later.
-func (n *node) announce() {
-	if data, err := encode(ledger.Command{Op: ledger.Nothing}); err == nil {
-		_, _ = n.commit(data, patience) // it is only faster than not to
-	}
-}
