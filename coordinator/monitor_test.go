@@ -72,7 +72,7 @@ func TestTransitions(t *testing.T) {
 			cut.cut.Store(false)
 			time.Sleep(time.Minute)
 			_ = stop()
-		}, want: "draining:deadline registering:session_lost standby:joined activating:vacant active:granted draining:stopping stopped:stopping", last: ErrStopping},
+		}, want: "draining:deadline registering:session_lost activating:vacant active:granted draining:stopping stopped:stopping", last: ErrStopping},
 		"done":   {work: func(context.Context, Term) error { return nil }, want: "draining:returned stopped:done"},
 		"failed": {work: func(context.Context, Term) error { time.Sleep(time.Second); return errors.New(held) }, want: "draining:failed paused:held_down activating:vacant active:granted draining:failed paused:held_down"},
 	}
@@ -88,7 +88,7 @@ func TestTransitions(t *testing.T) {
 					work = untilTold
 				}
 				stop := sync.OnceValue(s.contendOver(cut, c, work))
-				time.Sleep(2*time.Second + 500*time.Millisecond)
+				time.Sleep(2*time.Second + 400*time.Millisecond)
 				if story.happens != nil {
 					story.happens(s, cut, &c, stop)
 				}
