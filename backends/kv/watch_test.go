@@ -112,15 +112,7 @@ func acknowledged(r *rig) {
 	v := r.view(l)
 	r.acquire(a)
 	v.last()
-	listen(wire, func(c kvmem.Call) kvmem.Fault {
-		switch {
-		case c.Name == "Step":
-			return kvmem.Delay(1700*time.Millisecond, 0)
-		case whole(c):
-			return kvmem.Delay(0, time.Second)
-		}
-		return kvmem.Fault{}
-	})
+	slow(wire)
 	since := func(what string, good func(lock.Standing) bool) {
 		v.last() // one may have been on its way
 		v.mu.Lock()
