@@ -182,8 +182,15 @@ func TestHeldRolesCount(t *testing.T) {
 		p    *picture
 		want time.Duration
 	}{
-		{at("", 5, 6, 0), 0}, {at("", 5, 6, 2), 2}, {at("released", 5, 6, 2), 0}, {at("", 5, 6, 0, 3), 3}, {at("", 5, 6, 2, 3), 2}, {at("", 5, 6, 4, 3), 3},
-		{at("released", 5, 6, 2, 3), 3}, {at("", 5, 6, 0, 3, 1, 5), 1}, {at("", 5, 6, 0, 0), 0},
+		{at("", 5, 6, 0), 0},
+		{at("", 5, 6, 2), 2},
+		{at("released", 5, 6, 2), 0},
+		{at("", 5, 6, 0, 3), 3},
+		{at("", 5, 6, 2, 3), 2},
+		{at("", 5, 6, 4, 3), 3},
+		{at("released", 5, 6, 2, 3), 3},
+		{at("", 5, 6, 0, 3, 1, 5), 1},
+		{at("", 5, 6, 0, 0), 0},
 	} {
 		if got := c.p.shortest(); got != c.want {
 			t.Errorf("the shortest promise is %d, want %d", got, c.want)
