@@ -146,11 +146,14 @@ func (s *lagging) Propose(_ context.Context, c ledger.Command) (ledger.Result, e
 
 // arrive has the next n commands arrive.
 func (s *lagging) arrive(t *testing.T, n int) {
-	for _, c := range s.log[:n] {
+	s.mu.Lock()
+	now := s.log[:n]
+	s.log = s.log[n:]
+	s.mu.Unlock()
+	for _, c := range now {
 		_, err := s.swapped.Propose(t.Context(), c)
 		lab.Must(t, err)
 	}
-	s.log = s.log[n:]
 	synctest.Wait()
 }
 
