@@ -204,6 +204,10 @@ func TestNeverOlder(t *testing.T) {
 		if s.arrive(t, 1); len(shown) != 4 {
 			t.Errorf("when it has arrived the watch shows %+v", shown)
 		}
+		lab.Must(t, a.Release(t.Context(), "r", second))
+		if s.arrive(t, 1); len(shown) != 4 {
+			t.Errorf("when nothing has changed the watch shows %+v", shown)
+		}
 		cancel()
 		<-ended
 	})
