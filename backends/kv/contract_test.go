@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backends/kv/kvmem"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -268,30 +267,6 @@ func namesRefused(r *rig) {
 	}
 	if after := r.all(); after != before {
 		r.Errorf("%s\nbecame\n%s", before, after)
-	}
-}
-
-// failingStore: each call returns the error of what it asked of the store, whichever that was.
-func failingStore(r *rig) {
-	l, wire := r.wired()
-	a, b := r.join(l, "a"), r.join(l, "b")
-	token := r.acquire(a)
-	for _, name := range []string{"Read", "Commit"} {
-		wire.On(failing(name, kvmem.Fail(errLost)))
-		_, register := l.Register(r.ctx, lab.Contender("c"), lab.Long)
-		_, acquire := a.TryAcquire(r.ctx, "free")
-		errs := map[string]error{
-			"Register": register, "TryAcquire": acquire, "Release": a.Release(r.ctx, "r", token), "Handoff": a.Handoff(r.ctx, "r", token, b.ID()),
-			"Ask": l.Ask(r.ctx, "r", lock.Request{Token: token}), "Raise": l.Raise(r.ctx, 9), "Evict": r.evict(l, b), "Close": a.Close(r.ctx),
-		}
-		if name == "Commit" {
-			errs["Beat"] = a.Beat(r.ctx)
-		}
-		for call, err := range errs {
-			if !errors.Is(err, errLost) {
-				r.Errorf("%s fails, and %s: %v", name, call, err)
-			}
-		}
 	}
 }
 

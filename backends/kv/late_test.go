@@ -1,6 +1,7 @@
 package kv_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -161,5 +162,29 @@ func slowReadings(r *rig) {
 	time.Sleep(time.Minute) // virtual time
 	if n := asked.of("all"); n > 25 {
 		r.Errorf("%d readings in a minute, of 2 s each, with 1 s between them", n)
+	}
+}
+
+// failingStore: each call returns the error of what it asked of the store, whichever that was.
+func failingStore(r *rig) {
+	l, wire := r.wired()
+	a, b := r.join(l, "a"), r.join(l, "b")
+	token := r.acquire(a)
+	for _, name := range []string{"Read", "Commit"} {
+		wire.On(failing(name, kvmem.Fail(errLost)))
+		_, register := l.Register(r.ctx, lab.Contender("c"), lab.Long)
+		_, acquire := a.TryAcquire(r.ctx, "free")
+		errs := map[string]error{
+			"Register": register, "TryAcquire": acquire, "Release": a.Release(r.ctx, "r", token), "Handoff": a.Handoff(r.ctx, "r", token, b.ID()),
+			"Ask": l.Ask(r.ctx, "r", lock.Request{Token: token}), "Raise": l.Raise(r.ctx, 9), "Evict": r.evict(l, b), "Close": a.Close(r.ctx),
+		}
+		if name == "Commit" {
+			errs["Beat"] = a.Beat(r.ctx)
+		}
+		for call, err := range errs {
+			if !errors.Is(err, errLost) {
+				r.Errorf("%s fails, and %s: %v", name, call, err)
+			}
+		}
 	}
 }

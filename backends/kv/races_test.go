@@ -83,6 +83,13 @@ func races() []raceCase {
 			r.must(err)
 		}, register, nil, holds("a")},
 
+		{"ask, and the term ends", func(r *race) { r.must(r.a.Release(r.ctx, "r", r.token)) }, ask, lock.ErrMoved, free},
+		{"ask, and the holder is evicted", func(r *race) { r.end(r.a) }, ask, lock.ErrMoved, free},
+	}
+}
+
+func racesOfRaises() []raceCase {
+	return []raceCase{
 		{
 			"raise, and others raise less high", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<30)) }, func(r *race) error { return r.ours.Raise(r.ctx, 1<<40) }, nil,
 			func(r *race, st lock.Standing) bool { return st.Floor == 1<<40 },
@@ -91,8 +98,6 @@ func races() []raceCase {
 			"raise, and others raise higher", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<50)) }, func(r *race) error { return r.ours.Raise(r.ctx, 1<<40) }, nil,
 			func(r *race, st lock.Standing) bool { return st.Floor == 1<<50 },
 		},
-		{"ask, and the term ends", func(r *race) { r.must(r.a.Release(r.ctx, "r", r.token)) }, ask, lock.ErrMoved, free},
-		{"ask, and the holder is evicted", func(r *race) { r.end(r.a) }, ask, lock.ErrMoved, free},
 	}
 }
 
@@ -141,7 +146,7 @@ func decisionRaces() []raceCase {
 
 // TestRaces: what a call compares is what it read, whoever comes in between.
 func TestRaces(t *testing.T) {
-	for _, test := range slices.Concat(races(), handoffRaces(), decisionRaces()) {
+	for _, test := range slices.Concat(races(), racesOfRaises(), handoffRaces(), decisionRaces()) {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(rig *rig) {
 				r := newRace(rig)

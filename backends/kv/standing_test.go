@@ -9,18 +9,25 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// applied are the records of TestApply: of a session that bids for two roles, and of role r.
-func applied(k keys) (record func(lock.SessionID, uint64) Record, role func(lock.SessionID, uint64, string) Record) {
-	record = func(id lock.SessionID, revision uint64) Record {
-		c := lock.Contender{ID: string(id), Session: id}
-		bids := []lock.Bid{{Role: "r"}, {Role: "other"}}
-		return Record{Key: k.session(id), Revision: revision, Value: encode(sessionRecord{header: newHeader(), Contender: c, Promise: promiseOf(lock.Promise{TTL: time.Second}), Bids: bids})}
-	}
-	role = func(holder lock.SessionID, revision uint64, over string) Record {
-		c := lock.Contender{ID: string(holder), Session: holder}
-		return Record{Key: k.role("r"), Revision: revision, Value: encode(roleRecord{header: newHeader(), Holder: c, Over: over, Token: 5})}
-	}
-	return record, role
+// applyTo are the keys in TestApply, and in what is built on it.
+const applyTo = keys("p/")
+
+// record is that of a session that bids for two roles.
+func record(id lock.SessionID, revision uint64) Record {
+	c := lock.Contender{ID: string(id), Session: id}
+	bids := []lock.Bid{{Role: "r"}, {Role: "other"}}
+	return Record{Key: applyTo.session(id), Revision: revision, Value: encode(sessionRecord{header: newHeader(), Contender: c, Promise: promiseOf(lock.Promise{TTL: time.Second}), Bids: bids})}
+}
+
+// role is the record of role r.
+func role(holder lock.SessionID, revision uint64, over string) Record {
+	c := lock.Contender{ID: string(holder), Session: holder}
+	return Record{Key: applyTo.role("r"), Revision: revision, Value: encode(roleRecord{header: newHeader(), Holder: c, Over: over, Token: 5})}
+}
+
+// wish is what an operator asked of a term of role r.
+func wish(revision uint64, token lock.Token, to lock.SessionID) Record {
+	return Record{Key: applyTo.wish("r"), Revision: revision, Value: encode(wishRecord{newHeader(), lock.Request{Token: token, To: to}})}
 }
 
 // TestApply takes changes into a picture that was read at revision 10, where a holds
@@ -28,8 +35,7 @@ func applied(k keys) (record func(lock.SessionID, uint64) Record, role func(lock
 // kept, for which nobody bids. A change may come late, twice, and be older than what was
 // read. No standing changes but of the roles that it touched.
 func TestApply(t *testing.T) {
-	k := keys("p/")
-	record, role := applied(k)
+	k := applyTo
 	end := Record{Key: k.end("a"), Revision: 12, Value: encode(endRecord{newHeader(), lock.End{By: "b", Why: "silent"}})}
 	kept := role("a", 6, "")
 	kept.Key = k.role("kept")
@@ -38,6 +44,9 @@ func TestApply(t *testing.T) {
 		return func(st lock.Standing) bool {
 			return !st.Term.Vacant() && st.Term.Holder.Session == id && st.Term.Holder.Beat == beat
 		}
+	}
+	asked := func(to lock.SessionID) func(lock.Standing) bool {
+		return func(st lock.Standing) bool { return st.Request.To == to }
 	}
 	vacant := func(st lock.Standing) bool { return st.Term.Vacant() && len(st.Line) == 1 && st.Line[0].ID == "b" }
 	for _, c := range []struct {
@@ -58,18 +67,16 @@ func TestApply(t *testing.T) {
 		{"an end, whose session's record is told to be gone before", []Record{{Key: k.session("a"), Gone: 12}, end}, vacant},
 		{"an end, whose session's record is told to be gone after", []Record{end, {Key: k.session("a"), Gone: 12}}, vacant},
 		{"a floor", []Record{{Key: k.floor(), Revision: 11, Value: encode(floorRecord{header: newHeader(), Floor: 100})}}, func(st lock.Standing) bool { return st.Floor == 100 }},
-		{"a wish", []Record{{Key: k.wish("r"), Revision: 11, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5, To: "b"}})}}, func(st lock.Standing) bool { return st.Request.To == "b" }},
-		{"a wish for one whom nobody has seen", []Record{{Key: k.wish("r"), Revision: 11, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5, To: "c"}})}}, nil},
 		{"the standby takes over", []Record{role("b", 11, "")}, holder("b", 10)},
 		{"one whom nobody has seen takes over", []Record{role("c", 11, "")}, nil},
 		{"the role's record went", []Record{{Key: k.role("r"), Gone: 11}}, nil},
 		{"a role's record that was never there went", []Record{{Key: k.role("q"), Gone: 11}}, holder("a", 9)},
-		{"a wish that was gone when it was read", []Record{{Key: k.wish("r"), Revision: 8, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5, To: "b"}})}}, func(st lock.Standing) bool { return st.Request.To == "" }},
-		{"a wish that is withdrawn", []Record{{Key: k.wish("r"), Revision: 11, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5}})}}, holder("a", 9)},
-		{"a wish of another term", []Record{{Key: k.wish("r"), Revision: 11, Value: encode(wishRecord{newHeader(), lock.Request{Token: 4, To: "b"}})}}, func(st lock.Standing) bool { return st.Request.To == "" }},
-		{"a wish, and a release", []Record{
-			{Key: k.wish("r"), Revision: 11, Value: encode(wishRecord{newHeader(), lock.Request{Token: 5, To: "b"}})}, role("a", 12, "released"),
-		}, func(st lock.Standing) bool { return st.Request.To == "" && len(st.Line) == 2 }},
+		{"a wish", []Record{wish(11, 5, "b")}, asked("b")},
+		{"a wish for one whom nobody has seen", []Record{wish(11, 5, "c")}, nil},
+		{"a wish that was gone when it was read", []Record{wish(8, 5, "b")}, asked("")},
+		{"a wish that is withdrawn", []Record{wish(11, 5, "")}, asked("")},
+		{"a wish of another term", []Record{wish(11, 4, "b")}, asked("")},
+		{"a wish, and a release", []Record{wish(11, 5, "b"), role("a", 12, "released")}, func(st lock.Standing) bool { return st.Request.To == "" && len(st.Line) == 2 }},
 		{"another store, which is younger", []Record{identified("y", 2)}, nil},
 		{"its own store is adopted", []Record{identified("x", 11)}, nil},
 		{"a foreign value", []Record{{Key: k.role("r"), Revision: 11, Value: []byte("x")}, role("b", 12, "")}, holder("b", 10)},
@@ -138,7 +145,7 @@ func TestApplyDecisions(t *testing.T) {
 
 // identified is the record of the identity of the store in which TestApply's picture was read.
 func identified(identity string, revision uint64) Record {
-	return Record{Key: keys("p/").identity(), Revision: revision, Value: encode(identityRecord{header: newHeader(), Identity: identity})}
+	return Record{Key: applyTo.identity(), Revision: revision, Value: encode(identityRecord{header: newHeader(), Identity: identity})}
 }
 
 // TestApplyWhatIsKnown: what was read already, or followed, makes no other picture.

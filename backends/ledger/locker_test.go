@@ -150,11 +150,14 @@ func (s *lagging) Propose(_ context.Context, c ledger.Command) (ledger.Result, e
 
 // arrive has the next n commands arrive.
 func (s *lagging) arrive(t *testing.T, n int) {
-	for _, c := range s.log[:n] {
+	s.mu.Lock()
+	now := s.log[:n]
+	s.log = s.log[n:]
+	s.mu.Unlock()
+	for _, c := range now {
 		_, err := s.swapped.Propose(t.Context(), c)
 		lab.Must(t, err)
 	}
-	s.log = s.log[n:]
 	synctest.Wait()
 }
 
@@ -204,6 +207,10 @@ func TestNeverOlder(t *testing.T) {
 		}
 		if s.arrive(t, 1); len(shown) != 4 {
 			t.Errorf("when it has arrived the watch shows %+v", shown)
+		}
+		lab.Must(t, a.Release(t.Context(), "r", second))
+		if s.arrive(t, 1); len(shown) != 4 {
+			t.Errorf("when nothing has changed the watch shows %+v", shown)
 		}
 		cancel()
 		<-ended
