@@ -49,7 +49,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	r := &runner{
 		config: c, locker: l, work: work,
 		news: make(chan news), slots: make(chan struct{}, roleCalls), quit: make(chan struct{}),
-		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answered: map[string]lock.Request{},
+		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answering: map[string]bool{},
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
@@ -92,12 +92,12 @@ type runner struct {
 	bidden    []lock.Bid // what was said of the bids last
 	untold    int        // how many more acknowledged beats are to say it
 	standings map[string]lock.Standing
-	answered  map[string]lock.Request // the last wish that was answered, by role
-	err       error                   // what Run returns
-	why       error                   // of the last failed call that could be reported
-	refusals  map[string]error        // why the store refuses a role, by its name
-	failures  map[string]error        // with what the work of a role failed last
-	unwell    error                   // what the health check said last
+	answering map[string]bool  // a wish is being answered, by role
+	err       error            // what Run returns
+	why       error            // of the last failed call that could be reported
+	refusals  map[string]error // why the store refuses a role, by its name
+	failures  map[string]error // with what the work of a role failed last
+	unwell    error            // what the health check said last
 }
 
 // A tenure is one term's work.
@@ -205,6 +205,7 @@ type news struct {
 const (
 	checks  = "health check"
 	watches = "watch"
+	answers = "answer"
 )
 
 // post hands news to the loop, and drops them when the loop has ended.
@@ -220,7 +221,7 @@ func (r *runner) take(n news) {
 	switch e := n.event.(type) {
 	case machine.Stood:
 		r.standings[n.role] = e.Standing
-		r.answer(e.Standing)
+		r.answer(n.role)
 		if end := e.Standing.Term.End; r.session != nil && e.Standing.Term.Holder.Session == r.session.ID() && end != (lock.End{}) && end.By != r.config.ID {
 			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
 		}
@@ -253,8 +254,13 @@ func (r *runner) take(n news) {
 		}
 		return
 	}
-	if n.call == checks { // told already
+	switch n.call {
+	case checks: // told already
 		return
+	case answers:
+		if delete(r.answering, n.role); n.err != nil {
+			r.answer(n.role)
+		}
 	}
 	switch outcomeOf(n.err) {
 	case lock.Refused:

@@ -278,6 +278,37 @@ func TestAskForTheDead(t *testing.T) {
 	})
 }
 
+// TestAskAgain: a standby whose answer came too late answers the same wish when it is made again.
+func TestAskAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stopA := s.contend(config("a"), untilTold)
+		time.Sleep(time.Second)
+		far := &link{Locker: s.store.Open()}
+		stopB := s.contendOver(far, config("b"), untilTold)
+		time.Sleep(time.Second)
+		l := s.store.Open()
+		var st lock.Standing
+		for st = range l.Watch(t.Context(), "r") {
+			break
+		}
+		wish := lock.Request{Token: st.Term.Token, To: st.Line[0].Session, By: "op"}
+		far.cut.Store(true)
+		must(t, l.Ask(t.Context(), "r", wish))
+		time.Sleep(time.Second)
+		must(t, l.Ask(t.Context(), "r", lock.Request{Token: wish.Token}))
+		far.cut.Store(false)
+		time.Sleep(time.Second)
+		must(t, l.Ask(t.Context(), "r", wish))
+		synctest.Wait()
+		if got := s.active(); len(got) != 2 || got[1] != "b" {
+			t.Errorf("active: %v, want b", got)
+		}
+		must(t, stopA())
+		must(t, stopB())
+	})
+}
+
 // TestHoldDown has work that fails: alone it is tried again after the shortest
 // pause, and beside another it leaves the role to it.
 func TestHoldDown(t *testing.T) {
