@@ -24,7 +24,7 @@ bin/consul: internal/lab/servers/consul/go.mod
 
 test: servers ## every test, with the race detector where the machine has a C compiler
 	go vet ./...
-	go vet -tags soak,report,postgres ./cmd/... ./internal/... ./conformance/...
+	go vet -tags soak,report,postgres,haproxy ./cmd/... ./internal/... ./conformance/...
 	cd internal/failover/baselines && go vet .
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=amd64 go build ./...
@@ -54,6 +54,11 @@ bench-soak: servers ## nobody may lose the role while nothing fails: an hour idl
 
 benchmarks: ## Go benchmarks, printed as ratios
 	go test -run '^$$' -bench . ./...
+
+test-monitoring: servers ## the alert rules by promtool, and a client behind a real HAProxy: Debian's prometheus and haproxy
+	promtool check rules deploy/monitoring/alerts.yaml
+	promtool test rules deploy/monitoring/alerts_test.yaml
+	go test ./cmd/understudy -tags haproxy -run TestHAProxy -v
 
 test-report: ## the bench's report in a headless Chromium
 	go test ./internal/failover -tags report -run TestReportInABrowser -v

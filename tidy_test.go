@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -19,11 +20,14 @@ const module = "github.com/understudy-ha/understudy/"
 // module. The longest folder that matches counts.
 var arrows = map[string][]string{
 	"lock":                         {},
-	"coordinator":                  {"lock", "coordinator/internal/machine", "coordinator/internal/process", "internal/asynclog"},
+	"coordinator":                  {"lock", "coordinator/internal/clock", "coordinator/internal/machine", "coordinator/internal/process", "coordinator/internal/tally", "internal/asynclog"},
+	"coordinator/internal/clock":   {"coordinator/internal/machine"},
+	"coordinator/internal/tally":   {},
 	"coordinator/internal/machine": {"lock"},
 	"coordinator/internal/process": {"lock"},
 	"coordinator/coordinatorfx":    {"lock", "coordinator"},
 	"coordinator/witness":          {"lock", "coordinator", "internal/procgroup", "internal/asynclog"},
+	"admin":                        {"lock", "coordinator", "internal/certs", "internal/clientconf"},
 	"backends":                     {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "backends/kv"},
 	"backends/backendsfx":          {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
 	"backends/ledger":              {"lock"},
@@ -58,9 +62,9 @@ var arrows = map[string][]string{
 	"internal/failover":            {"lock", "coordinator", "internal/lab/process", "internal/lab/servers"},
 	"conformance/conformancetest":  {"conformance"},
 	"internal/clientconf":          {"lock", "internal/certs", "internal/smallfile"},
-	"config":                       {"lock", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd", "internal/asynclog", "internal/clientconf", "internal/smallfile"},
+	"config":                       {"lock", "admin", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd", "internal/asynclog", "internal/certs", "internal/clientconf", "internal/smallfile"},
 	"internal/cli":                 {"lock", "coordinator/witness", "config", "backends", "internal/procgroup", "internal/asynclog"},
-	"cmd/understudy":               {"lock", "coordinator", "config", "backends", "backends/raft", "backends/etcd", "backends/consul", "internal/cli", "internal/procgroup", "coordinator/witness", "internal/asynclog"},
+	"cmd/understudy":               {"lock", "admin", "coordinator", "config", "backends", "backends/raft", "backends/etcd", "backends/consul", "internal/cli", "internal/procgroup", "coordinator/witness", "internal/asynclog"},
 	"cmd/understudy-lab":           {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/cli", "internal/failover", "internal/lab/process", "internal/lab/servers", "internal/lab/ways", "coordinator/witness"},
 	"examples":                     {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
 	"examples/filestore":           {"lock", "backends", "backends/ledger"},
@@ -104,7 +108,19 @@ func TestTidy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	page, err := os.ReadFile("docs/monitoring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, where := range keys {
+		if !strings.Contains(string(page), "`"+key+"`") {
+			t.Errorf("docs/monitoring.md does not say what `%s` is in the log: %s", key, where)
+		}
+	}
 }
+
+// keys are those of the log, with where each is.
+var keys = map[string]string{}
 
 func checkFile(t *testing.T, name string) {
 	set := token.NewFileSet()
@@ -179,8 +195,16 @@ func checkKeys(t *testing.T, set *token.FileSet, call *ast.CallExpr) {
 		return
 	}
 	for i := first; i < len(call.Args); i += 2 {
-		if key, ok := call.Args[i].(*ast.BasicLit); ok && strings.Contains(key.Value, " ") {
-			t.Errorf("%s: the key %s has a blank in it", set.Position(key.Pos()), key.Value)
+		key, ok := call.Args[i].(*ast.BasicLit)
+		if !ok {
+			continue
+		}
+		where := set.Position(key.Pos())
+		if strings.Contains(key.Value, " ") {
+			t.Errorf("%s: the key %s has a blank in it", where, key.Value)
+		}
+		if !strings.HasSuffix(where.Filename, "_test.go") && !strings.HasPrefix(where.Filename, "examples/") {
+			keys[strings.Trim(key.Value, `"`)] = where.String()
 		}
 	}
 }

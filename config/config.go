@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/understudy-ha/understudy/admin"
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/lock"
@@ -20,7 +21,8 @@ type Config struct {
 	Store       backends.Config
 	Roles       []Role // of Coordinator, with what the understudy command does about each
 	Run         Run
-	Witness     bool // is wanted; see NoWitness
+	Admin       admin.Config // where the process is shown; Coordinator.Monitor is for admin.Listen
+	Witness     bool         // is wanted; see NoWitness
 
 	// Warnings are what was not heeded, a line each: unknown variables that begin with
 	// UNDERSTUDY_, and variables of other tools that have no meaning here. The caller logs

@@ -103,6 +103,13 @@ func Keys() []Key {
 		{Name: "connectTimeout", Command: true, Usage: "for the store's first answer; then exit with code 69 (default: wait as long as it takes)", to: func(c *Config) any { return &c.Run.ConnectTimeout }},
 		{Name: "stdin", Command: true, Default: "false", Usage: "pass standard input to the command (default /dev/null)", to: func(c *Config) any { return &c.Run.Stdin }},
 		{Name: "isolate", Command: true, Default: "false", Usage: "run each command in a PID namespace: nothing of it outlives this process, whatever is killed (Linux, as root)", to: func(c *Config) any { return &c.Run.Isolate }},
+		{Name: "admin.listen", Command: true, Usage: "HOST:PORT for probes, status, metrics and gRPC health; see docs/monitoring.md (default: none)", to: func(c *Config) any { return &c.Admin.Listen }},
+		{Name: "admin.agentListen", Command: true, Usage: "HOST:PORT for HAProxy's agent checks (default: none)", to: func(c *Config) any { return &c.Admin.AgentListen }},
+		{Name: "admin.open", Command: true, Default: "false", Usage: "probes and agent checks are for everybody, on any address; status and metrics are not", to: func(c *Config) any { return &c.Admin.Open }},
+		{Name: "admin.tokenFile", Command: true, Usage: "a file with the bearer token for status and metrics; off loopback this or a CA file must be given", to: func(c *Config) any { return &c.Admin.TokenFile }},
+		{Name: "admin.caFile", Command: true, Usage: "authorities that sign the certificates of clients, who may then ask for status and metrics", to: func(c *Config) any { return &c.Admin.CAFile }},
+		{Name: "admin.certFile", Command: true, Usage: "our certificate as a server, for TLS", to: func(c *Config) any { return &c.Admin.CertFile }},
+		{Name: "admin.keyFile", Command: true, Usage: "its key", to: func(c *Config) any { return &c.Admin.KeyFile }},
 		{Name: "log.format", Default: "text", OneOf: []string{"text", "json"}, Usage: "text or json", to: func(c *Config) any { return &c.logFormat }},
 		{Name: "log.level", Default: "info", OneOf: []string{"debug", "info", "warn", "error"}, Usage: "debug, info, warn or error", to: func(c *Config) any { return &c.logLevel }},
 	}

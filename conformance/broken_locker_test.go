@@ -129,15 +129,34 @@ var inLocker = []planted{
 	{"a Locker that cannot reach its store hangs when it closes", "LockerCloseCut", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &polite{Locker: l} }}},
 	{"a goroutine is left behind for each session", "NothingLeft", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return newRenewing(l, time.Hour) }}},
 	{"a session is kept alive by the store's client", "RunCutOff", mistake{wrap: func(s *shelf, l lock.Locker) lock.Locker { return newRenewing(l, 50*time.Millisecond) }}},
+	{"what is refused is done", "DecisionsRefused", decidingOver(func(err error) error {
+		if errors.Is(err, lock.ErrPermanent) {
+			return nil
+		}
+		return err
+	})},
+	{"a decision that timed out is made", "DecisionsContextObeyed", decidingOver(func(err error) error {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil
+		}
+		return err
+	})},
+	{"a decision that was given up is made", "DecisionsContextDone", decidingOver(func(err error) error {
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	})},
 	{"any name will do", "NamesRefused", mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &lenient{l} }}},
 }
 
 // A brokenLocker is one with a mistake in its sessions or its watches.
 type brokenLocker struct {
 	lock.Locker
-	session  func(s lock.Session) lock.Session
-	register func(ctx context.Context, s lock.Session) lock.Session
-	watch    func(ctx context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool)
+	lock.Operator // set where one is asked for
+	session       func(s lock.Session) lock.Session
+	register      func(ctx context.Context, s lock.Session) lock.Session
+	watch         func(ctx context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool)
 }
 
 func (b *brokenLocker) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
@@ -157,6 +176,25 @@ func (b *brokenLocker) Watch(ctx context.Context, roles ...string) iter.Seq2[loc
 		return in
 	}
 	return func(yield func(lock.Standing, error) bool) { b.watch(ctx, in, yield) }
+}
+
+// A deciding Locker is one with a mistake in what operators decide.
+type deciding struct {
+	lock.Locker
+	lock.Operator
+	wrong func(err error) error
+}
+
+func (d *deciding) Pause(ctx context.Context, role string, p lock.Pause) error {
+	return d.wrong(d.Operator.Pause(ctx, role, p))
+}
+
+func (d *deciding) Record(ctx context.Context, role string, e lock.Event) error {
+	return d.wrong(d.Operator.Record(ctx, role, e))
+}
+
+func decidingOver(wrong func(err error) error) mistake {
+	return mistake{wrap: func(_ *shelf, l lock.Locker) lock.Locker { return &deciding{l, l.(lock.Operator), wrong} }}
 }
 
 func watching(f func(ctx context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool)) mistake {

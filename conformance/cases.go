@@ -2,8 +2,9 @@ package conformance
 
 import "slices"
 
-// cases is the table: what a store must do, then what a coordinator does over it.
-var cases = slices.Concat(storeCases, runCases)
+// cases is the table: what a store must do, what it must where it keeps what operators decide,
+// then what a coordinator does over it.
+var cases = slices.Concat(storeCases, operatorCases, runCases)
 
 // row is a case that tests a rule; more says what it takes.
 func row(name string, run func(*trial), rule string, more ...func(*kase)) kase {
@@ -108,6 +109,8 @@ var storeCases = []kase{
 		"ErrMoved: t is over. ErrLost: this session's record is gone."),
 	row("AskSeen", askSeen,
 		"It names the term that it is about and is void in any other", isFar),
+	row("AskAnswered", askAnswered,
+		"ErrMoved if that term is over, the role is paused, or the wish that is answered stands no more."),
 
 	// What was sent arrives when the world has moved on.
 	row("AcquireLateEnded", acquireLateEnded,
@@ -168,7 +171,7 @@ var storeCases = []kase{
 	row("TokenLeaderKilled", tokenLeaderKilled,
 		"greater than that of every earlier term of the role, across restarts, changes of the store's leader", needs(KillLeader)),
 	row("AskRestart", askRestart,
-		"It names the term that it is about and is void in any other; the active acts on it.", needs(Restart)),
+		"It names the term that it is about and is void in any other", needs(Restart)),
 	row("Janitor", janitorSweeps,
 		"Its record is renewed by beats and is swept by the store's own lease, where the store has one, long after everybody is dead.", itWaits, needs(Leftovers)),
 }
@@ -230,7 +233,7 @@ var runCases = []kase{
 	row("RunRestarted", runRestarted,
 		"nobody evicts it before they have themselves seen TTL + Skew without another beat, on their own clock"),
 	row("RunAsked", runAsked,
-		"Ask puts an operator's wish beside the role's record. It names the term that it is about and is void in any other; the active acts on it.", isFar),
+		"The session that is named in it answers, by the same wish with Answered set, and only then the active acts on it.", isFar),
 
 	// Somebody else changes its records.
 	row("RunSessionDeleted", runSessionDeleted,

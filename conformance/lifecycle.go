@@ -67,20 +67,25 @@ func contextObeyed(t *trial) {
 				ctx, cancel = context.WithCancel(t.ctx)
 				time.AfterFunc(200*time.Millisecond, cancel)
 			}
-			begun := time.Now()
-			err := call(ctx)
-			took := time.Since(begun)
+			t.obeys(ctx, name, call)
 			cancel()
-			if isKnown(err) {
-				t.errorf("%s to a store that cannot be reached: %s, want an error without a name", name, outcome(err))
-			}
-			if took > 300*time.Millisecond+t.slack()/2 {
-				t.errorf("%s to a store that cannot be reached returns %v after it was told to after 200ms", name, took)
-			}
 		}
 	}
 	t.network("heal", near.Heal)
 	t.settle(t.freeAndJoin(near, role, a, b), role)
+}
+
+// obeys makes a call while the store cannot be reached, which is told to end after 200 ms.
+func (t *trial) obeys(ctx context.Context, name string, call func(ctx context.Context) error) {
+	begun := time.Now()
+	err := call(ctx)
+	took := time.Since(begun)
+	if isKnown(err) {
+		t.errorf("%s to a store that cannot be reached: %s, want an error without a name", name, outcome(err))
+	}
+	if took > 300*time.Millisecond+t.slack()/2 {
+		t.errorf("%s to a store that cannot be reached returns %v after it was told to after 200ms", name, took)
+	}
 }
 
 // freeAndJoin ends sessions of which nothing is known any more, and joins anew.

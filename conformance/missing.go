@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // Validate says which faults the chosen cases need that are neither given, by a function of
@@ -32,7 +34,7 @@ func (s Suite) Validate(ctx context.Context) (err error) {
 	var errs []error
 	for _, f := range s.needed() {
 		if where, given := given(f, store, client); !given && s.Lacks[f] == "" {
-			errs = append(errs, fmt.Errorf("fault %s: neither is %s set, nor does Suite.Lacks say why not", f, where))
+			errs = append(errs, fmt.Errorf("fault %s: neither is %s, nor does Suite.Lacks say why not", f, where))
 		}
 	}
 	return errors.Join(errs...)
@@ -50,24 +52,26 @@ func (s Suite) needed() (all []Fault) {
 	return slices.Compact(all)
 }
 
-// given reports whether the fault can be made, and names the field that makes it.
-func given(f Fault, s *Store, c *Client) (field string, ok bool) {
+// given reports whether the fault can be made, and says what must be so for that.
+func given(f Fault, s *Store, c *Client) (what string, ok bool) {
+	if f == Operator {
+		_, ok = c.Locker.(lock.Operator)
+		return "Client.Locker a lock.Operator", ok
+	}
 	of := map[Fault]bool{
 		Restart: s.Restart != nil, Pause: s.Pause != nil, KillLeader: s.KillLeader != nil, Save: s.Save != nil,
 		Compact: s.Compact != nil, DeleteSession: s.DeleteSession != nil, RevokeLease: s.RevokeLease != nil,
 		LoseNode: s.LoseNode != nil, DeleteRole: s.DeleteRole != nil, Overwrite: s.Overwrite != nil, Leftovers: s.Leftovers != nil,
 	}
 	if ok, known := of[f]; known {
-		return "Store." + string(f), ok
+		return "Store." + string(f) + " set", ok
 	}
 	of = map[Fault]bool{
 		Cut: c.Cut != nil, CutReplies: c.CutReplies != nil, CutRequests: c.CutRequests != nil, Refuse: c.Refuse != nil, Far: c.Far != nil,
 	}
-	field = "Client." + string(f)
+	what, ok = "Client."+string(f), true
 	if f != Far { // whatever is cut must be healed
-		field, ok = field+" or Client.Heal", c.Heal != nil
-	} else {
-		ok = true
+		what, ok = what+" or Client.Heal", c.Heal != nil
 	}
-	return field, ok && of[f]
+	return what + " set", ok && of[f]
 }

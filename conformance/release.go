@@ -237,3 +237,30 @@ func askSeen(t *trial) {
 	t.acquire(b, role)
 	void("in the next term of the same session")
 }
+
+// askAnswered lets the session that is named in a wish answer it: once or twice, and never in
+// the place of a wish that came after.
+func askAnswered(t *trial) {
+	role := t.named("r")
+	near, far := t.open(), t.open()
+	a, b, c := t.join(near, "a", role), t.join(near, "b", role), t.join(near, "c", role)
+	first := lock.Request{Token: t.acquire(a, role), To: b.ID(), By: "an operator"}
+	second := first
+	second.To = c.ID()
+	ask := func(r lock.Request, answered bool) func(context.Context) error {
+		r.Answered = answered
+		return func(ctx context.Context) error { return far.Ask(ctx, role, r) }
+	}
+	t.want(lock.ErrMoved, "answer what nobody asked", ask(first, true))
+	t.must("ask", ask(first, false))
+	f := t.follow(near, role)
+	t.must("answer", ask(first, true))
+	f.until("the answer", role, func(st lock.Standing) bool { return st.Request.Unanswered() == first && st.Request.Answered })
+	t.must("answer again", ask(first, true))
+	t.must("ask for another", ask(second, false))
+	t.want(lock.ErrMoved, "answer the wish before", ask(first, true))
+	f.until("the second wish", role, func(st lock.Standing) bool { return st.Request == second })
+	t.must("answer the second", ask(second, true))
+	t.release(a, role, first.Token)
+	t.want(lock.ErrMoved, "answer after the term", ask(second, true))
+}

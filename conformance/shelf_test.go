@@ -77,7 +77,8 @@ func (s *shelf) open(context.Context) (*Client, error) {
 	if s.via != nil {
 		store = s.via(w)
 	}
-	l := lock.Locker(shelved{ledger.NewLocker(store), s})
+	kept := ledger.NewLocker(store)
+	l := lock.Locker(shelved{kept, kept.(lock.Operator), s})
 	if s.wrap != nil {
 		l = s.wrap(s, l)
 	}
@@ -94,6 +95,7 @@ func (s *shelf) open(context.Context) (*Client, error) {
 // A shelved Locker says which role's record is not readable.
 type shelved struct {
 	lock.Locker
+	lock.Operator
 	s *shelf
 }
 

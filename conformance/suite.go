@@ -99,7 +99,7 @@ type Client struct {
 	Far func(trip, jitter time.Duration) // how long a round trip takes from now on, at least, and how much longer by chance
 }
 
-// A Fault names something that a harness can do to a store.
+// A Fault names something that a harness can do to a store, or Operator.
 type Fault string
 
 // The faults: the functions of Store and Client. Heal belongs to Cut.
@@ -120,6 +120,9 @@ const (
 	Overwrite     Fault = "Overwrite"
 	Leftovers     Fault = "Leftovers"
 	Far           Fault = "Far" // needed by every case where Suite.Far is set
+
+	// Operator is none: what is needed is that the Locker is a lock.Operator, too.
+	Operator Fault = "Operator"
 )
 
 // A Verdict is how a case went.

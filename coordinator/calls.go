@@ -83,7 +83,7 @@ func (r *runner) callFor(a machine.Action) call {
 			func(o lock.Outcome) machine.Event { return machine.Closed{Number: a.Number, Outcome: o} },
 		}
 	case machine.Evict:
-		why := lock.End{By: r.config.ID, Why: "silent for its promise"}
+		why := lock.End{By: r.config.ID, Why: silent}
 		return call{
 			"evict", "", evictTrips, func(ctx context.Context) error { return r.locker.Evict(ctx, a.Session, a.Beat, why) },
 			func(o lock.Outcome) machine.Event { return machine.Evicted{Session: a.Session, Outcome: o} },
@@ -205,4 +205,32 @@ func outcomeOf(err error) lock.Outcome {
 		return o
 	}
 	return lock.Unknown
+}
+
+// answer says, beside a wish that a role be handed to this process, that it lives and has seen
+// it: the active hands nothing to the dead. Each wish is answered once, until the store says
+// what became of that.
+func (r *runner) answer(st lock.Standing) {
+	wish, s := st.Request, r.machine.Session()
+	switch {
+	case r.session == nil || wish.To != r.session.ID() || wish.Token != st.Term.Token || wish.Answered || wish == r.answered[st.Role]:
+		return
+	case s.Sick || s.Stopping:
+		return
+	}
+	r.answered[st.Role] = wish
+	wish.Answered = true
+	budget := r.budget(roleTrips)
+	r.group.Go(func() {
+		for r.calls.Err() == nil {
+			ctx, cancel := context.WithTimeout(r.calls, budget)
+			err := silence(r.locker.Ask(ctx, st.Role, wish), budget)
+			cancel()
+			r.post(news{event: machine.Tick{}, call: "answer", role: st.Role, err: err})
+			if outcomeOf(err) != lock.Unknown {
+				return
+			}
+			pause(r.calls, r.config.retry())
+		}
+	})
 }

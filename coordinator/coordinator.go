@@ -18,8 +18,8 @@ import (
 // Run takes part in the roles of c through l until ctx is done, and does work
 // for every term that it is granted. It blocks, and returns only when everything
 // that it started has ended; it does not close l. Nothing that it does for the roles
-// waits for c's Logger, Healthy, Ready or Standby: one of the last three that has not
-// returned Grace after its context ended is named in Run's error, and left behind.
+// waits for c's Logger, Healthy, Ready, Standby or OnTransition: one of the last four that has
+// not returned Grace after Run was over is named in Run's error, and left behind.
 //
 // When ctx is done, Run tells the work to stop, waits for it within the stop
 // timeout with beats going on, gives the roles back and returns nil. It also
@@ -49,10 +49,11 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	r := &runner{
 		config: c, locker: l, work: work,
 		news: make(chan news), slots: make(chan struct{}, roleCalls), quit: make(chan struct{}),
-		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), standings: map[string]lock.Standing{},
+		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answered: map[string]lock.Request{},
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
+	r.board = r.newBoard()
 	r.renew(1)
 	return r.run(ctx)
 }
@@ -74,6 +75,8 @@ type runner struct {
 	quit  chan struct{}
 	group sync.WaitGroup
 	asked callbacks // of the user, besides the work
+	moves *moves    // nil: nobody is told
+	board *board    // nil: nobody looks
 
 	exiting  sync.Once
 	checking atomic.Pointer[Instant] // since when a health check has not returned
@@ -89,9 +92,12 @@ type runner struct {
 	bidden    []lock.Bid // what was said of the bids last
 	untold    int        // how many more acknowledged beats are to say it
 	standings map[string]lock.Standing
-	err       error            // what Run returns
-	why       error            // of the last failed call that could be reported
-	refusals  map[string]error // why the store refuses a role, by its name
+	answered  map[string]lock.Request // the last wish that was answered, by role
+	err       error                   // what Run returns
+	why       error                   // of the last failed call that could be reported
+	refusals  map[string]error        // why the store refuses a role, by its name
+	failures  map[string]error        // with what the work of a role failed last
+	unwell    error                   // what the health check said last
 }
 
 // A tenure is one term's work.
@@ -110,6 +116,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 	defer func() {
 		cancel()
 		close(r.quit)
+		r.moves.close()
 		r.group.Wait()
 		err = errors.Join(err, r.asked.wait(r.config.Grace))
 	}()
@@ -119,6 +126,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 	if r.config.Ready != nil {
 		r.askReady()
 	}
+	r.tellMoves()
 	for _, b := range r.config.Roles {
 		r.warmUp(b.Role)
 	}
@@ -131,6 +139,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 func (r *runner) loop(done <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer r.board.ends()
 	for !r.machine.Over() {
 		n := news{event: machine.Tick{}}
 		select {
@@ -141,6 +150,8 @@ func (r *runner) loop(done <-chan struct{}) {
 			done, n.event = nil, machine.Stop{}
 		}
 		now := r.config.Now()
+		r.board.turns(now)
+		r.board.answered(now, n, r.machine.ID(r.number))
 		r.note(now, n)
 		if r.checking.Load() == nil {
 			r.config.Witness.Pulse()
@@ -153,13 +164,16 @@ func (r *runner) loop(done <-chan struct{}) {
 		}
 		r.hangs(now, r.checking.Load())
 		r.tell(now)
-		timer.Reset(min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.warnLate(now), r.pulseEvery()))
+		wait := min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.warnLate(now), r.pulseEvery())
+		timer.Reset(wait)
+		r.board.rests(now, wait, r.machine.Session().Stopping)
 	}
 }
 
 // renew begins the lease of a new registration.
 func (r *runner) renew(number int) {
 	r.number, r.session, r.lease = number, nil, newLease(r.config)
+	r.board.joins("")
 }
 
 // publish lets those who do not ask the loop see what it knows.
@@ -206,6 +220,7 @@ func (r *runner) take(n news) {
 	switch e := n.event.(type) {
 	case machine.Stood:
 		r.standings[n.role] = e.Standing
+		r.answer(e.Standing)
 		if end := e.Standing.Term.End; r.session != nil && e.Standing.Term.Holder.Session == r.session.ID() && end != (lock.End{}) && end.By != r.config.ID {
 			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
 		}
@@ -214,6 +229,7 @@ func (r *runner) take(n news) {
 			r.why = n.err
 		} else if e.Number == r.number {
 			r.session, r.why = n.session, nil
+			r.board.joins(n.session.ID())
 			r.watch()
 		}
 	case machine.Beaten:
@@ -225,13 +241,15 @@ func (r *runner) take(n news) {
 			r.config.Witness.Session("")
 		}
 	case machine.Checked:
+		r.unwell = n.err
 		r.tellHealth(n.err)
 	case machine.Returned:
 		close(r.terms[e.Role].returned)
 		delete(r.terms, e.Role)
 		delete(r.told, e.Role)
-		if n.err != nil && e.How == machine.Failed {
-			r.config.Logger.Warn("work failed", "role", e.Role, "id", r.config.ID, "error", n.err)
+		r.board.works(e.Role, nil)
+		if r.failures[e.Role] = n.err; n.err != nil && e.How == machine.Failed {
+			r.journal.ended(r.config.Now(), e.Role, n.err)
 		}
 		return
 	}
@@ -299,30 +317,39 @@ func (r *runner) start(a machine.Start) {
 	lease := r.lease
 	term := Term{Role: a.Role, Token: a.Token, lease: lease, tenure: t}
 	ctx = context.WithValue(ctx, termKey{}, term)
+	r.board.works(a.Role, &term)
 	warm := r.warm[a.Role]
 	r.config.Witness.Working(1)
 	r.group.Go(func() { lease.guard(t.returned, cancel, r.exit) })
 	r.group.Go(func() {
-		err := warm.end(r.config.Grace)
+		err := errNoReturn
+		defer func() {
+			t.over.Store(true)
+			r.config.Witness.Working(-1)
+			e := machine.Returned{Role: a.Role, Number: a.Number, How: machine.Done}
+			switch {
+			case ctx.Err() != nil:
+				e.How = machine.Cancelled
+			case err != nil:
+				e.How = machine.Failed
+			}
+			cancel(nil)
+			r.post(news{event: e, err: err})
+		}()
+		late := warm.end(r.config.Grace)
 		if term.Left() <= r.config.Grace { // it took its time, and the guard may have slept
 			cancel(ErrDeadline)
 		}
-		if err == nil && ctx.Err() == nil {
-			err = r.work(ctx, term)
+		if late != nil || ctx.Err() != nil {
+			err = late
+			return
 		}
-		t.over.Store(true)
-		r.config.Witness.Working(-1)
-		e := machine.Returned{Role: a.Role, Number: a.Number, How: machine.Done}
-		switch {
-		case ctx.Err() != nil:
-			e.How = machine.Cancelled
-		case err != nil:
-			e.How = machine.Failed
-		}
-		cancel(nil)
-		r.post(news{event: e, err: err})
+		err = r.work(ctx, term)
 	})
 }
+
+// errNoReturn is what a work came to that ended its goroutine, as runtime.Goexit does.
+var errNoReturn = errors.New("it ended its goroutine instead of returning")
 
 // exit ends the process because work outlived its time. Nothing stands before
 // it that could block.

@@ -13,7 +13,9 @@
 // process is granted. It returns when everything that it started has ended. [Config] says who
 // contends for what, and how cautiously. A [Term] carries the token and says, at the point of
 // use, whether the work may still act. [Observe] follows who is active, for clients. A
-// [Witness] is a process beside this one that ends its session the moment it is dead.
+// [Witness] is a process beside this one that ends its session the moment it is dead. A
+// [Transition] says that a role came from one state into another, and why; a [Monitor] shows
+// how everything stands, to probes and metrics.
 //
 // # Algorithm
 //
@@ -59,8 +61,8 @@
 //  4. An error never leaves anyone active, and an answer that does not come never wedges a role
 //     for longer than one promise.
 //  5. Nothing that guards, beats, takes over, stops or ends waits for a log, a pipe or a
-//     callback other than the work. Log lines are queued; Healthy, Ready and Standby run
-//     beside the loop.
+//     callback other than the work. Log lines and transitions are queued; Healthy, Ready, Standby
+//     and OnTransition run beside the loop.
 //
 // # Faults, one by one
 //
@@ -121,7 +123,8 @@
 // session.go, then role.go. One loop (coordinator.go) performs that and owns everything;
 // calls.go makes the calls to the store; callbacks.go and warmup.go call the user. A guard
 // (lease.go) beside every term's work ends it on time, whatever the loop is doing. journal.go
-// and trouble.go are what people read. internal/process proves deaths.
+// and trouble.go are what people read, transition.go and monitor.go what programs are told and
+// shown. internal/process proves deaths, internal/clock reads the clocks.
 //
 // # Tests
 //

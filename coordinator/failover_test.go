@@ -248,16 +248,53 @@ func TestAsk(t *testing.T) {
 	})
 }
 
+// TestAskForTheDead: nothing is handed to a session that does not answer, and the next wish is heeded.
+func TestAskForTheDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stopA := s.contend(config("a"), untilTold)
+		time.Sleep(time.Second)
+		stopB := s.contend(config("b"), untilTold)
+		l := s.store.Open()
+		dead, err := l.Register(t.Context(), lock.Contender{ID: "dead", Session: "dead"}, lock.Promise{TTL: time.Minute}, lock.Bid{Role: "r", Priority: 1})
+		must(t, err)
+		time.Sleep(time.Second)
+		var st lock.Standing
+		for st = range l.Watch(t.Context(), "r") {
+			break
+		}
+		must(t, l.Ask(t.Context(), "r", lock.Request{Token: st.Term.Token, To: dead.ID()}))
+		time.Sleep(30 * time.Second)
+		if got := s.active(); len(got) != 1 || got[0] != "a" {
+			t.Fatalf("active: %v, want a alone", got)
+		}
+		must(t, l.Ask(t.Context(), "r", lock.Request{Token: st.Term.Token, To: st.Line[1].Session}))
+		synctest.Wait()
+		if got := s.active(); len(got) != 2 || got[1] != "b" {
+			t.Errorf("active: %v, want b", got)
+		}
+		must(t, stopA())
+		must(t, stopB())
+	})
+}
+
 // TestHoldDown has work that fails: alone it is tried again after the shortest
 // pause, and beside another it leaves the role to it.
 func TestHoldDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
+		r := &recorder{begin: time.Now()}
+		a := config("a")
+		a.Heartbeat, a.Logger = time.Hour, r.logger()
 		failing := func(context.Context, Term) error { return errors.New("no") }
-		stopA := s.contend(config("a"), failing)
+		stopA := s.contend(a, failing)
 		time.Sleep(time.Minute)
 		if n := len(s.active()); n < 100 || n > 300 {
 			t.Errorf("%d activations alone in a minute", n)
+		}
+		synctest.Wait()
+		if n := strings.Count(r.trace(), "\n"); n > 15 { // two terms in full, and then how many there were
+			t.Errorf("that is %d lines:\n%s", n, r.trace())
 		}
 		before := len(s.active())
 		stopB := s.contend(config("b"), failing)

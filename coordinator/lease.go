@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/understudy-ha/understudy/coordinator/internal/clock"
 )
 
 // A lease says how long one registration's promise still stands. The loop alone
@@ -85,14 +87,14 @@ func (l *lease) guard(returned <-chan struct{}, cancel context.CancelCauseFunc, 
 // A waiter waits in a way that neither a sleeping machine nor a clock that is slewed
 // can draw out.
 type waiter struct {
-	alarm *alarm        // nil: there is none
+	alarm *clock.Alarm  // nil: there is none
 	often time.Duration // without an alarm the clocks are looked at so often
 }
 
 func (c Config) waiter() waiter {
 	w := waiter{often: min(c.TTL/50, 50*time.Millisecond)}
 	if c.machine {
-		w.alarm = newAlarm()
+		w.alarm = clock.NewAlarm()
 	}
 	return w
 }
@@ -101,8 +103,8 @@ func (c Config) waiter() waiter {
 // may be slewed, by no more than a tenth: so it is set for nine tenths, and what is
 // left then is waited for anew.
 func (w waiter) after(d time.Duration) <-chan struct{} {
-	if w.alarm != nil && w.alarm.set(max(d*9/10, min(d, time.Millisecond))) {
-		return w.alarm.rings
+	if w.alarm != nil && w.alarm.Set(max(d*9/10, min(d, time.Millisecond))) {
+		return w.alarm.Rings
 	}
 	rings := make(chan struct{})
 	time.AfterFunc(min(d, w.often), func() { close(rings) })
@@ -111,6 +113,6 @@ func (w waiter) after(d time.Duration) <-chan struct{} {
 
 func (w waiter) close() {
 	if w.alarm != nil {
-		w.alarm.close()
+		w.alarm.Close()
 	}
 }

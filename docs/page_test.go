@@ -14,7 +14,7 @@ type page struct {
 }
 
 // checkedElsewhere are the languages of blocks that other tests compile or read.
-var checkedElsewhere = map[string]bool{"go": true, "yaml": true}
+var checkedElsewhere = map[string]bool{"go": true, "yaml": true, "haproxy": true}
 
 // a command within a sentence begins like this.
 var inline = regexp.MustCompile(`^([A-Z]+=\S+ )?(understudy|make|etcdctl|consul|go [a-z]+) [^-\s]`)

@@ -42,11 +42,18 @@
 // and so does whatever else would write there. [Locker.Adopt] gives a store one more
 // name; the Locker that is let in by it holds to the store's own from then on.
 //
+// # What operators decide
+//
+// A store that can keeps more beside the roles: that a role is paused, what is set for a
+// contender, and what happened. Its Locker is an [Operator] then. The decisions are the
+// store's to keep and to compare, and stand when every process is dead. Every contender
+// heeds them: whoever does not know of them must be kept out by the store's format.
+//
 // # Outcomes
 //
 // Errors are told apart by what the caller does next: [ErrHeld] wait, [ErrLost]
 // register again, [ErrMoved] and [ErrGone] look again, [ErrRolledBack] do not
-// compete, [ErrOtherStore] wait for an operator, [ErrPermanent] give up. After any other error the outcome is unknown:
-// the call may have taken effect, or may still take effect later, until the
-// session that it acted for is gone.
+// compete, [ErrOtherStore] wait for an operator, [ErrPermanent] give up. After any other
+// error the outcome is unknown: the call may have taken effect, or may still take effect
+// later, until the session that it acted for is gone.
 package lock

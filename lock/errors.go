@@ -21,11 +21,11 @@ var (
 	ErrLost = errors.New("session lost")
 
 	// ErrMoved means that the beat or the term is no longer the one that was
-	// named, and that nothing was changed. Look again.
+	// named, or that the role is paused, and that nothing was changed. Look again.
 	ErrMoved = errors.New("moved on")
 
-	// ErrGone means that the session that was named has no record, and that
-	// nothing was changed. Look again.
+	// ErrGone means that the session that was named has no record, or that it cannot be
+	// handed the role, which is paused, and that nothing was changed. Look again.
 	ErrGone = errors.New("no such session")
 
 	// ErrRolledBack means that the store gives tokens that are not greater than

@@ -47,8 +47,9 @@ type Locker interface {
 	Evict(ctx context.Context, id SessionID, seen Beat, why End) error
 
 	// Ask puts an operator's wish beside the role's record. It names the term
-	// that it is about and is void in any other; the active acts on it. ErrMoved
-	// if that term is over.
+	// that it is about and is void in any other. The session that is named in it answers,
+	// by the same wish with Answered set, and only then the active acts on it. ErrMoved
+	// if that term is over, the role is paused, or the wish that is answered stands no more.
 	Ask(ctx context.Context, role string, r Request) error
 
 	// Raise makes every token to come greater than above, which is at most
@@ -84,8 +85,8 @@ type Session interface {
 	// term. On a role that this session holds already it returns that term's
 	// token: a successor named by a Handoff, and a caller whose reply was lost,
 	// learn of their grant by it, and by it alone. A *HeldError says who else
-	// holds the role; ErrMoved: a term began or ended since the role was read;
-	// ErrLost: this session's record is gone.
+	// holds the role; ErrMoved: a term began or ended since the role was read, or it
+	// is paused; ErrLost: this session's record is gone.
 	TryAcquire(ctx context.Context, role string) (Token, error)
 
 	// Release ends the term t. nil: t is over, by whomever. A *HeldError: t is
@@ -96,8 +97,8 @@ type Session interface {
 
 	// Handoff ends the term t and begins the next one, of the session to, in one
 	// commit. nil: this very handoff was made, now or before. ErrGone: there is
-	// no such session, and t stands. ErrMoved: t is over. ErrLost: this session's
-	// record is gone.
+	// no such session, and t stands. The role is paused, and t stands: ErrGone, too.
+	// ErrMoved: t is over. ErrLost: this session's record is gone.
 	Handoff(ctx context.Context, role string, t Token, to SessionID) error
 
 	// Close releases every role of the session and writes its end. nil: the end
@@ -136,7 +137,8 @@ type Promise struct {
 }
 
 // A Bid is a role that a session competes for. The line behind a role is ordered
-// by Priority, the greatest first, then by the time of registration.
+// by Priority, the greatest first, then by the time of registration. What an Operator has set
+// counts in place of Priority.
 type Bid struct {
 	Role     string
 	Priority int
@@ -172,6 +174,7 @@ type Standing struct {
 	Line    []Member // who stands by, by rank; without the one who holds the role
 	Request Request  // what an operator asked of the term; zero: nothing
 	Floor   Token    // every token to come is greater; of a role without a record the store's own count is taken in
+	Pause   Pause    `json:",omitzero"` // of the role; zero: it is not paused
 	Store   string   // the identity of the store that said it; empty: it has none yet
 }
 
@@ -184,16 +187,17 @@ type Term struct {
 	End    End    // of the holder's session; zero while none is written
 }
 
-// Vacant reports whether the role could be acquired.
+// Vacant reports whether the role could be acquired, were it not paused.
 func (t Term) Vacant() bool { return t.Token == 0 || t.Over != "" || t.End != End{} }
 
 // A Member is a contender and its session.
 type Member struct {
 	Contender
 	Promise
-	Priority int
+	Priority int // of its bid, or what an operator has set in its place
 	Beat     Beat
 	BeatAt   time.Time `json:",omitzero"` // when that was written, by its owner's clock; for people
+	Settings Settings  `json:",omitzero"` // what an operator has set for the contender
 }
 
 // An End says by whom and why a session was ended.
@@ -201,7 +205,14 @@ type End struct{ By, Why string }
 
 // A Request asks the active to hand the role to a session.
 type Request struct {
-	Token Token // the term that it is about
-	To    SessionID
-	By    string // who asks; for people
+	Token    Token // the term that it is about
+	To       SessionID
+	By       string // who asks; for people
+	Answered bool   `json:",omitempty"` // To has seen it: whoever is dead or cut off is handed nothing
+}
+
+// Unanswered returns r as it was asked.
+func (r Request) Unanswered() Request {
+	r.Answered = false
+	return r
 }

@@ -92,6 +92,7 @@ func TestModules(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				keepsDecisions(t, ctx, l)
 				keepsValues(t, ctx, l, token, name == "raft" || name == "memory")
 				if err := s.Close(ctx); err != nil {
 					t.Error(err)
@@ -102,6 +103,31 @@ func TestModules(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// keepsDecisions expects that a module passes on what an operator decides.
+func keepsDecisions(t *testing.T, ctx context.Context, l lock.Locker) {
+	t.Helper()
+	op := l.(lock.Operator)
+	if err := op.Pause(ctx, "q", lock.Pause{By: "op"}); err != nil {
+		t.Fatal(err)
+	}
+	for st, err := range l.Watch(ctx, "q") {
+		if err != nil || st.Pause.By != "op" {
+			t.Errorf("%+v, %v", st, err)
+		}
+		break
+	}
+	set := op.Configure(ctx, "a", lock.Settings{By: "op", Drained: true})
+	all, err := op.Configured(ctx)
+	if set != nil || err != nil || !all["a"].Drained {
+		t.Errorf("%v, %v, %+v", set, err, all)
+	}
+	told := op.Record(ctx, "q", lock.Event{At: time.Now(), By: "a", Kind: lock.Outage})
+	history, err := op.History(ctx, "q")
+	if told != nil || err != nil || len(history) == 0 {
+		t.Errorf("%v, %v, %+v", told, err, history)
 	}
 }
 

@@ -121,7 +121,7 @@ func TestOtherStore(t *testing.T) {
 
 // TestForeignIdentity: a store's identity that is not readable is told, and not overwritten.
 func TestForeignIdentity(t *testing.T) {
-	for value, want := range map[string]string{`{"Format":2}`: "not one of understudy's", `{"Format":3,"Identity":"x"}`: "format 3"} {
+	for value, want := range map[string]string{`{"Format":2}`: "not one of understudy's", `{"Format":4,"Identity":"x"}`: "format 4"} {
 		inBubble(t, func(r *rig) {
 			r.put("state/identity", value)
 			l := r.locker()

@@ -2,12 +2,12 @@ package kv_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -228,6 +228,12 @@ func newerFormats(r *rig) {
 			r.put("state/wish/q", newer)
 			return l.Ask(r.ctx, "q", lock.Request{Token: token})
 		},
+		"state/pause/r":     func() error { return l.(lock.Operator).Pause(r.ctx, "r", lock.Pause{By: "x"}) },
+		"state/contender/a": func() error { return l.(lock.Operator).Configure(r.ctx, "a", lock.Settings{}) },
+		"history/r": func() error {
+			_, err := l.(lock.Operator).History(r.ctx, "r")
+			return errors.Join(err, l.(lock.Operator).Record(r.ctx, "r", lock.Event{At: time.Now(), By: "a", Kind: lock.Ended}))
+		},
 	} {
 		r.put(key, newer)
 		err := call()
@@ -349,39 +355,4 @@ func wishes(r *rig) {
 	token := r.acquire(b)
 	r.must(l.Evict(r.ctx, b.ID(), lock.AnyBeat, lock.End{By: "me", Why: "test"}))
 	r.want(l.Ask(r.ctx, "r", lock.Request{Token: token, To: a.ID()}), lock.ErrMoved)
-}
-
-// manyRoles are more than one transaction can release; with a watch, which knows of them,
-// and without.
-func manyRoles(r *rig) {
-	const n = 1000
-	for _, watched := range []bool{false, true} {
-		l, wire := r.wired()
-		a := r.join(l, "a")
-		if watched {
-			r.view(l).last()
-		}
-		for i := range n {
-			_, err := a.TryAcquire(r.ctx, fmt.Sprint(i))
-			r.must(err)
-		}
-		time.Sleep(time.Minute) // until the watch has heard of all of it
-		asked := listen(wire, nil)
-		r.must(a.Close(r.ctx))
-		if c := asked.of("Commit"); c > 2*n/(kv.MaxOps/3) {
-			r.Errorf("%d roles were released by %d transactions", n, c)
-		}
-		over := 0
-		for st, err := range l.Watch(r.ctx) {
-			if r.must(err); !st.Term.Vacant() {
-				r.Fatalf("%+v", st)
-			}
-			if st.Term.Over == "released" {
-				over++
-			}
-			if over == n {
-				break
-			}
-		}
-	}
 }

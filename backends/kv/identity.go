@@ -24,13 +24,20 @@ type identityRecord struct {
 // A nameRecord says that the store answers to the identity in its key.
 type nameRecord struct{ header }
 
+// renewed is the header of the record that follows: of that format at least.
+func (r identityRecord) renewed(format int) header {
+	h := newHeader()
+	h.Format = max(r.Format, format)
+	return h
+}
+
 // is reports whether the store answers to an identity.
 func (r identityRecord) is(identity string) bool {
 	return identity == r.Identity || slices.Contains(r.Adopted, identity)
 }
 
 func decodeIdentity(r Record) (identityRecord, error) {
-	i, err := decode[identityRecord](r)
+	i, err := decodeUpTo[identityRecord](r, heeded)
 	if err == nil && r.Revision != 0 && i.Identity == "" {
 		err = foreign(r.Key)
 	}
@@ -158,7 +165,7 @@ func (l *locker) adopt(ctx context.Context, identity string) error {
 			return nil
 		}
 		next := was
-		next.header = newHeader()
+		next.header = was.renewed(format)
 		t := Txn{
 			Guards: []Guard{{Key: l.keys.identity(), Revision: was.revision}},
 			Writes: []Write{{Key: l.keys.name(identity), Value: encode(nameRecord{newHeader()})}},

@@ -75,8 +75,8 @@ func (l *locker) Ask(ctx context.Context, role string, r lock.Request) error {
 }
 
 func (l *locker) ask(ctx context.Context, name string, r lock.Request) error {
-	key, wish := l.keys.role(name), l.keys.wish(name)
-	found, err := l.readHere(ctx, key, wish)
+	key, wish, pause := l.keys.role(name), l.keys.wish(name), l.keys.pause(name)
+	found, err := l.readHere(ctx, key, wish, pause)
 	if err != nil {
 		return err
 	}
@@ -84,14 +84,29 @@ func (l *locker) ask(ctx context.Context, name string, r lock.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := decode[wishRecord](found.Get(wish)); err != nil {
+	stands, err := decode[wishRecord](found.Get(wish))
+	if err != nil {
 		return err
 	}
 	if !role.held() || role.token() != r.Token {
 		return lock.ErrMoved
 	}
+	if err := l.paused(name, found, lock.ErrMoved); err != nil {
+		return err
+	}
+	guards := []Guard{{Key: key, Revision: role.revision}, {Key: l.keys.end(role.Holder.Session)}, {Key: pause, Revision: found.Get(pause).Revision}}
+	if r.Answered {
+		switch stands.Request {
+		case r:
+			return nil
+		case r.Unanswered():
+			guards = append(guards, Guard{Key: wish, Revision: found.Get(wish).Revision})
+		default:
+			return lock.ErrMoved
+		}
+	}
 	done, err := l.commitHere(ctx, Txn{
-		Guards: []Guard{{Key: key, Revision: role.revision}, {Key: l.keys.end(role.Holder.Session)}},
+		Guards: guards,
 		Writes: []Write{{Key: wish, Value: encode(wishRecord{newHeader(), r})}},
 	})
 	if err == nil && !done.Committed {
@@ -112,26 +127,13 @@ func (l *locker) Raise(ctx context.Context, above lock.Token) error {
 }
 
 func (l *locker) raise(ctx context.Context, above lock.Token) error {
-	found, err := l.readHere(ctx, l.keys.floor())
-	for err == nil {
-		var floor floorRecord
-		if floor, err = decodeFloor(found.Get(l.keys.floor())); err != nil {
-			return err
-		}
+	return l.rewrite(ctx, l.keys.floor(), func(found View) ([]byte, error) {
+		floor, err := decodeFloor(found.Get(l.keys.floor()))
 		next := floorRecord{header: newHeader(), Floor: max(floor.Floor, above), Offset: floor.Offset}
 		floor64 := uint64(next.Floor) // and every revision to come is greater than this one
 		next.Offset = max(next.Offset, floor64-min(floor64, found.Revision))
-		var r Result
-		r, err = l.commitHere(ctx, Txn{
-			Guards: []Guard{{Key: l.keys.floor(), Revision: floor.revision}},
-			Writes: []Write{{Key: l.keys.floor(), Value: encode(next)}},
-		})
-		if r.Committed {
-			return nil
-		}
-		found = r.Found
-	}
-	return err
+		return encode(next), err
+	})
 }
 
 func (l *locker) Close() error {

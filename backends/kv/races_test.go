@@ -3,7 +3,9 @@ package kv_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
 	"github.com/understudy-ha/understudy/internal/lab"
@@ -48,17 +50,6 @@ func races() []raceCase {
 			})
 			return acquire(r)
 		}, nil, holds("b")},
-
-		{"handoff, and the successor ends", func(r *race) { r.must(r.b.Close(r.ctx)) }, handoff, lock.ErrGone, holds("a")},
-		{"handoff, and the owner is evicted", func(r *race) { r.end(r.a) }, handoff, lock.ErrMoved, free},
-		{"handoff, and the owner's record is deleted", func(r *race) { r.remove("line/session/a-1") }, handoff, lock.ErrLost, holds("a")},
-		{"handoff, and another try of it", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.b.ID())) }, handoff, nil, holds("b")},
-		{"handoff, and it goes to another", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, handoff, lock.ErrMoved, holds("c")},
-		{"handoff, and the successor beats", func(r *race) { r.must(r.b.Beat(r.ctx)) }, handoff, nil, holds("b")},
-		{
-			"handoff, and the floor is raised", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<40)) }, handoff, nil,
-			func(r *race, st lock.Standing) bool { return st.Term.Token > 1<<40 && st.Term.Holder.ID == "b" },
-		},
 
 		{"release, and it was handed over", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, release, nil, holds("c")},
 		{"release, and the record is deleted", func(r *race) { r.remove("state/role/r") }, release, nil, free},
@@ -110,9 +101,52 @@ func racesOfRaises() []raceCase {
 	}
 }
 
+// handoffRaces are what comes between the reading and the commit of a handoff.
+func handoffRaces() []raceCase {
+	return []raceCase{
+		{"handoff, and the successor ends", func(r *race) { r.must(r.b.Close(r.ctx)) }, handoff, lock.ErrGone, holds("a")},
+		{"handoff, and the owner is evicted", func(r *race) { r.end(r.a) }, handoff, lock.ErrMoved, free},
+		{"handoff, and the owner's record is deleted", func(r *race) { r.remove("line/session/a-1") }, handoff, lock.ErrLost, holds("a")},
+		{"handoff, and another try of it", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.b.ID())) }, handoff, nil, holds("b")},
+		{"handoff, and it goes to another", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, handoff, lock.ErrMoved, holds("c")},
+		{"handoff, and the successor beats", func(r *race) { r.must(r.b.Beat(r.ctx)) }, handoff, nil, holds("b")},
+		{
+			"handoff, and the floor is raised", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<40)) }, handoff, nil,
+			func(r *race, st lock.Standing) bool { return st.Term.Token > 1<<40 && st.Term.Holder.ID == "b" },
+		},
+	}
+}
+
+// decisionRaces are what an operator does in between.
+func decisionRaces() []raceCase {
+	return []raceCase{
+		{"ask, and the role is paused", func(r *race) { r.must(r.pause("them")) }, ask, lock.ErrMoved, holds("a")},
+		{"acquire, and the role is paused", func(r *race) { r.must(r.pause("them")) }, r1(acquire), lock.ErrMoved, free},
+		{"acquire, and the role is paused and resumed", func(r *race) { r.must(errors.Join(r.pause("them"), r.pause(""))) }, r1(acquire), nil, holds("b")},
+		{"acquire in a pause, and the holder's end is there", func(r *race) { r.end(r.a) }, func(r *race) error {
+			r.quietly(func() { r.must(r.pause("them")) })
+			return acquire(r)
+		}, lock.ErrMoved, free},
+		{"handoff, and the role is paused", func(r *race) { r.must(r.pause("them")) }, handoff, lock.ErrGone, holds("a")},
+		{"handoff, and the role is paused and resumed", func(r *race) { r.must(errors.Join(r.pause("them"), r.pause(""))) }, handoff, nil, holds("b")},
+		{
+			"pause, and another does", func(r *race) { r.must(r.pause("them")) }, func(r *race) error {
+				return r.ours.(lock.Operator).Pause(r.ctx, "r", lock.Pause{By: "us"})
+			}, nil, func(_ *race, st lock.Standing) bool { return st.Pause.By == "us" },
+		},
+		{
+			"record, and another does", func(r *race) { r.must(r.record(r.others, 1)) }, func(r *race) error { return r.record(r.ours, 2) }, nil,
+			func(r *race, _ lock.Standing) bool {
+				all, err := r.ours.(lock.Operator).History(r.ctx, "r")
+				return err == nil && len(all) == 2 && all[0].Token == 1 && all[1].Token == 2
+			},
+		},
+	}
+}
+
 // TestRaces: what a call compares is what it read, whoever comes in between.
 func TestRaces(t *testing.T) {
-	for _, test := range append(races(), racesOfRaises()...) {
+	for _, test := range slices.Concat(races(), racesOfRaises(), handoffRaces(), decisionRaces()) {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(rig *rig) {
 				r := newRace(rig)
@@ -160,6 +194,15 @@ func (r *race) enlist(l lock.Locker, id string) lock.Session {
 func (r *race) end(s lock.Session) {
 	r.now(r.others, "r")
 	r.must(r.others.Evict(r.ctx, s.ID(), lock.AnyBeat, lock.End{By: "them", Why: "test"}))
+}
+
+// pause pauses role r, by somebody else; by nobody: it resumes it.
+func (r *race) pause(by string) error {
+	return r.others.(lock.Operator).Pause(r.ctx, "r", lock.Pause{By: by})
+}
+
+func (r *race) record(l lock.Locker, t lock.Token) error {
+	return l.(lock.Operator).Record(r.ctx, "r", lock.Event{At: time.Now(), By: "a", Kind: lock.Began, Token: t})
 }
 
 // quietly does what is no part of the race.

@@ -64,7 +64,7 @@ func (f *follower) readWithin(ctx context.Context, most time.Duration) (View, er
 	begin := func() {
 		f.locker.background(func(context.Context) {
 			at, held := time.Now(), f.locker.holds()
-			v, err := f.locker.bare.Read(ctx, string(f.locker.keys))
+			v, err := f.locker.bare.Read(ctx, f.locker.keys.line(), f.locker.keys.state())
 			if err == nil {
 				err = f.locker.accept(held, v)
 			}

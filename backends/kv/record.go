@@ -16,6 +16,9 @@ import (
 //
 //	state/role/ROLE       its last term; durable
 //	state/wish/ROLE       what an operator asked of that term; durable
+//	state/pause/ROLE      an operator's word that nobody shall take it; durable
+//	state/contender/ID    what an operator has set for this contender; durable
+//	history/ROLE          what happened in it, which nobody follows; durable
 //	state/floor           what Raise raised; durable
 //	state/identity        of the store, drawn when it was first written; durable
 //	state/name/IDENTITY   one for each that the store answers to, to be compared; durable
@@ -34,6 +37,7 @@ func keysUnder(prefix string) keys {
 
 func (k keys) roles() string { return string(k) + "state/role/" }
 func (k keys) state() string { return string(k) + "state/" }
+func (k keys) line() string  { return string(k) + "line/" }
 func (k keys) floor() string { return string(k) + "state/floor" }
 
 func (k keys) identity() string { return string(k) + "state/identity" }
@@ -44,6 +48,10 @@ func (k keys) sessions() string            { return string(k) + "line/session/" 
 
 func (k keys) role(name string) string      { return k.roles() + escape(name) }
 func (k keys) wish(role string) string      { return string(k) + "state/wish/" + escape(role) }
+func (k keys) pause(role string) string     { return string(k) + "state/pause/" + escape(role) }
+func (k keys) history(role string) string   { return string(k) + "history/" + escape(role) }
+func (k keys) settings() string             { return string(k) + "state/contender/" }
+func (k keys) setting(id string) string     { return k.settings() + escape(id) }
 func (k keys) end(id lock.SessionID) string { return string(k) + "state/end/" + escape(string(id)) }
 func (k keys) session(id lock.SessionID) string {
 	return k.sessions() + escape(string(id))
@@ -56,7 +64,8 @@ func (k keys) inState(key string) bool { return strings.HasPrefix(key, k.state()
 
 // concerned is the one role that a key is about; "": it may be about any.
 func (k keys) concerned(key string) string {
-	if kind, name := k.kind(key); kind == "state/role" || kind == "state/wish" {
+	switch kind, name := k.kind(key); kind {
+	case "state/role", "state/wish", "state/pause":
 		return name
 	}
 	return ""
@@ -88,6 +97,10 @@ func escape(name string) string {
 // Who changes what a record means raises it, and older programs leave such a record alone.
 // A field that an older program may overlook is added without that.
 const format = 2
+
+// heeded is the format of the store's identity once a role was paused: a program that reads
+// none but the one above would pass by.
+const heeded = 3
 
 // A header begins every record.
 type header struct {
@@ -181,6 +194,21 @@ type floorRecord struct {
 	revision uint64
 }
 
+type pauseRecord struct {
+	header
+	Pause lock.Pause
+}
+
+type settingsRecord struct {
+	header
+	Settings lock.Settings
+}
+
+type historyRecord struct {
+	header
+	Events []lock.Event
+}
+
 // A promise is a lock.Promise that a person can read.
 type promise struct{ TTL, Skew duration }
 
@@ -211,7 +239,10 @@ func encode(record any) []byte {
 
 // decode reads a record; the zero T where there is none. It fails with
 // lock.ErrPermanent where the value is newer than this program, or not ours.
-func decode[T any](r Record) (T, error) {
+func decode[T any](r Record) (T, error) { return decodeUpTo[T](r, format) }
+
+// decodeUpTo is decode of a record that may have a later format.
+func decodeUpTo[T any](r Record, most int) (T, error) {
 	var record T
 	if r.Revision == 0 {
 		return record, nil
@@ -223,8 +254,8 @@ func decode[T any](r Record) (T, error) {
 		return record, foreign(r.Key)
 	case h.Format < format:
 		return record, lock.Permanent(fmt.Errorf("key %q has format %d, from before the first release, which this program does not read: stop every contender, delete everything under the prefix, and start anew, or use another prefix", r.Key, h.Format))
-	case h.Format > format:
-		return record, lock.Permanent(fmt.Errorf("key %q has format %d, this program knows %d: use the newer program", r.Key, h.Format, format))
+	case h.Format > most:
+		return record, lock.Permanent(fmt.Errorf("key %q has format %d, this program knows %d: use the newer program", r.Key, h.Format, most))
 	}
 	if json.Unmarshal(r.Value, &record) != nil {
 		return *new(T), foreign(r.Key)
@@ -281,6 +312,15 @@ func decodeFloor(r Record) (floorRecord, error) {
 	}
 	f.revision = r.Revision
 	return f, err
+}
+
+// decodePause reads a pause; zero: none. One that cannot be read is one.
+func decodePause(r Record) lock.Pause {
+	p, err := decode[pauseRecord](r)
+	if err != nil {
+		return lock.Pause{By: "unknown", Why: "its record is not readable"}
+	}
+	return p.Pause
 }
 
 // decodeEnd reads an end. That there is one counts, whatever it says.

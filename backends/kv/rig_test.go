@@ -202,7 +202,7 @@ func listen(c *kvmem.Client, f func(kvmem.Call) kvmem.Fault) *calls {
 	return all
 }
 
-func whole(c kvmem.Call) bool { return c.Name == "Read" && c.Keys[0] == kv.DefaultPrefix }
+func whole(c kvmem.Call) bool { return c.Name == "Read" && c.Keys[0] == kv.DefaultPrefix+"line/" }
 
 // of is how many calls of a name there were when nothing is left to be done.
 func (c *calls) of(name string) int {

@@ -18,6 +18,8 @@ type picture struct {
 	roles    map[string]roleRecord
 	bad      map[string]error // roles whose record is not readable
 	wishes   map[string]lock.Request
+	pauses   map[string]lock.Pause
+	settings map[string]lock.Settings // by the contender's ID
 	sessions map[lock.SessionID]sessionRecord
 	ends     map[lock.SessionID]lock.End
 	floor    floorRecord
@@ -28,6 +30,7 @@ func newPicture(k keys, v View) *picture {
 	p := &picture{
 		keys: k, view: v, state: map[string]uint64{},
 		roles: map[string]roleRecord{}, bad: map[string]error{}, wishes: map[string]lock.Request{},
+		pauses: map[string]lock.Pause{}, settings: map[string]lock.Settings{},
 		sessions: map[lock.SessionID]sessionRecord{}, ends: map[lock.SessionID]lock.End{},
 	}
 	for _, r := range v.Records {
@@ -75,6 +78,16 @@ func (p *picture) add(r Record) {
 		if w, err := decode[wishRecord](r); err == nil {
 			p.wishes[name] = w.Request
 		}
+	case "state/pause":
+		delete(p.pauses, name)
+		if pause := decodePause(r); !pause.IsZero() {
+			p.pauses[name] = pause
+		}
+	case "state/contender":
+		delete(p.settings, name)
+		if s, err := decode[settingsRecord](r); err == nil && !s.Settings.IsZero() {
+			p.settings[name] = s.Settings
+		}
 	case "state/end":
 		p.ends[lock.SessionID(name)] = decodeEnd(r)
 	case "line/session":
@@ -113,6 +126,7 @@ func (p *picture) apply(r Record) *picture {
 	}
 	next.state, next.roles, next.bad = maps.Clone(p.state), maps.Clone(p.roles), maps.Clone(p.bad)
 	next.wishes, next.ends = maps.Clone(p.wishes), maps.Clone(p.ends)
+	next.pauses, next.settings = maps.Clone(p.pauses), maps.Clone(p.settings)
 	next.add(r)
 	switch kind {
 	case "state/wish":
@@ -207,13 +221,16 @@ func (p *picture) shortest() time.Duration {
 	return time.Duration(least)
 }
 
-// names returns the name of every role that has a record or a bid.
+// names returns the name of every role that has a record or a bid, or is paused.
 func (p *picture) names() map[string]bool {
 	names := map[string]bool{}
 	for name := range p.roles {
 		names[name] = true
 	}
 	for name := range p.bad {
+		names[name] = true
+	}
+	for name := range p.pauses {
 		names[name] = true
 	}
 	for _, s := range p.sessions {
@@ -229,7 +246,7 @@ func (p *picture) names() map[string]bool {
 func (p *picture) touched(r Record, next *picture) map[string]bool {
 	kind, name := p.keys.kind(r.Key)
 	switch kind {
-	case "state/role", "state/wish":
+	case "state/role", "state/wish", "state/pause":
 		return map[string]bool{name: true}
 	case "state/end", "line/session":
 		names, id := map[string]bool{}, lock.SessionID(name)
@@ -251,7 +268,8 @@ func (p *picture) touched(r Record, next *picture) map[string]bool {
 // standing says how a role stands.
 func (p *picture) standing(role string) lock.Standing {
 	r := p.roles[role]
-	st := lock.Standing{Role: role, Term: p.term(r), Store: p.store}
+	st := lock.Standing{Role: role, Term: p.term(r), Pause: p.pauses[role], Store: p.store}
+	st.Term.Holder = p.settings[r.Holder.ID].Apply(st.Term.Holder, role)
 	st.Floor = max(st.Term.Token, p.floor.Floor)
 	if r.revision == 0 { // the first token is greater than the revision at which there was none
 		st.Floor = max(st.Floor, lock.Token(p.view.Revision+p.floor.Offset))
@@ -262,7 +280,7 @@ func (p *picture) standing(role string) lock.Standing {
 	created := map[lock.SessionID]uint64{}
 	for id, s := range p.sessions {
 		if _, bids := s.priorities[role]; bids && (st.Term.Vacant() || id != r.Holder.Session) {
-			st.Line, created[id] = append(st.Line, s.member(role)), s.created()
+			st.Line, created[id] = append(st.Line, p.settings[s.Contender.ID].Apply(s.member(role), role)), s.created()
 		}
 	}
 	slices.SortFunc(st.Line, func(a, b lock.Member) int {

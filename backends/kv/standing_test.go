@@ -103,6 +103,46 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// TestApplyDecisions is TestApply for what operators decide: b stands by for role r, which nobody
+// holds.
+func TestApplyDecisions(t *testing.T) {
+	k := keys("p/")
+	pause := func(role string, revision uint64, by string) Record {
+		return Record{Key: k.pause(role), Revision: revision, Value: encode(pauseRecord{newHeader(), lock.Pause{By: by}})}
+	}
+	set := func(id string, s lock.Settings) Record {
+		return Record{Key: k.setting(id), Revision: 11, Value: encode(settingsRecord{newHeader(), s})}
+	}
+	b := sessionRecord{header: newHeader(), Contender: lock.Contender{ID: "b", Session: "b-1"}, Bids: []lock.Bid{{Role: "r"}}}
+	p := newPicture(k, View{Revision: 10, Records: []Record{{Key: k.session("b-1"), Revision: 10, Value: encode(b)}}})
+	none := func(st lock.Standing) bool {
+		return st.Pause.IsZero() && len(st.Line) == 1 && st.Line[0].Settings.IsZero()
+	}
+	for what, c := range map[string]struct {
+		changes []Record
+		want    func(lock.Standing) bool
+	}{
+		"a pause":                      {[]Record{pause("r", 11, "op")}, func(st lock.Standing) bool { return st.Pause.By == "op" }},
+		"a pause that is over":         {[]Record{pause("r", 11, "op"), pause("r", 12, "")}, none},
+		"a pause of another role":      {[]Record{pause("other", 11, "op")}, none},
+		"a pause that is not readable": {[]Record{{Key: k.pause("r"), Revision: 11, Value: []byte("x")}}, func(st lock.Standing) bool { return !st.Pause.IsZero() }},
+		"settings":                     {[]Record{set("b", lock.Settings{By: "op", Drained: true})}, func(st lock.Standing) bool { return st.Line[0].Settings.Drained }},
+		"settings of another":          {[]Record{set("c", lock.Settings{By: "op", Drained: true})}, none},
+	} {
+		now := p
+		for _, r := range c.changes {
+			before := now
+			if now = now.apply(r); now == nil {
+				t.Fatalf("%s: everything must be read again", what)
+			}
+			untouched(t, what, before, r, now, "r", "other")
+		}
+		if st := now.standing("r"); !c.want(st) || !none(p.standing("r")) {
+			t.Errorf("%s: %+v", what, st)
+		}
+	}
+}
+
 // identified is the record of the identity of the store in which TestApply's picture was read.
 func identified(identity string, revision uint64) Record {
 	return Record{Key: applyTo.identity(), Revision: revision, Value: encode(identityRecord{header: newHeader(), Identity: identity})}

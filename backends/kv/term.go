@@ -26,7 +26,7 @@ func (s *session) TryAcquire(ctx context.Context, role string) (lock.Token, erro
 // what the role and what it takes look like then, nil where nothing was asked.
 func (s *session) guess(ctx context.Context, name string) (token lock.Token, found *View, err error) {
 	p := s.locker.picture()
-	if p == nil || p.bad[name] != nil {
+	if p == nil || p.bad[name] != nil || !p.pauses[name].IsZero() {
 		return 0, nil, nil
 	}
 	last := p.roles[name]
@@ -36,7 +36,8 @@ func (s *session) guess(ctx context.Context, name string) (token lock.Token, fou
 	if last.revision == 0 && !p.alone(name, s.contender.Session) {
 		return 0, nil, nil // see unrecorded
 	}
-	t, offset, err := s.take(max(p.view.Revision, last.revision, p.floor.revision), p.floor, name, last)
+	g := ground{max(p.view.Revision, last.revision, p.floor.revision), p.floor, p.state[s.locker.keys.pause(name)]}
+	t, offset, err := s.take(g, name, last)
 	if err != nil {
 		return 0, nil, nil // what was seen may be old: let it be read, and said of that
 	}
@@ -55,7 +56,7 @@ func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) 
 		return t, err
 	}
 	if seen == nil {
-		read, err := l.readOwn(ctx, own, key, floor)
+		read, err := l.readOwn(ctx, own, key, floor, l.keys.pause(name))
 		if err != nil {
 			return 0, err
 		}
@@ -67,19 +68,24 @@ func (s *session) acquire(ctx context.Context, name string) (lock.Token, error) 
 // takeAsFound takes a role if nothing has changed since it was found.
 func (s *session) takeAsFound(ctx context.Context, name string, found View) (lock.Token, error) {
 	l := s.locker
-	key, floor := l.keys.role(name), l.keys.floor()
+	key := l.keys.role(name)
 	last, mine, err := s.lookAt(found, key)
 	if err != nil || mine {
 		return last.token(), err
 	}
-	was, err := decodeFloor(found.Get(floor))
+	if !last.held() {
+		if err := l.paused(name, found, lock.ErrMoved); err != nil {
+			return 0, err
+		}
+	}
+	g, err := l.groundOf(name, found)
 	if err == nil && last.revision == 0 {
 		err = s.unrecorded(ctx, name)
 	}
 	if err != nil {
 		return 0, err
 	}
-	t, offset, err := s.take(found.Revision, was, name, last)
+	t, offset, err := s.take(g, name, last)
 	if err != nil {
 		return 0, err
 	}
@@ -96,20 +102,26 @@ func (s *session) takeAsFound(ctx context.Context, name string, found View) (loc
 		return now.token(), err
 	case now.revision != last.revision:
 		return 0, lock.ErrMoved
-	case r.Found.Get(floor).Revision != was.revision: // it was raised: the term is the one that was read
-		return s.acquire(ctx, name)
+	}
+	if !last.held() || r.Found.Get(l.keys.end(last.Holder.Session)).Revision != 0 {
+		if err := l.paused(name, r.Found, lock.ErrMoved); err != nil {
+			return 0, err
+		}
+	}
+	if changed, err := l.groundOf(name, r.Found); err != nil || changed.floor.revision != g.floor.revision || changed.pause != g.pause {
+		return s.acquire(ctx, name) // the term is the one that was read
 	}
 	return 0, &lock.HeldError{Name: name, Holder: now.holder(), Token: now.token()}
 }
 
 // take is the transaction that takes a role after the last term, if that is over and
 // this session is in line.
-func (s *session) take(now uint64, floor floorRecord, name string, last roleRecord) (t Txn, offset uint64, err error) {
+func (s *session) take(g ground, name string, last roleRecord) (t Txn, offset uint64, err error) {
 	l := s.locker
 	s.mu.Lock()
 	holder := lock.Member{Contender: s.contender, Promise: s.promise, Priority: priorities(s.bids)[name]}
 	s.mu.Unlock()
-	t, offset, err = l.begin(now, floor, name, last, holder, 0)
+	t, offset, err = l.begin(g, name, last, holder, 0)
 	t.Guards = append(t.Guards, Guard{Key: l.keys.session(s.contender.Session), Exists: true})
 	if last.held() { // then the end of its holder must be written
 		t.Guards = append(t.Guards, Guard{Key: l.keys.end(last.Holder.Session), Exists: true})
@@ -126,14 +138,29 @@ func (s *session) lookAt(found View, key string) (role roleRecord, mine bool, er
 	return role, role.held() && role.Holder.Session == s.contender.Session, err
 }
 
-// begin is the transaction that begins a term of holder after the last one, if the
-// role and the floor still stand as they were found, when the store was at revision
-// now. The term's token is the revision of its commit plus offset. previous names the
-// term that a handoff ends.
-func (l *locker) begin(now uint64, floor floorRecord, name string, last roleRecord, holder lock.Member, previous lock.Token) (t Txn, offset uint64, err error) {
-	offset = max(floor.Offset, last.Offset) // the last one's too: the floor's key may have been deleted
-	if uint64(max(last.token(), floor.Floor)) > now+offset {
-		return Txn{}, 0, fmt.Errorf("%w: role %q had token %d, the next one would be %d", lock.ErrRolledBack, name, last.token(), now+offset+1)
+// A ground is what the next term of a role stands on, beside the last one, as it was found.
+type ground struct {
+	now   uint64 // the store's revision
+	floor floorRecord
+	pause uint64 // the revision of the record that says that the role is not paused; 0: none says so
+}
+
+func (l *locker) groundOf(role string, found View) (ground, error) {
+	floor, err := decodeFloor(found.Get(l.keys.floor()))
+	g := ground{now: found.Revision, floor: floor}
+	if pause := found.Get(l.keys.pause(role)); decodePause(pause).IsZero() {
+		g.pause = pause.Revision
+	}
+	return g, err
+}
+
+// begin is the transaction that begins a term of holder after the last one, if that and the
+// ground still stand as they were found. The term's token is the revision of its commit plus
+// offset. previous names the term that a handoff ends.
+func (l *locker) begin(g ground, name string, last roleRecord, holder lock.Member, previous lock.Token) (t Txn, offset uint64, err error) {
+	offset = max(g.floor.Offset, last.Offset) // the last one's too: the floor's key may have been deleted
+	if uint64(max(last.token(), g.floor.Floor)) > g.now+offset {
+		return Txn{}, 0, fmt.Errorf("%w: role %q had token %d, the next one would be %d", lock.ErrRolledBack, name, last.token(), g.now+offset+1)
 	}
 	next := roleRecord{
 		header: newHeader(), Holder: holder.Contender, Promise: promiseOf(holder.Promise), Priority: holder.Priority,
@@ -141,7 +168,11 @@ func (l *locker) begin(now uint64, floor floorRecord, name string, last roleReco
 	}
 	next.Since = next.At
 	return Txn{
-		Guards: []Guard{{Key: l.keys.role(name), Revision: last.revision}, {Key: l.keys.floor(), Revision: floor.revision}},
+		Guards: []Guard{
+			{Key: l.keys.role(name), Revision: last.revision},
+			{Key: l.keys.floor(), Revision: g.floor.revision},
+			{Key: l.keys.pause(name), Revision: g.pause},
+		},
 		Writes: []Write{{Key: l.keys.role(name), Value: encode(next)}, {Key: l.keys.wish(name)}},
 	}, offset, nil
 }
@@ -232,7 +263,7 @@ func (s *session) Handoff(ctx context.Context, role string, t lock.Token, to loc
 func (s *session) handoff(ctx context.Context, name string, t lock.Token, to lock.SessionID) error {
 	l, id := s.locker, s.contender.Session
 	key, own, end, successor, floor := l.keys.role(name), l.keys.session(id), l.keys.end(id), l.keys.session(to), l.keys.floor()
-	found, err := l.readOwn(ctx, own, key, end, successor, floor)
+	found, err := l.readOwn(ctx, own, key, end, successor, floor, l.keys.pause(name))
 	for err == nil {
 		var last roleRecord
 		last, err = decodeRole(found.Get(key))
@@ -248,16 +279,19 @@ func (s *session) handoff(ctx context.Context, name string, t lock.Token, to loc
 		case found.Get(successor).Revision == 0:
 			return lock.ErrGone
 		}
+		if err := l.paused(name, found, lock.ErrGone); err != nil {
+			return err
+		}
 		next := decodeSession(to, found.Get(successor))
 		if next.Contender.ID == "" {
 			return fmt.Errorf("the record of session %s is not readable until its next beat", to)
 		}
 		var begin Txn
-		var was floorRecord
-		if was, err = decodeFloor(found.Get(floor)); err != nil {
+		var g ground
+		if g, err = l.groundOf(name, found); err != nil {
 			return err
 		}
-		if begin, _, err = l.begin(found.Revision, was, name, last, next.member(name), t); err != nil {
+		if begin, _, err = l.begin(g, name, last, next.member(name), t); err != nil {
 			return err
 		}
 		begin.Guards = append(begin.Guards, Guard{Key: own, Exists: true}, Guard{Key: end})

@@ -44,6 +44,16 @@ func (c Command) checkOp() error {
 		return errors.Join(role, checkValues(c.Values))
 	case Read:
 		return checkKeys(c.Keys)
+	case Pause:
+		return errors.Join(role, lock.CheckPause(c.Pause))
+	case Configure:
+		return errors.Join(lock.CheckName("id", c.Contender.ID), lock.CheckSettings(c.Settings))
+	case Record:
+		return errors.Join(role, lock.CheckEvent(c.Event))
+	case History:
+		return role
+	case Configured:
+		return nil
 	case Adopt:
 		return lock.CheckName("identity", c.Adopt)
 	case Begin:
@@ -65,7 +75,7 @@ func (c Command) checkIdentity() error {
 }
 
 func (c Command) checkSize() error {
-	p := c.Contender.Process
+	p, e := c.Contender.Process, c.Event
 	fields := []struct {
 		name string
 		size int
@@ -74,11 +84,20 @@ func (c Command) checkSize() error {
 		{"end", len(c.End.By) + len(c.End.Why)},
 		{"request", len(c.Request.To) + len(c.Request.By)},
 		{"process", len(p.Boot) + len(p.PIDs) + len(p.Times) + len(p.Started)},
+		{"pause", len(c.Pause.By) + len(c.Pause.Why)},
 		{"labels", 0},
 		{"bids", 0},
 		{"keys", 0},
+		{"settings", len(c.Settings.By)},
+		{"event", len(e.By) + len(e.Kind) + len(e.From) + len(e.Cause) + len(e.Detail)},
 	}
-	labels, bids, keys := &fields[4].size, &fields[5].size, &fields[6].size
+	labels, bids, keys, settings, event := &fields[5].size, &fields[6].size, &fields[7].size, &fields[8].size, &fields[9].size
+	for role := range c.Settings.Priorities {
+		*settings += len(role)
+	}
+	for _, part := range e.Parts {
+		*event += len(part.Name)
+	}
 	for key, value := range c.Contender.Labels {
 		*labels += len(key) + len(value)
 	}

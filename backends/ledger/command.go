@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -10,23 +11,28 @@ import (
 // An Op is what a command does.
 type Op string
 
-// The operations. Each is one call of package lock, or of Values; Begin and Nothing are
+// The operations. Each is one call of package lock, its Operator among it, or of Values; Begin and Nothing are
 // for who keeps a ledger.
 const (
-	Register Op = "register"
-	Beat     Op = "beat"
-	Acquire  Op = "acquire"
-	Release  Op = "release"
-	Handoff  Op = "handoff"
-	Close    Op = "close"
-	Evict    Op = "evict"
-	Ask      Op = "ask"
-	Raise    Op = "raise"
-	Write    Op = "write"
-	Read     Op = "read"
-	Adopt    Op = "adopt"
-	Begin    Op = "begin" // gives the ledger its identity, where it has none
-	Nothing  Op = "nothing"
+	Register   Op = "register"
+	Beat       Op = "beat"
+	Acquire    Op = "acquire"
+	Release    Op = "release"
+	Handoff    Op = "handoff"
+	Close      Op = "close"
+	Evict      Op = "evict"
+	Ask        Op = "ask"
+	Raise      Op = "raise"
+	Write      Op = "write"
+	Read       Op = "read"
+	Adopt      Op = "adopt"
+	Pause      Op = "pause"
+	Configure  Op = "configure"
+	Configured Op = "configured"
+	Record     Op = "record"
+	History    Op = "history"
+	Begin      Op = "begin" // gives the ledger its identity, where it has none
+	Nothing    Op = "nothing"
 )
 
 // A Command is one call as data. Its JSON is what a replicated log holds.
@@ -46,6 +52,9 @@ type Command struct {
 	Seen      lock.Beat      `json:",omitempty"`
 	End       lock.End       `json:",omitzero"`
 	Request   lock.Request   `json:",omitzero"`
+	Pause     lock.Pause     `json:",omitzero"`
+	Settings  lock.Settings  `json:",omitzero"` // Configure: for Contender.ID
+	Event     lock.Event     `json:",omitzero"`
 
 	Values map[string][]byte `json:",omitempty"` // Write: nil deletes
 	Keys   []string          `json:",omitempty"` // Read
@@ -67,15 +76,17 @@ const (
 
 // A Result is what became of a command.
 type Result struct {
-	Code     Code              `json:",omitempty"`
-	Why      string            `json:",omitempty"`
-	Token    lock.Token        `json:",omitempty"`
-	Held     *lock.HeldError   `json:",omitempty"`
-	Values   map[string][]byte `json:",omitempty"` // Read: those that exist
-	Seen     string            `json:",omitempty"` // OtherStore: the command's Identity
-	Identity string            `json:",omitempty"` // the ledger's
-	Changed  bool              `json:",omitempty"` // more than a beat: who watches should hear of it at once
-	Revision uint64            `json:",omitempty"` // at which the command was applied; set by who applied it
+	Code     Code                     `json:",omitempty"`
+	Why      string                   `json:",omitempty"`
+	Token    lock.Token               `json:",omitempty"`
+	Held     *lock.HeldError          `json:",omitempty"`
+	Values   map[string][]byte        `json:",omitempty"` // Read: those that exist
+	Settings map[string]lock.Settings `json:",omitempty"` // Configured
+	History  []lock.Event             `json:",omitempty"`
+	Seen     string                   `json:",omitempty"` // OtherStore: the command's Identity
+	Identity string                   `json:",omitempty"` // the ledger's
+	Changed  bool                     `json:",omitempty"` // more than a beat: who watches should hear of it at once
+	Revision uint64                   `json:",omitempty"` // at which the command was applied; set by who applied it
 }
 
 // Err returns the error of package lock that r means, or nil.
@@ -88,11 +99,19 @@ func (r Result) Err() error {
 	case Lost:
 		return lock.ErrLost
 	case Moved:
-		return lock.ErrMoved
+		return r.because(lock.ErrMoved)
 	case Gone:
-		return lock.ErrGone
+		return r.because(lock.ErrGone)
 	case OtherStore:
 		return &lock.OtherStoreError{Seen: r.Seen, Found: r.Identity}
 	}
 	return lock.Permanent(errors.New(r.Why))
+}
+
+// because says why, where there is more to say.
+func (r Result) because(err error) error {
+	if r.Why == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", r.Why, err)
 }

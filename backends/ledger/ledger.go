@@ -32,9 +32,12 @@ type Ledger struct {
 	Claims   map[string]lock.SessionID // which session a contender's ID belongs to
 	Roles    map[string]Role
 	Ended    map[lock.SessionID]lock.End
-	Swept    []lock.SessionID  // the keys of Ended, oldest first
-	Values   map[string][]byte `json:",omitempty"` // see Values
-	Size     int               `json:",omitempty"` // of Values, in bytes
+	Swept    []lock.SessionID         // the keys of Ended, oldest first
+	Paused   map[string]lock.Pause    `json:",omitempty"` // by role
+	Settings map[string]lock.Settings `json:",omitempty"` // by the contender's ID
+	History  map[string][]lock.Event  `json:",omitempty"` // by role
+	Values   map[string][]byte        `json:",omitempty"` // see Values
+	Size     int                      `json:",omitempty"` // of Values, in bytes
 }
 
 // A Session is a session's record.
@@ -110,6 +113,16 @@ func (l *Ledger) do(c Command) Result {
 		return l.read(c)
 	case Adopt:
 		return l.adopt(c)
+	case Pause:
+		return l.pause(c)
+	case Configure:
+		return l.configure(c)
+	case Configured:
+		return l.configured()
+	case Record:
+		return l.record(c)
+	case History:
+		return l.history(c)
 	}
 	return Result{} // Begin and Nothing
 }
@@ -162,6 +175,8 @@ func (l *Ledger) acquire(c Command) Result {
 		return Result{Code: Moved}
 	case !l.term(r).Vacant():
 		return Result{Code: Held, Held: &lock.HeldError{Name: c.Role, Holder: r.Term.Holder, Token: r.Term.Token}}
+	case l.isPaused(c.Role):
+		return Result{Code: Moved, Why: l.whyPaused(c.Role)}
 	}
 	return l.begin(c, s, r.Term.Token)
 }
@@ -193,8 +208,11 @@ func (l *Ledger) handoff(c Command) Result {
 		return Result{Code: Lost}
 	}
 	s, ok := l.Sessions[c.To]
-	if !ok {
+	switch {
+	case !ok:
 		return Result{Code: Gone}
+	case l.isPaused(c.Role):
+		return Result{Code: Gone, Why: l.whyPaused(c.Role)}
 	}
 	return l.begin(c, s, c.Token)
 }
@@ -263,6 +281,15 @@ func (l *Ledger) ask(c Command) Result {
 	if r.Term.Token != c.Request.Token || l.term(r).Vacant() {
 		return Result{Code: Moved}
 	}
+	if l.isPaused(c.Role) {
+		return Result{Code: Moved, Why: l.whyPaused(c.Role)}
+	}
+	if c.Request.Answered && r.Request != c.Request.Unanswered() {
+		if r.Request == c.Request {
+			return Result{}
+		}
+		return Result{Code: Moved}
+	}
 	r.Request = c.Request
 	l.Roles[c.Role] = r
 	return Result{Changed: true}
@@ -277,23 +304,20 @@ func (l *Ledger) raise(c Command) Result {
 // Standing says how the role stands.
 func (l *Ledger) Standing(role string) lock.Standing {
 	r := l.Roles[role]
-	st := lock.Standing{Role: role, Term: l.term(r), Request: r.Request}
+	st := lock.Standing{Role: role, Term: l.term(r), Request: r.Request, Pause: l.Paused[role]}
+	st.Term.Holder = l.Settings[st.Term.Holder.ID].Apply(st.Term.Holder, role)
 	st.Floor = max(st.Term.Token, l.Floor)
 	if st.Term.Token == 0 { // the first token is greater than everything that the ledger counted so far
 		st.Floor = max(st.Floor, lock.Token(l.Revision+l.Offset))
 	}
-	var line []Session
 	for _, s := range l.Sessions {
 		if s.bids(role) && (st.Term.Vacant() || s.Contender.Session != st.Term.Holder.Session) {
-			line = append(line, s)
+			st.Line = append(st.Line, l.Settings[s.Contender.ID].Apply(s.member(role), role))
 		}
 	}
-	slices.SortFunc(line, func(a, b Session) int {
-		return cmp.Or(cmp.Compare(b.priority(role), a.priority(role)), cmp.Compare(a.Created, b.Created))
+	slices.SortFunc(st.Line, func(a, b lock.Member) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(l.Sessions[a.Session].Created, l.Sessions[b.Session].Created))
 	})
-	for _, s := range line {
-		st.Line = append(st.Line, s.member(role))
-	}
 	return st
 }
 
@@ -309,10 +333,13 @@ func (l *Ledger) Standings(roles ...string) []lock.Standing {
 	return all
 }
 
-// names returns the name of every role that has a record or a bid, sorted.
+// names returns the name of every role that has a record or a bid, or is paused, sorted.
 func (l *Ledger) names() []string {
 	names := map[string]bool{}
 	for name := range l.Roles {
+		names[name] = true
+	}
+	for name := range l.Paused {
 		names[name] = true
 	}
 	for _, s := range l.Sessions {

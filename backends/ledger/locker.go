@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,7 +73,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 			if failed { // what stands is told again, if nothing has changed
 				after.Revision = max(after.Revision, 1) - 1
 			}
-			v, err := l.store.Look(ctx, l.after(after), roles...)
+			v, err := l.look(ctx, l.after(after), shown, roles...)
 			if ctx.Err() != nil {
 				if seen.Revision == 0 {
 					yield(lock.Standing{}, fmt.Errorf("watch: %w", cmp.Or(err, context.Cause(ctx))))
@@ -99,12 +101,34 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 					continue
 				}
 				shown[st.Role] = st
+				if len(roles) == 0 && st.Term.Token == 0 && len(st.Line) == 0 && st.Pause.IsZero() {
+					delete(shown, st.Role) // nothing is left of it
+				}
 				if !yield(st, nil) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// look is the store's Look, for who was shown some roles. Where it is of all of them, it names
+// those once more of which nothing is left: that is a change, too.
+func (l *locker) look(ctx context.Context, after Mark, shown map[string]lock.Standing, roles ...string) (View, error) {
+	v, err := l.store.Look(ctx, after, roles...)
+	if err != nil || len(roles) > 0 {
+		return v, err
+	}
+	gone := maps.Clone(shown)
+	for _, st := range v.Standings {
+		delete(gone, st.Role)
+	}
+	if len(gone) == 0 {
+		return v, nil
+	}
+	last, err := l.store.Look(ctx, Mark{}, slices.Collect(maps.Keys(gone))...)
+	v.Standings = append(v.Standings, last.Standings...)
+	return v, err
 }
 
 func (l *locker) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, why lock.End) error {
@@ -141,6 +165,9 @@ func (l *locker) over() bool {
 	}
 }
 
+// naming are the operations that can be the first to write to a ledger, beside Adopt.
+var naming = []Op{Register, Evict, Raise, Pause, Configure, Record}
+
 // propose makes one call of the contract.
 func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 	if err := ctx.Err(); err != nil {
@@ -151,7 +178,7 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 		l.mu.Lock()
 		c.Identity = l.acked.Identity
 		l.mu.Unlock()
-		if c.Op == Register || c.Op == Evict || c.Op == Raise {
+		if slices.Contains(naming, c.Op) {
 			c.Name = l.name
 		}
 	}

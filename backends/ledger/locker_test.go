@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/backends/memory"
@@ -100,6 +101,9 @@ func TestOtherLedger(t *testing.T) {
 		for what, err := range map[string]error{
 			"register": err, "beat": a.Beat(t.Context()), "close": a.Close(t.Context()), "raise": l.Raise(t.Context(), 9),
 			"evict": l.Evict(t.Context(), "a-1", lock.AnyBeat, lock.End{By: "t"}), "ask": l.Ask(t.Context(), "r", lock.Request{}),
+			"pause":     l.(lock.Operator).Pause(t.Context(), "r", lock.Pause{By: "t"}),
+			"configure": l.(lock.Operator).Configure(t.Context(), "a", lock.Settings{By: "t", Drained: true}),
+			"record":    l.(lock.Operator).Record(t.Context(), "r", lock.Event{At: time.Now(), By: "a", Kind: lock.Began}),
 		} {
 			if !errors.Is(err, lock.ErrOtherStore) {
 				t.Errorf("%s: %v", what, err)

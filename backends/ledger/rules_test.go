@@ -254,9 +254,11 @@ func TestFirstWriteNames(t *testing.T) {
 			_, err := l.Register(ctx, lock.Contender{ID: "a", Session: "s"}, lock.Promise{TTL: time.Second})
 			return err
 		}, true},
-		"evict": {func(l lock.Locker) error { return l.Evict(ctx, "s", lock.AnyBeat, lock.End{By: "b"}) }, true},
-		"raise": {func(l lock.Locker) error { return l.Raise(ctx, 7) }, true},
-		"ask":   {func(l lock.Locker) error { return l.Ask(ctx, "r", lock.Request{Token: 1}) }, false},
+		"evict":   {func(l lock.Locker) error { return l.Evict(ctx, "s", lock.AnyBeat, lock.End{By: "b"}) }, true},
+		"raise":   {func(l lock.Locker) error { return l.Raise(ctx, 7) }, true},
+		"pause":   {func(l lock.Locker) error { return l.(lock.Operator).Pause(ctx, "r", lock.Pause{By: "a"}) }, true},
+		"history": {func(l lock.Locker) error { _, err := l.(lock.Operator).History(ctx, "r"); return err }, false},
+		"ask":     {func(l lock.Locker) error { return l.Ask(ctx, "r", lock.Request{Token: 1}) }, false},
 	} {
 		s := &swapped{ledger: ledger.New(), changed: make(chan struct{})}
 		l := ledger.NewLocker(s)

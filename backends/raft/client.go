@@ -32,7 +32,7 @@ var _ ledger.Store = (*client)(nil)
 
 // Dial returns a Locker on the group of which this process is no member. It
 // needs Peers, and under TLS the three files; with a certificate that names no
-// peer it may watch, Ask and Raise, and sees no values. Where ID is a peer's, that peer
+// peer it may watch and do what operators do, and neither sees values nor records events. Where ID is a peer's, that peer
 // is never asked: it is the process that the caller is a witness of. It connects when it
 // is first used.
 func Dial(c Config) (lock.Locker, error) {
@@ -48,13 +48,14 @@ func Dial(c Config) (lock.Locker, error) {
 	}
 	cl := newClient(c.others(), d)
 	l := ledger.NewLocker(cl)
-	return outsider{l, l.(ledger.Values), cl}, nil
+	return outsider{l, l.(ledger.Values), l.(lock.Operator), cl}, nil
 }
 
 // An outsider is what Dial returns.
 type outsider struct {
 	lock.Locker
 	ledger.Values
+	lock.Operator
 	client *client
 }
 
@@ -140,10 +141,13 @@ func (c clocked) CloseIdleConnections() {
 	}
 }
 
+// repeatable are the commands that change nothing when they are applied twice.
+var repeatable = append(slices.Clone(operators), ledger.Begin, ledger.Read, ledger.Record)
+
 // Propose asks the peers in turn. A command that may have been applied is
 // proposed again only where that changes nothing.
 func (c *client) Propose(ctx context.Context, cmd ledger.Command) (r ledger.Result, err error) {
-	again := slices.Contains([]ledger.Op{ledger.Ask, ledger.Raise, ledger.Adopt, ledger.Begin, ledger.Read}, cmd.Op)
+	again := slices.Contains(repeatable, cmd.Op)
 	if cmd.Op == ledger.Nothing {
 		return c.proposeNothing(ctx)
 	}

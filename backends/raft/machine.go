@@ -16,19 +16,23 @@ import (
 
 // format is the newest version of what stands in log entries and snapshots. A newer
 // one is refused by name, and is never overwritten. What is written has the oldest that
-// can say it: format 2 has values, format 3 an identity. So a program that does not know
-// one of them stops by name, where it would forget it in silence.
+// can say it: format 2 has values, format 3 an identity, format 4 what operators decide and
+// what happened. So a program that does not know one of them stops by name, where it would
+// forget it in silence.
 const (
-	format = 3
-	valued = 2 // without an identity
-	plain  = 1 // without values, too
+	format     = 4
+	identified = 3 // without what operators decide
+	valued     = 2 // without an identity, too
+	plain      = 1 // without values, too
 )
 
 // formatOf is the format of a command.
 func formatOf(c ledger.Command) int {
 	switch {
-	case c.Identity != "" || c.Name != "" || c.Adopt != "":
+	case c.Op == ledger.Pause || c.Op == ledger.Configure || c.Op == ledger.Record:
 		return format
+	case c.Identity != "" || c.Name != "" || c.Adopt != "":
+		return identified
 	case c.Op == ledger.Write:
 		return valued
 	}
@@ -185,8 +189,10 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	}
 	i := image{plain, m.ledger}
 	switch {
-	case m.ledger.Identity != "":
+	case len(m.ledger.Paused) > 0 || len(m.ledger.Settings) > 0 || len(m.ledger.History) > 0:
 		i.Format = format
+	case m.ledger.Identity != "":
+		i.Format = identified
 	case len(m.ledger.Values) > 0:
 		i.Format = valued
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -150,8 +151,13 @@ func (n *node) onlyPeers(r *http.Request, what string) error {
 	return fmt.Errorf("%w: to %s takes one that names a peer's ID, yours names %q", errForbidden, what, r.TLS.PeerCertificates[0].DNSNames)
 }
 
+// operators are the commands of who has no peer's certificate, beside Nothing.
+var operators = []ledger.Op{
+	ledger.Ask, ledger.Raise, ledger.Adopt, ledger.Pause, ledger.Configure, ledger.Configured, ledger.History,
+}
+
 func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledger.Result, error) {
-	if op := e.Command.Op; op != ledger.Ask && op != ledger.Raise && op != ledger.Adopt && op != ledger.Nothing {
+	if op := e.Command.Op; op != ledger.Nothing && !slices.Contains(operators, op) {
 		if err := n.onlyPeers(r, string(e.Command.Op)); err != nil {
 			return ledger.Result{}, err
 		}

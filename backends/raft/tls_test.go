@@ -93,7 +93,17 @@ func TestMutualTLS(t *testing.T) {
 		values := l.(ledger.Values)
 		_, readErr := values.Read(timeout(t, 5*time.Second))
 		_, writeErr := values.Write(timeout(t, 5*time.Second), "r", token, map[string][]byte{"k": {}})
-		for _, err := range []error{l.Evict(timeout(t, 5*time.Second), s.ID(), 1, lock.End{By: "operator"}), readErr, writeErr} {
+		op := l.(lock.Operator)
+		must(t, op.Pause(timeout(t, 5*time.Second), "r", lock.Pause{By: "operator"}))
+		must(t, op.Pause(timeout(t, 5*time.Second), "r", lock.Pause{}))
+		must(t, op.Configure(timeout(t, 5*time.Second), "a", lock.Settings{By: "operator", Drained: true}))
+		set, err := op.Configured(timeout(t, 5*time.Second))
+		history, historyErr := op.History(timeout(t, 5*time.Second), "r")
+		if must(t, errors.Join(err, historyErr)); !set["a"].Drained || len(history) != 0 {
+			t.Errorf("%+v, %+v", set, history)
+		}
+		recordErr := op.Record(timeout(t, 5*time.Second), "r", lock.Event{At: time.Now(), By: "operator", Kind: lock.Began})
+		for _, err := range []error{recordErr, l.Evict(timeout(t, 5*time.Second), s.ID(), 1, lock.End{By: "operator"}), readErr, writeErr} {
 			if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "operator") {
 				t.Fatalf("want ErrPermanent that names the certificate, got %v", err)
 			}
@@ -133,6 +143,41 @@ func TestMutualTLS(t *testing.T) {
 			t.Errorf("want an error about the authority, got %v", err)
 		}
 	})
+}
+
+// TestTLSOnOneSide: whoever calls without TLS a node that has it, or with TLS a node that has none,
+// is told so, and the node says it, once.
+func TestTLSOnOneSide(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	for _, secure := range []bool{true, false} {
+		var said lab.Said
+		g := newGroup(t, 1, func(c *Config) {
+			if secure {
+				a.give(c, c.ID)
+			}
+			c.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		}).start()
+		client, want := g.configs[0], "it speaks TLS"
+		client.ID = ""
+		if client.CAFile, client.CertFile, client.KeyFile = "", "", ""; !secure {
+			a.give(&client, "a")
+			want = "it does not speak TLS"
+		}
+		l, err := Dial(client)
+		must(t, err)
+		defer l.Close()
+		for range 3 {
+			err = l.Raise(timeout(t, time.Second), 7)
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "raft.caFile, raft.certFile and raft.keyFile") {
+				t.Errorf("the node has TLS: %v; the caller is told %v", secure, err)
+			}
+		}
+		eventually(t, "the node's warning", func() bool { return said.Has("level=WARN") })
+		if n := strings.Count(said.String(), "level=WARN"); n != 1 || !strings.Contains(said.String(), "TLS") {
+			t.Errorf("the node has TLS: %v; it says\n%s", secure, said.String())
+		}
+	}
 }
 
 // TestCertificateIsCheckedAtTheStart: its name, its authority, its dates and its key.

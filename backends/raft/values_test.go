@@ -59,14 +59,20 @@ func TestValues(t *testing.T) {
 			t.Fatalf("current %d, %v; want %d and ErrMoved", current, err, next)
 		}
 	}
-	must(t, g.nodes[0].raft.Snapshot().Error())
+	g.reopen()
+	if got := readValue(t, g.lockers[0], "k"); got != "3" {
+		t.Fatalf("after a restart: %q", got)
+	}
+}
+
+// reopen starts all nodes anew, one of them from a snapshot.
+func (g *group) reopen() {
+	g.t.Helper()
+	must(g.t, g.nodes[0].raft.Snapshot().Error())
 	for i := range g.nodes {
 		g.stop(i)
 	}
 	g.start()
-	if got := readValue(t, g.lockers[0], "k"); got != "3" {
-		t.Fatalf("after a restart: %q", got)
-	}
 }
 
 // TestFormatIsTheOldestThatCanSayIt: a group without values can go back to a program that
@@ -99,4 +105,19 @@ func TestFormatIsTheOldestThatCanSayIt(t *testing.T) {
 	image(`{"Format":1,`)
 	apply(ledger.Command{Op: ledger.Write, Role: "r", Token: 2, Values: map[string][]byte{"k": {}}}, `{"Format":2,`)
 	image(`{"Format":2,`)
+	apply(ledger.Command{Op: ledger.History, Role: "r"}, `{"Format":1,`)
+	apply(ledger.Command{Op: ledger.Begin, Name: "g"}, `{"Format":3,`)
+	apply(ledger.Command{Op: ledger.Configured, Identity: "g"}, `{"Format":3,`)
+	image(`{"Format":3,`)
+	for what, c := range map[string]ledger.Command{
+		"a pause":  {Op: ledger.Pause, Role: "r", Pause: lock.Pause{By: "op"}},
+		"settings": {Op: ledger.Configure, Contender: lock.Contender{ID: "a"}, Settings: lock.Settings{By: "op", Drained: true}},
+		"an event": {Op: ledger.Record, Role: "r", Event: lock.Event{At: time.Now(), By: "a", Kind: lock.Began}},
+	} {
+		t.Log(what)
+		apply(c, `{"Format":4,`)
+		image(`{"Format":4,`)
+		m.ledger.Paused, m.ledger.Settings, m.ledger.History = nil, nil, nil
+		image(`{"Format":3,`)
+	}
 }

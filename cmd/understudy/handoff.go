@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -20,12 +21,13 @@ func newHandoff() *cobra.Command {
 		Use:   "handoff",
 		Short: "Move a role to a named standby, or to the next one",
 		Long: `Asks the active to hand the role over: it stops its work, waits for it, and gives the
-role to the standby in one commit. Waits for the outcome and shows it. Exits with 1
+role to the standby in one commit. The standby has to answer first, so nothing is handed to one
+that is dead. Waits for the outcome and shows it. Exits with 1
 when the role did not move in time, or moved to another.
 ` + cli.ExitCodes,
 		Example: `  understudy handoff --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy handoff --role billing --to b`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
@@ -49,11 +51,12 @@ when the role did not move in time, or moved to another.
 
 // handOver asks, and follows the role until another term stands.
 func handOver(ctx context.Context, l lock.Locker, role, to string) (before, after lock.Term, err error) {
-	quick, cancel := context.WithCancel(ctx) // to connect and read takes several trips, and the store may be far away
-	defer cancel()
+	limit := 10 * time.Second // to connect and read takes several trips, and the store may be far away
 	if end, ok := ctx.Deadline(); ok {
-		defer time.AfterFunc(time.Until(end)/3, cancel).Stop()
+		limit = min(limit, time.Until(end)/3)
 	}
+	quick, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	st, err := standing(quick, l, role)
 	if err != nil {
 		return before, after, cli.Unreachable(err)
@@ -77,16 +80,29 @@ func handOver(ctx context.Context, l lock.Locker, role, to string) (before, afte
 	return before, after, err
 }
 
-// follow waits until another term stands.
+// answerTrips are how many round trips an answer takes at most: the wish goes out to the standby,
+// which reads and writes, and that comes back to us.
+const answerTrips = 4
+
+// follow waits until another term stands. A standby that does not answer is dead, as far as
+// anybody knows, and the wish is taken back.
 func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, target lock.Member) (after lock.Term, err error) {
 	var broken error
-	for st, err := range l.Watch(ctx, role) {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	patience := answerTrips*coordinator.Config{TTL: target.TTL}.Try() + time.Second
+	unanswered := time.AfterFunc(patience, stop)
+	defer unanswered.Stop()
+	for st, err := range l.Watch(watching, role) {
+		if st.Request.Answered || err == nil && st.Term.Token != before.Token {
+			unanswered.Stop()
+		}
 		switch {
 		case err != nil:
-			if ctx.Err() == nil {
+			if watching.Err() == nil {
 				broken = err
 			}
-			cli.Pause(ctx)
+			cli.Pause(watching)
 			continue
 		case st.Term.Token == before.Token && !inLine(st, target):
 			return after, cli.Exit(cli.NotDone, fmt.Errorf("the session of %s that was asked for has ended, and %s stays active: look at status and ask again", target.ID, before.Holder.ID))
@@ -100,10 +116,25 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 		}
 		broken = nil
 	}
+	if ctx.Err() == nil {
+		return after, withdraw(ctx, l, before, role, target, patience)
+	}
 	if broken != nil {
 		return after, cli.Unreachable(fmt.Errorf("the store cannot be reached, and the request stands:\n%w", broken))
 	}
 	return after, cli.Exit(cli.NotDone, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID))
+}
+
+// withdraw takes back a wish that the standby did not answer, and says so.
+func withdraw(ctx context.Context, l lock.Locker, before lock.Term, role string, target lock.Member, patience time.Duration) error {
+	text := fmt.Sprintf("%s did not answer within %v: it may be dead, cut off from the store, or unhealthy", target.ID, patience)
+	switch err := l.Ask(ctx, role, lock.Request{Token: before.Token}); {
+	case errors.Is(err, lock.ErrMoved):
+		return cli.Exit(cli.NotDone, fmt.Errorf("%s, and the term of %s has ended meanwhile: look at status", text, before.Holder.ID))
+	case err != nil:
+		return cli.Unreachable(fmt.Errorf("%s, and the request stands, as the store did not take it back: %w", text, err))
+	}
+	return cli.Exit(cli.NotDone, fmt.Errorf("%s; the request is taken back, and %s stays active", text, before.Holder.ID))
 }
 
 func inLine(st lock.Standing, m lock.Member) bool {

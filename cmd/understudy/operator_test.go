@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"os"
@@ -254,4 +255,27 @@ func (r *trio) run(id string, flags ...string) (code int, errs string) {
 	defer watchdog.Stop()
 	_ = cmd.Run()
 	return cmd.ProcessState.ExitCode(), text.String()
+}
+
+// TestHandoffToTheDead: a standby whose host is lost gets nothing, though its session stands,
+// and the active works on.
+func TestHandoffToTheDead(t *testing.T) { onEveryStore(t, testHandoffToTheDead) }
+
+func testHandoffToTheDead(t *testing.T, r *trio) {
+	r.ttl = 8 * time.Second
+	for _, id := range r.ids {
+		r.start(id, "--witness=false")
+	}
+	r.active(0)
+	r.inLine(2)
+	now, _ := r.whole()
+	dead := r.others(now.id)[0]
+	r.kill(dead, syscall.SIGKILL)
+	code, text := r.operate("handoff", "--role", "r", "--to", dead)
+	if code != cli.NotDone || !strings.Contains(text, dead+" did not answer within") && !strings.Contains(text, "the session of "+dead) {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	r.expect(0, fmt.Sprintf(`"token": %d,`, now.token), "status", "--role", "r", "-o", "json")
+	living := r.others(now.id)[1]
+	r.expect(0, "r: "+now.id+" -> "+living, "handoff", "--role", "r", "--to", living)
 }

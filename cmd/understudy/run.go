@@ -83,6 +83,13 @@ func run(ctx context.Context, o *options, s *signals) error {
 	if o.deadline, err = procgroup.NewDeadline(); err != nil {
 		return err
 	}
+	shown, err := o.Listen()
+	if err != nil {
+		return err
+	}
+	if shown != nil {
+		defer shown.Close()
+	}
 	c := newCommands(o, cancel)
 	c.warnOfUsers()
 	heard := s.take(true)

@@ -52,6 +52,9 @@ func TestMain(m *testing.M) {
 		n, _ := strconv.Atoi(size)
 		fill(n)
 	}
+	if address, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "serve "); ok {
+		serveID(address)
+	}
 	if text, ok := strings.CutPrefix(os.Getenv("UNDERSTUDY_TEST"), "embed "); ok {
 		if err := embed(text); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -65,6 +68,7 @@ func TestMain(m *testing.M) {
 	if runtime.GOMAXPROCS(0) < atOnce {
 		_ = flag.Set("test.parallel", strconv.Itoa(atOnce)) // the flag is there, and a number is one
 	}
+	lab.Heed()
 	code := m.Run()
 	for _, one := range atEnd {
 		one()

@@ -55,6 +55,14 @@ func Flush(l *slog.Logger, d time.Duration) {
 	}
 }
 
+// Dropped counts the records that l had no room for, since it began.
+func Dropped(l *slog.Logger) uint64 {
+	if h, ok := l.Handler().(*Handler); ok {
+		return h.queue.lost.Load()
+	}
+	return 0
+}
+
 // Under returns the handler behind h; h itself where it is no Handler.
 func Under(h slog.Handler) slog.Handler {
 	if q, ok := h.(*Handler); ok {
@@ -114,7 +122,8 @@ type line struct {
 // A queue is what all handlers that derive from one share.
 type queue struct {
 	first *Handler
-	least atomic.Int64 // the lowest level that is wanted
+	least atomic.Int64  // the lowest level that is wanted
+	lost  atomic.Uint64 // how many records were dropped, since it began
 
 	mu      sync.Mutex
 	lines   []line
@@ -136,6 +145,7 @@ func (q *queue) put(l *line) {
 	case l == nil:
 	case len(q.lines) >= Size:
 		q.dropped++
+		q.lost.Add(1)
 	default:
 		q.lines = append(q.lines, *l)
 	}

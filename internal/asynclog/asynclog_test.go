@@ -70,6 +70,9 @@ func TestNothingWaits(t *testing.T) {
 			t.Fatalf("%d lines", len(lines))
 		}
 		first, said := lines[0], lines[len(lines)-2]
+		if n := asynclog.Dropped(log); n != 100 {
+			t.Errorf("%d lines count as dropped, want 100", n)
+		}
 		if at := began.Format("2006-01-02T15:04:05.000"); !strings.Contains(first, at) || !strings.Contains(first, "of=with g.k=v") {
 			t.Errorf("first line %q, want its own time %s and attributes", first, at)
 		}

@@ -196,13 +196,18 @@ func (f Files) look(log *slog.Logger, said map[string]string) {
 		}
 		said[file] = text
 	}
+	f.each(judge)
+}
+
+// each shows our certificate, and the last one of the authorities', or why it cannot be read.
+func (f Files) each(show func(file string, c *x509.Certificate, err error)) {
 	if f.Cert != "" {
 		pair, err := f.Pair()
 		var leaf *x509.Certificate
 		if err == nil {
 			leaf = pair.Leaf
 		}
-		judge(f.Cert, leaf, err)
+		show(f.Cert, leaf, err)
 	}
 	if f.CA != "" {
 		all, err := authorities(f.CA)
@@ -212,8 +217,20 @@ func (f Files) look(log *slog.Logger, said map[string]string) {
 				last = c
 			}
 		}
-		judge(f.CA, last, err)
+		show(f.CA, last, err)
 	}
+}
+
+// Ends returns when our certificate ends, and the last one of the authorities', by file. One
+// that cannot be read is left out.
+func (f Files) Ends() map[string]time.Time {
+	all := map[string]time.Time{}
+	f.each(func(file string, c *x509.Certificate, err error) {
+		if err == nil {
+			all[file] = c.NotAfter
+		}
+	})
+	return all
 }
 
 // age says how much of a certificate's life is left, where that is little.

@@ -59,6 +59,21 @@ func HeldBy(s lock.Session) func(lock.Standing) bool {
 // Vacant reports whether a role has been held, and is vacant now.
 func Vacant(st lock.Standing) bool { return st.Term.Token != 0 && st.Term.Vacant() }
 
+// decide makes every call of an operator, and undoes it.
+func decide(ctx context.Context, l lock.Locker, name string) error {
+	op, ok := l.(lock.Operator)
+	if !ok {
+		return fmt.Errorf("a %T is no lock.Operator", l)
+	}
+	_, err := op.History(ctx, "r")
+	_, also := op.Configured(ctx)
+	return errors.Join(
+		err, also, op.Pause(ctx, "r", lock.Pause{By: name}), op.Pause(ctx, "r", lock.Pause{}),
+		op.Configure(ctx, name, lock.Settings{By: name, Drained: true}), op.Configure(ctx, name, lock.Settings{}),
+		op.Record(ctx, "r", lock.Event{At: time.Now(), By: name, Kind: lock.Began}),
+	)
+}
+
 // Walk takes a session through every call of the contract, and returns what any of them
 // refused.
 func Walk(ctx context.Context, l lock.Locker, name string) error {
@@ -80,7 +95,7 @@ func Walk(ctx context.Context, l lock.Locker, name string) error {
 	if err == nil && after <= token {
 		err = fmt.Errorf("token %d after %d", after, token)
 	}
-	errs = append(errs, err, l.Raise(ctx, after), next.Release(ctx, "r", after), s.Close(ctx))
+	errs = append(errs, err, l.Raise(ctx, after), next.Release(ctx, "r", after), s.Close(ctx), decide(ctx, l, name))
 	for st, err := range l.Watch(ctx, "r") {
 		if err != nil {
 			return err

@@ -53,6 +53,11 @@ func takesOver(t *testing.T, open func() kv.Store) {
 		if i%2 == 1 {
 			what, end = "eviction", evict
 		}
+		if i == 5 { // also when the role was paused once: the first pause in a store is read by all
+			for _, pause := range []lock.Pause{{By: "the test"}, {}} {
+				must(t, p.Active.(lock.Operator).Pause(ctx, "r", pause))
+			}
+		}
 		token := p.Stage()
 		m := p.Move(token, end)
 		if m.Whole != 0 || m.OfOneRole != 0 {

@@ -216,8 +216,8 @@ func (d *director) standing(role string, words []string) lock.Standing {
 			for one := range strings.SplitSeq(value, ",") {
 				st.Line = append(st.Line, d.member(one))
 			}
-		case "to":
-			st.Request.To = d.member(value).Session
+		case "to", "asks": // answered, or not yet
+			st.Request.To, st.Request.Answered = d.member(value).Session, name == "to"
 		case "of":
 			st.Request.Token = lock.Token(n)
 		default:

@@ -365,11 +365,14 @@ func (w *world) remove(p *proc) {
 	delete(w.ledger.Claims, p.name)
 }
 
-// ask writes the wish that the term goes to p's session.
+// ask writes the wish that the term goes to p's session, and the answer, which no process need
+// live to see heeded.
 func (w *world) ask(p *proc) {
-	w.rev++
 	r := lock.Request{Token: w.ledger.Roles[theRole].Term.Token, To: w.ledger.Claims[p.name], By: "operator"}
-	w.ledger.Apply(w.rev, ledger.Command{Op: ledger.Ask, Role: theRole, Request: r})
+	for _, r.Answered = range []bool{false, true} {
+		w.rev++
+		w.ledger.Apply(w.rev, ledger.Command{Op: ledger.Ask, Role: theRole, Request: r})
+	}
 }
 
 // workEnds lets the work return.

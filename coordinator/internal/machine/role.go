@@ -92,7 +92,7 @@ func (v view) look(st lock.Standing, me lock.SessionID, ours lock.Token, now Ins
 	v.known, v.alone, v.request, v.rank = true, true, "", rank(st, me)
 	for _, m := range st.Line {
 		v.alone = v.alone && m.Session == me
-		if m.Session == st.Request.To && st.Request.Token == ours && m.Session != me {
+		if m.Session == st.Request.To && st.Request.Answered && st.Request.Token == ours && m.Session != me {
 			v.request = m.Session
 		}
 	}

@@ -5,6 +5,7 @@ package ways
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -80,11 +81,15 @@ func (w *Ways) Client(l lock.Locker, err error) (*conformance.Client, error) {
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
+	op, ok := l.(lock.Operator)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("a %T is no lock.Operator", l), l.Close(), w.Close())
+	}
 	hold := func(requests, replies bool) func() error {
 		return func() error { w.hold(requests, replies); return nil }
 	}
 	return &conformance.Client{
-		Locker: over{l, w}, Cut: hold(true, true), CutReplies: hold(false, true), CutRequests: hold(true, false),
+		Locker: over{l, op, w}, Cut: hold(true, true), CutReplies: hold(false, true), CutRequests: hold(true, false),
 		Refuse: w.refuse, Heal: w.heal, Far: w.far,
 	}, nil
 }
@@ -148,6 +153,7 @@ func (w *Ways) Close() error {
 // over closes the ways with the Locker.
 type over struct {
 	lock.Locker
+	lock.Operator
 	ways *Ways
 }
 

@@ -1,15 +1,18 @@
-package coordinator
+// Package clock reads the machine's clocks, and rings when a time has passed on them.
+package clock
 
 import (
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 )
 
-// Clocks reads the machine's clocks.
-func Clocks() Instant {
-	return Instant{
+// Now reads the machine's clocks.
+func Now() machine.Instant {
+	return machine.Instant{
 		Mono: read(unix.CLOCK_MONOTONIC),
 		Raw:  read(unix.CLOCK_MONOTONIC_RAW),
 		Boot: read(unix.CLOCK_BOOTTIME),
@@ -25,26 +28,26 @@ func read(clock int32) time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// An alarm rings when a time has passed on CLOCK_BOOTTIME, which goes on while the
+// An Alarm rings when a time has passed on CLOCK_BOOTTIME, which goes on while the
 // machine sleeps: Go's timers stand still then.
-type alarm struct {
-	rings chan struct{}
+type Alarm struct {
+	Rings chan struct{}
 	file  *os.File
 	done  chan struct{} // closed when nobody reads the file any more
 }
 
-// newAlarm returns nil where the kernel gives no timer, as when descriptors run out.
-func newAlarm() *alarm {
+// NewAlarm returns nil where the kernel gives no timer, as when descriptors run out.
+func NewAlarm() *Alarm {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return nil
 	}
-	a := &alarm{rings: make(chan struct{}, 1), file: os.NewFile(uintptr(fd), "timerfd"), done: make(chan struct{})}
+	a := &Alarm{Rings: make(chan struct{}, 1), file: os.NewFile(uintptr(fd), "timerfd"), done: make(chan struct{})}
 	go a.read()
 	return a
 }
 
-func (a *alarm) read() {
+func (a *Alarm) read() {
 	defer close(a.done)
 	times := make([]byte, 8)
 	for {
@@ -52,15 +55,15 @@ func (a *alarm) read() {
 			return
 		}
 		select {
-		case a.rings <- struct{}{}:
+		case a.Rings <- struct{}{}:
 		default: // it rang already
 		}
 	}
 }
 
-// set has the alarm ring once after d, in place of what was set before, and reports
+// Set has the alarm ring once after d, in place of what was set before, and reports
 // whether it will.
-func (a *alarm) set(d time.Duration) bool {
+func (a *Alarm) Set(d time.Duration) bool {
 	conn, err := a.file.SyscallConn()
 	if err != nil {
 		return false
@@ -70,7 +73,8 @@ func (a *alarm) set(d time.Duration) bool {
 	return failed == nil && err == nil
 }
 
-func (a *alarm) close() {
+// Close ends the alarm, and waits until nothing of it is left.
+func (a *Alarm) Close() {
 	_ = a.file.Close()
 	<-a.done
 }

@@ -1,0 +1,385 @@
+// Package admin shows a process of package coordinator to those who operate it: to probes, load
+// balancers, metrics and people. docs/monitoring.md has the endpoints and the metrics.
+//
+//	m := new(coordinator.Monitor)
+//	s, err := admin.Listen(admin.Config{Listen: "127.0.0.1:7070"}, m)
+//	...
+//	defer s.Close()
+//	config.Monitor = m
+//	err = coordinator.Run(ctx, locker, config, work)
+//
+// [Handler] is the same for a server that there is already, and [Collector] the metrics for a
+// registry.
+//
+// What it says of who is active is a routing hint, and never a fence: see package fencing.
+//
+// It only reads a [coordinator.Monitor]. So nothing that guards, beats or takes over waits for
+// it, and it answers also while the coordinator hangs.
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/certs"
+	"github.com/understudy-ha/understudy/internal/clientconf"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Config says where a process is shown, and to whom.
+//
+// On an address of the loopback interface everybody may ask everything. On any other, metrics
+// and status are for those who show a certificate that CAFile has signed, or the token in
+// TokenFile, one of which must be given; and so are the probes, unless Open says otherwise. A
+// CAFile or TokenFile that is given counts for metrics and status on loopback, too.
+type Config struct {
+	Listen      string // HOST:PORT of HTTP and gRPC; empty: there is none
+	AgentListen string // HOST:PORT of HAProxy's agent protocol, which knows no protection; empty: there is none
+	Open        bool   // probes and agent are for everybody, on any address
+
+	CertFile, KeyFile string // the server's certificate, for TLS; it is read again for every connection
+	CAFile            string // authorities that sign the certificates of clients
+	TokenFile         string // holds the bearer token; nobody else may read it, and it is read again when it changes
+
+	// Certificates are further ones whose end the metrics tell, by file. nil: there are none.
+	Certificates func() map[string]time.Time
+
+	Logger *slog.Logger // nil: slog.Default()
+}
+
+// Validate says all that is wrong with c. Each error is a lock.FieldError.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, lock.InFields(fmt.Errorf(format, args...), field))
+	}
+	for _, one := range []struct {
+		field, address, open string // why it may not be open; "": it may be
+	}{
+		{"Listen", c.Listen, c.unprotected()},
+		{"AgentListen", c.AgentListen, c.unasked()},
+	} {
+		switch err := checkAddress(one.address); {
+		case one.address == "":
+		case err != nil:
+			errs = append(errs, lock.InFields(err, one.field))
+		case one.open != "" && !onLoopback(one.address):
+			bad(one.field, "%s is not on loopback, and %s, or listen on 127.0.0.1", one.address, one.open)
+		}
+	}
+	if c.Listen == "" {
+		for field, given := range map[string]bool{"CertFile": c.CertFile != "", "KeyFile": c.KeyFile != "", "CAFile": c.CAFile != "", "TokenFile": c.TokenFile != ""} {
+			if given {
+				bad(field, "there is nothing that it protects; give the address to listen on, or leave it out")
+			}
+		}
+	}
+	files := certs.Files{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
+	switch {
+	case (c.CertFile == "") != (c.KeyFile == ""):
+		errs = append(errs, lock.InFields(errors.New("give both or none"), "CertFile", "KeyFile"))
+	case c.CertFile != "":
+		errs = append(errs, lock.InFields(files.Check(), "CertFile"))
+	case c.CAFile != "":
+		bad("CAFile", "clients show certificates to a server that has one; give its certificate and key, too")
+	}
+	_, err := files.Roots()
+	errs = append(errs, lock.InFields(err, "CAFile"))
+	if c.TokenFile != "" {
+		token, err := clientconf.Secret(c.TokenFile)
+		if err == nil && len(token) < shortest {
+			err = fmt.Errorf("the token has %d characters, and must have %d at least; draw one: openssl rand -hex 16", len(token), shortest)
+		}
+		errs = append(errs, lock.InFields(err, "TokenFile"))
+	}
+	return errors.Join(errs...)
+}
+
+// unprotected is why anybody who reaches the address may read what is shown; "": they may not.
+func (c Config) unprotected() string {
+	if c.CAFile != "" || c.TokenFile != "" {
+		return ""
+	}
+	return "anybody there could read the metrics and the status; give a file with a token, or one with the authorities of the clients' certificates"
+}
+
+// unasked is why the agent may not be for everybody; "": it may.
+func (c Config) unasked() string {
+	if c.Open {
+		return ""
+	}
+	return "the agent's protocol knows no protection; say that it is open to everybody"
+}
+
+// shortest is how many characters a token has at least: it can be guessed at leisure.
+const shortest = 16
+
+// checkAddress says what is wrong with HOST:PORT.
+func checkAddress(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is no address; write HOST:PORT, as 127.0.0.1:7070", address)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q: the port must be a number from 0 to 65535", address)
+	}
+	return nil
+}
+
+// onLoopback reports whether only this machine can reach an address. A host's name but
+// localhost may mean anything.
+func onLoopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
+
+// A Server answers until it is closed.
+type Server struct {
+	http  *http.Server
+	stop  context.CancelFunc
+	group sync.WaitGroup
+
+	listener, agent net.Listener // nil: there is none
+}
+
+// Bounds of a connection. A probe is answered at once, so whoever takes longer is in nobody's
+// interest.
+const (
+	maxHeader = 16 << 10
+	maxConns  = 128 // and for one host an eighth of that: nobody alone keeps others out
+	reading   = 5 * time.Second
+	writing   = 10 * time.Second
+	idle      = 30 * time.Second
+)
+
+// Listen shows what m does from now on. It returns when the addresses are bound; an error says
+// what is wrong with c, or that an address cannot be had, and then nothing is bound.
+func Listen(c Config, m *coordinator.Monitor) (*Server, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s := &Server{stop: stop}
+	var err, err2 error
+	s.listener, err = bind("Listen", c.Listen)
+	s.agent, err2 = bind("AgentListen", c.AgentListen)
+	if err := errors.Join(err, err2); err != nil {
+		s.Close()
+		return nil, err
+	}
+	if s.listener != nil {
+		s.serve(ctx, c, m)
+	}
+	if s.agent != nil {
+		c.Logger.Info("HAProxy's agent protocol is spoken", "address", s.agent.Addr())
+		s.group.Go(func() { serveAgent(s.agent, m) })
+	}
+	return s, nil
+}
+
+// bind listens on an address, if there is one.
+func bind(field, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, lock.InFields(fmt.Errorf("%w; free the address, or give another one", err), field)
+	}
+	return &bounded{Listener: l, hosts: map[string]int{}}, nil
+}
+
+// serve serves HTTP and gRPC.
+func (s *Server) serve(ctx context.Context, c Config, m *coordinator.Monitor) {
+	g := &guard{config: c, loopback: onLoopback(c.Listen)}
+	files := certs.Files{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
+	ends := func() map[string]time.Time {
+		all := files.Ends()
+		if c.Certificates != nil {
+			for file, end := range c.Certificates() {
+				all[file] = end
+			}
+		}
+		return all
+	}
+	s.http = &http.Server{
+		Handler:           Handler(m, Options{Allow: g.allow, Certificates: ends}),
+		MaxHeaderBytes:    maxHeader,
+		ReadHeaderTimeout: reading, ReadTimeout: reading, WriteTimeout: writing, IdleTimeout: idle,
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 16},
+		Protocols:   new(http.Protocols),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug), // what strangers send
+	}
+	s.http.Protocols.SetHTTP1(true)
+	s.http.Protocols.SetHTTP2(true)
+	s.http.Protocols.SetUnencryptedHTTP2(true)
+	c.Logger.Info("probes and metrics are served", "address", s.listener.Addr(), "tls", c.CertFile != "")
+	if !g.loopback && c.CertFile == "" {
+		c.Logger.Warn("the token of metrics and status travels unencrypted: give the server a certificate and a key", "address", s.listener.Addr())
+	}
+	s.group.Go(func() { files.Mind(ctx, c.Logger) })
+	s.group.Go(func() {
+		err := g.serve(s.http, s.listener, files)
+		if !errors.Is(err, http.ErrServerClosed) {
+			c.Logger.Error("probes and metrics are served no more", "error", err)
+		}
+	})
+}
+
+// serve serves until the server is closed.
+func (g *guard) serve(s *http.Server, l net.Listener, files certs.Files) error {
+	if files.Cert == "" {
+		return s.Serve(l)
+	}
+	again, err := certs.NewReader(files)
+	if err != nil {
+		return err
+	}
+	s.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*again.Pair()}, NextProtos: []string{"h2", "http/1.1"}}
+		if files.CA != "" {
+			c.ClientAuth, c.ClientCAs = tls.VerifyClientCertIfGiven, again.Roots()
+		}
+		return c, nil
+	}}
+	return s.ServeTLS(l, "", "")
+}
+
+// Addr returns the address of HTTP and gRPC, and AgentAddr the agent's; nil: there is none.
+func (s *Server) Addr() net.Addr { return addr(s.listener) }
+
+// AgentAddr returns the address of HAProxy's agent protocol; nil: there is none.
+func (s *Server) AgentAddr() net.Addr { return addr(s.agent) }
+
+func addr(l net.Listener) net.Addr {
+	if l == nil {
+		return nil
+	}
+	return l.Addr()
+}
+
+// Close ends every connection and frees the addresses. It waits for no client.
+func (s *Server) Close() {
+	s.stop()
+	if s.http != nil {
+		_ = s.http.Close() // also where it has not begun to serve
+	}
+	for _, l := range []net.Listener{s.listener, s.agent} {
+		if l != nil {
+			_ = l.Close() // it may be closed already
+		}
+	}
+	s.group.Wait()
+}
+
+// A guard says who may ask.
+type guard struct {
+	config   Config
+	loopback bool
+
+	mu    sync.Mutex
+	token string // as it was read last
+}
+
+// allow reports whether a request may be answered.
+func (g *guard) allow(r *http.Request, probe bool) bool {
+	c := &g.config
+	switch {
+	case probe && (g.loopback || c.Open):
+		return true
+	case c.CAFile == "" && c.TokenFile == "": // then it listens on loopback
+		return true
+	case c.CAFile != "" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
+		return true
+	case c.TokenFile == "":
+		return false
+	}
+	given, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	want := g.secret()
+	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want))
+	return is && want != "" && subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+// secret is the token as it is now; what cannot be read, as in the middle of a change, is what
+// it was before.
+func (g *guard) secret() string {
+	now, err := clientconf.Secret(g.config.TokenFile)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err == nil && len(now) >= shortest {
+		g.token = now
+	}
+	return g.token
+}
+
+// A bounded listener closes the connections that are too many, those of one host first.
+type bounded struct {
+	net.Listener
+	mu    sync.Mutex
+	all   int
+	hosts map[string]int
+}
+
+// Accept returns the next connection that there is room for.
+func (b *bounded) Accept() (net.Conn, error) {
+	for {
+		conn, err := b.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+		if b.change(host, 1) {
+			return &boundedConn{Conn: conn, leave: sync.OnceFunc(func() { b.change(host, -1) })}, nil
+		}
+		_ = conn.Close() // there is nobody to tell
+	}
+}
+
+// change counts a connection in or out, and reports whether there is room for it.
+func (b *bounded) change(host string, by int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if by > 0 && (b.all >= maxConns || b.hosts[host] >= maxConns/8 && !net.ParseIP(host).IsLoopback()) {
+		return false
+	}
+	b.all += by
+	if b.hosts[host] += by; b.hosts[host] == 0 {
+		delete(b.hosts, host)
+	}
+	return true
+}
+
+type boundedConn struct {
+	net.Conn
+	leave func()
+}
+
+func (c *boundedConn) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
+
+// CloseWrite ends what is sent. It is for a plain connection.
+func (c *boundedConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return io.ErrClosedPipe
+}

@@ -1,0 +1,160 @@
+package kv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+var _ lock.Operator = (*locker)(nil)
+
+// paused returns err, and why, where a role is found to be paused.
+func (l *locker) paused(role string, found View, err error) error {
+	if p := decodePause(found.Get(l.keys.pause(role))); !p.IsZero() {
+		return fmt.Errorf("role %q is paused by %q: %w", role, p.By, err)
+	}
+	return nil
+}
+
+func (l *locker) Pause(ctx context.Context, role string, p lock.Pause) error {
+	if err := errors.Join(lock.CheckName("role", role), lock.CheckPause(p)); err != nil {
+		return err
+	}
+	p.At, p.Until = p.At.UTC().Round(0), p.Until.UTC().Round(0)
+	defer l.look()
+	if err := l.pause(ctx, role, p); err != nil {
+		return fmt.Errorf("pause: %w", err)
+	}
+	return nil
+}
+
+// pause writes the pause, takes back what was asked of the term, and sees to it that no
+// program which knows no pauses passes by, all in one step. One that is over is left empty: a
+// change shows more surely than an absence.
+func (l *locker) pause(ctx context.Context, role string, p lock.Pause) error {
+	key, identity := l.keys.pause(role), l.keys.identity()
+	found, err := l.readHere(ctx, key)
+	if err == nil && !p.IsZero() && found.Get(identity).Revision == 0 { // it is drawn in a step of its own
+		if _, err = l.commitHere(ctx, Txn{}); err == nil {
+			found, err = l.readHere(ctx, key)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return l.change(ctx, key, found, func(found View) (t Txn, err error) {
+		was, bad := decode[pauseRecord](found.Get(key))
+		store, foreign := decodeIdentity(found.Get(identity))
+		if err := errors.Join(bad, foreign); err != nil || p.IsZero() && was.Pause.IsZero() {
+			return Txn{}, err
+		}
+		t.Writes = []Write{{Key: key, Value: encode(pauseRecord{newHeader(), p})}, {Key: l.keys.wish(role)}}
+		if !p.IsZero() && store.Format < heeded {
+			store.header = store.renewed(heeded)
+			t.Guards = append(t.Guards, Guard{Key: identity, Revision: store.revision})
+			t.Writes = append(t.Writes, Write{Key: identity, Value: encode(store)})
+		}
+		return t, nil
+	})
+}
+
+func (l *locker) Configure(ctx context.Context, id string, s lock.Settings) error {
+	if err := errors.Join(lock.CheckName("id", id), lock.CheckSettings(s)); err != nil {
+		return err
+	}
+	s.At, s.Priorities = s.At.UTC().Round(0), maps.Clone(s.Priorities)
+	defer l.look()
+	key := l.keys.setting(id)
+	err := l.rewrite(ctx, key, func(found View) ([]byte, error) {
+		was, err := decode[settingsRecord](found.Get(key))
+		if s.IsZero() && was.Settings.IsZero() {
+			return found.Get(key).Value, err
+		}
+		return encode(settingsRecord{newHeader(), s}), err
+	})
+	if err != nil {
+		return fmt.Errorf("configure: %w", err)
+	}
+	return nil
+}
+
+func (l *locker) Configured(ctx context.Context) (map[string]lock.Settings, error) {
+	found, err := l.readHere(ctx, l.keys.settings())
+	if err != nil {
+		return nil, fmt.Errorf("configured: %w", err)
+	}
+	return newPicture(l.keys, found).settings, nil
+}
+
+func (l *locker) Record(ctx context.Context, role string, e lock.Event) error {
+	if err := errors.Join(lock.CheckName("role", role), lock.CheckEvent(e)); err != nil {
+		return err
+	}
+	e.At = e.At.UTC().Round(0)
+	key := l.keys.history(role)
+	err := l.rewrite(ctx, key, func(found View) ([]byte, error) {
+		was, err := decode[historyRecord](found.Get(key))
+		next, added := lock.AddEvent(was.Events, e)
+		if !added {
+			return found.Get(key).Value, err
+		}
+		return encode(historyRecord{newHeader(), next}), err
+	})
+	if err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	return nil
+}
+
+func (l *locker) History(ctx context.Context, role string) ([]lock.Event, error) {
+	if err := lock.CheckName("role", role); err != nil {
+		return nil, err
+	}
+	key := l.keys.history(role)
+	found, err := l.readHere(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	history, err := decode[historyRecord](found.Get(key))
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	return history.Events, nil
+}
+
+// rewrite puts what next makes of a key, as it was found, in its place, if nothing has changed
+// since. Where that stands there already nothing is written.
+func (l *locker) rewrite(ctx context.Context, key string, next func(found View) ([]byte, error)) error {
+	found, err := l.readHere(ctx, key)
+	if err != nil {
+		return err
+	}
+	return l.change(ctx, key, found, func(found View) (Txn, error) {
+		value, err := next(found)
+		if err != nil || bytes.Equal(value, found.Get(key).Value) {
+			return Txn{}, err
+		}
+		return Txn{Writes: []Write{{Key: key, Value: value}}}, nil
+	})
+}
+
+// change commits what next makes of a key, as it was found, if it has not changed since, and
+// nothing where that writes nothing.
+func (l *locker) change(ctx context.Context, key string, found View, next func(found View) (Txn, error)) error {
+	for {
+		t, err := next(found)
+		if err != nil || len(t.Writes) == 0 {
+			return err
+		}
+		t.Guards = append(t.Guards, Guard{Key: key, Revision: found.Get(key).Revision})
+		r, err := l.commitHere(ctx, t)
+		if err != nil || r.Committed {
+			return err
+		}
+		found = r.Found
+	}
+}

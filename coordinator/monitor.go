@@ -1,0 +1,399 @@
+package coordinator
+
+import (
+	"errors"
+	"maps"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
+	"github.com/understudy-ha/understudy/coordinator/internal/tally"
+	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Monitor shows what a Run does, to whoever asks and at any moment: also while the loop of
+// Run hangs, and after Run has returned. Config.Monitor names it, for one Run. The zero Monitor
+// is ready. Its methods may be called concurrently; they wait for nothing, and nothing that is
+// done for a role waits for them.
+type Monitor struct{ run atomic.Pointer[board] }
+
+// A RoleStatus is how a role stands in this process.
+type RoleStatus struct {
+	Role   string
+	State  State
+	Cause  Cause         // why it came into State
+	Reason error         // says more than Cause, where there is more to say; else nil
+	Since  time.Time     // when it came into State, by the wall clock
+	For    time.Duration // how long ago that is
+	Token  lock.Token    // of this process's latest term; zero: it has had none
+	Left   time.Duration // how long the work may still act: see Term.Left; zero where none runs
+	Ready  bool          // to take over: see Config.Ready and Config.Healthy
+
+	// Outlived is for how long work has been running whose promise is over. It can be more than
+	// a moment only with Config.NoExit. Zero: none does.
+	Outlived time.Duration
+
+	Known  bool      // the store has said who is active
+	Holder lock.Term // who that is, as the store said last: nobody where it is vacant
+
+	Moves map[Cause]uint64 // transitions by cause
+}
+
+// Works reports whether the role's work runs here, was not told to stop, and may still act at
+// the moment at which the status was asked for.
+func (s RoleStatus) Works() bool { return s.State == Active && s.Left > 0 }
+
+// A ProcessStatus is how a process stands, whatever its roles.
+type ProcessStatus struct {
+	ID, Address string
+	Labels      map[string]string
+	Promise     lock.Promise
+	Session     lock.SessionID // empty: it is not registered
+	Began       bool           // Run was called
+	Stopping    bool           // nothing new begins
+
+	Unhealthy error         // why this process is not known to be healthy; nil: it is
+	Witness   bool          // one stands by
+	Late      time.Duration // for how long the loop has been due to turn, and has not
+	Limit     time.Duration // of Late: beyond it the loop hangs
+
+	Heard     time.Time         // when the store answered last; zero: it has not
+	Silent    time.Duration     // how long ago that is, by the clock that shows more
+	LastError error             // of the store; nil: there was none
+	FailedAt  time.Time         // when that was
+	Errors    map[string]uint64 // of the store by kind: see ErrorKinds
+
+	Beats, BeatsFailed uint64
+	BeatTimes          Histogram // of acknowledged beats, from the start of the call
+
+	// From the last sign of life of a former active that fell silent, or else from when the
+	// store showed that nobody is active, until the work of its successor began here.
+	Failovers   Histogram
+	Activations Histogram // from when this process asked for a role until its work began
+	Drains      Histogram // from when work was told to stop, or returned, until the role was given back
+
+	LinesDropped uint64 // of the log
+	MovesDropped uint64 // transitions that Config.OnTransition was not told
+}
+
+// A Histogram counts durations.
+type Histogram = tally.Histogram
+
+// Blind reports whether the store has answered nothing for so long that a standby would have
+// heard of it: for a whole ttl.
+func (s ProcessStatus) Blind() bool { return s.Heard.IsZero() || s.Silent > s.Promise.TTL }
+
+// Process returns how the process stands. It is the zero ProcessStatus before Run begins.
+func (m *Monitor) Process() ProcessStatus {
+	b := m.run.Load()
+	if b == nil {
+		return ProcessStatus{}
+	}
+	now := b.config.Now()
+	s := ProcessStatus{
+		ID: b.config.ID, Address: b.config.Address, Labels: maps.Clone(b.config.Labels),
+		Promise: lock.Promise{TTL: b.config.TTL, Skew: b.config.Skew}, Session: *b.session.Load(),
+		Began: true, Stopping: b.stopping.Load(), Witness: b.config.witnessed(), Unhealthy: b.unhealthy(now),
+		Late: max(0, now.Mono-time.Duration(b.due.Load())), Limit: b.config.hangLimit(), Errors: map[string]uint64{},
+		Beats: b.beats.Load(), BeatsFailed: b.beatsFailed.Load(), BeatTimes: b.beatTimes.Read(),
+		Failovers: b.failovers.Read(), Activations: b.activations.Read(), Drains: b.drains.Read(),
+		LinesDropped: asynclog.Dropped(b.config.Logger), MovesDropped: b.movesDropped.Load(),
+	}
+	if at := b.heard.Load(); at != nil {
+		s.Heard, s.Silent = at.wall, now.Most(at.at)
+	}
+	if e := b.failed.Load(); e != nil {
+		s.LastError, s.FailedAt = e.err, e.wall
+	}
+	for i, o := range errorOutcomes {
+		s.Errors[errorKinds[i]] = b.errors[o].Load()
+	}
+	return s
+}
+
+// Roles returns how every role stands, in the order of Config.Roles. There is none before Run
+// begins.
+func (m *Monitor) Roles() []RoleStatus {
+	b := m.run.Load()
+	if b == nil {
+		return nil
+	}
+	now, all := b.config.Now(), make([]RoleStatus, len(b.roles))
+	for i, r := range b.roles {
+		all[i] = r.status(now)
+	}
+	return all
+}
+
+// Role returns how one role stands. It is false where the process does not take part in it, or
+// Run has not begun.
+func (m *Monitor) Role(name string) (RoleStatus, bool) {
+	if b := m.run.Load(); b != nil {
+		if r := b.byName[name]; r != nil {
+			return r.status(b.config.Now()), true
+		}
+	}
+	return RoleStatus{}, false
+}
+
+// Names returns the names of the roles, in the order of Config.Roles.
+func (m *Monitor) Names() []string {
+	if b := m.run.Load(); b != nil {
+		return b.config.names()
+	}
+	return nil
+}
+
+// ErrorKinds are the kinds of errors of a store: no answer, a refusal that no retry cures,
+// another store in its place, and a store that was rolled back.
+func ErrorKinds() []string { return errorKinds[:] }
+
+var (
+	errorKinds    = [...]string{"unanswered", "refused", "other_store", "rolled_back"}
+	errorOutcomes = [...]lock.Outcome{lock.Unknown, lock.Refused, lock.OtherStore, lock.RolledBack}
+)
+
+// A board is what one Run lets a Monitor see. The loop writes it, and never waits for a reader:
+// whatever is there is one atomic value. The methods that write do nothing to a nil board.
+type board struct {
+	config   Config
+	roles    []*roleBoard
+	byName   map[string]*roleBoard
+	checking *atomic.Pointer[Instant] // of the runner
+
+	due      atomic.Int64 // when the loop is to turn next, by Instant.Mono; while it does, when it began to
+	session  atomic.Pointer[lock.SessionID]
+	stopping atomic.Bool
+	sick     atomic.Pointer[error] // what the health check said last; nil: nothing yet
+
+	heard, failed      atomic.Pointer[answer]
+	errors             [lock.Refused + 1]atomic.Uint64
+	beats, beatsFailed atomic.Uint64
+	movesDropped       atomic.Uint64
+
+	beatTimes, failovers, activations, drains tally.Tally
+}
+
+// An answer is how a call to the store went, and when it returned.
+type answer struct {
+	at   Instant
+	wall time.Time
+	err  error
+}
+
+// A roleBoard is the part of a board that is about one role.
+type roleBoard struct {
+	cold  *atomic.Bool // it is not ready
+	last  atomic.Pointer[roleMove]
+	term  atomic.Pointer[Term] // whose work has not returned
+	store atomic.Pointer[lock.Term]
+	moves [len(causes)]atomic.Uint64
+
+	// The loop's: the last sign of life of another active, and since when nobody is.
+	token          lock.Token
+	beat           lock.Beat
+	lived, vacated Instant
+}
+
+// A roleMove is a role's last transition, and when that was by the process's clocks.
+type roleMove struct {
+	Transition
+	at Instant
+}
+
+// newBoard returns what is to be shown of a Run, or nil where nobody looks.
+func (r *runner) newBoard() *board {
+	if r.config.Monitor == nil {
+		return nil
+	}
+	b := &board{config: r.config, byName: map[string]*roleBoard{}, checking: &r.checking}
+	now := r.config.Now()
+	b.joins("")
+	b.due.Store(int64(now.Mono))
+	for i, bid := range r.config.Roles {
+		one := &roleBoard{cold: &r.cold[i]}
+		one.last.Store(&roleMove{Transition{Role: bid.Role, To: Registering, Cause: CauseStarted, At: time.Now()}, now})
+		b.roles, b.byName[bid.Role] = append(b.roles, one), one
+	}
+	r.config.Monitor.run.Store(b)
+	return b
+}
+
+// hangLimit is how late a loop may be before it hangs.
+func (c *Config) hangLimit() time.Duration {
+	if c.HangTimeout < 0 {
+		return c.TTL
+	}
+	return c.HangTimeout
+}
+
+var errNotChecked = errors.New("the health check has not answered yet")
+
+// unhealthy is why the process is not known to be healthy.
+func (b *board) unhealthy(now Instant) error {
+	since, last := b.checking.Load(), b.sick.Load()
+	switch {
+	case b.config.Healthy == nil:
+		return nil
+	case since != nil && now.Most(*since) > b.config.hangLimit()/2:
+		return errHangs
+	case last == nil:
+		return errNotChecked
+	}
+	return *last
+}
+
+var errHangs = errors.New("the health check does not return")
+
+func (r *roleBoard) status(now Instant) RoleStatus {
+	last := r.last.Load()
+	s := RoleStatus{
+		Role: last.Role, State: last.To, Cause: last.Cause, Reason: last.Reason, Since: last.At,
+		For: now.Most(last.at), Token: last.Token, Ready: !r.cold.Load(), Moves: map[Cause]uint64{},
+	}
+	if t := r.term.Load(); t != nil {
+		s.Left = max(0, t.Left())
+		s.Outlived = max(0, -t.lease.untilDeadline(now))
+	}
+	if t := r.store.Load(); t != nil {
+		s.Known, s.Holder = true, *t
+	}
+	for i, c := range causes {
+		if n := r.moves[i].Load(); n > 0 {
+			s.Moves[c] = n
+		}
+	}
+	return s
+}
+
+// turns notes that a turn of the loop begins.
+func (b *board) turns(now Instant) {
+	if b != nil {
+		b.due.Store(int64(now.Mono))
+	}
+}
+
+// rests notes that the loop turns again after d at the latest, or when something happens.
+func (b *board) rests(now Instant, d time.Duration, stopping bool) {
+	if b != nil {
+		b.due.Store(int64(now.Mono + d))
+		b.stopping.Store(stopping)
+	}
+}
+
+// ends notes that the loop turns no more.
+func (b *board) ends() {
+	if b != nil {
+		b.joins("")
+		b.due.Store(math.MaxInt64)
+	}
+}
+
+// joins notes the session that this process has; "": none.
+func (b *board) joins(id lock.SessionID) {
+	if b != nil {
+		b.session.Store(&id)
+	}
+}
+
+// works notes the term whose work begins; nil: it has returned.
+func (b *board) works(role string, t *Term) {
+	if b != nil {
+		b.byName[role].term.Store(t)
+	}
+}
+
+// drops notes that Config.OnTransition is not told of a transition.
+func (b *board) drops() {
+	if b != nil {
+		b.movesDropped.Add(1)
+	}
+}
+
+// answered notes how something went that the loop was waiting for.
+func (b *board) answered(now Instant, n news, me lock.SessionID) {
+	switch {
+	case b == nil || n.call == "":
+		return
+	case n.call == checks:
+		b.sick.Store(&n.err)
+		return
+	}
+	switch o := lock.OutcomeOf(n.err); o {
+	case lock.Unknown, lock.Refused, lock.OtherStore, lock.RolledBack:
+		b.errors[o].Add(1)
+		b.failed.Store(&answer{now, time.Now(), n.err})
+	default:
+		b.heard.Store(&answer{at: now, wall: time.Now()})
+	}
+	switch e := n.event.(type) {
+	case machine.Beaten:
+		if n.err != nil {
+			b.beatsFailed.Add(1)
+			return
+		}
+		b.beats.Add(1)
+		b.beatTimes.Add(now.Most(e.At))
+	case machine.Stood:
+		b.byName[n.role].stood(e, me)
+	}
+}
+
+// silent is why a session is ended of which nothing was heard.
+const silent = "silent for its promise"
+
+// stood notes who is active now, and when another active was seen last.
+func (r *roleBoard) stood(e machine.Stood, me lock.SessionID) {
+	t := e.Standing.Term
+	switch other := t.Holder.Session != me; {
+	case other && !t.Vacant():
+		if r.token != t.Token || r.beat != t.Holder.Beat {
+			r.lived, r.token, r.beat = e.At, t.Token, t.Holder.Beat
+		}
+		r.vacated = Instant{}
+	case !r.vacated.IsZero() || r.lived.IsZero():
+	case other && t.End.Why == silent:
+		r.vacated = r.lived
+	default:
+		r.vacated = e.At
+	}
+	if old := r.store.Load(); old == nil || !sameTerm(*old, t) {
+		r.store.Store(&t)
+	}
+}
+
+// pauses notes why a role is paused that was paused already.
+func (b *board) pauses(role string, cause Cause, why error) {
+	r := b.byName[role]
+	last := *r.last.Load()
+	last.Cause, last.Reason = cause, why
+	r.last.Store(&last)
+}
+
+// moved notes that a role came into another state.
+func (b *board) moved(now Instant, t Transition) {
+	if b == nil {
+		return
+	}
+	r := b.byName[t.Role]
+	r.last.Store(&roleMove{t, now})
+	for i, c := range causes {
+		if c == t.Cause {
+			r.moves[i].Add(1)
+		}
+	}
+	switch {
+	case t.From == Draining:
+		b.drains.Add(t.After)
+	case t.From == Activating && t.To == Active:
+		b.activations.Add(t.After)
+	}
+	if t.To == Active {
+		if !r.vacated.IsZero() {
+			b.failovers.Add(now.Most(r.vacated))
+		}
+		r.lived, r.vacated = Instant{}, Instant{}
+	}
+}

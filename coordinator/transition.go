@@ -1,0 +1,215 @@
+package coordinator
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Transition says that a role came from one state into another in this process.
+type Transition struct {
+	Role     string
+	From, To State      // From is empty for the first one of a role
+	Token    lock.Token // of this process's latest term in the role; zero: it has had none
+	Cause    Cause
+	Reason   error         // says more than Cause, where there is more to say; else nil
+	At       time.Time     // by the wall clock
+	After    time.Duration // how long the role was in From
+	Missed   int           // how many transitions just before this one were dropped; see Config.OnTransition
+}
+
+// A Cause is why a role changed its state: one word of a fixed set, fit for a metric's label.
+type Cause string
+
+// The causes, by the state that they lead to.
+const (
+	CauseStarted Cause = "started" // registering: Run began
+
+	CauseJoined   Cause = "joined"   // standby: the session is registered, and the role is in line
+	CauseReleased Cause = "released" // standby: the last term here is over
+	CauseOutrun   Cause = "outrun"   // standby: it was tried, and not granted
+	CauseResumed  Cause = "resumed"  // standby: what the role was paused for is over
+
+	CauseVacant Cause = "vacant" // activating: nobody is active
+	CauseGiven  Cause = "given"  // activating: the store says that the role is this process's, as after a handoff
+
+	CauseGranted Cause = "granted" // active
+
+	CauseReturned   Cause = "returned"   // draining: the work is done for good
+	CauseFailed     Cause = "failed"     // draining: the work failed
+	CauseUnused     Cause = "unused"     // draining: given back before the work began
+	CauseHandoff    Cause = "handoff"    // draining: it was asked for
+	CauseDeadline   Cause = "deadline"   // draining: no beat was acknowledged in time
+	CauseSuperseded Cause = "superseded" // draining: the store names another term
+
+	CauseSessionLost Cause = "session_lost" // draining or registering: the session was lost
+	CauseUnhealthy   Cause = "unhealthy"    // draining or paused: the health check fails, or has not answered
+
+	CauseHeldDown   Cause = "held_down"   // paused: after a failure
+	CauseRolledBack Cause = "rolled_back" // paused: the store was rolled back
+	CauseRefused    Cause = "refused"     // paused: the store refuses what is asked about the role
+
+	CauseStopping Cause = "stopping" // draining or stopped: Run is to end
+	CauseDone     Cause = "done"     // stopped: the work is done for good
+)
+
+// Causes returns every Cause.
+func Causes() []Cause { return slices.Clone(causes[:]) }
+
+var causes = [...]Cause{
+	CauseStarted, CauseJoined, CauseReleased, CauseOutrun, CauseResumed, CauseVacant, CauseGiven, CauseGranted,
+	CauseReturned, CauseFailed, CauseUnused, CauseHandoff, CauseDeadline, CauseSuperseded, CauseSessionLost,
+	CauseUnhealthy, CauseHeldDown, CauseRolledBack, CauseRefused, CauseStopping, CauseDone,
+}
+
+// States returns every State, in the order in which a role comes into them.
+func States() []State {
+	return []State{Registering, Standby, Activating, Active, Draining, Paused, Stopped}
+}
+
+// report tells of a role's new state whoever wants to know: before the journal takes it over.
+func (r *runner) report(now Instant, role string) {
+	if r.board == nil && r.moves == nil {
+		return
+	}
+	old, to := r.journal.states[role], r.state(now, role)
+	t := Transition{Role: role, From: old.state, To: to, Token: max(r.machine.Role(role).Token, old.token), At: time.Now()}
+	if old.state != "" {
+		t.After = now.Most(old.since)
+	}
+	t.Cause, t.Reason = r.causeOf(now, role, old.state, to)
+	r.board.moved(now, t)
+	if !r.moves.put(t) {
+		r.board.drops()
+	}
+}
+
+// causeOf is why a role came from one state into another, and what more there is to say.
+func (r *runner) causeOf(now Instant, role string, from, to State) (Cause, error) {
+	view := r.machine.Role(role)
+	switch to {
+	case Standby:
+		switch from {
+		case Draining:
+			return CauseReleased, nil
+		case Activating:
+			return CauseOutrun, nil
+		case Paused:
+			return CauseResumed, nil
+		}
+		return CauseJoined, nil
+	case Activating:
+		if r.session != nil && !r.standings[role].Term.Vacant() && r.standings[role].Term.Holder.Session == r.session.ID() {
+			return CauseGiven, nil
+		}
+		return CauseVacant, nil
+	case Active:
+		return CauseGranted, nil
+	case Draining:
+		return r.whyDraining(role, from, view)
+	case Paused:
+		return r.whyPaused(now, role)
+	case Stopped:
+		if view.Done {
+			return CauseDone, nil
+		}
+		return CauseStopping, r.whyStop()
+	}
+	if from == "" {
+		return CauseStarted, nil
+	}
+	return CauseSessionLost, r.why
+}
+
+// whyDraining is why a term ends here.
+func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Cause, error) {
+	if view.Done && from == Active { // whatever has become of the session meanwhile
+		return CauseReturned, nil
+	}
+	for _, known := range []struct {
+		why   error
+		cause Cause
+	}{
+		{ErrHandoff, CauseHandoff},
+		{ErrDeadline, CauseDeadline},
+		{ErrSessionLost, CauseSessionLost},
+		{ErrSuperseded, CauseSuperseded},
+		{ErrUnhealthy, CauseUnhealthy},
+	} {
+		if errors.Is(view.Cause, known.why) {
+			return known.cause, view.Cause
+		}
+	}
+	switch {
+	case view.Cause != nil:
+		return CauseStopping, r.whyStop()
+	case from != Active:
+		return CauseUnused, nil
+	}
+	return CauseFailed, r.failures[role]
+}
+
+// whyPaused is why a role that is in line is not competed for.
+func (r *runner) whyPaused(now Instant, role string) (Cause, error) {
+	why := r.machine.Reason(now, role)
+	switch {
+	case strings.HasPrefix(why, lock.ErrRolledBack.Error()):
+		return CauseRolledBack, errors.New(why)
+	case r.machine.Session().Sick:
+		return CauseUnhealthy, cmp.Or(r.unwell, errNotChecked)
+	case r.machine.Role(role).Refused:
+		return CauseRefused, r.refusals[role]
+	}
+	return CauseHeldDown, r.failures[role]
+}
+
+// Moves are transitions on their way to Config.OnTransition. A nil one takes none.
+type moves struct {
+	queue  chan Transition
+	missed int // since the last one that was queued
+}
+
+// movesMost is how many transitions wait for Config.OnTransition at most.
+const movesMost = 1024
+
+// tellMoves starts what calls Config.OnTransition, in order, until the queue is closed.
+func (r *runner) tellMoves() {
+	if r.config.OnTransition == nil {
+		return
+	}
+	queue := make(chan Transition, movesMost)
+	r.moves = &moves{queue: queue}
+	r.asked.run("OnTransition", func() {
+		for t := range queue {
+			r.config.OnTransition(t)
+		}
+	})
+}
+
+// put queues a transition, or reports that there is no room.
+func (m *moves) put(t Transition) bool {
+	if m == nil {
+		return true
+	}
+	t.Missed = m.missed
+	select {
+	case m.queue <- t:
+		m.missed = 0
+		return true
+	default:
+		m.missed++
+		return false
+	}
+}
+
+// close says that there will be no more.
+func (m *moves) close() {
+	if m != nil {
+		close(m.queue)
+	}
+}

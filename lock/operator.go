@@ -1,0 +1,230 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// An Operator keeps, beside the roles, what an operator decides about roles and contenders,
+// and what happened in each role. A Locker is one where its store can do so: ask by a type
+// assertion. It is safe for concurrent use. Every call obeys its context as a Locker's does,
+// may be repeated, and needs no session. Bad input is ErrPermanent, and nothing is written.
+type Operator interface {
+	// Pause keeps everybody from taking the role: until it is resumed nobody acquires it, and no
+	// handoff of it is made or asked for. Every TryAcquire and Handoff compares that in the
+	// transaction in which it writes, so one that began before the pause fails too. Whoever is
+	// active stays so, and a request that stood is withdrawn. The zero Pause resumes; another
+	// one replaces the one that stands. A pause outlasts every session and every restart.
+	Pause(ctx context.Context, role string, p Pause) error
+
+	// Configure replaces what is set for the contender of that ID. It holds for all its sessions,
+	// those to come too, whether or not there is one now. Where s sets nothing, nothing is
+	// set for it any more.
+	Configure(ctx context.Context, id string, s Settings) error
+
+	// Configured returns what is set, by the contender's ID. It is never older than what was
+	// configured before it began, by whomever.
+	Configured(ctx context.Context) (map[string]Settings, error)
+
+	// Record adds an event to the history of a role, of which the latest are kept: at most
+	// MaxHistory events, and MaxHistorySize bytes of text. An event that is there already, by its
+	// At, By, Kind and Token, is not added again. It changes no standing.
+	Record(ctx context.Context, role string, e Event) error
+
+	// History returns what was recorded of a role, in the order in which it was, the oldest
+	// first. It is never older than what was recorded before it began, by whomever.
+	History(ctx context.Context, role string) ([]Event, error)
+}
+
+// A Pause is an operator's word that nobody shall take a role over. The zero Pause is none.
+// The store compares no clock: who finds that Until has passed resumes the role.
+type Pause struct {
+	By    string    // who paused it
+	Why   string    // for people
+	At    time.Time // when, by the clock of By
+	Until time.Time // zero: until it is resumed
+	Stop  bool      // the active shall stop its work, too
+}
+
+// IsZero reports whether p is no pause.
+func (p Pause) IsZero() bool {
+	return p.By == "" && p.Why == "" && p.At.IsZero() && p.Until.IsZero() && !p.Stop
+}
+
+// Settings are what an operator has set for a contender.
+type Settings struct {
+	By      string    // who set them
+	At      time.Time // when, by the clock of By
+	Drained bool      // it shall have no role: it gives up those that it has, and takes none
+
+	// Priorities are those for which its bids are taken, by role, in place of their own. A Member
+	// of a standing has that of the standing's role only.
+	Priorities map[string]int `json:",omitempty"`
+}
+
+// IsZero reports whether s sets nothing.
+func (s Settings) IsZero() bool { return !s.Drained && len(s.Priorities) == 0 }
+
+// Apply returns m as a standing of the role shows it: with what is set for its contender.
+func (s Settings) Apply(m Member, role string) Member {
+	m.Settings = Settings{By: s.By, At: s.At, Drained: s.Drained}
+	if p, ok := s.Priorities[role]; ok {
+		m.Priority, m.Settings.Priorities = p, map[string]int{role: p}
+	}
+	if m.Settings.IsZero() { // what is set is for other roles
+		m.Settings = Settings{}
+	}
+	return m
+}
+
+// An Event is something that happened in a role.
+type Event struct {
+	At       time.Time // by the clock of By
+	By       string    // the ID of the contender that tells it
+	Kind     string    // one of the kinds below
+	Token    Token     `json:",omitempty"` // of the term that it is about
+	From     string    `json:",omitempty"` // Began: the ID of who had the term before; empty: nobody ever had one
+	Previous Token     `json:",omitempty"` // Began: the token of that term
+	Cause    string    `json:",omitempty"` // one of the causes below
+	Detail   string    `json:",omitempty"` // for people: the store's words, who asked
+	Parts    []Part    `json:",omitempty"` // what took how long, in order
+}
+
+// A Part is a part of an event, and how long it took.
+type Part struct {
+	Name string
+	Took time.Duration
+}
+
+// The kinds of events.
+const (
+	Began  = "began"  // a term
+	Ended  = "ended"  // a term
+	Outage = "outage" // the store did not answer for a while, and nothing moved
+)
+
+// The causes: why a term began or ended.
+const (
+	CauseFirst     = "first"     // nobody ever had the role
+	CauseStopped   = "stopped"   // its process was told to stop
+	CauseDone      = "done"      // its work has returned for good
+	CauseFailed    = "failed"    // its work has returned with an error
+	CauseAsked     = "asked"     // an operator asked for a handoff
+	CauseDrained   = "drained"   // an operator drained its contender
+	CausePaused    = "paused"    // an operator paused the role, and stopped its work
+	CausePriority  = "priority"  // one of a greater priority stood by
+	CauseUnhealthy = "unhealthy" // its health check failed
+	CauseStalled   = "stalled"   // its work made no progress
+	CauseCrashed   = "crashed"   // its process was proven dead
+	CauseFenced    = "fenced"    // a fence command said that its host is dead
+	CauseEvicted   = "evicted"   // an operator's word that it is dead
+	CauseSilent    = "silent"    // no beat for the whole promise: lost or cut off, which cannot be told apart
+	CauseDeadline  = "deadline"  // its own beats had no answer until the promise ran out
+	CauseLost      = "lost"      // its session was ended by another
+)
+
+// AddEvent returns a history with one more event, as Record keeps it, and whether it was added.
+// It leaves the given one as it is.
+func AddEvent(history []Event, e Event) (all []Event, added bool) {
+	for _, old := range history {
+		if old.At.Equal(e.At) && old.By == e.By && old.Kind == e.Kind && old.Token == e.Token {
+			return history, false
+		}
+	}
+	all = append(history[:len(history):len(history)], e)
+	size := 0
+	for i := len(all) - 1; i >= 0; i-- {
+		if size += all[i].size(); size > MaxHistorySize || len(all)-i > MaxHistory {
+			return all[i+1:], true
+		}
+	}
+	return all, true
+}
+
+// The bounds of what an Operator keeps. Text is counted in bytes.
+const (
+	MaxHistory     = 32       // events of a role
+	MaxHistorySize = 8 << 10  // text of a role's events
+	MaxText        = 1 << 10  // the why of a pause, the detail of an event
+	MaxParts       = 16       // of an event
+	MaxSettings    = 32 << 10 // the roles of one contender's priorities, and eight bytes for each
+)
+
+// size is how many bytes of text an event has.
+func (e Event) size() int {
+	n := len(e.By) + len(e.Kind) + len(e.From) + len(e.Cause) + len(e.Detail)
+	for _, p := range e.Parts {
+		n += len(p.Name)
+	}
+	return n
+}
+
+// CheckPause says what is wrong with a pause. Nothing is with the zero one.
+func CheckPause(p Pause) error {
+	if p.IsZero() {
+		return nil
+	}
+	err := errors.Join(CheckName("by", p.By), checkText("why", p.Why))
+	if !p.Until.IsZero() && !p.Until.After(p.At) {
+		err = errors.Join(err, Permanent(fmt.Errorf("until %v: must be after %v, when the pause begins", p.Until, p.At)))
+	}
+	return err
+}
+
+// CheckSettings says what is wrong with what is set for a contender.
+func CheckSettings(s Settings) error {
+	if s.IsZero() && s.By == "" {
+		return nil
+	}
+	errs, size := []error{CheckName("by", s.By)}, 0
+	for role := range s.Priorities {
+		errs = append(errs, CheckName("role", role))
+		size += len(role) + 8
+	}
+	if size > MaxSettings {
+		errs = append(errs, Permanent(fmt.Errorf("priorities: %d roles take %d bytes, the limit is %d: set fewer", len(s.Priorities), size, MaxSettings)))
+	}
+	return errors.Join(errs...)
+}
+
+// CheckEvent says what is wrong with an event.
+func CheckEvent(e Event) error {
+	errs := []error{CheckName("by", e.By), CheckName("kind", e.Kind), checkText("detail", e.Detail)}
+	if e.From != "" {
+		errs = append(errs, CheckName("from", e.From))
+	}
+	if e.Cause != "" {
+		errs = append(errs, CheckName("cause", e.Cause))
+	}
+	if e.At.IsZero() {
+		errs = append(errs, Permanent(errors.New("at: must say when")))
+	}
+	if len(e.Parts) > MaxParts {
+		errs = append(errs, Permanent(fmt.Errorf("parts: there are %d, the limit is %d", len(e.Parts), MaxParts)))
+	}
+	for _, p := range e.Parts {
+		errs = append(errs, CheckName("part", p.Name))
+	}
+	return errors.Join(errs...)
+}
+
+// checkText says what is wrong with a text for people: it must be at most MaxText bytes of
+// UTF-8 without unprintable characters, as it is shown on terminals.
+func checkText(what, text string) error {
+	switch {
+	case len(text) > MaxText:
+		return Permanent(fmt.Errorf("%s: has %d bytes, the limit is %d", what, len(text), MaxText))
+	case !utf8.ValidString(text):
+		return Permanent(fmt.Errorf("%s: is not valid UTF-8", what))
+	}
+	for i, r := range text {
+		if !unicode.IsPrint(r) {
+			return Permanent(fmt.Errorf("%s: has the unprintable character %U at byte %d", what, r, i))
+		}
+	}
+	return nil
+}
