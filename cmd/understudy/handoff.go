@@ -51,11 +51,10 @@ when the role did not move in time, or moved to another.
 
 // handOver asks, and follows the role until another term stands.
 func handOver(ctx context.Context, l lock.Locker, role, to string) (before, after lock.Term, err error) {
-	limit := 10 * time.Second // to connect and read takes several trips, and the store may be far away
-	if end, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(end)/3)
+	quick, cancel := ctx, context.CancelFunc(func() {})
+	if end, ok := ctx.Deadline(); ok { // to connect and read takes several trips, and the store may be far away
+		quick, cancel = context.WithTimeout(ctx, time.Until(end)/3)
 	}
-	quick, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	st, err := standing(quick, l, role)
 	if err != nil {
