@@ -49,7 +49,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	r := &runner{
 		config: c, locker: l, work: work,
 		news: make(chan news), slots: make(chan struct{}, roleCalls), quit: make(chan struct{}),
-		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answered: map[string]lock.Request{},
+		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answered: map[string]lock.Request{}, pauses: map[string]expiry{},
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
@@ -93,6 +93,7 @@ type runner struct {
 	untold    int        // how many more acknowledged beats are to say it
 	standings map[string]lock.Standing
 	answered  map[string]lock.Request // the last wish that was answered, by role
+	pauses    map[string]expiry       // those that end by themselves, by role
 	err       error                   // what Run returns
 	why       error                   // of the last failed call that could be reported
 	refusals  map[string]error        // why the store refuses a role, by its name
@@ -221,6 +222,7 @@ func (r *runner) take(n news) {
 	case machine.Stood:
 		r.standings[n.role] = e.Standing
 		r.answer(e.Standing)
+		r.resumeLater(e.Standing)
 		if end := e.Standing.Term.End; r.session != nil && e.Standing.Term.Holder.Session == r.session.ID() && end != (lock.End{}) && end.By != r.config.ID {
 			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
 		}
