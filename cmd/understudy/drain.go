@@ -27,7 +27,7 @@ misspelt. With --wait it waits until the contender is active in no role.
 ` + cli.ExitCodes,
 		Example: `  understudy drain --id host1 --wait
   understudy drain --id host1 --undo`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	d := &draining{steering: newSteering(cmd, "id")}
 	cmd.Flags().BoolVar(&d.undo, "undo", false, "it may have roles again")

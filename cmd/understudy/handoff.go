@@ -32,7 +32,7 @@ then, and when the role did not move in time, or moved to another.
 		Example: `  understudy handoff --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy handoff --role billing --to b
   understudy handoff --role billing --selector zone=east,disk=fast`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
@@ -67,7 +67,7 @@ there is none it refuses, and exits with 1: pause --stop stops the active withou
 it waits for the outcome, as handoff does.
 ` + cli.ExitCodes,
 		Example: `  understudy step-down --role billing --wait`,
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 	}
 	s := newSteering(cmd, "role")
 	s.start("for an answer, and for the outcome", func() error { return s.OneRole() })
@@ -124,11 +124,12 @@ func handOver(ctx context.Context, l lock.Locker, role string, pick picker) (bef
 
 // askFor asks that the role be handed to whom pick picks.
 func askFor(ctx context.Context, l lock.Locker, role string, pick picker) (before lock.Term, target lock.Member, err error) {
-	quick, cancel := context.WithCancel(ctx) // to connect and read takes several trips, and the store may be far away
-	defer cancel()
+	limit := 10 * time.Second // to connect and read takes several trips, and the store may be far away
 	if end, ok := ctx.Deadline(); ok {
-		defer time.AfterFunc(time.Until(end)/3, cancel).Stop()
+		limit = min(limit, time.Until(end)/3)
 	}
+	quick, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	st, err := standing(quick, l, role)
 	if err != nil {
 		return before, target, cli.Unreachable(err)

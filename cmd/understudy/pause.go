@@ -34,7 +34,7 @@ that everybody can see the pause, and with --stop that the role was given back.
 		Example: `  understudy pause --role billing --why "a new disk" --until 30m
   understudy pause --role billing --stop --wait
   understudy pause --role billing --until 2026-12-24T06:00:00Z`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	p := &pausing{steering: newSteering(cmd, "role")}
 	set := cmd.Flags()
@@ -218,7 +218,7 @@ func newResume() *cobra.Command {
 With --wait it waits until somebody is active.
 ` + cli.ExitCodes,
 		Example: `  understudy resume --role billing --wait`,
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 	}
 	s := newSteering(cmd, "role")
 	s.start("for an answer, and for somebody to be active", func() error { return s.OneRole() })
