@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/chronicle"
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
@@ -53,6 +54,9 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
+	if operator, ok := l.(lock.Operator); ok {
+		r.operator, r.chronicle = operator, chronicle.New(c.ID, c.BeatEvery(), c.names()...)
+	}
 	r.board = r.newBoard()
 	r.renew(1)
 	return r.run(ctx)
@@ -78,6 +82,9 @@ type runner struct {
 	moves *moves    // nil: nobody is told
 	board *board    // nil: nobody looks
 
+	operator  lock.Operator        // nil: the store keeps no history
+	chronicle *chronicle.Chronicle // what it is to keep
+
 	exiting  sync.Once
 	checking atomic.Pointer[Instant] // since when a health check has not returned
 
@@ -98,6 +105,7 @@ type runner struct {
 	refusals  map[string]error        // why the store refuses a role, by its name
 	failures  map[string]error        // with what the work of a role failed last
 	unwell    error                   // what the health check said last
+	dead      lock.SessionID          // that had our ID, and whose process is proven dead
 }
 
 // A tenure is one term's work.
@@ -132,6 +140,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 	}
 	r.stop = ctx
 	r.loop(ctx.Done())
+	r.endHistory()
 	return r.err
 }
 
@@ -153,6 +162,7 @@ func (r *runner) loop(done <-chan struct{}) {
 		r.board.turns(now)
 		r.board.answered(now, n, r.machine.ID(r.number))
 		r.note(now, n)
+		r.keepHistory(now, n)
 		if r.checking.Load() == nil {
 			r.config.Witness.Pulse()
 		}
@@ -225,6 +235,9 @@ func (r *runner) take(n news) {
 			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
 		}
 	case machine.Registered:
+		if e.Dead {
+			r.dead = e.Holder.Session
+		}
 		if n.err != nil {
 			r.why = n.err
 		} else if e.Number == r.number {

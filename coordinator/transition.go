@@ -2,10 +2,12 @@ package coordinator
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/chronicle"
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -73,7 +75,7 @@ func States() []State {
 
 // report tells of a role's new state whoever wants to know: before the journal takes it over.
 func (r *runner) report(now Instant, role string) {
-	if r.board == nil && r.moves == nil {
+	if r.board == nil && r.moves == nil && r.chronicle == nil {
 		return
 	}
 	old, to := r.journal.states[role], r.machine.State(now, role)
@@ -83,6 +85,11 @@ func (r *runner) report(now Instant, role string) {
 	}
 	t.Cause, t.Reason = r.causeOf(now, role, old.state, to)
 	r.board.moved(now, t)
+	if r.chronicle != nil {
+		m := chronicle.Move{Role: role, To: to, Token: t.Token, Wall: t.At}
+		m.Cause, m.Detail = r.historyCause(t)
+		r.chronicle.Moved(now, m, r.standings[role])
+	}
 	if !r.moves.put(t) {
 		r.board.drops()
 	}
@@ -165,6 +172,94 @@ func (r *runner) whyPaused(now Instant, role string) (Cause, error) {
 		return CauseRefused, r.refusals[role]
 	}
 	return CauseHeldDown, r.failures[role]
+}
+
+// historyCause is why a term ends here, in the history's words, and what more there is to say.
+func (r *runner) historyCause(t Transition) (cause, detail string) {
+	say := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return strings.TrimPrefix(strings.TrimPrefix(err.Error(), ErrStopping.Error()), ": ")
+	}
+	var unasked stopError
+	switch t.Cause {
+	case CauseReturned:
+		if errors.As(r.whyStop(), &unasked) { // the whole run is given up with it
+			return lock.CauseFailed, say(unasked)
+		}
+		return lock.CauseDone, ""
+	case CauseFailed:
+		return lock.CauseFailed, say(t.Reason)
+	case CauseUnused:
+		return lock.CauseUnused, ""
+	case CauseHandoff:
+		return lock.CauseAsked, ""
+	case CauseDeadline:
+		return lock.CauseDeadline, say(r.blind())
+	case CauseSessionLost:
+		return lock.CauseLost, say(cmp.Or(r.why, t.Reason))
+	case CauseSuperseded:
+		return lock.CauseLost, say(t.Reason)
+	case CauseUnhealthy:
+		return lock.CauseUnhealthy, say(r.unwell)
+	}
+	if r.err != nil || errors.As(r.whyStop(), &unasked) {
+		return lock.CauseFailed, say(r.whyStop())
+	}
+	return lock.CauseStopped, say(r.whyStop())
+}
+
+// keepHistory takes in what the history of a role is to tell, and has that written which waits
+// when a beat has come through: the store answers then, and nobody waits for this.
+func (r *runner) keepHistory(now Instant, n news) {
+	if r.chronicle == nil {
+		return
+	}
+	switch e := n.event.(type) {
+	case machine.Stood:
+		r.chronicle.Stood(e.At, e.Standing, r.machine.ID(r.number))
+	case machine.Acquired:
+		if e.Outcome == lock.OK {
+			r.chronicle.Granted(now, e.Role)
+		}
+	case machine.Beaten:
+		r.chronicle.Beaten(now, e.At, e.Outcome, n.err, time.Now())
+		if e.Outcome == lock.OK && r.chronicle.Len() > 0 && r.chronicle.Quiet() {
+			record := r.recorder()
+			r.group.Go(func() { r.chronicle.Write(r.calls, false, record) })
+		}
+	}
+}
+
+// recorder is a call that writes one event, and takes no longer than any other about a role.
+func (r *runner) recorder() func(ctx context.Context, role string, e lock.Event) error {
+	budget := r.budget(roleTrips)
+	return func(ctx context.Context, role string, e lock.Event) error {
+		ctx, cancel := context.WithTimeout(ctx, budget)
+		defer cancel()
+		err := silence(r.operator.Record(ctx, role, e), budget)
+		if err != nil {
+			r.config.Logger.Debug("call failed", "id", r.config.ID, "call", "record", "role", role, "error", err)
+		}
+		return err
+	}
+}
+
+// lastWords is how long a run that has given everything back takes at most to write why.
+const lastWords = 500 * time.Millisecond
+
+// endHistory writes what waits, where the store answers, and drops what it cannot.
+func (r *runner) endHistory() {
+	if r.chronicle == nil || r.chronicle.Len() == 0 {
+		return
+	}
+	if r.blind() == nil {
+		ctx, cancel := context.WithTimeout(r.calls, min(r.config.Try(), lastWords))
+		defer cancel()
+		r.chronicle.Write(ctx, true, r.recorder())
+	}
+	r.chronicle.Drop()
 }
 
 // Moves are transitions on their way to Config.OnTransition. A nil one takes none.
