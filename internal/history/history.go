@@ -3,7 +3,10 @@
 package history
 
 import (
+	"cmp"
+	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -61,4 +64,49 @@ func Text(text string) string {
 		text = text[:len(text)-1]
 	}
 	return text + more
+}
+
+// A Row is an event as people's tools get it, in JSON. Its names are stable.
+type Row struct {
+	At       time.Time `json:"at"` // by the clock of By
+	By       string    `json:"by"`
+	Kind     string    `json:"kind"`
+	Token    uint64    `json:"token"`
+	From     string    `json:"from,omitempty"`
+	Previous uint64    `json:"previous,omitempty"`
+	Cause    string    `json:"cause,omitempty"`
+	Detail   string    `json:"detail,omitempty"`
+	Parts    []Part    `json:"parts,omitempty"`
+}
+
+// A Part is what took how long.
+type Part struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Rows are events in the order of their terms: who writes first, of two, is chance.
+func Rows(events []lock.Event) []Row {
+	rows := []Row{}
+	for _, e := range Sorted(events) {
+		r := Row{
+			At: e.At, By: e.By, Kind: e.Kind, Token: uint64(e.Token), From: e.From, Previous: uint64(e.Previous),
+			Cause: e.Cause, Detail: e.Detail,
+		}
+		for _, p := range e.Parts {
+			r.Parts = append(r.Parts, Part{p.Name, p.Took.Seconds()})
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// Sorted are events in the order of their terms.
+func Sorted(events []lock.Event) []lock.Event {
+	kinds := []string{lock.Began, lock.Outage, lock.Ended}
+	events = slices.Clone(events)
+	slices.SortStableFunc(events, func(a, b lock.Event) int {
+		return cmp.Or(cmp.Compare(a.Token, b.Token), cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)))
+	})
+	return events
 }
