@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"coordinator/internal/process":   {"lock"},
 	"coordinator/coordinatorfx":      {"lock", "coordinator"},
 	"coordinator/witness":            {"lock", "coordinator", "internal/history", "internal/procgroup", "internal/asynclog"},
-	"admin":                          {"lock", "coordinator", "internal/certs", "internal/clientconf"},
+	"admin":                          {"lock", "coordinator", "internal/history", "internal/certs", "internal/clientconf"},
 	"backends":                       {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "backends/kv"},
 	"backends/backendsfx":            {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
 	"backends/ledger":                {"lock"},

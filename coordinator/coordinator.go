@@ -55,7 +55,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
 	if operator, ok := l.(lock.Operator); ok {
-		r.operator, r.chronicle = operator, chronicle.New(c.ID, c.BeatEvery(), c.names()...)
+		r.annals = &annals{chronicle.New(c.ID, c.BeatEvery(), c.names()...), operator}
 	}
 	r.board = r.newBoard()
 	r.renew(1)
@@ -72,18 +72,16 @@ type runner struct {
 	journal journal
 	troubles
 
-	calls context.Context // every call to the store derives from it
-	stop  context.Context // of a registration: a stop waits for none
-	slots chan struct{}   // for calls about one role: a thousand at once would keep a beat from coming through
-	news  chan news
-	quit  chan struct{}
-	group sync.WaitGroup
-	asked callbacks // of the user, besides the work
-	moves *moves    // nil: nobody is told
-	board *board    // nil: nobody looks
-
-	operator  lock.Operator        // nil: the store keeps no history
-	chronicle *chronicle.Chronicle // what it is to keep
+	calls  context.Context // every call to the store derives from it
+	stop   context.Context // of a registration: a stop waits for none
+	slots  chan struct{}   // for calls about one role: a thousand at once would keep a beat from coming through
+	news   chan news
+	quit   chan struct{}
+	group  sync.WaitGroup
+	asked  callbacks // of the user, besides the work
+	moves  *moves    // nil: nobody is told
+	board  *board    // nil: nobody looks
+	annals *annals   // nil: the store keeps no history
 
 	exiting  sync.Once
 	checking atomic.Pointer[Instant] // since when a health check has not returned
@@ -174,7 +172,7 @@ func (r *runner) loop(done <-chan struct{}) {
 		}
 		r.hangs(now, r.checking.Load())
 		r.tell(now)
-		wait := min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.warnLate(now), r.pulseEvery())
+		wait := min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.warnLate(now), r.pulseEvery(), r.writeHistory(now))
 		timer.Reset(wait)
 		r.board.rests(now, wait, r.machine.Session().Stopping)
 	}

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/understudy-ha/understudy/coordinator/internal/chronicle"
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/coordinator/internal/tally"
 	"github.com/understudy-ha/understudy/internal/asynclog"
@@ -102,7 +101,7 @@ func (m *Monitor) Process() ProcessStatus {
 		Late: max(0, now.Mono-time.Duration(b.due.Load())), Limit: b.config.hangLimit(), Errors: map[string]uint64{},
 		Beats: b.beats.Load(), BeatsFailed: b.beatsFailed.Load(), BeatTimes: b.beatTimes.Read(),
 		Failovers: b.failovers.Read(), Activations: b.activations.Read(), Drains: b.drains.Read(),
-		LinesDropped: asynclog.Dropped(b.config.Logger), MovesDropped: b.movesDropped.Load(), EventsDropped: b.chronicle.Missed(),
+		LinesDropped: asynclog.Dropped(b.config.Logger), MovesDropped: b.movesDropped.Load(), EventsDropped: b.annals.missed(),
 	}
 	if at := b.heard.Load(); at != nil {
 		s.Heard, s.Silent = at.wall, now.Most(at.at)
@@ -161,11 +160,11 @@ var (
 // A board is what one Run lets a Monitor see. The loop writes it, and never waits for a reader:
 // whatever is there is one atomic value. The methods that write do nothing to a nil board.
 type board struct {
-	config    Config
-	roles     []*roleBoard
-	byName    map[string]*roleBoard
-	checking  *atomic.Pointer[Instant] // of the runner
-	chronicle *chronicle.Chronicle     // of the runner; nil: the store keeps no history
+	config   Config
+	roles    []*roleBoard
+	byName   map[string]*roleBoard
+	checking *atomic.Pointer[Instant] // of the runner
+	annals   *annals                  // of the runner; nil: the store keeps no history
 
 	due      atomic.Int64 // when the loop is to turn next, by Instant.Mono; while it does, when it began to
 	session  atomic.Pointer[lock.SessionID]
@@ -212,7 +211,7 @@ func (r *runner) newBoard() *board {
 	if r.config.Monitor == nil {
 		return nil
 	}
-	b := &board{config: r.config, byName: map[string]*roleBoard{}, checking: &r.checking, chronicle: r.chronicle}
+	b := &board{config: r.config, byName: map[string]*roleBoard{}, checking: &r.checking, annals: r.annals}
 	now := r.config.Now()
 	b.joins("")
 	b.due.Store(int64(now.Mono))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ func States() []State {
 
 // report tells of a role's new state whoever wants to know: before the journal takes it over.
 func (r *runner) report(now Instant, role string) {
-	if r.board == nil && r.moves == nil && r.chronicle == nil {
+	if r.board == nil && r.moves == nil && r.annals == nil {
 		return
 	}
 	old, to := r.journal.states[role], r.machine.State(now, role)
@@ -85,10 +86,10 @@ func (r *runner) report(now Instant, role string) {
 	}
 	t.Cause, t.Reason = r.causeOf(now, role, old.state, to)
 	r.board.moved(now, t)
-	if r.chronicle != nil {
+	if r.annals != nil {
 		m := chronicle.Move{Role: role, To: to, Token: t.Token, Wall: t.At}
 		m.Cause, m.Detail = r.historyCause(t)
-		r.chronicle.Moved(now, m, r.standings[role])
+		r.annals.Moved(now, m, r.standings[role])
 	}
 	if !r.moves.put(t) {
 		r.board.drops()
@@ -210,26 +211,62 @@ func (r *runner) historyCause(t Transition) (cause, detail string) {
 	return lock.CauseStopped, say(r.whyStop())
 }
 
-// keepHistory takes in what the history of a role is to tell, and has that written which waits
-// when a beat has come through: the store answers then, and nobody waits for this.
+// Annals are what the store is to keep of the roles' history, and where.
+type annals struct {
+	*chronicle.Chronicle
+	store lock.Operator
+}
+
+// missed is how many events could not be written.
+func (a *annals) missed() uint64 {
+	if a == nil {
+		return 0
+	}
+	return a.Dropped()
+}
+
+// History returns what the contenders have written of a role: see lock.Operator. It asks the store,
+// as long as ctx lasts, and nothing that is done for a role waits for it. Where the store keeps
+// no history, or Run has not begun, the error wraps errors.ErrUnsupported.
+func (m *Monitor) History(ctx context.Context, role string) ([]lock.Event, error) {
+	if b := m.run.Load(); b != nil && b.annals != nil {
+		return b.annals.store.History(ctx, role)
+	}
+	return nil, fmt.Errorf("no history: %w", errors.ErrUnsupported)
+}
+
+// keepHistory takes in what the history of a role is to tell.
 func (r *runner) keepHistory(now Instant, n news) {
-	if r.chronicle == nil {
+	if r.annals == nil {
 		return
 	}
 	switch e := n.event.(type) {
 	case machine.Stood:
-		r.chronicle.Stood(e.At, e.Standing, r.machine.ID(r.number))
+		r.annals.Stood(e.At, e.Standing, r.machine.ID(r.number))
 	case machine.Acquired:
 		if e.Outcome == lock.OK {
-			r.chronicle.Granted(now, e.Role)
+			r.annals.Granted(now, e.Role)
 		}
 	case machine.Beaten:
-		r.chronicle.Beaten(now, e.At, e.Outcome, n.err, time.Now())
-		if e.Outcome == lock.OK && r.chronicle.Len() > 0 && r.chronicle.Quiet() {
-			record := r.recorder()
-			r.group.Go(func() { r.chronicle.Write(r.calls, false, record) })
-		}
+		r.annals.Beaten(now, e.At, e.Outcome, n.err, time.Now())
 	}
+}
+
+// writeHistory has that written which has waited for as long as a beat, where the store answers and
+// no role is being taken. It returns how long it is until it has to look again.
+func (r *runner) writeHistory(now Instant) time.Duration {
+	if r.annals == nil || r.annals.Len() == 0 {
+		return never
+	}
+	wait := r.annals.Wait(now, r.config.BeatEvery())
+	if wait > 0 {
+		return wait
+	}
+	if r.blind() == nil && r.annals.Quiet() {
+		record := r.recorder()
+		r.group.Go(func() { r.annals.Write(r.calls, false, record) })
+	}
+	return r.config.BeatEvery()
 }
 
 // recorder is a call that writes one event, and takes no longer than any other about a role.
@@ -238,7 +275,7 @@ func (r *runner) recorder() func(ctx context.Context, role string, e lock.Event)
 	return func(ctx context.Context, role string, e lock.Event) error {
 		ctx, cancel := context.WithTimeout(ctx, budget)
 		defer cancel()
-		err := silence(r.operator.Record(ctx, role, e), budget)
+		err := silence(r.annals.store.Record(ctx, role, e), budget)
 		if err != nil {
 			r.config.Logger.Debug("call failed", "id", r.config.ID, "call", "record", "role", role, "error", err)
 		}
@@ -251,15 +288,15 @@ const lastWords = 500 * time.Millisecond
 
 // endHistory writes what waits, where the store answers, and drops what it cannot.
 func (r *runner) endHistory() {
-	if r.chronicle == nil || r.chronicle.Len() == 0 {
+	if r.annals == nil || r.annals.Len() == 0 {
 		return
 	}
 	if r.blind() == nil {
 		ctx, cancel := context.WithTimeout(r.calls, min(r.config.Try(), lastWords))
 		defer cancel()
-		r.chronicle.Write(ctx, true, r.recorder())
+		r.annals.Write(ctx, true, r.recorder())
 	}
-	r.chronicle.Drop()
+	r.annals.Drop()
 }
 
 // Moves are transitions on their way to Config.OnTransition. A nil one takes none.

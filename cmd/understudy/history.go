@@ -22,8 +22,8 @@ func newHistory() *cobra.Command {
 		Use:   "history",
 		Short: "Show what happened in a role: who was active, since when, and why it moved",
 		Long: `Shows what the contenders have written into the store: when a term began and ended, and when
-the store did not answer for a while. The latest 32 events are kept. Each is written beside a
-beat, so the latest may be missing for up to ttl/4, and who is killed writes nothing. A time is
+the store did not answer for a while. The latest 32 events are kept. Each is written
+ttl/4 after it happened, out of a takeover's way, and who is killed writes nothing. A time is
 by the clock of who tells it.
 
 JSON is one document: role and events, each with at, by, kind (began, ended, outage), token,

@@ -142,8 +142,8 @@ func storyOf(st heard, events []lock.Event) story {
 // tellMove tells how the active came to its role.
 func (m *move) tellMove(s *story) {
 	if m.began == nil {
-		s.Text = fmt.Sprintf("%s is active with token %d since %s. Why, it has not written yet: that comes beside its next beat. Ask again in a moment.",
-			s.Active, s.Token, m.Term.Since.Local().Format(stamp))
+		s.Text = fmt.Sprintf("%s is active with token %d since %s. Why, it has not written yet: that comes within ttl/4 (%s). Ask again then.",
+			s.Active, s.Token, m.Term.Since.Local().Format(stamp), m.Term.Holder.TTL/4)
 		return
 	}
 	b := m.began
@@ -162,7 +162,9 @@ func (m *move) tellMove(s *story) {
 		s.Steps = append(s.Steps, step{m.ended.At, m.ended.By, endingText(*m.ended)})
 	}
 	s.Steps = append(s.Steps, step{b.At, b.By, beginningText(*b)})
-	s.Without = m.without().Seconds()
+	if cause != lock.CauseFirst {
+		s.Without = m.without().Seconds()
+	}
 	if m.outage != nil {
 		took := m.outage.Parts[0].Took
 		s.Outage = took.Seconds()

@@ -16,6 +16,7 @@ import (
 // goroutine.
 type Chronicle struct {
 	*Queue
+	looked  machine.Instant // when the events that wait were last to be written, or began to wait; zero: none does
 	id      string
 	beat    time.Duration // how long the store may be away unmentioned
 	roles   map[string]*role
@@ -205,12 +206,17 @@ func (c *Chronicle) Beaten(now, began machine.Instant, o lock.Outcome, words err
 	}
 }
 
-// Missed is how many events could not be written. It may be called from anywhere, and on nil.
-func (c *Chronicle) Missed() uint64 {
-	if c == nil {
-		return 0
+// Wait is how long it is until the events that wait are to be written: a beat after they began to
+// wait, or after the last time. 0: now, and the next time is a beat later.
+func (c *Chronicle) Wait(now machine.Instant, beat time.Duration) time.Duration {
+	if c.looked.IsZero() {
+		c.looked = now
 	}
-	return c.Dropped()
+	if left := now.Until(c.looked.Plus(beat)); left > 0 {
+		return left
+	}
+	c.looked = machine.Instant{}
+	return 0
 }
 
 // Quiet reports whether no role is being taken: then events may be written without being in
