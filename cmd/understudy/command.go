@@ -43,7 +43,10 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	g, err := c.start(t)
 	defer c.forget()
 	if err != nil {
-		c.log.Error("command did not start", "error", err)
+		err = fmt.Errorf("the command did not start: %w", err)
+		if c.role.OnExit != "restart" { // else the coordinator says so
+			c.log.Error(err.Error())
+		}
 		return c.over(127, err)
 	}
 	byItself := false
@@ -71,6 +74,8 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 func (c *command) tell(work context.Context, code int, byItself bool) {
 	level := slog.LevelInfo
 	switch {
+	case byItself && c.role.OnExit == "restart": // the coordinator says so
+		level = slog.LevelDebug
 	case code != 0 && (byItself || code < 128): // by a signal it ends where it was told to
 		level = slog.LevelWarn
 	case len(c.byRole) > 1 && !byItself && !coordinator.Asked(context.Cause(work)):
