@@ -124,11 +124,10 @@ func handOver(ctx context.Context, l lock.Locker, role string, pick picker) (bef
 
 // askFor asks that the role be handed to whom pick picks.
 func askFor(ctx context.Context, l lock.Locker, role string, pick picker) (before lock.Term, target lock.Member, err error) {
-	limit := 10 * time.Second // to connect and read takes several trips, and the store may be far away
-	if end, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(end)/3)
+	quick, cancel := ctx, context.CancelFunc(func() {})
+	if end, ok := ctx.Deadline(); ok { // to connect and read takes several trips, and the store may be far away
+		quick, cancel = context.WithTimeout(ctx, time.Until(end)/3)
 	}
-	quick, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	st, err := standing(quick, l, role)
 	if err != nil {
