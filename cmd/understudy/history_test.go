@@ -133,9 +133,9 @@ func TestWhyOfTheWork(t *testing.T) {
 	r := newTrio(t, onEtcd)
 	fail := filepath.Join(r.dir, "fail")
 	r.commands = map[string][]string{"a": {"sh", "-c", os.Args[0] + " & while ! test -e " + fail + "; do sleep 0.05; done; kill $!; wait $!; exit 3"}}
-	r.restart("a")
+	r.start("a")
 	now := r.because(span{}, lock.CauseFirst)
-	r.restart("b")
+	r.start("b")
 	r.inLine(1)
 	must(t, os.WriteFile(fail, nil, 0o600))
 	now = r.because(now, lock.CauseFailed, "the command ended with code 3")
