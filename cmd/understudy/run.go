@@ -159,15 +159,16 @@ type awaited struct {
 	err   error       // of the last registration that had no answer; coordinator.Run makes one at a time
 }
 
-// whole is the Locker, with what else its store keeps.
+// whole is the Locker with what else it offers.
 func (a *awaited) whole() lock.Locker {
-	if o, ok := a.Locker.(lock.Operator); ok {
-		return struct {
-			*awaited
-			lock.Operator
-		}{a, o}
+	op, ok := a.Locker.(lock.Operator)
+	if !ok {
+		return a
 	}
-	return a
+	return struct {
+		*awaited
+		lock.Operator
+	}{a, op}
 }
 
 // Register is the Locker's.
