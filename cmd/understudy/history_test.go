@@ -133,9 +133,9 @@ func TestWhyOfTheWork(t *testing.T) {
 	r := newTrio(t, onEtcd)
 	fail := filepath.Join(r.dir, "fail")
 	r.commands = map[string][]string{"a": {"sh", "-c", os.Args[0] + " & while ! test -e " + fail + "; do sleep 0.05; done; kill $!; wait $!; exit 3"}}
-	r.restart("a")
+	r.start("a")
 	now := r.because(span{}, lock.CauseFirst)
-	r.restart("b")
+	r.start("b")
 	r.inLine(1)
 	must(t, os.WriteFile(fail, nil, 0o600))
 	now = r.because(now, lock.CauseFailed, "the command ended with code 3")
@@ -203,25 +203,4 @@ func (r *trio) session(id string) string {
 	}
 	r.t.Fatalf("%s is not active:\n%s", id, text)
 	return ""
-}
-
-// TestHistoryIsShown: a contender's listener tells what the store has, and once a second at most.
-func TestHistoryIsShown(t *testing.T) {
-	t.Parallel()
-	s := newShown(t, onEtcd)
-	s.show()
-	now := s.settle()
-	for _, id := range s.ids {
-		s.eventually(id+" tells that the term began", func() bool {
-			code, body := s.ask(id, "/v1/history")
-			return code == 200 && strings.Contains(body, fmt.Sprintf(`"by":%q,"kind":"began","token":%d`, now.id, now.token))
-		})
-	}
-	if code, body := s.ask("a", "/v1/history?role=x"); code != 404 {
-		t.Errorf("of a role that there is not: %d %s", code, body)
-	}
-	must(t, s.cluster.Members[0].Pause())
-	s.becomes(now.id, map[string]int{"/v1/history": 503, "/livez": 200})
-	must(t, s.cluster.Members[0].Resume())
-	s.becomes(now.id, map[string]int{"/v1/history": 200})
 }
