@@ -71,6 +71,29 @@ func States() []State {
 	return []State{Registering, Standby, Activating, Active, Draining, Paused, Stopped}
 }
 
+// CauseOf is the word for why a term's context ended, which context.Cause says: the Cause of the
+// transition to Draining. After nil, the work returned by itself.
+func CauseOf(err error) Cause {
+	for _, known := range []struct {
+		why   error
+		cause Cause
+	}{
+		{ErrHandoff, CauseHandoff},
+		{ErrDeadline, CauseDeadline},
+		{ErrSessionLost, CauseSessionLost},
+		{ErrSuperseded, CauseSuperseded},
+		{ErrUnhealthy, CauseUnhealthy},
+	} {
+		if errors.Is(err, known.why) {
+			return known.cause
+		}
+	}
+	if err == nil {
+		return CauseReturned
+	}
+	return CauseStopping
+}
+
 // report tells of a role's new state whoever wants to know: before the journal takes it over.
 func (r *runner) report(now Instant, role string) {
 	if r.board == nil && r.moves == nil {
@@ -130,23 +153,11 @@ func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Ca
 	if view.Done && from == Active { // whatever has become of the session meanwhile
 		return CauseReturned, nil
 	}
-	for _, known := range []struct {
-		why   error
-		cause Cause
-	}{
-		{ErrHandoff, CauseHandoff},
-		{ErrDeadline, CauseDeadline},
-		{ErrSessionLost, CauseSessionLost},
-		{ErrSuperseded, CauseSuperseded},
-		{ErrUnhealthy, CauseUnhealthy},
-	} {
-		if errors.Is(view.Cause, known.why) {
-			return known.cause, view.Cause
-		}
-	}
-	switch {
+	switch cause := CauseOf(view.Cause); {
+	case view.Cause != nil && cause == CauseStopping:
+		return cause, r.whyStop()
 	case view.Cause != nil:
-		return CauseStopping, r.whyStop()
+		return cause, view.Cause
 	case from != Active:
 		return CauseUnused, nil
 	}

@@ -44,18 +44,21 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	defer c.forget()
 	if err != nil {
 		c.log.Error("command did not start", "error", err)
-		return c.over(127, err)
+		return c.over(&endedError{127, time.Now()})
 	}
+	active := c.hook("on-active", c.role.OnActive, onActiveFor, t, coordinator.CauseGranted, nil)
 	byItself := false
 	select {
 	case <-g.Done():
 		byItself = t.Left() > 0 && ctx.Err() == nil // or its init killed it, or it was told to end
 	case <-ctx.Done():
 	}
+	over := time.Now()
 	c.stop(ctx, g, t) // also what it left behind
 	c.tell(ctx, g.Code(), byItself)
+	c.onStandby(ctx, t, whyOver(ctx, g.Code(), byItself), active, over)
 	if byItself {
-		return c.over(g.Code(), &endedError{code: g.Code()})
+		return c.over(&endedError{g.Code(), over})
 	}
 	if cause := context.Cause(ctx); !coordinator.Asked(cause) && c.role.OnLoss == "exit" {
 		c.giveUp(fmt.Errorf("%w: %w", errRoleLost, cmp.Or(cause, coordinator.ErrDeadline)))
@@ -101,11 +104,11 @@ func (c *command) forget() {
 }
 
 // over says what the end of the command by itself means.
-func (c *command) over(code int, why error) error {
+func (c *command) over(ended *endedError) error {
 	if c.role.OnExit == "restart" {
-		return why
+		return ended
 	}
-	c.giveUp(&endedError{code, time.Now()})
+	c.giveUp(ended)
 	return nil
 }
 
@@ -131,11 +134,18 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 	default:
 	}
 	c.log.Log(context.Background(), level, "the command is killed: "+why)
-	for tries := 1; ; tries++ {
-		g.Kill()
+	killAll(g, func(tries int) {
 		if tries%(20*60) == 20 { // after a second, and then once a minute
 			c.log.Error("the command cannot be killed: it runs as another user, or sleeps in the kernel. End it yourself: until then, or until the promise is over, this process keeps the role")
 		}
+	})
+}
+
+// killAll kills a group until nothing of it is left. After each try it calls tried.
+func killAll(g *procgroup.Group, tried func(tries int)) {
+	for tries := 1; ; tries++ {
+		g.Kill()
+		tried(tries)
 		select {
 		case <-g.Gone():
 			return
@@ -171,7 +181,7 @@ func (c *command) lose(g *procgroup.Group, cancel func(), work context.Context, 
 			return
 		}
 	}
-	left, killing := grace, max(grace/4, min(100*time.Millisecond, grace/2))
+	left, killing := grace, c.killing()
 	if until := t.Left(); until > 0 {
 		left = min(left, until)
 	}
@@ -182,6 +192,12 @@ func (c *command) lose(g *procgroup.Group, cancel func(), work context.Context, 
 	if !sleep(killing/2) && t.Left() < grace { // or the role alone is lost, or the store is back
 		c.exit()
 	}
+}
+
+// killing is the part of the grace that is left for killing.
+func (c *command) killing() time.Duration {
+	grace := c.options.Coordinator.Grace
+	return max(grace/4, min(100*time.Millisecond, grace/2))
 }
 
 func (c *command) spec(path string, t coordinator.Term) procgroup.Spec {

@@ -158,7 +158,7 @@ func (o *options) checkIsolation() error {
 // environment is what a command gets: ours, without what another run gave to us and
 // without the store's secrets.
 func (o *options) environment(t coordinator.Term) []string {
-	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES"}
+	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES", "UNDERSTUDY_CAUSE"}
 	for _, k := range config.Keys() {
 		if k.Secret {
 			own = append(own, k.Variable())

@@ -40,6 +40,13 @@ Any one of this process, the witness, the command and its init may be killed or 
 any moment, and this process together with the witness. Not covered without --isolate: daemons of the command when this process and
 the command's init are killed in the same moment.
 
+--on-active and --on-standby are shell commands for an address, DNS or an alert. They get the
+command's environment, and in UNDERSTUDY_CAUSE why, in the word that metrics and log have. The
+first runs beside the command and delays nothing; it is killed after 30s, and when the term is
+over. The second runs when the command has ended and before the role is released, for at most 5s
+and never longer than the promise stands: where the role is lost it may not run. A hook that fails
+is a warning.
+
 A command that ends by itself ends this process with its own exit code: 128 and the
 signal where one ended it, 127 where it could not be started. A stop ends it with 0,
 whatever the command's code is, and also where the whole service gets SIGTERM and the
