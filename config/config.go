@@ -30,8 +30,8 @@ type Config struct {
 	Warnings []string
 
 	role, onLoss, onExit, onActive, onStandby, logFormat, logLevel string
-	priority                                  int
-	standby                                   bool
+	priority                                                       int
+	standby                                                        bool
 
 	log    io.Writer
 	values map[string]value // by the key's name

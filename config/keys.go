@@ -96,6 +96,7 @@ func Keys() []Key {
 		{Name: "heartbeat", Usage: "between two log lines that say who is active (default 10s)", to: func(c *Config) any { return &c.Coordinator.Heartbeat }},
 		{Name: "witness", Default: "true", Usage: "start a process that ends the work and releases the role the moment this process is dead", to: func(c *Config) any { return &c.Witness }},
 		{Name: "hangTimeout", Usage: "for a process, or a health check, that hangs, before its witness kills it; 0: only at the end of its promise (default ttl/2)", to: func(c *Config) any { return off{&c.Coordinator.HangTimeout} }},
+		{Name: "watchdog", Usage: "how long work may make no progress: 100ms to ttl; then it has stalled, and loses the role (default: as long as it likes)", to: func(c *Config) any { return &c.Coordinator.Watchdog }},
 		{Name: "healthInterval", Usage: "between two health checks (default ttl/4)", to: func(c *Config) any { return &c.Coordinator.HealthEvery }},
 		{Name: "health", Command: true, Usage: "a shell command that says by exit code 0 that this process may be active", to: func(c *Config) any { return &c.Run.Health }},
 		{Name: "onLoss", Command: true, Default: "standby", OneOf: []string{"standby", "exit"}, Usage: "after a loss: standby, or exit with code 75", to: func(c *Config) any { return &c.onLoss }},

@@ -49,7 +49,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	r := &runner{
 		config: c, locker: l, work: work,
 		news: make(chan news), slots: make(chan struct{}, roleCalls), quit: make(chan struct{}),
-		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answered: map[string]lock.Request{},
+		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answered: map[string]lock.Request{}, stalled: map[string]*stall{},
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
@@ -98,13 +98,16 @@ type runner struct {
 	refusals  map[string]error        // why the store refuses a role, by its name
 	failures  map[string]error        // with what the work of a role failed last
 	unwell    error                   // what the health check said last
+	stalled   map[string]*stall       // how the last work of a role stalled, by its name
 }
 
 // A tenure is one term's work.
 type tenure struct {
 	cancel   context.CancelCauseFunc
 	returned chan struct{}
-	over     atomic.Bool // the work returned, or the store names another term
+	over     atomic.Bool  // the work returned, or the store names another term
+	progress atomic.Int64 // when the work made some, by Instant.Mono
+	advanced atomic.Bool  // it has made some
 
 	given time.Duration // to return, when it was told to stop; 0: it was not
 	late  bool          // that half of it is over was told
@@ -240,6 +243,10 @@ func (r *runner) take(n news) {
 		if n.err == nil && e.Number == r.number {
 			r.config.Witness.Session("")
 		}
+	case machine.Stalled:
+		if v := r.machine.Role(e.Role); v.Phase == machine.Working && v.Token == e.Token {
+			r.stalled[e.Role] = &stall{r.config.Now(), r.terms[e.Role]}
+		}
 	case machine.Checked:
 		r.unwell = n.err
 		r.tellHealth(n.err)
@@ -325,6 +332,7 @@ func (r *runner) start(a machine.Start) {
 			cancel(ErrDeadline)
 		}
 		if err == nil && ctx.Err() == nil {
+			r.watchProgress(ctx, term)
 			err = r.work(ctx, term)
 		}
 		t.over.Store(true)
@@ -332,7 +340,9 @@ func (r *runner) start(a machine.Start) {
 		e := machine.Returned{Role: a.Role, Number: a.Number, How: machine.Done}
 		switch {
 		case ctx.Err() != nil:
-			e.How = machine.Cancelled
+			if e.How = machine.Cancelled; errors.Is(context.Cause(ctx), ErrStalled) {
+				err = errors.Join(ErrStalled, err)
+			}
 		case err != nil:
 			e.How = machine.Failed
 		}

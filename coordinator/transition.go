@@ -45,6 +45,7 @@ const (
 	CauseHandoff    Cause = "handoff"    // draining: it was asked for
 	CauseDeadline   Cause = "deadline"   // draining: no beat was acknowledged in time
 	CauseSuperseded Cause = "superseded" // draining: the store names another term
+	CauseStalled    Cause = "stalled"    // draining: the work made no progress
 
 	CauseSessionLost Cause = "session_lost" // draining or registering: the session was lost
 	CauseUnhealthy   Cause = "unhealthy"    // draining or paused: the health check fails, or has not answered
@@ -61,7 +62,7 @@ const (
 func Causes() []Cause {
 	return []Cause{
 		CauseStarted, CauseJoined, CauseReleased, CauseOutrun, CauseResumed, CauseVacant, CauseGiven, CauseGranted,
-		CauseReturned, CauseFailed, CauseUnused, CauseHandoff, CauseDeadline, CauseSuperseded, CauseSessionLost,
+		CauseReturned, CauseFailed, CauseUnused, CauseHandoff, CauseDeadline, CauseSuperseded, CauseStalled, CauseSessionLost,
 		CauseUnhealthy, CauseHeldDown, CauseRolledBack, CauseRefused, CauseStopping, CauseDone,
 	}
 }
@@ -83,6 +84,7 @@ func CauseOf(err error) Cause {
 		{ErrSessionLost, CauseSessionLost},
 		{ErrSuperseded, CauseSuperseded},
 		{ErrUnhealthy, CauseUnhealthy},
+		{ErrStalled, CauseStalled},
 	} {
 		if errors.Is(err, known.why) {
 			return known.cause

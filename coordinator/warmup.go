@@ -15,7 +15,7 @@ import (
 const MaxPriority = 1 << 29
 
 // notReady is taken from the priority that a contender bids with while it is not
-// ready, or not known to be healthy. So the line itself, which every contender reads, has it behind those that are:
+// ready, or not known to be healthy, or has lost the role because its work stalled. So the line itself, which every contender reads, has it behind those that are:
 // the greatest priority less this is smaller than the smallest.
 const notReady = 2*MaxPriority + 1
 
@@ -119,7 +119,7 @@ func (r *runner) bids() []lock.Bid {
 		if r.machine.Role(b.Role).Done {
 			continue
 		}
-		if r.cold[i].Load() || r.machine.Session().Sick {
+		if r.cold[i].Load() || r.machine.Session().Sick || r.hasStalled(b.Role) {
 			b.Priority -= notReady
 		}
 		left = append(left, b)

@@ -26,6 +26,7 @@ type command struct {
 	mu      sync.Mutex                      // held while it starts, so that no signal falls between
 	now     atomic.Pointer[procgroup.Group] // nil: none runs
 	guarded procgroup.ID                    // the group that the witness answers for
+	notices *notices                        // what the command says; nil: nobody listens
 }
 
 // signal passes a signal on to the command that runs.
@@ -89,7 +90,15 @@ func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := procgroup.Start(c.spec(path, t))
+	s := c.spec(path, t)
+	if watchdog := c.options.Coordinator.Watchdog; watchdog > 0 {
+		if c.notices, err = listenForNotices(watchdog, c.log); err != nil {
+			return nil, err
+		}
+		s.Env = append(s.Env, c.notices.environment()...)
+		go c.notices.follow(t)
+	}
+	g, err := procgroup.Start(s)
 	c.now.Store(g)
 	return g, err
 }
@@ -101,6 +110,10 @@ func (c *command) forget() {
 		c.guarded = 0
 	}
 	c.now.Store(nil)
+	if c.notices != nil {
+		c.notices.close()
+		c.notices = nil
+	}
 }
 
 // over says what the end of the command by itself means.

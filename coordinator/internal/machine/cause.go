@@ -10,6 +10,7 @@ var (
 	ErrSessionLost = errors.New("the session was lost")
 	ErrSuperseded  = errors.New("the store names another term")
 	ErrUnhealthy   = errors.New("the health check failed")
+	ErrStalled     = errors.New("the work made no progress")
 )
 
 // Asked reports whether a term that ended for this cause was asked to end. Its work then
