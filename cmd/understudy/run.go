@@ -50,7 +50,7 @@ is a warning.
 With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3), as
 many programs can: READY=1 within 30s, and then WATCHDOG=1 at least once in that time. If it
 does not, it has stalled: the role is lost, and goes to another. Work often says it every half of
-that time, which WATCHDOG_USEC has in microseconds.
+that time, which WATCHDOG_USEC has in microseconds. Started by systemd, this process tells systemd how it is.
 
 A command that ends by itself ends this process with its own exit code: 128 and the
 signal where one ended it, 127 where it could not be started. A stop ends it with 0,
@@ -96,6 +96,7 @@ func run(ctx context.Context, o *options, s *signals) error {
 		return err
 	}
 	config := o.Coordinator
+	tellManager(ctx, &config)
 	shown, err := o.Listen()
 	if err != nil {
 		return err
