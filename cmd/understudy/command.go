@@ -213,8 +213,17 @@ func (c *command) killing() time.Duration {
 	return max(grace/4, min(100*time.Millisecond, grace/2))
 }
 
+// title says what an init is for.
+func (c *command) title(hook string) string {
+	text := "id=" + c.options.Coordinator.ID + " role=" + c.role.Name
+	if hook != "" {
+		text += " hook=" + hook
+	}
+	return text + ":"
+}
+
 func (c *command) spec(path string, t coordinator.Term) procgroup.Spec {
-	s := procgroup.Spec{Path: path, Argv: c.role.Command, Env: c.options.environment(t), Stdout: os.Stdout, Stderr: os.Stderr}
+	s := procgroup.Spec{Title: c.title(""), Path: path, Argv: c.role.Command, Env: c.options.environment(t), Stdout: os.Stdout, Stderr: os.Stderr}
 	if c.options.Run.Stdin {
 		s.Stdin = os.Stdin
 	}

@@ -63,7 +63,7 @@ func (h *health) start() error {
 		return err
 	}
 	h.checks, err = procgroup.StartSeries(procgroup.Spec{
-		Path: "/bin/sh", Argv: []string{"sh", "-c", h.command}, Env: without(nil), Stdout: in, Stderr: in,
+		Title: "health:", Path: "/bin/sh", Argv: []string{"sh", "-c", h.command}, Env: without(nil), Stdout: in, Stderr: in,
 	})
 	if err != nil {
 		h.checks = nil

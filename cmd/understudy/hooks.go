@@ -50,7 +50,7 @@ func (c *command) hook(name, script string, most time.Duration, t coordinator.Te
 			}
 		}
 		c.runHook(ctx, name, procgroup.Spec{
-			Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Deadline: c.options.deadline,
+			Title: c.title(name), Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Deadline: c.options.deadline,
 			Env: append(c.options.environment(t), "UNDERSTUDY_CAUSE="+string(why)),
 		})
 	}()

@@ -43,6 +43,12 @@ func testHooks(t *testing.T, r *trio) {
 	r.more = []string{"--on-active", note("active"), "--on-standby", "sleep 0.3; " + note("standby")}
 	r.startAll()
 	first := r.settle()
+	for _, pid := range []int{r.init(first.id), r.witness(first.id)} { // as ps shows it
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil || !strings.Contains(string(text), "\x00id="+first.id+" role=r") {
+			t.Errorf("ps shows %q, %v", text, err)
+		}
+	}
 	r.handOver()
 	second := r.settle()
 	_ = syscall.Kill(second.pid, syscall.SIGKILL)

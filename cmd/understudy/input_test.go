@@ -172,3 +172,16 @@ func TestHelp(t *testing.T) {
 		}
 	}
 }
+
+// TestVersionFlag says what the command says.
+func TestVersionFlag(t *testing.T) {
+	var flag, command bytes.Buffer
+	for args, out := range map[string]*bytes.Buffer{"--version": &flag, "version": &command} {
+		if code := execute(t.Context(), []string{args}, out, out); code != 0 {
+			t.Errorf("%s: exit code %d", args, code)
+		}
+	}
+	if flag.String() != command.String() || !strings.HasPrefix(flag.String(), "understudy ") {
+		t.Errorf("%q and %q", flag.String(), command.String())
+	}
+}
