@@ -203,8 +203,8 @@ func TestRequests(t *testing.T) {
 			}
 		}
 		for _, method := range []string{"POST", "PUT", "DELETE"} {
-			if w := c.ask(method, "/livez"); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != methods {
-				t.Errorf("%s is answered with %d", method, w.Code)
+			if w := c.ask(method, "/livez"); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != methods || !strings.Contains(w.Body.String(), methods) {
+				t.Errorf("%s is answered with %d %s", method, w.Code, w.Body)
 			}
 		}
 		w := httptest.NewRecorder()

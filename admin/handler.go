@@ -104,7 +104,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func write(w http.ResponseWriter, r *http.Request, a answer) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(a.code)
-	if r.Method == http.MethodGet {
+	if r.Method != http.MethodHead && r.Method != http.MethodOptions {
 		_ = json.NewEncoder(w).Encode(a.body) // who does not read it does not want it
 	}
 }

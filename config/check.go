@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator/witness"
@@ -18,7 +19,7 @@ import (
 // wrong. Where the witness can be had, Coordinator.Witness is this program started
 // again: its main calls witness.Main(backends.Beside) first.
 func (c *Config) ForContender() error {
-	err := errors.Join(c.completeRoles(), c.ForVoter(), c.completeAdmin())
+	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkRun(), c.completeAdmin())
 	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
 	for _, r := range c.Roles {
 		c.Coordinator.Roles = append(c.Coordinator.Roles, lock.Bid{Role: r.Name, Priority: r.Priority})
@@ -85,6 +86,17 @@ func (c *Config) ForVoter() error {
 	errs = append(errs, lock.CheckName("id", c.Coordinator.ID), checkAddress(c.Coordinator.Address), c.complete(), c.judge(c.Store.Row().Validate))
 	return errors.Join(errs...)
 }
+
+// checkRun says what is wrong with the settings that are the understudy command's alone.
+func (c *Config) checkRun() error {
+	if d := c.Run.ConnectTimeout; d > 0 && d < minConnect {
+		return place(c.values["connectTimeout"].where, fmt.Errorf("%v must be at least %v; leave it out to wait as long as it takes", d, minConnect))
+	}
+	return nil
+}
+
+// minConnect is the shortest time in which a store that is well can be expected to answer.
+const minConnect = 100 * time.Millisecond
 
 // ForPlan completes c's times, and says what is wrong with them.
 func (c *Config) ForPlan() error {

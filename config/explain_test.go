@@ -55,6 +55,17 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestRepeatedFlag: of a flag that may be repeated all count, of another one the last.
+func TestRepeatedFlag(t *testing.T) {
+	c, err := Read(Source{Flags: parse(t, "--backend", "memory", "--label", "a=1", "--label", "b=2", "--address", "x:1", "--address", "y:1"), Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Coordinator.Labels["a"] != "1" || c.Coordinator.Labels["b"] != "2" || c.Coordinator.Address != "y:1" {
+		t.Errorf("labels %v, address %q", c.Coordinator.Labels, c.Coordinator.Address)
+	}
+}
+
 // TestExplainAddress: the store's address is not the contender's.
 func TestExplainAddress(t *testing.T) {
 	c, err := Read(Source{Flags: parse(t, "--backend", "consul", "--address", "me:1", "--consul-address", "c:1"), Log: io.Discard})

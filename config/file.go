@@ -50,7 +50,7 @@ func (f *file) parse(text []byte) map[string][]string {
 	switch more := d.Decode(new(yaml.Node)); {
 	case errors.Is(err, io.EOF): // nothing but comments
 	case err != nil:
-		f.bads = append(f.bads, bad{0, fmt.Errorf("%s: %s", f.path, syntax.ReplaceAllString(err.Error(), "$1"))})
+		f.bads = append(f.bads, bad{0, fmt.Errorf("%s: %s%s", f.path, syntax.ReplaceAllString(err.Error(), "$1"), tab(text))})
 	case !errors.Is(more, io.EOF):
 		f.bads = append(f.bads, bad{0, fmt.Errorf("%s: holds more than one document; write one", f.path)})
 	case len(doc.Content) == 1:
@@ -62,6 +62,17 @@ func (f *file) parse(text []byte) map[string][]string {
 
 // syntax is what the parser puts before what is wrong.
 var syntax = regexp.MustCompile(`^yaml: (line [0-9]+: )?`)
+
+// tab says which line a tab begins, which YAML takes for no blank.
+func tab(text []byte) string {
+	n := 0
+	for line := range bytes.Lines(text) {
+		if n++; bytes.HasPrefix(bytes.TrimLeft(line, " "), []byte("\t")) {
+			return fmt.Sprintf("; line %d is indented by a tab: write blanks", n)
+		}
+	}
+	return ""
+}
 
 // section takes in the keys below a name.
 func (f *file) section(name string, n *yaml.Node, into map[string][]string) {
@@ -103,7 +114,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 func (f *file) meant(path string) string {
 	known := f.names()
 	for _, name := range f.names() {
-		if section, _, nested := strings.Cut(name, "."); nested && !slices.Contains(known, section) {
+		if section, _, _ := strings.Cut(name, "."); !slices.Contains(known, section) {
 			known = append(known, section)
 		}
 	}

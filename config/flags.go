@@ -66,8 +66,10 @@ func (o *own) understand(where string) error {
 		err := o.Value.Set(text)
 		switch kind := o.Type(); {
 		case err == nil:
-		case kind == "int" || kind == "uint64":
+		case kind == "int":
 			err = fmt.Errorf("%q must be a whole number", text)
+		case kind == "uint64":
+			err = fmt.Errorf("%q must be a whole number, and not less than 0", text)
 		case kind == "bool":
 			err = fmt.Errorf("%q must be true or false", text)
 		}

@@ -38,9 +38,25 @@ var problems = map[string]struct {
 			`FILE:7: priority: must be a whole number, and is a section`,
 			`FILE:8: stop-timeout: there is no such key, did you mean "stopTimeout"?`,
 			`UNDERSTUDY_SKEW: "x" is no duration; write it as 15s or 1m30s`,
-			`UNDERSTUDY_GRACE: 3s must be more than 0 and at most 2s`,
+			`UNDERSTUDY_GRACE: 3s must be from 10ms to 2s; leave it out for the default`,
 			`address "0.0.0.0:80": no other machine can reach that`,
 		},
+	},
+	"absurd times": {
+		file: "ttl: 2s\ngrace: 1ns\nstopTimeout: 1ns\nheartbeat: 1ms\nhealthInterval: 1ms\nhangTimeout: -1s\nconnectTimeout: 1ns\npriority: 99999999999999999999\n", env: node,
+		want: []string{
+			`FILE:2: grace: 1ns must be from 10ms to 2s; leave it out for the default`,
+			`FILE:3: stopTimeout: 1ns must be at least 10ms; leave it out for the default`,
+			`FILE:4: heartbeat: 1ms must be at least 100ms; leave it out for the default`,
+			`FILE:5: healthInterval: 1ms must be from 100ms to 12h0m0s; leave it out for the default`,
+			`FILE:6: hangTimeout: "-1s" must not be less than 0`,
+			`FILE:7: connectTimeout: 1ns must be at least 100ms; leave it out to wait as long as it takes`,
+			`FILE:8: priority: "99999999999999999999" is beyond every limit; write a smaller number`,
+		},
+	},
+	"longer than any ttl": {
+		file: "hangTimeout: 13h\nhealthInterval: 13h\n", env: node,
+		want: []string{`FILE:1: hangTimeout: 13h0m0s must be from 100ms to 12h0m0s`, `FILE:2: healthInterval: 13h0m0s must be from 100ms to 12h0m0s`},
 	},
 	"twice":         {file: "ttl: 2s\nttl: 3s\n", want: []string{`FILE:2: ttl: is given twice, in line 1 too`}},
 	"twice, apart":  {file: "raft.dir: a\nraft:\n  dir: b\n", want: []string{`FILE:3: raft.dir: is given twice, in line 1 too`}},
@@ -48,6 +64,7 @@ var problems = map[string]struct {
 	"no section":    {file: "etcd: h1:2379\n", want: []string{`FILE:1: etcd: must be a section, KEY: VALUE on each line`}},
 	"a list":        {file: "- ttl\n", want: []string{`FILE:1: the file: must be a section`}},
 	"no YAML":       {file: "ttl: [2s\nrole: x\n", want: []string{`FILE: line 1: did not find expected ',' or ']'`}},
+	"a tab":         {file: "role: x\netcd:\n\tprefix: y\n", want: []string{`FILE: line 3: found character that cannot start any token; line 3 is indented by a tab: write blanks`}},
 	"two documents": {file: "ttl: 2s\n---\nttl: 3s\n", want: []string{`FILE: holds more than one document; write one`}},
 	"a list in it":  {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
 	"section":       {file: "etdc: {endpoints: x}\n", want: []string{`FILE:1: etdc: there is no such key, did you mean "etcd"?`}},
@@ -62,6 +79,7 @@ var problems = map[string]struct {
 			`FILE:8: activeStandby: must be a section`, `FILE:1: roles: role "a" is given twice`, `FILE:10: the file: must be a section`,
 		},
 	},
+	"no command":     {file: "roles:\n- name: a\n  command: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:3: command: must be a program and its arguments, such as [./billing, --port, "80"], or a text for a shell`}},
 	"role and roles": {file: "role: x\nroles: [{name: a}]\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:2: roles: role "x" is given by FILE:1 too; give one of them`}},
 	"no roles":       {file: "roles: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:1: roles: 0 roles are given; give from 1 to 256`}},
 	"roles by variable": {
@@ -107,6 +125,29 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// TestAddressThatLeadsNowhere: nobody can dial it.
+func TestAddressThatLeadsNowhere(t *testing.T) {
+	for address, good := range map[string]bool{
+		"": true, "10.0.0.1:80": true, "host:80": true, "host": true, "[::1]:80": true,
+		":80": false, "0.0.0.0:80": false, "0.0.0.0": false, "[::]:80": false, "::": false,
+	} {
+		if err := checkAddress(address); (err == nil) != good {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+}
+
+// TestDidYouMean: a word that shares nothing with the one given was not meant.
+func TestDidYouMean(t *testing.T) {
+	for _, c := range []struct{ word, known, want string }{
+		{"tll", "ttl", `, did you mean "ttl"?`}, {"xy", "ab", ""}, {"x", "ab", ""}, {"ac", "ab", `, did you mean "ab"?`}, {"UP_TIME", "upTime", `, did you mean "upTime"?`},
+	} {
+		if got := DidYouMean(c.word, []string{c.known}); got != c.want {
+			t.Errorf("%q of %q: %q, want %q", c.word, c.known, got, c.want)
+		}
+	}
+}
+
 // TestNoFile names a file that is not there.
 func TestNoFile(t *testing.T) {
 	_, err := Read(Source{Environ: []string{"UNDERSTUDY_CONFIG=/does/not/exist"}})
@@ -144,6 +185,12 @@ func TestSecretFile(t *testing.T) {
 	_, err := contend(Source{Environ: env})
 	if err == nil || !strings.Contains(err.Error(), "others may read it (mode 0640): chmod 600 "+path) {
 		t.Errorf("got %v", err)
+	}
+	for path, want := range map[string]string{t.TempDir(): "is a directory; name a file in it", write(t, "\n"): "is empty"} {
+		_, err := contend(Source{Environ: []string{"UNDERSTUDY_BACKEND=consul", "UNDERSTUDY_ROLE=r", "UNDERSTUDY_CONSUL_TOKEN_FILE=" + path}})
+		if err == nil || !strings.Contains(err.Error(), path+": "+want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -53,16 +54,22 @@ func set(to any, v value) error {
 		}
 	case *int:
 		if *to, err = strconv.Atoi(text); err != nil {
+			if errors.Is(err, strconv.ErrRange) {
+				return fmt.Errorf("%q is beyond every limit; write a smaller number", text)
+			}
 			return fmt.Errorf("%q must be a whole number", text)
 		}
 	case *time.Duration:
 		*to, err = ParseDuration(text)
 	case off:
-		if d, none := time.ParseDuration(text); none == nil && d == 0 {
+		switch d, none := time.ParseDuration(text); {
+		case none == nil && d == 0:
 			*to.to = -1
-			return nil
+		case none == nil && d < 0:
+			err = fmt.Errorf("%q must not be less than 0", text)
+		default:
+			*to.to, err = ParseDuration(text)
 		}
-		*to.to, err = ParseDuration(text)
 	case *[]string:
 		*to = etcd.ParseEndpoints(text)
 	case *map[string]string:

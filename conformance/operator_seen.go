@@ -56,10 +56,8 @@ func pauseOutlasts(t *trial) {
 // resumed expects that a role is paused for whoever comes, and can be taken when it is resumed.
 func (t *trial) resumed(role string, last lock.Token) {
 	l := t.open()
-	st := t.await(l, role, "the pause", isPaused(pauseFor("to outlast all")))
-	if !vacant(st) || st.Term.Token != last {
-		t.errorf("after all sessions have ended the term is %+v, want that of token %d to be over", st.Term, last)
-	}
+	paused := isPaused(pauseFor("to outlast all"))
+	t.await(l, role, "the pause, and that the term is over", func(st lock.Standing) bool { return paused(st) && vacant(st) && st.Term.Token == last })
 	b := t.join(l, "b", role)
 	t.waits(b, role)
 	t.resume(l, role)

@@ -28,14 +28,16 @@ func (c *callbacks) run(name string, f func()) {
 	}
 	c.open[name]++
 	go func() {
+		defer func() { // also where it ends its goroutine
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.open[name]--; c.open[name] == 0 {
+				delete(c.open, name)
+			}
+			close(c.ended)
+			c.ended = make(chan struct{})
+		}()
 		f()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.open[name]--; c.open[name] == 0 {
-			delete(c.open, name)
-		}
-		close(c.ended)
-		c.ended = make(chan struct{})
 	}()
 }
 

@@ -208,29 +208,29 @@ func outcomeOf(err error) lock.Outcome {
 }
 
 // answer says, beside a wish that a role be handed to this process, that it lives and has seen
-// it: the active hands nothing to the dead. Each wish is answered once, until the store says
-// what became of that.
-func (r *runner) answer(st lock.Standing) {
-	wish, s := st.Request, r.machine.Session()
+// it: the active hands nothing to the dead. One such call for each role is under way, and when it
+// has failed it is made again for as long as the store shows such a wish.
+func (r *runner) answer(role string) {
+	st, s := r.standings[role], r.machine.Session()
+	wish := st.Request
 	switch {
-	case r.session == nil || wish.To != r.session.ID() || wish.Token != st.Term.Token || wish.Answered || wish == r.answered[st.Role]:
+	case r.session == nil || wish.To != r.session.ID() || wish.Token != st.Term.Token || wish.Answered:
 		return
-	case s.Sick || s.Stopping:
+	case r.answering[role] || s.Sick || s.Stopping:
 		return
 	}
-	r.answered[st.Role] = wish
-	wish.Answered = true
+	r.answering[role], wish.Answered = true, true
 	budget := r.budget(roleTrips)
 	r.group.Go(func() {
-		for r.calls.Err() == nil {
-			ctx, cancel := context.WithTimeout(r.calls, budget)
-			err := silence(r.locker.Ask(ctx, st.Role, wish), budget)
-			cancel()
-			r.post(news{event: machine.Tick{}, call: "answer", role: st.Role, err: err})
-			if outcomeOf(err) != lock.Unknown {
-				return
-			}
+		ctx, cancel := context.WithTimeout(r.calls, budget)
+		err := silence(r.locker.Ask(ctx, role, wish), budget)
+		cancel()
+		switch {
+		case refusal(err):
+			pause(r.calls, r.config.BeatEvery())
+		case err != nil:
 			pause(r.calls, r.config.retry())
 		}
+		r.post(news{event: machine.Tick{}, call: answers, role: role, err: err})
 	})
 }

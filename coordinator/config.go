@@ -17,7 +17,8 @@ import (
 // context.Cause says which, and TermOf finds the term in it. It must return soon after:
 // "returned" means that nothing it started still acts. A nil error while the context
 // stands means that the role's work is done for good; any other means that it failed,
-// and that the role is competed for again, after a pause that grows.
+// and that the role is competed for again, after a pause that grows. So has work failed that
+// ends its goroutine, by runtime.Goexit, instead of returning.
 type Work func(ctx context.Context, t Term) error
 
 // Why a term's context ended; see context.Cause. Where Run gives up, or its own context has
@@ -62,8 +63,8 @@ type Config struct {
 
 	TTL         time.Duration // how long the store's promise lasts after a beat: 100 ms to 12 h, default 10 s
 	Skew        time.Duration // of TTL, for differing clocks and for killing: default ttl/100 + min(50 ms, ttl/10)
-	Grace       time.Duration // for work to return after a loss: default min(2 s, ttl/5)
-	StopTimeout time.Duration // for work to return after a stop or handoff that was asked for: default 30 s
+	Grace       time.Duration // for work to return after a loss: 10 ms to 2 s, default min(2 s, ttl/5)
+	StopTimeout time.Duration // for work to return after a stop or handoff that was asked for: from 10 ms on, default 30 s
 
 	// Exclusive refuses to stand by: Run ends with a *lock.HeldError when another
 	// contender holds a role and its beat moves.
@@ -96,11 +97,12 @@ type Config struct {
 	OnDeadline func(at Instant)
 
 	// HangTimeout is how long a coordinator that does not turn, or whose health check does
-	// not return, is left alive by its witness: default ttl/2, at least 100 ms; negative:
-	// as long as no work outlives the deadline.
+	// not return, is left alive by its witness: 100 ms to 12 h, default ttl/2 or 100 ms;
+	// negative: as long as no work outlives the deadline.
 	HangTimeout time.Duration
 
-	// Healthy is asked every HealthEvery, by default every BeatEvery, one call at a time. While
+	// Healthy is asked every HealthEvery, one call at a time: from 100 ms, or BeatEvery where
+	// that is less, to 12 h, by default every BeatEvery. While
 	// it last said an error, or has said nothing yet, this process does not compete, hands
 	// over what it holds, and stands in line behind all others, so that a handoff to whoever
 	// comes first does not go there. A call that does not return is a hang. Its context ends
@@ -131,7 +133,7 @@ type Config struct {
 	// this process is not ready.
 	Ready func(role string) bool
 
-	Heartbeat time.Duration // between two log lines that say how the roles stand: default 10 s
+	Heartbeat time.Duration // between two log lines that say how the roles stand: from 100 ms on, default 10 s
 
 	// OnTransition is told every change of a role's state, one call at a time and in order: an
 	// event bus, a label that follows the active. It is called from a goroutine of its own, and
@@ -161,9 +163,14 @@ const (
 	MaxTTL = 12 * time.Hour
 )
 
-// minHang is the shortest HangTimeout: a process that merely waits for a processor must
-// not look hung.
-const minHang = 100 * time.Millisecond
+const (
+	// minHang is the shortest HangTimeout, as a process that merely waits for a processor must
+	// not look hung; and the shortest time between two health checks or two heartbeats.
+	minHang = 100 * time.Millisecond
+
+	// minStop is the shortest time in which work can be told to stop, and stop.
+	minStop = 10 * time.Millisecond
+)
 
 // minWatchdog is the shortest Watchdog, for the same reason.
 const minWatchdog = 100 * time.Millisecond
@@ -293,24 +300,23 @@ func (c Config) ValidateTimes() error {
 	if least := c.TTL/100 + 5*time.Millisecond; c.Skew < least {
 		bad("Skew", "%v must be at least ttl/100 + 5ms = %v; leave it out for the default", c.Skew, least)
 	}
-	if c.Grace <= 0 || c.Grace > 2*time.Second {
-		bad("Grace", "%v must be more than 0 and at most 2s", c.Grace)
-	}
-	if c.StopTimeout <= 0 {
-		bad("StopTimeout", "%v must be more than 0", c.StopTimeout)
-	}
-	if c.HangTimeout >= 0 && c.HangTimeout < minHang {
-		bad("HangTimeout", "%v must be at least %v; leave it out for the default", c.HangTimeout, minHang)
-	}
-	if c.HealthEvery <= 0 {
-		bad("HealthEvery", "%v must be more than 0", c.HealthEvery)
+	within := func(field string, d, least, most time.Duration) { // most 0: there is no limit
+		if most == 0 && d < least {
+			bad(field, "%v must be at least %v; leave it out for the default", d, least)
+		} else if most > 0 && (d < least || d > most) {
+			bad(field, "%v must be from %v to %v; leave it out for the default", d, least, most)
+		}
 	}
 	if c.Watchdog != 0 && (c.Watchdog < minWatchdog || c.Watchdog > c.TTL) {
 		bad("Watchdog", "%v must be from %v to ttl = %v; leave it out for none", c.Watchdog, minWatchdog, c.TTL)
 	}
-	if c.Heartbeat < 0 {
-		bad("Heartbeat", "%v must not be negative", c.Heartbeat)
+	within("Grace", c.Grace, minStop, 2*time.Second)
+	within("StopTimeout", c.StopTimeout, minStop, 0)
+	if c.HangTimeout >= 0 {
+		within("HangTimeout", c.HangTimeout, minHang, MaxTTL)
 	}
+	within("HealthEvery", c.HealthEvery, min(minHang, c.BeatEvery()), MaxTTL)
+	within("Heartbeat", c.Heartbeat, minHang, 0)
 	if c.Outage() <= 0 {
 		bad("TTL", "%v: ttl/4 + one try + skew + grace must be less than ttl, but %v + %v + %v + %v = %v; raise ttl, or lower grace or skew",
 			c.TTL, c.BeatEvery(), c.Try(), c.Skew, c.Grace, c.TTL-c.Outage())

@@ -49,7 +49,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	r := &runner{
 		config: c, locker: l, work: work,
 		news: make(chan news), slots: make(chan struct{}, roleCalls), quit: make(chan struct{}),
-		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answered: map[string]lock.Request{}, stalled: map[string]*stall{},
+		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answering: map[string]bool{}, stalled: map[string]*stall{},
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
@@ -92,13 +92,13 @@ type runner struct {
 	bidden    []lock.Bid // what was said of the bids last
 	untold    int        // how many more acknowledged beats are to say it
 	standings map[string]lock.Standing
-	answered  map[string]lock.Request // the last wish that was answered, by role
-	err       error                   // what Run returns
-	why       error                   // of the last failed call that could be reported
-	refusals  map[string]error        // why the store refuses a role, by its name
-	failures  map[string]error        // with what the work of a role failed last
-	unwell    error                   // what the health check said last
-	stalled   map[string]*stall       // how the last work of a role stalled, by its name
+	answering map[string]bool   // a wish is being answered, by role
+	err       error             // what Run returns
+	why       error             // of the last failed call that could be reported
+	refusals  map[string]error  // why the store refuses a role, by its name
+	failures  map[string]error  // with what the work of a role failed last
+	unwell    error             // what the health check said last
+	stalled   map[string]*stall // how the last work of a role stalled, by its name
 }
 
 // A tenure is one term's work.
@@ -208,6 +208,7 @@ type news struct {
 const (
 	checks  = "health check"
 	watches = "watch"
+	answers = "answer"
 )
 
 // post hands news to the loop, and drops them when the loop has ended.
@@ -223,7 +224,7 @@ func (r *runner) take(n news) {
 	switch e := n.event.(type) {
 	case machine.Stood:
 		r.standings[n.role] = e.Standing
-		r.answer(e.Standing)
+		r.answer(n.role)
 		if end := e.Standing.Term.End; r.session != nil && e.Standing.Term.Holder.Session == r.session.ID() && end != (lock.End{}) && end.By != r.config.ID {
 			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
 		}
@@ -256,12 +257,17 @@ func (r *runner) take(n news) {
 		delete(r.told, e.Role)
 		r.board.works(e.Role, nil)
 		if r.failures[e.Role] = n.err; n.err != nil && e.How == machine.Failed {
-			r.config.Logger.Warn("work failed", "role", e.Role, "id", r.config.ID, "error", n.err)
+			r.journal.ended(r.config.Now(), e.Role, n.err)
 		}
 		return
 	}
-	if n.call == checks { // told already
+	switch n.call {
+	case checks: // told already
 		return
+	case answers:
+		if delete(r.answering, n.role); n.err != nil {
+			r.answer(n.role)
+		}
 	}
 	switch outcomeOf(n.err) {
 	case lock.Refused:
@@ -299,7 +305,9 @@ func (r *runner) do(a machine.Action) {
 	case machine.Cancel:
 		t := r.terms[a.Role]
 		r.told[a.Role] = t
-		t.over.Store(errors.Is(a.Cause, ErrSuperseded) || t.over.Load())
+		if errors.Is(a.Cause, ErrSuperseded) {
+			t.over.Store(true)
+		}
 		if cause := a.Cause; errors.Is(cause, ErrStopping) {
 			t.cancel(r.whyStop())
 		} else {
@@ -327,29 +335,37 @@ func (r *runner) start(a machine.Start) {
 	r.config.Witness.Working(1)
 	r.group.Go(func() { lease.guard(t.returned, cancel, r.exit) })
 	r.group.Go(func() {
-		err := warm.end(r.config.Grace)
+		err := errNoReturn
+		defer func() {
+			t.over.Store(true)
+			r.config.Witness.Working(-1)
+			e := machine.Returned{Role: a.Role, Number: a.Number, How: machine.Done}
+			switch {
+			case ctx.Err() != nil:
+				if e.How = machine.Cancelled; errors.Is(context.Cause(ctx), ErrStalled) {
+					err = errors.Join(ErrStalled, err)
+				}
+			case err != nil:
+				e.How = machine.Failed
+			}
+			cancel(nil)
+			r.post(news{event: e, err: err})
+		}()
+		late := warm.end(r.config.Grace)
 		if term.Left() <= r.config.Grace { // it took its time, and the guard may have slept
 			cancel(ErrDeadline)
 		}
-		if err == nil && ctx.Err() == nil {
-			r.watchProgress(ctx, term)
-			err = r.work(ctx, term)
+		if late != nil || ctx.Err() != nil {
+			err = late
+			return
 		}
-		t.over.Store(true)
-		r.config.Witness.Working(-1)
-		e := machine.Returned{Role: a.Role, Number: a.Number, How: machine.Done}
-		switch {
-		case ctx.Err() != nil:
-			if e.How = machine.Cancelled; errors.Is(context.Cause(ctx), ErrStalled) {
-				err = errors.Join(ErrStalled, err)
-			}
-		case err != nil:
-			e.How = machine.Failed
-		}
-		cancel(nil)
-		r.post(news{event: e, err: err})
+		r.watchProgress(ctx, term)
+		err = r.work(ctx, term)
 	})
 }
+
+// errNoReturn is what a work came to that ended its goroutine, as runtime.Goexit does.
+var errNoReturn = errors.New("it ended its goroutine instead of returning")
 
 // exit ends the process because work outlived its time. Nothing stands before
 // it that could block.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -140,5 +141,27 @@ func TestCause(t *testing.T) {
 		if cause := <-causes; !errors.Is(cause, ErrStopping) {
 			t.Errorf("cause: %v", cause)
 		}
+	})
+}
+
+// TestWorkThatEndsItsGoroutine: work that does not return, and is over all the same, has failed.
+func TestWorkThatEndsItsGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- Run(ctx, s.store.Open(), config("a"), func(context.Context, Term) error {
+				runtime.Goexit()
+				return nil
+			})
+		}()
+		synctest.Wait()
+		stop := s.contend(config("b"), untilTold)
+		time.Sleep(time.Minute)
+		s.want("b")
+		must(t, stop())
+		cancel()
+		must(t, <-ended)
 	})
 }

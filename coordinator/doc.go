@@ -113,7 +113,7 @@
 //	Standby           live                   paused       in line, but does not compete: see below
 //	Standby           live                   standby      in line
 //
-// Paused is a role that is held down after a failure, whose process is not known to be
+// Paused is a role whose last term here ended early, whose process is not known to be
 // healthy, whose store was rolled back, or about which the store refuses for good what it is
 // asked.
 //

@@ -278,16 +278,54 @@ func TestAskForTheDead(t *testing.T) {
 	})
 }
 
+// TestAskAgain: a standby whose answer came too late answers the same wish when it is made again.
+func TestAskAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		stopA := s.contend(config("a"), untilTold)
+		time.Sleep(time.Second)
+		far := &link{Locker: s.store.Open()}
+		stopB := s.contendOver(far, config("b"), untilTold)
+		time.Sleep(time.Second)
+		l := s.store.Open()
+		var st lock.Standing
+		for st = range l.Watch(t.Context(), "r") {
+			break
+		}
+		wish := lock.Request{Token: st.Term.Token, To: st.Line[0].Session, By: "op"}
+		far.cut.Store(true)
+		must(t, l.Ask(t.Context(), "r", wish))
+		time.Sleep(time.Second)
+		must(t, l.Ask(t.Context(), "r", lock.Request{Token: wish.Token}))
+		far.cut.Store(false)
+		time.Sleep(time.Second)
+		must(t, l.Ask(t.Context(), "r", wish))
+		synctest.Wait()
+		if got := s.active(); len(got) != 2 || got[1] != "b" {
+			t.Errorf("active: %v, want b", got)
+		}
+		must(t, stopA())
+		must(t, stopB())
+	})
+}
+
 // TestHoldDown has work that fails: alone it is tried again after the shortest
 // pause, and beside another it leaves the role to it.
 func TestHoldDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
+		r := &recorder{begin: time.Now()}
+		a := config("a")
+		a.Heartbeat, a.Logger = time.Hour, r.logger()
 		failing := func(context.Context, Term) error { return errors.New("no") }
-		stopA := s.contend(config("a"), failing)
+		stopA := s.contend(a, failing)
 		time.Sleep(time.Minute)
 		if n := len(s.active()); n < 100 || n > 300 {
 			t.Errorf("%d activations alone in a minute", n)
+		}
+		synctest.Wait()
+		if n := strings.Count(r.trace(), "\n"); n > 15 { // two terms in full, and then how many there were
+			t.Errorf("that is %d lines:\n%s", n, r.trace())
 		}
 		before := len(s.active())
 		stopB := s.contend(config("b"), failing)

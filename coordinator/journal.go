@@ -39,6 +39,15 @@ type journal struct {
 	beat   Instant // of the last heartbeat
 	blind  int     // heartbeats since the store went away, told or not
 	shared bool    // roles share lines: the store is away
+	loops  map[string]loop
+}
+
+// A loop is a role whose work ended by itself.
+type loop struct {
+	last  Instant // that it did
+	said  Instant // that this was told last
+	times int     // that it did since
+	quiet bool    // it does again and again: its terms are told at Debug
 }
 
 type entry struct {
@@ -48,7 +57,7 @@ type entry struct {
 }
 
 func newJournal(c Config) journal {
-	return journal{config: c, states: map[string]entry{}, beat: c.Now()}
+	return journal{config: c, states: map[string]entry{}, loops: map[string]loop{}, beat: c.Now()}
 }
 
 // rarer is how many times as rare heartbeats are while the store is away, from the second one
@@ -62,8 +71,12 @@ func (r *runner) tell(now Instant) {
 	m, j := r.machine, &r.journal
 	j.shared = r.blind() != nil
 	var changed []string
-	for _, name := range m.Changed() {
-		switch state := m.State(now, name); {
+	names := m.Changed()
+	if m.Over() {
+		names = j.config.names()
+	}
+	for _, name := range names {
+		switch state := r.state(now, name); {
 		case state != j.states[name].state:
 			changed = append(changed, name)
 			r.report(now, name)
@@ -73,7 +86,7 @@ func (r *runner) tell(now Instant) {
 		}
 	}
 	for _, roles := range j.lines(changed, func(name string) string {
-		return fmt.Sprint(j.states[name].state, m.State(now, name), m.Reason(now, name))
+		return fmt.Sprint(j.states[name].state, r.state(now, name), m.Reason(now, name))
 	}) {
 		r.transition(now, roles...)
 	}
@@ -89,6 +102,47 @@ func (r *runner) tell(now Instant) {
 	for _, roles := range j.lines(j.config.names(), func(name string) string { return string(m.State(now, name)) }) {
 		r.heartbeat(m.State(now, roles[0]), roles...)
 	}
+}
+
+// ended tells that a role's work ended by itself. Where it does so again within a minute it is
+// told twice a minute, with how often, and nothing more is told of its terms.
+func (j *journal) ended(now Instant, role string, err error) {
+	l, found := j.loops[role]
+	again := found && now.Most(l.last) < sayAgain
+	told := !again || !l.quiet || now.Most(l.said) >= sayAgain/2
+	l.last, l.quiet, l.times = now, again, l.times+1
+	if told {
+		attrs := []any{"role", role, "id", j.config.ID, "error", err}
+		if l.times > 1 {
+			attrs = append(attrs, "times", l.times)
+		}
+		j.config.Logger.Warn("the work ended by itself, and is called again after a pause", attrs...)
+		l.said, l.times = now, 0
+	}
+	j.loops[role] = l
+}
+
+// loud is the level at which a transition is told: Debug while the role's work ends again and
+// again, until something else ends its term.
+func (j *journal) loud(level slog.Level, role string, to State, cause error) slog.Level {
+	l := j.loops[role]
+	if l.quiet && (to == Registering || to == Stopped || to == Draining && cause != nil) {
+		l.quiet = false
+		j.loops[role] = l
+	}
+	if l.quiet {
+		return slog.LevelDebug
+	}
+	return level
+}
+
+// state is what people see of a role. When all is over every role has stopped, also one that
+// could not be given back.
+func (r *runner) state(now Instant, role string) State {
+	if r.machine.Over() {
+		return Stopped
+	}
+	return r.machine.State(now, role)
 }
 
 // lines groups roles by the log line that tells of them: one role a line, or, where lines are
@@ -111,7 +165,7 @@ func (j *journal) lines(roles []string, key func(role string) string) (all [][]s
 // or giving it up for good, is a warning.
 func (r *runner) transition(now Instant, roles ...string) {
 	role := roles[0]
-	from, to := r.journal.states[role], r.machine.State(now, role)
+	from, to := r.journal.states[role], r.state(now, role)
 	level, took := slog.LevelInfo, time.Duration(0)
 	if from.state != "" {
 		took = now.Most(from.since).Round(time.Microsecond)
@@ -121,21 +175,21 @@ func (r *runner) transition(now Instant, roles ...string) {
 	}
 	var reason any = r.machine.Reason(now, role) // an error where the logger may know more of it
 	cause := r.machine.Role(role).Cause
-	asked := to == Stopped && !r.machine.Role(role).Done || to == Draining && errors.Is(cause, ErrStopping)
+	asked := to == Stopped && !r.machine.Role(role).Done || errors.Is(cause, ErrStopping)
 	switch {
 	case asked:
 		reason = r.whyStop()
 		if r.err != nil {
 			level = slog.LevelWarn
 		}
-	case to == Draining && cause != nil && !Asked(cause):
+	case cause != nil && !Asked(cause):
 		level = slog.LevelWarn
 	}
 	attrs := []any{named(roles), "id", r.config.ID, "from", string(from.state), "to", string(to), "reason", reason, counted(roles, r.journal.states[role].token), "after", took}
 	if why := r.whyNot(role, to); why != nil && why.Error() != fmt.Sprint(reason) {
 		attrs = append(attrs, "error", why)
 	}
-	r.config.Logger.Log(context.Background(), level, "transition", attrs...)
+	r.config.Logger.Log(context.Background(), r.journal.loud(level, role, to, cause), "transition", attrs...)
 }
 
 // most is how many roles a line names.

@@ -189,7 +189,7 @@ type roleBoard struct {
 	last  atomic.Pointer[roleMove]
 	term  atomic.Pointer[Term] // whose work has not returned
 	store atomic.Pointer[lock.Term]
-	moves [32]atomic.Uint64 // as many as there are causes, at least
+	moves [len(causes)]atomic.Uint64
 
 	// The loop's: the last sign of life of another active, and since when nobody is.
 	token          lock.Token
@@ -260,7 +260,7 @@ func (r *roleBoard) status(now Instant) RoleStatus {
 	if t := r.store.Load(); t != nil {
 		s.Known, s.Holder = true, *t
 	}
-	for i, c := range Causes() {
+	for i, c := range causes {
 		if n := r.moves[i].Load(); n > 0 {
 			s.Moves[c] = n
 		}
@@ -379,7 +379,7 @@ func (b *board) moved(now Instant, t Transition) {
 	}
 	r := b.byName[t.Role]
 	r.last.Store(&roleMove{t, now})
-	for i, c := range Causes() {
+	for i, c := range causes {
 		if c == t.Cause {
 			r.moves[i].Add(1)
 		}

@@ -22,6 +22,35 @@ func TestOutageIsFewLines(t *testing.T) {
 	}
 }
 
+// TestStopTellsWhyNot: whoever stops before it could register says why it could not.
+func TestStopTellsWhyNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		l, c := &link{Locker: s.store.Open(), wordy: true}, config("a")
+		l.cut.Store(true)
+		c.Logger = r.logger()
+		stop := s.contendOver(l, c, untilTold)
+		time.Sleep(time.Minute) // virtual time
+		_ = stop()
+		for line := range strings.Lines(r.trace()) {
+			if strings.Contains(line, "to=stopped") && strings.Contains(line, "error=") {
+				return
+			}
+		}
+		t.Errorf("it says\n%s", r.trace())
+	})
+}
+
+// TestLinesOfRoles: roles share a line where lines are shared, and have one each where not.
+func TestLinesOfRoles(t *testing.T) {
+	for shared, want := range map[bool]string{false: "[[a] [b] [c]]", true: "[[a c] [b]]"} {
+		j := &journal{shared: shared}
+		if got := fmt.Sprint(j.lines([]string{"a", "b", "c"}, func(role string) string { return strings.Replace(role, "c", "a", 1) })); got != want {
+			t.Errorf("shared: %v: %s, want %s", shared, got, want)
+		}
+	}
+}
+
 func outage(t *testing.T, ttl time.Duration, roles int) {
 	s, r := newStage(t), &recorder{begin: time.Now()}
 	l := &link{Locker: s.store.Open(), wordy: true}
@@ -48,6 +77,9 @@ func outage(t *testing.T, ttl time.Duration, roles int) {
 		n := strings.Count(text[before:], "\n")
 		if n == 0 || n > 10 {
 			t.Errorf("%d lines in minute %d:\n%s", n, minute, text[before:])
+		}
+		if minute > 0 && (!strings.Contains(text[before:], "active=unknown") || strings.Contains(text[before:], "active=nobody")) {
+			t.Errorf("nobody can say who is active, and minute %d is\n%s", minute, text[before:])
 		}
 		before = len(text)
 	}

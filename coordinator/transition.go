@@ -3,6 +3,7 @@ package coordinator
 import (
 	"cmp"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,12 +60,12 @@ const (
 )
 
 // Causes returns every Cause.
-func Causes() []Cause {
-	return []Cause{
-		CauseStarted, CauseJoined, CauseReleased, CauseOutrun, CauseResumed, CauseVacant, CauseGiven, CauseGranted,
-		CauseReturned, CauseFailed, CauseUnused, CauseHandoff, CauseDeadline, CauseSuperseded, CauseStalled, CauseSessionLost,
-		CauseUnhealthy, CauseHeldDown, CauseRolledBack, CauseRefused, CauseStopping, CauseDone,
-	}
+func Causes() []Cause { return slices.Clone(causes[:]) }
+
+var causes = [...]Cause{
+	CauseStarted, CauseJoined, CauseReleased, CauseOutrun, CauseResumed, CauseVacant, CauseGiven, CauseGranted,
+	CauseReturned, CauseFailed, CauseUnused, CauseHandoff, CauseDeadline, CauseSuperseded, CauseStalled, CauseSessionLost,
+	CauseUnhealthy, CauseHeldDown, CauseRolledBack, CauseRefused, CauseStopping, CauseDone,
 }
 
 // States returns every State, in the order in which a role comes into them.
@@ -101,7 +102,7 @@ func (r *runner) report(now Instant, role string) {
 	if r.board == nil && r.moves == nil {
 		return
 	}
-	old, to := r.journal.states[role], r.machine.State(now, role)
+	old, to := r.journal.states[role], r.state(now, role)
 	t := Transition{Role: role, From: old.state, To: to, Token: max(r.machine.Role(role).Token, old.token), At: time.Now()}
 	if old.state != "" {
 		t.After = now.Most(old.since)

@@ -26,6 +26,7 @@ type fault struct{ what, call, role string }
 
 type trouble struct {
 	on    bool    // it goes on
+	beats bool    // a beat failed, since it began
 	since Instant // it began last
 	last  Instant // that it failed
 	err   error   // with which it failed last
@@ -80,10 +81,13 @@ func (t *troubles) note(now Instant, n news) {
 	case unanswered && beaten && !t.acked.IsZero() && t.acked.Most(beat.At) >= 0:
 	case unanswered && beaten:
 		t.fails(now, fault{what: theStore}, n.err, 0)
+		t.now[fault{what: theStore}].beats = true
 	case unanswered:
 		t.fails(now, fault{what: theStore}, n.err, t.config.TTL/2)
 	default:
-		t.over(now, fault{what: theStore})
+		if one := t.now[fault{what: theStore}]; one != nil && (!one.beats || beaten || registered) {
+			t.over(now, fault{what: theStore}) // what can be read says nothing of what can be written
+		}
 		t.over(now, fault{theRefusal, n.call, n.role})
 		if stood {
 			t.over(now, fault{what: theWatch})
@@ -180,7 +184,7 @@ func (t *troubles) over(now Instant, f fault) {
 	if one.told {
 		t.config.Logger.Info(endings[f.what], append(f.attrs(), "id", t.config.ID, "after", now.Most(one.since).Round(time.Millisecond))...)
 	}
-	one.on, one.told = false, false
+	one.on, one.told, one.beats = false, false, false
 }
 
 func (f fault) attrs() (all []any) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -53,6 +54,27 @@ func TestReady(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStandbyThatIsToldToEnd has not failed, whatever it returns.
+func TestStandbyThatIsToldToEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		stopA := s.contend(config("a"), untilTold)
+		time.Sleep(time.Second) // virtual time
+		b := config("b")
+		b.Logger = r.logger()
+		b.Standby = func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }
+		stopB := s.contend(b, untilTold)
+		time.Sleep(time.Second) // virtual time
+		_ = stopA()
+		time.Sleep(time.Minute) // virtual time
+		s.want("a", "b")
+		_ = stopB()
+		if strings.Contains(r.trace(), "standby failed") {
+			t.Errorf("it says\n%s", r.trace())
+		}
+	})
 }
 
 // TestStandby warms up before every term and never beside the work.

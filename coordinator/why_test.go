@@ -201,6 +201,72 @@ func (s unluckySession) Beat(ctx context.Context, bids ...lock.Bid) error {
 	return unless(s.f.why(), func() error { return s.Session.Beat(ctx, bids...) })
 }
 
+// TestTheEndIsTold: a stop while the store is away and the role cannot be given back has a last
+// transition, too, which says why.
+func TestTheEndIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		l := &link{Locker: s.store.Open()}
+		a := config("a")
+		a.Logger = r.logger()
+		stop := s.contendOver(l, a, untilTold)
+		time.Sleep(time.Minute)
+		l.cut.Store(true)
+		time.Sleep(30 * time.Second)
+		_ = stop()
+		var last string
+		for line := range strings.Lines(r.trace()) {
+			if strings.Contains(line, "msg=transition") {
+				last = line
+			}
+		}
+		if !strings.Contains(last, `from=draining to=stopped reason="stop was asked for"`) {
+			t.Errorf("the last transition is %q of\n%s", last, r.trace())
+		}
+	})
+}
+
+// A lagging Locker registers nobody, either, while it fails beats. Its watches go on.
+type lagging struct{ unlucky }
+
+func (f lagging) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
+	if err := f.why(); err != nil {
+		return nil, err
+	}
+	return f.unlucky.Register(ctx, c, p, bids...)
+}
+
+// TestWatchesAreNoAnswer: while nothing is written for a process, as on a node of Raft whose disk
+// is full, what its watches show does not say that the store answers again, nor that nobody is
+// active.
+func TestWatchesAreNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		a := config("a")
+		a.Logger, a.Heartbeat = r.logger(), 10*time.Second
+		l := lagging{unlucky{s.store.Open(), func() error {
+			if since := time.Since(r.begin); since > time.Minute && since < 3*time.Minute {
+				return errors.New("the disk is full")
+			}
+			return nil
+		}}}
+		stopA := s.contendOver(l, a, untilTold)
+		time.Sleep(30 * time.Second)
+		stopB := s.contend(config("b"), untilTold)
+		time.Sleep(130 * time.Second)
+		synctest.Wait()
+		if text := r.trace(); strings.Contains(text, "answers again") || strings.Contains(text, "active=nobody") || !strings.Contains(text, "msg=registering id=a active=unknown") {
+			t.Errorf("while it lasts:\n%s", text)
+		}
+		time.Sleep(time.Minute)
+		_ = stopB()
+		_ = stopA()
+		if text := r.trace(); strings.Count(text, "does not answer") != 1 || strings.Count(text, "answers again") != 1 || !strings.Contains(text, "msg=standby id=a active=b") {
+			t.Error(text)
+		}
+	})
+}
+
 // TestErrorsChange: another error is told anew, and however often the errors change, or come
 // and go, a minute has ten lines at most.
 func TestErrorsChange(t *testing.T) {

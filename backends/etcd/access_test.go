@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -199,6 +201,16 @@ func TestTLSWhereThereIsNone(t *testing.T) {
 		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), test.cure) {
 			t.Errorf("%s: %v, want ErrPermanent with %q", test.scheme, err, test.cure)
 		}
+	}
+}
+
+// TestPortForPeers: an endpoint that is etcd's other port is told as such.
+func TestPortForPeers(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	err := walk(t, open(t, Config{Endpoints: []string{s.URL}}), "a")
+	if err == nil || !strings.Contains(err.Error(), "write its port for clients") {
+		t.Errorf("told: %v", err)
 	}
 }
 

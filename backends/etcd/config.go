@@ -107,8 +107,8 @@ func address(endpoint string) (string, error) {
 		}
 		endpoint = u.Host
 	}
-	host, port, err := net.SplitHostPort(endpoint)
-	if err != nil || host == "" || port == "" {
+	host, port, _ := net.SplitHostPort(endpoint) // both are "" with an error
+	if host == "" || port == "" {
 		return "", errors.New("is no endpoint; write HOST:PORT, such as h1:2379")
 	}
 	return endpoint, nil

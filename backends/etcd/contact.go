@@ -112,17 +112,22 @@ func (m *members) prepare(at *member, p *preparation) {
 	ctx, cancel := context.WithTimeout(m.open, setup)
 	defer cancel()
 	at.mu.Lock()
-	if at.client == nil && m.open.Err() == nil {
+	switch {
+	case at.client != nil:
+	case m.open.Err() != nil:
+		p.err = errClosed
+	default:
 		at.client, p.err = m.dial(at)
 	}
 	p.client = at.client
 	known := at.known
 	at.mu.Unlock()
-	if p.client == nil && p.err == nil {
-		p.err = errClosed
+	if p.err == nil {
+		go at.wires.hurry(ctx)
+		p.err = m.makeReady(ctx, at, p.client, known)
 	}
 	if p.err == nil {
-		p.err = m.makeReady(ctx, at, p.client, known)
+		at.wires.ready()
 	}
 	at.mu.Lock()
 	defer at.mu.Unlock()
@@ -189,7 +194,11 @@ func (m *members) whyNot(ctx context.Context, conn *grpc.ClientConn, err error) 
 	if told == nil || ctx.Err() != nil {
 		return err
 	}
-	err = fmt.Errorf("%w: %s", err, status.Convert(told).Message())
+	why := status.Convert(told).Message()
+	if strings.Contains(why, "looked like an HTTP/1.1 header") {
+		why = "what answers there speaks HTTP/1.1 and no gRPC, as etcd's port for peers does; write its port for clients, which is 2379 by default"
+	}
+	err = fmt.Errorf("%w: %s", err, why)
 	if m.config.CertFile != "" {
 		if bad := m.config.files().Check(); bad != nil {
 			err = fmt.Errorf("%w; %w", err, bad)

@@ -26,7 +26,7 @@ func (m *members) mismatch(ctx context.Context, at *member, address string) erro
 	if m.worked.Load() || !at.broke.Load() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, setup)
+	ctx, cancel := context.WithTimeout(ctx, mostOpen*again)
 	defer cancel()
 	conn, err := m.dialer()(ctx, "tcp", address)
 	if err != nil {

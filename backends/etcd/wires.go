@@ -14,17 +14,20 @@ import (
 type wires struct {
 	dialed atomic.Int32 // connections that were tried
 
-	mu    sync.Mutex
-	now   *wire     // the last one; nil: none was made
-	heard time.Time // the last answer
-	since time.Time // a call began then, and none was answered after; zero: none failed
+	mu       sync.Mutex
+	now      *wire         // the last one; nil: none was made, or it was given up
+	heard    time.Time     // the last answer
+	since    time.Time     // a call began then, and none was answered after; zero: none failed
+	patience time.Duration // with one that is being made ready, where it is more than leastSilent
 }
 
 // A wire is one connection.
 type wire struct {
 	net.Conn
 	made time.Time
+	up   time.Time    // the connection stood
 	trip atomic.Int64 // from its making to the first word of the member: two round trips at least
+	last atomic.Int64 // from then on to the last word; 0: there was none
 }
 
 const (
@@ -33,13 +36,19 @@ const (
 	leastSilent = 2 * time.Second // nothing is given up before
 )
 
-// Read notes how long it took until the first answer.
+// Read notes how long it took until the first answer, and when the last came.
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	if n > 0 {
 		w.trip.CompareAndSwap(0, int64(time.Since(w.made)))
+		w.last.Store(int64(time.Since(w.up)))
 	}
 	return n, err
+}
+
+// silent is how long nothing was heard, while something was waited for since then.
+func (w *wire) silent(since time.Time) time.Duration {
+	return min(time.Since(since), time.Since(w.up)-time.Duration(w.last.Load()))
 }
 
 // answered notes that the member is well.
@@ -49,8 +58,37 @@ func (w *wires) answered() {
 	w.heard, w.since = time.Now(), time.Time{}
 }
 
+// hurry gives up a connection on which the member is silent while it is made ready, until ctx
+// is done: gRPC would wait for setup, though the next connection may be well. A proxy, say,
+// accepts one and then loses what comes. A member may also be that far away: so each has twice
+// the time of the one before.
+func (w *wires) hurry(ctx context.Context) {
+	began := time.Now()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(leastSilent / 20):
+		}
+		w.mu.Lock()
+		if patience := max(w.patience, leastSilent); w.now != nil && w.now.silent(began) >= patience {
+			w.patience = min(2*patience, setup)
+			_ = w.now.Close() // gRPC makes another
+			w.now = nil
+		}
+		w.mu.Unlock()
+	}
+}
+
+// ready notes that the member is.
+func (w *wires) ready() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.patience = 0
+}
+
 // unanswered notes that a call was given up, and gives up the connection on which
-// none was answered for long enough. One that has not heard of its member yet is gRPC's.
+// none was answered for long enough. One that has not heard of its member yet is hurry's.
 func (w *wires) unanswered(began time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -99,7 +137,7 @@ func (w *wires) connect(ctx context.Context, dial dialer, address string) (net.C
 			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.now = &wire{Conn: t.conn, made: began}
+			w.now = &wire{Conn: t.conn, made: began, up: time.Now()}
 			return w.now, nil
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -30,6 +29,7 @@ func TestRecords(t *testing.T) {
 		{"a foreign claim stops no eviction", foreignClaim},
 		{"newer formats are never overwritten", newerFormats},
 		{"names that are none", namesRefused},
+		{"a store that fails", failingStore},
 		{"floors", floors},
 		{"a store that was put back", rolledBack},
 		{"wishes end with their term", wishes},
@@ -141,9 +141,14 @@ func foreignValues(r *rig) {
 		if now := string(r.get("state/role/r").Value); now != value {
 			r.Errorf("%q was overwritten with %q", value, now)
 		}
+		told := false
 		for _, err := range l.Watch(r.ctx, "r") {
 			r.want(err, lock.ErrPermanent)
+			told = true
 			break
+		}
+		if !told {
+			r.Errorf("of %q a watch says nothing", value)
 		}
 	}
 	var shown []string // a role whose record is foreign hides no other
@@ -211,7 +216,11 @@ func newerFormats(r *rig) {
 	const newer = `{"Format":3,"Holder":"elsewhere now"}`
 	for key, call := range map[string]func() error{
 		"state/role/r": func() error { _, err := a.TryAcquire(r.ctx, "r"); return err },
-		"state/floor":  func() error { return l.Raise(r.ctx, 5) },
+		"state/floor": func() error {
+			_, err := a.TryAcquire(r.ctx, "free")
+			r.want(err, lock.ErrPermanent)
+			return l.Raise(r.ctx, 5)
+		},
 		"line/claim/b": func() error { _, err := l.Register(r.ctx, lab.Contender("b"), lab.Long); return err },
 		"state/wish/q": func() error {
 			token, err := a.TryAcquire(r.ctx, "q")
@@ -346,39 +355,4 @@ func wishes(r *rig) {
 	token := r.acquire(b)
 	r.must(l.Evict(r.ctx, b.ID(), lock.AnyBeat, lock.End{By: "me", Why: "test"}))
 	r.want(l.Ask(r.ctx, "r", lock.Request{Token: token, To: a.ID()}), lock.ErrMoved)
-}
-
-// manyRoles are more than one transaction can release; with a watch, which knows of them,
-// and without.
-func manyRoles(r *rig) {
-	const n = 1000
-	for _, watched := range []bool{false, true} {
-		l, wire := r.wired()
-		a := r.join(l, "a")
-		if watched {
-			r.view(l).last()
-		}
-		for i := range n {
-			_, err := a.TryAcquire(r.ctx, fmt.Sprint(i))
-			r.must(err)
-		}
-		time.Sleep(time.Minute) // until the watch has heard of all of it
-		asked := listen(wire, nil)
-		r.must(a.Close(r.ctx))
-		if c := asked.of("Commit"); c > 2*n/(kv.MaxOps/3) {
-			r.Errorf("%d roles were released by %d transactions", n, c)
-		}
-		over := 0
-		for st, err := range l.Watch(r.ctx) {
-			if r.must(err); !st.Term.Vacant() {
-				r.Fatalf("%+v", st)
-			}
-			if st.Term.Over == "released" {
-				over++
-			}
-			if over == n {
-				break
-			}
-		}
-	}
 }

@@ -41,11 +41,11 @@ func (l *locker) termsOf(known *picture, id lock.SessionID, why lock.End) (all [
 		return nil
 	}
 	for name, role := range known.roles {
-		if role.held() && role.Holder.Session == id && len(all) < releasesAtOnce {
+		if role.held() && role.Holder.Session == id {
 			all = append(all, l.endTerm(name, role, why))
 		}
 	}
-	return all
+	return all[:min(len(all), releasesAtOnce)]
 }
 
 // endTerms writes the ends that stand into the records of their roles, where nobody is
@@ -132,11 +132,11 @@ func (l *locker) end(ctx context.Context, e ending) (ours bool, err error) {
 		switch {
 		case errors.Is(err, ErrNoLease):
 			e.gone, e.lease, err = e.lease, "", nil
-		case err == nil && !r.Committed:
+		case !r.Committed:
 			e.with = nil
 			keepClaim = r.Found.Get(l.keys.claim(e.contender)).Revision != e.created
 			found = r.Found
-		case err == nil:
+		default:
 			if kept.lease != e.lease || !kept.gone(ctx) {
 				return true, nil
 			}

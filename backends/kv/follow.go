@@ -134,9 +134,6 @@ func (f *follower) run(ctx context.Context) {
 		s = nil
 		if ctx.Err() == nil {
 			f.publish(news{err: err}, nil)
-			if errors.Is(err, lock.ErrOtherStore) { // an operator's business
-				rest = whileEmpty
-			}
 			pause(ctx, rest)
 			rest = min(2*rest, longestPause(now))
 		}

@@ -3,7 +3,8 @@ package kv
 import "testing"
 
 // TestFresh acknowledges a write and then what another call had read before it: news
-// between the two are still too old, and those of another role are not.
+// between the two are still too old, and those of another role are not. What a reading has
+// answered is forgotten, and nothing else.
 func TestFresh(t *testing.T) {
 	l := &locker{keys: keysUnder("")}
 	f := &follower{locker: l, acks: map[string]map[string]ack{}}
@@ -21,7 +22,15 @@ func TestFresh(t *testing.T) {
 	if got := at(10, 0); len(got) != 2 {
 		t.Errorf("revision 10: %v is shown, want both", got)
 	}
-	if got := at(7, f.asked); len(got) != 2 { // the store was rolled back
-		t.Errorf("read after all of it: %v is shown, want both", got)
+	if got := at(7, 1); len(got) != 2 { // the store was rolled back
+		t.Errorf("read after it: %v is shown, want both", got)
+	}
+	l.acknowledge(Record{Key: l.keys.wish("r"), Revision: 11})
+	f.forget(1)
+	if got := at(10, 2); len(got) != 1 || len(f.acks["r"]) != 1 {
+		t.Errorf("before a wish is read that was acknowledged last: %v is shown, want s; noted are %v", got, f.acks)
+	}
+	if f.forget(3); len(f.acks) != 0 {
+		t.Errorf("when all was read, noted are %v", f.acks)
 	}
 }

@@ -118,7 +118,7 @@ func (l *locker) commitHere(ctx context.Context, t Txn) (Result, error) {
 	switch {
 	case err != nil:
 		return Result{}, err
-	case r.Committed && held == "":
+	case r.Committed: // if nothing was held to, this is now
 		l.hold("", l.draw)
 	case !r.Committed:
 		err = l.accept(held, r.Found)
@@ -182,7 +182,7 @@ func (l *locker) adopt(ctx context.Context, identity string) error {
 			next.Adopted = next.Adopted[1:]
 		}
 		t.Writes = append(t.Writes, Write{Key: l.keys.identity(), Value: encode(next)})
-		if r, err := l.store.Commit(ctx, t); err != nil || r.Committed {
+		if _, err := l.store.Commit(ctx, t); err != nil { // else it is looked at again
 			return err
 		}
 	}

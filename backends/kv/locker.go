@@ -130,9 +130,8 @@ func (l *locker) raise(ctx context.Context, above lock.Token) error {
 	return l.rewrite(ctx, l.keys.floor(), func(found View) ([]byte, error) {
 		floor, err := decodeFloor(found.Get(l.keys.floor()))
 		next := floorRecord{header: newHeader(), Floor: max(floor.Floor, above), Offset: floor.Offset}
-		if uint64(next.Floor) > found.Revision { // every revision to come is greater than this one
-			next.Offset = max(next.Offset, uint64(next.Floor)-found.Revision)
-		}
+		floor64 := uint64(next.Floor) // and every revision to come is greater than this one
+		next.Offset = max(next.Offset, floor64-min(floor64, found.Revision))
 		return encode(next), err
 	})
 }

@@ -3,6 +3,7 @@ package kv_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -50,17 +51,6 @@ func races() []raceCase {
 			return acquire(r)
 		}, nil, holds("b")},
 
-		{"handoff, and the successor ends", func(r *race) { r.must(r.b.Close(r.ctx)) }, handoff, lock.ErrGone, holds("a")},
-		{"handoff, and the owner is evicted", func(r *race) { r.end(r.a) }, handoff, lock.ErrMoved, free},
-		{"handoff, and the owner's record is deleted", func(r *race) { r.remove("line/session/a-1") }, handoff, lock.ErrLost, holds("a")},
-		{"handoff, and another try of it", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.b.ID())) }, handoff, nil, holds("b")},
-		{"handoff, and it goes to another", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, handoff, lock.ErrMoved, holds("c")},
-		{"handoff, and the successor beats", func(r *race) { r.must(r.b.Beat(r.ctx)) }, handoff, nil, holds("b")},
-		{
-			"handoff, and the floor is raised", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<40)) }, handoff, nil,
-			func(r *race, st lock.Standing) bool { return st.Term.Token > 1<<40 && st.Term.Holder.ID == "b" },
-		},
-
 		{"release, and it was handed over", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, release, nil, holds("c")},
 		{"release, and the record is deleted", func(r *race) { r.remove("state/role/r") }, release, nil, free},
 
@@ -93,11 +83,43 @@ func races() []raceCase {
 			r.must(err)
 		}, register, nil, holds("a")},
 
+		{"ask, and the term ends", func(r *race) { r.must(r.a.Release(r.ctx, "r", r.token)) }, ask, lock.ErrMoved, free},
+		{"ask, and the holder is evicted", func(r *race) { r.end(r.a) }, ask, lock.ErrMoved, free},
+	}
+}
+
+func racesOfRaises() []raceCase {
+	return []raceCase{
+		{
+			"raise, and others raise less high", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<30)) }, func(r *race) error { return r.ours.Raise(r.ctx, 1<<40) }, nil,
+			func(r *race, st lock.Standing) bool { return st.Floor == 1<<40 },
+		},
 		{
 			"raise, and others raise higher", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<50)) }, func(r *race) error { return r.ours.Raise(r.ctx, 1<<40) }, nil,
 			func(r *race, st lock.Standing) bool { return st.Floor == 1<<50 },
 		},
-		{"ask, and the term ends", func(r *race) { r.must(r.a.Release(r.ctx, "r", r.token)) }, ask, lock.ErrMoved, free},
+	}
+}
+
+// handoffRaces are what comes between the reading and the commit of a handoff.
+func handoffRaces() []raceCase {
+	return []raceCase{
+		{"handoff, and the successor ends", func(r *race) { r.must(r.b.Close(r.ctx)) }, handoff, lock.ErrGone, holds("a")},
+		{"handoff, and the owner is evicted", func(r *race) { r.end(r.a) }, handoff, lock.ErrMoved, free},
+		{"handoff, and the owner's record is deleted", func(r *race) { r.remove("line/session/a-1") }, handoff, lock.ErrLost, holds("a")},
+		{"handoff, and another try of it", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.b.ID())) }, handoff, nil, holds("b")},
+		{"handoff, and it goes to another", func(r *race) { r.must(r.a.Handoff(r.ctx, "r", r.token, r.c.ID())) }, handoff, lock.ErrMoved, holds("c")},
+		{"handoff, and the successor beats", func(r *race) { r.must(r.b.Beat(r.ctx)) }, handoff, nil, holds("b")},
+		{
+			"handoff, and the floor is raised", func(r *race) { r.must(r.others.Raise(r.ctx, 1<<40)) }, handoff, nil,
+			func(r *race, st lock.Standing) bool { return st.Term.Token > 1<<40 && st.Term.Holder.ID == "b" },
+		},
+	}
+}
+
+// decisionRaces are what an operator does in between.
+func decisionRaces() []raceCase {
+	return []raceCase{
 		{"ask, and the role is paused", func(r *race) { r.must(r.pause("them")) }, ask, lock.ErrMoved, holds("a")},
 		{"acquire, and the role is paused", func(r *race) { r.must(r.pause("them")) }, r1(acquire), lock.ErrMoved, free},
 		{"acquire, and the role is paused and resumed", func(r *race) { r.must(errors.Join(r.pause("them"), r.pause(""))) }, r1(acquire), nil, holds("b")},
@@ -119,13 +141,12 @@ func races() []raceCase {
 				return err == nil && len(all) == 2 && all[0].Token == 1 && all[1].Token == 2
 			},
 		},
-		{"ask, and the holder is evicted", func(r *race) { r.end(r.a) }, ask, lock.ErrMoved, free},
 	}
 }
 
 // TestRaces: what a call compares is what it read, whoever comes in between.
 func TestRaces(t *testing.T) {
-	for _, test := range races() {
+	for _, test := range slices.Concat(races(), racesOfRaises(), handoffRaces(), decisionRaces()) {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(rig *rig) {
 				r := newRace(rig)

@@ -78,8 +78,8 @@ func (k keys) kind(key string) (kind, name string) {
 	if !ours || slash < 0 {
 		return "", ""
 	}
-	name, err := url.PathUnescape(rest[slash+1:])
-	if err != nil || name == "" || escape(name) != rest[slash+1:] {
+	name, _ = url.PathUnescape(rest[slash+1:]) // "" with an error
+	if name == "" || escape(name) != rest[slash+1:] {
 		return "", ""
 	}
 	return rest[:slash], name
@@ -248,9 +248,9 @@ func decodeUpTo[T any](r Record, most int) (T, error) {
 		return record, nil
 	}
 	var h header
-	err := json.Unmarshal(r.Value, &h)
+	_ = json.Unmarshal(r.Value, &h) // what fails here has no format, or fails below
 	switch {
-	case err != nil || h.Format < 1:
+	case h.Format < 1:
 		return record, foreign(r.Key)
 	case h.Format < format:
 		return record, lock.Permanent(fmt.Errorf("key %q has format %d, from before the first release, which this program does not read: stop every contender, delete everything under the prefix, and start anew, or use another prefix", r.Key, h.Format))
@@ -280,8 +280,8 @@ func decodeRole(r Record) (roleRecord, error) {
 // decodeSession reads a session's record. An unreadable one is a beat of a
 // session of which nothing else is known, until its owner's next beat.
 func decodeSession(id lock.SessionID, r Record) sessionRecord {
-	s, err := decode[sessionRecord](r)
-	if err != nil || s.Contender.Session != id {
+	s, _ := decode[sessionRecord](r)
+	if s.Contender.Session != id {
 		s = sessionRecord{Contender: lock.Contender{Session: id}}
 	}
 	s.revision, s.priorities = r.Revision, priorities(s.Bids)
@@ -325,8 +325,8 @@ func decodePause(r Record) lock.Pause {
 
 // decodeEnd reads an end. That there is one counts, whatever it says.
 func decodeEnd(r Record) lock.End {
-	e, err := decode[endRecord](r)
-	if r.Revision != 0 && (err != nil || e.End == lock.End{}) {
+	e, _ := decode[endRecord](r)
+	if r.Revision != 0 && e.End == (lock.End{}) {
 		return lock.End{By: "unknown", Why: "its end is not readable"}
 	}
 	return e.End

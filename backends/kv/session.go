@@ -142,7 +142,7 @@ func (s *session) write(ctx context.Context, line bool) error {
 			s.lost = true
 			s.mu.Unlock()
 			return lock.ErrLost
-		case w.Lease == "" || !errors.Is(err, ErrNoLease):
+		case !errors.Is(err, ErrNoLease):
 			return err
 		}
 		// The record outlived its lease, on which it did not hang: somebody wrote

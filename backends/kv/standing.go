@@ -107,7 +107,7 @@ func (p *picture) apply(r Record) *picture {
 	switch {
 	case r.Revision != 0 && (r.Revision <= p.view.Revision || r.Revision <= revision), r.Revision == 0 && revision == 0:
 		return p
-	case r.Revision == 0 && r.Gone != 0 && (r.Gone <= p.view.Revision || r.Gone <= revision):
+	case r.Gone != 0 && (r.Gone <= p.view.Revision || r.Gone <= revision):
 		return p
 	case r.Revision == 0 && (r.Gone == 0 || kind != "line/session"): // it went some time or other, or somebody deleted it
 		return nil

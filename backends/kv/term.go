@@ -42,7 +42,7 @@ func (s *session) guess(ctx context.Context, name string) (token lock.Token, fou
 		return 0, nil, nil // what was seen may be old: let it be read, and said of that
 	}
 	r, err := s.locker.store.Commit(ctx, t)
-	if err != nil || !r.Committed {
+	if !r.Committed {
 		return 0, &r.Found, err
 	}
 	return lock.Token(r.Revision + offset), nil, nil
@@ -169,7 +169,8 @@ func (l *locker) begin(g ground, name string, last roleRecord, holder lock.Membe
 	next.Since = next.At
 	return Txn{
 		Guards: []Guard{
-			{Key: l.keys.role(name), Revision: last.revision}, {Key: l.keys.floor(), Revision: g.floor.revision},
+			{Key: l.keys.role(name), Revision: last.revision},
+			{Key: l.keys.floor(), Revision: g.floor.revision},
 			{Key: l.keys.pause(name), Revision: g.pause},
 		},
 		Writes: []Write{{Key: l.keys.role(name), Value: encode(next)}, {Key: l.keys.wish(name)}},

@@ -96,7 +96,7 @@ func (w *watch) show(n news) bool {
 			return false
 		}
 		w.bad[role] = err
-		if err != nil && w.shown[role] != nil {
+		if err != nil {
 			w.shown[role] = nil
 		}
 	}

@@ -30,8 +30,50 @@ func TestWatch(t *testing.T) {
 		{"begins to follow anew where the store went back", silentRollback},
 		{"does not begin to follow anew because it was quicker to read", overtakenFollow},
 		{"reads anew where all readings hang for ever", hungReadings},
+		{"asks a store that fails the more seldom, the longer the promises are", failingReadings},
 	} {
 		t.Run(test.name, func(t *testing.T) { inBubble(t, test.run) })
+	}
+}
+
+// failingReadings has every reading fail for twenty seconds, and then none.
+func failingReadings(r *rig) {
+	for _, c := range []struct {
+		name     string
+		ttl      time.Duration // of one in line; 0: nobody is
+		first    bool          // the first reading fails, too
+		min, max int
+	}{
+		{"nobody is in line", 0, false, 18, 25},
+		{"the shortest ttl is 2s", 2 * time.Second, false, 90, 110},
+		{"the shortest ttl is 1m", time.Minute, false, 18, 25},
+		{"it failed from the first", 2 * time.Second, true, 18, 25},
+	} {
+		rig := newRig(r.T)
+		if c.ttl > 0 {
+			_, err := rig.locker().Register(rig.ctx, lab.Contender("a"), lock.Promise{TTL: c.ttl}, lock.Bid{Role: "r"})
+			rig.must(err)
+		}
+		l, wire := rig.wired()
+		fails := failing("Read", kvmem.Fail(errLost))
+		if c.first {
+			listen(wire, fails)
+		}
+		v := rig.view(l)
+		synctest.Wait()
+		asked := listen(wire, fails)
+		wire.Break(errLost)
+		time.Sleep(20 * time.Second) // virtual time
+		if n := asked.of("all"); n < c.min || n > c.max {
+			r.Errorf("%s: it is read %d times in 20 s, want %d to %d", c.name, n, c.min, c.max)
+		}
+		listen(wire, nil)
+		time.Sleep(2 * time.Second) // virtual time
+		if st := v.last(); st.Role != "r" {
+			r.Errorf("%s: then it shows %+v", c.name, st)
+		}
+		v.cancel()
+		<-v.ended
 	}
 }
 
@@ -70,15 +112,7 @@ func acknowledged(r *rig) {
 	v := r.view(l)
 	r.acquire(a)
 	v.last()
-	listen(wire, func(c kvmem.Call) kvmem.Fault {
-		switch {
-		case c.Name == "Step":
-			return kvmem.Delay(1700*time.Millisecond, 0)
-		case whole(c):
-			return kvmem.Delay(0, time.Second)
-		}
-		return kvmem.Fault{}
-	})
+	slow(wire)
 	since := func(what string, good func(lock.Standing) bool) {
 		v.last() // one may have been on its way
 		v.mu.Lock()
@@ -166,20 +200,27 @@ func holderBeats(r *rig) {
 	r.acquire(a)
 	l, wire := r.wired()
 	v := r.view(l)
-	before := v.last().Term.Holder.Beat
-	asked := listen(wire, nil)
-	for range 20 {
-		r.must(a.Beat(r.ctx))
-		now := v.last().Term.Holder.Beat
-		if now <= before {
-			r.Errorf("beat %d, then %d", before, now)
+	beats := func(holder lock.Session) {
+		before := v.last().Term.Holder.Beat
+		asked := listen(wire, nil)
+		for range 20 {
+			r.must(holder.Beat(r.ctx))
+			now := v.last().Term.Holder.Beat
+			if now <= before {
+				r.Errorf("beat %d, then %d", before, now)
+			}
+			before = now
 		}
-		before = now
+		if n := asked.of("all"); n != 0 {
+			r.Errorf("everything was read %d times for the holder's beats", n)
+		}
 	}
-	if n := asked.of("all"); n != 0 {
-		r.Errorf("everything was read %d times for the holder's beats", n)
-	}
-	r.revoke("line/session/" + string(a.ID()))
+	beats(a)
+	b := r.join(r.locker(), "b")
+	r.must(a.Handoff(r.ctx, "r", v.last().Term.Token, b.ID()))
+	v.until("held by b", lab.HeldBy(b))
+	beats(b)
+	r.revoke("line/session/" + string(b.ID()))
 	if took := v.until("absent", func(st lock.Standing) bool { return st.Term.Holder.Beat == lock.Absent }); took > time.Second {
 		r.Errorf("absence is seen after %v", took)
 	}

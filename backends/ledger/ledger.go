@@ -233,7 +233,7 @@ func (l *Ledger) begin(c Command, s Session, last lock.Token) Result {
 
 func (l *Ledger) close(c Command) Result {
 	for name, r := range l.Roles {
-		if r.Term.Holder.Session == c.Session && r.Term.Over == "" {
+		if r.Term.Holder.Session == c.Session {
 			r.Term.Over, r.Request = "released", lock.Request{}
 			l.Roles[name] = r
 		}
@@ -297,9 +297,7 @@ func (l *Ledger) ask(c Command) Result {
 
 func (l *Ledger) raise(c Command) Result {
 	l.Floor = max(l.Floor, c.Token)
-	if above := uint64(l.Floor); above > l.Revision {
-		l.Offset = max(l.Offset, above-l.Revision)
-	}
+	l.Offset = max(l.Offset, uint64(l.Floor)-min(uint64(l.Floor), l.Revision))
 	return Result{Changed: true}
 }
 

@@ -42,8 +42,9 @@ type locker struct {
 	once   sync.Once
 	closed chan struct{}
 
-	mu    sync.Mutex
-	acked Mark // the ledger that we hold to, and the greatest revision of it that a call of ours had acknowledged
+	mu      sync.Mutex
+	acked   Mark              // the ledger that we hold to, and the greatest revision of it that a call of ours had acknowledged
+	changed map[string]uint64 // by role, the revision of it at which a call of ours last changed how that stands; "": any role
 }
 
 var (
@@ -69,8 +70,8 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 		failed := false
 		for {
 			after := seen
-			if failed && after.Revision > 0 { // what stands is told again, if nothing has changed
-				after.Revision--
+			if failed { // what stands is told again, if nothing has changed
+				after.Revision = max(after.Revision, 1) - 1
 			}
 			v, err := l.look(ctx, l.after(after), shown, roles...)
 			if ctx.Err() != nil {
@@ -96,7 +97,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 			}
 			for _, st := range v.Standings {
 				st.Store = v.Identity
-				if old, ok := shown[st.Role]; ok && reflect.DeepEqual(old, st) {
+				if l.late(v, st.Role) || reflect.DeepEqual(shown[st.Role], st) {
 					continue
 				}
 				shown[st.Role] = st
@@ -177,7 +178,7 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 		l.mu.Lock()
 		c.Identity = l.acked.Identity
 		l.mu.Unlock()
-		if c.Identity == "" && slices.Contains(naming, c.Op) {
+		if slices.Contains(naming, c.Op) {
 			c.Name = l.name
 		}
 	}
@@ -190,6 +191,9 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 	}
 	if r.Code != OtherStore {
 		l.hold(c.Identity, Mark{r.Identity, r.Revision})
+	}
+	if r.Changed {
+		l.change(c.Role, r)
 	}
 	return r, r.Err()
 }
@@ -215,8 +219,25 @@ func (l *locker) hold(seen string, m Mark) {
 	case m.Identity:
 		l.acked.Revision = max(l.acked.Revision, m.Revision)
 	case seen:
-		l.acked = m
+		l.acked, l.changed = m, map[string]uint64{}
 	}
+}
+
+// change notes that a call of ours changed how a role stands.
+func (l *locker) change(role string, r Result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.Identity == l.acked.Identity {
+		l.changed[role] = max(l.changed[role], r.Revision)
+	}
+}
+
+// late reports whether v is from before such a change, which was made while we looked. It is
+// still to come then.
+func (l *locker) late(v View, role string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return v.Revision < max(l.changed[role], l.changed[""])
 }
 
 // after is where to look from on: what was seen, and what was acknowledged.
@@ -249,9 +270,6 @@ func (s *session) TryAcquire(ctx context.Context, role string) (lock.Token, erro
 		return 0, err
 	}
 	v, err := s.locker.store.Look(ctx, s.locker.after(Mark{}), role)
-	if err == nil {
-		err = s.locker.accept(v)
-	}
 	if err != nil {
 		return 0, fmt.Errorf("acquire: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -125,6 +126,92 @@ func TestOtherLedger(t *testing.T) {
 		sees("it was adopted", "other", false)
 		s.put(first)
 		sees("the one that was replaced", "other", true)
+		cancel()
+		<-ended
+	})
+}
+
+// A lagging store applies commands at once, and shows a copy of its ledger, where each arrives
+// when the test says so.
+type lagging struct {
+	swapped
+	leader *ledger.Ledger
+	log    []ledger.Command
+}
+
+func (s *lagging) Propose(_ context.Context, c ledger.Command) (ledger.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log = append(s.log, c)
+	r := s.leader.Apply(s.leader.Revision+1, c)
+	r.Revision = s.leader.Revision
+	return r, nil
+}
+
+// arrive has the next n commands arrive.
+func (s *lagging) arrive(t *testing.T, n int) {
+	s.mu.Lock()
+	now := s.log[:n]
+	s.log = s.log[n:]
+	s.mu.Unlock()
+	for _, c := range now {
+		_, err := s.swapped.Propose(t.Context(), c)
+		lab.Must(t, err)
+	}
+	synctest.Wait()
+}
+
+// TestNeverOlder: what a call has had acknowledged is what a Watch shows, and what an
+// acquisition goes by, even where the copy that is read is late.
+func TestNeverOlder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &lagging{swapped: swapped{ledger: ledger.New(), changed: make(chan struct{})}, leader: ledger.New()}
+		l := ledger.NewLocker(s)
+		a, b := lab.Join(t.Context(), t, l, "a"), lab.Join(t.Context(), t, ledger.NewLocker(s), "b")
+		s.arrive(t, 2)
+		first := lab.Acquire(t.Context(), t, a)
+		lab.Must(t, a.Release(t.Context(), "r", first))
+		var second lock.Token
+		go func() { second, _ = a.TryAcquire(t.Context(), "r") }()
+		s.arrive(t, 1)
+		if second != 0 {
+			t.Error("it acquires by what was before its release")
+		}
+		s.arrive(t, 1)
+		if second <= first {
+			t.Fatalf("acquired token %d after %d", second, first)
+		}
+		s.arrive(t, 1)
+		var shown []lock.Standing
+		cancel, ended := lab.Watch(t.Context(), t, l, func(st lock.Standing, _ error) { shown = append(shown, st) })
+		synctest.Wait()
+		lab.Must(t, b.Beat(t.Context(), lock.Bid{Role: "r", Priority: 7}))
+		lab.Must(t, a.Release(t.Context(), "r", second))
+		s.arrive(t, 1)
+		if len(shown) != 1 || shown[0].Term.Vacant() {
+			t.Errorf("before the release arrives the watch shows %+v", shown)
+		}
+		s.arrive(t, 1)
+		if len(shown) != 2 || !shown[1].Term.Vacant() {
+			t.Errorf("when the release has arrived the watch shows %+v", shown)
+		}
+		for priority := range 2 {
+			lab.Must(t, b.Beat(t.Context(), lock.Bid{Role: "r", Priority: priority}))
+		}
+		if err := a.Release(t.Context(), "r", second); err != nil { // it is released, and nothing changes
+			t.Error(err)
+		}
+		s.arrive(t, 1) // the watch may have been looking for this before
+		if s.arrive(t, 1); len(shown) != 3 {
+			t.Errorf("before the second release arrives the watch shows %+v", shown)
+		}
+		if s.arrive(t, 1); len(shown) != 4 {
+			t.Errorf("when it has arrived the watch shows %+v", shown)
+		}
+		lab.Must(t, a.Release(t.Context(), "r", second))
+		if s.arrive(t, 1); len(shown) != 4 {
+			t.Errorf("when nothing has changed the watch shows %+v", shown)
+		}
 		cancel()
 		<-ended
 	})

@@ -3,21 +3,22 @@ package ledger
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// An unsteady store answers once, fails once, and has nothing new then.
+// An unsteady store fails once, and says the same every other time.
 type unsteady struct {
 	Store
-	looks int
+	fails, looks int
 }
 
 func (u *unsteady) Look(ctx context.Context, after Mark, _ ...string) (View, error) {
 	u.looks++
-	if u.looks == 2 {
+	if u.looks == u.fails {
 		return View{}, errors.New("out")
 	}
 	if after.Revision >= 5 {
@@ -28,17 +29,37 @@ func (u *unsteady) Look(ctx context.Context, after Mark, _ ...string) (View, err
 }
 
 // TestWatchTellsTheEndOfAnOutage: what stands is yielded again after an error, though
-// nothing has changed.
+// nothing has changed; and for the first time, if the error comes first.
 func TestWatchTellsTheEndOfAnOutage(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	var errs []bool
-	for _, err := range NewLocker(&unsteady{}).Watch(ctx, "r") {
-		if errs = append(errs, err != nil); len(errs) == 3 {
-			break
+	for fails, want := range map[int][]bool{1: {true, false}, 2: {false, true, false}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		var errs []bool
+		for _, err := range NewLocker(&unsteady{fails: fails}).Watch(ctx, "r") {
+			if errs = append(errs, err != nil); len(errs) == len(want) {
+				break
+			}
+		}
+		cancel()
+		if !slices.Equal(errs, want) {
+			t.Errorf("when look %d fails, the watch yields errors %v, want %v", fails, errs, want)
 		}
 	}
-	if len(errs) != 3 || errs[0] || !errs[1] || errs[2] {
-		t.Errorf("the watch yields errors %v, want a standing, an error, a standing", errs)
+}
+
+// TestAfter: a view is after a mark that is of another ledger, or of a smaller revision.
+func TestAfter(t *testing.T) {
+	for _, c := range []struct {
+		view, mark Mark
+		want       bool
+	}{
+		{Mark{"x", 5}, Mark{"x", 4}, true},
+		{Mark{"x", 5}, Mark{"x", 5}, false},
+		{Mark{"x", 5}, Mark{"y", 7}, true},
+		{Mark{"x", 5}, Mark{"", 7}, false}, // any ledger's
+		{Mark{"", 5}, Mark{"x", 7}, false}, // a late copy
+	} {
+		if got := (View{Identity: c.view.Identity, Revision: c.view.Revision}).After(c.mark); got != c.want {
+			t.Errorf("%v is after %v: %v", c.view, c.mark, got)
+		}
 	}
 }

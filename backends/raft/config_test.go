@@ -62,3 +62,19 @@ func TestTimingFollowsTheTTL(t *testing.T) {
 		}
 	}
 }
+
+// TestPortsAndNames: a port is from 1 to 65535, and a name in a certificate has the letters of one.
+func TestPortsAndNames(t *testing.T) {
+	for address, good := range map[string]bool{
+		"10.0.0.1:1": true, "host:65535": true, "host:65536": false, "host:0": false, "host:-1": false, "host:x": false, "host": false,
+	} {
+		if err := checkAddress(Peer{ID: "a", Address: address}); (err == nil) != good {
+			t.Errorf("address %q: %v", address, err)
+		}
+	}
+	for id, good := range map[string]bool{"aZ09-_.": true, "a b": false, "a/b": false, "ä": false, "a:1": false, "[": false, "`": false} {
+		if isDNSName(id) != good {
+			t.Errorf("%q is a name: %v", id, !good)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -30,6 +31,8 @@ type counter struct {
 	settled uint64   // the number that is durable there
 	err     error    // the first failure to write the number
 
+	began atomic.Pointer[time.Time] // when the write of entries that is under way began; nil: none is
+
 	sizes map[uint64]int // of the entries of the log, by index, in bytes
 	bytes int            // of all of them
 	full  chan struct{}  // signalled while they are more than maxLog
@@ -43,11 +46,22 @@ var (
 func (c *counter) StoreLog(l *raft.Log) error { return c.StoreLogs([]*raft.Log{l}) }
 
 func (c *counter) StoreLogs(l []*raft.Log) error {
+	now := time.Now()
+	c.began.Store(&now)
+	defer c.began.Store(nil)
 	err := c.count(c.BoltStore.StoreLogs(l))
 	if err == nil {
 		c.weigh(l...)
 	}
 	return err
+}
+
+// hangs is how long entries have been under way to the disk.
+func (c *counter) hangs() time.Duration {
+	if began := c.began.Load(); began != nil {
+		return time.Since(*began)
+	}
+	return 0
 }
 
 func (c *counter) DeleteRange(low, high uint64) error {

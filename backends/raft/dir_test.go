@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -351,5 +352,20 @@ func TestLostVotesAreNotForgotten(t *testing.T) {
 	must(t, err)
 	if v.Standings[0].Floor < 1_000_000 {
 		t.Errorf("the floor is %d", v.Standings[0].Floor)
+	}
+}
+
+// TestNothingIsMadeAtAnothersAddress: a node that cannot listen has written nothing.
+func TestNothingIsMadeAtAnothersAddress(t *testing.T) {
+	g := newGroup(t, 1, nil)
+	c := g.configs[0]
+	taken, err := net.Listen("tcp", c.Peers[0].Address)
+	must(t, err)
+	defer taken.Close()
+	if _, err := open(t.Context(), c); err == nil || !strings.Contains(err.Error(), "cannot listen on "+c.Peers[0].Address) {
+		t.Errorf("at an address that is taken the node starts with %v", err)
+	}
+	if _, err := os.Stat(c.Dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its directory is there: %v", err)
 	}
 }

@@ -45,3 +45,16 @@ func (n *node) acknowledged(revision uint64) {
 		n.lag.behind, n.lag.since = revision, time.Now()
 	}
 }
+
+// unfit says why this node should lead no more: its disk has hung for so long that the
+// others had better choose another leader.
+func (n *node) unfit() error {
+	limit := max(n.config.timing(), leastHang)
+	if hangs := n.dir.bolt.hangs(); hangs > limit {
+		return n.dir.cannot("write "+logFile, fmt.Errorf("the disk has not answered for more than %v, and this node leads no more", limit))
+	}
+	return nil
+}
+
+// leastHang is what any disk may take now and then.
+const leastHang = 500 * time.Millisecond

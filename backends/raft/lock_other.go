@@ -15,3 +15,8 @@ import (
 func lockDirectory(string) (*os.File, error) {
 	return nil, lock.Permanent(errors.New("a node of embedded Raft does not run on " + runtime.GOOS + ": choose etcd or Consul"))
 }
+
+func inUse(path string) error {
+	_, err := lockDirectory(path)
+	return err
+}

@@ -19,9 +19,7 @@ func lockDirectory(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		pid, _ := io.ReadAll(io.LimitReader(f, 32)) // for people only
-		err = fmt.Errorf("data directory %s is in use by process %s: stop it, or give another directory (%w)", path, strings.TrimSpace(string(pid)), err)
+	if err := take(f, path); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	if err := f.Truncate(0); err != nil {
@@ -31,4 +29,23 @@ func lockDirectory(path string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+func take(f *os.File, path string) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err != nil {
+		pid, _ := io.ReadAll(io.LimitReader(f, 32)) // for people only
+		err = fmt.Errorf("data directory %s is in use by process %s: stop it, or give another directory (%w)", path, strings.TrimSpace(string(pid)), err)
+	}
+	return err
+}
+
+// inUse is an error where a process has the directory. It writes nothing.
+func inUse(path string) error {
+	f, err := os.Open(filepath.Join(path, "lock"))
+	if err != nil {
+		return nil // there is none, or opening the directory says why not
+	}
+	defer f.Close()
+	return take(f, path)
 }

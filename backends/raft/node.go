@@ -137,14 +137,19 @@ func (n *node) prepare() error {
 	if err != nil {
 		return err
 	}
-	if n.dir, err = openDirectory(n.config.Dir, n.config.ID, n.log); err != nil {
+	if err := inUse(n.config.Dir); err != nil {
 		return err
+	}
+	listener, err := listen(n.config.bind()) // nothing has been written yet
+	if err != nil {
+		return err
+	}
+	if n.dir, err = openDirectory(n.config.Dir, n.config.ID, n.log); err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	d.member, n.machine.adopt = n.dir, n.dir.adopt
 	n.caller = newCaller(d)
-	if n.port, err = openPort(d, n.config.bind(), n.log); err != nil {
-		return err
-	}
+	n.port = openPort(d, listener, n.log)
 	n.server = n.serve()
 	n.background(func(ctx context.Context) { n.config.files().Mind(ctx, n.log) })
 	return nil
@@ -182,6 +187,7 @@ func (n *node) newTransport() *transport {
 			ServerAddressProvider: n.port.dialer,
 			Logger:                raftLogger(n.log),
 			MaxPool:               4,
+			MaxRPCsInFlight:       1, // with two the library's pipeline can wait for itself, and a node never ends
 			Timeout:               max(2*time.Second, 3*timing),
 		}),
 		log:  n,
@@ -383,13 +389,5 @@ func (n *node) answer(f raft.Future) {
 	}
 	if down := v.Elem().FieldByName("ShutdownCh"); down.IsValid() && down.CanSet() {
 		down.Set(reflect.ValueOf(n.down))
-	}
-}
-
-// announce appends an empty entry: with it the followers learn that the one
-// before is committed, at once instead of one to two CommitTimeouts later.
-func (n *node) announce() {
-	if data, err := encode(ledger.Command{Op: ledger.Nothing}); err == nil {
-		_, _ = n.commit(data, patience) // it is only faster than not to
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // TestDecisions are made and seen through every node and from outside, and found again after
-// a restart, from the log and from a snapshot, and by a node that was sent one.
+// a restart, from the log and from a snapshot.
 func TestDecisions(t *testing.T) {
 	t.Parallel()
 	g := newGroup(t, 3, nil).start()
@@ -32,11 +32,7 @@ func TestDecisions(t *testing.T) {
 			t.Fatalf("paused: %v", err)
 		}
 	}
-	must(t, g.nodes[0].raft.Snapshot().Error())
-	for i := range g.nodes {
-		g.stop(i)
-	}
-	g.start()
+	g.reopen()
 	decided(t, all(), "3", 4)
 	op := g.lockers[1].(lock.Operator)
 	eventually(t, "a resumed role", func() bool { return op.Pause(timeout(t, 10*time.Second), "r", lock.Pause{}) == nil })

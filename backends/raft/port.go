@@ -76,7 +76,11 @@ func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn,
 	if d.certs != nil {
 		name := d.id(address)
 		secure := tls.Client(conn, d.tls(name))
-		if err := secure.HandshakeContext(ctx); err != nil {
+		err := secure.HandshakeContext(ctx)
+		if first := (tls.RecordHeaderError{}); errors.As(err, &first) {
+			err = errors.New(lacksTLS)
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("tls with peer %q at %s: %w", name, address, err), conn.Close())
 		}
 		conn = secure
@@ -138,17 +142,21 @@ type port struct {
 	unsaid []net.Conn // that have not said yet what they are, the oldest first
 }
 
-func openPort(d *dialer, address string, log *slog.Logger) (*port, error) {
+func listen(address string) (net.Listener, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, lock.InFields(fmt.Errorf("cannot listen on %s: %w; end what listens there, as this node where it runs already, or give a free address of this machine", address, err), "Bind")
 	}
+	return listener, nil
+}
+
+func openPort(d *dialer, listener net.Listener, log *slog.Logger) *port {
 	p := &port{dialer: d, listener: listener, log: log}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.raft = queue{make(chan net.Conn), p.ctx.Done(), listener.Addr()}
 	p.user = queue{make(chan net.Conn), p.ctx.Done(), listener.Addr()}
 	p.wg.Go(p.accept)
-	return p, nil
+	return p
 }
 
 func (p *port) accept() {
@@ -205,7 +213,8 @@ func (p *port) refused(conn net.Conn, err error) {
 	switch {
 	case errors.Is(err, errOtherGroup) && p.said.due("other group"):
 		level = slog.LevelError
-	case errors.Is(err, errTooMany) && p.said.due("too many"):
+	case errors.Is(err, errTooMany) && p.said.due("too many"),
+		(errors.Is(err, errPlainCall) || errors.Is(err, errTLSCall)) && p.said.due("TLS on one side"):
 		level = slog.LevelWarn
 	}
 	p.log.Log(p.ctx, level, "connection refused", "from", conn.RemoteAddr().String(), "error", err)
@@ -226,7 +235,7 @@ func (p *port) sort(conn net.Conn) (err error) {
 	if p.certs != nil {
 		secure := tls.Server(conn, p.tls(""))
 		if err := secure.HandshakeContext(p.ctx); err != nil {
-			return err
+			return answerPlain(err)
 		}
 		s := secure.ConnectionState()
 		conn, state = secure, &s
@@ -241,6 +250,9 @@ func (p *port) sort(conn net.Conn) (err error) {
 			return errTooMany
 		}
 		return p.put(p.user, conn)
+	case kind[0] == tlsStream:
+		farewell(conn, "no TLS here\n")
+		return errTLSCall
 	case kind[0] == olderStream:
 		return fmt.Errorf("%w: its node runs an earlier version of this program: stop every node, and start them with this one", errOtherGroup)
 	case kind[0] != raftStream:

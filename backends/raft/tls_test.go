@@ -145,6 +145,41 @@ func TestMutualTLS(t *testing.T) {
 	})
 }
 
+// TestTLSOnOneSide: whoever calls without TLS a node that has it, or with TLS a node that has none,
+// is told so, and the node says it, once.
+func TestTLSOnOneSide(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	for _, secure := range []bool{true, false} {
+		var said lab.Said
+		g := newGroup(t, 1, func(c *Config) {
+			if secure {
+				a.give(c, c.ID)
+			}
+			c.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		}).start()
+		client, want := g.configs[0], "it speaks TLS"
+		client.ID = ""
+		if client.CAFile, client.CertFile, client.KeyFile = "", "", ""; !secure {
+			a.give(&client, "a")
+			want = "it does not speak TLS"
+		}
+		l, err := Dial(client)
+		must(t, err)
+		defer l.Close()
+		for range 3 {
+			err = l.Raise(timeout(t, time.Second), 7)
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "raft.caFile, raft.certFile and raft.keyFile") {
+				t.Errorf("the node has TLS: %v; the caller is told %v", secure, err)
+			}
+		}
+		eventually(t, "the node's warning", func() bool { return said.Has("level=WARN") })
+		if n := strings.Count(said.String(), "level=WARN"); n != 1 || !strings.Contains(said.String(), "TLS") {
+			t.Errorf("the node has TLS: %v; it says\n%s", secure, said.String())
+		}
+	}
+}
+
 // TestCertificateIsCheckedAtTheStart: its name, its authority, its dates and its key.
 func TestCertificateIsCheckedAtTheStart(t *testing.T) {
 	t.Parallel()

@@ -45,7 +45,10 @@ func (d *dialer) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 // A transport is the library's, with two of its ways mended.
 type transport struct {
 	*raft.NetworkTransport
-	log  interface{ leads(raft.ServerID) bool }
+	log interface {
+		leads(raft.ServerID) bool
+		unfit() error // why this node should lead no more; nil: it may
+	}
 	done <-chan struct{}
 	rest time.Duration // between two tries
 }
@@ -58,9 +61,15 @@ func (*transport) SetHeartbeatHandler(func(raft.RPC)) {}
 // library would wait after each failure, twice as long each time, up to 10 s, and
 // a peer that comes back would hear of nothing until that is over. Heartbeats,
 // which carry no position in the log, have a bounded wait already.
+//
+// A leader whose disk hangs says nothing more. The library's heartbeats do not wait for the
+// disk: they would keep the others from choosing another leader for as long as it hangs.
 func (t *transport) AppendEntries(id raft.ServerID, address raft.ServerAddress, in *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
 	for {
-		err := t.NetworkTransport.AppendEntries(id, address, in, out)
+		err := t.log.unfit()
+		if err == nil {
+			err = t.NetworkTransport.AppendEntries(id, address, in, out)
+		}
 		if err == nil || in.PrevLogEntry == 0 && len(in.Entries) == 0 || !t.log.leads(id) {
 			return err
 		}

@@ -132,3 +132,11 @@ func (n *node) commitUnlessRefused(c ledger.Command, data []byte) (ledger.Result
 	r.Revision = now.Revision
 	return r, nil
 }
+
+// announce appends an empty entry: with it the followers learn that the one
+// before is committed, at once instead of one to two CommitTimeouts later.
+func (n *node) announce() {
+	if data, err := encode(ledger.Command{Op: ledger.Nothing}); err == nil {
+		_, _ = n.commit(data, patience) // it is only faster than not to
+	}
+}

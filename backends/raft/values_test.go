@@ -59,14 +59,20 @@ func TestValues(t *testing.T) {
 			t.Fatalf("current %d, %v; want %d and ErrMoved", current, err, next)
 		}
 	}
-	must(t, g.nodes[0].raft.Snapshot().Error())
+	g.reopen()
+	if got := readValue(t, g.lockers[0], "k"); got != "3" {
+		t.Fatalf("after a restart: %q", got)
+	}
+}
+
+// reopen starts all nodes anew, one of them from a snapshot.
+func (g *group) reopen() {
+	g.t.Helper()
+	must(g.t, g.nodes[0].raft.Snapshot().Error())
 	for i := range g.nodes {
 		g.stop(i)
 	}
 	g.start()
-	if got := readValue(t, g.lockers[0], "k"); got != "3" {
-		t.Fatalf("after a restart: %q", got)
-	}
 }
 
 // TestFormatIsTheOldestThatCanSayIt: a group without values can go back to a program that

@@ -33,7 +33,7 @@ A fault's name stands for its variants too: crash is also crash-leader, where th
 		Example: `  understudy bench --quick
   understudy bench --backends etcd,consul,raft --faults clean,crash,partition --runs 30 --ttl 2s --out report
   understudy bench compare before/ after/`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"ttl"})
 	o.Ours = true // another tool's variables do not say what is to be measured

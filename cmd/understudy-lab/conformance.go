@@ -40,7 +40,7 @@ Exit codes:
   69  the store cannot be reached`,
 		Example: `  understudy conformance --backend etcd --etcd-endpoints h1:2379,h2:2379,h3:2379
   understudy conformance --backend consul --case '^Acquire'`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"ttl"})
 	c := &check{options: o}

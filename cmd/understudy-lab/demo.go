@@ -37,7 +37,7 @@ a witness beside it. Kills the active with SIGKILL, freezes the next with SIGSTO
 one together with its witness and wakes both again, hands over, stops one cleanly, then
 stops everything and leaves nothing behind. The times are those that the works stamped themselves.`,
 		Example: "  understudy demo",
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE) // the last: its reader went away
 			defer stop()
@@ -61,6 +61,7 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	ctx, s.fail = context.WithCancelCause(ctx)
 	s.beside = true
 	defer s.endAll()
 	for _, id := range s.ids {
@@ -277,7 +278,7 @@ func short(d time.Duration) time.Duration {
 
 // newStage finds three free ports.
 func newStage(dir string, out io.Writer) (*demoStage, error) {
-	s := &demoStage{dir: dir, out: out, ttl: demoTTL, every: time.Millisecond, began: time.Now(), procs: map[string]*process.Process{}, news: make(chan struct{}, 1)}
+	s := &demoStage{dir: dir, out: out, ttl: demoTTL, every: time.Millisecond, began: time.Now(), procs: map[string]*process.Process{}, told: map[*process.Process]bool{}, news: make(chan struct{}, 1)}
 	f, tty := out.(*os.File)
 	s.colour = tty && isatty.IsTerminal(f.Fd()) && os.Getenv("NO_COLOR") == ""
 	addresses, err := servers.Addresses(3)

@@ -32,12 +32,14 @@ type demoStage struct {
 	peers  []raft.Peer
 	client lock.Locker
 	procs  map[string]*process.Process
+	fail   context.CancelCauseFunc // ends the demo
 
 	commit  time.Duration
 	results []demoResult
 
 	mu   sync.Mutex
 	seen []*demoTerm
+	told map[*process.Process]bool // they were sent a signal, and may end
 	news chan struct{}
 }
 
@@ -64,8 +66,25 @@ func (s *demoStage) start(id string) error {
 	}
 	cmd := exec.Command(self, s.args(id)...)
 	cmd.Stderr = os.Stderr
-	s.procs[id], err = process.Start(cmd, func(line string) { s.take(id, line) })
-	return err
+	p, err := process.Start(cmd, func(line string) { s.take(id, line) })
+	if err != nil {
+		return err
+	}
+	s.procs[id] = p
+	if s.fail != nil {
+		go s.mind(id, p)
+	}
+	return nil
+}
+
+// mind ends the demo where a process ends to which nothing was done.
+func (s *demoStage) mind(id string, p *process.Process) {
+	<-p.Gone()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.told[p] {
+		s.fail(fmt.Errorf("%s ended, and nothing was done to it: a witness kills a process that has not turned for %v, as happens on a machine that is too busy for this demo; try it again", id, demoHang))
+	}
 }
 
 // take notes one line of a work.
@@ -186,8 +205,16 @@ func (s *demoStage) inLine(ctx context.Context, n int) error {
 // signal sends a signal and returns when, by the works' clock.
 func (s *demoStage) signal(id string, sig syscall.Signal) time.Duration {
 	at := coordinator.Clocks().Mono
+	s.tell(s.procs[id])
 	_ = s.procs[id].Signal(sig) // one that has ended is seen by wait
 	return at
+}
+
+// tell notes that a process may end from now on.
+func (s *demoStage) tell(p *process.Process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told[p] = true
 }
 
 func (s *demoStage) running(id string) bool { return s.procs[id] != nil }
@@ -216,6 +243,7 @@ func (s *demoStage) wait(id string) error {
 // witnesses end too, and kills what has not stopped by then.
 func (s *demoStage) endAll() {
 	for _, p := range s.procs {
+		s.tell(p)
 		_ = p.Signal(syscall.SIGTERM) // one that has ended is seen by wait
 		_ = p.Resume()
 	}

@@ -5,7 +5,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"unicode/utf8"
 
@@ -45,5 +47,31 @@ func TestDemo(t *testing.T) {
 		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 			t.Errorf("after %d lines: left behind: %v, %v", lines, left, err)
 		}
+	}
+}
+
+// TestDemoOnABusyMachine: a process that ends though nothing was done to it, as when its witness
+// takes it for hung, is the end of the demo, which says so.
+func TestDemoOnABusyMachine(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0], "demo")
+	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=lab", "TMPDIR="+dir)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	text := bufio.NewScanner(lab.Output(t, cmd))
+	for text.Scan() && !strings.Contains(text.Text(), "ACTIVE") {
+	}
+	for _, one := range lab.Left(t, "TMPDIR", dir) {
+		pid, command, _ := strings.Cut(one, ": ")
+		if n, err := strconv.Atoi(pid); err == nil && strings.Contains(command, " demo-contender ") {
+			lab.Must(t, syscall.Kill(n, syscall.SIGKILL))
+			break
+		}
+	}
+	for text.Scan() {
+	}
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code == 0 || !strings.Contains(errs.String(), "ended, and nothing was done to it") {
+		t.Errorf("exit code %d\n%s", code, errs.String())
 	}
 }

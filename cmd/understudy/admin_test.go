@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -85,23 +87,6 @@ func (s *shown) advised(id string) string {
 	defer conn.Close()
 	text, _ := io.ReadAll(conn) // what came counts
 	return strings.TrimSpace(string(text))
-}
-
-// serveID is a command that says on each connection whose it is, until it is told to stop.
-func serveID(address string) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			os.Exit(1)
-		}
-		fmt.Fprintln(conn, os.Getenv("UNDERSTUDY_ID"))
-		_ = conn.Close()
-	}
 }
 
 var (

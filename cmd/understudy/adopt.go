@@ -27,7 +27,7 @@ gave greater tokens than this one, raise the floor as well: see token-floor. The
 a store is in the line "role" of status.
 ` + cli.ExitCodes,
 		Example: `  understudy adopt --identity 5ALCDDCG6LVT5YUIMMXLXHZWAJ --etcd-endpoints h1:2379,h2:2379,h3:2379`,
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys())
 	identity := cmd.Flags().String("identity", "", "of the store that was replaced, as those who wait name it")

@@ -44,8 +44,11 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	g, err := c.start(t)
 	defer c.forget()
 	if err != nil {
-		c.log.Error("command did not start", "error", err)
-		return c.over(&endedError{127, time.Now()})
+		err = fmt.Errorf("the command did not start: %w", err)
+		if c.role.OnExit != "restart" { // else the coordinator says so
+			c.log.Error(err.Error())
+		}
+		return c.over(&endedError{127, time.Now()}, err)
 	}
 	active := c.hook("on-active", c.role.OnActive, onActiveFor, t, coordinator.CauseGranted, nil)
 	byItself := false
@@ -59,7 +62,8 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	c.tell(ctx, g.Code(), byItself)
 	c.onStandby(ctx, t, whyOver(ctx, g.Code(), byItself), active, over)
 	if byItself {
-		return c.over(&endedError{g.Code(), over})
+		ended := &endedError{g.Code(), over}
+		return c.over(ended, ended)
 	}
 	if cause := context.Cause(ctx); !coordinator.Asked(cause) && c.role.OnLoss == "exit" {
 		c.giveUp(fmt.Errorf("%w: %w", errRoleLost, cmp.Or(cause, coordinator.ErrDeadline)))
@@ -75,6 +79,8 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 func (c *command) tell(work context.Context, code int, byItself bool) {
 	level := slog.LevelInfo
 	switch {
+	case byItself && c.role.OnExit == "restart": // the coordinator says so
+		level = slog.LevelDebug
 	case code != 0 && (byItself || code < 128): // by a signal it ends where it was told to
 		level = slog.LevelWarn
 	case len(c.byRole) > 1 && !byItself && !coordinator.Asked(context.Cause(work)):
@@ -117,9 +123,9 @@ func (c *command) forget() {
 }
 
 // over says what the end of the command by itself means.
-func (c *command) over(ended *endedError) error {
+func (c *command) over(ended *endedError, why error) error {
 	if c.role.OnExit == "restart" {
-		return ended
+		return why
 	}
 	c.giveUp(ended)
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/config"
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 func newConfig() *cobra.Command {
@@ -30,7 +31,7 @@ func newConfigShow() *cobra.Command {
 where it came from: the default, a line of the file, a variable, or a flag. What is
 wrong with them is told after that, and then the exit code is 64.`,
 		Example: `  understudy config show --origin --config understudy.yaml`,
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 	}
 	keys := make([]string, 0, len(config.Keys()))
 	for _, k := range config.Keys() {
@@ -66,7 +67,7 @@ func newConfigSchema() *cobra.Command {
 		Short: "Print the JSON schema of the file, for editors",
 		Example: `  understudy config schema > understudy.schema.json
   # and in the file: # yaml-language-server: $schema=understudy.schema.json`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			text, err := json.MarshalIndent(config.Schema(), "", "  ")
 			if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"os"
 	"os/exec"
@@ -185,7 +186,7 @@ func TestIgnoredStaysIgnored(t *testing.T) {
 // TestNobodyReadsTheLog closes the wrapper's standard error: its command works on.
 func TestNobodyReadsTheLog(t *testing.T) {
 	t.Parallel()
-	w := wrap(t, `trap 'echo working' HUP; echo ready; while :; do sleep 0.05; done`, "--heartbeat", "10ms")
+	w := wrap(t, `trap 'echo working' HUP; echo ready; while :; do sleep 0.05; done`, "--heartbeat", "100ms")
 	errs, err := w.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -193,12 +194,31 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	w.start()
 	w.expect("ready")
 	errs.Close()
-	time.Sleep(100 * time.Millisecond) // some lines that nobody reads
+	time.Sleep(300 * time.Millisecond) // some lines that nobody reads
 	w.signal(syscall.SIGHUP)
 	w.expect("working")
 	w.signal(syscall.SIGTERM)
 	if code := w.code(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// TestRestartsAreFewLines: a command that ends again and again does not fill the log, which
+// says how it ends, and not that it failed.
+func TestRestartsAreFewLines(t *testing.T) {
+	t.Parallel()
+	w := wrap(t, `echo again`, "--on-exit", "restart", "--log-level", "info")
+	var log bytes.Buffer
+	w.cmd.Stderr = &log
+	w.start()
+	for range 20 {
+		w.expect("again")
+	}
+	w.signal(syscall.SIGTERM)
+	w.code()
+	text := log.String()
+	if n := strings.Count(text, "\n"); n > 20 || strings.Count(text, "the command ended with code 0") != 2 || strings.Contains(text, "failed") {
+		t.Errorf("twenty terms are %d lines:\n%s", n, text)
 	}
 }
 

@@ -30,7 +30,7 @@ With raft under TLS it takes the certificate of a peer.
 ` + cli.ExitCodes,
 		Example: `  understudy evict --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy evict --id host1-billing --force`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role", "id"})
 	force := cmd.Flags().Bool("force", false, "do not wait: the process is dead, you know")

@@ -21,7 +21,7 @@ greater ones refuses to compete in it. This raises every later token of every ro
 a number: one at least as great as any token that was ever seen. It never lowers one.
 ` + cli.ExitCodes,
 		Example: `  understudy token-floor --role billing --above 120000 --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`,
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	above := cmd.Flags().Uint64("above", 0, "every later token is greater than this")

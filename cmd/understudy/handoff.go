@@ -27,7 +27,7 @@ when the role did not move in time, or moved to another.
 ` + cli.ExitCodes,
 		Example: `  understudy handoff --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy handoff --role billing --to b`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
@@ -51,11 +51,11 @@ when the role did not move in time, or moved to another.
 
 // handOver asks, and follows the role until another term stands.
 func handOver(ctx context.Context, l lock.Locker, role, to string) (before, after lock.Term, err error) {
-	quick, cancel := context.WithCancel(ctx) // to connect and read takes several trips, and the store may be far away
-	defer cancel()
-	if end, ok := ctx.Deadline(); ok {
-		defer time.AfterFunc(time.Until(end)/3, cancel).Stop()
+	quick, cancel := ctx, context.CancelFunc(func() {})
+	if end, ok := ctx.Deadline(); ok { // to connect and read takes several trips, and the store may be far away
+		quick, cancel = context.WithTimeout(ctx, time.Until(end)/3)
 	}
+	defer cancel()
 	st, err := standing(quick, l, role)
 	if err != nil {
 		return before, after, cli.Unreachable(err)

@@ -1,4 +1,4 @@
-//go:build haproxy
+//go:build haproxy && linux
 
 package main
 

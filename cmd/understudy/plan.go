@@ -25,7 +25,7 @@ JSON: what, bound, why; and min and max, the bound in seconds, where it has them
 names stay.`,
 		Example: `  understudy plan
   understudy plan --ttl 500ms -o json`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.PlanKeys(), cli.TimeKeys, []string{"hangTimeout"})
 	output := cli.Output(cmd.Flags())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -14,6 +15,9 @@ import (
 // findCommand finds a program, and says why it cannot be started: before a role is taken.
 func findCommand(name string) error {
 	path, err := exec.LookPath(name)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("command %q: may not be executed here; make it executable: chmod +x %s", name, name)
+	}
 	if err != nil {
 		return fmt.Errorf("command %q: %w; write its path, or a name that is in PATH", name, errors.Unwrap(err))
 	}

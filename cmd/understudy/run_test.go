@@ -71,6 +71,7 @@ func TestMain(m *testing.M) {
 	if runtime.GOMAXPROCS(0) < atOnce {
 		_ = flag.Set("test.parallel", strconv.Itoa(atOnce)) // the flag is there, and a number is one
 	}
+	lab.Heed()
 	code := m.Run()
 	for _, one := range atEnd {
 		one()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -34,6 +35,23 @@ func stampForever() {
 			os.Exit(0)
 		case <-time.After(2 * time.Millisecond):
 		}
+	}
+}
+
+// serveID is a command that says on each connection whose it is, until it is told to stop.
+func serveID(address string) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			os.Exit(1)
+		}
+		fmt.Fprintln(conn, os.Getenv("UNDERSTUDY_ID"))
+		_ = conn.Close()
 	}
 }
 

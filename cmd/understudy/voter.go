@@ -21,7 +21,7 @@ func newVoter(s *signals) *cobra.Command {
 contenders, or the same --raft-timing.`,
 		Example: `  understudy raft-voter --id c --raft-dir /var/lib/voter --ttl 2s --raft-peers a=h1:7001,b=h2:7001,c=h3:7001 \
     --raft-ca-file ca.pem --raft-cert-file c.pem --raft-key-file c.key`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.NodeKeys(), []string{"log", "ttl"})
 	o.Collect()

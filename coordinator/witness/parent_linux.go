@@ -170,7 +170,8 @@ func (w *Witness) spawn() error {
 func (w *Witness) keep() {
 	defer close(w.ended)
 	again := false
-	for pause := time.Duration(0); ; pause = min(2*pause+10*time.Millisecond, time.Second) {
+	pause := time.Duration(0)
+	for {
 		began := time.Now()
 		err := w.wait(again)
 		again = true
@@ -179,9 +180,7 @@ func (w *Witness) keep() {
 			return
 		default:
 		}
-		if time.Since(began) > time.Second {
-			pause = 0
-		}
+		pause = pauseAfter(pause, time.Since(began))
 		w.log.Warn("the witness ended, another is started; until it stands by a crash or a hang costs the ttl", "how", fmt.Sprint(err))
 		for {
 			select {
@@ -196,6 +195,15 @@ func (w *Witness) keep() {
 			pause = time.Second
 		}
 	}
+}
+
+// pauseAfter is the pause before another witness is started, after the pause before the last one
+// and how long that lived.
+func pauseAfter(last, lived time.Duration) time.Duration {
+	if lived > time.Second {
+		return 0
+	}
+	return min(2*last+10*time.Millisecond, time.Second)
 }
 
 // wait waits until the child ends, and says when it stands by, where that is news.

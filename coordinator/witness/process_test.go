@@ -173,8 +173,9 @@ func TestTimerRings(t *testing.T) {
 
 // TestStoppedWitnessIsReplaced: Guard returns when a witness answers for the group.
 func TestStoppedWitnessIsReplaced(t *testing.T) {
+	var said lab.Said
 	w := New(nil)
-	if err := w.Start(coordinator.Config{ID: "a", TTL: 10 * time.Second, NoExit: true, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := w.Start(coordinator.Config{ID: "a", TTL: 10 * time.Second, NoExit: true, Logger: slog.New(slog.NewTextHandler(&said, nil))}); err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
@@ -198,4 +199,21 @@ func TestStoppedWitnessIsReplaced(t *testing.T) {
 		t.Errorf("after the witness was stopped: %v, and both are guarded: %v, %v", err, guards(7), guards(8))
 	}
 	lab.Eventually(t, "another witness", func() bool { return w.PID() != first })
+	lab.Eventually(t, "the news of it", func() bool { return said.Has("a witness stands by again") })
+}
+
+// TestPauseAfter: a witness that ends is replaced at once, and the more slowly the more of them
+// end soon.
+func TestPauseAfter(t *testing.T) {
+	pause := time.Duration(0)
+	for range 20 {
+		next := pauseAfter(pause, time.Millisecond)
+		if next <= pause && next != time.Second || next > time.Second {
+			t.Errorf("after a pause of %v it is %v", pause, next)
+		}
+		pause = next
+	}
+	if got := pauseAfter(pause, 2*time.Second); got != 0 {
+		t.Errorf("after a witness that lived it is %v", got)
+	}
 }

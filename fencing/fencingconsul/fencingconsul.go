@@ -5,7 +5,6 @@ package fencingconsul
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -61,8 +60,8 @@ func (k *KV) Txn(ops api.TxnOps, q *api.QueryOptions) (bool, *api.TxnResponse, *
 		}
 	}
 	r.Errors = own
-	if first := slices.IndexFunc(r.Results, func(one *api.TxnResult) bool { return one.KV != nil && one.KV.Key == k.key }); first >= 0 {
-		r.Results = slices.Delete(r.Results, first, first+1)
+	if ok {
+		r.Results = r.Results[1:] // the comparison's comes first
 	}
 	return ok, r, meta, nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-ha/understudy/backends/kv"
@@ -74,7 +75,7 @@ func (g *guarded) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, 
 		return clientv3.OpResponse{}, fmt.Errorf("etcd answered %d operations, one was asked", len(outer.Responses))
 	}
 	if !outer.Succeeded {
-		return clientv3.OpResponse{}, g.stale((*clientv3.GetResponse)(outer.Responses[0].GetResponseRange()))
+		return clientv3.OpResponse{}, g.stale(outer.Responses[0].GetResponseRange().GetKvs())
 	}
 	return inner(outer)
 }
@@ -112,7 +113,7 @@ func (g *guarded) current(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the record of role %q: %w", g.role, err)
 	}
-	record := recordOf(r)
+	record := recordOf(r.Kvs)
 	last, stands, err := kv.Token(record)
 	switch {
 	case err != nil:
@@ -125,19 +126,19 @@ func (g *guarded) current(ctx context.Context) (int64, error) {
 }
 
 // stale is the error for the record that stood there instead.
-func (g *guarded) stale(r *clientv3.GetResponse) error {
-	last, _, err := kv.Token(recordOf(r))
+func (g *guarded) stale(found []*mvccpb.KeyValue) error {
+	last, _, err := kv.Token(recordOf(found))
 	if err != nil {
 		return err
 	}
 	return &fencing.StaleError{Role: g.role, Token: g.token, Current: last}
 }
 
-func recordOf(r *clientv3.GetResponse) kv.Record {
-	if r == nil || len(r.Kvs) == 0 {
+func recordOf(found []*mvccpb.KeyValue) kv.Record {
+	if len(found) == 0 {
 		return kv.Record{}
 	}
-	return kv.Record{Key: string(r.Kvs[0].Key), Value: r.Kvs[0].Value, Revision: uint64(r.Kvs[0].ModRevision)}
+	return kv.Record{Key: string(found[0].Key), Value: found[0].Value, Revision: uint64(found[0].ModRevision)}
 }
 
 // A txn collects what clientv3.Txn is told.

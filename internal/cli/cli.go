@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ func Prepare() {
 	procgroup.Init()
 	traceWithoutWaiting()
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	slog.SetLogLoggerLevel(slog.LevelDebug) // of libraries that print by package log
 	slog.SetDefault(asynclog.Logger(slog.New(slog.NewTextHandler(os.Stderr, nil))))
 	witness.Main(backends.Beside)
 }
@@ -116,10 +118,21 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	return Usage
 }
 
+// suggestion is how cobra says which command may have been meant.
+var suggestion = regexp.MustCompile(`\n\nDid you mean this\?\n\t(\S+)\n`)
+
+// NoArgs refuses what stands beside the flags of a command that takes flags alone.
+func NoArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%q belongs to no flag: %s takes flags alone; see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
+}
+
 // complain prints every problem on a line of its own.
 func complain(root *cobra.Command, err error) {
 	var text strings.Builder
-	for line := range strings.SplitSeq(err.Error(), "\n") {
+	for line := range strings.SplitSeq(suggestion.ReplaceAllString(err.Error(), `, did you mean "$1"?`), "\n") {
 		if strings.TrimSpace(line) != "" {
 			fmt.Fprintln(&text, root.Name()+": "+line)
 		}

@@ -15,7 +15,7 @@ import (
 // NewVersion is the command that says what a program was built from.
 func NewVersion() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "version", Short: "Print what this program was built from", Args: cobra.NoArgs,
+		Use: "version", Short: "Print what this program was built from", Args: NoArgs,
 		Example: "  understudy version -o json",
 	}
 	output := Output(cmd.Flags())

@@ -16,6 +16,9 @@ func Secret(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if info.IsDir() {
+		return "", fmt.Errorf("%s: is a directory; name a file in it", path)
+	}
 	if err := Private(path, info); err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
@@ -24,6 +27,9 @@ func Secret(path string) (string, error) {
 		return "", err
 	}
 	clean, err := Clean(string(text))
+	if err == nil && clean == "" {
+		err = errors.New("is empty")
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +23,16 @@ type Child struct {
 	t     testing.TB
 	in    io.WriteCloser // nil: the command has a standard input of its own
 	lines chan string
+}
+
+// Heed has the processes that tests start heed SIGINT and SIGHUP, also where this one was
+// started to ignore them, as by nohup: who is started by it would ignore them, too.
+func Heed() {
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig) // nobody reads it: here it stays ignored
+		}
+	}
 }
 
 // Talk starts cmd, whose standard output and, unless it has one already, input are the

@@ -63,9 +63,11 @@ type binary struct {
 	runs    []*testRun
 }
 
-// A testRun is one test: how long it takes, and what it reaches.
+// A testRun is a test, a long part of one, or a test without its long parts: how long it takes,
+// and what it reaches.
 type testRun struct {
-	name    string
+	name    string   // of the test, or of its part
+	without []string // the names of parts
 	took    time.Duration
 	reached map[int]bool
 }
@@ -136,77 +138,125 @@ func (b *binary) build() error {
 	return nil
 }
 
-// watch runs each test by itself, without a mutant.
+// long is what is run by itself. What is shorter is run together.
+const long = time.Second / 2
+
+var (
+	passedAll = regexp.MustCompile(`(?m)^PASS$`)
+
+	failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+	passed = regexp.MustCompile(`(?m)^    --- PASS: (\S+) \((\S+)\)`) // a part of a test
+)
+
+// watch runs each test by itself, without a mutant, and then the long parts of the long ones.
 func (b *binary) watch() error {
-	out, err := b.execute(time.Minute, nil, "-test.list=.")
+	out, err := b.execute(time.Minute, nil, "-test.list=^(Test|Fuzz|Example)")
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
-	for name := range strings.Lines(string(out)) {
-		name = strings.TrimSpace(name)
-		if !regexp.MustCompile(`^(Test|Fuzz|Example)`).MatchString(name) {
+	for _, name := range strings.Fields(string(out)) {
+		if slices.Contains(b.skip, name) {
 			continue
 		}
-		r := &testRun{name: name, reached: map[int]bool{}}
-		file := filepath.Join(b.dir, "reached_"+name)
-		var start time.Time
-		var out []byte
-		var err error
-		for range 2 { // a busy machine may fail a test that watches the clock
-			start = time.Now()
-			if out, err = b.execute(10*time.Minute, []string{reachedVariable + "=" + file}, "-test.run=^"+name+"$"); err == nil {
-				break
+		r := &testRun{name: name}
+		parts, err := b.observe(r)
+		if err != nil {
+			return err
+		}
+		for _, part := range passed.FindAllStringSubmatch(parts, -1) {
+			if took, _ := time.ParseDuration(part[2]); took >= long {
+				r.without = append(r.without, part[1])
 			}
 		}
-		if err != nil {
-			return fmt.Errorf("%s without a mutant: %w\n%s", name, err, out)
+		runs := []*testRun{r}
+		for _, part := range r.without {
+			runs = append(runs, &testRun{name: part})
 		}
-		r.took = time.Since(start)
-		data, _ := os.ReadFile(file) // not there: it reaches nothing
-		for _, id := range strings.Fields(string(data)) {
-			n, _ := strconv.Atoi(id)
-			r.reached[n] = true
+		for _, r := range runs {
+			if len(runs) > 1 {
+				if _, err := b.observe(r); err != nil {
+					return err
+				}
+			}
+			b.runs = append(b.runs, r)
 		}
-		b.runs = append(b.runs, r)
 	}
 	slices.SortStableFunc(b.runs, func(x, y *testRun) int { return cmp.Compare(x.took, y.took) })
 	return nil
 }
 
-// kill returns the test that notices the mutant: first all quick ones are run, then the others,
-// the quickest first. It returns "" if none does. What does not end in time has noticed.
-func (b *binary) kill(u mutant) string {
-	var quick, slow []*testRun
+// observe runs a test without a mutant, and notes how long it takes and what it reaches.
+func (b *binary) observe(r *testRun) (out string, err error) {
+	file := filepath.Join(b.dir, "reached")
+	for range 2 { // a busy machine may fail a test that watches the clock
+		_ = os.Remove(file)
+		start := time.Now()
+		var text []byte
+		text, err = b.execute(10*time.Minute, []string{reachedVariable + "=" + file}, append(b.choice(r), "-test.v")...)
+		if out, r.took = string(text), time.Since(start); err == nil {
+			break
+		}
+		err = fmt.Errorf("%s without a mutant: %w\n%s", r.name, err, out)
+	}
+	r.reached = map[int]bool{}
+	data, _ := os.ReadFile(file) // not there: it reaches nothing
+	for _, id := range strings.Fields(string(data)) {
+		n, _ := strconv.Atoi(id)
+		r.reached[n] = true
+	}
+	return out, err
+}
+
+// choice is the flags that choose some tests.
+func (b *binary) choice(some ...*testRun) []string {
+	var run []string
+	skip := slices.Clone(b.skip)
+	for _, r := range some {
+		run = append(run, r.name)
+		skip = append(skip, r.without...)
+	}
+	return []string{"-test.run=" + pattern(run), "-test.skip=" + pattern(skip)}
+}
+
+// pattern matches tests, and parts of tests, by their names.
+func pattern(names []string) string {
+	var all []string
+	for _, name := range names {
+		all = append(all, "^"+strings.ReplaceAll(regexp.QuoteMeta(name), "/", "$/^")+"$")
+	}
+	return strings.Join(all, "|")
+}
+
+// kill returns the test that notices the mutant: first all short ones are run, then the others,
+// the shortest first. It returns "" if none does. What does not end in time has noticed: a busy
+// machine needs more patience.
+func (b *binary) kill(u mutant, patience time.Duration) string {
+	groups := make([][]*testRun, 1)
 	for _, r := range b.runs {
 		switch {
 		case !r.reached[u.id]:
-		case r.took < time.Second/2:
-			quick = append(quick, r)
+		case r.took < long:
+			groups[0] = append(groups[0], r)
 		default:
-			slow = append(slow, r)
+			groups = append(groups, []*testRun{r})
 		}
-	}
-	groups := [][]*testRun{quick}
-	for _, r := range slow {
-		groups = append(groups, []*testRun{r})
 	}
 	for _, g := range groups {
-		var names []string
-		limit := 10 * time.Second
-		for _, r := range g {
-			names, limit = append(names, r.name), limit+4*r.took
-		}
 		if len(g) == 0 {
 			continue
 		}
-		out, err := b.execute(limit, []string{mutantVariable + "=" + strconv.Itoa(u.id)}, "-test.failfast", "-test.run=^("+strings.Join(names, "|")+")$")
-		if err == nil {
+		limit := 10 * time.Second
+		for _, r := range g {
+			limit += 4 * r.took
+		}
+		out, err := b.execute(patience*limit, []string{mutantVariable + "=" + strconv.Itoa(u.id)}, append(b.choice(g...), "-test.failfast")...)
+		if err == nil && passedAll.Match(out) { // not if it ended before its tests
 			continue
 		}
-		if failed := regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`).FindSubmatch(out); failed != nil {
-			return string(failed[1])
+		if named := failed.FindSubmatch(out); named != nil {
+			return string(named[1])
 		}
-		return names[0] + " or one after it"
+		return g[0].name + " or one after it"
 	}
 	return ""
 }

@@ -59,6 +59,7 @@ func TestMain(m *testing.M) {
 		time.Sleep(time.Minute) // until it is ended
 		return
 	}
+	lab.Heed()
 	os.Exit(m.Run())
 }
 

@@ -117,7 +117,7 @@ func End(handles ...Handle) {
 			for _, h := range handles {
 				h.wake()
 				if t := h.tree(); h.lives() {
-					if t.signal(syscall.SIGKILL); t.dead() && h.lives() {
+					if t.signal(syscall.SIGKILL); t.dead() {
 						_ = unix.PidfdSendSignal(h.fd, syscall.SIGKILL, nil, 0)
 					}
 				}

@@ -53,12 +53,12 @@ func takesOver(t *testing.T, open func() kv.Store) {
 		if i%2 == 1 {
 			what, end = "eviction", evict
 		}
-		token := p.Stage()
-		if i == 5 { // also when the role was paused once
+		if i == 5 { // also when the role was paused once: the first pause in a store is read by all
 			for _, pause := range []lock.Pause{{By: "the test"}, {}} {
 				must(t, p.Active.(lock.Operator).Pause(ctx, "r", pause))
 			}
 		}
+		token := p.Stage()
 		m := p.Move(token, end)
 		if m.Whole != 0 || m.OfOneRole != 0 {
 			t.Errorf("%s: the standby read everything %d times until it saw the end, and the role %d times to take it, want none", what, m.Whole, m.OfOneRole)

@@ -56,6 +56,8 @@ func (m *Machine) check() error {
 	// One that is closing may be an earlier registration, and had our contender ID.
 	_, mine := m.sights[m.ID(s.number)]
 	hold(!mine || s.phase == closing || s.phase == ended, "sights: our own session is one of them")
+	_, nobody := m.sights[""]
+	hold(!nobody, "sights: one is of nobody")
 	return errors.Join(errs...)
 }
 

@@ -139,6 +139,8 @@ func (d *director) step(words []string) {
 		d.show(Beaten{number, d.now.Plus(-trip), outcome(1)})
 	case "closed":
 		d.show(Closed{number, outcome(1)})
+	case "rebid":
+		d.show(Rebid{})
 	case "checked":
 		d.show(Checked{arg(1) == "healthy"})
 	case "stalled":

@@ -48,6 +48,16 @@ func TestIdleBeats(t *testing.T) {
 	}
 }
 
+// TestFirstBeat: a session's first beat is due at once, also where the machine's clocks have
+// just begun.
+func TestFirstBeat(t *testing.T) {
+	d := &desk{t, New(everyday(), "r"), Instant{time.Second, time.Second, time.Second}}
+	d.see(Tick{})
+	if do := d.see(Registered{Number: 1, At: d.now, Outcome: lock.OK}); !slices.Equal(do, []Action{Beat{1}}) {
+		t.Errorf("registered, it decides %v, want a beat", do)
+	}
+}
+
 // TestPatience: a holder is evicted after one promise without a beat, counted from its term's
 // beginning at the earliest; who only stands by, after two; who keeps us out, after one.
 func TestPatience(t *testing.T) {
@@ -58,6 +68,11 @@ func TestPatience(t *testing.T) {
 	}{
 		"one that holds a role": {func(d *desk) { d.stands("r", x(5)) }, ttl},
 		"one that stands by":    {func(d *desk) { d.stands("r", someone("me", 1), x(5)) }, 2 * ttl},
+		"one that stands by, when another takes a role": {func(d *desk) {
+			d.stands("r", someone("y", 4), x(5))
+			d.now = d.now.Plus(ttl * 3 / 2)
+			d.stood(lock.Standing{Role: "r", Floor: 10, Term: lock.Term{Token: 10, Holder: someone("y", 5)}, Line: []lock.Member{x(5)}})
+		}, ttl / 2},
 		"one that was given a role": {func(d *desk) {
 			d.stood(lock.Standing{Role: "r", Floor: 8, Term: lock.Term{Token: 8, Holder: someone("y", 4)}, Line: []lock.Member{x(5)}})
 			d.now = d.now.Plus(ttl * 3 / 2)
@@ -84,6 +99,18 @@ func TestPatience(t *testing.T) {
 	d.see(Registered{Number: 1, At: d.now, Outcome: lock.Held, Holder: x(5)})
 	if took := d.pass(3*ttl, does(Evict{"x", 5})).Round(10 * time.Millisecond); took != ttl {
 		t.Errorf("one that has our ID is evicted after %v, want %v", took, ttl)
+	}
+}
+
+// TestUnknownPromise: whoever never said how long it may be silent is never evicted.
+func TestUnknownPromise(t *testing.T) {
+	d := newDesk(t, everyday(), "r")
+	do := d.stands("r", lock.Member{Contender: lock.Contender{Session: "x"}})
+	for range 20 {
+		do = append(do, d.beat()...)
+	}
+	if slices.Contains(do, Action(Evict{"x", lock.Absent})) {
+		t.Error("it is evicted")
 	}
 }
 
@@ -138,6 +165,11 @@ func TestSureAgain(t *testing.T) {
 	d.see(Acquired{"r", 1, lock.Unknown, 0})
 	if d.session.engaged.IsZero() {
 		t.Error("it does not count as one that holds the role")
+	}
+	d.see(Checked{false}) // so it does not ask again
+	d.stood(lock.Standing{Role: "r"})
+	if d.session.engaged.IsZero() {
+		t.Error("nobody holds the role yet, and it does not count as one that does")
 	}
 	d.stood(shown(5, "another"))
 	if !d.session.engaged.IsZero() {

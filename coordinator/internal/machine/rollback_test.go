@@ -49,6 +49,26 @@ func TestRolledBackToUs(t *testing.T) {
 	}
 }
 
+// TestPutBackThenDeleted: a store was put back, and then the role's record is deleted. Only an
+// acquisition shows what token it gives now; one that is not greater than all before is given back.
+func TestPutBackThenDeleted(t *testing.T) {
+	d := newDesk(t, everyday(), "r")
+	over := shown(20, "another")
+	over.Term.Over = "released"
+	d.stood(over)
+	d.see(Acquired{"r", 1, lock.Held, 0})
+	over.Term.Token, over.Floor = 10, 10
+	if do := d.stood(over); len(do) > 0 {
+		t.Errorf("of a store that was put back it decides %v", do)
+	}
+	if do := d.stood(lock.Standing{Role: "r"}); !slices.Equal(do, []Action{Acquire{"r", 1}}) {
+		t.Errorf("once the record is gone it decides %v, want to ask for the role", do)
+	}
+	if do := d.see(Acquired{"r", 1, lock.OK, 11}); !slices.Equal(do, []Action{Release{"r", 1, 11}}) {
+		t.Errorf("with a token that is too small it decides %v, want to give it back", do)
+	}
+}
+
 // TestVacancyIsSeen evicts the holder that was seen last in a store that was rolled back
 // meanwhile. Nobody asks for the role before the store has shown how it stands.
 func TestVacancyIsSeen(t *testing.T) {

@@ -36,6 +36,7 @@ func TestNoGrantOfAnothersToken(t *testing.T) {
 	d := newDesk(t, everyday(), "r")
 	d.stood(lock.Standing{Role: "r"}) // it is vacant, and we ask for it
 	d.stood(shown(7, "another"))
+	d.stood(shown(7, "nonce-1")) // a store that was put back gave it a second time
 	if do := d.see(Acquired{"r", 1, lock.OK, 7}); slices.Contains(do, Action(Start{"r", 1, 7})) || d.Role("r").Phase != Ceding {
 		t.Errorf("with a token that another had it decides %v, want to give it back", do)
 	}

@@ -141,5 +141,5 @@ func (r role) whyPaused(s session) string {
 	case r.isRefused():
 		return "the store refuses what is asked about it"
 	}
-	return "held down after a failure"
+	return "a pause, as its last term here ended early"
 }

@@ -25,7 +25,7 @@ func TestConsul(t *testing.T) {
 	s, token := c.term()
 	mine := fencingconsul.NewKV(client, prefix(t), "r", token)
 	ok, r, _, err := mine.Txn(api.TxnOps{op(api.KVSet, key, "1"), op(api.KVGet, key, "")}, q)
-	if err != nil || !ok || len(r.Results) != 2 || string(r.Results[1].KV.Value) != "1" {
+	if err != nil || !ok || len(r.Results) != 2 || r.Results[0].KV.Key != key || string(r.Results[1].KV.Value) != "1" {
 		t.Fatal(ok, r, err)
 	}
 	// The caller's own comparisons keep their meaning, and their place.
@@ -66,11 +66,11 @@ func TestConsul(t *testing.T) {
 func TestConsulOver(t *testing.T) {
 	client, c := consulClient(t), newContest(t, storeOf(t, "consul", nil, 0))
 	ctx := within(t, time.Minute)
-	q, key := (&api.QueryOptions{}).WithContext(ctx), prefix(t)+"-data"
+	key := prefix(t) + "-data"
 	c.over(func(token lock.Token) func() error {
 		guard := fencingconsul.NewKV(client, prefix(t), "r", token)
 		return func() error {
-			ok, _, _, err := guard.Txn(api.TxnOps{op(api.KVSet, key, time.Now().String())}, q)
+			ok, _, _, err := guard.Txn(api.TxnOps{op(api.KVSet, key, time.Now().String())}, nil)
 			if err == nil && !ok {
 				return errors.New("refused without an error")
 			}

@@ -1,0 +1,49 @@
+package raft
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// tlsStream is what a connection begins with whose caller speaks TLS.
+const tlsStream = 0x16
+
+// What is said where one side speaks TLS and the other does not.
+const (
+	onlyTLS  = "it speaks TLS, and this call does not: give the caller raft.caFile, raft.certFile and raft.keyFile"
+	lacksTLS = "it does not speak TLS, and this call does: give it raft.caFile, raft.certFile and raft.keyFile, too, or give none here"
+)
+
+var (
+	errPlainCall = errors.New("a call without TLS, which this node speaks: give the caller the files for TLS, too")
+	errTLSCall   = errors.New("a call with TLS, which this node does not speak: give this node the files for TLS, or the caller none")
+)
+
+// answerPlain answers a call without TLS in its own way, as it could not read another answer.
+// failed is what the handshake with it failed with.
+func answerPlain(failed error) error {
+	var first tls.RecordHeaderError
+	if !errors.As(failed, &first) || first.Conn == nil || first.RecordHeader[0] != userStream {
+		return failed
+	}
+	farewell(first.Conn, fmt.Sprintf("HTTP/1.1 %d Misdirected Request\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", statusNo, len(onlyTLS), onlyTLS))
+	return errPlainCall
+}
+
+// unread is how much of a call is taken in that is answered without being read.
+const unread = maxHeader
+
+// farewell says something before a connection is closed, and takes in what the other side has
+// sent: else that might close it before it was read.
+func farewell(conn net.Conn, text string) {
+	if conn.SetDeadline(time.Now().Add(time.Second)) != nil {
+		return
+	}
+	if _, err := io.WriteString(conn, text); err == nil {
+		_, _ = io.CopyN(io.Discard, conn, unread) // it hangs up when it has read that
+	}
+}

@@ -1,0 +1,80 @@
+package lock_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// TestChecks says of each value whether it may be given. What is wrong is permanent.
+func TestChecks(t *testing.T) {
+	promise := func(ttl, skew time.Duration) error { return lock.CheckPromise(lock.Promise{TTL: ttl, Skew: skew}) }
+	for _, c := range []struct {
+		what string
+		err  error
+		good bool
+	}{
+		{"a name", lock.CheckName("role", "r"), true},
+		{"a name in another script", lock.CheckName("role", "役割"), true},
+		{"the longest name", lock.CheckName("role", strings.Repeat("x", lock.MaxName)), true},
+		{"a longer one", lock.CheckName("role", strings.Repeat("x", lock.MaxName+1)), false},
+		{"no name", lock.CheckName("role", ""), false},
+		{"a name that is no UTF-8", lock.CheckName("role", "\xff"), false},
+		{"a name with a newline", lock.CheckName("role", "a\nb"), false},
+		{"bids", lock.CheckBids(lock.Bid{Role: "r"}, lock.Bid{Role: "s"}), true},
+		{"no bids", lock.CheckBids(), true},
+		{"two bids for a role", lock.CheckBids(lock.Bid{Role: "r"}, lock.Bid{Role: "r"}), false},
+		{"a bid for no role", lock.CheckBids(lock.Bid{}), false},
+		{"a promise of nothing", promise(0, 0), true},
+		{"the longest promise", promise(lock.MaxTTL, lock.MaxTTL), true},
+		{"a longer ttl", promise(lock.MaxTTL+1, 0), false},
+		{"a longer skew", promise(0, lock.MaxTTL+1), false},
+		{"a negative ttl", promise(-1, 0), false},
+		{"a negative skew", promise(0, -1), false},
+		{"an end", lock.CheckEnd(lock.End{By: "a"}), true},
+		{"an end by nobody, for no reason", lock.CheckEnd(lock.End{}), false},
+		{"the greatest floor", lock.CheckFloor(lock.MaxFloor), true},
+		{"a greater one", lock.CheckFloor(lock.MaxFloor + 1), false},
+		{"no error that is permanent", lock.Permanent(nil), true},
+	} {
+		if (c.err == nil) != c.good || c.err != nil && !errors.Is(c.err, lock.ErrPermanent) {
+			t.Errorf("%s: %v", c.what, c.err)
+		}
+	}
+}
+
+// TestErrors: what a call's error means, and what it names.
+func TestErrors(t *testing.T) {
+	holder := lock.Member{Contender: lock.Contender{ID: "a", Session: "a-1", Address: "here:1"}}
+	for _, c := range []struct {
+		err  error
+		want lock.Outcome
+		says string
+	}{
+		{nil, lock.OK, ""},
+		{errors.New("out"), lock.Unknown, "out"},
+		{&lock.HeldError{Name: "r", Holder: holder, Token: 7}, lock.Held, `role "r" is held by "a" at here:1 (token 7)`},
+		{&lock.HeldError{Name: "a", Holder: holder}, lock.Held, `ID "a" is in use by session a-1 at here:1`},
+		{&lock.HeldError{Name: "a", Holder: lock.Member{Contender: lock.Contender{Session: "a-1"}}}, lock.Held, `ID "a" is in use by session a-1`},
+		{lock.ErrLost, lock.Lost, ""},
+		{lock.ErrMoved, lock.Moved, ""},
+		{lock.ErrGone, lock.Gone, ""},
+		{lock.ErrRolledBack, lock.RolledBack, ""},
+		{&lock.OtherStoreError{Seen: "x", Found: "y"}, lock.OtherStore, "it has the identity y,"},
+		{&lock.OtherStoreError{Seen: "x"}, lock.OtherStore, "it has no identity"},
+		{&lock.OtherStoreError{Seen: "x", Found: "x"}, lock.OtherStore, "is not whole"},
+		{lock.Permanent(errors.New("no right")), lock.Refused, "no right"},
+	} {
+		err := c.err
+		if err != nil {
+			err = fmt.Errorf("call: %w", err)
+		}
+		if got := lock.OutcomeOf(err); got != c.want || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%v: %v, want %v and %q", err, got, c.want, c.says)
+		}
+	}
+}
