@@ -42,7 +42,7 @@ func (c *Config) completeRoles() error {
 	if exit == "" {
 		exit = "exit"
 	}
-	c.Roles = []Role{{Name: c.role, Priority: c.priority, ActiveStandby: c.standby, OnLoss: c.onLoss, OnExit: exit}}
+	c.Roles = []Role{{Name: c.role, Priority: c.priority, ActiveStandby: c.standby, OnLoss: c.onLoss, OnExit: exit, OnActive: c.onActive, OnStandby: c.onStandby}}
 	if c.role == "" {
 		return errors.New("role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file")
 	}

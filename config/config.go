@@ -29,9 +29,9 @@ type Config struct {
 	// them.
 	Warnings []string
 
-	role, onLoss, onExit, logFormat, logLevel string
-	priority                                  int
-	standby                                   bool
+	role, onLoss, onExit, onActive, onStandby, logFormat, logLevel string
+	priority                                                       int
+	standby                                                        bool
 
 	log    io.Writer
 	values map[string]value // by the key's name
@@ -47,6 +47,8 @@ type Role struct {
 	ActiveStandby bool     // stand by; false ends the process beside a living active
 	OnLoss        string   // standby or exit
 	OnExit        string   // exit or restart
+	OnActive      string   // a shell command beside each term's; "": none
+	OnStandby     string   // a shell command after each term's; "": none
 }
 
 // Run is what the understudy command's run heeds besides.

@@ -133,7 +133,7 @@ func (r *reader) variable(name string) string {
 
 // ignored are variables of ours that are no settings: run gives its command the first,
 // and the tests name the servers that they start by the others.
-var ignored = []string{"UNDERSTUDY_TOKEN", "UNDERSTUDY_CONFIG", "UNDERSTUDY_ETCD", "UNDERSTUDY_CONSUL", "UNDERSTUDY_POSTGRES", "UNDERSTUDY_BASELINE_PROGRAM"}
+var ignored = []string{"UNDERSTUDY_TOKEN", "UNDERSTUDY_CAUSE", "UNDERSTUDY_CONFIG", "UNDERSTUDY_ETCD", "UNDERSTUDY_CONSUL", "UNDERSTUDY_POSTGRES", "UNDERSTUDY_BASELINE_PROGRAM"}
 
 // ours takes a variable that begins as ours do.
 func (r *reader) ours(name, text string) {

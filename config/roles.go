@@ -19,7 +19,7 @@ func roleKeys() []Key {
 	return []Key{
 		{Name: "name", Usage: "of the role", to: func(*Config) any { return new(string) }},
 		{Name: "command", Usage: "its program and arguments; a text is a shell's", to: func(*Config) any { return new([]string) }},
-		k["priority"], k["activeStandby.enabled"], k["onLoss"], k["onExit"],
+		k["priority"], k["activeStandby.enabled"], k["onLoss"], k["onExit"], k["onActive"], k["onStandby"],
 	}
 }
 
@@ -56,7 +56,10 @@ func (r *reader) roles() {
 // role takes in one of several. What is not said is as it is for the process, but
 // OnExit: one command's end is no reason to end the others.
 func (r *reader) role(f *file, n *yaml.Node) Role {
-	one := Role{Priority: r.config.priority, ActiveStandby: r.config.standby, OnLoss: r.config.onLoss, OnExit: r.config.onExit}
+	one := Role{
+		Priority: r.config.priority, ActiveStandby: r.config.standby, OnLoss: r.config.onLoss, OnExit: r.config.onExit,
+		OnActive: r.config.onActive, OnStandby: r.config.onStandby,
+	}
 	if one.OnExit == "" {
 		one.OnExit = "restart"
 	}
@@ -67,6 +70,7 @@ func (r *reader) role(f *file, n *yaml.Node) Role {
 	to := map[string]any{
 		"name": &one.Name, "command": &one.Command, "priority": &one.Priority,
 		"activeStandby.enabled": &one.ActiveStandby, "onLoss": &one.OnLoss, "onExit": &one.OnExit,
+		"onActive": &one.OnActive, "onStandby": &one.OnStandby,
 	}
 	for _, k := range roleKeys() {
 		parts, there := given[k.Name]
@@ -106,10 +110,12 @@ func formatRoles(roles []Role) string {
 		ActiveStandby standby  `json:"activeStandby"`
 		OnLoss        string   `json:"onLoss"`
 		OnExit        string   `json:"onExit"`
+		OnActive      string   `json:"onActive,omitempty"`
+		OnStandby     string   `json:"onStandby,omitempty"`
 	}
 	var all []row
 	for _, r := range roles {
-		all = append(all, row{r.Name, r.Command, r.Priority, standby{r.ActiveStandby}, r.OnLoss, r.OnExit})
+		all = append(all, row{r.Name, r.Command, r.Priority, standby{r.ActiveStandby}, r.OnLoss, r.OnExit, r.OnActive, r.OnStandby})
 	}
 	var b strings.Builder
 	e := json.NewEncoder(&b)

@@ -32,6 +32,7 @@ var (
 	ErrUnhealthy   = machine.ErrUnhealthy
 	ErrDrained     = machine.ErrDrained
 	ErrPaused      = machine.ErrPaused
+	ErrStalled     = machine.ErrStalled
 )
 
 // Asked reports whether a term that ended for this cause was asked to end. Its work then
@@ -111,6 +112,13 @@ type Config struct {
 	Healthy     func(ctx context.Context) error
 	HealthEvery time.Duration
 
+	// Watchdog is how long work may go without a call of Term.Progress, counted while this
+	// process runs: from 100 ms to TTL; 0: as long as it likes. Work that has not called it has
+	// stalled: its context ends with ErrStalled, and it has the Grace to return, as after a loss;
+	// then the process exits, unless NoExit is set. That is a failure of the work. For a minute, or until
+	// it next makes progress, this process stands in line for the role behind all others.
+	Watchdog time.Duration
+
 	// Standby warms up for a role while its work does not run here: it fills a cache, or
 	// follows the active's log. It is called when Run begins and after every term, one
 	// call at a time for each role, and always before the work. Its context ends when a
@@ -165,6 +173,9 @@ const (
 	// minStop is the shortest time in which work can be told to stop, and stop.
 	minStop = 10 * time.Millisecond
 )
+
+// minWatchdog is the shortest Watchdog, for the same reason.
+const minWatchdog = 100 * time.Millisecond
 
 // Defaults returns c with every zero field that has a default set to it.
 func (c Config) Defaults() Config {
@@ -297,6 +308,9 @@ func (c Config) ValidateTimes() error {
 		} else if most > 0 && (d < least || d > most) {
 			bad(field, "%v must be from %v to %v; leave it out for the default", d, least, most)
 		}
+	}
+	if c.Watchdog != 0 && (c.Watchdog < minWatchdog || c.Watchdog > c.TTL) {
+		bad("Watchdog", "%v must be from %v to ttl = %v; leave it out for none", c.Watchdog, minWatchdog, c.TTL)
 	}
 	within("Grace", c.Grace, minStop, 2*time.Second)
 	within("StopTimeout", c.StopTimeout, minStop, 0)

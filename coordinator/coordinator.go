@@ -50,7 +50,8 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	r := &runner{
 		config: c, locker: l, work: work,
 		news: make(chan news), slots: make(chan struct{}, roleCalls), quit: make(chan struct{}),
-		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answering: map[string]bool{}, pauses: map[string]expiry{},
+		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answering: map[string]bool{},
+		pauses: map[string]expiry{}, stalled: map[string]*stall{},
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
@@ -105,13 +106,16 @@ type runner struct {
 	failures  map[string]error  // with what the work of a role failed last
 	unwell    error             // what the health check said last
 	dead      lock.SessionID    // that had our ID, and whose process is proven dead
+	stalled   map[string]*stall // how the last work of a role stalled, by its name
 }
 
 // A tenure is one term's work.
 type tenure struct {
 	cancel   context.CancelCauseFunc
 	returned chan struct{}
-	over     atomic.Bool // the work returned, or the store names another term
+	over     atomic.Bool  // the work returned, or the store names another term
+	progress atomic.Int64 // when the work made some, by Instant.Mono
+	advanced atomic.Bool  // it has made some
 
 	given time.Duration // to return, when it was told to stop; 0: it was not
 	late  bool          // that half of it is over was told
@@ -254,6 +258,10 @@ func (r *runner) take(n news) {
 		if n.err == nil && e.Number == r.number {
 			r.config.Witness.Session("")
 		}
+	case machine.Stalled:
+		if v := r.machine.Role(e.Role); v.Phase == machine.Working && v.Token == e.Token {
+			r.stalled[e.Role] = &stall{r.config.Now(), r.terms[e.Role]}
+		}
 	case machine.Checked:
 		r.unwell = n.err
 		r.tellHealth(n.err)
@@ -283,22 +291,6 @@ func (r *runner) take(n news) {
 		return
 	}
 	r.config.Logger.Debug("call failed", "id", r.config.ID, "call", n.call, "role", n.role, "error", n.err)
-}
-
-// refused keeps why the store refuses something for good.
-func (r *runner) refused(n news) {
-	switch n.event.(type) {
-	case machine.Registered, machine.Beaten, machine.Closed:
-		r.why = n.err
-		return
-	}
-	if n.role != "" {
-		r.refusals[n.role] = n.err
-		return
-	}
-	for _, name := range r.config.names() {
-		r.refusals[name] = n.err
-	}
 }
 
 // do performs one action. None of them blocks.
@@ -348,7 +340,9 @@ func (r *runner) start(a machine.Start) {
 			e := machine.Returned{Role: a.Role, Number: a.Number, How: machine.Done}
 			switch {
 			case ctx.Err() != nil:
-				e.How = machine.Cancelled
+				if e.How = machine.Cancelled; errors.Is(context.Cause(ctx), ErrStalled) {
+					err = errors.Join(ErrStalled, err)
+				}
 			case err != nil:
 				e.How = machine.Failed
 			}
@@ -363,6 +357,7 @@ func (r *runner) start(a machine.Start) {
 			err = late
 			return
 		}
+		r.watchProgress(ctx, term)
 		err = r.work(ctx, term)
 	})
 }

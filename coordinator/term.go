@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -33,6 +34,14 @@ type termKey struct{}
 // this check and its effect.
 func (t Term) Valid() bool { return t.Left() > 0 }
 
+// Progress says that the work makes progress: see Config.Watchdog. It blocks on nothing, costs
+// a reading of the clock, and may be called by many goroutines at once.
+func (t Term) Progress() {
+	if t.tenure != nil && t.lease.config.Watchdog > 0 {
+		t.tenure.progress.Store(int64(t.lease.config.Now().Mono))
+	}
+}
+
 // Left returns how long the work may still act, by the promise alone: until
 // then the process must have stopped it. It is zero or less once it may not.
 func (t Term) Left() time.Duration {
@@ -40,4 +49,62 @@ func (t Term) Left() time.Duration {
 		return 0
 	}
 	return t.lease.left()
+}
+
+// A stall is how the work of a role stalled.
+type stall struct {
+	at     Instant
+	tenure *tenure
+}
+
+// stallFor is how long a process that lost a role because its work stalled stands in line behind
+// all others, unless it has made progress in a later term.
+const stallFor = time.Minute
+
+// hasStalled reports whether that is so of a role.
+func (r *runner) hasStalled(role string) bool {
+	s := r.stalled[role]
+	if s == nil {
+		return false
+	}
+	later := r.terms[role]
+	if r.config.Now().Most(s.at) > stallFor || later != nil && later != s.tenure && later.advanced.Load() {
+		delete(r.stalled, role)
+		return false
+	}
+	return true
+}
+
+// watchProgress has the work of a term, which begins now, watched for its progress.
+func (r *runner) watchProgress(ctx context.Context, t Term) {
+	if r.config.Watchdog > 0 {
+		t.Progress()
+		r.group.Go(func() { r.awaitStall(ctx, t) })
+	}
+}
+
+// awaitStall reports the work of a term when it has made no progress for the watchdog's time.
+// What counts is the time that was waited for: while the process is stopped, or has no
+// processor, nothing counts.
+func (r *runner) awaitStall(ctx context.Context, t Term) {
+	limit := r.config.Watchdog
+	for seen, silent := t.tenure.progress.Load(), time.Duration(0); ctx.Err() == nil; {
+		before := r.config.Now().Mono
+		wait := min(limit/8, limit-silent)
+		pause(ctx, wait)
+		now := r.config.Now().Mono
+		switch last := t.tenure.progress.Load(); {
+		case now-before > 2*wait+minWatchdog/4: // we did not run, and nor did the work
+		case last != seen:
+			seen, silent = last, min(now-time.Duration(last), wait)
+			t.tenure.advanced.Store(true)
+			continue
+		default:
+			silent += wait
+		}
+		if silent >= limit {
+			r.post(news{event: machine.Stalled{Role: t.Role, Token: t.Token}})
+			return
+		}
+	}
 }

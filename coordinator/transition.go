@@ -49,6 +49,7 @@ const (
 	CauseHandoff    Cause = "handoff"    // draining: it was asked for
 	CauseDeadline   Cause = "deadline"   // draining: no beat was acknowledged in time
 	CauseSuperseded Cause = "superseded" // draining: the store names another term
+	CauseStalled    Cause = "stalled"    // draining: the work made no progress
 
 	CauseSessionLost Cause = "session_lost" // draining or registering: the session was lost
 	CauseUnhealthy   Cause = "unhealthy"    // draining or paused: the health check fails, or has not answered
@@ -69,13 +70,39 @@ func Causes() []Cause { return slices.Clone(causes[:]) }
 
 var causes = [...]Cause{
 	CauseStarted, CauseJoined, CauseReleased, CauseOutrun, CauseResumed, CauseVacant, CauseGiven, CauseGranted,
-	CauseReturned, CauseFailed, CauseUnused, CauseHandoff, CauseDeadline, CauseSuperseded, CauseSessionLost,
+	CauseReturned, CauseFailed, CauseUnused, CauseHandoff, CauseDeadline, CauseSuperseded, CauseStalled, CauseSessionLost,
 	CauseUnhealthy, CauseDrained, CausePaused, CauseHeldDown, CauseRolledBack, CauseRefused, CauseStopping, CauseDone,
 }
 
 // States returns every State, in the order in which a role comes into them.
 func States() []State {
 	return []State{Registering, Standby, Activating, Active, Draining, Paused, Stopped}
+}
+
+// CauseOf is the word for why a term's context ended, which context.Cause says: the Cause of the
+// transition to Draining. After nil, the work returned by itself.
+func CauseOf(err error) Cause {
+	for _, known := range []struct {
+		why   error
+		cause Cause
+	}{
+		{ErrHandoff, CauseHandoff},
+		{ErrDeadline, CauseDeadline},
+		{ErrSessionLost, CauseSessionLost},
+		{ErrSuperseded, CauseSuperseded},
+		{ErrUnhealthy, CauseUnhealthy},
+		{ErrDrained, CauseDrained},
+		{ErrPaused, CausePaused},
+		{ErrStalled, CauseStalled},
+	} {
+		if errors.Is(err, known.why) {
+			return known.cause
+		}
+	}
+	if err == nil {
+		return CauseReturned
+	}
+	return CauseStopping
 }
 
 // report tells of a role's new state whoever wants to know: before the journal takes it over.
@@ -142,25 +169,11 @@ func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Ca
 	if view.Done && from == Active { // whatever has become of the session meanwhile
 		return CauseReturned, nil
 	}
-	for _, known := range []struct {
-		why   error
-		cause Cause
-	}{
-		{ErrHandoff, CauseHandoff},
-		{ErrDeadline, CauseDeadline},
-		{ErrSessionLost, CauseSessionLost},
-		{ErrSuperseded, CauseSuperseded},
-		{ErrUnhealthy, CauseUnhealthy},
-		{ErrDrained, CauseDrained},
-		{ErrPaused, CausePaused},
-	} {
-		if errors.Is(view.Cause, known.why) {
-			return known.cause, view.Cause
-		}
-	}
-	switch {
+	switch cause := CauseOf(view.Cause); {
+	case view.Cause != nil && cause == CauseStopping:
+		return cause, r.whyStop()
 	case view.Cause != nil:
-		return CauseStopping, r.whyStop()
+		return cause, view.Cause
 	case from != Active:
 		return CauseUnused, nil
 	}

@@ -196,3 +196,19 @@ func (f fault) attrs() (all []any) {
 	}
 	return all
 }
+
+// refused keeps why the store refuses something for good.
+func (r *runner) refused(n news) {
+	switch n.event.(type) {
+	case machine.Registered, machine.Beaten, machine.Closed:
+		r.why = n.err
+		return
+	}
+	if n.role != "" {
+		r.refusals[n.role] = n.err
+		return
+	}
+	for _, name := range r.config.names() {
+		r.refusals[name] = n.err
+	}
+}

@@ -26,6 +26,7 @@ type command struct {
 	mu      sync.Mutex                      // held while it starts, so that no signal falls between
 	now     atomic.Pointer[procgroup.Group] // nil: none runs
 	guarded procgroup.ID                    // the group that the witness answers for
+	notices *notices                        // what the command says; nil: nobody listens
 }
 
 // signal passes a signal on to the command that runs.
@@ -47,18 +48,22 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 		if c.role.OnExit != "restart" { // else the coordinator says so
 			c.log.Error(err.Error())
 		}
-		return c.over(127, err)
+		return c.over(&endedError{127, time.Now()}, err)
 	}
+	active := c.hook("on-active", c.role.OnActive, onActiveFor, t, coordinator.CauseGranted, nil)
 	byItself := false
 	select {
 	case <-g.Done():
 		byItself = t.Left() > 0 && ctx.Err() == nil // or its init killed it, or it was told to end
 	case <-ctx.Done():
 	}
+	over := time.Now()
 	c.stop(ctx, g, t) // also what it left behind
 	c.tell(ctx, g.Code(), byItself)
+	c.onStandby(ctx, t, whyOver(ctx, g.Code(), byItself), active, over)
 	if byItself {
-		return c.over(g.Code(), &endedError{code: g.Code()})
+		ended := &endedError{g.Code(), over}
+		return c.over(ended, ended)
 	}
 	if cause := context.Cause(ctx); !coordinator.Asked(cause) && c.role.OnLoss == "exit" {
 		c.giveUp(fmt.Errorf("%w: %w", errRoleLost, cmp.Or(cause, coordinator.ErrDeadline)))
@@ -91,7 +96,15 @@ func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := procgroup.Start(c.spec(path, t))
+	s := c.spec(path, t)
+	if watchdog := c.options.Coordinator.Watchdog; watchdog > 0 {
+		if c.notices, err = listenForNotices(watchdog, c.log); err != nil {
+			return nil, err
+		}
+		s.Env = append(s.Env, c.notices.environment()...)
+		go c.notices.follow(t)
+	}
+	g, err := procgroup.Start(s)
 	c.now.Store(g)
 	return g, err
 }
@@ -103,14 +116,18 @@ func (c *command) forget() {
 		c.guarded = 0
 	}
 	c.now.Store(nil)
+	if c.notices != nil {
+		c.notices.close()
+		c.notices = nil
+	}
 }
 
 // over says what the end of the command by itself means.
-func (c *command) over(code int, why error) error {
+func (c *command) over(ended *endedError, why error) error {
 	if c.role.OnExit == "restart" {
 		return why
 	}
-	c.giveUp(&endedError{code, time.Now()})
+	c.giveUp(ended)
 	return nil
 }
 
@@ -136,11 +153,18 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 	default:
 	}
 	c.log.Log(context.Background(), level, "the command is killed: "+why)
-	for tries := 1; ; tries++ {
-		g.Kill()
+	killAll(g, func(tries int) {
 		if tries%(20*60) == 20 { // after a second, and then once a minute
 			c.log.Error("the command cannot be killed: it runs as another user, or sleeps in the kernel. End it yourself: until then, or until the promise is over, this process keeps the role")
 		}
+	})
+}
+
+// killAll kills a group until nothing of it is left. After each try it calls tried.
+func killAll(g *procgroup.Group, tried func(tries int)) {
+	for tries := 1; ; tries++ {
+		g.Kill()
+		tried(tries)
 		select {
 		case <-g.Gone():
 			return
@@ -176,7 +200,7 @@ func (c *command) lose(g *procgroup.Group, cancel func(), work context.Context, 
 			return
 		}
 	}
-	left, killing := grace, max(grace/4, min(100*time.Millisecond, grace/2))
+	left, killing := grace, c.killing()
 	if until := t.Left(); until > 0 {
 		left = min(left, until)
 	}
@@ -189,8 +213,23 @@ func (c *command) lose(g *procgroup.Group, cancel func(), work context.Context, 
 	}
 }
 
+// killing is the part of the grace that is left for killing.
+func (c *command) killing() time.Duration {
+	grace := c.options.Coordinator.Grace
+	return max(grace/4, min(100*time.Millisecond, grace/2))
+}
+
+// title says what an init is for.
+func (c *command) title(hook string) string {
+	text := "id=" + c.options.Coordinator.ID + " role=" + c.role.Name
+	if hook != "" {
+		text += " hook=" + hook
+	}
+	return text + ":"
+}
+
 func (c *command) spec(path string, t coordinator.Term) procgroup.Spec {
-	s := procgroup.Spec{Path: path, Argv: c.role.Command, Env: c.options.environment(t), Stdout: os.Stdout, Stderr: os.Stderr}
+	s := procgroup.Spec{Title: c.title(""), Path: path, Argv: c.role.Command, Env: c.options.environment(t), Stdout: os.Stdout, Stderr: os.Stderr}
 	if c.options.Run.Stdin {
 		s.Stdin = os.Stdin
 	}

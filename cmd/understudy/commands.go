@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -158,17 +160,33 @@ func (o *options) checkIsolation() error {
 	return nil
 }
 
+// checkWatchdog says why commands cannot be watched.
+func (o *options) checkWatchdog() error {
+	if o.Coordinator.Watchdog > 0 && runtime.GOOS != "linux" {
+		return errors.New("watchdog: commands can be watched on Linux only; leave it out")
+	}
+	return nil
+}
+
 // environment is what a command gets: ours, without what another run gave to us and
 // without the store's secrets.
 func (o *options) environment(t coordinator.Term) []string {
-	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES"}
+	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES", "UNDERSTUDY_CAUSE"}
 	for _, k := range config.Keys() {
 		if k.Secret {
 			own = append(own, k.Variable())
 		}
 	}
-	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
-		return slices.ContainsFunc(own, func(name string) bool { return len(s) > len(name) && s[:len(name)] == name && s[len(name)] == '=' })
+	return append(without(own), "UNDERSTUDY_ROLE="+t.Role, "UNDERSTUDY_ID="+o.Coordinator.ID, fmt.Sprint("UNDERSTUDY_TOKEN=", t.Token))
+}
+
+// managerVariables are those by which a service manager is reached. They are ours, and no child's.
+var managerVariables = []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+
+// without is our environment without some variables, and without those of our service manager's.
+func without(names []string) []string {
+	return slices.DeleteFunc(os.Environ(), func(s string) bool {
+		name, _, _ := strings.Cut(s, "=")
+		return slices.Contains(names, name) || slices.Contains(managerVariables, name)
 	})
-	return append(env, "UNDERSTUDY_ROLE="+t.Role, "UNDERSTUDY_ID="+o.Coordinator.ID, fmt.Sprint("UNDERSTUDY_TOKEN=", t.Token))
 }

@@ -63,24 +63,24 @@ func (h *health) start() error {
 		return err
 	}
 	h.checks, err = procgroup.StartSeries(procgroup.Spec{
-		Path: "/bin/sh", Argv: []string{"sh", "-c", h.command}, Env: os.Environ(), Stdout: in, Stderr: in,
+		Title: "health:", Path: "/bin/sh", Argv: []string{"sh", "-c", h.command}, Env: without(nil), Stdout: in, Stderr: in,
 	})
 	if err != nil {
 		h.checks = nil
 		return errors.Join(err, out.Close(), in.Close())
 	}
 	h.out = in
-	go h.relay(out)
+	go relay(out, h.log, "the health command says")
 	return nil
 }
 
 // longestLine is how much of a line that a check prints is logged.
 const longestLine = 1024
 
-// relay logs what checks print, until nobody is left who could. A check may run each second
+// relay logs what a check or a hook prints, until nobody is left who could. A check may run each second
 // and print each time: a line that says what the last one said is dropped, and so is what is
 // more than eight lines a minute.
-func (h *health) relay(out *os.File) {
+func relay(out *os.File, log *slog.Logger, says string) {
 	defer out.Close()
 	seldom := rate.NewLimiter(rate.Every(15*time.Second), 4)
 	lines, last, dropped, rest := bufio.NewReaderSize(out, longestLine), "", 0, false
@@ -94,7 +94,7 @@ func (h *health) relay(out *os.File) {
 			dropped++
 		default:
 			last = string(line)
-			h.log.Info("the health command says", "line", last, "dropped", dropped)
+			log.Info(says, "line", last, "dropped", dropped)
 			dropped = 0
 		}
 		rest = more

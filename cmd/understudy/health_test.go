@@ -125,7 +125,6 @@ func TestCheckThatTalks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var said bytes.Buffer
-			h := &health{log: slog.New(slog.NewTextHandler(&said, nil))}
 			in, err := os.CreateTemp(t.TempDir(), "out")
 			if err != nil {
 				t.Fatal(err)
@@ -138,7 +137,7 @@ func TestCheckThatTalks(t *testing.T) {
 			if _, err := in.Seek(0, io.SeekStart); err != nil {
 				t.Fatal(err)
 			}
-			h.relay(in)
+			relay(in, slog.New(slog.NewTextHandler(&said, nil)), "the health command says")
 			if n := strings.Count(said.String(), "\n"); n > c.most || !strings.Contains(said.String(), c.want) || said.Len() > 4096 {
 				t.Errorf("%d lines, want %q and at most %d:\n%s", n, c.want, c.most, said.String())
 			}

@@ -53,6 +53,18 @@ var badInput = map[string]struct {
 		args: []string{"plan", "--ttl", "50ms"},
 		want: []string{`ttl: 50ms must be from 100ms to 12h0m0s`},
 	},
+	"a watchdog longer than the ttl": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--ttl", "2s", "--watchdog", "1m", "--", "true"},
+		want: []string{`watchdog: 1m0s must be from 100ms to ttl = 2s; leave it out for none`},
+	},
+	"a watchdog that is too short": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "5ms", "--on-active", "true"},
+		want: []string{`watchdog: 5ms must be from 100ms to ttl = 10s; leave it out for none`, `command: is missing; write it after --`},
+	},
+	"a watchdog of nothing": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "0s", "--", "true"},
+		want: []string{`watchdog: "0s" must be more than 0`},
+	},
 	"peers": {
 		more: true, // an address that is no node's is not loopback either
 		args: []string{"run", "--role", "r", "--id", "a", "--raft-dir", "d", "--raft-peers", "a=0.0.0.0:1,a=127.0.0.1:2,b=127.0.0.1:2,c=host", "--", "true"},
@@ -164,5 +176,18 @@ func TestHelp(t *testing.T) {
 		if !cmd.Hidden && cmd.Example == "" {
 			t.Errorf("%s has no example", cmd.Name())
 		}
+	}
+}
+
+// TestVersionFlag says what the command says.
+func TestVersionFlag(t *testing.T) {
+	var flag, command bytes.Buffer
+	for args, out := range map[string]*bytes.Buffer{"--version": &flag, "version": &command} {
+		if code := execute(t.Context(), []string{args}, out, out); code != 0 {
+			t.Errorf("%s: exit code %d", args, code)
+		}
+	}
+	if flag.String() != command.String() || !strings.HasPrefix(flag.String(), "understudy ") {
+		t.Errorf("%q and %q", flag.String(), command.String())
 	}
 }

@@ -40,6 +40,18 @@ Any one of this process, the witness, the command and its init may be killed or 
 any moment, and this process together with the witness. Not covered without --isolate: daemons of the command when this process and
 the command's init are killed in the same moment.
 
+--on-active and --on-standby are shell commands for an address, DNS or an alert. They get the
+command's environment, and in UNDERSTUDY_CAUSE why, in the word that metrics and log have. The
+first runs beside the command and delays nothing; it is killed after 30s, and when the term is
+over. The second runs when the command has ended and before the role is released, for at most 5s
+and never longer than the promise stands: where the role is lost it may not run. A hook that fails
+is a warning.
+
+With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3), as
+many programs can: READY=1 within 30s, and then WATCHDOG=1 at least once in that time. If it
+does not, it has stalled: the role is lost, and goes to another. Work often says it every half of
+that time, which WATCHDOG_USEC has in microseconds. Started by systemd, this process tells systemd how it is.
+
 A command that ends by itself ends this process with its own exit code: 128 and the
 signal where one ended it, 127 where it could not be started. A stop ends it with 0,
 whatever the command's code is, and also where the whole service gets SIGTERM and the
@@ -59,7 +71,7 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := o.Read(cmd)
-		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation())
+		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog())
 		if err != nil {
 			return err
 		}
@@ -83,6 +95,8 @@ func run(ctx context.Context, o *options, s *signals) error {
 	if o.deadline, err = procgroup.NewDeadline(); err != nil {
 		return err
 	}
+	config := o.Coordinator
+	tellManager(ctx, &config)
 	shown, err := o.Listen()
 	if err != nil {
 		return err
@@ -103,7 +117,6 @@ func run(ctx context.Context, o *options, s *signals) error {
 	if store.Locker, err = o.Open(ctx); err != nil {
 		return o.stopped(ctx, err)
 	}
-	config := o.Coordinator
 	config.Outlives = true
 	config.StopTimeout = ages // the command has its own, after which it is killed
 	config.Exit = c.exit

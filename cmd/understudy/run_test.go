@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 		stampForever()
 	case "stamp":
 		stampForever()
+	case "notify":
+		go notifyForever()
+		stampForever()
 	case "wrapper", "wrapper root":
 		if os.Getpid() != 1 { // which starts itself once more, to be the wrapper
 			_, what, _ := strings.Cut(os.Getenv("UNDERSTUDY_TEST"), " ")

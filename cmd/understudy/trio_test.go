@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/fencing"
@@ -52,6 +54,24 @@ func serveID(address string) {
 		}
 		fmt.Fprintln(conn, os.Getenv("UNDERSTUDY_ID"))
 		_ = conn.Close()
+	}
+}
+
+// notifyForever says that this process makes progress, as any client of sd_notify(3) does, until
+// there is the file that says that it stalls.
+func notifyForever() {
+	every, err := systemd.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		os.Exit(11)
+	}
+	_, _ = systemd.SdNotify(false, "READY=1\nSTATUS=at work")
+	for {
+		if _, err := os.Stat(os.Getenv("UNDERSTUDY_TEST_MARK") + "/stall." + os.Getenv("UNDERSTUDY_ID")); err != nil {
+			if _, err := systemd.SdNotify(false, systemd.SdNotifyWatchdog); err != nil {
+				os.Exit(12)
+			}
+		}
+		time.Sleep(every / 4) // between two signs of progress
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 type Witness struct {
 	store any
 	path  string
+	title string // that a list of processes shows
 	log   *slog.Logger
 
 	page   *page
@@ -57,6 +58,7 @@ func (w *Witness) Start(c coordinator.Config) (err error) {
 		return errors.New("the program was started as a witness, and does not call witness.Main first in main")
 	}
 	w.log = c.Logger
+	w.title = title(c)
 	orders, err := w.order(c)
 	if err != nil {
 		return err
@@ -114,6 +116,21 @@ func (w *Witness) prepare(orders []byte) error {
 	return os.NewSyscallError("mmap", err)
 }
 
+// title says for whom a witness stands by.
+func title(c coordinator.Config) string {
+	text := "id=" + c.ID
+	for i, b := range c.Roles {
+		if i == few {
+			return fmt.Sprintf("%s and %d more", text, len(c.Roles)-few)
+		}
+		text += " role=" + b.Role
+	}
+	return text
+}
+
+// few is how many roles a title has.
+const few = 4
+
 // memory is a file in memory that holds data.
 func memory(data []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
@@ -128,7 +145,7 @@ func memory(data []byte) (*os.File, error) {
 // spawn starts a child. It needs nothing more of this process, which may be stopped.
 func (w *Witness) spawn() error {
 	child := &exec.Cmd{
-		Path: w.path, Args: []string{name}, Stderr: os.Stderr,
+		Path: w.path, Args: []string{name, w.title}, Stderr: os.Stderr,
 		ExtraFiles:  []*os.File{w.memory, w.self, w.wake, w.orders},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}

@@ -87,6 +87,8 @@ func Unreachable(err error) error {
 func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs io.Writer) int {
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(unknownFlag)
+	root.Version = built().String()
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n") // as the command version
 	for _, c := range root.Commands() {
 		c.SilenceUsage = true
 	}

@@ -20,27 +20,39 @@ func NewVersion() *cobra.Command {
 	}
 	output := Output(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		v := struct {
-			Version  string   `json:"version"`
-			Commit   string   `json:"commit"`
-			Go       string   `json:"go"`
-			Platform string   `json:"platform"`
-			Backends []string `json:"backends"`
-		}{"unknown", "unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, backends.Names()}
-		if info, ok := debug.ReadBuildInfo(); ok {
-			v.Version = info.Main.Version
-			for _, s := range info.Settings {
-				if s.Key == "vcs.revision" {
-					v.Commit = s.Value
-				}
-			}
-		}
+		v := built()
 		if *output == "json" {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s, commit %s, %s, %s, backends %s\n",
-			cmd.Root().Name(), v.Version, v.Commit, v.Go, v.Platform, strings.Join(v.Backends, ", "))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", cmd.Root().Name(), v)
 		return nil
 	}
 	return cmd
+}
+
+// A build is what this program was built from.
+type build struct {
+	Version  string   `json:"version"`
+	Commit   string   `json:"commit"`
+	Go       string   `json:"go"`
+	Platform string   `json:"platform"`
+	Backends []string `json:"backends"`
+}
+
+func built() build {
+	b := build{"unknown", "unknown", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, backends.Names()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		b.Version = info.Main.Version
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				b.Commit = s.Value
+			}
+		}
+	}
+	return b
+}
+
+// String is a line for people.
+func (b build) String() string {
+	return fmt.Sprintf("%s, commit %s, %s, %s, backends %s", b.Version, b.Commit, b.Go, b.Platform, strings.Join(b.Backends, ", "))
 }

@@ -12,6 +12,7 @@ type Spec struct {
 	Path   string   // of the program
 	Argv   []string // with the program's name first
 	Env    []string
+	Title  string   // that a list of processes shows of the init, for people
 	Stdin  *os.File // nil: /dev/null
 	Stdout *os.File
 	Stderr *os.File

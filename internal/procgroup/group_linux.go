@@ -104,7 +104,7 @@ func (g *Group) wake() {
 func fork(s Spec, wire int) (pid int, forget func(), err error) {
 	forking.RLock()
 	defer forking.RUnlock()
-	pid, err = syscall.ForkExec("/proc/self/exe", append([]string{initName, s.Path}, s.Argv...), &syscall.ProcAttr{
+	pid, err = syscall.ForkExec("/proc/self/exe", append([]string{initName, s.Title, s.Path}, s.Argv...), &syscall.ProcAttr{
 		Env: s.Env, Files: []uintptr{uintptr(wire), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: attributes(s),
 	})
 	if err != nil {

@@ -104,12 +104,13 @@ type beginning struct {
 	err   error
 }
 
-// beInit runs a program, given by its path and its arguments, and returns when nothing of
+// beInit runs a program, given by a title, its path and its arguments, and returns when nothing of
 // it is left.
-func beInit(program []string) int {
-	if len(program) == 0 { // CanIsolate asks
+func beInit(args []string) int {
+	if len(args) == 0 { // CanIsolate asks
 		return 0
 	}
+	program := args[1:]    // the first is for people
 	runtime.LockOSThread() // with this thread the first process dies
 	k := &keeper{told: map[ID]bool{}, begins: make(chan beginning, 1), doomed: make(chan struct{})}
 	k.catch()

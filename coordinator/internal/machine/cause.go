@@ -12,6 +12,7 @@ var (
 	ErrUnhealthy   = errors.New("the health check failed")
 	ErrDrained     = errors.New("an operator drained this contender")
 	ErrPaused      = errors.New("an operator paused the role and stopped its work")
+	ErrStalled     = errors.New("the work made no progress")
 )
 
 // Asked reports whether a term that ended for this cause was asked to end. Its work then

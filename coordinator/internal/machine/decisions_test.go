@@ -143,6 +143,9 @@ func (d *director) step(words []string) {
 		d.show(Rebid{})
 	case "checked":
 		d.show(Checked{arg(1) == "healthy"})
+	case "stalled":
+		token, _ := strconv.Atoi(arg(2))
+		d.show(Stalled{arg(1), lock.Token(token)})
 	case "evicted":
 		d.show(Evicted{lock.SessionID(arg(1)), outcome(2)})
 	case "unseen":

@@ -89,6 +89,12 @@ type (
 	// Checked says how the health check went.
 	Checked struct{ Healthy bool }
 
+	// Stalled says that the work of a term makes no progress.
+	Stalled struct {
+		Role  string
+		Token lock.Token
+	}
+
 	// Rebid says that what the session bids has changed.
 	Rebid struct{}
 )
@@ -106,6 +112,7 @@ func (e Released) role() string  { return e.Role }
 func (e HandedOff) role() string { return e.Role }
 func (e Returned) role() string  { return e.Role }
 func (Checked) role() string     { return "" }
+func (e Stalled) role() string   { return e.Role }
 func (Rebid) role() string       { return "" }
 
 // A Return is how the work returned.

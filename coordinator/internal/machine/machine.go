@@ -87,6 +87,9 @@ func (m *Machine) observe(now Instant, e Event) {
 	case Checked:
 		m.session.rebid = m.session.rebid || m.session.sick == e.Healthy
 		m.session.sick = !e.Healthy
+	case Stalled:
+		m.put(m.roles[e.Role].stalled(e))
+		m.session.rebid = true // with it behind all that have not stalled
 	case Rebid:
 		m.session.rebid = true
 	case Stood:

@@ -47,6 +47,7 @@ type term struct {
 	cause  error   // why the work was told to stop; nil: it was not
 	toldAt Instant // when
 	exited bool    // the work outlived its time, and the exit was decided
+	stalls bool    // the work makes no progress
 }
 
 // look records a standing.
@@ -138,14 +139,20 @@ func (r role) handedOff(c Rules, now Instant, e HandedOff) role {
 	return r
 }
 
-// returned records that the work has returned. From here on its token is spent.
+// stalled records that the work makes no progress. Once it was told to stop it need not.
+func (r role) stalled(e Stalled) role {
+	r.term.stalls = r.term.stalls || r.phase == Working && r.term.token == e.Token
+	return r
+}
+
+// returned records that the work has returned. Its token is spent; that it stalled is a failure.
 func (r role) returned(c Rules, now Instant, e Returned) role {
-	told := r.phase == Stopping
+	told, stalled := r.phase == Stopping, errors.Is(r.term.cause, ErrStalled)
 	r.phase, r.retry = Ceding, Instant{}
 	switch {
-	case told || e.How == Cancelled:
+	case !stalled && (told || e.How == Cancelled):
 		return r
-	case e.How == Done:
+	case !stalled && e.How == Done:
 		r.done = true
 		return r
 	case now.Most(r.term.began) > c.HoldMost:
@@ -214,6 +221,8 @@ func (r role) reason(c Rules, s session, now Instant) error {
 		return ErrDeadline
 	case r.superseded():
 		return ErrSuperseded
+	case r.term.stalls:
+		return ErrStalled
 	case s.stopping:
 		return ErrStopping
 	case s.sick:
@@ -228,14 +237,14 @@ func (r role) reason(c Rules, s session, now Instant) error {
 	return nil
 }
 
-// exitIn is how long the work may take to return: until the deadline, after a loss at most
+// exitIn is how long the work may take to return: until the deadline, after a loss or a stall at most
 // the grace, after a request at most the stop timeout.
 func (r role) exitIn(c Rules, s session, now Instant) time.Duration {
 	left := s.left(c, now)
 	switch {
 	case s.phase != live:
 		left = min(left, c.Grace-now.Most(s.lostAt))
-	case errors.Is(r.term.cause, ErrSuperseded):
+	case errors.Is(r.term.cause, ErrSuperseded) || errors.Is(r.term.cause, ErrStalled):
 		left = min(left, c.Grace-now.Most(r.term.toldAt))
 	}
 	return min(left, c.StopTimeout-now.Most(r.term.toldAt))

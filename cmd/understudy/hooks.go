@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/procgroup"
+)
+
+// How long a hook may take before it is killed.
+const (
+	onActiveFor  = 30 * time.Second
+	onStandbyFor = 5 * time.Second
+)
+
+// A hook is one run of a user's shell command beside a role's. It is no part of the work:
+// nothing waits for it but the release of the role, for a bounded time.
+type hook struct {
+	end  context.CancelCauseFunc // kills what is left of it
+	gone chan struct{}           // closed when nothing is
+}
+
+var (
+	errTermOver = errors.New("the term is over")
+	errTimeOver = errors.New("the release of the role does not wait any longer")
+)
+
+// hook starts a hook, once the one before it (nil: none) is gone. An empty script is no hook.
+func (c *command) hook(name, script string, most time.Duration, t coordinator.Term, why coordinator.Cause, before *hook) *hook {
+	ctx, end := context.WithCancelCause(context.Background())
+	h := &hook{end, make(chan struct{})}
+	if script == "" {
+		close(h.gone)
+		return h
+	}
+	go func() {
+		defer close(h.gone)
+		ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("it has not ended within %v", most))
+		defer cancel()
+		if before != nil {
+			select {
+			case <-before.gone:
+			case <-ctx.Done():
+				c.log.Warn("a hook was not run: the one before it cannot be killed", "hook", name)
+				return
+			}
+		}
+		c.runHook(ctx, name, procgroup.Spec{
+			Title: c.title(name), Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Deadline: c.options.deadline,
+			Env: append(c.options.environment(t), "UNDERSTUDY_CAUSE="+string(why)),
+		})
+	}()
+	return h
+}
+
+// runHook runs a hook until nothing of it is left. It is killed when ctx ends.
+func (c *command) runHook(ctx context.Context, name string, s procgroup.Spec) {
+	log := c.log.With("hook", name)
+	out, in, err := os.Pipe()
+	if err != nil {
+		log.Warn("the hook did not start", "error", err)
+		return
+	}
+	go relay(out, log, "the hook says")
+	s.Stdout, s.Stderr = in, in
+	g, err := procgroup.Start(s)
+	_ = in.Close() // nothing of ours was written to it
+	if err != nil {
+		log.Warn("the hook did not start", "error", err)
+		return
+	}
+	select {
+	case <-g.Gone():
+		if code := g.Code(); code != 0 {
+			log.Warn("the hook failed", "code", code)
+		}
+		return
+	case <-ctx.Done():
+	}
+	log.Warn("the hook is killed", "error", context.Cause(ctx))
+	killAll(g, func(int) {})
+}
+
+// onStandby runs the hook that comes after a term, and waits for it, as long as the promise
+// stands and leaves time for killing. over is when the command ended or was told to.
+func (c *command) onStandby(work context.Context, t coordinator.Term, why coordinator.Cause, active *hook, over time.Time) {
+	active.end(errTermOver)
+	if c.role.OnStandby == "" {
+		return
+	}
+	left := func() time.Duration {
+		select {
+		case <-c.hurry:
+			return 0
+		default:
+		}
+		d := t.Left()
+		if work.Err() != nil && !coordinator.Asked(context.Cause(work)) {
+			d = min(d, c.options.Coordinator.Grace-time.Since(over))
+		}
+		return d - c.killing()
+	}
+	if left() <= 0 {
+		c.log.Warn("a hook was not run: the role is lost, or a second stop was asked for", "hook", "on-standby")
+		return
+	}
+	h := c.hook("on-standby", c.role.OnStandby, onStandbyFor, t, why, active)
+	for begun := time.Now(); left() > 0 && time.Since(begun) < onStandbyFor; {
+		select {
+		case <-h.gone:
+			return
+		case <-time.After(min(c.options.Coordinator.TTL/50, 50*time.Millisecond)):
+		}
+	}
+	h.end(errTimeOver)
+	select {
+	case <-h.gone:
+	case <-time.After(c.killing() / 2): // it cannot be killed
+	}
+}
+
+// whyOver is the word for why a term is over.
+func whyOver(work context.Context, code int, byItself bool) coordinator.Cause {
+	switch {
+	case byItself && code != 0:
+		return coordinator.CauseFailed
+	case byItself:
+		return coordinator.CauseReturned
+	case work.Err() == nil:
+		return coordinator.CauseDeadline
+	}
+	return coordinator.CauseOf(context.Cause(work))
+}

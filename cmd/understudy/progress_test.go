@@ -1,0 +1,58 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/coordinator"
+)
+
+// TestStalledCommand: a command that lives and makes no progress loses its role to another while
+// its wrapper lives on, be it that it hangs, or that it was stopped.
+func TestStalledCommand(t *testing.T) { onEach(t, []string{onRaft}, testStalledCommand) }
+
+func testStalledCommand(t *testing.T, r *trio) {
+	r.ttl = 10 * time.Second
+	r.more = []string{"--watchdog", "1s"}
+	r.command = []string{"sh", "-c", "UNDERSTUDY_TEST=notify exec " + os.Args[0]}
+	r.startAll()
+	for name, stall := range map[string]func(now span){
+		"says nothing": func(now span) { must(t, os.WriteFile(filepath.Join(r.dir, "stall."+now.id), nil, 0o600)) },
+		"is stopped":   func(now span) { r.send(now.pid, syscall.SIGSTOP) },
+	} {
+		now := r.settle()
+		wrapper := r.procs[now.id].Process.Pid
+		began := coordinator.Clocks().Mono
+		stall(now)
+		next := r.active(now.token)
+		t.Logf("%s: the next works after %v", name, next.first-began)
+		if next.first-began >= r.ttl || next.id == now.id {
+			t.Errorf("%s: %s works after %v, %s did", name, next.id, next.first-began, now.id)
+		}
+		if state, _ := r.state(wrapper); state == "" || state == "Z" {
+			t.Errorf("%s: the wrapper is gone", name)
+		}
+		if state, _ := r.state(now.pid); state != "" && state != "Z" {
+			t.Errorf("%s: the command that stalled lives", name)
+		}
+		if log := r.log(now.id); !strings.Contains(log, `reason="the work made no progress"`) || !strings.Contains(log, `msg="the command says" role=r line="at work"`) {
+			t.Errorf("%s: the log does not say so", name)
+		}
+		_ = os.Remove(filepath.Join(r.dir, "stall."+now.id))
+	}
+	r.finish()
+}
+
+// TestDescends: what others send to a command's socket says nothing of it.
+func TestDescends(t *testing.T) {
+	ours, theirs := os.Getpid(), 1
+	if !descends(ours) || descends(theirs) || descends(1<<30) {
+		t.Errorf("descends: %v, %v, %v", descends(ours), descends(theirs), descends(1<<30))
+	}
+}
