@@ -33,6 +33,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/clientconf"
@@ -163,6 +165,8 @@ const (
 	reading   = 5 * time.Second
 	writing   = 10 * time.Second
 	idle      = 30 * time.Second
+	pace      = 500 // requests a second of all together: more of them would stand in the way of the beats
+	burst     = 100 // and so many at once
 )
 
 // Listen shows what m does from now on. It returns when the addresses are bound; an error says
@@ -219,7 +223,7 @@ func (s *Server) serve(ctx context.Context, c Config, m *coordinator.Monitor) {
 		return all
 	}
 	s.http = &http.Server{
-		Handler:           Handler(m, Options{Allow: g.allow, Certificates: ends}),
+		Handler:           paced(Handler(m, Options{Allow: g.allow, Certificates: ends})),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: reading, ReadTimeout: reading, WriteTimeout: writing, IdleTimeout: idle,
 		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 16},
@@ -239,6 +243,17 @@ func (s *Server) serve(ctx context.Context, c Config, m *coordinator.Monitor) {
 		err := g.serve(s.http, s.listener, files)
 		if !errors.Is(err, http.ErrServerClosed) {
 			c.Logger.Error("probes and metrics are served no more", "error", err)
+		}
+	})
+}
+
+// paced lets requests wait for each other. A client that asks again before it was answered would
+// else keep its connection's goroutine running, and many of them would keep the coordinator's out.
+func paced(h http.Handler) http.Handler {
+	limit := rate.NewLimiter(pace, burst)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if limit.Wait(r.Context()) == nil {
+			h.ServeHTTP(w, r)
 		}
 	})
 }
