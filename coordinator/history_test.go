@@ -198,3 +198,30 @@ func TestHistoryDelaysNothing(t *testing.T) {
 		_ = stopB()
 	})
 }
+
+// TestHistoryOfAnOperatorsActs: a term that a pause or a drain ends says so, and by whom.
+func TestHistoryOfAnOperatorsActs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		o := operator(s)
+		must := func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		stop := s.contend(config("a"), untilTold)
+		time.Sleep(time.Minute)
+		must(o.Pause(t.Context(), "r", lock.Pause{By: "h1", At: time.Now(), Stop: true}))
+		time.Sleep(time.Minute)
+		must(o.Pause(t.Context(), "r", lock.Pause{}))
+		time.Sleep(time.Minute)
+		must(o.Configure(t.Context(), "a", lock.Settings{By: "h2", At: time.Now(), Drained: true}))
+		time.Sleep(time.Minute)
+		wantHistory(t, o, `a began 1 after "" 0 first notice grant start
+a ended 1 paused (by h1) work drain
+a began 2 after "a" 1 released notice grant start
+a ended 2 drained (by h2) work drain
+`)
+		_ = stop()
+	})
+}

@@ -227,11 +227,23 @@ func (r *runner) historyCause(t Transition) (cause, detail string) {
 		return lock.CauseLost, say(t.Reason)
 	case CauseUnhealthy:
 		return lock.CauseUnhealthy, say(r.unwell)
+	case CauseDrained:
+		return lock.CauseDrained, by(r.standings[t.Role].Term.Holder.Settings.By)
+	case CausePaused:
+		return lock.CausePaused, by(r.standings[t.Role].Pause.By)
 	}
 	if r.err != nil || errors.As(r.whyStop(), &unasked) {
 		return lock.CauseFailed, say(r.whyStop())
 	}
 	return lock.CauseStopped, say(r.whyStop())
+}
+
+// by says who asked for something, where that is known.
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return "by " + who
 }
 
 // Annals are what the store is to keep of the roles' history, and where.
