@@ -13,8 +13,8 @@
 //
 // What it says of who is active is a routing hint, and never a fence: see package fencing.
 //
-// It only reads a [coordinator.Monitor]. So nothing that guards, beats or takes over waits for
-// it, and it answers also while the coordinator hangs.
+// It only reads a [coordinator.Monitor], and asks the store for the history. So nothing that guards,
+// beats or takes over waits for it, and it answers also while the coordinator hangs.
 package admin
 
 import (
@@ -43,10 +43,10 @@ import (
 
 // A Config says where a process is shown, and to whom.
 //
-// On an address of the loopback interface everybody may ask everything. On any other, metrics
-// and status are for those who show a certificate that CAFile has signed, or the token in
+// On an address of the loopback interface everybody may ask everything. On any other, metrics,
+// status and history are for those who show a certificate that CAFile has signed, or the token in
 // TokenFile, one of which must be given; and so are the probes, unless Open says otherwise. A
-// CAFile or TokenFile that is given counts for metrics and status on loopback, too.
+// CAFile or TokenFile that is given counts for metrics, status and history on loopback, too.
 type Config struct {
 	Listen      string // HOST:PORT of HTTP and gRPC; empty: there is none
 	AgentListen string // HOST:PORT of HAProxy's agent protocol, which knows no protection; empty: there is none
