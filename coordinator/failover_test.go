@@ -265,14 +265,10 @@ func TestAskForTheDead(t *testing.T) {
 		}
 		must(t, l.Ask(t.Context(), "r", lock.Request{Token: st.Term.Token, To: dead.ID()}))
 		time.Sleep(30 * time.Second)
-		if got := s.active(); len(got) != 1 || got[0] != "a" {
-			t.Fatalf("active: %v, want a alone", got)
-		}
+		s.want("a")
 		must(t, l.Ask(t.Context(), "r", lock.Request{Token: st.Term.Token, To: st.Line[1].Session}))
 		synctest.Wait()
-		if got := s.active(); len(got) != 2 || got[1] != "b" {
-			t.Errorf("active: %v, want b", got)
-		}
+		s.want("a", "b")
 		must(t, stopA())
 		must(t, stopB())
 	})
@@ -301,11 +297,8 @@ func TestAskAgain(t *testing.T) {
 		time.Sleep(time.Second)
 		must(t, l.Ask(t.Context(), "r", wish))
 		synctest.Wait()
-		if got := s.active(); len(got) != 2 || got[1] != "b" {
-			t.Errorf("active: %v, want b", got)
-		}
-		must(t, stopA())
-		must(t, stopB())
+		s.want("a", "b")
+		must(t, errors.Join(stopA(), stopB()))
 	})
 }
 
