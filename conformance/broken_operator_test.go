@@ -68,6 +68,20 @@ var inOperator = []planted{
 		}
 		return next(c)
 	})},
+	{"a pause is ended that was not seen", "PauseResumed", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if c.Op == ledger.Resume {
+			c.Pause = s.ledger.Paused[c.Role]
+		}
+		return next(c)
+	})},
+	{"a priority that is set makes ready", "SettingsRank", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if id, here := s.ledger.Claims[c.Contender.ID]; c.Op == ledger.Configure && here {
+			one := s.ledger.Sessions[id]
+			one.Bids = []lock.Bid{{Role: one.Bids[0].Role}}
+			s.ledger.Sessions[id] = one
+		}
+		return next(c)
+	})},
 	{"a pause ends with a session", "PauseOutlasts", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
 		if c.Op == ledger.Close {
 			s.ledger.Paused = nil

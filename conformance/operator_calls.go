@@ -95,6 +95,7 @@ func decisionsRefused(t *trial) {
 		"a pause with a control character":      pause(role, lock.Pause{By: "x", Why: "\x1b[31m"}),
 		"a pause that ends before it begins":    pause(role, lock.Pause{By: "x", At: when, Until: when.Add(-1)}),
 		"settings by nobody":                    set(id, lock.Settings{Drained: true}),
+		"settings of too great a priority":      set(id, lock.Settings{By: "x", Priorities: map[string]int{role: lock.MaxPriority + 1}}),
 		"settings for no role":                  set(id, lock.Settings{By: "x", Priorities: map[string]int{"": 1}}),
 		"settings for too many roles":           set(id, many),
 		"an event by nobody":                    record(role, func(e *lock.Event) { e.By = "" }),

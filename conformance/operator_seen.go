@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,6 +44,27 @@ func pauseSeen(t *trial) {
 	}
 }
 
+func pauseResumed(t *trial) {
+	role := t.named("r")
+	near, far := t.open(), t.open()
+	a := t.join(near, "a", role)
+	end := func(l *Client, why string) func(ctx context.Context) error {
+		return func(ctx context.Context) error { return t.operator(l).Resume(ctx, role, pauseFor(why)) }
+	}
+	t.must("end a pause where there is none", end(near, "none"))
+	t.pauseRole(near, role, pauseFor("a first pause"))
+	t.pauseRole(far, role, pauseFor("another one"))
+	t.want(lock.ErrMoved, "end a pause that another one has replaced", end(near, "a first pause"))
+	if st := t.look(near, role); !isPaused(pauseFor("another one"))(st) {
+		t.errorf("the end of another pause has left %+v", st.Pause)
+	}
+	t.waits(a, role)
+	for _, l := range []*Client{near, far, near} {
+		t.must("end the pause that was seen", end(l, "another one"))
+	}
+	t.acquire(a, role)
+}
+
 func pauseOutlasts(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -73,6 +95,7 @@ func pauseRestart(t *trial) {
 	token := t.acquire(a, role)
 	t.release(a, role, token)
 	set := t.settings(role, 5)
+	set.Drained = true
 	t.configure(l, t.named("a"), set)
 	t.record(l, role, eventAt(0))
 	t.pauseRole(l, role, pauseFor("to outlast all"))
@@ -89,7 +112,7 @@ func pauseRestart(t *trial) {
 }
 
 func (t *trial) settings(role string, priority int) lock.Settings {
-	return lock.Settings{By: "an operator", At: when, Drained: true, Priorities: map[string]int{role: priority, t.named("another role"): -1}}
+	return lock.Settings{By: "an operator", At: when, Priorities: map[string]int{role: priority, t.named("another role"): -1}}
 }
 
 func (t *trial) configure(l *Client, id string, s lock.Settings) {
@@ -121,7 +144,7 @@ func shownWith(m lock.Member, role string, s lock.Settings) bool {
 	if !ok {
 		s.Priorities = nil
 	}
-	return sameSettings(m.Settings, s) && (!ok || m.Priority == p)
+	return sameSettings(m.Settings, s) && m.Ready() != s.Drained && (!ok || s.Drained || m.Priority == p)
 }
 
 func settingsSeen(t *trial) {
@@ -155,6 +178,30 @@ func settingsSeen(t *trial) {
 	f.until("settings of who is in line", role, func(st lock.Standing) bool { return len(st.Line) == 1 && shownWith(st.Line[0], role, low) })
 }
 
+// settingsRank has who is not ready, and who is drained, stand last, whatever priority is set.
+func settingsRank(t *trial) {
+	role := t.named("r")
+	l := t.open()
+	f := t.follow(l, role)
+	t.register(l, t.contender("a"), lock.Bid{Role: role, Priority: 3})
+	t.register(l, t.contender("b"), lock.Bid{Role: role, Priority: 9 - lock.NotReady})
+	high := t.settings(role, 5)
+	t.configure(l, t.named("b"), high)
+	ids := func(want ...string) func(lock.Standing) bool {
+		return func(st lock.Standing) bool {
+			return slices.EqualFunc(st.Line, want, func(m lock.Member, id string) bool { return m.ID == t.named(id) })
+		}
+	}
+	f.until("one that is not ready, behind", role, func(st lock.Standing) bool {
+		return ids("a", "b")(st) && st.Line[1].Priority == 5-lock.NotReady && !st.Line[1].Ready()
+	})
+	high.Drained = true
+	t.configure(l, t.named("a"), high)
+	f.until("one that is drained, behind", role, ids("b", "a"))
+	t.configure(l, t.named("a"), lock.Settings{})
+	f.until("one that is drained no more, before", role, ids("a", "b"))
+}
+
 func settingsReplaced(t *trial) {
 	role, id := t.named("r"), t.named("a")
 	l := t.open()
@@ -170,8 +217,7 @@ func settingsReplaced(t *trial) {
 			t.errorf("what is set is %+v, want %+v", got, s)
 		}
 		f.until(fmt.Sprintf("the settings %+v", s), role, func(st lock.Standing) bool {
-			own := s.Priorities != nil || len(st.Line) == 1 && st.Line[0].Priority == 3
-			return len(st.Line) == 1 && own && shownWith(st.Line[0], role, s)
+			return len(st.Line) == 1 && (s.Priorities != nil || s.Drained || st.Line[0].Priority == 3) && shownWith(st.Line[0], role, s)
 		})
 	}
 	if got := t.configured(l, id); !got.IsZero() {

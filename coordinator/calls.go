@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
@@ -216,7 +217,7 @@ func (r *runner) answer(role string) {
 	switch {
 	case r.session == nil || wish.To != r.session.ID() || wish.Token != st.Term.Token || wish.Answered:
 		return
-	case r.answering[role] || s.Sick || s.Stopping:
+	case r.answering[role] || s.Sick || s.Stopping || slices.ContainsFunc(st.Line, func(m lock.Member) bool { return m.Session == wish.To && m.Settings.Drained }):
 		return
 	}
 	r.answering[role], wish.Answered = true, true
@@ -232,5 +233,48 @@ func (r *runner) answer(role string) {
 			pause(r.calls, r.config.retry())
 		}
 		r.post(news{event: machine.Tick{}, call: answers, role: role, err: err})
+	})
+}
+
+// An expiry is what waits until a pause ends by itself.
+type expiry struct {
+	pause  lock.Pause
+	cancel context.CancelFunc
+}
+
+// resumeLater ends a pause once its time has passed by our wall clock: the very one that was seen,
+// and none that an operator sets meanwhile. Every contender does so, and the first one ends it.
+func (r *runner) resumeLater(st lock.Standing) {
+	op, ok := r.locker.(lock.Operator)
+	old := r.pauses[st.Role]
+	if !ok || st.Pause.Same(old.pause) {
+		return
+	}
+	if old.cancel != nil {
+		old.cancel()
+		delete(r.pauses, st.Role)
+	}
+	if st.Pause.Until.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithCancel(r.calls)
+	r.pauses[st.Role] = expiry{st.Pause, cancel}
+	budget := r.budget(roleTrips)
+	r.group.Go(func() {
+		defer cancel()
+		for ctx.Err() == nil {
+			if left := time.Until(st.Pause.Until); left > 0 {
+				pause(ctx, min(left, time.Minute)) // the clock may be set meanwhile
+				continue
+			}
+			try, stop := context.WithTimeout(ctx, budget)
+			err := silence(op.Resume(try, st.Role, st.Pause), budget)
+			stop()
+			r.post(news{event: machine.Tick{}, call: "resume", role: st.Role, err: err})
+			if o := outcomeOf(err); o == lock.OK || o == lock.Moved {
+				return
+			}
+			pause(ctx, r.config.BeatEvery())
+		}
 	})
 }

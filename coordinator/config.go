@@ -30,6 +30,8 @@ var (
 	ErrSessionLost = machine.ErrSessionLost
 	ErrSuperseded  = machine.ErrSuperseded
 	ErrUnhealthy   = machine.ErrUnhealthy
+	ErrDrained     = machine.ErrDrained
+	ErrPaused      = machine.ErrPaused
 )
 
 // Asked reports whether a term that ended for this cause was asked to end. Its work then

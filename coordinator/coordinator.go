@@ -49,7 +49,7 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	r := &runner{
 		config: c, locker: l, work: work,
 		news: make(chan news), slots: make(chan struct{}, roleCalls), quit: make(chan struct{}),
-		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answering: map[string]bool{},
+		terms: map[string]*tenure{}, told: map[string]*tenure{}, warm: map[string]*warmup{}, cold: make(coldness, len(c.Roles)), failures: map[string]error{}, standings: map[string]lock.Standing{}, answering: map[string]bool{}, pauses: map[string]expiry{},
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
@@ -92,12 +92,13 @@ type runner struct {
 	bidden    []lock.Bid // what was said of the bids last
 	untold    int        // how many more acknowledged beats are to say it
 	standings map[string]lock.Standing
-	answering map[string]bool  // a wish is being answered, by role
-	err       error            // what Run returns
-	why       error            // of the last failed call that could be reported
-	refusals  map[string]error // why the store refuses a role, by its name
-	failures  map[string]error // with what the work of a role failed last
-	unwell    error            // what the health check said last
+	answering map[string]bool   // a wish is being answered, by role
+	pauses    map[string]expiry // those that end by themselves, by role
+	err       error             // what Run returns
+	why       error             // of the last failed call that could be reported
+	refusals  map[string]error  // why the store refuses a role, by its name
+	failures  map[string]error  // with what the work of a role failed last
+	unwell    error             // what the health check said last
 }
 
 // A tenure is one term's work.
@@ -222,6 +223,7 @@ func (r *runner) take(n news) {
 	case machine.Stood:
 		r.standings[n.role] = e.Standing
 		r.answer(n.role)
+		r.resumeLater(e.Standing)
 		if end := e.Standing.Term.End; r.session != nil && e.Standing.Term.Holder.Session == r.session.ID() && end != (lock.End{}) && end.By != r.config.ID {
 			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
 		}

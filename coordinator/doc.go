@@ -113,9 +113,9 @@
 //	Standby           live                   paused       in line, but does not compete: see below
 //	Standby           live                   standby      in line
 //
-// Paused is a role whose last term here ended early, whose process is not known to be
-// healthy, whose store was rolled back, or about which the store refuses for good what it is
-// asked.
+// Paused is a role that an operator has paused, whose contender an operator has drained, whose
+// last term here ended early, whose process is not known to be healthy, whose store was rolled
+// back, or about which the store refuses for good what it is asked.
 //
 // # Files
 //

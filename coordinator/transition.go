@@ -50,6 +50,9 @@ const (
 	CauseSessionLost Cause = "session_lost" // draining or registering: the session was lost
 	CauseUnhealthy   Cause = "unhealthy"    // draining or paused: the health check fails, or has not answered
 
+	CauseDrained Cause = "drained" // draining or paused: an operator drained this contender
+	CausePaused  Cause = "paused"  // draining or paused: an operator paused the role, and, where its work ends, stopped it
+
 	CauseHeldDown   Cause = "held_down"   // paused: after a failure
 	CauseRolledBack Cause = "rolled_back" // paused: the store was rolled back
 	CauseRefused    Cause = "refused"     // paused: the store refuses what is asked about the role
@@ -64,7 +67,7 @@ func Causes() []Cause { return slices.Clone(causes[:]) }
 var causes = [...]Cause{
 	CauseStarted, CauseJoined, CauseReleased, CauseOutrun, CauseResumed, CauseVacant, CauseGiven, CauseGranted,
 	CauseReturned, CauseFailed, CauseUnused, CauseHandoff, CauseDeadline, CauseSuperseded, CauseSessionLost,
-	CauseUnhealthy, CauseHeldDown, CauseRolledBack, CauseRefused, CauseStopping, CauseDone,
+	CauseUnhealthy, CauseDrained, CausePaused, CauseHeldDown, CauseRolledBack, CauseRefused, CauseStopping, CauseDone,
 }
 
 // States returns every State, in the order in which a role comes into them.
@@ -140,6 +143,8 @@ func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Ca
 		{ErrSessionLost, CauseSessionLost},
 		{ErrSuperseded, CauseSuperseded},
 		{ErrUnhealthy, CauseUnhealthy},
+		{ErrDrained, CauseDrained},
+		{ErrPaused, CausePaused},
 	} {
 		if errors.Is(view.Cause, known.why) {
 			return known.cause, view.Cause
@@ -156,13 +161,17 @@ func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Ca
 
 // whyPaused is why a role that is in line is not competed for.
 func (r *runner) whyPaused(now Instant, role string) (Cause, error) {
-	why := r.machine.Reason(now, role)
+	why, view := r.machine.Reason(now, role), r.machine.Role(role)
 	switch {
 	case strings.HasPrefix(why, lock.ErrRolledBack.Error()):
 		return CauseRolledBack, errors.New(why)
 	case r.machine.Session().Sick:
 		return CauseUnhealthy, cmp.Or(r.unwell, errNotChecked)
-	case r.machine.Role(role).Refused:
+	case view.Drained:
+		return CauseDrained, errors.New(why)
+	case view.Paused:
+		return CausePaused, errors.New(why)
+	case view.Refused:
 		return CauseRefused, r.refusals[role]
 	}
 	return CauseHeldDown, r.failures[role]

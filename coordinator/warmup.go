@@ -12,16 +12,11 @@ import (
 )
 
 // MaxPriority is the greatest priority of a role's bid, and its negative the smallest.
-const MaxPriority = 1 << 29
+const MaxPriority = lock.MaxPriority
 
-// notReady is taken from the priority that a contender bids with while it is not
-// ready, or not known to be healthy. So the line itself, which every contender reads, has it behind those that are:
-// the greatest priority less this is smaller than the smallest.
-const notReady = 2*MaxPriority + 1
-
-// Ready reports whether the member of a line is ready to take over, and healthy; see
+// Ready reports whether the member of a line is ready to take over, healthy, and not drained; see
 // Config.Ready and Config.Healthy.
-func Ready(m lock.Member) bool { return m.Priority >= -MaxPriority }
+func Ready(m lock.Member) bool { return m.Ready() }
 
 // A warmup is one run of Config.Standby. It has returned when done is closed.
 type warmup struct {
@@ -119,8 +114,8 @@ func (r *runner) bids() []lock.Bid {
 		if r.machine.Role(b.Role).Done {
 			continue
 		}
-		if r.cold[i].Load() || r.machine.Session().Sick {
-			b.Priority -= notReady
+		if r.cold[i].Load() || r.machine.Session().Sick { // so the line itself, which every contender reads, has it behind
+			b.Priority -= lock.NotReady
 		}
 		left = append(left, b)
 	}

@@ -21,6 +21,10 @@ type Operator interface {
 	// one replaces the one that stands. A pause outlasts every session and every restart.
 	Pause(ctx context.Context, role string, p Pause) error
 
+	// Resume ends the very pause that was seen, and no other, as who finds that its Until has
+	// passed does. nil: it is over, by whomever. ErrMoved: another one stands, and nothing was changed.
+	Resume(ctx context.Context, role string, seen Pause) error
+
 	// Configure replaces what is set for the contender of that ID. It holds for all its sessions,
 	// those to come too, whether or not there is one now. Where s sets nothing, nothing is
 	// set for it any more.
@@ -50,6 +54,11 @@ type Pause struct {
 	Stop  bool      // the active shall stop its work, too
 }
 
+// Same reports whether p and q are one pause, whatever the locations of their times.
+func (p Pause) Same(q Pause) bool {
+	return p.At.Equal(q.At) && p.Until.Equal(q.Until) && p.By == q.By && p.Why == q.Why && p.Stop == q.Stop
+}
+
 // IsZero reports whether p is no pause.
 func (p Pause) IsZero() bool {
 	return p.By == "" && p.Why == "" && p.At.IsZero() && p.Until.IsZero() && !p.Stop
@@ -69,11 +78,31 @@ type Settings struct {
 // IsZero reports whether s sets nothing.
 func (s Settings) IsZero() bool { return !s.Drained && len(s.Priorities) == 0 }
 
-// Apply returns m as a standing of the role shows it: with what is set for its contender.
+// The priorities of a line. Who is not ready to take over, or not healthy, bids with NotReady less
+// than it would, and so stands behind all who are: the greatest less NotReady is smaller than the smallest.
+const (
+	MaxPriority = 1 << 29           // the greatest that is configured or set, and its negative the smallest
+	NotReady    = 2*MaxPriority + 1 // what a bid is lowered by
+	lowest      = -1 << 31          // of who is drained: it stands last
+)
+
+// Ready reports whether the member of a line is ready to take over, and healthy, as far as its bid
+// tells, and not drained.
+func (m Member) Ready() bool { return m.Priority >= -MaxPriority }
+
+// Apply returns m as a standing of the role shows it: with what is set for its contender. A
+// priority that is set makes nobody ready who is not.
 func (s Settings) Apply(m Member, role string) Member {
 	m.Settings = Settings{By: s.By, At: s.At, Drained: s.Drained}
 	if p, ok := s.Priorities[role]; ok {
-		m.Priority, m.Settings.Priorities = p, map[string]int{role: p}
+		m.Settings.Priorities = map[string]int{role: p}
+		if !m.Ready() {
+			p -= NotReady
+		}
+		m.Priority = p
+	}
+	if s.Drained {
+		m.Priority = lowest
 	}
 	if m.Settings.IsZero() { // what is set is for other roles
 		m.Settings = Settings{}
@@ -181,8 +210,11 @@ func CheckSettings(s Settings) error {
 		return nil
 	}
 	errs, size := []error{CheckName("by", s.By)}, 0
-	for role := range s.Priorities {
+	for role, p := range s.Priorities {
 		errs = append(errs, CheckName("role", role))
+		if p < -MaxPriority || p > MaxPriority {
+			errs = append(errs, Permanent(fmt.Errorf("priority %d of role %q: must be between %d and %d", p, role, -MaxPriority, MaxPriority)))
+		}
 		size += len(role) + 8
 	}
 	if size > MaxSettings {

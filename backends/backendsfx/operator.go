@@ -30,6 +30,14 @@ func (l *later) Pause(ctx context.Context, role string, p lock.Pause) error {
 	return op.Pause(ctx, role, p)
 }
 
+func (l *later) Resume(ctx context.Context, role string, seen lock.Pause) error {
+	op, err := l.operator(ctx)
+	if err != nil {
+		return err
+	}
+	return op.Resume(ctx, role, seen)
+}
+
 func (l *later) Configure(ctx context.Context, id string, s lock.Settings) error {
 	op, err := l.operator(ctx)
 	if err != nil {

@@ -26,16 +26,27 @@ func (l *locker) Pause(ctx context.Context, role string, p lock.Pause) error {
 	}
 	p.At, p.Until = p.At.UTC().Round(0), p.Until.UTC().Round(0)
 	defer l.look()
-	if err := l.pause(ctx, role, p); err != nil {
+	if err := l.pause(ctx, role, p, nil); err != nil {
 		return fmt.Errorf("pause: %w", err)
 	}
 	return nil
 }
 
-// pause writes the pause, takes back what was asked of the term, and sees to it that no
+func (l *locker) Resume(ctx context.Context, role string, seen lock.Pause) error {
+	if err := errors.Join(lock.CheckName("role", role), lock.CheckPause(seen)); err != nil {
+		return err
+	}
+	defer l.look()
+	if err := l.pause(ctx, role, lock.Pause{}, &seen); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	return nil
+}
+
+// pause writes the pause, in the place of the one that was seen, if one is given, takes back what was asked of the term, and sees to it that no
 // program which knows no pauses passes by, all in one step. One that is over is left empty: a
 // change shows more surely than an absence.
-func (l *locker) pause(ctx context.Context, role string, p lock.Pause) error {
+func (l *locker) pause(ctx context.Context, role string, p lock.Pause, seen *lock.Pause) error {
 	key, identity := l.keys.pause(role), l.keys.identity()
 	found, err := l.readHere(ctx, key)
 	if err == nil && !p.IsZero() && found.Get(identity).Revision == 0 { // it is drawn in a step of its own
@@ -51,6 +62,9 @@ func (l *locker) pause(ctx context.Context, role string, p lock.Pause) error {
 		store, foreign := decodeIdentity(found.Get(identity))
 		if err := errors.Join(bad, foreign); err != nil || p.IsZero() && was.Pause.IsZero() {
 			return Txn{}, err
+		}
+		if seen != nil && !was.Pause.Same(*seen) {
+			return Txn{}, fmt.Errorf("another pause stands, by %q: %w", was.Pause.By, lock.ErrMoved)
 		}
 		t.Writes = []Write{{Key: key, Value: encode(pauseRecord{newHeader(), p})}, {Key: l.keys.wish(role)}}
 		if !p.IsZero() && store.Format < heeded {

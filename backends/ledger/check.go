@@ -44,7 +44,7 @@ func (c Command) checkOp() error {
 		return errors.Join(role, checkValues(c.Values))
 	case Read:
 		return checkKeys(c.Keys)
-	case Pause:
+	case Pause, Resume:
 		return errors.Join(role, lock.CheckPause(c.Pause))
 	case Configure:
 		return errors.Join(lock.CheckName("id", c.Contender.ID), lock.CheckSettings(c.Settings))

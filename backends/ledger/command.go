@@ -27,6 +27,7 @@ const (
 	Read       Op = "read"
 	Adopt      Op = "adopt"
 	Pause      Op = "pause"
+	Resume     Op = "resume" // if Pause still stands
 	Configure  Op = "configure"
 	Configured Op = "configured"
 	Record     Op = "record"

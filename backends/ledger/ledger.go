@@ -115,6 +115,8 @@ func (l *Ledger) do(c Command) Result {
 		return l.adopt(c)
 	case Pause:
 		return l.pause(c)
+	case Resume:
+		return l.resume(c)
 	case Configure:
 		return l.configure(c)
 	case Configured:

@@ -21,6 +21,12 @@ func (l *locker) Pause(ctx context.Context, role string, p lock.Pause) error {
 	return err
 }
 
+func (l *locker) Resume(ctx context.Context, role string, seen lock.Pause) error {
+	seen.At, seen.Until = seen.At.UTC().Round(0), seen.Until.UTC().Round(0)
+	_, err := l.propose(ctx, Command{Op: Resume, Role: role, Pause: seen})
+	return err
+}
+
 func (l *locker) Configure(ctx context.Context, id string, s lock.Settings) error {
 	s.At, s.Priorities = s.At.UTC().Round(0), maps.Clone(s.Priorities)
 	_, err := l.propose(ctx, Command{Op: Configure, Contender: lock.Contender{ID: id}, Settings: s})
@@ -51,6 +57,14 @@ func (l *Ledger) pause(c Command) Result {
 		l.Roles[c.Role] = role
 	}
 	return r
+}
+
+// resume ends the pause that was seen.
+func (l *Ledger) resume(c Command) Result {
+	if l.isPaused(c.Role) && !l.Paused[c.Role].Same(c.Pause) {
+		return Result{Code: Moved, Why: "another pause stands: " + l.whyPaused(c.Role)}
+	}
+	return decide(&l.Paused, c.Role, lock.Pause{}, "")
 }
 
 func (l *Ledger) isPaused(role string) bool { return !l.Paused[role].IsZero() }

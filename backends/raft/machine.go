@@ -29,7 +29,7 @@ const (
 // formatOf is the format of a command.
 func formatOf(c ledger.Command) int {
 	switch {
-	case c.Op == ledger.Pause || c.Op == ledger.Configure || c.Op == ledger.Record:
+	case c.Op == ledger.Pause || c.Op == ledger.Resume || c.Op == ledger.Configure || c.Op == ledger.Record:
 		return format
 	case c.Identity != "" || c.Name != "" || c.Adopt != "":
 		return identified

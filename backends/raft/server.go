@@ -153,7 +153,7 @@ func (n *node) onlyPeers(r *http.Request, what string) error {
 
 // operators are the commands of who has no peer's certificate, beside Nothing.
 var operators = []ledger.Op{
-	ledger.Ask, ledger.Raise, ledger.Adopt, ledger.Pause, ledger.Configure, ledger.Configured, ledger.History,
+	ledger.Ask, ledger.Raise, ledger.Adopt, ledger.Pause, ledger.Resume, ledger.Configure, ledger.Configured, ledger.History,
 }
 
 func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledger.Result, error) {

@@ -193,7 +193,15 @@ func line(st lock.Standing) string {
 	}
 	var standbys []string
 	for _, m := range st.Line {
-		standbys = append(standbys, m.ID)
+		name := m.ID
+		if m.Settings.Drained {
+			name += "(drained)"
+		}
+		standbys = append(standbys, name)
 	}
-	return fmt.Sprintf("role=%s active=%s token=%d standbys=%s", st.Role, active, token, strings.Join(standbys, ","))
+	text := fmt.Sprintf("role=%s active=%s token=%d standbys=%s", st.Role, active, token, strings.Join(standbys, ","))
+	if !st.Pause.IsZero() {
+		text += fmt.Sprintf(" paused=%q", pausedBy(st.Pause))
+	}
+	return text
 }

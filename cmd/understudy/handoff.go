@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -22,35 +23,107 @@ func newHandoff() *cobra.Command {
 		Short: "Move a role to a named standby, or to the next one",
 		Long: `Asks the active to hand the role over: it stops its work, waits for it, and gives the
 role to the standby in one commit. The standby has to answer first, so nothing is handed to one
-that is dead. Waits for the outcome and shows it. Exits with 1
-when the role did not move in time, or moved to another.
+that is dead. Waits for the outcome and shows it.
+
+Without --to and --selector it is the first standby in line that can take over. One that is not
+ready, not healthy or drained gets nothing, and a role that is paused is not handed over. Exits with 1
+then, and when the role did not move in time, or moved to another.
 ` + cli.ExitCodes,
 		Example: `  understudy handoff --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
-  understudy handoff --role billing --to b`,
+  understudy handoff --role billing --to b
+  understudy handoff --role billing --selector zone=east,disk=fast`,
 		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
+	selector := cmd.Flags().String("selector", "", "the next standby with these labels: KEY=VALUE, several with commas between them")
 	o.Duration(&o.Timeout, "timeout", time.Minute, "for the outcome")
 	o.Collect()
-	o.Judge = o.OneRole
+	pick := func(st lock.Standing) (lock.Member, error) { return choose(st, *to) }
+	o.Judge = func() error {
+		labels, err := parseSelector(*selector)
+		if *to != "" && *selector != "" {
+			err = errors.Join(err, errors.New("to and selector: give one of them"))
+		}
+		if labels != nil {
+			pick = func(st lock.Standing) (lock.Member, error) { return chooseLabelled(st, labels) }
+		}
+		return errors.Join(o.OneRole(), err)
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
-			began := time.Now()
-			before, after, err := handOver(ctx, l, o.Role(), *to)
-			if err != nil {
-				return err
+			return moveRole(ctx, l, o.Role(), pick, cmd.OutOrStdout())
+		})
+	}
+	return cmd
+}
+
+func newStepDown() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "step-down",
+		Short: "Have the active give way to the first standby that can take over",
+		Long: `Asks the active to hand the role to the first standby in line that is ready, healthy and not drained. Where
+there is none it refuses, and exits with 1: pause --stop stops the active without a successor. With --wait
+it waits for the outcome, as handoff does.
+` + cli.ExitCodes,
+		Example: `  understudy step-down --role billing --wait`,
+		Args:    cli.NoArgs,
+	}
+	s := newSteering(cmd, "role")
+	s.start("for an answer, and for the outcome", func() error { return s.OneRole() })
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return s.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
+			if s.wait {
+				return moveRole(ctx, l, s.Role(), yielding, cmd.OutOrStdout())
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s -> %s, token %d, in %v\n", o.Role(), before.Holder.ID, after.Holder.ID,
-				after.Token, time.Since(began).Round(time.Millisecond))
+			s.out = cmd.OutOrStdout()
+			before, target, err := askFor(ctx, l, s.Role(), yielding)
+			if err == nil {
+				s.say("%s: %s is asked to hand over to %s", s.Role(), before.Holder.ID, target.ID)
+				s.say("undo it, once that is done, with: understudy handoff --role %s --to %s", s.Role(), before.Holder.ID)
+			}
 			return err
 		})
 	}
 	return cmd
 }
 
+// yielding picks whoever can take over.
+func yielding(st lock.Standing) (lock.Member, error) {
+	m, err := choose(st, "")
+	if err != nil && !st.Term.Vacant() && st.Pause.IsZero() {
+		err = cli.Exit(cli.NotDone, fmt.Errorf("%w; to stop %s without a successor: understudy pause --role %s --stop", err, st.Term.Holder.ID, st.Role))
+	}
+	return m, err
+}
+
+// moveRole hands a role over, and says what came of it.
+func moveRole(ctx context.Context, l lock.Locker, role string, pick picker, out io.Writer) error {
+	began := time.Now()
+	before, after, err := handOver(ctx, l, role, pick)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s: %s -> %s, token %d, in %v\n", role, before.Holder.ID, after.Holder.ID,
+		after.Token, time.Since(began).Round(time.Millisecond))
+	return err
+}
+
+// A picker picks the standby that is to have the role.
+type picker func(lock.Standing) (lock.Member, error)
+
 // handOver asks, and follows the role until another term stands.
-func handOver(ctx context.Context, l lock.Locker, role, to string) (before, after lock.Term, err error) {
+func handOver(ctx context.Context, l lock.Locker, role string, pick picker) (before, after lock.Term, err error) {
+	before, target, err := askFor(ctx, l, role, pick)
+	if err != nil {
+		return before, after, err
+	}
+	after, err = follow(ctx, l, before, role, target)
+	return before, after, err
+}
+
+// askFor asks that the role be handed to whom pick picks.
+func askFor(ctx context.Context, l lock.Locker, role string, pick picker) (before lock.Term, target lock.Member, err error) {
 	quick, cancel := ctx, context.CancelFunc(func() {})
 	if end, ok := ctx.Deadline(); ok { // to connect and read takes several trips, and the store may be far away
 		quick, cancel = context.WithTimeout(ctx, time.Until(end)/3)
@@ -58,25 +131,23 @@ func handOver(ctx context.Context, l lock.Locker, role, to string) (before, afte
 	defer cancel()
 	st, err := standing(quick, l, role)
 	if err != nil {
-		return before, after, cli.Unreachable(err)
+		return before, target, cli.Unreachable(err)
 	}
 	if text := unknown(quick, l, st); text != "" {
-		return before, after, cli.Exit(cli.NotDone, errors.New(text))
+		return before, target, cli.Exit(cli.NotDone, errors.New(text))
 	}
 	before = st.Term
-	target, err := choose(st, to)
-	if err != nil {
-		return before, after, err
+	if target, err = pick(st); err != nil {
+		return before, target, err
 	}
 	host, _ := os.Hostname()
 	if err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: host}); err != nil {
 		if errors.Is(err, lock.ErrMoved) {
-			return before, after, cli.Exit(cli.NotDone, errors.New("the term ended meanwhile; look at status and ask again"))
+			return before, target, cli.Exit(cli.NotDone, errors.New("the term ended meanwhile, or the role was paused; look at status and ask again"))
 		}
-		return before, after, cli.Unreachable(err)
+		return before, target, cli.Unreachable(err)
 	}
-	after, err = follow(ctx, l, before, role, target)
-	return before, after, err
+	return before, target, nil
 }
 
 // answerTrips are how many round trips an answer takes at most: the wish goes out to the standby,
@@ -103,6 +174,8 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 			}
 			cli.Pause(watching)
 			continue
+		case st.Term.Token == before.Token && !st.Pause.IsZero():
+			return after, cli.Exit(cli.NotDone, fmt.Errorf("the role is %s meanwhile, and the request is void", pausedBy(st.Pause)))
 		case st.Term.Token == before.Token && !inLine(st, target):
 			return after, cli.Exit(cli.NotDone, fmt.Errorf("the session of %s that was asked for has ended, and %s stays active: look at status and ask again", target.ID, before.Holder.ID))
 		case st.Term.Token == before.Token || st.Term.Vacant():
@@ -140,26 +213,115 @@ func inLine(st lock.Standing, m lock.Member) bool {
 	return slices.ContainsFunc(st.Line, func(one lock.Member) bool { return one.Session == m.Session })
 }
 
-// choose finds the standby.
+// choose finds the standby of that ID; "": the next one that can take over.
 func choose(st lock.Standing, to string) (lock.Member, error) {
-	var names []string
-	for _, m := range st.Line {
-		names = append(names, m.ID)
+	if err := movable(st); err != nil {
+		return lock.Member{}, err
 	}
-	switch {
-	case st.Term.Vacant():
-		return lock.Member{}, cli.Exit(cli.NotDone, fmt.Errorf("role %q: nobody is active", st.Role)) // who asks later may find somebody
-	case len(st.Line) == 0:
-		return lock.Member{}, cli.Exit(cli.NotDone, fmt.Errorf("role %q: nobody stands by beside %s", st.Role, st.Term.Holder.ID))
-	case to == "":
-		return st.Line[0], nil
-	case to == st.Term.Holder.ID:
+	if to == "" {
+		return nextOf(st, st.Line)
+	}
+	if to == st.Term.Holder.ID {
 		return lock.Member{}, fmt.Errorf("to %q: is active already", to)
 	}
 	for _, m := range st.Line {
 		if m.ID == to {
-			return m, nil
+			return nextOf(st, []lock.Member{m})
 		}
 	}
-	return lock.Member{}, fmt.Errorf("to %q: does not stand by; these do: %s", to, strings.Join(names, ", "))
+	return lock.Member{}, fmt.Errorf("to %q: does not stand by; these do: %s", to, names(st.Line))
+}
+
+// chooseLabelled finds the next standby with these labels that can take over.
+func chooseLabelled(st lock.Standing, labels map[string]string) (lock.Member, error) {
+	if err := movable(st); err != nil {
+		return lock.Member{}, err
+	}
+	var fit []lock.Member
+	for _, m := range st.Line {
+		differs := false
+		for key, value := range labels {
+			differs = differs || m.Labels[key] != value
+		}
+		if !differs {
+			fit = append(fit, m)
+		}
+	}
+	if len(fit) == 0 {
+		return lock.Member{}, cli.Exit(cli.NotDone, fmt.Errorf("selector: no standby has these labels; these stand by: %s", names(st.Line)))
+	}
+	return nextOf(st, fit)
+}
+
+// movable says why a role cannot be handed to anybody.
+func movable(st lock.Standing) error {
+	switch {
+	case !st.Pause.IsZero():
+		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: is %s; first run: understudy resume --role %s", st.Role, pausedBy(st.Pause), st.Role))
+	case st.Term.Vacant():
+		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: nobody is active", st.Role)) // who asks later may find somebody
+	case len(st.Line) == 0:
+		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: nobody stands by beside %s", st.Role, st.Term.Holder.ID))
+	}
+	return nil
+}
+
+// nextOf is the first of some standbys that can take over.
+func nextOf(st lock.Standing, some []lock.Member) (lock.Member, error) {
+	m, ok, refusal := firstFit(some)
+	if !ok {
+		return m, cli.Exit(cli.NotDone, fmt.Errorf("role %q: %s, and %s stays active", st.Role, refusal, st.Term.Holder.ID))
+	}
+	return m, nil
+}
+
+// firstFit is the first of some standbys that can take over, or why none can.
+func firstFit(some []lock.Member) (m lock.Member, ok bool, refusal string) {
+	var why []string
+	for _, m := range some {
+		text := unfit(m)
+		if text == "" {
+			return m, true, ""
+		}
+		why = append(why, m.ID+" is "+text)
+	}
+	if len(why) == 0 {
+		return m, false, "nobody stands by"
+	}
+	return m, false, strings.Join(why, ", ")
+}
+
+// unfit says why a standby would not take over; "": it would.
+func unfit(m lock.Member) string {
+	switch {
+	case m.Settings.Drained:
+		return "drained by " + m.Settings.By
+	case !m.Ready():
+		return "not ready, or not healthy"
+	}
+	return ""
+}
+
+func names(some []lock.Member) string {
+	var all []string
+	for _, m := range some {
+		all = append(all, m.ID)
+	}
+	return strings.Join(all, ", ")
+}
+
+// parseSelector reads KEY=VALUE, several with commas between them; "": nil.
+func parseSelector(text string) (map[string]string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	labels := map[string]string{}
+	for one := range strings.SplitSeq(text, ",") {
+		key, value, ok := strings.Cut(one, "=")
+		if !ok || key == "" {
+			return nil, fmt.Errorf("selector %q: %q is no label; write KEY=VALUE", text, one)
+		}
+		labels[key] = value
+	}
+	return labels, nil
 }

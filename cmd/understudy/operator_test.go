@@ -112,6 +112,11 @@ func TestEvictTheSilent(t *testing.T) {
 	})
 }
 
+// to picks the standby of that ID.
+func to(id string) picker {
+	return func(st lock.Standing) (lock.Member, error) { return choose(st, id) }
+}
+
 // far is a store that shows nothing before some time has passed.
 type far struct {
 	lock.Locker
@@ -162,7 +167,7 @@ func TestOperatorFarAway(t *testing.T) {
 		l.first = 15 * time.Second
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, _, err := handOver(ctx, l, "r", "a"); err == nil || !strings.Contains(err.Error(), "is active already") {
+		if _, _, err := handOver(ctx, l, "r", to("a")); err == nil || !strings.Contains(err.Error(), "is active already") {
 			t.Errorf("handoff: %v", err)
 		}
 	})
@@ -185,7 +190,7 @@ func TestHandoffToOneWhoLeaves(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.AfterFunc(time.Second, func() { _ = b.Close(t.Context()) })
-		_, _, err := handOver(t.Context(), l, "r", "b")
+		_, _, err := handOver(t.Context(), l, "r", to("b"))
 		var coded *cli.ExitError
 		if !errors.As(err, &coded) || coded.Code != cli.NotDone || !strings.Contains(err.Error(), "the session of b that was asked for has ended, and a stays active") {
 			t.Errorf("%v", err)

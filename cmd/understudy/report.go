@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -38,6 +37,7 @@ type roleRow struct {
 	Role     string      `json:"role"`
 	Active   *activeRow  `json:"active"` // null: nobody
 	Last     string      `json:"last,omitempty"`
+	Paused   *pauseRow   `json:"paused,omitempty"`
 	Request  *requestRow `json:"request,omitempty"`
 	Standbys []memberRow `json:"standbys"`
 }
@@ -48,6 +48,17 @@ type activeRow struct {
 	Since       time.Time `json:"since"`
 	PromiseLeft float64   `json:"promiseLeft"`      // seconds
 	Silent      string    `json:"silent,omitempty"` // why it counts as silent; "": it does not
+}
+
+// A pauseRow says that nobody takes the role over.
+type pauseRow struct {
+	By    string    `json:"by"`
+	Why   string    `json:"why,omitempty"`
+	At    time.Time `json:"at,omitzero"`
+	Until time.Time `json:"until,omitzero"` // zero: until it is resumed
+	Stop  bool      `json:"stop"`           // the active is to stop, too
+
+	text string // for people
 }
 
 type requestRow struct {
@@ -66,6 +77,10 @@ type memberRow struct {
 	TTL      string            `json:"ttl"`
 	Priority int               `json:"priority"`
 	Ready    bool              `json:"ready"`
+	Drained  bool              `json:"drained"`
+	Unfit    string            `json:"unfit,omitempty"`       // why it would not take over, or shall not
+	Set      *int              `json:"setPriority,omitempty"` // by an operator, in place of its own
+	SetBy    string            `json:"setBy,omitempty"`       // who drained it, or set the priority
 }
 
 // newReport puts together what the store and its servers said.
@@ -99,6 +114,9 @@ func newRole(st heard) roleRow {
 		}
 		r.Last = fmt.Sprintf("%s, token %d, %s", t.Holder.ID, t.Token, how)
 	}
+	if p := st.Pause; !p.IsZero() {
+		r.Paused = &pauseRow{By: p.By, Why: p.Why, At: p.At, Until: p.Until, Stop: p.Stop, text: pausedBy(p)}
+	}
 	for _, m := range st.Line {
 		r.Standbys = append(r.Standbys, newMember(m))
 		if st.Request.To == m.Session && st.Request.Token == st.Term.Token {
@@ -111,7 +129,11 @@ func newRole(st heard) roleRow {
 func newMember(m lock.Member) memberRow {
 	row := memberRow{
 		ID: m.ID, Witness: m.Witness, Address: m.Address, Labels: m.Labels, Session: string(m.Session),
-		Beat: uint64(m.Beat), BeatAt: m.BeatAt, TTL: m.TTL.String(), Priority: m.Priority, Ready: coordinator.Ready(m),
+		Beat: uint64(m.Beat), BeatAt: m.BeatAt, TTL: m.TTL.String(), Priority: m.Priority, Ready: m.Ready(),
+		Drained: m.Settings.Drained, Unfit: unfit(m), SetBy: m.Settings.By,
+	}
+	for _, p := range m.Settings.Priorities { // that of this role alone
+		row.Set = &p
 	}
 	if m.Beat == lock.Absent {
 		row.BeatAt = time.Time{}
@@ -208,13 +230,19 @@ func (r roleRow) print(w io.Writer, now time.Time) {
 	if r.Request != nil {
 		fmt.Fprintf(w, "%s asked for a handoff to %s\n", r.Request.By, r.Request.To)
 	}
+	if r.Paused != nil {
+		fmt.Fprintf(w, "%s: nobody takes over\n", r.Paused.text)
+	}
 	fmt.Fprintln(w, "ID\tSTATE\tTOKEN\tSINCE\tLAST BEAT (ITS CLOCK)\tTTL\tA CRASH COSTS\tADDRESS\tLABELS")
 	if a := r.Active; a != nil {
 		state := "active"
 		if a.Silent != "" {
 			state = "silent: " + a.Silent
 		}
-		a.print(w, now, state, fmt.Sprint(a.Token), a.Since.Format(time.RFC3339))
+		if a.Drained {
+			state += ", " + a.Unfit
+		}
+		a.print(w, now, state+a.set(), fmt.Sprint(a.Token), a.Since.Format(time.RFC3339))
 	} else {
 		last := ""
 		if r.Last != "" {
@@ -224,11 +252,19 @@ func (r roleRow) print(w io.Writer, now time.Time) {
 	}
 	for i, m := range r.Standbys {
 		state := fmt.Sprintf("standby %d", i)
-		if !m.Ready {
-			state += ", not ready"
+		if m.Unfit != "" {
+			state += ", " + m.Unfit
 		}
-		m.print(w, now, state, "-", "-")
+		m.print(w, now, state+m.set(), "-", "-")
 	}
+}
+
+// set says which priority an operator has set; "": none.
+func (m memberRow) set() string {
+	if m.Set == nil {
+		return ""
+	}
+	return fmt.Sprintf(", priority %d set by %s", *m.Set, m.SetBy)
 }
 
 func (m memberRow) print(w io.Writer, now time.Time, state, token, since string) {

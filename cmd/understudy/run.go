@@ -109,7 +109,7 @@ func run(ctx context.Context, o *options, s *signals) error {
 	config.Exit = c.exit
 	config.OnDeadline = func(at coordinator.Instant) { o.deadline.Set(at.Raw, at.Boot) }
 	c.beside(&config)
-	err = coordinator.Run(ctx, store, config, c.work)
+	err = coordinator.Run(ctx, store.whole(), config, c.work)
 	if err := store.Close(); err != nil { // no reason for how the run ends
 		config.Logger.Error("the store was not closed in order", "error", err)
 	}
@@ -157,6 +157,18 @@ type awaited struct {
 	lock.Locker
 	timer *time.Timer // nil: as long as it takes
 	err   error       // of the last registration that had no answer; coordinator.Run makes one at a time
+}
+
+// whole is the Locker with what else it offers.
+func (a *awaited) whole() lock.Locker {
+	op, ok := a.Locker.(lock.Operator)
+	if !ok {
+		return a
+	}
+	return struct {
+		*awaited
+		lock.Operator
+	}{a, op}
 }
 
 // Register is the Locker's.

@@ -44,10 +44,11 @@ owner's clock, which may differ from yours.
 --watch goes on until it is interrupted: on a terminal it redraws the page, elsewhere it prints a line for
 each change. JSON is one document, with --watch one a line: store (name, identity, members, leader,
 silent, quorum, margin: how many more members may fail) and roles, each with role,
-active (null: nobody), last (how the last term ended, where nobody is active), request (where
-a handoff was asked for) and standbys by rank. An active has id, token, since, session, beat (the store's revision of the last
+active (null: nobody), last (how the last term ended, where nobody is active), paused (by, why, at, until, stop;
+where it is: nobody takes over), request (where a handoff was asked for) and standbys by rank. An active has id, token, since, session, beat (the store's revision of the last
 one, 0 where the session's record is missing), beatAt, promiseLeft (seconds, by its owner's clock), silent,
-ttl, witness (one stands by: a crash costs milliseconds), priority, ready, address, labels; a standby has
+ttl, witness (one stands by: a crash costs milliseconds), priority (what counts in line: lowered while it is not ready), ready,
+drained, unfit (why it would not take over), setPriority and setBy (what an operator has set), address, labels; a standby has
 the same without token, since, promiseLeft and silent. These names stay.
 ` + statusCodes,
 		Example: `  understudy status --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003

@@ -10,11 +10,18 @@ var (
 	ErrSessionLost = errors.New("the session was lost")
 	ErrSuperseded  = errors.New("the store names another term")
 	ErrUnhealthy   = errors.New("the health check failed")
+	ErrDrained     = errors.New("an operator drained this contender")
+	ErrPaused      = errors.New("an operator paused the role and stopped its work")
 )
 
 // Asked reports whether a term that ended for this cause was asked to end. Its work then
 // has the stop timeout to return, with beats going on; after any other cause it has the
 // grace.
 func Asked(cause error) bool {
-	return errors.Is(cause, ErrStopping) || errors.Is(cause, ErrHandoff) || errors.Is(cause, ErrUnhealthy)
+	for _, asked := range []error{ErrStopping, ErrHandoff, ErrUnhealthy, ErrDrained, ErrPaused} {
+		if errors.Is(cause, asked) {
+			return true
+		}
+	}
+	return false
 }

@@ -218,6 +218,13 @@ func (d *director) standing(role string, words []string) lock.Standing {
 			}
 		case "to", "asks": // answered, or not yet
 			st.Request.To, st.Request.Answered = d.member(value).Session, name == "to"
+		case "paused", "halted": // by whom; and whoever is active shall stop, too
+			st.Pause = lock.Pause{By: value, Why: "a new disk", Stop: name == "halted"}
+		case "drained":
+			for i := range st.Line {
+				st.Line[i].Settings = lock.Settings{By: value, Drained: st.Line[i].Session == d.ID(d.session.number)}
+			}
+			st.Term.Holder.Settings = lock.Settings{By: value, Drained: st.Term.Holder.Session == d.ID(d.session.number)}
 		case "of":
 			st.Request.Token = lock.Token(n)
 		default:

@@ -30,6 +30,8 @@ func (w *world) hear(p *proc, e Event) {
 	}
 	switch e := e.(type) {
 	case Stood:
+		t := e.Standing.Term
+		p.kept = !e.Standing.Pause.IsZero() && (t.Vacant() || t.Holder.Session != p.machine.ID(p.machine.session.number))
 		if t := e.Standing.Term; !t.Vacant() {
 			take(t.Holder, true)
 		}
@@ -59,6 +61,10 @@ func (w *world) judgeAction(p *proc, a Action) {
 		}
 		if left <= w.grace {
 			w.violate("late start: %s starts with %d left", p.name, left)
+		}
+	case Acquire:
+		if p.kept {
+			w.violate("paused: %s asks for a role that is paused", p.name)
 		}
 	case Cancel:
 		if w.settled && errors.Is(a.Cause, ErrDeadline) {
@@ -101,6 +107,9 @@ func (w *world) judgeProcess(p *proc) {
 
 // judgeCommit judges a grant: it must be to a session that has a record.
 func (w *world) judgeCommit(c ledger.Command, r ledger.Result, before lock.Token) {
+	if r.Code == ledger.OK && r.Changed && (c.Op == ledger.Acquire || c.Op == ledger.Handoff) && w.paused() {
+		w.violate("paused: a term begins in a pause")
+	}
 	if r.Code != ledger.OK || c.Op != ledger.Acquire && (c.Op != ledger.Handoff || !r.Changed) {
 		return
 	}
@@ -153,6 +162,9 @@ const everybody = -1
 func (w *world) fair(out int, dead bool) string {
 	c := w.clone()
 	c.log, c.m = w.log, 100
+	if c.paused() {
+		c.pause(false)
+	}
 	if out != everybody {
 		if dead {
 			c.crash(c.procs[out])

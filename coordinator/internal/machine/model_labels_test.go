@@ -38,6 +38,8 @@ var weights = map[string]int{
 	"witness": 15, // a dead session is ended
 	"delete":  8,  // the janitor deletes p's record
 	"ask":     8,  // an operator wants p to have the role
+	"pause":   3,  // an operator pauses the role
+	"resume":  20,
 }
 
 func (l label) String() string {
@@ -129,6 +131,8 @@ func (w *world) possible(l label) bool {
 		return !w.noghost && w.dead(p) != ""
 	case "delete":
 		return w.janitor && w.ledger.Claims[p.name] != ""
+	case "pause", "resume": // of one operator, named for the first process
+		return w.pauses && l.p == 0 && w.paused() == (l.verb == "resume")
 	case "ask":
 		return !w.nohandoff && w.ledger.Claims[p.name] != "" && w.ledger.Roles[theRole].Term.Token != 0
 	}
@@ -198,10 +202,24 @@ func (w *world) do(l label) {
 		w.witness(p)
 	case "delete":
 		w.remove(p)
+	case "pause", "resume":
+		w.pause(l.verb == "pause")
 	case "ask":
 		w.ask(p)
 	}
 	w.judge()
+}
+
+func (w *world) paused() bool { return !w.ledger.Paused[theRole].IsZero() }
+
+// pause pauses the role, or resumes it.
+func (w *world) pause(is bool) {
+	c := ledger.Command{Op: ledger.Pause, Role: theRole}
+	if is {
+		c.Pause.By = "operator"
+	}
+	w.rev++
+	w.ledger.Apply(w.rev, c)
 }
 
 func (w *world) doMessage(p *proc, verb string, i int) {
@@ -245,7 +263,7 @@ func (w *world) labels(all []label) []label {
 var (
 	plainVerbs = []string{
 		"wake", "calm", "capture", "see", "done", "failed", "return",
-		"stop", "crash", "restart", "witness", "delete", "ask",
+		"stop", "crash", "restart", "witness", "delete", "ask", "pause", "resume",
 	}
 	messageVerbs = []string{"commit", "reread", "reply", "giveup", "lose"}
 )

@@ -29,6 +29,7 @@ type options struct {
 	nocrash          bool
 	norelease        bool // nobody stops and no work returns by itself
 	nohandoff        bool
+	pauses           bool   // an operator may pause the role
 	noghost          bool   // nobody sees that a process is dead
 	only             string // the one judgement that counts; empty: all
 }
@@ -67,6 +68,7 @@ type proc struct {
 	count      uint64 // of acknowledged beats: what a client that counted would write
 	msgs       []message
 	heard      map[lock.SessionID]hearing // for the judge
+	kept       bool                       // from the role by a pause, as was shown last: for the judge
 }
 
 type work struct {
@@ -118,7 +120,7 @@ func (w *world) clone() *world {
 	l := *w.ledger
 	l.Sessions, l.Claims = maps.Clone(l.Sessions), maps.Clone(l.Claims)
 	l.Roles, l.Ended = maps.Clone(l.Roles), maps.Clone(l.Ended)
-	l.Swept = slices.Clone(l.Swept)
+	l.Swept, l.Paused = slices.Clone(l.Swept), maps.Clone(l.Paused)
 	c.ledger, c.procs = &l, make([]*proc, len(w.procs))
 	for i, p := range w.procs {
 		q, m := *p, *p.machine
@@ -154,7 +156,7 @@ func (w *world) living(id lock.SessionID) bool {
 // restart begins a new life of the process, under the same contender's ID.
 func (w *world) restart(p *proc) {
 	p.life++
-	p.up = true
+	p.up, p.kept = true, false
 	p.machine = New(w.rules(p.nonce()), theRole)
 	p.heard = map[lock.SessionID]hearing{}
 }

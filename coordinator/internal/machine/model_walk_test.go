@@ -25,6 +25,7 @@ var walks = []string{
 	"n=3 m=4 depth=250 nocrash norelease",
 	"n=3 m=3 depth=200 nocrash janitor ttl=6 skew=2 grace=1 beat=2 drift",
 	"n=2 m=3 depth=150 noghost janitor",
+	"n=2 m=3 depth=150 pauses",
 }
 
 // TestWalks walks at random for as long as -soak says, by default a few seconds.
@@ -206,7 +207,7 @@ func newOptions(text string) options {
 	times := map[string]*time.Duration{"ttl": &o.ttl, "skew": &o.skew, "grace": &o.grace, "beat": &o.beat}
 	switches := map[string]*bool{
 		"janitor": &o.janitor, "drift": &o.drift, "nocrash": &o.nocrash, "norelease": &o.norelease,
-		"nohandoff": &o.nohandoff, "noghost": &o.noghost,
+		"nohandoff": &o.nohandoff, "noghost": &o.noghost, "pauses": &o.pauses,
 	}
 	for _, f := range strings.Fields(text) {
 		key, value, _ := strings.Cut(f, "=")

@@ -2,7 +2,6 @@ package machine
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -50,23 +49,6 @@ type term struct {
 	exited bool    // the work outlived its time, and the exit was decided
 }
 
-// A view is what the store said last about a role.
-type view struct {
-	known    bool // it said anything
-	holder   lock.SessionID
-	held     lock.Token // the holder's token
-	vacant   bool
-	vanished bool       // its record is gone, or not readable, though it had one
-	identity string     // of the store that said it
-	since    Instant    // when the role became vacant in our eyes
-	rank     int        // of this process in line: see rank
-	alone    bool       // nobody else is in line
-	floor    lock.Token // the store promises that every later token is greater
-	seen     lock.Token // the greatest token of any term
-	seenBy   lock.SessionID
-	request  lock.SessionID // to whom an operator asked that our term be handed
-}
-
 // look records a standing.
 func (r role) look(c Rules, s session, now Instant, st lock.Standing) role {
 	r.store = r.store.look(st, c.ID(s.number), r.term.token, now)
@@ -75,48 +57,10 @@ func (r role) look(c Rules, s session, now Instant, st lock.Standing) role {
 	return r
 }
 
-func (v view) look(st lock.Standing, me lock.SessionID, ours lock.Token, now Instant) view {
-	t, was := st.Term, v.vacant
-	adopted := v.identity != "" && st.Store != v.identity // an operator's word: nobody works with the old store any more
-	v.vanished = t.Token == 0 && v.held != 0 && !adopted
-	v.identity = st.Store
-	if !v.vanished {
-		v.holder, v.held, v.vacant, v.floor = t.Holder.Session, t.Token, t.Vacant(), st.Floor
-	}
-	if v.vacant && (!was || !v.known) {
-		v.since = now
-	}
-	if t.Token > v.seen {
-		v.seen, v.seenBy = t.Token, t.Holder.Session
-	}
-	v.known, v.alone, v.request, v.rank = true, true, "", rank(st, me)
-	for _, m := range st.Line {
-		v.alone = v.alone && m.Session == me
-		if m.Session == st.Request.To && st.Request.Answered && st.Request.Token == ours && m.Session != me {
-			v.request = m.Session
-		}
-	}
-	return v
+// unwanted reports whether we shall not have the role, though we may.
+func (r role) unwanted(s session) bool {
+	return r.done || s.sick || r.store.drained != "" || r.store.halted
 }
-
-// rank is a session's place in line; until the store shows it there, the last. Whoever held
-// the role last is passed over: it may have let it go because it stops, and then its session
-// stays in line until its end is written.
-func rank(st lock.Standing, id lock.SessionID) int {
-	line := slices.DeleteFunc(slices.Clone(st.Line), func(m lock.Member) bool { return m.Session == st.Term.Holder.Session })
-	if i := slices.IndexFunc(line, func(m lock.Member) bool { return m.Session == id }); i >= 0 {
-		return i
-	}
-	return len(line)
-}
-
-// forgot reports whether the store names an earlier term than it did: it was rolled back, or
-// another one was adopted in its place.
-func (v view) forgot() bool { return !v.vanished && v.held < v.seen }
-
-// rolledBack reports whether the store forgot a token that it had given, and does not
-// promise a greater one. Nobody who saw that token asks for the role then.
-func (v view) rolledBack() bool { return v.forgot() && v.floor < v.seen }
 
 // superseded reports whether the store names another term than ours, or no longer has the
 // record it showed us, including after a rollback to an earlier term, or has something that
@@ -132,14 +76,6 @@ func (r role) superseded() bool {
 func (r role) named(c Rules, s session) bool {
 	v := r.store
 	return v.holder == c.ID(s.number) && !v.vacant && !v.vanished && (v.held > r.gave || v.forgot())
-}
-
-// heldBy is the session that holds the role, as the store says; "": nobody.
-func (v view) heldBy() lock.SessionID {
-	if v.vacant {
-		return ""
-	}
-	return v.holder
 }
 
 // engaged reports whether we hold the role, or are taking it, or may have taken it.
@@ -282,6 +218,10 @@ func (r role) reason(c Rules, s session, now Instant) error {
 		return ErrStopping
 	case s.sick:
 		return ErrUnhealthy
+	case r.store.drained != "":
+		return ErrDrained
+	case r.store.halted:
+		return ErrPaused
 	case r.store.request != "":
 		return ErrHandoff
 	}
@@ -307,7 +247,7 @@ func (r role) settle(c Rules, s session, now Instant) (role, []Action) {
 	if s.phase != live {
 		return r, nil // the session's end ends the term
 	}
-	if s.stopping || s.sick || r.done || r.superseded() {
+	if s.stopping || r.unwanted(s) || r.superseded() {
 		r.phase = Ceding
 	}
 	if r.phase == Granted {
@@ -344,7 +284,7 @@ func (r role) wait(c Rules, s session, now Instant) time.Duration {
 		return never
 	case r.named(c, s): // even if it is not wanted: then it is released
 		return now.Until(r.retry)
-	case !r.store.vacant || r.done || s.sick || r.store.rolledBack():
+	case !r.store.vacant || r.unwanted(s) || r.store.paused != "" || r.store.rolledBack():
 		return never
 	}
 	turn := r.store.since.Plus(time.Duration(r.store.rank) * c.Turn)

@@ -29,6 +29,8 @@ type RoleView struct {
 	Cause   error      // why the work of our term must stop, or had to; nil: it need not, or returned by itself
 	Done    bool       // the work said that it is done for good
 	Refused bool       // the store refuses for good what is asked about the role
+	Paused  bool       // by an operator
+	Drained bool       // by an operator: this contender shall not have it
 }
 
 // A SessionView is what others may know of the session.
@@ -53,7 +55,10 @@ func (m *Machine) Session() SessionView {
 // Role returns the view of a role.
 func (m *Machine) Role(name string) RoleView {
 	r := m.roles[name]
-	return RoleView{Phase: r.phase, Token: r.term.token, Cause: r.why(m.session), Done: r.done, Refused: r.isRefused()}
+	return RoleView{
+		Phase: r.phase, Token: r.term.token, Cause: r.why(m.session), Done: r.done, Refused: r.isRefused(),
+		Paused: r.store.paused != "", Drained: r.store.drained != "",
+	}
 }
 
 // ExitIn is how long the work of a role that was told to stop still has to return; false: it
@@ -86,7 +91,7 @@ func (r role) state(c Rules, s session, now Instant) State {
 		return StateRegistering
 	case r.phase == Granted || r.phase == Acquiring:
 		return StateActivating
-	case r.store.rolledBack() || s.sick || r.isRefused() || r.holdDown(c, now) > 0:
+	case r.store.rolledBack() || s.sick || r.store.drained != "" || r.store.paused != "" || r.isRefused() || r.holdDown(c, now) > 0:
 		return StatePaused
 	}
 	return StateStandby
@@ -138,6 +143,10 @@ func (r role) whyPaused(s session) string {
 		return fmt.Sprintf("%v: raise its tokens above %d", lock.ErrRolledBack, r.store.seen)
 	case s.sick:
 		return "not known to be healthy"
+	case r.store.drained != "":
+		return r.store.drained
+	case r.store.paused != "":
+		return r.store.paused
 	case r.isRefused():
 		return "the store refuses what is asked about it"
 	}

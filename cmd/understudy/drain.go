@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func newDrain() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "drain",
+		Short: "Have a contender give up its roles, and take none",
+		Long: `A drained contender stops its work and gives its roles back, takes no role, and stands last in
+line, until that is undone. It is kept under the contender's ID, so it outlasts restarts. The process goes
+on: stop it, update its machine, start it, and undo.
+
+An ID that is neither active nor in line, and for which nothing is set, takes --force: it may be
+misspelt. With --wait it waits until the contender is active in no role.
+` + cli.ExitCodes,
+		Example: `  understudy drain --id host1 --wait
+  understudy drain --id host1 --undo`,
+		Args: cli.NoArgs,
+	}
+	d := &draining{steering: newSteering(cmd, "id")}
+	cmd.Flags().BoolVar(&d.undo, "undo", false, "it may have roles again")
+	d.forced()
+	d.start("for an answer, and for what --wait waits for", func() error { return lock.CheckName("id", d.Coordinator.ID) })
+	cmd.Flags().Lookup("id").Usage = "the contender"
+	cmd.RunE = d.does(d.run)
+	return cmd
+}
+
+// forced adds the flag for an ID that nobody has.
+func (s *steering) forced() {
+	s.cmd.Flags().BoolVar(&s.force, "force", false, "also where nobody has the ID")
+}
+
+// known reports what is set for the contender, and the roles in which it stands.
+func (s *steering) known(ctx context.Context, l lock.Locker, op lock.Operator, roles ...string) (set lock.Settings, in []lock.Standing, err error) {
+	id := s.Coordinator.ID
+	all, err := standings(ctx, l, roles...)
+	if err != nil && len(all) == 0 {
+		return set, nil, cli.Unreachable(err)
+	}
+	configured, err := op.Configured(ctx)
+	if err != nil {
+		return set, nil, cli.Unreachable(err)
+	}
+	for _, st := range all {
+		if _, ok := member(st, id); ok {
+			in = append(in, st)
+		}
+	}
+	set, ok := configured[id]
+	if len(in) > 0 || ok || s.force {
+		return set, in, nil
+	}
+	where := "any role"
+	if len(roles) > 0 {
+		where = fmt.Sprintf("role %q", roles[0])
+	}
+	return set, nil, fmt.Errorf("id %q: is neither active nor standing by in %s; if it is right, and it is to come, give --force", id, where)
+}
+
+// member is the contender of that ID, as a role shows it.
+func member(st lock.Standing, id string) (lock.Member, bool) {
+	if isActive(st, id) {
+		return st.Term.Holder, true
+	}
+	for _, m := range st.Line {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return lock.Member{}, false
+}
+
+func isActive(st lock.Standing, id string) bool { return !st.Term.Vacant() && st.Term.Holder.ID == id }
+
+// set replaces what is set for the contender.
+func (s *steering) set(ctx context.Context, op lock.Operator, to lock.Settings) error {
+	to.By, to.At = by(), time.Now()
+	return cli.Unreachable(op.Configure(ctx, s.Coordinator.ID, to))
+}
+
+// A draining is one call of drain.
+type draining struct {
+	*steering
+	undo bool
+}
+
+func (d *draining) run(ctx context.Context, l lock.Locker, op lock.Operator) error {
+	id := d.Coordinator.ID
+	set, in, err := d.known(ctx, l, op)
+	switch {
+	case err != nil:
+		return err
+	case d.undo && !set.Drained:
+		return cli.Exit(cli.NotDone, fmt.Errorf("id %q: is not drained", id))
+	}
+	was := set.By
+	set.Drained = !d.undo
+	if err := d.set(ctx, op, set); err != nil {
+		return err
+	}
+	if d.undo {
+		d.say("%s is back in line; it was drained by %s", id, was)
+		d.say("undo it with: understudy drain --id %s", id)
+	} else {
+		d.say("%s is drained: it gives up what it has and takes no role, also after a restart", id)
+		d.say("undo it with: understudy drain --id %s --undo", id)
+	}
+	for _, st := range in {
+		if err := d.follow(ctx, l, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow says what becomes of a role in which the contender stands.
+func (d *draining) follow(ctx context.Context, l lock.Locker, st lock.Standing) error {
+	id := d.Coordinator.ID
+	active := isActive(st, id) && !d.undo
+	if active && !d.wait {
+		d.say("%s: %s is active until its work has stopped", st.Role, id)
+	}
+	if active {
+		if _, _, refusal := firstFit(st.Line); refusal != "" {
+			d.say("%s: nobody else takes over: %s", st.Role, refusal)
+		}
+	}
+	if !d.wait {
+		return nil
+	}
+	late := fmt.Sprintf("%s is still active in role %q: its work may take longer to stop (--stop-timeout)", id, st.Role)
+	now, err := await(ctx, l, st.Role, late, func(st lock.Standing) bool {
+		m, here := member(st, id)
+		return !here || m.Settings.Drained != d.undo && (d.undo || !isActive(st, id))
+	})
+	if err == nil && active && now.Term.Vacant() {
+		d.say("%s: %s has given it back", st.Role, id)
+	} else if err == nil && active {
+		d.say("%s: %s is active, token %d", st.Role, now.Term.Holder.ID, now.Term.Token)
+	}
+	return err
+}
+
+func newPriority() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "priority --id ID --role ROLE N",
+		Short: "Set the priority of a contender in place of its own",
+		Long: `The standbys of a role stand in line by priority, the greatest first. N counts in place of what the
+contender was started with, until that is undone. It is kept under the contender's ID, so it outlasts
+restarts. It moves no role: the active stays so, and handoff moves it. A priority makes nobody ready
+who is not. Write a negative N after two dashes: -- -5.
+
+An ID that is neither active nor in line of the role, and for which nothing is set, takes --force: it may be
+misspelt.
+` + cli.ExitCodes,
+		Example: `  understudy priority --id host1 --role billing 10
+  understudy priority --id host1 --role billing --undo`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	p := &prioritizing{steering: newSteering(cmd, "id", "role")}
+	cmd.Flags().BoolVar(&p.undo, "undo", false, "its own counts again")
+	p.forced()
+	p.start("for an answer, and until the line shows it", p.judge)
+	cmd.Flags().Lookup("id").Usage = "the contender"
+	run := p.does(p.run)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p.args = args
+		return run(cmd, args)
+	}
+	return cmd
+}
+
+// A prioritizing is one call of priority.
+type prioritizing struct {
+	*steering
+	undo bool
+	args []string
+	n    int
+}
+
+func (p *prioritizing) judge() (err error) {
+	errs := []error{lock.CheckName("id", p.Coordinator.ID), p.OneRole()}
+	switch {
+	case p.undo && len(p.args) > 0:
+		errs = append(errs, fmt.Errorf("priority %q: with --undo there is none; leave out one of them", p.args[0]))
+	case p.undo:
+	case len(p.args) == 0:
+		errs = append(errs, errors.New("priority: none is given; write a number, or --undo"))
+	default:
+		if p.n, err = strconv.Atoi(p.args[0]); err != nil || p.n < -lock.MaxPriority || p.n > lock.MaxPriority {
+			errs = append(errs, fmt.Errorf("priority %q: must be a number from %d to %d", p.args[0], -lock.MaxPriority, lock.MaxPriority))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *prioritizing) run(ctx context.Context, l lock.Locker, op lock.Operator) error {
+	id, role := p.Coordinator.ID, p.Role()
+	set, in, err := p.known(ctx, l, op, role)
+	if err != nil {
+		return err
+	}
+	was, ok := set.Priorities[role]
+	if p.undo && !ok {
+		return cli.Exit(cli.NotDone, fmt.Errorf("id %q: no priority is set for it in role %q", id, role))
+	}
+	set.Priorities = maps.Clone(set.Priorities)
+	if p.undo {
+		delete(set.Priorities, role)
+	} else {
+		if set.Priorities == nil {
+			set.Priorities = map[string]int{}
+		}
+		set.Priorities[role] = p.n
+	}
+	if err := p.set(ctx, op, set); err != nil {
+		return err
+	}
+	again := fmt.Sprintf("understudy priority --id %s --role %s -- %d", id, role, was)
+	switch {
+	case p.undo:
+		p.say("%s has its own priority in %s again; %d was set", id, role, was)
+	case ok:
+		p.say("%s has priority %d in %s; %d was set", id, p.n, role, was)
+	default:
+		p.say("%s has priority %d in %s in place of its own, also after a restart; the active stays so", id, p.n, role)
+		again = fmt.Sprintf("understudy priority --id %s --role %s --undo", id, role)
+	}
+	p.say("undo it with: %s", again)
+	if !p.wait || len(in) == 0 {
+		return nil
+	}
+	_, err = await(ctx, l, role, "the line does not show it", func(st lock.Standing) bool {
+		m, here := member(st, id)
+		shown, set := m.Settings.Priorities[role]
+		return !here || set != p.undo && (p.undo || shown == p.n)
+	})
+	return err
+}

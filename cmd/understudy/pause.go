@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/config"
+	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func newPause() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "pause",
+		Short: "Keep everybody from taking a role over",
+		Long: `Until the role is resumed nobody takes it over, whatever becomes of the active, and no handoff
+is made. Whoever is active works on; with --stop its work is told to stop, within its stop timeout,
+and the role is nobody's. If the work ends by itself, it is not begun again. Another
+pause replaces the one that stands. It outlasts every restart.
+
+With --until the contenders resume the role themselves, by their own clocks, once that time has
+passed: as long as one of them runs and reaches the store. Nobody else compares a clock.
+
+Exits with 1 where nobody ever took part in the role, and where what --wait waits for does not come about:
+that everybody can see the pause, and with --stop that the role was given back.
+` + cli.ExitCodes,
+		Example: `  understudy pause --role billing --why "a new disk" --until 30m
+  understudy pause --role billing --stop --wait
+  understudy pause --role billing --until 2026-12-24T06:00:00Z`,
+		Args: cli.NoArgs,
+	}
+	p := &pausing{steering: newSteering(cmd, "role")}
+	set := cmd.Flags()
+	set.StringVar(&p.until, "until", "", "when it ends by itself: 30m, or 2026-12-24T06:00:00Z (default never)")
+	set.BoolVar(&p.pause.Stop, "stop", false, "stop the active's work, too")
+	set.StringVar(&p.pause.Why, "why", "", "for people: status shows it")
+	p.start("for an answer, and for what --wait waits for", p.judge)
+	cmd.RunE = p.does(p.run)
+	return cmd
+}
+
+// A steering is one call of a command by which an operator decides something.
+type steering struct {
+	*options
+	cmd   *cobra.Command
+	wait  bool
+	out   io.Writer
+	force bool
+}
+
+func newSteering(cmd *cobra.Command, keys ...string) *steering {
+	return &steering{options: newOptions(cmd.Flags(), cli.StoreKeys(), keys), cmd: cmd}
+}
+
+// start adds the flags that every such command has, and says what judges them.
+func (s *steering) start(timeout string, judge func() error) {
+	s.cmd.Flags().BoolVar(&s.wait, "wait", false, "until it has taken effect")
+	s.Duration(&s.Timeout, "timeout", time.Minute, timeout)
+	s.Collect()
+	s.Judge = judge
+}
+
+// does is a command that needs a store which keeps what operators decide.
+func (s *steering) does(run func(ctx context.Context, l lock.Locker, op lock.Operator) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		s.out = cmd.OutOrStdout()
+		return s.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
+			op, ok := l.(lock.Operator)
+			if !ok {
+				return fmt.Errorf("backend %q: keeps nothing that operators decide; these do: raft, etcd, consul", s.Store.Backend)
+			}
+			return run(ctx, l, op)
+		})
+	}
+}
+
+// say prints a line for people.
+func (s *steering) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+
+// stands is how the role stands, if anybody ever took part in it.
+func (s *steering) stands(ctx context.Context, l lock.Locker) (lock.Standing, error) {
+	st, err := standing(ctx, l, s.Role())
+	if err != nil {
+		return st, cli.Unreachable(err)
+	}
+	if text := unknown(ctx, l, st); text != "" {
+		return st, cli.Exit(cli.NotDone, errors.New(text))
+	}
+	return st, nil
+}
+
+// by is who decides.
+func by() string {
+	name := "operator"
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	host, _ := os.Hostname()
+	return name + "@" + host
+}
+
+// await waits until a role stands as wanted. late says what has not come about if it does not.
+func await(ctx context.Context, l lock.Locker, role, late string, ok func(lock.Standing) bool) (lock.Standing, error) {
+	var broken error
+	for st, err := range l.Watch(ctx, role) {
+		switch {
+		case err == nil && ok(st):
+			return st, nil
+		case err == nil:
+			broken = nil
+		case ctx.Err() == nil:
+			broken = err
+			cli.Pause(ctx)
+		}
+	}
+	if broken != nil {
+		return lock.Standing{}, cli.Unreachable(fmt.Errorf("it is written, and then the store could not be reached:\n%w", broken))
+	}
+	return lock.Standing{}, cli.Exit(cli.NotDone, fmt.Errorf("it is written, and within --timeout %s", late))
+}
+
+// A pausing is one call of pause.
+type pausing struct {
+	*steering
+	until string
+	pause lock.Pause
+}
+
+func (p *pausing) judge() error {
+	p.pause.By, p.pause.At = by(), time.Now()
+	var late error
+	p.pause.Until, late = parseUntil(p.until, p.pause.At)
+	return errors.Join(p.OneRole(), late, lock.CheckPause(p.pause))
+}
+
+// parseUntil reads a time or a duration from now; "": the zero time.
+func parseUntil(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		if !at.After(now) {
+			return time.Time{}, fmt.Errorf("until %q: is in the past, it is %s now; give a later time, or a duration such as 30m", text, now.Format(time.RFC3339))
+		}
+		return at, nil
+	}
+	d, err := config.ParseDuration(text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("until %q: is neither a time as 2026-12-24T06:00:00Z nor a duration as 30m, which is more than 0", text)
+	}
+	return now.Add(d), nil
+}
+
+func (p *pausing) run(ctx context.Context, l lock.Locker, op lock.Operator) error {
+	before, err := p.stands(ctx, l)
+	if err != nil {
+		return err
+	}
+	if err := op.Pause(ctx, p.Role(), p.pause); err != nil {
+		return cli.Unreachable(err)
+	}
+	p.say("%s is %s: nobody takes over, and %s", p.Role(), pausedBy(p.pause), whoGoesOn(before.Term, p.pause))
+	if !before.Pause.IsZero() {
+		p.say("that replaces: %s", pausedBy(before.Pause))
+	}
+	p.say("undo it with: understudy resume --role %s", p.Role())
+	if !p.wait {
+		return nil
+	}
+	late := "the store has not shown it"
+	if p.pause.Stop {
+		late = "the active has not given the role back: its work may take longer to stop (--stop-timeout)"
+	}
+	st, err := await(ctx, l, p.Role(), late, func(st lock.Standing) bool {
+		return st.Pause.Same(p.pause) && (!p.pause.Stop || st.Term.Vacant())
+	})
+	if err == nil && st.Term.Vacant() {
+		p.say("%s: nobody is active", p.Role())
+	}
+	return err
+}
+
+// pausedBy says of a pause by whom it is, why and until when.
+func pausedBy(p lock.Pause) string {
+	text := "paused by " + p.By
+	if !p.Until.IsZero() {
+		text += " until " + p.Until.Local().Format(time.RFC3339)
+	}
+	if p.Why != "" {
+		text += " (" + p.Why + ")"
+	}
+	return text
+}
+
+// whoGoesOn says what a pause means for the active.
+func whoGoesOn(t lock.Term, p lock.Pause) string {
+	switch {
+	case t.Vacant():
+		return "nobody is active"
+	case p.Stop:
+		return t.Holder.ID + " is told to stop"
+	}
+	return t.Holder.ID + " works on"
+}
+
+func newResume() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "resume",
+		Short: "End the pause of a role",
+		Long: `Ends the pause that stands, and no other that comes in between. Exits with 1 where there is none.
+With --wait it waits until somebody is active.
+` + cli.ExitCodes,
+		Example: `  understudy resume --role billing --wait`,
+		Args:    cli.NoArgs,
+	}
+	s := newSteering(cmd, "role")
+	s.start("for an answer, and for somebody to be active", func() error { return s.OneRole() })
+	cmd.RunE = s.does(s.resume)
+	return cmd
+}
+
+func (s *steering) resume(ctx context.Context, l lock.Locker, op lock.Operator) error {
+	st, err := standing(ctx, l, s.Role())
+	switch {
+	case err != nil:
+		return cli.Unreachable(err)
+	case st.Pause.IsZero():
+		if text := unknown(ctx, l, st); text != "" {
+			return cli.Exit(cli.NotDone, errors.New(text))
+		}
+		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: is not paused", s.Role()))
+	}
+	err = op.Resume(ctx, s.Role(), st.Pause)
+	switch {
+	case errors.Is(err, lock.ErrMoved):
+		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: another pause has come meanwhile; look at status", s.Role()))
+	case err != nil:
+		return cli.Unreachable(err)
+	}
+	s.say("%s is resumed; it was %s", s.Role(), pausedBy(st.Pause))
+	s.say("undo it with: understudy pause --role %s", s.Role())
+	if !s.wait {
+		return nil
+	}
+	st, err = await(ctx, l, s.Role(), "nobody has become active: does anybody stand by?", func(st lock.Standing) bool { return !st.Term.Vacant() })
+	if err == nil {
+		s.say("%s: %s is active, token %d", s.Role(), st.Term.Holder.ID, st.Term.Token)
+	}
+	return err
+}

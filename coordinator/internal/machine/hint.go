@@ -1,0 +1,100 @@
+package machine
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A view is what the store said last about a role.
+type view struct {
+	known    bool // it said anything
+	holder   lock.SessionID
+	held     lock.Token // the holder's token
+	vacant   bool
+	vanished bool       // its record is gone, or not readable, though it had one
+	identity string     // of the store that said it
+	since    Instant    // when the role became vacant in our eyes
+	rank     int        // of this process in line: see rank
+	alone    bool       // nobody else is in line
+	floor    lock.Token // the store promises that every later token is greater
+	seen     lock.Token // the greatest token of any term
+	seenBy   lock.SessionID
+	request  lock.SessionID // to whom an operator asked that our term be handed
+	paused   string         // by whom and why: nobody competes; empty: it is not paused
+	halted   bool           // paused, and whoever is active shall stop, too
+	drained  string         // by whom: this contender shall have no role; empty: it may
+}
+
+// look records a standing.
+func (v view) look(st lock.Standing, me lock.SessionID, ours lock.Token, now Instant) view {
+	t, was := st.Term, v.vacant
+	adopted := v.identity != "" && st.Store != v.identity // an operator's word: nobody works with the old store any more
+	v.vanished = t.Token == 0 && v.held != 0 && !adopted
+	v.identity = st.Store
+	if !v.vanished {
+		v.holder, v.held, v.vacant, v.floor = t.Holder.Session, t.Token, t.Vacant(), st.Floor
+	}
+	if v.vacant && (!was || !v.known) {
+		v.since = now
+	}
+	if t.Token > v.seen {
+		v.seen, v.seenBy = t.Token, t.Holder.Session
+	}
+	v.known, v.alone, v.request, v.rank = true, true, "", rank(st, me)
+	v.paused, v.halted = "", st.Pause.Stop
+	if p := st.Pause; !p.IsZero() {
+		v.paused = strings.TrimSuffix("paused by "+p.By+": "+p.Why, ": ")
+	}
+	if t.Holder.Session == me {
+		v = v.decided(t.Holder)
+	}
+	for _, m := range st.Line {
+		if m.Session == me {
+			v = v.decided(m)
+		}
+		v.alone = v.alone && m.Session == me
+		if v.paused == "" && m.Session == st.Request.To && st.Request.Answered && st.Request.Token == ours && m.Session != me {
+			v.request = m.Session
+		}
+	}
+	return v
+}
+
+// decided records what an operator has set for us, as the store shows it. Where it does not show
+// us, as just after a registration, what was set for our contender stands.
+func (v view) decided(me lock.Member) view {
+	v.drained = ""
+	if me.Settings.Drained {
+		v.drained = "drained by " + me.Settings.By
+	}
+	return v
+}
+
+// rank is a session's place in line; until the store shows it there, the last. Whoever held
+// the role last is passed over: it may have let it go because it stops, and then its session
+// stays in line until its end is written.
+func rank(st lock.Standing, id lock.SessionID) int {
+	line := slices.DeleteFunc(slices.Clone(st.Line), func(m lock.Member) bool { return m.Session == st.Term.Holder.Session })
+	if i := slices.IndexFunc(line, func(m lock.Member) bool { return m.Session == id }); i >= 0 {
+		return i
+	}
+	return len(line)
+}
+
+// forgot reports whether the store names an earlier term than it did: it was rolled back, or
+// another one was adopted in its place.
+func (v view) forgot() bool { return !v.vanished && v.held < v.seen }
+
+// rolledBack reports whether the store forgot a token that it had given, and does not
+// promise a greater one. Nobody who saw that token asks for the role then.
+func (v view) rolledBack() bool { return v.forgot() && v.floor < v.seen }
+
+// heldBy is the session that holds the role, as the store says; "": nobody.
+func (v view) heldBy() lock.SessionID {
+	if v.vacant {
+		return ""
+	}
+	return v.holder
+}
