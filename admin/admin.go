@@ -13,8 +13,8 @@
 //
 // What it says of who is active is a routing hint, and never a fence: see package fencing.
 //
-// It only reads a [coordinator.Monitor]. So nothing that guards, beats or takes over waits for
-// it, and it answers also while the coordinator hangs.
+// It only reads a [coordinator.Monitor], and asks the store for the history. So nothing that guards,
+// beats or takes over waits for it, and it answers also while the coordinator hangs.
 package admin
 
 import (
@@ -33,6 +33,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/clientconf"
@@ -41,10 +43,10 @@ import (
 
 // A Config says where a process is shown, and to whom.
 //
-// On an address of the loopback interface everybody may ask everything. On any other, metrics
-// and status are for those who show a certificate that CAFile has signed, or the token in
+// On an address of the loopback interface everybody may ask everything. On any other, metrics,
+// status and history are for those who show a certificate that CAFile has signed, or the token in
 // TokenFile, one of which must be given; and so are the probes, unless Open says otherwise. A
-// CAFile or TokenFile that is given counts for metrics and status on loopback, too.
+// CAFile or TokenFile that is given counts for metrics, status and history on loopback, too.
 type Config struct {
 	Listen      string // HOST:PORT of HTTP and gRPC; empty: there is none
 	AgentListen string // HOST:PORT of HAProxy's agent protocol, which knows no protection; empty: there is none
@@ -163,6 +165,8 @@ const (
 	reading   = 5 * time.Second
 	writing   = 10 * time.Second
 	idle      = 30 * time.Second
+	pace      = 500 // requests a second of all together: more of them would stand in the way of the beats
+	burst     = 100 // and so many at once
 )
 
 // Listen shows what m does from now on. It returns when the addresses are bound; an error says
@@ -219,7 +223,7 @@ func (s *Server) serve(ctx context.Context, c Config, m *coordinator.Monitor) {
 		return all
 	}
 	s.http = &http.Server{
-		Handler:           Handler(m, Options{Allow: g.allow, Certificates: ends}),
+		Handler:           paced(Handler(m, Options{Allow: g.allow, Certificates: ends})),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: reading, ReadTimeout: reading, WriteTimeout: writing, IdleTimeout: idle,
 		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: 16},
@@ -239,6 +243,17 @@ func (s *Server) serve(ctx context.Context, c Config, m *coordinator.Monitor) {
 		err := g.serve(s.http, s.listener, files)
 		if !errors.Is(err, http.ErrServerClosed) {
 			c.Logger.Error("probes and metrics are served no more", "error", err)
+		}
+	})
+}
+
+// paced lets requests wait for each other. A client that asks again before it was answered would
+// else keep its connection's goroutine running, and many of them would keep the coordinator's out.
+func paced(h http.Handler) http.Handler {
+	limit := rate.NewLimiter(pace, burst)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if limit.Wait(r.Context()) == nil {
+			h.ServeHTTP(w, r)
 		}
 	})
 }

@@ -18,15 +18,15 @@ import (
 
 // Options are those of a Handler.
 type Options struct {
-	// Allow reports whether a request may be answered: one of a probe, or one for metrics and
-	// status. nil: everybody may ask everything.
+	// Allow reports whether a request may be answered: one of a probe, or one for metrics, status
+	// and history. nil: everybody may ask everything.
 	Allow func(r *http.Request, probe bool) bool
 
 	// Certificates are those whose end the metrics tell, by file. nil: there are none.
 	Certificates func() map[string]time.Time
 }
 
-// Handler answers for what m shows: probes, status, metrics and gRPC's health protocol. It reads
+// Handler answers for what m shows: probes, status, history, metrics and gRPC's health protocol. It reads
 // no body, and needs HTTP/2 for gRPC.
 func Handler(m *coordinator.Monitor, o Options) http.Handler {
 	if o.Allow == nil {
@@ -44,6 +44,8 @@ func Handler(m *coordinator.Monitor, o Options) http.Handler {
 	probe(standby, "/standby", "/replica")
 	probe(health, "/v1/health")
 	h.routes["/v1/status"] = route{false, func(r *http.Request) answer { return statusOf(question{m, m.Process(), r}) }}
+	past := newHistories(m)
+	h.routes["/v1/history"] = route{false, func(r *http.Request) answer { return past.answer(question{m, m.Process(), r}) }}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(Collector(m), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), certificates(o.Certificates))
 	h.metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: writing / 2})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,10 +23,14 @@ const ActiveService = "understudy.Active"
 // look is how often a Watch looks for a change: a deadline that runs out tells nobody.
 const look = 50 * time.Millisecond
 
+// maxWatches are so few because each of them looks by itself.
+const maxWatches = 128
+
 // A healthServer speaks gRPC's health protocol.
 type healthServer struct {
 	grpc_health_v1.UnimplementedHealthServer
 	monitor *coordinator.Monitor
+	watches atomic.Int64 // that run
 }
 
 // newHealth returns the handler of gRPC's requests.
@@ -90,6 +95,10 @@ func (h *healthServer) services() []string {
 
 // Watch is gRPC's: it tells how the service stands, now and whenever that has changed.
 func (h *healthServer) Watch(q *grpc_health_v1.HealthCheckRequest, to grpc.ServerStreamingServer[grpc_health_v1.HealthCheckResponse]) error {
+	defer h.watches.Add(-1)
+	if h.watches.Add(1) > maxWatches {
+		return status.Errorf(codes.ResourceExhausted, "there are %d watches already", maxWatches)
+	}
 	told := grpc_health_v1.HealthCheckResponse_ServingStatus(-1)
 	every := time.NewTicker(look)
 	defer every.Stop()

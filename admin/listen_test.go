@@ -325,48 +325,6 @@ func TestAgent(t *testing.T) {
 	must(t, several.stop())
 }
 
-// TestBounds: what is too large, too slow or too much is ended, and the next is served.
-func TestBounds(t *testing.T) {
-	s := listen(t, Config{Listen: "127.0.0.1:0", AgentListen: "127.0.0.1:0"}, new(coordinator.Monitor))
-	dial := func(a net.Addr) net.Conn {
-		conn, err := net.Dial("tcp", a.String())
-		must(t, err)
-		must(t, conn.SetDeadline(time.Now().Add(time.Minute)))
-		return conn
-	}
-	ended := func(conn net.Conn, what string) {
-		t.Helper()
-		if _, err := io.Copy(io.Discard, conn); err != nil && !strings.Contains(err.Error(), "reset") {
-			t.Errorf("%s: %v", what, err)
-		}
-		_ = conn.Close()
-	}
-	large := dial(s.Addr())
-	fmt.Fprintf(large, "GET /livez HTTP/1.1\r\nHost: a\r\nX: %s\r\n\r\n", strings.Repeat("x", 4*maxHeader))
-	line, _ := bufio.NewReader(large).ReadString('\n')
-	if !strings.Contains(line, "431") {
-		t.Errorf("large headers are answered with %q", line)
-	}
-	_ = large.Close()
-	ended(dial(s.Addr()), "a client that says nothing")
-	var open []net.Conn
-	for range maxConns {
-		open = append(open, dial(s.Addr()))
-	}
-	ended(dial(s.Addr()), "one connection more")
-	for _, conn := range open {
-		_ = conn.Close()
-	}
-	lab.Eventually(t, "there is room again", func() bool {
-		w, err := http.Get("http://" + s.Addr().String() + "/livez")
-		if err == nil {
-			_ = w.Body.Close()
-		}
-		return err == nil && w.StatusCode == 200
-	})
-	http.DefaultClient.CloseIdleConnections()
-}
-
 // TestCloseWaitsForNoClient, be it one that watches, or one that says nothing.
 func TestCloseWaitsForNoClient(t *testing.T) {
 	s := listen(t, Config{Listen: "127.0.0.1:0", AgentListen: "127.0.0.1:0"}, new(coordinator.Monitor))

@@ -37,6 +37,8 @@ var (
 	transitions        = describe("transitions_total", "Changes of the role's state, by cause.", "role", "cause")
 	transitionsDropped = describe("transitions_dropped_total", "Transitions that the OnTransition of an embedder was not told.")
 
+	eventsDropped = describe("history_events_dropped_total", "Events that could not be written into the history of a role.")
+
 	beats        = describe("beats_total", "Attempts at a beat, by outcome.", "outcome")
 	beatDuration = describe("beat_duration_seconds", "How long the beats took that were acknowledged.")
 
@@ -77,6 +79,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		collectRole(to, r)
 	}
 	count(to, transitionsDropped, p.MovesDropped)
+	count(to, eventsDropped, p.EventsDropped)
 	count(to, beats, p.Beats, "acknowledged")
 	count(to, beats, p.BeatsFailed, "failed")
 	histogram(to, beatDuration, p.BeatTimes)

@@ -44,6 +44,7 @@ type beatsRow struct {
 type droppedRow struct {
 	LogLines    uint64 `json:"logLines"`
 	Transitions uint64 `json:"transitions"`
+	Events      uint64 `json:"events"` // of the history
 }
 
 type roleRow struct {
@@ -77,7 +78,7 @@ func statusOf(q question) answer {
 		Witness: p.Witness, Stopping: p.Stopping, Live: dead(p, roles) == nil, Unhealthy: text(p.Unhealthy), Roles: []roleRow{},
 		Store:   storeRow{Answers: !p.Blind(), LastAnswer: moment(p.Heard), LastError: text(p.LastError), LastErrorAt: moment(p.FailedAt), Errors: p.Errors},
 		Beats:   beatsRow{Acknowledged: p.Beats, Failed: p.BeatsFailed},
-		Dropped: droppedRow{p.LinesDropped, p.MovesDropped},
+		Dropped: droppedRow{p.LinesDropped, p.MovesDropped, p.EventsDropped},
 	}
 	if why := unready(p, roles); why != nil {
 		row.Why = why.Error()

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/coordinator/internal/process"
+	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -84,7 +86,7 @@ func (r *runner) callFor(a machine.Action) call {
 			func(o lock.Outcome) machine.Event { return machine.Closed{Number: a.Number, Outcome: o} },
 		}
 	case machine.Evict:
-		why := lock.End{By: r.config.ID, Why: silent}
+		why := lock.End{By: r.config.ID, Why: r.whyEvict(a.Session)}
 		return call{
 			"evict", "", evictTrips, func(ctx context.Context) error { return r.locker.Evict(ctx, a.Session, a.Beat, why) },
 			func(o lock.Outcome) machine.Event { return machine.Evicted{Session: a.Session, Outcome: o} },
@@ -115,6 +117,17 @@ func (r *runner) callFor(a machine.Action) call {
 	panic(fmt.Sprintf("no call performs a %T", a))
 }
 
+// whyEvict is what a session's end says that this process writes.
+func (r *runner) whyEvict(id lock.SessionID) string {
+	switch {
+	case id == r.dead:
+		return history.Dead
+	case strings.HasPrefix(string(id), r.machine.Nonce+"-"): // an earlier one of our own
+		return history.Closed
+	}
+	return history.Silent
+}
+
 // silence says for how long nobody answered, where a call says nothing else.
 func silence(err error, budget time.Duration) error {
 	if err == context.DeadlineExceeded { //nolint:errorlint // where anything is wrapped around it, that says more
@@ -129,7 +142,7 @@ func (r *runner) closing(s lock.Session, number int) func(context.Context) error
 	if s != nil {
 		return s.Close
 	}
-	id, why := r.machine.ID(number), lock.End{By: r.config.ID, Why: "closed"}
+	id, why := r.machine.ID(number), lock.End{By: r.config.ID, Why: history.Closed}
 	return func(ctx context.Context) error { return r.locker.Evict(ctx, id, lock.AnyBeat, why) }
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/chronicle"
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
@@ -53,6 +54,9 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
+	if operator, ok := l.(lock.Operator); ok {
+		r.annals = &annals{chronicle.New(c.ID, c.BeatEvery(), c.names()...), operator}
+	}
 	r.board = r.newBoard()
 	r.renew(1)
 	return r.run(ctx)
@@ -68,15 +72,16 @@ type runner struct {
 	journal journal
 	troubles
 
-	calls context.Context // every call to the store derives from it
-	stop  context.Context // of a registration: a stop waits for none
-	slots chan struct{}   // for calls about one role: a thousand at once would keep a beat from coming through
-	news  chan news
-	quit  chan struct{}
-	group sync.WaitGroup
-	asked callbacks // of the user, besides the work
-	moves *moves    // nil: nobody is told
-	board *board    // nil: nobody looks
+	calls  context.Context // every call to the store derives from it
+	stop   context.Context // of a registration: a stop waits for none
+	slots  chan struct{}   // for calls about one role: a thousand at once would keep a beat from coming through
+	news   chan news
+	quit   chan struct{}
+	group  sync.WaitGroup
+	asked  callbacks // of the user, besides the work
+	moves  *moves    // nil: nobody is told
+	board  *board    // nil: nobody looks
+	annals *annals   // nil: the store keeps no history
 
 	exiting  sync.Once
 	checking atomic.Pointer[Instant] // since when a health check has not returned
@@ -99,6 +104,7 @@ type runner struct {
 	refusals  map[string]error  // why the store refuses a role, by its name
 	failures  map[string]error  // with what the work of a role failed last
 	unwell    error             // what the health check said last
+	dead      lock.SessionID    // that had our ID, and whose process is proven dead
 }
 
 // A tenure is one term's work.
@@ -133,6 +139,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 	}
 	r.stop = ctx
 	r.loop(ctx.Done())
+	r.endHistory()
 	return r.err
 }
 
@@ -154,6 +161,7 @@ func (r *runner) loop(done <-chan struct{}) {
 		r.board.turns(now)
 		r.board.answered(now, n, r.machine.ID(r.number))
 		r.note(now, n)
+		r.keepHistory(now, n)
 		if r.checking.Load() == nil {
 			r.config.Witness.Pulse()
 		}
@@ -165,7 +173,7 @@ func (r *runner) loop(done <-chan struct{}) {
 		}
 		r.hangs(now, r.checking.Load())
 		r.tell(now)
-		wait := min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.warnLate(now), r.pulseEvery())
+		wait := min(r.machine.Wake(r.config.Now()), r.journal.next(now), r.warnLate(now), r.pulseEvery(), r.writeHistory(now))
 		timer.Reset(wait)
 		r.board.rests(now, wait, r.machine.Session().Stopping)
 	}
@@ -228,6 +236,9 @@ func (r *runner) take(n news) {
 			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
 		}
 	case machine.Registered:
+		if e.Dead {
+			r.dead = e.Holder.Session
+		}
 		if n.err != nil {
 			r.why = n.err
 		} else if e.Number == r.number {

@@ -265,13 +265,22 @@ func TestAskForTheDead(t *testing.T) {
 		}
 		must(t, l.Ask(t.Context(), "r", lock.Request{Token: st.Term.Token, To: dead.ID()}))
 		time.Sleep(30 * time.Second)
-		s.want("a")
+		if got := s.active(); len(got) != 1 || got[0] != "a" {
+			t.Fatalf("active: %v, want a alone", got)
+		}
 		must(t, l.Ask(t.Context(), "r", lock.Request{Token: st.Term.Token, To: st.Line[1].Session}))
-		synctest.Wait()
-		s.want("a", "b")
-		must(t, stopA())
-		must(t, stopB())
+		s.handedTo("b")
+		must(t, errors.Join(stopA(), stopB()))
 	})
+}
+
+// handedTo expects that a role which one has had was handed to another.
+func (s *stage) handedTo(id string) {
+	s.t.Helper()
+	synctest.Wait()
+	if got := s.active(); len(got) != 2 || got[1] != id {
+		s.t.Errorf("active: %v, want %s", got, id)
+	}
 }
 
 // TestAskAgain: a standby whose answer came too late answers the same wish when it is made again.
@@ -296,8 +305,7 @@ func TestAskAgain(t *testing.T) {
 		far.cut.Store(false)
 		time.Sleep(time.Second)
 		must(t, l.Ask(t.Context(), "r", wish))
-		synctest.Wait()
-		s.want("a", "b")
+		s.handedTo("b")
 		must(t, errors.Join(stopA(), stopB()))
 	})
 }

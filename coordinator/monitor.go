@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/coordinator/internal/tally"
 	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -74,8 +75,9 @@ type ProcessStatus struct {
 	Activations Histogram // from when this process asked for a role until its work began
 	Drains      Histogram // from when work was told to stop, or returned, until the role was given back
 
-	LinesDropped uint64 // of the log
-	MovesDropped uint64 // transitions that Config.OnTransition was not told
+	LinesDropped  uint64 // of the log
+	MovesDropped  uint64 // transitions that Config.OnTransition was not told
+	EventsDropped uint64 // events that could not be written into a role's history
 }
 
 // A Histogram counts durations.
@@ -99,7 +101,7 @@ func (m *Monitor) Process() ProcessStatus {
 		Late: max(0, now.Mono-time.Duration(b.due.Load())), Limit: b.config.hangLimit(), Errors: map[string]uint64{},
 		Beats: b.beats.Load(), BeatsFailed: b.beatsFailed.Load(), BeatTimes: b.beatTimes.Read(),
 		Failovers: b.failovers.Read(), Activations: b.activations.Read(), Drains: b.drains.Read(),
-		LinesDropped: asynclog.Dropped(b.config.Logger), MovesDropped: b.movesDropped.Load(),
+		LinesDropped: asynclog.Dropped(b.config.Logger), MovesDropped: b.movesDropped.Load(), EventsDropped: b.annals.missed(),
 	}
 	if at := b.heard.Load(); at != nil {
 		s.Heard, s.Silent = at.wall, now.Most(at.at)
@@ -162,6 +164,7 @@ type board struct {
 	roles    []*roleBoard
 	byName   map[string]*roleBoard
 	checking *atomic.Pointer[Instant] // of the runner
+	annals   *annals                  // of the runner; nil: the store keeps no history
 
 	due      atomic.Int64 // when the loop is to turn next, by Instant.Mono; while it does, when it began to
 	session  atomic.Pointer[lock.SessionID]
@@ -208,7 +211,7 @@ func (r *runner) newBoard() *board {
 	if r.config.Monitor == nil {
 		return nil
 	}
-	b := &board{config: r.config, byName: map[string]*roleBoard{}, checking: &r.checking}
+	b := &board{config: r.config, byName: map[string]*roleBoard{}, checking: &r.checking, annals: r.annals}
 	now := r.config.Now()
 	b.joins("")
 	b.due.Store(int64(now.Mono))
@@ -341,20 +344,17 @@ func (b *board) answered(now Instant, n news, me lock.SessionID) {
 	}
 }
 
-// silent is why a session is ended of which nothing was heard.
-const silent = "silent for its promise"
-
 // stood notes who is active now, and when another active was seen last.
 func (r *roleBoard) stood(e machine.Stood, me lock.SessionID) {
 	t := e.Standing.Term
 	switch other := t.Holder.Session != me; {
 	case other && !t.Vacant():
-		if r.token != t.Token || r.beat != t.Holder.Beat {
+		if r.token != t.Token || r.beat != t.Holder.Beat && t.Holder.Beat != lock.Absent {
 			r.lived, r.token, r.beat = e.At, t.Token, t.Holder.Beat
 		}
 		r.vacated = Instant{}
 	case !r.vacated.IsZero() || r.lived.IsZero():
-	case other && t.End.Why == silent:
+	case other && t.End.Why == history.Silent:
 		r.vacated = r.lived
 	default:
 		r.vacated = e.At

@@ -2,11 +2,14 @@ package coordinator
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/chronicle"
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -77,7 +80,7 @@ func States() []State {
 
 // report tells of a role's new state whoever wants to know: before the journal takes it over.
 func (r *runner) report(now Instant, role string) {
-	if r.board == nil && r.moves == nil {
+	if r.board == nil && r.moves == nil && r.annals == nil {
 		return
 	}
 	old, to := r.journal.states[role], r.state(now, role)
@@ -87,6 +90,11 @@ func (r *runner) report(now Instant, role string) {
 	}
 	t.Cause, t.Reason = r.causeOf(now, role, old.state, to)
 	r.board.moved(now, t)
+	if r.annals != nil {
+		m := chronicle.Move{Role: role, To: to, Token: t.Token, Wall: t.At}
+		m.Cause, m.Detail = r.historyCause(t)
+		r.annals.Moved(now, m, r.standings[role])
+	}
 	if !r.moves.put(t) {
 		r.board.drops()
 	}
@@ -175,6 +183,130 @@ func (r *runner) whyPaused(now Instant, role string) (Cause, error) {
 		return CauseRefused, r.refusals[role]
 	}
 	return CauseHeldDown, r.failures[role]
+}
+
+// historyCause is why a term ends here, in the history's words, and what more there is to say.
+func (r *runner) historyCause(t Transition) (cause, detail string) {
+	say := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return strings.TrimPrefix(strings.TrimPrefix(err.Error(), ErrStopping.Error()), ": ")
+	}
+	var unasked stopError
+	switch t.Cause {
+	case CauseReturned:
+		if errors.As(r.whyStop(), &unasked) { // the whole run is given up with it
+			return lock.CauseFailed, say(unasked)
+		}
+		return lock.CauseDone, ""
+	case CauseFailed:
+		return lock.CauseFailed, say(t.Reason)
+	case CauseUnused:
+		return lock.CauseUnused, ""
+	case CauseHandoff:
+		return lock.CauseAsked, ""
+	case CauseDeadline:
+		return lock.CauseDeadline, say(r.blind())
+	case CauseSessionLost:
+		return lock.CauseLost, say(cmp.Or(r.why, t.Reason))
+	case CauseSuperseded:
+		return lock.CauseLost, say(t.Reason)
+	case CauseUnhealthy:
+		return lock.CauseUnhealthy, say(r.unwell)
+	}
+	if r.err != nil || errors.As(r.whyStop(), &unasked) {
+		return lock.CauseFailed, say(r.whyStop())
+	}
+	return lock.CauseStopped, say(r.whyStop())
+}
+
+// Annals are what the store is to keep of the roles' history, and where.
+type annals struct {
+	*chronicle.Chronicle
+	store lock.Operator
+}
+
+// missed is how many events could not be written.
+func (a *annals) missed() uint64 {
+	if a == nil {
+		return 0
+	}
+	return a.Dropped()
+}
+
+// History returns what the contenders have written of a role: see lock.Operator. It asks the store,
+// as long as ctx lasts, and nothing that is done for a role waits for it. Where the store keeps
+// no history, or Run has not begun, the error wraps errors.ErrUnsupported.
+func (m *Monitor) History(ctx context.Context, role string) ([]lock.Event, error) {
+	if b := m.run.Load(); b != nil && b.annals != nil {
+		return b.annals.store.History(ctx, role)
+	}
+	return nil, fmt.Errorf("no history: %w", errors.ErrUnsupported)
+}
+
+// keepHistory takes in what the history of a role is to tell.
+func (r *runner) keepHistory(now Instant, n news) {
+	if r.annals == nil {
+		return
+	}
+	switch e := n.event.(type) {
+	case machine.Stood:
+		r.annals.Stood(e.At, e.Standing, r.machine.ID(r.number))
+	case machine.Acquired:
+		if e.Outcome == lock.OK {
+			r.annals.Granted(now, e.Role)
+		}
+	case machine.Beaten:
+		r.annals.Beaten(now, e.At, e.Outcome, n.err, time.Now())
+	}
+}
+
+// writeHistory has that written which has waited for as long as a beat, where the store answers and
+// no role is being taken. It returns how long it is until it has to look again.
+func (r *runner) writeHistory(now Instant) time.Duration {
+	if r.annals == nil || r.annals.Len() == 0 {
+		return never
+	}
+	wait := r.annals.Wait(now, r.config.BeatEvery())
+	if wait > 0 {
+		return wait
+	}
+	if r.blind() == nil && r.annals.Quiet() {
+		record := r.recorder()
+		r.group.Go(func() { r.annals.Write(r.calls, false, record) })
+	}
+	return r.config.BeatEvery()
+}
+
+// recorder is a call that writes one event, and takes no longer than any other about a role.
+func (r *runner) recorder() func(ctx context.Context, role string, e lock.Event) error {
+	budget := r.budget(roleTrips)
+	return func(ctx context.Context, role string, e lock.Event) error {
+		ctx, cancel := context.WithTimeout(ctx, budget)
+		defer cancel()
+		err := silence(r.annals.store.Record(ctx, role, e), budget)
+		if err != nil {
+			r.config.Logger.Debug("call failed", "id", r.config.ID, "call", "record", "role", role, "error", err)
+		}
+		return err
+	}
+}
+
+// lastWords is how long a run that has given everything back takes at most to write why.
+const lastWords = 500 * time.Millisecond
+
+// endHistory writes what waits, where the store answers, and drops what it cannot.
+func (r *runner) endHistory() {
+	if r.annals == nil || r.annals.Len() == 0 {
+		return
+	}
+	if r.blind() == nil {
+		ctx, cancel := context.WithTimeout(r.calls, min(r.config.Try(), lastWords))
+		defer cancel()
+		r.annals.Write(ctx, true, r.recorder())
+	}
+	r.annals.Drop()
 }
 
 // Moves are transitions on their way to Config.OnTransition. A nil one takes none.

@@ -133,15 +133,17 @@ type Part struct {
 const (
 	Began  = "began"  // a term
 	Ended  = "ended"  // a term
-	Outage = "outage" // the store did not answer for a while, and nothing moved
+	Outage = "outage" // the store did not answer for more than a beat, and nothing moved
 )
 
 // The causes: why a term began or ended.
 const (
 	CauseFirst     = "first"     // nobody ever had the role
+	CauseReleased  = "released"  // its owner gave it back: why is in the event in which that one tells of the term's end
 	CauseStopped   = "stopped"   // its process was told to stop
 	CauseDone      = "done"      // its work has returned for good
-	CauseFailed    = "failed"    // its work has returned with an error
+	CauseFailed    = "failed"    // its work has returned with an error, or its process ends with one
+	CauseUnused    = "unused"    // it was given back before its work began
 	CauseAsked     = "asked"     // an operator asked for a handoff
 	CauseDrained   = "drained"   // an operator drained its contender
 	CausePaused    = "paused"    // an operator paused the role, and stopped its work
@@ -149,11 +151,23 @@ const (
 	CauseUnhealthy = "unhealthy" // its health check failed
 	CauseStalled   = "stalled"   // its work made no progress
 	CauseCrashed   = "crashed"   // its process was proven dead
+	CauseHung      = "hung"      // its witness killed its process, which hung, or whose work outlived the promise
 	CauseFenced    = "fenced"    // a fence command said that its host is dead
 	CauseEvicted   = "evicted"   // an operator's word that it is dead
 	CauseSilent    = "silent"    // no beat for the whole promise: lost or cut off, which cannot be told apart
 	CauseDeadline  = "deadline"  // its own beats had no answer until the promise ran out
-	CauseLost      = "lost"      // its session was ended by another
+	CauseLost      = "lost"      // its session was ended by another, or its record is gone
+)
+
+// The parts that events have, in this order.
+const (
+	PartSilent = "silent" // began: from the former active's last sign of life until its session was ended
+	PartNotice = "notice" // began: from then, or from the handoff, until the role was asked for
+	PartGrant  = "grant"  // began: from then until it was granted
+	PartStart  = "start"  // began: from then until the work began
+	PartWork   = "work"   // ended: how long the work ran before it was told to stop, or returned
+	PartDrain  = "drain"  // ended: from then until the role was given up
+	PartOutage = "outage" // outage: from the first call without an answer until the next answer
 )
 
 // AddEvent returns a history with one more event, as Record keeps it, and whether it was added.

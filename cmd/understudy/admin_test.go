@@ -263,3 +263,24 @@ func TestAdminToken(t *testing.T) {
 	}
 	s.kill("a", syscall.SIGTERM)
 }
+
+// TestHistoryIsShown: a contender's listener tells what the store has, and once a second at most.
+func TestHistoryIsShown(t *testing.T) {
+	t.Parallel()
+	s := newShown(t, onEtcd)
+	s.show()
+	now := s.settle()
+	for _, id := range s.ids {
+		s.eventually(id+" tells that the term began", func() bool {
+			code, body := s.ask(id, "/v1/history")
+			return code == 200 && strings.Contains(body, fmt.Sprintf(`"by":%q,"kind":"began","token":%d`, now.id, now.token))
+		})
+	}
+	if code, body := s.ask("a", "/v1/history?role=x"); code != 404 {
+		t.Errorf("of a role that there is not: %d %s", code, body)
+	}
+	must(t, s.cluster.Members[0].Pause())
+	s.becomes(now.id, map[string]int{"/v1/history": 503, "/livez": 200})
+	must(t, s.cluster.Members[0].Resume())
+	s.becomes(now.id, map[string]int{"/v1/history": 200})
+}

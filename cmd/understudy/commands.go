@@ -89,6 +89,9 @@ type endedError struct {
 
 func (e *endedError) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
 
+// Is has an end in order count as a stop.
+func (e *endedError) Is(target error) bool { return e.code == 0 && target == coordinator.ErrStopping } //nolint:errorlint // it is the one
+
 // together is how far apart signals may arrive and still count as one stop. Stopping a whole
 // service signals all of its processes, some of them twice, and the command may end before the
 // wrapper gets its own signal. The role is not kept meanwhile.

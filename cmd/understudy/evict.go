@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -162,7 +163,7 @@ func (e eviction) end(ctx context.Context, m lock.Member) error {
 	if e.force {
 		seen = lock.AnyBeat
 	}
-	err := e.locker.Evict(ctx, m.Session, seen, lock.End{By: "operator@" + host, Why: "evicted by understudy evict"})
+	err := e.locker.Evict(ctx, m.Session, seen, lock.End{By: "operator@" + host, Why: history.Evicted})
 	switch {
 	case errors.Is(err, lock.ErrMoved):
 		return cli.Exit(cli.NotDone, fmt.Errorf("%s lives: it beat at the last moment. Nothing was changed", m.ID))

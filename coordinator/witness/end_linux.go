@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/internal/procgroup"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -91,10 +92,14 @@ func (c *child) elect(ctx context.Context) error {
 // one may still arrive that the process had sent before it died.
 func (c *child) evict(ctx context.Context, id lock.SessionID) error {
 	answers := make(chan error, tries)
+	why := history.Dead
+	if c.killed != "" {
+		why = history.Killed + c.killed
+	}
 	try := func() {
 		ctx, cancel := context.WithTimeout(ctx, c.patience())
 		defer cancel()
-		answers <- c.locker.Evict(ctx, id, lock.AnyBeat, lock.End{By: "the witness of " + c.ID, Why: "its process is dead"})
+		answers <- c.locker.Evict(ctx, id, lock.AnyBeat, lock.End{By: "the witness of " + c.ID, Why: why})
 	}
 	pause := retry
 	for open := 0; ; {

@@ -60,7 +60,7 @@ type child struct {
 
 	held [MaxGroups]procgroup.Handle // what stands at each place of the page, as far as it was seen
 
-	killed bool          // it was said so
+	killed string        // why the process was killed, and that was said; "": it was not
 	pulse  time.Duration // the last one that was seen
 	silent time.Duration // since then, without what the witness slept
 	looked coordinator.Instant
@@ -93,10 +93,10 @@ func (c *child) watch() {
 	for !c.poll(0) {
 		if why := c.due(); why != "" {
 			c.kill()
-			if !c.killed {
+			if c.killed == "" {
 				c.log.Warn("process killed", "why", why)
+				c.killed = why
 			}
-			c.killed = true
 		}
 		c.hold()
 		if c.poll(-1) {

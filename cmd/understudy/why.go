@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/history"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func newWhy() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "why",
+		Short: "Tell why a role is where it is: its last move, or why nobody is active",
+		Long: `Tells the last move of a role from what the store has: who had it, who has it now, why it
+moved, what took how long, and what would have been faster. Where nobody is active it tells why
+nobody takes over. Without --role it tells of the roles of the file that --config names, or else
+of every role that the store has.
+
+A time is by the clock of who tells it. An active that fell silent without a witness was lost or
+cut off, which nobody can tell apart, unless it tells later itself.
+
+JSON is one document: roles, each with role, active (empty: nobody), token, from, previous, cause
+(a word; see docs/why.md), without (seconds for which nobody was active, as far as is known), outage
+(seconds for which the store did not answer last, where nothing moved), text, steps (each with at, by, text) and faster. These names stay.
+` + cli.ExitCodes,
+		Example: `  understudy why --role billing
+  understudy why --role billing -o json | jq -r .roles[0].cause`,
+		Args: cobra.NoArgs,
+	}
+	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
+	o.Duration(&o.Timeout, "timeout", 10*time.Second, "for an answer")
+	output := cli.Output(cmd.Flags())
+	o.Collect()
+	o.Judge = func() error {
+		if o.Role() == "" {
+			return nil
+		}
+		return lock.CheckName("role", o.Role())
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
+			all, err := stories(ctx, l, o.asked()...)
+			if err != nil {
+				return err
+			}
+			return showStories(cmd.OutOrStdout(), *output, all)
+		})
+	}
+	return cmd
+}
+
+// stories are those of the named roles, or of all that there are.
+func stories(ctx context.Context, l lock.Locker, roles ...string) (all []story, err error) {
+	found, err := standings(ctx, l, roles...)
+	if len(found) == 0 && err != nil {
+		return nil, cli.Unreachable(err)
+	}
+	for _, st := range listen(ctx, l, found) {
+		if text := unknown(ctx, l, st.Standing); text != "" && len(roles) > 0 {
+			return nil, cli.Exit(cli.NotDone, errors.New(text))
+		}
+		events, err := eventsOf(ctx, l, st.Role)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, storyOf(st, events))
+	}
+	if len(all) == 0 {
+		return nil, cli.Exit(cli.NotDone, errors.New("nobody has taken part in any role here: start a contender, or look at another store or prefix"))
+	}
+	return all, err
+}
+
+// A story is what why tells of a role. Its names are stable.
+type story struct {
+	Role     string     `json:"role"`
+	Active   string     `json:"active"`
+	Token    lock.Token `json:"token"` // of the last term
+	From     string     `json:"from,omitempty"`
+	Previous lock.Token `json:"previous,omitempty"`
+	Cause    string     `json:"cause,omitempty"`
+	Without  float64    `json:"without,omitempty"`
+	Outage   float64    `json:"outage,omitempty"`
+	Text     string     `json:"text"` // the point in a sentence or two
+	Steps    []step     `json:"steps"`
+	Faster   []string   `json:"faster"`
+}
+
+// A step is one line of the timeline.
+type step struct {
+	At   time.Time `json:"at"`
+	By   string    `json:"by"`
+	Text string    `json:"text"`
+}
+
+// A move is what the store has of the last one.
+type move struct {
+	heard
+	began  *lock.Event // of the term that stands, or stood last; nil: not written
+	ended  *lock.Event // of the term before it, by its owner; nil: not written
+	last   *lock.Event // the end of the term that stood last, where nobody is active
+	outage *lock.Event // the last one in the term that stands
+}
+
+// storyOf puts the story of a role together.
+func storyOf(st heard, events []lock.Event) story {
+	m := move{heard: st}
+	for i, e := range events {
+		switch {
+		case e.Kind == lock.Began && e.Token == st.Term.Token:
+			m.began = &events[i]
+		case e.Kind == lock.Ended && e.Token == st.Term.Token:
+			m.last = &events[i]
+		case e.Kind == lock.Outage && e.Token == st.Term.Token:
+			m.outage = &events[i]
+		}
+	}
+	s := story{Role: st.Role, Token: st.Term.Token, Steps: []step{}, Faster: []string{}}
+	for i, e := range events {
+		if m.began != nil && e.Kind == lock.Ended && e.Token == m.began.Previous {
+			m.ended = &events[i]
+		}
+	}
+	if !st.Term.Vacant() && st.silent == "" {
+		s.Active = st.Term.Holder.ID
+		m.tellMove(&s)
+		return s
+	}
+	m.tellNobody(&s)
+	return s
+}
+
+// tellMove tells how the active came to its role.
+func (m *move) tellMove(s *story) {
+	if m.began == nil {
+		s.Text = fmt.Sprintf("%s is active with token %d since %s. Why, it has not written yet: that comes within ttl/4 (%s). Ask again then.",
+			s.Active, s.Token, m.Term.Since.Local().Format(stamp), m.Term.Holder.TTL/4)
+		return
+	}
+	b := m.began
+	s.From, s.Previous = b.From, b.Previous
+	cause, detail := causeOf(b, m.ended)
+	s.Cause = cause
+	switch {
+	case cause == lock.CauseFirst:
+		s.Text = fmt.Sprintf("%s is active with token %d: it is the first that ever was.", s.Active, s.Token)
+	case b.From == b.By:
+		s.Text = fmt.Sprintf("%s is active again, with token %d. Its term with token %d ended: %s.", s.Active, s.Token, s.Previous, sentence(cause, detail))
+	default:
+		s.Text = fmt.Sprintf("%s is active with token %d. It took over from %s, token %d: %s.", s.Active, s.Token, b.From, s.Previous, sentence(cause, detail))
+	}
+	if m.ended != nil {
+		s.Steps = append(s.Steps, step{m.ended.At, m.ended.By, endingText(*m.ended)})
+	}
+	s.Steps = append(s.Steps, step{b.At, b.By, beginningText(*b)})
+	if cause != lock.CauseFirst {
+		s.Without = m.without().Seconds()
+	}
+	if m.outage != nil {
+		took := m.outage.Parts[0].Took
+		s.Outage = took.Seconds()
+		s.Steps = append(s.Steps, step{m.outage.At, m.outage.By, fmt.Sprintf("the store answered again after %s without an answer: %s", short(took), m.outage.Detail)})
+		s.Text = fmt.Sprintf("Nothing moved: the store did not answer %s for %s, until %s (its clock), which is less than its promise lasts. Before that: %s",
+			s.Active, short(took), m.outage.At.Local().Format(stamp), s.Text)
+	}
+	m.hint(s, cause)
+}
+
+// causeOf is why the term before this one ended. The store's word says how it ended there; the
+// former active's own word says why, where it could tell.
+func causeOf(began, ended *lock.Event) (cause, detail string) {
+	cause, detail = began.Cause, began.Detail
+	if ended == nil {
+		return cause, detail
+	}
+	switch {
+	case cause == lock.CauseReleased && ended.Cause != "", cause == lock.CauseAsked && detail == "":
+		return ended.Cause, ended.Detail
+	case cause == lock.CauseSilent && (ended.Cause == lock.CauseDeadline || ended.Cause == lock.CauseLost):
+		return ended.Cause, ended.Detail // it lives, and tells what it saw
+	}
+	return cause, detail
+}
+
+// without is how long nobody was active, as far as is known: of a crash the time until it was
+// seen is not.
+func (m *move) without() (sum time.Duration) {
+	for _, p := range m.began.Parts {
+		sum += p.Took
+	}
+	if m.ended != nil {
+		sum += took(m.ended, lock.PartDrain)
+	}
+	return sum
+}
+
+// took is how long a part of an event took; 0 where it is not told.
+func took(e *lock.Event, name string) time.Duration {
+	for _, p := range e.Parts {
+		if p.Name == name {
+			return p.Took
+		}
+	}
+	return 0
+}
+
+// tellNobody tells how the last term ended, and why nobody takes over.
+func (m *move) tellNobody(s *story) {
+	t := m.Term
+	if t.Token == 0 {
+		s.Text = fmt.Sprintf("Nobody was ever active in %s. %s", s.Role, m.whyNobody())
+		return
+	}
+	s.From, s.Previous = t.Holder.ID, t.Token
+	switch {
+	case m.silent != "":
+		s.Cause = lock.CauseSilent
+		s.Text = fmt.Sprintf("%s has the role with token %d, and is silent (%s): lost or cut off, which cannot be told apart. "+
+			"Nobody may take over before its promise is over, within %s of its last beat.", t.Holder.ID, t.Token, m.silent, t.Holder.TTL+t.Holder.Skew)
+	default:
+		cause, detail := history.CauseOf(t)
+		if m.last != nil && cause == lock.CauseReleased {
+			cause, detail = m.last.Cause, m.last.Detail
+		}
+		s.Cause = cause
+		s.Text = fmt.Sprintf("Nobody is active. %s was the last, with token %d: %s.", t.Holder.ID, t.Token, sentence(cause, detail))
+	}
+	s.Text += " " + m.whyNobody()
+	if m.began != nil {
+		s.Steps = append(s.Steps, step{m.began.At, m.began.By, beginningText(*m.began)})
+	}
+	if m.last != nil {
+		s.Steps = append(s.Steps, step{m.last.At, m.last.By, endingText(*m.last)})
+	}
+	if m.silent != "" && !t.Holder.Witness {
+		s.Faster = append(s.Faster, noWitness(t.Holder.ID))
+	}
+}
+
+// whyNobody is what keeps the role from being taken.
+func (m *move) whyNobody() string {
+	able, ready := 0, 0
+	for _, one := range m.Line {
+		if one.Settings.Drained || one.Session == m.Term.Holder.Session && m.Term.Vacant() {
+			continue
+		}
+		able++
+		if coordinator.Ready(one) {
+			ready++
+		}
+	}
+	switch p := m.Pause; {
+	case !p.IsZero():
+		text := "The role is paused by " + p.By
+		if p.Why != "" {
+			text += " (" + p.Why + ")"
+		}
+		if p.Until.IsZero() {
+			return text + " until it is resumed, so nobody takes over."
+		}
+		return text + " until " + p.Until.Local().Format(stamp) + ", so nobody takes over before."
+	case len(m.Line) == 0:
+		return "Nobody stands by: start a contender."
+	case able == 0:
+		return "Nobody may take over: whoever stands by is drained, or has just given the role up."
+	case ready == 0:
+		return fmt.Sprintf("%d stand by, and none of them is ready.", able)
+	}
+	return fmt.Sprintf("%s stands by, the first of %d: it takes over next, unless its health check fails or its last try did; its log says so.", m.Line[0].ID, able)
+}
+
+func showStories(out io.Writer, format string, all []story) error {
+	if format == "json" {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return e.Encode(struct {
+			Roles []story `json:"roles"`
+		}{all})
+	}
+	for i, s := range all {
+		if i > 0 {
+			fmt.Fprintln(out)
+		}
+		fmt.Fprintf(out, "%s: %s\n", s.Role, s.Text)
+		for _, one := range s.Steps {
+			fmt.Fprintf(out, "  %s  %s: %s\n", one.At.Local().Format(stamp), one.By, one.Text)
+		}
+		if s.Without > 0 {
+			fmt.Fprintf(out, "Nobody was active for %s, as far as is known.\n", short(time.Duration(s.Without*float64(time.Second))))
+		}
+		for _, text := range s.Faster {
+			fmt.Fprintf(out, "Faster: %s\n", text)
+		}
+	}
+	return nil
+}

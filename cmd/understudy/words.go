@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// sentences are the causes as a person says them.
+var sentences = map[string]string{
+	lock.CauseFirst:     "nobody had the role before",
+	lock.CauseReleased:  "it gave the role back, and has not told why",
+	lock.CauseStopped:   "its process was told to stop",
+	lock.CauseDone:      "its work is done for good",
+	lock.CauseFailed:    "its work failed",
+	lock.CauseUnused:    "it gave the role back before its work began",
+	lock.CauseAsked:     "an operator asked for a handoff",
+	lock.CauseDrained:   "an operator drained it",
+	lock.CausePaused:    "an operator paused the role and had its work stopped",
+	lock.CausePriority:  "one of a greater priority stood by",
+	lock.CauseUnhealthy: "its health check failed",
+	lock.CauseStalled:   "its work made no progress",
+	lock.CauseCrashed:   "its process crashed or was killed, and its witness ended its session at once",
+	lock.CauseHung:      "it hung, and its witness killed it",
+	lock.CauseFenced:    "a fence command said that its host is dead",
+	lock.CauseEvicted:   "an operator evicted it",
+	lock.CauseSilent:    "it was silent for its whole promise: lost or cut off, which cannot be told apart",
+	lock.CauseDeadline:  "its beats had no answer until its promise ran out: it was cut off from the store, or the store was away",
+	lock.CauseLost:      "its session was ended by another, or its record was deleted from the store",
+}
+
+// sentence says a cause, and what more there is to say.
+func sentence(cause, detail string) string {
+	text, known := sentences[cause]
+	if !known {
+		text = firstOf(cause, "why is not known")
+	}
+	if detail != "" {
+		text += " (" + detail + ")"
+	}
+	return text
+}
+
+// endingText is an ended event as a line.
+func endingText(e lock.Event) string {
+	text := "lost the role or gave it up: " + sentence(e.Cause, e.Detail)
+	if work := took(&e, lock.PartWork); work > 0 {
+		text += fmt.Sprintf("; its work had run for %s", short(work))
+	}
+	return text + fmt.Sprintf("; stopping it and giving the role up took %s", short(took(&e, lock.PartDrain)))
+}
+
+// beginningText is a began event as a line.
+func beginningText(e lock.Event) string {
+	var parts []string
+	for _, p := range e.Parts {
+		said, known := map[string]string{
+			lock.PartSilent: "the former active had been silent for %s",
+			lock.PartNotice: "asked for the role %s after it was seen to be free",
+			lock.PartGrant:  "was granted it in %s",
+			lock.PartStart:  "began its work %s later",
+		}[p.Name]
+		if !known {
+			said = p.Name + " %s"
+		}
+		parts = append(parts, fmt.Sprintf(said, short(p.Took)))
+	}
+	text := fmt.Sprintf("active with token %d", e.Token)
+	if len(parts) > 0 {
+		text += ": " + strings.Join(parts, ", ")
+	}
+	return text
+}
+
+// noWitness is what a witness would be good for.
+func noWitness(id string) string {
+	return id + " had no witness: with one (--witness, on Linux) a crash costs milliseconds, and without it the ttl"
+}
+
+// Limits from which on a part of a move is worth a hint.
+const (
+	slowDrain = time.Second
+	slowStart = time.Second
+	slowGrant = 500 * time.Millisecond
+)
+
+// hint says what would have made the last move faster, or spared it.
+func (m *move) hint(s *story, cause string) {
+	add := func(format string, args ...any) { s.Faster = append(s.Faster, fmt.Sprintf(format, args...)) }
+	p := m.Term.Holder.Promise
+	half := coordinator.Config{TTL: p.TTL / 2}
+	if silent := took(m.began, lock.PartSilent); m.began.Cause == lock.CauseSilent {
+		if m.witnessed(m.began.From) {
+			add("%s has a witness, which could not end its session: the whole host was lost, or cut off", m.began.From)
+		} else {
+			add("%s", noWitness(m.began.From))
+		}
+		add("the silence of %s is the ttl (%s) and how long others take to be sure; a ttl of %s would halve it, and outlasts an outage of the store of %s instead of %s",
+			short(silent), p.TTL, half.TTL, short(half.Defaults().Outage()), short(coordinator.Config{TTL: p.TTL}.Defaults().Outage()))
+	}
+	if cause == lock.CauseDeadline {
+		add("a ttl of %s would have outlasted an outage of the store of %s; this one outlasts %s", 2*p.TTL,
+			short(coordinator.Config{TTL: 2 * p.TTL}.Defaults().Outage()), short(coordinator.Config{TTL: p.TTL}.Defaults().Outage()))
+	}
+	if m.ended != nil && took(m.ended, lock.PartDrain) > slowDrain {
+		add("the work of %s took %s to stop: have it end sooner when it is told to, or shorten --stop-timeout", m.ended.By, short(took(m.ended, lock.PartDrain)))
+	}
+	if d := took(m.began, lock.PartNotice); d > max(p.TTL/4, slowGrant) && m.began.Previous != 0 {
+		add("%s waited for %s before it asked: it was not ready, not healthy, held down after a failure, or not the first in line", s.Active, short(d))
+	}
+	if d := took(m.began, lock.PartGrant); d > slowGrant {
+		add("the store took %s to grant the role", short(d))
+	}
+	if d := took(m.began, lock.PartStart); d > slowStart {
+		add("%s took %s from the grant to its work", s.Active, short(d))
+	}
+	if !m.Term.Holder.Witness {
+		add("%s, which is active now, has no witness: its crash will cost %s", s.Active, p.TTL)
+	}
+}
+
+// witnessed reports whether a contender that stands by has a witness.
+func (m *move) witnessed(id string) bool {
+	for _, one := range m.Line {
+		if one.ID == id {
+			return one.Witness
+		}
+	}
+	return false
+}

@@ -1,0 +1,231 @@
+// Package chronicle puts together what the history of a role is to say of what one process did
+// and saw, and keeps it until it is written. It asks no store and reads no clock.
+package chronicle
+
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/understudy-ha/understudy/coordinator/internal/machine"
+	"github.com/understudy-ha/understudy/internal/history"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A Chronicle is that of one process. Its methods, but for those of the Queue, belong to one
+// goroutine.
+type Chronicle struct {
+	*Queue
+	looked  machine.Instant // when the events that wait were last to be written, or began to wait; zero: none does
+	id      string
+	beat    time.Duration // how long the store may be away unmentioned
+	roles   map[string]*role
+	failing machine.Instant // when the first call began that had no answer since the last answer; zero: there is none
+	acked   machine.Instant // the latest start of an acknowledged beat
+	words   error           // the store's, of the last of them
+	outages *rate.Limiter   // of the outages that are told: the history keeps few events, and moves matter more
+}
+
+// A role is what was seen of one role.
+type role struct {
+	former lock.Term       // the last term that is not the one that is ours now
+	lived  machine.Instant // when the former active's last sign of life was seen
+	ended  machine.Instant // when the former term was first seen to be over, or the role to be ours
+	how    string          // why the former term ended, as was seen first
+	more   string          // that there is to say of it
+	wish   lock.Request    // the last one that was seen
+
+	state                       machine.State
+	asked, granted, began, told machine.Instant
+	token                       lock.Token
+	cause, detail               string
+}
+
+// New returns the Chronicle of a contender. A store that is away for no longer than beat is not
+// worth mentioning.
+func New(id string, beat time.Duration, roles ...string) *Chronicle {
+	c := &Chronicle{
+		Queue: NewQueue(4*len(roles) + 16), id: id, beat: beat, roles: map[string]*role{},
+		outages: rate.NewLimiter(rate.Every(time.Minute), 3),
+	}
+	for _, name := range roles {
+		c.roles[name] = &role{}
+	}
+	return c
+}
+
+// Stood takes in how a role stood at some time, in the eyes of the session me.
+func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionID) {
+	r, t := c.roles[st.Role], st.Term
+	if r == nil {
+		return
+	}
+	if t.Token == 0 {
+		if r.former.Token == 0 && r.ended.IsZero() {
+			r.ended = at
+		}
+		return
+	}
+	if st.Request.Token == t.Token && st.Request.To != "" {
+		r.wish = st.Request
+	}
+	switch ours := t.Holder.Session == me; {
+	case ours && !t.Vacant():
+		if t.Token > r.former.Token && r.ended.IsZero() {
+			r.ended = at
+		}
+		return
+	case t.Vacant():
+		if t.Token != r.former.Token {
+			r.lived, r.ended = machine.Instant{}, machine.Instant{}
+		}
+		if r.ended.IsZero() {
+			r.ended = at
+			r.how, r.more = history.CauseOf(t) // what is written later came later
+		}
+	case t.Token != r.former.Token || t.Holder.Beat != r.former.Holder.Beat && t.Holder.Beat != lock.Absent:
+		r.lived, r.ended = at, machine.Instant{}
+	default:
+		r.ended = machine.Instant{}
+	}
+	r.former = t
+}
+
+// Granted notes that the role was granted.
+func (c *Chronicle) Granted(at machine.Instant, name string) { c.roles[name].granted = at }
+
+// A Move is a change of a role's state in this process.
+type Move struct {
+	Role   string
+	To     machine.State
+	Token  lock.Token
+	Cause  string // why, of the history's words
+	Detail string
+	Wall   time.Time
+}
+
+// Moved takes in a change of a role's state. s is how the role stands as the store said last.
+func (c *Chronicle) Moved(at machine.Instant, m Move, s lock.Standing) {
+	r := c.roles[m.Role]
+	from := r.state
+	r.state = m.To
+	switch m.To {
+	case machine.StateActivating:
+		r.asked, r.granted, r.began = at, machine.Instant{}, machine.Instant{}
+	case machine.StateActive:
+		r.began, r.token = at, m.Token
+		c.Put(m.Role, c.beginning(r, m.Wall))
+	case machine.StateDraining:
+		r.told, r.token, r.cause, r.detail = at, m.Token, m.Cause, m.Detail
+		if m.Cause == lock.CauseAsked && r.wish.Token == m.Token && r.wish.By != "" {
+			r.detail = "by " + r.wish.By
+		}
+	}
+	if from == machine.StateDraining {
+		c.Put(m.Role, c.ending(at, r, m.Wall, s.Term))
+	}
+}
+
+// beginning tells that our term began.
+func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
+	e := lock.Event{At: wall, By: c.id, Kind: lock.Began, Token: r.token, From: r.former.Holder.ID, Previous: r.former.Token}
+	switch {
+	case r.former.Token == 0:
+		e.Cause = lock.CauseFirst
+	case r.former.Vacant():
+		e.Cause, e.Detail = r.how, r.more
+	default: // it stood when it was seen last: then its owner has handed it to us
+		e.Cause = lock.CauseReleased
+		if r.wish.Token == r.former.Token && r.wish.To != "" {
+			e.Cause, e.Detail = lock.CauseAsked, "by "+r.wish.By
+		}
+	}
+	e.Detail = history.Text(e.Detail)
+	if e.Cause == lock.CauseSilent {
+		e.Parts = part(e.Parts, lock.PartSilent, r.lived, r.ended)
+	}
+	e.Parts = part(e.Parts, lock.PartNotice, r.ended, r.asked)
+	e.Parts = part(e.Parts, lock.PartGrant, r.asked, r.granted)
+	e.Parts = part(e.Parts, lock.PartStart, r.granted, r.began)
+	return e
+}
+
+// ending tells that our term ended. Who ended the session, the store may have said since.
+func (c *Chronicle) ending(at machine.Instant, r *role, wall time.Time, last lock.Term) lock.Event {
+	e := lock.Event{At: wall, By: c.id, Kind: lock.Ended, Token: r.token, Cause: r.cause, Detail: r.detail}
+	if cause, detail := history.CauseOf(last); e.Cause == lock.CauseLost && last.Token == r.token && last.End.By != c.id && cause != "" {
+		e.Cause, e.Detail = cause, detail
+	}
+	e.Detail = history.Text(e.Detail)
+	e.Parts = part(e.Parts, lock.PartWork, r.began, r.told)
+	e.Parts = part(e.Parts, lock.PartDrain, r.told, at)
+	r.told, r.began = machine.Instant{}, machine.Instant{}
+	return e
+}
+
+// part is what took from one instant to another, where both are known.
+func part(all []lock.Part, name string, from, to machine.Instant) []lock.Part {
+	if from.IsZero() || to.IsZero() {
+		return all
+	}
+	return append(all, lock.Part{Name: name, Took: max(0, to.Most(from)).Round(time.Microsecond)})
+}
+
+// Beaten takes in how a beat went that began at some time.
+func (c *Chronicle) Beaten(now, began machine.Instant, o lock.Outcome, words error, wall time.Time) {
+	if o == lock.Unknown {
+		if !c.acked.IsZero() && c.acked.Most(began) >= 0 { // another one came through meanwhile
+			return
+		}
+		if c.failing.IsZero() {
+			c.failing = began
+		}
+		c.words = words
+		return
+	}
+	if o == lock.OK && (c.acked.IsZero() || began.Most(c.acked) > 0) {
+		c.acked = began
+	}
+	since := c.failing
+	c.failing = machine.Instant{}
+	if o != lock.OK || since.IsZero() || now.Most(since) <= c.beat {
+		return
+	}
+	told := false
+	for name, r := range c.roles {
+		if r.state != machine.StateActive || since.Most(r.began) < 0 {
+			continue
+		}
+		if !told && !c.outages.AllowN(wall, 1) {
+			return
+		}
+		told = true
+		e := lock.Event{At: wall, By: c.id, Kind: lock.Outage, Token: r.token, Detail: history.Text(c.words.Error())}
+		e.Parts = part(e.Parts, lock.PartOutage, since, now)
+		c.Put(name, e)
+	}
+}
+
+// Wait is how long it is until the events that wait are to be written: a beat after they began to
+// wait, or after the last time. 0: now, and the next time is a beat later.
+func (c *Chronicle) Wait(now machine.Instant, beat time.Duration) time.Duration {
+	if c.looked.IsZero() {
+		c.looked = now
+	}
+	if left := now.Until(c.looked.Plus(beat)); left > 0 {
+		return left
+	}
+	c.looked = machine.Instant{}
+	return 0
+}
+
+// Quiet reports whether no role is being taken: then events may be written without being in
+// anybody's way.
+func (c *Chronicle) Quiet() bool {
+	for _, r := range c.roles {
+		if r.state == machine.StateActivating {
+			return false
+		}
+	}
+	return true
+}

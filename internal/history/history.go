@@ -1,0 +1,112 @@
+// Package history has what those who write a role's history and those who read it agree on: in
+// which words a session's end is written in the store, and which cause they mean.
+package history
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// The words in which a session's end says why.
+const (
+	Closed  = "closed"                           // by its own process
+	Silent  = "silent for its promise"           // by another contender
+	Dead    = "its process is dead"              // by its witness, or by another contender that has proof
+	Killed  = Dead + ": the witness killed it: " // by its witness; what follows says why
+	Evicted = "evicted by understudy evict"      // by an operator
+)
+
+// CauseOf is why a term ended, as the store's record of it says, and what more there is to say.
+// "": it stands. Where the record says both that its owner gave it back and that the session was
+// ended by another, that end came first, as its owner goes on to give back what it had; but the
+// dead give nothing back.
+func CauseOf(t lock.Term) (cause, detail string) {
+	end := t.End
+	switch {
+	case t.Token == 0:
+		return lock.CauseFirst, ""
+	case end == lock.End{} && t.Over == "":
+		return "", ""
+	case end == lock.End{}, end.Why == Closed, t.Over != "" && strings.HasPrefix(end.Why, Dead):
+		return lock.CauseReleased, ""
+	case end.Why == Silent:
+		return lock.CauseSilent, "seen by " + end.By
+	case strings.HasPrefix(end.Why, Killed):
+		return lock.CauseHung, strings.TrimPrefix(end.Why, Killed)
+	case strings.HasPrefix(end.Why, Dead):
+		return lock.CauseCrashed, "seen by " + end.By
+	case end.Why == Evicted:
+		return lock.CauseEvicted, "by " + end.By
+	}
+	return lock.CauseLost, "ended by " + end.By + ": " + end.Why
+}
+
+// Text is a text as an event's detail may be: printable, and not too long.
+func Text(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	const more = "..."
+	if len(text) <= lock.MaxText {
+		return text
+	}
+	text = text[:lock.MaxText-len(more)]
+	for !utf8.ValidString(text) {
+		text = text[:len(text)-1]
+	}
+	return text + more
+}
+
+// A Row is an event as people's tools get it, in JSON. Its names are stable.
+type Row struct {
+	At       time.Time `json:"at"` // by the clock of By
+	By       string    `json:"by"`
+	Kind     string    `json:"kind"`
+	Token    uint64    `json:"token"`
+	From     string    `json:"from,omitempty"`
+	Previous uint64    `json:"previous,omitempty"`
+	Cause    string    `json:"cause,omitempty"`
+	Detail   string    `json:"detail,omitempty"`
+	Parts    []Part    `json:"parts,omitempty"`
+}
+
+// A Part is what took how long.
+type Part struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Rows are events in the order of their terms: who writes first, of two, is chance.
+func Rows(events []lock.Event) []Row {
+	rows := []Row{}
+	for _, e := range Sorted(events) {
+		r := Row{
+			At: e.At, By: e.By, Kind: e.Kind, Token: uint64(e.Token), From: e.From, Previous: uint64(e.Previous),
+			Cause: e.Cause, Detail: e.Detail,
+		}
+		for _, p := range e.Parts {
+			r.Parts = append(r.Parts, Part{p.Name, p.Took.Seconds()})
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// Sorted are events in the order of their terms.
+func Sorted(events []lock.Event) []lock.Event {
+	kinds := []string{lock.Began, lock.Outage, lock.Ended}
+	events = slices.Clone(events)
+	slices.SortStableFunc(events, func(a, b lock.Event) int {
+		return cmp.Or(cmp.Compare(a.Token, b.Token), cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)))
+	})
+	return events
+}
