@@ -231,6 +231,8 @@ func (r *runner) historyCause(t Transition) (cause, detail string) {
 		return lock.CauseDrained, by(r.standings[t.Role].Term.Holder.Settings.By)
 	case CausePaused:
 		return lock.CausePaused, by(r.standings[t.Role].Pause.By)
+	case CauseStalled:
+		return lock.CauseStalled, say(t.Reason)
 	}
 	if r.err != nil || errors.As(r.whyStop(), &unasked) {
 		return lock.CauseFailed, say(r.whyStop())
