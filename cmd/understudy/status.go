@@ -55,7 +55,7 @@ the same without token, since, promiseLeft and silent. These names stay.
   understudy status --role billing -o json | jq .roles[0].active.id
   understudy status --role billing --is-active --id a && echo "a is active"
   understudy status --watch`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	s := &statusCommand{options: newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role", "id"})}
 	s.Duration(&s.Timeout, "timeout", 5*time.Second, "for an answer")
