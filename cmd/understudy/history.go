@@ -32,7 +32,7 @@ seconds. These names stay.
 ` + cli.ExitCodes,
 		Example: `  understudy history --role billing
   understudy history --role billing -o json | jq '.events[-1].cause'`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")

@@ -34,7 +34,7 @@ JSON is one document: roles, each with role, active (empty: nobody), token, from
 ` + cli.ExitCodes,
 		Example: `  understudy why --role billing
   understudy why --role billing -o json | jq -r .roles[0].cause`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	o.Duration(&o.Timeout, "timeout", 10*time.Second, "for an answer")
