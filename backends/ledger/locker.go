@@ -33,7 +33,7 @@ type Store interface {
 
 // NewLocker returns the Locker of s, which it closes.
 func NewLocker(s Store) lock.Locker {
-	return &locker{store: s, name: rand.Text(), closed: make(chan struct{})}
+	return &locker{store: s, name: rand.Text(), closed: make(chan struct{}), changed: map[string]uint64{}}
 }
 
 type locker struct {

@@ -240,3 +240,25 @@ func TestWatchEndsWithClose(t *testing.T) {
 		}
 	})
 }
+
+// A nameless store takes no identity, as one does that is broken.
+type nameless struct{ swapped }
+
+func (s *nameless) Propose(ctx context.Context, c ledger.Command) (ledger.Result, error) {
+	c.Name = ""
+	return s.swapped.Propose(ctx, c)
+}
+
+// TestLedgerWithoutAnIdentity: what a call changes there is shown all the same.
+func TestLedgerWithoutAnIdentity(t *testing.T) {
+	s := &nameless{swapped{ledger: ledger.New(), changed: make(chan struct{})}}
+	l := ledger.NewLocker(s)
+	defer l.Close()
+	lab.Must(t, l.(lock.Operator).Pause(t.Context(), "r", lock.Pause{By: "op"}))
+	for st, err := range l.Watch(t.Context(), "r") {
+		if err != nil || st.Pause.By != "op" {
+			t.Errorf("%+v, %v", st, err)
+		}
+		break
+	}
+}
