@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,7 @@ import (
 func TestStalledWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
-		var cause error
+		var told atomic.Pointer[error]
 		a := config("a")
 		a.Watchdog = 2 * time.Second
 		a.Roles[0].Priority = 5
@@ -25,7 +26,8 @@ func TestStalledWork(t *testing.T) {
 				term.Progress()
 			}
 			<-ctx.Done() // it stalls
-			cause = context.Cause(ctx)
+			cause := context.Cause(ctx)
+			told.Store(&cause)
 			if !term.Valid() || Asked(cause) {
 				t.Errorf("told for %v, which is asked: %v; valid: %v", cause, Asked(cause), term.Valid())
 			}
@@ -35,12 +37,12 @@ func TestStalledWork(t *testing.T) {
 		stopB := s.contend(config("b"), untilTold)
 		time.Sleep(17 * time.Second)
 		s.want("a")
-		if cause != nil {
-			t.Errorf("told to stop for %v, with progress", cause)
+		if cause := told.Load(); cause != nil {
+			t.Errorf("told to stop for %v, with progress", *cause)
 		}
 		time.Sleep(4 * time.Second)
 		s.want("a", "b")
-		if !errors.Is(cause, ErrStalled) || CauseOf(cause) != CauseStalled {
+		if cause := *told.Load(); !errors.Is(cause, ErrStalled) || CauseOf(cause) != CauseStalled {
 			t.Errorf("told to stop for %v", cause)
 		}
 		s.ready(map[string]bool{"a": false})

@@ -92,7 +92,7 @@ type endedError struct {
 func (e *endedError) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
 
 // Is has an end in order count as a stop.
-func (e *endedError) Is(target error) bool { return e.code == 0 && target == coordinator.ErrStopping } //nolint:errorlint // it is the one
+func (e *endedError) Is(target error) bool { return e.code == 0 && target == coordinator.ErrStopping }
 
 // together is how far apart signals may arrive and still count as one stop. Stopping a whole
 // service signals all of its processes, some of them twice, and the command may end before the

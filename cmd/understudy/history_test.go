@@ -114,7 +114,7 @@ func TestWhyWithoutWitness(t *testing.T) {
 
 	proxy.Hold(true, true)
 	was := now
-	now = r.because(was, lock.CauseSilent, "lost or cut off, which cannot be told apart", "a had no witness")
+	r.because(was, lock.CauseSilent, "lost or cut off, which cannot be told apart", "a had no witness")
 	proxy.Hold(false, false)
 	now = r.because(was, lock.CauseDeadline, "it was cut off from the store, or the store was away")
 	r.inLine(1)
