@@ -70,7 +70,8 @@ func consulHealth(ctx context.Context, c Config) (Health, error) {
 	return healthOf(s.Members, s.Leader, s.Healthy), err
 }
 
-// healthOf is the health of members of which some are known to live; nil: of none it is known.
+// healthOf puts together the health of a store's members. alive names those that answered, and is
+// nil where nobody asked each of them.
 func healthOf(members []string, leader string, alive []string) Health {
 	h := Health{Members: slices.Sorted(slices.Values(members)), Leader: leader, Unasked: alive == nil}
 	for _, name := range h.Members {

@@ -208,7 +208,7 @@ type Request struct {
 	Token    Token // the term that it is about
 	To       SessionID
 	By       string // who asks; for people
-	Answered bool   `json:",omitempty"` // To has seen it: whoever is dead or cut off is handed nothing
+	Answered bool   `json:",omitempty"` // To has seen it; a session that has not is handed nothing
 }
 
 // Unanswered returns r as it was asked.

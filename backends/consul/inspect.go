@@ -2,8 +2,11 @@ package consul
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // Servers are what a datacenter's servers say of themselves.
@@ -33,8 +36,11 @@ func Inspect(ctx context.Context, c Config) (found Servers, err error) {
 		return found, fmt.Errorf("consul: %w", err)
 	}
 	health, err := s.client.Operator().AutopilotServerHealth(q)
+	if errors.Is(err, lock.ErrPermanent) { // we have no right to ask
+		return found, nil
+	}
 	if err != nil {
-		return found, nil //nolint:nilerr // it is not ours to ask
+		return found, fmt.Errorf("consul: %w", err)
 	}
 	found.Healthy = []string{}
 	for _, server := range health.Servers {

@@ -44,7 +44,7 @@ type follower struct {
 	why   error             // the store does not answer; nil: it does
 }
 
-// terminal reports whether a person looks on.
+// terminal reports whether the page goes to a terminal, where it can be redrawn.
 func (f *follower) terminal() bool {
 	file, ok := f.out.(*os.File)
 	return ok && isatty.IsTerminal(file.Fd()) && *f.output != "json"
@@ -64,7 +64,7 @@ func (f *follower) run(ctx context.Context, l lock.Locker) error {
 	defer cancel()
 	changes, servers := make(chan change), make(chan backends.Health)
 	go f.changes(ctx, l, changes)
-	if f.live {
+	if f.live || *f.output == "json" { // a line of text says nothing of them
 		go f.servers(ctx, servers)
 	}
 	second := time.NewTicker(time.Second)
@@ -112,7 +112,10 @@ func (f *follower) servers(ctx context.Context, to chan<- backends.Health) {
 		h, _ := f.Store.Row().Health(ctx, f.Store) // what is known is shown; why the rest is not, the roles tell
 		select {
 		case to <- h:
-			<-again.C
+		case <-ctx.Done():
+		}
+		select {
+		case <-again.C:
 		case <-ctx.Done():
 		}
 	}
