@@ -19,11 +19,11 @@ const roleCalls = 32
 
 // A call is one call to the store.
 type call struct {
-	name  string        // as the log has it
-	role  string        // that it is about, if any
-	trips time.Duration // how many round trips it may take
-	make  func(context.Context) error
-	event func(lock.Outcome) machine.Event // what tells the machine how it went
+	name   string        // as the log has it
+	role   string        // that it is about, if any
+	budget time.Duration // how long it may take
+	make   func(context.Context) error
+	event  func(lock.Outcome) machine.Event // what tells the machine how it went
 }
 
 // How many round trips a call may take: it reads before it writes, and again if somebody
@@ -42,30 +42,39 @@ const (
 // early leaves a session behind that has our ID until it is evicted.
 const registration = 6
 
-// budget is how long a call of so many trips may take: one attempt, and for each further
-// trip twice what one takes of late, up to another attempt; all of that while nothing is
-// known yet. So what works on a near store works on a far one, and on a near one a call that
-// hangs is soon made anew.
+// budget is how long a call of so many trips may take: one try, and for each further trip
+// twice what one takes of late, up to two tries; one while nothing is known yet. So what
+// works on a near store works on a far one, and on a near one a call that hangs is soon
+// made anew.
 func (r *runner) budget(trips time.Duration) time.Duration {
 	try, slow := r.config.Try(), r.machine.Session().RoundTrip
 	if slow == 0 {
-		slow = try
+		slow = try / 2
 	}
-	return try + (trips-1)*min(max(2*slow, try/4), try)
+	return try + (trips-1)*min(max(2*slow, try/4), 2*try)
+}
+
+// beatBudget is how long an attempt at a beat may take. The first one has two tries: where the
+// store has become slower than a try, the others would all be given up just before their answers
+// come. They have one, so that while the store is away there is always one that began lately.
+func (r *runner) beatBudget() time.Duration {
+	if r.machine.Session().Tries == 1 {
+		return 2 * r.config.Try()
+	}
+	return r.budget(beatTrips)
 }
 
 // call makes one call to the store and reports how it went.
 func (r *runner) call(a machine.Action) {
 	c := r.callFor(a)
-	budget := r.budget(c.trips)
 	r.group.Go(func() {
 		if c.role != "" {
 			r.slots <- struct{}{}
 			defer func() { <-r.slots }()
 		}
-		ctx, cancel := context.WithTimeout(r.calls, budget)
+		ctx, cancel := context.WithTimeout(r.calls, c.budget)
 		defer cancel()
-		err := silence(c.make(ctx), budget)
+		err := silence(c.make(ctx), c.budget)
 		r.post(news{event: c.event(outcomeOf(err)), call: c.name, role: c.role, err: err})
 	})
 }
@@ -77,38 +86,38 @@ func (r *runner) callFor(a machine.Action) call {
 	case machine.Beat:
 		bids := r.rebid()
 		return call{
-			"beat", "", beatTrips, func(ctx context.Context) error { return session.Beat(ctx, bids...) },
+			"beat", "", r.beatBudget(), func(ctx context.Context) error { return session.Beat(ctx, bids...) },
 			func(o lock.Outcome) machine.Event { return machine.Beaten{Number: a.Number, At: at, Outcome: o} },
 		}
 	case machine.Close:
 		return call{
-			"close", "", closeTrips, r.closing(session, a.Number),
+			"close", "", r.budget(closeTrips), r.closing(session, a.Number),
 			func(o lock.Outcome) machine.Event { return machine.Closed{Number: a.Number, Outcome: o} },
 		}
 	case machine.Evict:
 		why := lock.End{By: r.config.ID, Why: r.whyEvict(a.Session)}
 		return call{
-			"evict", "", evictTrips, func(ctx context.Context) error { return r.locker.Evict(ctx, a.Session, a.Beat, why) },
+			"evict", "", r.budget(evictTrips), func(ctx context.Context) error { return r.locker.Evict(ctx, a.Session, a.Beat, why) },
 			func(o lock.Outcome) machine.Event { return machine.Evicted{Session: a.Session, Outcome: o} },
 		}
 	case machine.Acquire:
 		var token lock.Token
 		return call{
-			"acquire", a.Role, roleTrips, func(ctx context.Context) (err error) { token, err = session.TryAcquire(ctx, a.Role); return err },
+			"acquire", a.Role, r.budget(roleTrips), func(ctx context.Context) (err error) { token, err = session.TryAcquire(ctx, a.Role); return err },
 			func(o lock.Outcome) machine.Event {
 				return machine.Acquired{Role: a.Role, Number: a.Number, Outcome: o, Token: token}
 			},
 		}
 	case machine.Release:
 		return call{
-			"release", a.Role, roleTrips, func(ctx context.Context) error { return session.Release(ctx, a.Role, a.Token) },
+			"release", a.Role, r.budget(roleTrips), func(ctx context.Context) error { return session.Release(ctx, a.Role, a.Token) },
 			func(o lock.Outcome) machine.Event {
 				return machine.Released{Role: a.Role, Number: a.Number, Outcome: o}
 			},
 		}
 	case machine.Handoff:
 		return call{
-			"handoff", a.Role, roleTrips, func(ctx context.Context) error { return session.Handoff(ctx, a.Role, a.Token, a.To) },
+			"handoff", a.Role, r.budget(roleTrips), func(ctx context.Context) error { return session.Handoff(ctx, a.Role, a.Token, a.To) },
 			func(o lock.Outcome) machine.Event {
 				return machine.HandedOff{Role: a.Role, Number: a.Number, Outcome: o}
 			},

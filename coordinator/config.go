@@ -251,8 +251,8 @@ func (c Config) BeatEvery() time.Duration { return c.TTL / 4 }
 func (c Config) IdleEvery() time.Duration { return c.TTL - c.TTL/8 }
 
 // Try is how long one call to the store may take before it is given up: an eighth
-// of the TTL, not less than 100 ms where that is within a beat, and at most 5 s. A
-// registration may take six times that.
+// of the TTL, not less than 100 ms where that is within a beat, and at most 5 s. The first
+// attempt at a beat may take twice that, and a registration six times.
 func (c Config) Try() time.Duration {
 	return min(max(c.TTL/8, min(c.BeatEvery(), 100*time.Millisecond)), 5*time.Second)
 }

@@ -28,7 +28,8 @@
 //
 // The active's deadline is the moment at which the call began whose beat was acknowledged
 // last, plus ttl, less skew. Its work is told to stop a grace before that, and if it still
-// runs at the deadline the process exits. Work starts only if more than the grace is left. If
+// runs at the deadline the process exits. Work starts only if more than the grace and the time
+// between two beats is left, or it might be stopped at once. If
 // no beat has been acknowledged for a whole ttl since a role was taken, or may have been taken
 // by a call that had no answer, the session is abandoned even though its beats may be reaching
 // the store: otherwise it would hold roles that nobody works in. A session that only stands by is abandoned after two.

@@ -201,6 +201,26 @@ type slowly struct {
 	trip time.Duration
 }
 
+// TestStoreBeyondATry: at a round trip of a try and a half a role is still kept: a beat is not given
+// up just before its answer.
+func TestStoreBeyondATry(t *testing.T) {
+	for _, ttl := range []time.Duration{2 * time.Second, 10 * time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			c := config("a")
+			c.TTL = ttl
+			stop := s.contendOver(slowly{s.store.Open(), c.Defaults().Try() * 3 / 2}, c, untilTold)
+			time.Sleep(30 * ttl)
+			if got := s.active(); !slices.Equal(got, []string{"a"}) {
+				t.Errorf("ttl %v, active: %v, want a once", ttl, got)
+			}
+			if err := stop(); err != nil {
+				t.Errorf("ttl %v: %v", ttl, err)
+			}
+		})
+	}
+}
+
 func (l slowly) take(ctx context.Context, trips int) error {
 	select {
 	case <-time.After(time.Duration(trips) * l.trip):
@@ -324,7 +344,7 @@ func TestBudget(t *testing.T) {
 	for range 8 {
 		r.machine.Step(now.Plus(10*time.Millisecond), machine.Closed{Number: 1})
 	}
-	if got := r.budget(closeTrips); got != whole {
-		t.Errorf("%v after eight calls without an answer, want %v", got, whole)
+	if got, most := r.budget(closeTrips), 7*c.Try(); got != most {
+		t.Errorf("%v after eight calls without an answer, want %v", got, most)
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // Distance is one for [RunFar]: a short TTL, and the greatest distance at which everything
 // must still work.
-const Distance = "1s/0.85"
+const Distance = "2s/0.85"
 
 // Run runs every case that the suite chooses as a subtest of t. It logs which cases do
 // not apply, and why. It blocks until all have ended. A suite that is not valid fails t before

@@ -260,8 +260,8 @@ func (r role) settle(c Rules, s session, now Instant) (role, []Action) {
 		r.phase = Ceding
 	}
 	if r.phase == Granted {
-		if s.left(c, now) <= c.Grace {
-			return r, nil // a beat is due; it comes first
+		if s.left(c, now) <= c.Grace+c.BeatEvery {
+			return r, nil // a beat is due; it comes first, or the work might be stopped at once
 		}
 		r.phase, r.term.began = Working, now
 		return r, []Action{Start{r.name, s.number, r.term.token}}

@@ -41,6 +41,7 @@ type SessionView struct {
 	Stopping  bool          // nothing new begins
 	Sick      bool          // the health check failed, or has not answered yet
 	RoundTrip time.Duration // the longest to expect, from what was seen lately; zero: unknown
+	Tries     int           // attempts at a beat since one was acknowledged
 }
 
 // Session returns the view of the session.
@@ -48,7 +49,7 @@ func (m *Machine) Session() SessionView {
 	s := m.session
 	return SessionView{
 		Number: s.number, Deadline: s.deadline(m.Rules), LostAt: s.lostAt,
-		Stopping: s.stopping, Sick: s.sick, RoundTrip: s.slow,
+		Stopping: s.stopping, Sick: s.sick, RoundTrip: s.slow, Tries: s.tries,
 	}
 }
 
