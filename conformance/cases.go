@@ -216,7 +216,7 @@ var runCases = []kase{
 	row("RunOutageLong", runOutageLong,
 		"An unreachable store ends no Run: it goes on trying.", isFar),
 	row("RunGrantLate", runGrantLate,
-		"Work starts only if more than the grace is left."),
+		"Work starts only if more than the grace and the time between two beats is left"),
 	row("RunStandingLate", runStandingLate,
 		"It is a hint, never a grant."),
 	row("RunRough", runRough,

@@ -2,52 +2,51 @@
 //
 // # What it does not promise
 //
-// A lease bounds overlap only while clocks run at about the same rate and the process is
-// scheduled. Nothing but the token protects a resource from a process that was paused and
-// comes back, or from a write that a dead process had already sent. Pass [Term.Token] to
-// whatever the work writes to, and have it refuse a smaller one.
+// A lease prevents overlap only while clocks run at about the same rate and the process is
+// scheduled. A process that was paused may come back and write, and a write that a dead process
+// had already sent may still arrive. Only the token protects a resource from those: pass
+// [Term.Token] to whatever the work writes to, and make that refuse a smaller one.
 //
 // # API
 //
 // [Run] takes part in some roles through a store, and calls a [Work] for every term that this
 // process is granted. It returns when everything that it started has ended. [Config] says who
 // contends for what, and how cautiously. A [Term] carries the token and says, at the point of
-// use, whether the work may still act. [Observe] follows who is active, for clients. A
-// [Witness] is a process beside this one that ends its session the moment it is dead. A
-// [Transition] says that a role came from one state into another, and why; a [Monitor] shows
-// how everything stands, to probes and metrics.
+// use, whether the work may still act. [Observe] follows the active, for clients. A
+// [Witness] is a second process that ends the session the moment this one is dead. A
+// [Transition] says that a role went from one state to another, and why. A [Monitor] shows
+// the current state to probes and metrics.
 //
 // # Algorithm
 //
 // Each process registers one session in the store, whatever the number of its roles, and
-// renews it. One that holds a role beats every quarter of the ttl. One that only stands by has
-// no deadline to keep, and beats once in seven eighths of the ttl; when it takes a role it beats
-// beside that call, and its work waits for both answers. Attempts at a beat are hedged, not
-// backed off: while one is unacknowledged another starts, on another member of the store if
-// there is one.
+// renews it with beats. A session that holds a role beats every quarter of the ttl. One that only
+// stands by has no deadline to keep, and beats after seven eighths of the ttl; when it takes a role
+// it beats beside that call. Attempts at a beat are hedged, not backed off: while one is
+// unacknowledged another starts, on another member of the store if there is one.
 //
 // The active's deadline is the moment at which the call began whose beat was acknowledged
 // last, plus ttl, less skew. Its work is told to stop a grace before that, and if it still
 // runs at the deadline the process exits. Work starts only if more than the grace and the time
-// between two beats is left, or it might be stopped at once. If
-// no beat has been acknowledged for a whole ttl since a role was taken, or may have been taken
-// by a call that had no answer, the session is abandoned even though its beats may be reaching
-// the store: otherwise it would hold roles that nobody works in. A session that only stands by is abandoned after two.
+// between two beats is left; otherwise it might be stopped at once. If no beat has been
+// acknowledged for a whole ttl since a role was taken, or may have been taken by a call that had no
+// answer, the session is abandoned, even though its beats may be reaching the store: they would
+// hold roles that nobody works in. A session that only stands by is abandoned after two ttl.
 //
-// A standby watches every session that it sees in line. It counts from the moment at which it
-// received the last change, or the beginning of the session's term if that is later, and evicts
-// only after ttl plus skew, by compare-and-swap on the very beat that it saw; a session that holds
-// no role, and is in nobody's way, after twice that. Received is after committed is after sent: so the active stops before
-// anyone may evict it, and only the rates of clocks matter. Each side reads two clocks and
-// believes the one that is worse for itself; see [Instant].
+// A standby watches every session that it sees in line. It counts silence from the moment at
+// which it received the last change, or from the beginning of the session's term if that is later. It
+// evicts only after ttl plus skew, by compare-and-swap on the very beat that it saw. A session that
+// holds no role and is in nobody's way has twice that. A change is received after it was committed, and
+// committed after it was sent, so the active stops before anyone may evict it, and only the rates of
+// clocks matter. Each side reads two clocks and believes the one that is worse for itself; see
+// [Instant].
 //
-// A role that is vacant is taken by TryAcquire, and its answer is the only grant. What a watch
-// shows is a hint. The line behind a role is ordered by priority, then by the time of
-// registration; whoever held the role last comes last, and a contender that is not ready
-// (Config.Ready) bids below all that are. Rank only orders the attempts: the first in line
-// tries at once when the role is vacant, the next 50 ms later, and so on. So a role that
-// nobody is ready for is taken all the same, and no order, right or wrong, ever makes two
-// active.
+// A vacant role is taken by TryAcquire, and only its answer is a grant. What a watch shows is a
+// hint. The line behind a role is ordered by priority, then by the time of registration. The
+// last holder comes last, and a contender that is not ready (Config.Ready) bids below all that
+// are. Rank only orders the attempts: the first in line tries at once when the role is vacant, the
+// next 50 ms later, and so on. So a role for which nobody is ready is taken all the same, and no
+// order, right or wrong, can make two active.
 //
 // A role is given back only when its work has returned, and the release is repeated until the
 // answer is definite. From the first attempt on, its token is never worked under again.
@@ -59,8 +58,8 @@
 //  2. No two processes work at once while their own deadlines are ahead.
 //  3. The work of a role is told to stop before its deadline, and has stopped, or the process
 //     has exited, when anyone may evict its session.
-//  4. An error never leaves anyone active, and an answer that does not come never wedges a role
-//     for longer than one promise.
+//  4. An error never leaves anyone active, and an answer that does not come never blocks a role
+//     for longer than one ttl.
 //  5. Nothing that guards, beats, takes over, stops or ends waits for a log, a pipe or a
 //     callback other than the work. Log lines and transitions are queued; Healthy, Ready, Standby
 //     and OnTransition run beside the loop.
@@ -69,26 +68,26 @@
 //
 //   - A process crashes: its witness ends its session, and the next in line takes over some
 //     milliseconds later. Without a witness it is evicted after ttl plus skew.
-//   - It hangs or is stopped: the witness kills it after Config.HangTimeout, and work that runs
-//     at its deadline in any case. The guard beside the work needs no loop to turn.
+//   - It hangs or is stopped: the witness kills it after Config.HangTimeout, and in any case at the
+//     deadline while work runs. The guard beside the work does not need the loop to turn.
 //   - It is cut off from the store: it stops by its own clocks, before others may evict it.
-//   - Only replies are lost: as if cut off. Beats that still arrive do not keep the role, since
+//   - Only replies are lost: as if cut off. Beats that still arrive do not keep the role, because
 //     the session is closed once the work has returned.
-//   - The store is away: shorter than [Config.Outage], nothing changes. Longer, the active
+//   - The store is away: for less than [Config.Outage], nothing changes. For longer, the active
 //     stops, and everybody is back in line when the store is.
-//   - The store was rolled back: whoever saw the greater token does not compete until an
-//     operator has raised the floor, and an active stops that the store no longer names.
-//   - Another store stands in its place: nothing is written there, and nobody works, until the
+//   - The store was rolled back: nobody who saw a greater token competes until an operator has
+//     raised the floor, and an active that the store no longer names stops.
+//   - Another store answers in its place: nothing is written there, and nobody works, until the
 //     old one is back or an operator adopts the new one.
 //   - A session's record is deleted: that is silence, not an end. The active sees it with its
 //     next beat, stops, ends its session itself and registers anew.
-//   - A role's record is deleted or overwritten: the active stops at once. Whoever saw the role
-//     goes on counting its last holder's beats.
-//   - The store refuses something for good: Run ends with its reason after a whole ttl, if no
-//     role is left that it does not refuse.
+//   - A role's record is deleted or overwritten: the active stops at once. Standbys that saw the
+//     role go on counting its last holder's beats.
+//   - The store refuses something for good: Run ends with its reason after a whole ttl, unless
+//     there is a role that the store does not refuse.
 //   - Two processes have one contender ID: the second is refused while the first one's beat
 //     moves. A restart does not wait for its own ghost if that is proved dead.
-//   - The machine sleeps or a clock is slewed: timers that count sleep, and two clocks.
+//   - The machine sleeps or a clock is slewed: timers count sleep, and each side reads two clocks.
 //
 // # States
 //
@@ -100,8 +99,8 @@
 //	     │ lost        │ └── paused               ▼
 //	     └─────────────┴────────────────────── draining ──► stopped
 //
-// Inside, a role is in one of seven phases (package machine), which say what this process
-// may do next. The first row that fits says which word people see:
+// Internally a role is in one of seven phases (package machine), which say what this process
+// may do next. The first row that fits gives the word:
 //
 //	phase             and the session is     word         meaning
 //	Working                                  active       the work runs
@@ -114,18 +113,18 @@
 //	Standby           live                   paused       in line, but does not compete: see below
 //	Standby           live                   standby      in line
 //
-// Paused is a role that an operator has paused, whose contender an operator has drained, whose
-// last term here ended early, whose process is not known to be healthy, whose store was rolled
-// back, or about which the store refuses for good what it is asked.
+// A role is paused here when an operator has paused it or drained this contender, when its last
+// term here ended early, when the process is not known to be healthy, when the store was rolled
+// back, and when the store refuses for good what it is asked about the role.
 //
 // # Files
 //
 // A pure machine (internal/machine) takes one event and the time and says what to do: read
-// session.go, then role.go. One loop (coordinator.go) performs that and owns everything;
-// calls.go makes the calls to the store; callbacks.go and warmup.go call the user. A guard
-// (lease.go) beside every term's work ends it on time, whatever the loop is doing. journal.go
-// and trouble.go are what people read, transition.go and monitor.go what programs are told and
-// shown. internal/process proves deaths, internal/clock reads the clocks.
+// session.go, then role.go. One loop (coordinator.go) does it and owns all state; calls.go
+// makes the calls to the store; callbacks.go and warmup.go call the user. A guard (lease.go)
+// beside every term's work ends it on time, whatever the loop is doing. journal.go and
+// trouble.go write the log; transition.go and monitor.go inform programs. internal/process
+// proves deaths, internal/clock reads the clocks.
 //
 // # Tests
 //
