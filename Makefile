@@ -63,6 +63,10 @@ test-monitoring: servers ## the alert rules by promtool, and a client behind a r
 test-report: ## the bench's report in a headless Chromium
 	go test ./internal/failover -tags report -run TestReportInABrowser -v
 
+# PAIRS='-pairs 5 -roles 40 -ttl 10s -idle 20s -stores etcd,consul,raft'
+bench-pairs: servers ## this build beside that of BASE=REV, in turns: herds, idle cost, memory, clean stops
+	go test ./internal/pairs -run TestPairs -base $(BASE) $(PAIRS) -timeout 24h -v
+
 # LOSS: how long; Jepsen's runs were of two minutes.
 LOSS ?= 2m
 
@@ -107,4 +111,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test test-docs-long bench baselines bench-soak benchmarks test-report test-far soak soakwitness testloss testpostgres testcontainer api api-update lint mutants
+.PHONY: help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far soak soakwitness testloss testpostgres testcontainer api api-update lint mutants
