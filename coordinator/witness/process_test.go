@@ -25,9 +25,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// TestMain is also the init of a group, and a witness.
+// TestMain is also a witness.
 func TestMain(m *testing.M) {
-	procgroup.Init()
 	Main(func(context.Context, json.RawMessage) (lock.Locker, error) { return &judge{}, nil })
 	os.Exit(m.Run())
 }

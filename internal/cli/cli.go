@@ -19,15 +19,12 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/asynclog"
-	"github.com/understudy-ha/understudy/internal/procgroup"
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Prepare comes before anything else that a program does: this process may be a command's
-// init, or a witness. What gRPC has to say reaches us as errors, and not past the log; what
+// Prepare comes before anything else that a program does: this process may be a witness. What gRPC has to say reaches us as errors, and not past the log; what
 // others have to say there waits for no reader.
 func Prepare() {
-	procgroup.Init()
 	traceWithoutWaiting()
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	slog.SetLogLoggerLevel(slog.LevelDebug) // of libraries that print by package log

@@ -43,7 +43,7 @@ type Group struct {
 	means // what the platform has
 }
 
-// Start runs the command. A program that starts Groups calls Init first in main. Several
+// Start runs the command. Its init is this very program, started anew: see init. Several
 // may run at once. On Linux this process becomes the reaper of whatever an init that is
 // killed leaves behind: what it has started by other means, it names to Spare.
 func Start(s Spec) (*Group, error) {

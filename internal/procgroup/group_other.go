@@ -94,9 +94,6 @@ func (g *Group) all(signals ...syscall.Signal) {
 	}
 }
 
-// Init has nothing to do: only Linux has inits.
-func Init() {}
-
 // Supervise is for the first process of a Linux container.
 func Supervise(chan os.Signal) int { return unknownCode }
 

@@ -25,7 +25,6 @@ var eventually = lab.Eventually
 
 // TestMain is also the wrapper that tests kill or stop.
 func TestMain(m *testing.M) {
-	Init()
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "zombie") {
 		leaveZombie(os.Args[1])
 		return

@@ -15,16 +15,18 @@ import (
 )
 
 // initName is what a process that Start started as an init finds as its own name. It is
-// what a person sees in ps, and how Init knows.
+// what a person sees in ps, and how the init knows.
 const initName = "understudy-init"
 
 // killSignal has an init kill all that is below it.
 const killSignal = syscall.SIGUSR1
 
-// Init returns at once, unless this process was started as the init of a Group: then it
-// is one, and never returns. A program that starts Groups calls it first in main.
-func Init() {
-	if os.Args[0] == initName {
+// A process that was started as the init of a Group is one from here on. It does not wait
+// for main: Go initializes this package before nearly all that are not of its standard library,
+// and what those of a whole program need is longer than all else that an init does until the
+// command runs.
+func init() {
+	if len(os.Args) > 0 && os.Args[0] == initName {
 		os.Exit(beInit(os.Args[1:]))
 	}
 }
