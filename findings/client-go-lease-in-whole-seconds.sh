@@ -10,7 +10,7 @@
 # leaders at once for about a second.
 # For users of understudy: with client-go LeaseDuration is whole seconds, and exceeds RenewDeadline
 # by RetryPeriod and more than one second; its usual 15, 10 and 2 s do. understudy's own records
-# have nanoseconds, and its standbys count beats.
+# have nanoseconds, and its standbys look at the beat's revision.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

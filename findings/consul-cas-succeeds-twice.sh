@@ -4,8 +4,8 @@
 # Guess: "cas" writes only where the index is still the key's ModifyIndex, and each write gives it
 # another. So of two with one index at most one succeeds.
 # What happens: a write of the value that is there already succeeds and changes nothing, the
-# index included. A beat by cas that always writes the same is invisible: no blocking query
-# answers, and whoever comes after it with the old index succeeds, too.
+# index included. A beat by cas that always writes the same is invisible: no blocking query answers,
+# and another client's cas with the index from before the beat succeeds, too.
 # For users of understudy: each of its writes carries a number of its own (TestAnEqualValueMakesARevision).
 set -euo pipefail
 dir=$(mktemp -d)

@@ -6,8 +6,8 @@
 # What happens: it waits for the keys before its own, and does not look at its own again. Its lease
 # is revoked, it waits on; the leader resigns, and Campaign returns nil. The election has no key at
 # all, and the next contender leads beside it.
-# For users of understudy: whoever works with Campaign compares Election.Key() in a transaction before
-# the work begins, and watches Session.Done. Here an acquisition compares its session's record.
+# For users of understudy: nothing to do, as an acquisition compares its session's record in the same
+# transaction. A program on Campaign compares Election.Key so before its work begins.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

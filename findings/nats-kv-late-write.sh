@@ -6,10 +6,10 @@
 # and it will not be.
 # What happens: the client takes the request into its buffer for reconnecting and sends it with
 # the next connection, however late. Create fails with "context deadline exceeded", its caller gives
-# up, and seconds later the key is there: a lock of someone who does not know of it. With
+# up, and seconds later the key is there: a lock whose holder does not know of it. With
 # nats.ReconnectBufSize(-1) the call fails at once, and nothing is sent.
-# For users of understudy: a backend on NATS needs ReconnectBufSize(-1); an acquisition that had no
-# answer is undone by a later one of the same session only where its value names the session.
+# For users of understudy: a backend on NATS needs ReconnectBufSize(-1). Its callers reckon with a call
+# that takes effect late, but each outage would end with a burst of them.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

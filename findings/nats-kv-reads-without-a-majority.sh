@@ -4,10 +4,10 @@
 # Guess: a bucket of three replicas is kept by Raft, and its documentation calls it immediately
 # consistent. So a server without a majority refuses reads as it refuses writes.
 # What happens: each replica answers Get by itself ("direct get", which every bucket has switched
-# on). The one that was cut off gives the old holder's name 15 s after the others have
-# acknowledged the new one's; only writes there fail.
-# For users of understudy: whoever asks a bucket who is active must have that answer checked by a
-# write with the revision that was read. It is why a standing is never a grant.
+# on). The one that was cut off gives the old holder 15 s after the others have acknowledged the
+# new one. Only its writes fail.
+# For users of understudy: a backend on NATS decides nothing by a read. It writes with the revision
+# that it read, as every backend here does: a standing is never a grant.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT

@@ -6,9 +6,9 @@
 # sent again unasked.
 # What happens: the AWS SDK for Go and minio-go send it again by themselves. The first one was done, the
 # second one is refused, and the caller reads "precondition failed" for an object that is its own.
-# Nobody believes to hold the lock, and nobody can take it.
-# For users of understudy: a backend on S3 writes its session into the object and reads it after 412.
-# understudy counts a call without an answer as one that may have taken the role.
+# So the lock is taken, and its holder believes that another has it.
+# For users of understudy: a backend on S3 switches the client's own tries off, and answers a lost reply
+# with an error: the caller then reckons with a call that took effect.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -70,34 +70,40 @@ func main() {
 	}))
 	defer server.Close()
 
-	sdk := s3.New(s3.Options{
-		Region: "us-east-1", BaseEndpoint: &server.URL, UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
-	})
-	must(sdk.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String("locks")}))
-	other := must(minio.New(strings.TrimPrefix(server.URL, "http://"), &minio.Options{Creds: miniocredentials.NewStaticV4("key", "secret", "")}))
-	puts := map[string]func(key string) error{
-		"aws-sdk-go-v2": func(key string) error {
-			_, err := sdk.PutObject(ctx, &s3.PutObjectInput{
+	// tries is how often a client may send a request; 0: its own default
+	sdk := func(tries int) *s3.Client {
+		return s3.New(s3.Options{
+			Region: "us-east-1", BaseEndpoint: &server.URL, UsePathStyle: true, RetryMaxAttempts: tries,
+			Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
+		})
+	}
+	must(sdk(0).CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String("locks")}))
+	puts := map[string]func(tries int, key string) error{
+		"aws-sdk-go-v2": func(tries int, key string) error {
+			_, err := sdk(tries).PutObject(ctx, &s3.PutObjectInput{
 				Bucket: aws.String("locks"), Key: &key, Body: strings.NewReader("mine"), IfNoneMatch: aws.String("*"),
 			})
 			return err
 		},
-		"minio-go": func(key string) error {
+		"minio-go": func(tries int, key string) error {
+			client := must(minio.New(strings.TrimPrefix(server.URL, "http://"), &minio.Options{
+				Creds: miniocredentials.NewStaticV4("key", "secret", ""), MaxRetries: tries,
+			}))
 			var o minio.PutObjectOptions
 			o.SetMatchETagExcept("*")
-			_, err := other.PutObject(ctx, "locks", key, strings.NewReader("mine"), 4, o)
+			_, err := client.PutObject(ctx, "locks", key, strings.NewReader("mine"), 4, o)
 			return err
 		},
 	}
 	for _, name := range []string{"aws-sdk-go-v2", "minio-go"} {
-		fmt.Println(name)
-		writes.Store(0)
-		lose.Store(true)
-		err := puts[name](name)
-		text := fmt.Sprint(err)
-		refused := strings.Contains(text, "PreconditionFailed") || strings.Contains(text, "already exists")
-		fmt.Printf("  one call, %d writes; refused: %t: %s\n", writes.Load(), refused, text[max(0, len(text)-60):])
+		for _, tries := range []int{0, 1} {
+			writes.Store(0)
+			lose.Store(true)
+			err := puts[name](tries, fmt.Sprint(name, tries))
+			text := fmt.Sprint(err)
+			refused := strings.Contains(text, "PreconditionFailed") || strings.Contains(text, "already exists")
+			fmt.Printf("%s, tries %d: %d writes; refused: %t: ...%s\n", name, tries, writes.Load(), refused, text[max(0, len(text)-60):])
+		}
 	}
 }
 GO
@@ -105,5 +111,6 @@ go mod tidy 2> /dev/null
 go list -m github.com/aws/aws-sdk-go-v2/service/s3 github.com/minio/minio-go/v7 github.com/johannesboyne/gofakes3
 out=$(go run .)
 echo "$out"
-(($(grep -c "one call, 2 writes; refused: true" <<< "$out") == 2)) || { echo "CHANGED"; exit 1; }
+(($(grep -c "tries 0: 2 writes; refused: true" <<< "$out") == 2 && $(grep -c "tries 1: 1 writes; refused: false" <<< "$out") == 2)) ||
+	{ echo "CHANGED"; exit 1; }
 echo "as found: each was refused by its own write"
