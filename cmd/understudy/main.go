@@ -45,5 +45,6 @@ a variable, and that more than the file.`,
 		inLab("demo", "Three real processes lose and regain an active, on embedded Raft, in under a minute"),
 		inLab("bench", "Measure failover on real processes and real stores, and draw it"),
 		inLab("conformance", "Prove on a store of yours that it keeps every rule"))
+	offerNames(root.Commands()...)
 	return root
 }
