@@ -24,14 +24,14 @@ func newMan() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			root.DisableAutoGenTag = true // the same program writes the same pages
-			if err := os.MkdirAll(args[0], 0o755); err != nil {
-				return cli.Exit(cli.NotDone, err)
+			err := os.MkdirAll(args[0], 0o755)
+			if err == nil {
+				err = doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "understudy", Manual: "understudy"}, args[0])
 			}
-			header := &doc.GenManHeader{Section: "1", Source: "understudy", Manual: "understudy"}
-			if err := doc.GenManTree(root, header, args[0]); err != nil {
-				return cli.Exit(cli.NotDone, err)
+			if err != nil {
+				err = cli.Exit(cli.NotDone, err)
 			}
-			return nil
+			return err
 		},
 	}
 }
