@@ -87,10 +87,11 @@ func TestCompletionInEachShell(t *testing.T) {
 		script, err := exec.Command(program, "completion", shell).Output()
 		must(t, err)
 		path, err := exec.LookPath(shell)
-		if err != nil {
+		if err != nil && shell != "bash" {
 			t.Logf("%s is not here: its script is not read", shell)
 			continue
 		}
+		must(t, err)
 		check := exec.Command(path, "-n")
 		check.Stdin = strings.NewReader(string(script))
 		if out, err := check.CombinedOutput(); err != nil || len(script) == 0 {

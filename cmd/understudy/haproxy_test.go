@@ -18,7 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
-// rounds behind the balancer, of each kind, and clients that ask all the while.
+// How often the role moves, in each way, and how many clients ask all the while.
 const moves, clients = 10, 4
 
 // An answer is what a client saw of one request.
