@@ -92,13 +92,14 @@ func newFilm(t *testing.T, name string) *film {
 	return f
 }
 
-// begin starts both contenders, each on its own way to the store, and scrapes them from then on.
+// begin starts both contenders, each on a way of its own to the store.
 func (f *film) begin(flags ...string) {
 	for _, id := range f.ids {
 		f.restart(id, flags...)
 	}
 }
 
+// restart starts one of them.
 func (f *film) restart(id string, flags ...string) {
 	direct := f.flags
 	f.flags = []string{"--backend", onEtcd, "--etcd-endpoints", f.proxies[id].Addr()}
@@ -127,6 +128,7 @@ func (f *film) expect(alert string) {
 	last.alerts = append(last.alerts, alert)
 }
 
+// scrapes is how many there were so far.
 func (f *film) scrapes() int {
 	if f.began.IsZero() {
 		return 0
