@@ -18,11 +18,11 @@ var whatRuns = map[string]string{
 	"a program that embeds the packages":          "coordinator/coordinator.go",
 	"a node of embedded Raft":                     "backends/raft/lock_unix.go",
 	"the witness":                                 "coordinator/witness/parent_linux.go",
-	"whatever descends from a command":            "internal/procgroup/tree_linux.go",
+	"a command's descendants end with it":         "internal/procgroup/tree_linux.go",
 	"a command ends when its wrapper":             "internal/procgroup/supervise_linux.go",
 	"`--isolate`":                                 "internal/procgroup/init_linux.go",
 	"`--watchdog`":                                "cmd/understudy/notices_linux.go",
-	"a warning where a command":                   "cmd/understudy/program_linux.go",
+	"a warning when a command":                    "cmd/understudy/program_linux.go",
 	"a restart sees that its predecessor is dead": "coordinator/internal/process/process_linux.go",
 	"a clock that counts sleep":                   "coordinator/internal/clock/clock_linux.go",
 }
