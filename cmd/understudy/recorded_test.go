@@ -143,7 +143,7 @@ func (f *film) scrapes() int {
 // scrape keeps what a contender shows of what the alerts look at. What it showed before, and shows no
 // more, is stale, as Prometheus marks it.
 func (f *film) scrape(id string, n int) {
-	_, text := f.shown.ask(id, "/metrics")
+	_, text := f.ask(id, "/metrics")
 	seen := map[string]string{}
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
