@@ -18,7 +18,7 @@ const labProgram = "understudy-lab"
 // inLab is a command of understudy-lab, which takes this process's place.
 func inLab(name, short string) *cobra.Command {
 	return &cobra.Command{
-		Use: name, Short: short, DisableFlagParsing: true, Example: "  understudy " + name,
+		Use: name, Short: short, DisableFlagParsing: true, Example: "  understudy " + name, ValidArgsFunction: askLab(name),
 		Long: short + ".\n\nThis runs " + labProgram + " " + name + " with the same arguments.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, err := findLab()

@@ -43,6 +43,10 @@ func testOperator(t *testing.T, r *trio) {
 	}
 	now := r.active(0)
 	r.inLine(2)
+	title, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", r.witness(now.id)))
+	if want := "understudy-witness\x00id=" + now.id + " role=r\x00"; err != nil || string(title) != want {
+		t.Errorf("a list of processes shows a witness as %q, want %q: %v", title, want, err)
+	}
 	for _, command := range []string{"handoff", "evict"} {
 		r.expect(cli.Usage, "none is given; write --role ROLE, or set UNDERSTUDY_ROLE", command)
 		r.expect(cli.Usage, "; the store has r\n", command)

@@ -89,6 +89,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	for _, c := range root.Commands() {
 		c.SilenceUsage = true
 	}
+	offerWords(root)
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
