@@ -13,19 +13,19 @@ import (
 // A Key is one setting.
 type Key struct {
 	Name    string   // in a file, with a dot for each section: etcd.endpoints
-	Default string   // as it is written; "": none, or one that Usage tells
+	Default string   // as it is written; "": none, or Usage says it
 	Usage   string   // one line
 	OneOf   []string // the only values; nil: any of its type
-	Secret  bool     // is given by no flag, and never shown
-	Command bool     // the understudy command alone heeds it, and no embedder
-	Store   string   // the store that it is of; "": it is of none
-	Member  bool     // a process that only looks and asks does not heed it
+	Secret  bool     // never given by a flag, and never shown
+	Command bool     // only the understudy command uses it, not an embedder
+	Store   string   // the store that it belongs to; "": none
+	Member  bool     // a process that only looks and asks ignores it
 
-	to func(*Config) any // where its value goes, whose type is the key's
+	to func(*Config) any // where its value goes; that type is the key's
 }
 
-// Flag is the name of the key's flag: dots and capitals become dashes, and a last
-// ".enabled" is left out. A secret has none, and this is "".
+// Flag is the name of the key's flag: dots and capitals become dashes, and a final ".enabled" is
+// left out. A secret has none: "".
 func (k Key) Flag() string {
 	if k.Secret {
 		return ""
@@ -52,14 +52,14 @@ func (k Key) dashed() string {
 // Variable is the name of the key's environment variable: UNDERSTUDY_ETCD_ENDPOINTS.
 func (k Key) Variable() string { return variable(k.dashed()) }
 
-// prefix is that of every variable of ours.
+// prefix begins every variable of ours.
 const prefix = "UNDERSTUDY_"
 
 func variable(flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Type says what a value of the key is, in a word.
+// Type is the type of the key's value, in a word.
 func (k Key) Type() string {
 	switch k.to(new(Config)).(type) {
 	case *bool:
@@ -78,7 +78,7 @@ func (k Key) Type() string {
 	return "string"
 }
 
-// Keys returns every key, in the order in which a person reads them.
+// Keys returns every key, in the order in which people read them.
 func Keys() []Key {
 	all := []Key{
 		{Name: "backend", Default: backends.Names()[0], OneOf: backends.Names(), Usage: "the store: " + strings.Join(backends.Names(), ", "), to: func(c *Config) any { return &c.Store.Backend }},
@@ -122,8 +122,7 @@ func Keys() []Key {
 	return all
 }
 
-// storeKeys are the settings of a store: the fields of its part of backends.Config that have
-// a tag.
+// storeKeys are the settings of a store: the tagged fields of its part of backends.Config.
 func storeKeys(s backends.Store) (all []Key) {
 	fields := reflect.TypeOf(s.Settings(new(backends.Config))).Elem()
 	for i := range fields.NumField() {
@@ -141,7 +140,7 @@ func storeKeys(s backends.Store) (all []Key) {
 	return all
 }
 
-// lower is a field's name as a key has it: CAFile is caFile.
+// lower is a field's name as written in a key: CAFile is caFile.
 func lower(field string) string {
 	n := strings.IndexFunc(field, unicode.IsLower)
 	switch {

@@ -24,7 +24,7 @@ var badInput = map[string]struct {
 	"all at once": {
 		args: []string{"run", "--role", "", "--id", "z", "--ttl", "15", "--grace", "x", "--on-loss", "panic", "--log-level", "loud", peers, "--", "no-such-command"},
 		want: []string{
-			`ttl: "15" has no unit; write 15s`, `grace: "x" is no duration; write it as 15s or 1m30s`,
+			`ttl: "15" has no unit; write 15s`, `grace: "x" is not a duration; write it as 15s or 1m30s`,
 			`role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file`, `id: "z" is not in the list of peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`, `raft-dir: must not be empty; name a data directory of this node alone`,
 			`on-loss: "panic" must be one of standby, exit`, `log-level: "loud" must be one of debug, info, warn, error`,
 			`command "no-such-command": executable file not found`,
@@ -88,7 +88,7 @@ var badInput = map[string]struct {
 	"values": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--priority", "high", "--active-standby=maybe", "--label", "x", "--stop-timeout", "0s", "--heartbeat", "-1s", "--", "true"},
 		want: []string{
-			`priority: "high" must be a whole number`, `active-standby: "maybe" must be true or false`, `label: "x" is no label; write KEY=VALUE`,
+			`priority: "high" must be a whole number`, `active-standby: "maybe" must be true or false`, `label: "x" is not a label; write KEY=VALUE`,
 			`stop-timeout: "0s" must be more than 0`, `heartbeat: "-1s" must be more than 0`,
 		},
 	},
