@@ -18,7 +18,7 @@ func roleKeys() []Key {
 	k := index()
 	return []Key{
 		{Name: "name", Usage: "of the role", to: func(*Config) any { return new(string) }},
-		{Name: "command", Usage: "its program and arguments; a text is a shell's", to: func(*Config) any { return new([]string) }},
+		{Name: "command", Usage: "the program and its arguments; a text is run by a shell", to: func(*Config) any { return new([]string) }},
 		k["priority"], k["activeStandby.enabled"], k["onLoss"], k["onExit"], k["onActive"], k["onStandby"],
 	}
 }

@@ -18,7 +18,7 @@ import (
 // those of backends.Store.
 type Config struct {
 	Address    string `setting:"the agent: HOST:PORT or https://HOST:PORT (default 127.0.0.1:8500)"`
-	Prefix     string `setting:"of all keys (default understudy/)"`
+	Prefix     string `setting:"the prefix of all keys (default understudy/)"`
 	Datacenter string `setting:"the datacenter (default the agent's)"`
 	Token      string `secret:"the ACL token"`
 	TokenFile  string `setting:"the ACL token, for nobody else to read"` // instead of Token; read for every call, so that a new token needs no restart

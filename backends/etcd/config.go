@@ -17,8 +17,8 @@ import (
 // empty. The tags are those of backends.Store.
 type Config struct {
 	Endpoints    []string `setting:"every member: HOST:PORT or https://HOST:PORT,..."`
-	Prefix       string   `setting:"of all keys (default understudy/)"`
-	Username     string   `setting:"the user, where it is not a certificate's"`
+	Prefix       string   `setting:"the prefix of all keys (default understudy/)"`
+	Username     string   `setting:"the user, unless a certificate names it"`
 	Password     string   `secret:"the user's password"`
 	PasswordFile string   `setting:"the user's password, for nobody else to read"` // instead of Password; read anew when etcd refuses the password
 	CAFile       string   `setting:"authorities that sign etcd's certificates"`
