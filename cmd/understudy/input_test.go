@@ -59,7 +59,7 @@ var badInput = map[string]struct {
 	},
 	"a watchdog that is too short": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "5ms", "--on-active", "true"},
-		want: []string{`watchdog: 5ms must be from 100ms to ttl = 10s; leave it out for none`, `command: is missing; write it after --`},
+		want: []string{`watchdog: 5ms must be from 100ms to ttl = 10s; leave it out for none`, `command: missing; write it after --`},
 	},
 	"a watchdog of nothing": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "0s", "--", "true"},
@@ -83,7 +83,7 @@ var badInput = map[string]struct {
 	},
 	"no command": {
 		args: []string{"run", "--role", "r", "--backend", "memory"},
-		want: []string{`command: is missing; write it after --`},
+		want: []string{`command: missing; write it after --`},
 	},
 	"values": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--priority", "high", "--active-standby=maybe", "--label", "x", "--stop-timeout", "0s", "--heartbeat", "-1s", "--", "true"},
@@ -109,7 +109,7 @@ var badInput = map[string]struct {
 	},
 	"dash": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "true"},
-		want: []string{`command "true": does not stand after --; write -- and then the command`},
+		want: []string{`command "true": must come after --; write -- and then the command`},
 	},
 	"memory has no outside": {
 		args: []string{"handoff", "--role", "r", "--backend", "memory"},
@@ -128,7 +128,7 @@ var badInput = map[string]struct {
 	"below 0":    {more: true, args: []string{"token-floor", "--role", "r", "--above", "-1", peers}, want: []string{`above: "-1" must be a whole number, and not less than 0`}},
 	"not executable": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--", "./input_test.go"},
-		want: []string{`command "./input_test.go": may not be executed here; make it executable: chmod +x ./input_test.go`},
+		want: []string{`command "./input_test.go": is not executable; make it executable: chmod +x ./input_test.go`},
 	},
 }
 

@@ -117,7 +117,7 @@ func TestPriority(t *testing.T) { onEveryStore(t, testPriority) }
 func testPriority(t *testing.T, r *trio) {
 	now := r.labelled()
 	last := r.others(now.id)[1]
-	r.expect(cli.Usage, "priority: none is given; write a number, or --undo", "priority", "--id", last, "--role", "r")
+	r.expect(cli.Usage, "priority: missing; write a number, or --undo", "priority", "--id", last, "--role", "r")
 	r.expect(cli.Usage, `priority "5000000000": must be a number from -536870912 to 536870912`, "priority", "--id", last, "--role", "r", "5000000000")
 	r.expect(cli.Usage, `priority "x": must be a number`, "priority", "--id", last, "--role", "r", "x")
 	r.expect(cli.Usage, `id "z": is neither active nor standing by in role "r"`, "priority", "--id", "z", "--role", "r", "5")
