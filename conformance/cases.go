@@ -2,7 +2,7 @@ package conformance
 
 import "slices"
 
-// cases is the table: what a store must do, what it must where it keeps what operators decide,
+// cases is the table: what a store must do, what it must do if it keeps operators' decisions,
 // then what a coordinator does over it.
 var cases = slices.Concat(storeCases, operatorCases, runCases)
 
@@ -112,7 +112,7 @@ var storeCases = []kase{
 	row("AskAnswered", askAnswered,
 		"ErrMoved if that term is over, the role is paused, or the request that is answered was withdrawn or replaced."),
 
-	// What was sent arrives when the world has moved on.
+	// A request arrives after the state has changed.
 	row("AcquireLateEnded", acquireLateEnded,
 		"ErrLost: this session's record is gone.", needs(CutReplies, CutRequests)),
 	row("AcquireLateMoved", acquireLateMoved,
@@ -153,7 +153,7 @@ var storeCases = []kase{
 	row("ForeignValue", foreignValue,
 		"a foreign value in our place, a newer format", needs(Overwrite)),
 
-	// A Locker, and what becomes of the store meanwhile.
+	// A Locker, and faults of the store.
 	row("WatchOutage", watchOutage,
 		"It may skip what was overtaken, but never ends on a standing that is stale", needs(Cut)),
 	row("WatchRefused", watchRefused,

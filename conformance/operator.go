@@ -9,7 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// operatorCases are what a store must do whose Locker is a lock.Operator.
+// operatorCases are what a store must do if its Locker is a lock.Operator.
 var operatorCases = []kase{
 	row("PauseAcquire", pauseAcquire,
 		"until it is resumed nobody acquires it, and no handoff of it is made or asked for.", isFar, needs(Operator)),
@@ -51,7 +51,7 @@ var operatorCases = []kase{
 		"Every call obeys its context as a Locker's does, may be repeated, and needs no session.", needs(Operator, Cut)),
 }
 
-// operator is what a client offers besides.
+// operator is the client's lock.Operator.
 func (t *trial) operator(c *Client) lock.Operator {
 	op, ok := c.Locker.(lock.Operator)
 	if !ok {
@@ -81,7 +81,7 @@ func isPaused(p lock.Pause) func(lock.Standing) bool {
 	}
 }
 
-// waits expects that a session is kept from a role by a pause.
+// waits expects that a pause keeps a session from a role.
 func (t *trial) waits(s lock.Session, role string) {
 	var token lock.Token
 	err := t.known("acquire "+role, func(ctx context.Context) (err error) { token, err = s.TryAcquire(ctx, role); return err })
@@ -94,7 +94,7 @@ func pauseAcquire(t *trial) {
 	role, never := t.named("r"), t.named("never held")
 	near, far := t.open(), t.open()
 	a, b := t.join(near, "a", role, never), t.join(far, "b", role, never)
-	t.follow(near, role, never) // a Locker that watches may know the role already
+	t.follow(near, role, never) // a Locker that watches may already know the role
 	first := t.acquire(a, role)
 	t.release(a, role, first)
 	t.pauseRole(far, role, pauseFor("to see who waits"))
@@ -115,7 +115,7 @@ func pauseAcquire(t *trial) {
 	if next := t.acquire(b, role); next <= first {
 		t.errorf("token %d after %d", next, first)
 	}
-	t.waits(a, never) // another role's pause stands
+	t.waits(a, never) // another role's pause is still in force
 }
 
 func pauseHolder(t *trial) {
@@ -176,15 +176,14 @@ func pauseHandoff(t *trial) {
 	}
 }
 
-// pauseRace has a pause meet acquisitions: from the moment on at which it is acknowledged no
-// term begins.
+// pauseRace runs a pause beside acquisitions: once it is acknowledged no term begins.
 func pauseRace(t *trial) {
 	role := t.named("r")
 	op := t.open()
 	var sessions []lock.Session
 	for i := range 3 {
 		l := t.open()
-		t.follow(l, role) // it may acquire what it saw, without a reading
+		t.follow(l, role) // it may acquire what it saw, without reading again
 		sessions = append(sessions, t.join(l, fmt.Sprint(i), role))
 	}
 	for range 10 {
@@ -197,7 +196,7 @@ func pauseRace(t *trial) {
 			}
 			for range 10 {
 				if token, err := sessions[i].TryAcquire(t.ctx, role); err == nil {
-					_ = sessions[i].Release(t.ctx, role, token) // it is settled below
+					_ = sessions[i].Release(t.ctx, role, token) // settled below
 				}
 			}
 		})
@@ -218,7 +217,7 @@ func pauseRace(t *trial) {
 	}
 }
 
-// pauseLate has an acquisition, and a handoff, arrive after a pause that it knows nothing of.
+// pauseLate lets an acquisition, and a handoff, arrive after a pause that they do not know of.
 func pauseLate(t *trial) {
 	for _, split := range []bool{false, true} {
 		role, held := t.named(fmt.Sprint("r ", split)), t.named(fmt.Sprint("held ", split))
@@ -237,7 +236,7 @@ func pauseLate(t *trial) {
 			if isKnown(err) && err != nil && !errors.Is(err, lock.ErrMoved) && !errors.Is(err, lock.ErrGone) {
 				t.errorf("a call for %s that arrives in a pause: %v", what, err)
 			}
-			t.beat(a) // what is on its way has arrived then
+			t.beat(a) // by then the calls in flight have arrived
 			if st := t.look(far, what); st.Term.Token != paused.Token || !isPaused(pauseFor("a late call"))(st) {
 				t.errorf("a call for %s that arrived in a pause of term %d began the term %+v", what, paused.Token, st.Term)
 			}

@@ -19,7 +19,6 @@ import (
 // for good; any other means that it failed, and that the role is competed for again, after a
 // pause that grows. Work that ends its goroutine with runtime.Goexit instead of returning has
 // failed, too.
-// ends its goroutine, by runtime.Goexit, instead of returning.
 type Work func(ctx context.Context, t Term) error
 
 // Why a term's context ended; see context.Cause. If Run gives up, or its own context has a cause,
@@ -115,7 +114,6 @@ type Config struct {
 	// ErrStalled, and it has the Grace to return, as after a loss; then the process exits, unless NoExit
 	// is set. A stall is a failure of the work. For a minute, or until it next makes progress, this
 	// process is in line for the role behind all others.
-	// it next makes progress, this process stands in line for the role behind all others.
 	Watchdog time.Duration
 
 	// Standby warms up for a role while its work does not run here: it fills a cache, or follows

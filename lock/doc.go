@@ -49,6 +49,7 @@
 // keeps these decisions and compares them, so they hold even when every process is dead.
 // Every contender heeds them: one too old to know them must be kept out by the store's
 // format.
+//
 // # Outcomes
 //
 // Errors are told apart by what the caller does next: [ErrHeld] wait, [ErrLost]

@@ -16,7 +16,6 @@ import (
 // goroutine reads everything under the prefix, publishes it and its changes, and reads again if a
 // change does not tell all, on request, and once in a while: this shows the line's beats, and
 // reveals a watch that died silently.
-// died in silence is noticed.
 type follower struct {
 	locker *locker
 	stop   context.CancelFunc

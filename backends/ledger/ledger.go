@@ -69,7 +69,6 @@ func New() *Ledger {
 // Apply applies one command at revision, which must exceed every earlier one. It is
 // deterministic: equal ledgers and equal commands stay equal. It checks everything that a command
 // may hold, whether or not the proposer did: see Command.Check.
-// hold is checked here, and not only by who proposed it: see Command.Check.
 func (l *Ledger) Apply(revision uint64, c Command) Result {
 	l.Revision = revision
 	var r Result

@@ -96,7 +96,6 @@ func (e *endedError) Is(target error) bool { return e.code == 0 && target == coo
 // together is how far apart two signals may arrive and still count as one stop. Stopping a whole
 // service signals all of its processes, some of them twice, and the command may end before the
 // wrapper gets its own signal. The role is not kept meanwhile.
-// wrapper gets its own signal. The role is not kept meanwhile.
 const together = 500 * time.Millisecond
 
 // wasStopped reports whether a command ended because somebody stops the whole service: that is a
