@@ -124,7 +124,7 @@ var badInput = map[string]struct {
 	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above 0: must be the greatest token", `role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE`}},
 	"flag":       {args: []string{"run", "--rolle", "r", "--", "true"}, want: []string{`unknown flag: --rolle, did you mean "--role"?`}},
 	"subcommand": {args: []string{"rum"}, want: []string{`unknown command "rum" for "understudy", did you mean "run"?`}},
-	"argument":   {args: []string{"handoff", "b"}, want: []string{`"b" belongs to no flag: understudy handoff takes flags alone; see understudy handoff --help`}},
+	"argument":   {args: []string{"handoff", "b"}, want: []string{`"b" belongs to no flag: understudy handoff takes only flags; see understudy handoff --help`}},
 	"below 0":    {more: true, args: []string{"token-floor", "--role", "r", "--above", "-1", peers}, want: []string{`above: "-1" must be a whole number, and not less than 0`}},
 	"not executable": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--", "./input_test.go"},
