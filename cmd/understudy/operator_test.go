@@ -60,7 +60,7 @@ func testOperator(t *testing.T, r *trio) {
 	r.expect(0, "may fail\n", "status")
 	r.expect(0, now.id+"   active", "status", "--role", "r", "--is-active", "--id", now.id)
 	r.expect(another, now.id+"   active", "status", "--role", "r", "--is-active", "--id", "z")
-	r.expect(cli.Usage, "whether who is active? write --id ID", "status", "--role", "r", "--is-active")
+	r.expect(cli.Usage, "needs the contender; write --id ID", "status", "--role", "r", "--is-active")
 	r.expect(cli.Usage, "is active already", "handoff", "--role", "r", "--to", now.id)
 	r.expect(cli.Usage, `to "z": does not stand by; these do: `, "handoff", "--role", "r", "--to", "z")
 	r.expect(0, "r: "+now.id+" -> ", "handoff", "--role", "r")
