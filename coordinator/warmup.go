@@ -114,7 +114,7 @@ func (r *runner) bids() []lock.Bid {
 		if r.machine.Role(b.Role).Done {
 			continue
 		}
-		if r.cold[i].Load() || r.machine.Session().Sick || r.hasStalled(b.Role) { // so the line itself, which every contender reads, has it behind
+		if r.cold[i].Load() || r.machine.Session().Unfit || r.hasStalled(b.Role) { // so the line itself, which every contender reads, has it behind
 			b.Priority -= lock.NotReady
 		}
 		left = append(left, b)

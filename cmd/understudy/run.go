@@ -72,6 +72,9 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := o.Read(cmd)
 		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog())
+		if err == nil {
+			err = o.Explain(o.Coordinator.CheckCanary())
+		}
 		if err != nil {
 			return err
 		}
