@@ -52,10 +52,10 @@ type description struct {
 type tell func(value float64, more ...attribute.KeyValue)
 
 var declared = []description{
-	{name: "understudy.role.active", unit: "1", help: "Whether the role's work runs here and may act.", role: func(r coordinator.RoleStatus, t tell) { t(truth(r.Works())) }},
+	{name: "understudy.role.active", unit: "1", help: "Whether the role's work runs here and may act.", role: func(r coordinator.RoleStatus, t tell) { t(truth[r.Works()]) }},
 	{name: "understudy.role.token", unit: "1", help: "The fencing token of this process's latest term.", role: func(r coordinator.RoleStatus, t tell) { t(float64(r.Token)) }},
 	{name: "understudy.role.promise_left", unit: "s", help: "How long the role's work may still act.", role: func(r coordinator.RoleStatus, t tell) { t(r.Left.Seconds()) }},
-	{name: "understudy.role.ready", unit: "1", help: "Whether this process is ready to take over the role.", role: func(r coordinator.RoleStatus, t tell) { t(truth(r.Ready)) }},
+	{name: "understudy.role.ready", unit: "1", help: "Whether this process is ready to take over the role.", role: func(r coordinator.RoleStatus, t tell) { t(truth[r.Ready]) }},
 	{name: "understudy.transitions", unit: "{transition}", help: "Changes of the role's state, by cause.", counts: true, role: func(r coordinator.RoleStatus, t tell) {
 		for cause, n := range r.Moves {
 			t(float64(n), attribute.String("cause", string(cause)))
@@ -75,9 +75,9 @@ var declared = []description{
 			t(p.Silent.Seconds())
 		}
 	}},
-	{name: "understudy.registered", unit: "1", help: "Whether this process has a session in the store.", process: func(p coordinator.ProcessStatus, t tell) { t(truth(p.Session != "")) }},
-	{name: "understudy.healthy", unit: "1", help: "Whether this process is known to be healthy.", process: func(p coordinator.ProcessStatus, t tell) { t(truth(p.Unhealthy == nil)) }},
-	{name: "understudy.witness", unit: "1", help: "Whether a witness stands by.", process: func(p coordinator.ProcessStatus, t tell) { t(truth(p.Witness)) }},
+	{name: "understudy.registered", unit: "1", help: "Whether this process has a session in the store.", process: func(p coordinator.ProcessStatus, t tell) { t(truth[p.Session != ""]) }},
+	{name: "understudy.healthy", unit: "1", help: "Whether this process is known to be healthy.", process: func(p coordinator.ProcessStatus, t tell) { t(truth[p.Unhealthy == nil]) }},
+	{name: "understudy.witness", unit: "1", help: "Whether a witness stands by.", process: func(p coordinator.ProcessStatus, t tell) { t(truth[p.Witness]) }},
 	{name: "understudy.loop.late", unit: "s", help: "For how long the coordinator has been due to turn, and has not.", process: func(p coordinator.ProcessStatus, t tell) { t(p.Late.Seconds()) }},
 }
 
@@ -117,12 +117,7 @@ func (o *observed) observe(_ context.Context, to metric.Observer) error {
 	return nil
 }
 
-func truth(is bool) float64 {
-	if is {
-		return 1
-	}
-	return 0
-}
+var truth = map[bool]float64{true: 1}
 
 // Spans returns what to set as coordinator.Config.OnTransition: a span for each time that a role is
 // taken here, "understudy.activate", and for each time that it is given up, "understudy.drain". A span

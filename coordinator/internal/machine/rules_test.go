@@ -98,16 +98,21 @@ func TestDeadlineNeverGoesBack(t *testing.T) {
 	}
 }
 
-// TestSickStaysSick through a new registration: it does not compete until it is healthy.
-func TestSickStaysSick(t *testing.T) {
-	d := newDesk(t, everyday(), "r")
-	d.see(Checked{false})
+// again lets the session be lost, and registers another.
+func (d *desk) again() {
 	d.now = d.now.Plus(ttl / 4)
 	d.see(Tick{})
 	d.see(Beaten{1, d.now, lock.Lost})
 	d.see(Closed{1, lock.OK})
 	d.see(Registered{Number: 2, At: d.now, Outcome: lock.OK})
 	d.see(Beaten{2, d.now, lock.OK})
+}
+
+// TestSickStaysSick through a new registration: it does not compete until it is healthy.
+func TestSickStaysSick(t *testing.T) {
+	d := newDesk(t, everyday(), "r")
+	d.see(Checked{false})
+	d.again()
 	if do := d.stood(lock.Standing{Role: "r"}); slices.Contains(do, Action(Acquire{"r", 2})) {
 		t.Error("it competes though it is not known to be healthy")
 	}
@@ -132,12 +137,7 @@ func TestDisk(t *testing.T) {
 	}
 	d = newDesk(t, everyday(), "r")
 	d.see(Wrote{Hanging})
-	d.now = d.now.Plus(ttl / 4)
-	d.see(Tick{})
-	d.see(Beaten{1, d.now, lock.Lost})
-	d.see(Closed{1, lock.OK})
-	d.see(Registered{Number: 2, At: d.now, Outcome: lock.OK})
-	d.see(Beaten{2, d.now, lock.OK})
+	d.again()
 	if do := d.stood(lock.Standing{Role: "r"}); slices.Contains(do, Action(Acquire{"r", 2})) {
 		t.Error("it competes on a disk that hangs")
 	}
