@@ -47,11 +47,7 @@ over. The second runs when the command has ended and before the role is released
 and never longer than the promise stands: where the role is lost it may not run. A hook that fails
 is a warning.
 
-With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3), as
-many programs can: READY=1 within 30s, and then WATCHDOG=1 at least once in that time. If it
-does not, it has stalled: the role is lost, and goes to another. Work often says it every half of
-that time, which WATCHDOG_USEC has in microseconds. Started by systemd, this process tells systemd how it is.
-
+` + stallHelp + `
 A command that ends by itself ends this process with its own exit code: 128 and the
 signal where one ended it, 127 where it could not be started. A stop ends it with 0,
 whatever the command's code is, and also where the whole service gets SIGTERM and the
@@ -87,6 +83,17 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 	}
 	return cmd
 }
+
+// stallHelp is the part of the help text about what stalls.
+const stallHelp = `With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3), as
+many programs can: READY=1 within 30s, and then WATCHDOG=1 at least once in that time. If it
+does not, it has stalled: the role is lost, and goes to another. Work often says it every half of
+that time, which WATCHDOG_USEC has in microseconds. Started by systemd, this process tells systemd how it is.
+
+--canary names a directory on the disk that the command needs: a small file there is written and
+synced all the time. A disk that hangs for the watchdog's time, or else ttl/2, costs this process its
+roles, and it takes none before the disk answers.
+`
 
 var errRoleLost = errors.New("the role was lost")
 
