@@ -3,9 +3,7 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,18 +11,6 @@ import (
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/lab/faultdisk"
 )
-
-// writeForever writes to a disk and syncs, as a database does, beside what else this process does.
-func writeForever() {
-	f, err := os.Create(filepath.Join(os.Getenv("UNDERSTUDY_TEST_DISK"), "data."+os.Getenv("UNDERSTUDY_ID")))
-	for ; err == nil; time.Sleep(20 * time.Millisecond) { // between two entries
-		if _, err = f.WriteAt(make([]byte, 4096), 0); err == nil {
-			err = f.Sync()
-		}
-	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
 
 // TestDiskHangs: the disk of the active hangs, for its command and for the canary. The role moves
 // long before the promise is over, and comes back to that contender only when its disk does. A command that
