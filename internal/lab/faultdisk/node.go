@@ -14,7 +14,7 @@ import (
 // A node is a file or directory of a disk. What it does not say goes to the directory below.
 type node struct {
 	*fs.LoopbackNode
-	disk *Disk
+	disk *disk
 }
 
 func (n *node) WrapChild(_ context.Context, below fs.InodeEmbedder) fs.InodeEmbedder {
