@@ -18,11 +18,12 @@ func (c Config) CheckCanary() error {
 		return nil
 	}
 	one := canary.Start(c.Canary, c.ID, c.canaryPause())
-	defer one.Stop(c.Try())
 	select {
 	case err := <-one.Wrote():
+		one.Stop(c.Try())
 		return lock.InFields(err, "Canary")
 	case <-time.After(c.Try()):
+		one.Stop(0)
 		return nil
 	}
 }
@@ -108,7 +109,12 @@ func (r *runner) followCanary() {
 }
 
 // unfit is why this process shall have no role.
-func (r *runner) unfit() error { return cmp.Or(r.unwell, r.disk, errNotChecked) }
+func (r *runner) unfit() error {
+	if r.config.Healthy == nil {
+		return cmp.Or(r.disk, errNotWritten)
+	}
+	return cmp.Or(r.unwell, r.disk, errNotChecked)
+}
 
 var errNotWritten = errors.New("the canary has not been written yet")
 

@@ -119,12 +119,13 @@ type Config struct {
 	// it next makes progress, this process stands in line for the role behind all others.
 	Watchdog time.Duration
 
-	// Canary is a directory on the disk that work needs; empty: there is none. A small file in it is
-	// written over and synced all the time, by a goroutine that nothing waits for. Where no write has returned for
-	// the Watchdog's time, or without one for half of TTL, the disk hangs: work is told
-	// ErrStalled, and has the Grace to return. While it hangs, or a write fails, this process is
-	// not healthy, as after an error of Healthy. Run returns an error where the first write
-	// fails. A full disk is noticed only where writing over a file takes room; see Healthy.
+	// Canary is a directory on the disk that work needs; empty: there is none. A small file in it
+	// is written over and synced all the time, by a goroutine that nothing waits for. When no write
+	// has returned for the Watchdog's time, or without one for half of TTL, the disk hangs: work is
+	// told ErrStalled, and has the Grace to return. While the disk hangs, or a write fails, this
+	// process is not healthy, as after an error of Healthy. Run returns an error if the first write
+	// fails, and leaves a write behind that still hangs when it ends. A full disk is noticed only
+	// where writing over a file takes room.
 	Canary string
 
 	// Standby warms up for a role while its work does not run here: it fills a cache, or

@@ -90,9 +90,9 @@ many programs can: READY=1 within 30s, and then WATCHDOG=1 at least once in that
 does not, it has stalled: the role is lost, and goes to another. Work often says it every half of
 that time, which WATCHDOG_USEC has in microseconds. Started by systemd, this process tells systemd how it is.
 
---canary names a directory on the disk that the command needs: a small file there is written and
-synced all the time. A disk that hangs for the watchdog's time, or else ttl/2, costs this process its
-roles, and it takes none before the disk answers.
+--canary names a directory on the disk that the command needs; a small file there is written and
+synced all the time. If no write returns for the watchdog's time, or ttl/2 without one, the roles go
+to another, and this process takes none until the disk answers.
 `
 
 var errRoleLost = errors.New("the role was lost")
