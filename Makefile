@@ -50,8 +50,8 @@ bin/baselines: $(wildcard internal/failover/baselines/*.go) internal/failover/ba
 
 baselines: bin/baselines ## bin/baselines: contenders as they are written without understudy, for the bench only
 
-bench-soak: servers ## nobody may lose the role while nothing fails: an hour idle, ten minutes busy, on each store; ten minutes of heavy writing
-	go test ./cmd/understudy -tags soak -run "TestNoFalseTakeover|TestHeavyWriting" -timeout 24h -v $(SOAK)
+bench-soak: servers ## nobody may lose the role while nothing fails: an hour idle, ten minutes busy, on each store; ten minutes of heavy writing; a disk that hangs
+	go test ./cmd/understudy -tags soak -run "TestNoFalseTakeover|TestHeavyWriting|TestDiskHangsForLong" -timeout 24h -v $(SOAK)
 
 benchmarks: ## Go benchmarks, printed as ratios
 	go test -run '^$$' -bench . ./...

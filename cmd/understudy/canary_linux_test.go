@@ -20,16 +20,17 @@ func TestDiskHangs(t *testing.T) {
 	for _, name := range []string{onRaft, onEtcd, onConsul} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			testDiskHangs(t, name, true)
+			testDiskHangs(t, name, true, 0)
 		})
 	}
 	t.Run("and holds the command", func(t *testing.T) {
 		t.Parallel()
-		testDiskHangs(t, onEtcd, false)
+		testDiskHangs(t, onEtcd, false, 0)
 	})
 }
 
-func testDiskHangs(t *testing.T, store string, killable bool) {
+// testDiskHangs has a disk hang until the next works, and for so long at least.
+func testDiskHangs(t *testing.T, store string, killable bool, long time.Duration) {
 	r := newTrio(t, store)
 	r.ttl = 10 * time.Second
 	disks := map[string]*faultdisk.Disk{}
@@ -64,6 +65,10 @@ func testDiskHangs(t *testing.T, store string, killable bool) {
 		if code == 0 {
 			t.Errorf("the role was handed to a process whose disk hangs: %s", said)
 		}
+	}
+	time.Sleep(long - (coordinator.Clocks().Mono - began)) // so long does it hang
+	if r.active(0).token != next.token {
+		t.Error("the role moved again while the disk hung")
 	}
 	disks[now.id].Set(faultdisk.Fault{})
 	r.settle()

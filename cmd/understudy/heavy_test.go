@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
 // TestHeavyWriting writes as fast as can be to the disk of three wrappers' canaries, for a sixth of
@@ -26,6 +27,14 @@ func TestHeavyWriting(t *testing.T) {
 		}
 	})
 	t.Run("on the disk", func(t *testing.T) { heavyWriting(t, t.TempDir()) })
+}
+
+// TestDiskHangsForLong has the active's disk take no fsync for 30 s: at a ttl of 10 s three promises.
+func TestDiskHangsForLong(t *testing.T) {
+	for _, store := range stores.Names {
+		t.Run(store, func(t *testing.T) { testDiskHangs(t, store, true, 30*time.Second) })
+	}
+	t.Run("and holds the command", func(t *testing.T) { testDiskHangs(t, onEtcd, false, 30*time.Second) })
 }
 
 // heavyWriting returns how often the role moved.
