@@ -27,8 +27,8 @@ type Canary struct {
 // Start begins to write into a directory, on behalf of a contender, with a pause after each write.
 func Start(dir, id string, pause time.Duration) *Canary {
 	ctx, stop := context.WithCancel(context.Background())
-	name := fmt.Sprintf("understudy-canary-%x", sha256.Sum256([]byte(id)))
-	c := &Canary{dir: dir, path: filepath.Join(dir, name[:34]), id: id, wrote: make(chan error), stop: stop, ended: make(chan struct{})}
+	sum := sha256.Sum256([]byte(id)) // an ID may be longer than a file's name, and hold a slash
+	c := &Canary{dir: dir, path: filepath.Join(dir, fmt.Sprintf("understudy-canary-%x", sum[:8])), id: id, wrote: make(chan error), stop: stop, ended: make(chan struct{})}
 	go func() {
 		defer close(c.ended)
 		for ctx.Err() == nil {
