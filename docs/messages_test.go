@@ -18,7 +18,7 @@ import (
 
 // elsewhere are the messages that a variable holds where they are logged, by its name.
 var elsewhere = map[string][]string{
-	"f.what": {"the store does not answer", "the roles cannot be watched", "not registered, it is tried again", "the store refuses a call", "the health check hangs"},
+	"f.what": {"the store does not answer", "the roles cannot be watched", "not registered yet; trying again", "the store refuses a call", "the health check hangs"},
 	"text":   {"the group has lost its majority", "two voters survive no failure: ", "4 voters survive no more failures than 3 do: 1"},
 	"err":    {"the command did not start: "},
 }
