@@ -238,7 +238,7 @@ func (r *runner) answer(role string) {
 	switch {
 	case r.session == nil || wish.To != r.session.ID() || wish.Token != st.Term.Token || wish.Answered:
 		return
-	case r.answering[role] || s.Sick || s.Stopping || slices.ContainsFunc(st.Line, func(m lock.Member) bool { return m.Session == wish.To && m.Settings.Drained }):
+	case r.answering[role] || s.Unfit || s.Stopping || slices.ContainsFunc(st.Line, func(m lock.Member) bool { return m.Session == wish.To && m.Settings.Drained }):
 		return
 	}
 	r.answering[role], wish.Answered = true, true

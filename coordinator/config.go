@@ -116,6 +116,15 @@ type Config struct {
 	// process is in line for the role behind all others.
 	Watchdog time.Duration
 
+	// Canary is a directory on the disk that work needs; empty: there is none. A small file in it
+	// is written over and synced all the time, by a goroutine that nothing waits for. When no write
+	// has returned for the Watchdog's time, or without one for half of TTL, the disk hangs: work is
+	// told ErrStalled, and has the Grace to return. While the disk hangs, or a write fails, this
+	// process is not healthy, as after an error of Healthy. Run returns an error if the first write
+	// fails, and leaves a write behind that still hangs when it ends. A full disk is noticed only
+	// where writing over a file takes room.
+	Canary string
+
 	// Standby warms up for a role while its work does not run here: it fills a cache, or follows
 	// the active's log. It is called when Run begins and after every term, one call at a time for
 	// each role, and always before the work. Its context ends when a term of the role begins,
@@ -198,6 +207,14 @@ func (c Config) Defaults() Config {
 	return c
 }
 
+// hangLimit is how late a turn of the loop may be before the loop counts as hung.
+func (c *Config) hangLimit() time.Duration {
+	if c.HangTimeout < 0 {
+		return c.TTL
+	}
+	return c.HangTimeout
+}
+
 // rules are the machine's rules for c.
 func (c Config) rules(nonce string) machine.Rules {
 	return machine.Rules{
@@ -215,6 +232,7 @@ func (c Config) rules(nonce string) machine.Rules {
 		CloseFor:   min(c.TTL, max(5*time.Second, closeTrips*c.Try())), // after the promise, others end it
 		Exclusive:  c.exclusive(),
 		Gated:      c.Healthy != nil,
+		Disk:       c.disk(),
 	}
 }
 

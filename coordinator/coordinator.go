@@ -37,7 +37,7 @@ import (
 // c.NoExit is set.
 func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	c = c.Defaults()
-	if err := c.Validate(); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
 	c.Logger = asynclog.Logger(c.Logger)
@@ -104,6 +104,7 @@ type runner struct {
 	refusals  map[string]error  // why the store refuses a role, by role
 	failures  map[string]error  // the last failure of a role's work
 	unwell    error             // the last answer of the health check
+	disk      error             // why the canary cannot be written
 	dead      lock.SessionID    // the session that had our ID and whose process is proven dead
 	stalled   map[string]*stall // how a role's last work stalled, by role
 }
@@ -133,6 +134,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 	if r.config.Healthy != nil {
 		r.asked.run("Healthy", r.check)
 	}
+	r.watchCanary()
 	if r.config.Ready != nil {
 		r.askReady()
 	}
@@ -215,7 +217,7 @@ type news struct {
 
 // What returns, apart from calls to the store.
 const (
-	checks  = "health check"
+	checks  = "health check" // or a write of the canary
 	watches = "watch"
 	answers = "answer"
 )
@@ -261,6 +263,9 @@ func (r *runner) take(n news) {
 		if v := r.machine.Role(e.Role); v.Phase == machine.Working && v.Token == e.Token {
 			r.stalled[e.Role] = &stall{r.config.Now(), r.terms[e.Role]}
 		}
+	case machine.Wrote:
+		r.disk = n.err
+		r.tellDisk(n.err)
 	case machine.Checked:
 		r.unwell = n.err
 		r.tellHealth(n.err)

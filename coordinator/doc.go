@@ -70,6 +70,9 @@
 //     milliseconds later. Without a witness it is evicted after ttl plus skew.
 //   - It hangs or is stopped: the witness kills it after Config.HangTimeout, and in any case at the
 //     deadline while work runs. The guard beside the work does not need the loop to turn.
+//   - Its disk hangs: if Config.Canary is on that disk, the work is told to stop as after a loss,
+//     and the process takes no role until the disk answers. Work that cannot return is ended at
+//     its deadline.
 //   - It is cut off from the store: it stops by its own clocks, before others may evict it.
 //   - Only replies are lost: as if cut off. Beats that still arrive do not keep the role, because
 //     the session is closed once the work has returned.
@@ -121,8 +124,8 @@
 //
 // A pure machine (internal/machine) takes one event and the time and says what to do: read
 // session.go, then role.go. One loop (coordinator.go) does it and owns all state; calls.go
-// makes the calls to the store; callbacks.go and warmup.go call the user. A guard (lease.go)
-// beside every term's work ends it on time, whatever the loop is doing. journal.go and
+// makes the calls to the store; callbacks.go and warmup.go call the user; canary.go
+// watches the disk. A guard (lease.go) beside every term's work ends it on time, whatever the loop is doing. journal.go and
 // trouble.go write the log; transition.go and monitor.go inform programs. internal/process
 // proves deaths, internal/clock reads the clocks.
 //

@@ -170,6 +170,7 @@ type board struct {
 	session  atomic.Pointer[lock.SessionID]
 	stopping atomic.Bool
 	sick     atomic.Pointer[error] // the last answer of the health check; nil: none yet
+	disk     atomic.Pointer[error] // why the canary cannot be written; nil: it has not been yet
 
 	heard, failed      atomic.Pointer[answer]
 	errors             [lock.Refused + 1]atomic.Uint64
@@ -225,20 +226,14 @@ func (r *runner) newBoard() *board {
 	return b
 }
 
-// hangLimit is how late a turn of the loop may be before the loop counts as hung.
-func (c *Config) hangLimit() time.Duration {
-	if c.HangTimeout < 0 {
-		return c.TTL
-	}
-	return c.HangTimeout
-}
-
 var errNotChecked = errors.New("the health check has not answered yet")
 
 // unhealthy is why the process is not known to be healthy.
 func (b *board) unhealthy(now Instant) error {
 	since, last := b.checking.Load(), b.sick.Load()
-	switch {
+	switch err := b.unwritten(); {
+	case err != nil:
+		return err
 	case b.config.Healthy == nil:
 		return nil
 	case since != nil && now.Most(*since) > b.config.hangLimit()/2:
@@ -322,7 +317,7 @@ func (b *board) answered(now Instant, n news, me lock.SessionID) {
 	case b == nil || n.call == "":
 		return
 	case n.call == checks:
-		b.sick.Store(&n.err)
+		b.checked(n)
 		return
 	}
 	switch o := lock.OutcomeOf(n.err); o {

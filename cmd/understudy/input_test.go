@@ -61,6 +61,10 @@ var badInput = map[string]struct {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "5ms", "--on-active", "true"},
 		want: []string{`watchdog: 5ms must be from 100ms to ttl = 10s; leave it out for none`, `command: missing; write it after --`},
 	},
+	"a canary where nothing is": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--canary", "/nowhere", "--", "true"},
+		want: []string{`canary: "/nowhere" is not there; create the directory, on the disk that the work needs`},
+	},
 	"a watchdog of nothing": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "0s", "--", "true"},
 		want: []string{`watchdog: "0s" must be more than 0`},

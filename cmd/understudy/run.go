@@ -47,12 +47,7 @@ over. The second runs when the command has ended and before the role is released
 and never beyond the promise: if the role is lost it may not run. A hook that fails is a
 warning.
 
-With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3),
-which many programs speak: READY=1 within 30s, and then WATCHDOG=1 at least once in that time. If
-it does not, it has stalled: the role is lost, and goes to another contender. WATCHDOG_USEC has that
-time in microseconds; sending after every half of it is usual. Started by systemd, this process
-tells systemd its state.
-
+` + stallHelp + `
 A command that ends by itself ends this process with its own exit code: 128 plus the signal
 if a signal ended it, 127 if it could not be started. A stop ends this process with 0,
 whatever the command's code is. That includes a SIGTERM to the whole service by which the
@@ -73,6 +68,9 @@ independently: list them as "roles" in the file that --config names; see docs/co
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := o.Read(cmd)
 		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog())
+		if err == nil {
+			err = o.Explain(o.Coordinator.CheckCanary())
+		}
 		if err != nil {
 			return err
 		}
@@ -85,6 +83,18 @@ independently: list them as "roles" in the file that --config names; see docs/co
 	}
 	return cmd
 }
+
+// stallHelp is the part of the help text about stalls.
+const stallHelp = `With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3),
+which many programs speak: READY=1 within 30s, and then WATCHDOG=1 at least once in that time. If
+it does not, it has stalled: the role is lost, and goes to another contender. WATCHDOG_USEC has that
+time in microseconds; sending after every half of it is usual. Started by systemd, this process
+tells systemd its state.
+
+--canary names a directory on the disk that the command needs; a small file there is written and
+synced all the time. If no write returns for the watchdog's time, or ttl/2 without one, the roles go
+to another contender, and this process takes none until the disk answers.
+`
 
 var errRoleLost = errors.New("the role was lost")
 

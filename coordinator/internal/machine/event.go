@@ -89,6 +89,9 @@ type (
 	// Checked says how the health check went.
 	Checked struct{ Healthy bool }
 
+	// Wrote says how the canary's last write to the disk went.
+	Wrote struct{ Disk Disk }
+
 	// Stalled says that the work of a term makes no progress.
 	Stalled struct {
 		Role  string
@@ -112,8 +115,19 @@ func (e Released) role() string  { return e.Role }
 func (e HandedOff) role() string { return e.Role }
 func (e Returned) role() string  { return e.Role }
 func (Checked) role() string     { return "" }
+func (Wrote) role() string       { return "" }
 func (e Stalled) role() string   { return e.Role }
 func (Rebid) role() string       { return "" }
+
+// A Disk is how the disk is that the work needs, as far as it is known.
+type Disk uint8
+
+// The disks.
+const (
+	Writable Disk = iota // or nobody looks
+	Failing              // a write failed, or the first has no answer yet
+	Hanging              // no write has returned for too long
+)
 
 // A Return is how the work returned.
 type Return uint8

@@ -37,7 +37,7 @@ type Machine struct {
 // New returns a machine that has not registered yet.
 func New(r Rules, roles ...string) *Machine {
 	m := &Machine{
-		Rules: r, session: session{number: 1, sick: r.Gated},
+		Rules: r, session: session{number: 1, sick: r.Gated, disk: r.Disk},
 		roles:  map[string]role{},
 		sights: map[lock.SessionID]sight{},
 		line:   map[string][]lock.SessionID{},
@@ -87,6 +87,9 @@ func (m *Machine) observe(now Instant, e Event) {
 	case Checked:
 		m.session.rebid = m.session.rebid || m.session.sick == e.Healthy
 		m.session.sick = !e.Healthy
+	case Wrote:
+		m.session.rebid = m.session.rebid || m.session.disk != e.Disk
+		m.session.disk = e.Disk
 	case Stalled:
 		m.put(m.roles[e.Role].stalled(e))
 		m.session.rebid = true // our bid is now behind all that have not stalled
