@@ -175,6 +175,7 @@ type Standing struct {
 	Request Request  // what an operator asked of the term; zero: nothing
 	Floor   Token    // every token to come is greater; of a role without a record the store's own count is taken in
 	Pause   Pause    `json:",omitzero"` // of the role; zero: it is not paused
+	Fence   Fence    `json:",omitzero"` // against whoever has the role, silent since that beat; zero: none stands
 	Store   string   // the identity of the store that said it; empty: it has none yet
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // An Operator keeps, beside the roles, what an operator decides about roles and contenders,
-// and what happened in each role. A Locker is one where its store can do so: ask by a type
+// what happened in each role, and who is about to be fenced. A Locker is one where its store can do so: ask by a type
 // assertion. It is safe for concurrent use. Every call obeys its context as a Locker's does,
 // may be repeated, and needs no session. Bad input is ErrPermanent, and nothing is written.
 type Operator interface {
@@ -42,7 +42,30 @@ type Operator interface {
 	// History returns what was recorded of a role, in the order in which it was, the oldest
 	// first. It is never older than what was recorded before it began, by whomever.
 	History(ctx context.Context, role string) ([]Event, error)
+
+	// Fence puts beside a role's term that a contender is about to have the host of its holder
+	// killed, whose last beat was f.Beat. For each beat of a session one such intent is written at
+	// most, whatever the roles that the session holds. nil: this one stands, written now or before.
+	// ErrMoved: another one's stands for that beat, another beat was there, or the term is over.
+	// An intent is void, and no standing shows it, once the session has another beat, or has ended.
+	// It ends nothing by itself.
+	Fence(ctx context.Context, role string, f Fence) error
 }
+
+// A Fence is a contender's intent to have the host of a silent holder killed, by its fence command.
+type Fence struct {
+	Token   Token     // of the term that it is about
+	Beat    Beat      // the last one that was seen of its holder; never Absent
+	By      string    // the ID of the contender whose fence command runs
+	Session SessionID // that contender's
+	At      time.Time // when, by the clock of By
+}
+
+// IsZero reports whether f is no intent.
+func (f Fence) IsZero() bool { return f.Session == "" }
+
+// Same reports whether f and g are one contender's intent, about one beat.
+func (f Fence) Same(g Fence) bool { return f.Session == g.Session && f.Beat == g.Beat }
 
 // A Pause is an operator's word that nobody shall take a role over. The zero Pause is none.
 // The store compares no clock: who finds that Until has passed resumes the role.
@@ -161,7 +184,8 @@ const (
 
 // The parts that events have, in this order.
 const (
-	PartSilent = "silent" // began: from the former active's last sign of life until its session was ended
+	PartSilent = "silent" // began: from the former active's last sign of life until its session was ended, or somebody set out to fence it
+	PartFence  = "fence"  // began: from then until its session was ended, because the fence command succeeded
 	PartNotice = "notice" // began: from then, or from the handoff, until the role was asked for
 	PartGrant  = "grant"  // began: from then until it was granted
 	PartStart  = "start"  // began: from then until the work began
@@ -235,6 +259,15 @@ func CheckSettings(s Settings) error {
 		errs = append(errs, Permanent(fmt.Errorf("priorities: %d roles take %d bytes, the limit is %d: set fewer", len(s.Priorities), size, MaxSettings)))
 	}
 	return errors.Join(errs...)
+}
+
+// CheckFence says what is wrong with an intent to fence.
+func CheckFence(f Fence) error {
+	err := errors.Join(CheckName("by", f.By), CheckName("session", string(f.Session)))
+	if f.Beat == Absent || f.Beat == AnyBeat {
+		err = errors.Join(err, Permanent(fmt.Errorf("beat %d: must be the one that was seen, of a record that is there", f.Beat)))
+	}
+	return err
 }
 
 // CheckEvent says what is wrong with an event.

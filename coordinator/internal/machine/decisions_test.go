@@ -37,6 +37,8 @@ func decide(t *testing.T, s script.Script) (all []script.Block) {
 			roles = strings.Split(value, ",")
 		case "exclusive":
 			rules.Exclusive = strings.Split(value, ",")
+		case "fences":
+			rules.Fences = true
 		}
 	}
 	at := Instant{time.Hour, time.Hour, time.Hour}
@@ -148,6 +150,13 @@ func (d *director) step(words []string) {
 		d.show(Stalled{arg(1), lock.Token(token)})
 	case "evicted":
 		d.show(Evicted{lock.SessionID(arg(1)), outcome(2)})
+	case "intended", "fenced": // by the beat that it is about
+		beat, _ := strconv.Atoi(arg(2))
+		if words[0] == "intended" {
+			d.show(Intended{lock.SessionID(arg(1)), lock.Beat(beat), outcome(3)})
+			return
+		}
+		d.show(Fenced{lock.SessionID(arg(1)), lock.Beat(beat), arg(3) == "dead"})
 	case "unseen":
 		d.show(Unseen{strings.TrimPrefix(arg(1), "*"), outcome(2)})
 	case "acquired":
