@@ -54,7 +54,7 @@ type Role struct {
 // Run is what the understudy command's run heeds besides.
 type Run struct {
 	ConnectTimeout time.Duration // 0: it waits as long as it takes
-	Health         string        // a shell command; "": none
+	Health, Fence  string        // shell commands; "": none
 	Stdin, Isolate bool
 }
 

@@ -99,6 +99,7 @@ func Keys() []Key {
 		{Name: "watchdog", Usage: "how long work may make no progress: 100ms to ttl; then it has stalled, and loses the role (default: as long as it likes)", to: func(c *Config) any { return &c.Coordinator.Watchdog }},
 		{Name: "healthInterval", Usage: "between two health checks (default ttl/4)", to: func(c *Config) any { return &c.Coordinator.HealthEvery }},
 		{Name: "health", Command: true, Usage: "a shell command that says by exit code 0 that this process may be active", to: func(c *Config) any { return &c.Run.Health }},
+		{Name: "fence", Command: true, Usage: "a shell command that kills the host of a silent active, and says by exit code 0 that it is dead: power, hypervisor, cloud", to: func(c *Config) any { return &c.Run.Fence }},
 		{Name: "onLoss", Command: true, Default: "standby", OneOf: []string{"standby", "exit"}, Usage: "after a loss: standby, or exit with code 75", to: func(c *Config) any { return &c.onLoss }},
 		{Name: "onExit", Command: true, OneOf: []string{"exit", "restart"}, Usage: "when a command ends by itself: exit with its code, or restart (default exit; with roles restart)", to: func(c *Config) any { return &c.onExit }},
 		{Name: "onActive", Command: true, Usage: "a shell command to run beside the command once the role is granted, for at most 30s: for an address, DNS, an alert", to: func(c *Config) any { return &c.onActive }},

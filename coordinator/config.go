@@ -112,6 +112,16 @@ type Config struct {
 	Healthy     func(ctx context.Context) error
 	HealthEvery time.Duration
 
+	// Fence kills the host of an active that is silent, as by its power supply or its hypervisor, and returns
+	// nil only where that host is dead: that is this process's word, and the active's session is
+	// ended at once, unless it beat meanwhile. It is called when no beat was seen for five eighths of
+	// the active's TTL, the last quarter after the store showed that it answers us: by one standby
+	// for each such silence, whose intent was committed in the store, and only where this process
+	// would take the role. Its context ends when the active's promise does, or Run: then the
+	// promise counts, as after an error. One who beats again while it runs may be killed all the
+	// same. Nothing waits for it. It needs a lock.Operator. nil: only the promise counts.
+	Fence func(ctx context.Context, holder lock.Contender) error
+
 	// Watchdog is how long work may go without a call of Term.Progress, counted while this
 	// process runs: from 100 ms to TTL; 0: as long as it likes. Work that has not called it has
 	// stalled: its context ends with ErrStalled, and it has the Grace to return, as after a loss;
@@ -220,6 +230,7 @@ func (c Config) rules(nonce string) machine.Rules {
 		CloseFor:   min(c.TTL, max(5*time.Second, closeTrips*c.Try())), // after the promise others end it
 		Exclusive:  c.exclusive(),
 		Gated:      c.Healthy != nil,
+		Fences:     c.Fence != nil,
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 // Run takes part in the roles of c through l until ctx is done, and does work
 // for every term that it is granted. It blocks, and returns only when everything
 // that it started has ended; it does not close l. Nothing that it does for the roles
-// waits for c's Logger, Healthy, Ready, Standby or OnTransition: one of the last four that has
+// waits for c's Logger, Healthy, Fence, Ready, Standby or OnTransition: one of the last five that has
 // not returned Grace after Run was over is named in Run's error, and left behind.
 //
 // When ctx is done, Run tells the work to stop, waits for it within the stop
@@ -38,7 +38,7 @@ import (
 // c.NoExit is set.
 func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	c = c.Defaults()
-	if err := c.Validate(); err != nil {
+	if err := errors.Join(c.Validate(), c.checkFence(l)); err != nil {
 		return err
 	}
 	c.Logger = asynclog.Logger(c.Logger)
@@ -106,6 +106,7 @@ type runner struct {
 	failures  map[string]error  // with what the work of a role failed last
 	unwell    error             // what the health check said last
 	dead      lock.SessionID    // that had our ID, and whose process is proven dead
+	fenced    lock.SessionID    // whose host is dead, as our fence command said last
 	stalled   map[string]*stall // how the last work of a role stalled, by its name
 }
 
@@ -258,6 +259,9 @@ func (r *runner) take(n news) {
 		if n.err == nil && e.Number == r.number {
 			r.config.Witness.Session("")
 		}
+	case machine.Fenced:
+		r.endFence(e, n)
+		return
 	case machine.Stalled:
 		if v := r.machine.Role(e.Role); v.Phase == machine.Working && v.Token == e.Token {
 			r.stalled[e.Role] = &stall{r.config.Now(), r.terms[e.Role]}
@@ -300,6 +304,8 @@ func (r *runner) do(a machine.Action) {
 		r.register(a)
 	case machine.Start:
 		r.start(a)
+	case machine.Fence:
+		r.fence(a)
 	case machine.Cancel:
 		t := r.terms[a.Role]
 		r.told[a.Role] = t

@@ -27,7 +27,7 @@ names stay.`,
   understudy plan --ttl 500ms -o json`,
 		Args: cli.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), cli.PlanKeys(), cli.TimeKeys, []string{"hangTimeout"})
+	o := newOptions(cmd.Flags(), cli.PlanKeys(), cli.TimeKeys, []string{"hangTimeout", "fence"})
 	output := cli.Output(cmd.Flags())
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -108,6 +108,12 @@ func (o *options) bounds(f backends.Facts) []bound {
 		late("hang, no witness", "as a crash: a process that is stopped does not beat; a command that works on is not stopped"),
 		late("cut off", "as a crash; the old active has stopped "+ms(2*c.Skew)+" before, by its own clocks"),
 		atMost("store's outage ridden out", "", c.Outage().Round(time.Millisecond), "ttl - ttl/4 - one try - skew - grace: shorter ones change nothing"),
+	}
+	if o.Run.Fence != "" {
+		rows = append(rows, bound{
+			What: "lost host", Bound: ms(c.TTL/8*5-c.BeatEvery()) + " to " + ms(c.TTL/8*5+c.Try()) + " + the fence command + commits",
+			Why: "a beat is overdue by ttl/8, the store answers us, and shows none for ttl/4; then one standby commits its intent and runs --fence. It fails, or takes longer than the promise: at most " + ms(most),
+		}.with(c.TTL/8*5-c.BeatEvery(), most))
 	}
 	if f.Election > 0 {
 		rows = append(rows, about("store's election", "about ", f.Election, f.Source+"; within what is ridden out: "+within(f.Election, c.Outage(), f.Cure)))

@@ -52,6 +52,12 @@ many programs can: READY=1 within 30s, and then WATCHDOG=1 at least once in that
 does not, it has stalled: the role is lost, and goes to another. Work often says it every half of
 that time, which WATCHDOG_USEC has in microseconds. Started by systemd, this process tells systemd how it is.
 
+With --fence a shell command kills the host of an active that is silent, by its power supply, its
+hypervisor or its cloud; exit code 0 says that the host is dead, and the role is taken at once. It
+gets UNDERSTUDY_FENCE_ID, _ADDRESS, _SESSION and _LABEL_ with each label's name in capitals, runs on one
+standby, and has the rest of the silent one's promise for it. If it fails, or takes longer, the
+promise counts.
+
 A command that ends by itself ends this process with its own exit code: 128 and the
 signal where one ended it, 127 where it could not be started. A stop ends it with 0,
 whatever the command's code is, and also where the whole service gets SIGTERM and the
@@ -71,7 +77,7 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := o.Read(cmd)
-		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog())
+		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog(), o.checkFence())
 		if err != nil {
 			return err
 		}

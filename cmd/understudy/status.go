@@ -45,7 +45,8 @@ owner's clock, which may differ from yours.
 each change. JSON is one document, with --watch one a line: store (name, identity, members, leader,
 silent, quorum, margin: how many more members may fail) and roles, each with role,
 active (null: nobody), last (how the last term ended, where nobody is active), paused (by, why, at, until, stop;
-where it is: nobody takes over), request (where a handoff was asked for) and standbys by rank. An active has id, token, since, session, beat (the store's revision of the last
+where it is: nobody takes over), fence (by, at; where that contender's fence command runs, or
+ran, against the active), request (where a handoff was asked for) and standbys by rank. An active has id, token, since, session, beat (the store's revision of the last
 one, 0 where the session's record is missing), beatAt, promiseLeft (seconds, by its owner's clock), silent,
 ttl, witness (one stands by: a crash costs milliseconds), priority (what counts in line: lowered while it is not ready), ready,
 drained, unfit (why it would not take over), setPriority and setBy (what an operator has set), address, labels; a standby has
