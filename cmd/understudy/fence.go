@@ -55,7 +55,13 @@ func (o *options) checkFence() error {
 	case o.Run.Fence == "" || strings.ContainsAny(words[0], "=$`\"'\\;&|<>(){}*?[#~!"):
 		return nil
 	}
-	if exec.Command("/bin/sh", "-c", `command -v -- "$0" || command -v "$0"`, words[0]).Run() != nil {
+	var err error
+	if strings.Contains(words[0], "/") {
+		_, err = exec.LookPath(words[0])
+	} else { // it may be the shell's own
+		err = exec.Command("/bin/sh", "-c", `command -v "$0"`, words[0]).Run()
+	}
+	if err != nil {
 		return fmt.Errorf("fence %q: there is no command %q; write its path, or a name that is in PATH", o.Run.Fence, words[0])
 	}
 	return nil

@@ -86,7 +86,8 @@ func TestFence(t *testing.T) { onEveryStore(t, testFence) }
 
 func testFence(t *testing.T, r *trio) {
 	k := newRack(r)
-	r.startAll("--hang-timeout", "0", "--label", "Rack.No=7", "--fence", k.fencing(k.power()+" && test $UNDERSTUDY_FENCE_LABEL_RACK_NO = 7"))
+	r.more = []string{"--hang-timeout", "0", "--label", "Rack.No=7", "--fence", k.fencing(k.power() + " && test $UNDERSTUDY_FENCE_LABEL_RACK_NO = 7")}
+	r.startAll()
 	was := r.active(0)
 	r.inLine(2)
 	begun := time.Now()
@@ -108,4 +109,113 @@ func testFence(t *testing.T, r *trio) {
 		t.Errorf("token %d works, want %d", active.token, next.token)
 	}
 	r.finish()
+}
+
+// TestFenceInVain loses the host of the active and has its fence command fail, hang, and die with
+// the standby that runs it: then the promise counts, and nothing is left of the command.
+func TestFenceInVain(t *testing.T) { onEveryStore(t, testFenceInVain) }
+
+func testFenceInVain(t *testing.T, r *trio) {
+	k := newRack(r)
+	script, hung := filepath.Join(r.dir, "script"), filepath.Join(r.dir, "hung")
+	r.more = []string{"--hang-timeout", "0", "--fence", k.fencing("sh " + script)}
+	r.startAll()
+	silent := func(what, then string, meanwhile func()) {
+		was := r.settle()
+		must(t, os.WriteFile(script, []byte(then), 0o600))
+		before, begun := len(k.runs()), time.Now()
+		k.freeze(was)
+		r.eventually(what+": the fence command runs", func() bool { return len(k.runs()) > before })
+		meanwhile()
+		r.active(was.token)
+		if took := time.Since(begun); took < r.ttl*3/4 { // its last beat was up to ttl/4 old
+			t.Errorf("%s: the next work began %v after the host was lost, before the promise of %v was over", what, took, r.ttl)
+		}
+		if n := len(k.runs()) - before; n != 1 {
+			t.Errorf("%s: the fence command ran %d times, want once", what, n)
+		}
+		r.because(was, lock.CauseSilent)
+		k.bury(was)
+		r.start(was.id)
+	}
+	silent("it fails", "exit 1", func() {})
+	silent("it hangs", "trap '' TERM; echo $$ > "+hung+"; sleep 1000", func() {})
+	r.eventually("what hangs is ended", func() bool {
+		var pid int
+		text, _ := os.ReadFile(hung)
+		_, err := fmt.Sscan(string(text), &pid)
+		return err == nil && syscall.Kill(pid, 0) != nil
+	})
+	silent("it dies with its standby", "sleep 1000", func() {
+		id, _, _ := strings.Cut(k.runs()[len(k.runs())-1], ":")
+		r.kill(id, syscall.SIGKILL)
+		r.start(id)
+	})
+	r.finish()
+}
+
+// TestFenceCutOff: who cannot reach the store fences nobody, and whom the store was away from is not
+// fenced when it is back; nor is one who only stands by.
+func TestFenceCutOff(t *testing.T) { onEveryStore(t, testFenceCutOff) }
+
+func testFenceCutOff(t *testing.T, r *trio) {
+	k := newRack(r)
+	r.more = []string{"--hang-timeout", "0", "--fence", k.fencing(k.power())}
+	r.startAll()
+	was := r.settle()
+	none := func(when string) {
+		t.Helper()
+		if runs := k.runs(); len(runs) > 0 {
+			t.Errorf("%s: the fence command ran: %q", when, runs)
+		}
+	}
+	idle := ""
+	for _, id := range r.ids {
+		if id != was.id {
+			idle = id
+		}
+	}
+	frozen := span{id: idle}
+	k.freeze(frozen)
+	time.Sleep(2 * r.ttl) // longer than the promise of one who has a role; nothing is to happen
+	none("a standby is silent")
+	k.bury(frozen)
+	r.start(idle)
+	was = r.settle()
+	if r.cluster != nil {
+		resume, err := r.cluster.Pause()
+		must(t, err)
+		time.Sleep(r.ttl * 5 / 8) // a beat is missing for longer than fencing waits, and the promise stands
+		must(t, resume())
+		time.Sleep(r.ttl / 2) // a fence command that should not run would run now
+		none("the store was away")
+		was = r.settle()
+	}
+
+	back := k.cut(was)
+	k.freeze(was)
+	time.Sleep(r.ttl * 3 / 2) // the promise is over; nobody can know, and nothing is to happen
+	none("nobody reaches the store")
+	back()
+	r.active(was.token)
+	k.bury(was)
+	r.start(was.id)
+	r.finish()
+}
+
+// cut keeps everybody from the store but the active, which is about to be lost, and returns what
+// ends that. Where the store is embedded two of three members are lost.
+func (k rack) cut(was span) (back func()) {
+	if k.cluster != nil {
+		resume, err := k.cluster.Pause()
+		must(k.t.(*testing.T), err)
+		return func() { must(k.t.(*testing.T), resume()) }
+	}
+	for _, id := range k.ids {
+		if id != was.id {
+			k.kill(id, syscall.SIGKILL)
+			return func() { k.start(id) }
+		}
+	}
+	return nil
 }
