@@ -173,9 +173,11 @@ func (l *locker) fence(ctx context.Context, name string, f lock.Fence) error {
 		switch {
 		case foreign != nil:
 			return foreign
+		case found.Get(own).Revision != uint64(f.Beat):
+			return lock.ErrMoved
 		case stands.Fence.Same(f):
 			return nil
-		case found.Get(own).Revision != uint64(f.Beat) || stands.Fence.Beat == f.Beat:
+		case stands.Fence.Beat == f.Beat:
 			return lock.ErrMoved
 		}
 		var r Result

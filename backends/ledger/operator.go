@@ -136,9 +136,11 @@ func (l *Ledger) fence(c Command) Result {
 	switch {
 	case r.Term.Token != c.Fence.Token || l.term(r).Vacant():
 		return Result{Code: Moved}
+	case l.Sessions[id].Beat != c.Fence.Beat:
+		return Result{Code: Moved}
 	case stands.Same(c.Fence):
 		return Result{}
-	case l.Sessions[id].Beat != c.Fence.Beat || stands.Beat == c.Fence.Beat:
+	case stands.Beat == c.Fence.Beat:
 		return Result{Code: Moved}
 	case l.Fences == nil:
 		l.Fences = map[lock.SessionID]lock.Fence{}

@@ -21,7 +21,7 @@ import (
 // forget it in silence.
 const (
 	format     = 5
-	decided    = 4 // without who is about to be fenced
+	steered    = 4 // without who is about to be fenced
 	identified = 3 // without what operators decide, too
 	valued     = 2 // without an identity, too
 	plain      = 1 // without values, too
@@ -33,7 +33,7 @@ func formatOf(c ledger.Command) int {
 	case c.Op == ledger.Fence:
 		return format
 	case c.Op == ledger.Pause || c.Op == ledger.Resume || c.Op == ledger.Configure || c.Op == ledger.Record:
-		return decided
+		return steered
 	case c.Identity != "" || c.Name != "" || c.Adopt != "":
 		return identified
 	case c.Op == ledger.Write:
@@ -195,7 +195,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	case len(m.ledger.Fences) > 0:
 		i.Format = format
 	case len(m.ledger.Paused) > 0 || len(m.ledger.Settings) > 0 || len(m.ledger.History) > 0:
-		i.Format = decided
+		i.Format = steered
 	case m.ledger.Identity != "":
 		i.Format = identified
 	case len(m.ledger.Values) > 0:
