@@ -39,7 +39,7 @@ func (c Config) checkFence(l lock.Locker) error {
 func (r *runner) fence(a machine.Fence) {
 	t := r.standings[a.Role].Term
 	r.config.Logger.Warn("the active is silent, and its host is fenced", "role", a.Role, "id", r.config.ID,
-		"active", t.Holder.ID, "token", uint64(t.Token), "for", a.For.Round(time.Millisecond))
+		"active", t.Holder.ID, "token", uint64(t.Token), "left", a.For.Round(time.Millisecond))
 	r.asked.run("Fence", func() {
 		ctx, cancel := context.WithTimeoutCause(r.calls, a.For, errFenceLate)
 		defer cancel()

@@ -60,12 +60,12 @@ type ProcessStatus struct {
 	Late      time.Duration // for how long the loop has been due to turn, and has not
 	Limit     time.Duration // of Late: beyond it the loop hangs
 
-	Heard     time.Time         // when the store answered last; zero: it has not
-	Silent    time.Duration     // how long ago that is, by the clock that shows more
-	LastError error             // of the store; nil: there was none
-	FailedAt  time.Time         // when that was
-	Errors    map[string]uint64 // of the store by kind: see ErrorKinds
-	Fences    map[string]uint64 // calls of Config.Fence that ended, by outcome: see FenceOutcomes
+	Heard              time.Time         // when the store answered last; zero: it has not
+	Silent             time.Duration     // how long ago that is, by the clock that shows more
+	LastError          error             // of the store; nil: there was none
+	FailedAt           time.Time         // when that was
+	Errors             map[string]uint64 // of the store by kind: see ErrorKinds
+	Fences             map[string]uint64 // calls of Config.Fence that ended, by outcome: see FenceOutcomes
 	Beats, BeatsFailed uint64
 	BeatTimes          Histogram // of acknowledged beats, from the start of the call
 

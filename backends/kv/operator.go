@@ -156,14 +156,11 @@ func (l *locker) Fence(ctx context.Context, role string, f lock.Fence) error {
 func (l *locker) fence(ctx context.Context, name string, f lock.Fence) error {
 	key := l.keys.role(name)
 	found, err := l.readHere(ctx, key)
-	if err != nil {
-		return err
-	}
-	role, err := decodeRole(found.Get(key))
-	if err != nil {
-		return err
-	}
-	if !role.held() || role.token() != f.Token {
+	role, foreign := decodeRole(found.Get(key))
+	switch {
+	case err != nil || foreign != nil:
+		return errors.Join(err, foreign)
+	case !role.held() || role.token() != f.Token:
 		return lock.ErrMoved
 	}
 	own, fence := l.keys.session(role.Holder.Session), l.keys.fence(role.Holder.Session)

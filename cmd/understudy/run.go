@@ -17,11 +17,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func newRun(s *signals) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "run [flags] [-- COMMAND [ARG...]]",
-		Short: "Run a command only while this process is active",
-		Long: `Stands by for the role, and runs the command while it is active. The command gets
+// runText is what run does, for its help.
+const runText = `Stands by for the role, and runs the command while it is active. The command gets
 UNDERSTUDY_ROLE, UNDERSTUDY_ID and UNDERSTUDY_TOKEN; it should pass the token to what
 it writes to.
 
@@ -65,7 +62,13 @@ command has ended first: up to half a second before this process hears of it.
 
 Several roles in one process, each with a command of its own and active or standby by
 itself, stand as "roles" in the file that --config names; see docs/configuration.md.
-` + cli.ExitCodes,
+`
+
+func newRun(s *signals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run [flags] [-- COMMAND [ARG...]]",
+		Short: "Run a command only while this process is active",
+		Long:  runText + cli.ExitCodes,
 		Example: `  export UNDERSTUDY_ROLE=billing UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy run --id a --raft-dir /tmp/a -- ./billing --port 80
   understudy run --id b --raft-dir /tmp/b --ttl 2s --on-exit restart -- sh -c 'exec ./billing'
