@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -139,7 +140,15 @@ func testFenceInVain(t *testing.T, r *trio) {
 		r.start(was.id)
 	}
 	silent("it fails", "exit 1", func() {})
-	silent("it hangs", "trap '' TERM; echo $$ > "+hung+"; sleep 1000", func() {})
+	l, err := backends.Dial(t.Context(), r.store)
+	must(t, err)
+	defer l.Close()
+	silent("it hangs", "trap '' TERM; echo $$ > "+hung+"; sleep 1000", func() {
+		st, err := standing(t.Context(), l, "r")
+		if must(t, err); !strings.HasPrefix(k.runs()[len(k.runs())-1], st.Fence.By+":") {
+			t.Errorf("the intent that stands is %+v, and %s ran", st.Fence, k.runs())
+		}
+	})
 	r.eventually("what hangs is ended", func() bool {
 		var pid int
 		text, _ := os.ReadFile(hung)
@@ -218,4 +227,27 @@ func (k rack) cut(was span) (back func()) {
 		}
 	}
 	return nil
+}
+
+// TestFenceIsShown by status, for as long as the intent stands, and by why.
+func TestFenceIsShown(t *testing.T) {
+	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	st := lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: lock.Member{Contender: lock.Contender{ID: "a"}, Beat: 5}}}
+	for _, fenced := range []bool{false, true} {
+		if fenced {
+			st.Fence = lock.Fence{Token: 7, Beat: 5, By: "b", Session: "s", At: at}
+		}
+		h := heard{Standing: st, silent: "no beat"}
+		r := newReport("memory", backends.Health{}, []heard{h})
+		for format, want := range map[string]string{"text": "b fences the host of the active, which is silent, since 2026-05-01T12:00:00Z", "json": `"by": "b"`} {
+			var out strings.Builder
+			must(t, r.show(&out, format))
+			if strings.Contains(out.String(), want) != fenced {
+				t.Errorf("fenced: %v, and status says\n%s", fenced, out.String())
+			}
+		}
+		if text := storyOf(h, nil).Text; strings.Contains(text, "b has set out to fence its host") != fenced {
+			t.Errorf("fenced: %v, and why says %s", fenced, text)
+		}
+	}
 }

@@ -110,10 +110,11 @@ func (o *options) bounds(f backends.Facts) []bound {
 		atMost("store's outage ridden out", "", c.Outage().Round(time.Millisecond), "ttl - ttl/4 - one try - skew - grace: shorter ones change nothing"),
 	}
 	if o.Run.Fence != "" {
+		least := c.TTL/8*5 - c.BeatEvery()
 		rows = append(rows, bound{
-			What: "lost host", Bound: ms(c.TTL/8*5-c.BeatEvery()) + " to " + ms(c.TTL/8*5+c.Try()) + " + the fence command + commits",
-			Why: "a beat is overdue by ttl/8, the store answers us, and shows none for ttl/4; then one standby commits its intent and runs --fence. It fails, or takes longer than the promise: at most " + ms(most),
-		}.with(c.TTL/8*5-c.BeatEvery(), most))
+			What: "lost host, with --fence", Bound: ms(least) + " to " + ms(most),
+			Why: "--fence runs when no beat was seen for 5/8 of the ttl, the last one being up to ttl/4 old; add what it takes. If it fails, or takes longer than the promise: as a crash without a witness",
+		}.with(least, most))
 	}
 	if f.Election > 0 {
 		rows = append(rows, about("store's election", "about ", f.Election, f.Source+"; within what is ridden out: "+within(f.Election, c.Outage(), f.Cure)))
