@@ -180,7 +180,8 @@ func (l *locker) fence(ctx context.Context, name string, f lock.Fence) error {
 		var r Result
 		r, err = l.commitHere(ctx, Txn{
 			Guards: []Guard{
-				{Key: key, Revision: role.revision}, {Key: own, Revision: uint64(f.Beat)},
+				{Key: key, Revision: role.revision},
+				{Key: own, Revision: uint64(f.Beat)},
 				{Key: fence, Revision: found.Get(fence).Revision},
 			},
 			Writes: []Write{{Key: fence, Value: encode(fenceRecord{newHeader(), f}), Lease: found.Get(own).Lease}},

@@ -57,6 +57,7 @@ func (k keys) end(id lock.SessionID) string { return string(k) + "state/end/" + 
 func (k keys) fence(id lock.SessionID) string {
 	return string(k) + "state/fence/" + escape(string(id))
 }
+
 func (k keys) session(id lock.SessionID) string {
 	return k.sessions() + escape(string(id))
 }
