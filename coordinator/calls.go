@@ -103,7 +103,7 @@ func (r *runner) callFor(a machine.Action) call {
 	case machine.Intend:
 		f := lock.Fence{Token: a.Token, Beat: a.Beat, By: r.config.ID, Session: session.ID(), At: time.Now()}
 		return call{
-			"intend", a.Role, roleTrips, func(ctx context.Context) error { return r.locker.(lock.Operator).Fence(ctx, a.Role, f) },
+			"intend", a.Role, r.budget(roleTrips), func(ctx context.Context) error { return r.locker.(lock.Operator).Fence(ctx, a.Role, f) },
 			func(o lock.Outcome) machine.Event {
 				return machine.Intended{Session: a.Session, Beat: a.Beat, Outcome: o}
 			},
