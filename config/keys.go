@@ -100,6 +100,7 @@ func Keys() []Key {
 		{Name: "canary", Usage: "a directory on the disk that the work needs: while a small file there cannot be written, this process is not healthy; a write that hangs for the watchdog's time, or ttl/2 without one, is a stall", to: func(c *Config) any { return &c.Coordinator.Canary }},
 		{Name: "healthInterval", Usage: "time between two health checks (default ttl/4)", to: func(c *Config) any { return &c.Coordinator.HealthEvery }},
 		{Name: "health", Command: true, Usage: "a shell command; exit code 0 says that this process may be active", to: func(c *Config) any { return &c.Run.Health }},
+		{Name: "fence", Command: true, Usage: "a shell command that kills the host of a silent active by power, hypervisor or cloud; exit code 0 says that it is dead", to: func(c *Config) any { return &c.Run.Fence }},
 		{Name: "onLoss", Command: true, Default: "standby", OneOf: []string{"standby", "exit"}, Usage: "after a loss: standby, or exit with code 75", to: func(c *Config) any { return &c.onLoss }},
 		{Name: "onExit", Command: true, OneOf: []string{"exit", "restart"}, Usage: "when a command ends by itself: exit with its code, or restart (default exit; with roles restart)", to: func(c *Config) any { return &c.onExit }},
 		{Name: "onActive", Command: true, Usage: "a shell command to run beside the command once the role is granted, for at most 30s: for an address, DNS, an alert", to: func(c *Config) any { return &c.onActive }},

@@ -109,6 +109,16 @@ type Config struct {
 	Healthy     func(ctx context.Context) error
 	HealthEvery time.Duration
 
+	// Fence kills the host of an active that is silent, for example through its power supply or its
+	// hypervisor. It returns nil only if that host is dead: then this process vouches for it, and the
+	// active's session is ended at once, unless it beat meanwhile. It is called when no beat was seen
+	// for five eighths of the active's TTL, the last quarter of it after the store answered us.
+	// For each such silence one standby calls it, whose intent was committed in the store, and only if
+	// it would take the role itself. Its context ends with the active's promise, or with Run; after
+	// that, and after an error, the promise counts. A host that beats again while Fence runs may be
+	// killed all the same. Nothing waits for it. It needs a lock.Operator. nil: only the promise counts.
+	Fence func(ctx context.Context, holder lock.Contender) error
+
 	// Watchdog is how long work may go without a call of Term.Progress, counted while this process runs:
 	// from 100 ms to TTL; 0: without limit. Work that exceeds it has stalled: its context ends with
 	// ErrStalled, and it has the Grace to return, as after a loss; then the process exits, unless NoExit
@@ -233,6 +243,7 @@ func (c Config) rules(nonce string) machine.Rules {
 		Exclusive:  c.exclusive(),
 		Gated:      c.Healthy != nil,
 		Disk:       c.disk(),
+		Fences:     c.Fence != nil,
 	}
 }
 

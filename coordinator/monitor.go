@@ -65,6 +65,7 @@ type ProcessStatus struct {
 	LastError error             // from the store; nil: there was none
 	FailedAt  time.Time         // when that was
 	Errors    map[string]uint64 // from the store, by kind: see ErrorKinds
+	Fences    map[string]uint64 // calls of Config.Fence that ended, by outcome: see FenceOutcomes
 
 	Beats, BeatsFailed uint64
 	BeatTimes          Histogram // of acknowledged beats, from the start of the call
@@ -98,7 +99,7 @@ func (m *Monitor) Process() ProcessStatus {
 		ID: b.config.ID, Address: b.config.Address, Labels: maps.Clone(b.config.Labels),
 		Promise: lock.Promise{TTL: b.config.TTL, Skew: b.config.Skew}, Session: *b.session.Load(),
 		Began: true, Stopping: b.stopping.Load(), Witness: b.config.witnessed(), Unhealthy: b.unhealthy(now),
-		Late: max(0, now.Mono-time.Duration(b.due.Load())), Limit: b.config.hangLimit(), Errors: map[string]uint64{},
+		Late: max(0, now.Mono-time.Duration(b.due.Load())), Limit: b.config.hangLimit(), Errors: map[string]uint64{}, Fences: b.fenceCounts(),
 		Beats: b.beats.Load(), BeatsFailed: b.beatsFailed.Load(), BeatTimes: b.beatTimes.Read(),
 		Failovers: b.failovers.Read(), Activations: b.activations.Read(), Drains: b.drains.Read(),
 		LinesDropped: asynclog.Dropped(b.config.Logger), MovesDropped: b.movesDropped.Load(), EventsDropped: b.annals.missed(),
@@ -176,6 +177,7 @@ type board struct {
 	errors             [lock.Refused + 1]atomic.Uint64
 	beats, beatsFailed atomic.Uint64
 	movesDropped       atomic.Uint64
+	fences             [len(fenceOutcomes)]atomic.Uint64
 
 	beatTimes, failovers, activations, drains tally.Tally
 }
@@ -304,7 +306,7 @@ func (b *board) works(role string, t *Term) {
 	}
 }
 
-// drops notes that Config.OnTransition is not told of a transition.
+// drops notes that OnTransition is not told of a transition.
 func (b *board) drops() {
 	if b != nil {
 		b.movesDropped.Add(1)
@@ -350,7 +352,7 @@ func (r *roleBoard) stood(e machine.Stood, me lock.SessionID) {
 		}
 		r.vacated = Instant{}
 	case !r.vacated.IsZero() || r.lived.IsZero():
-	case other && t.End.Why == history.Silent:
+	case other && (t.End.Why == history.Silent || t.End.Why == history.Fenced):
 		r.vacated = r.lived
 	default:
 		r.vacated = e.At

@@ -23,6 +23,7 @@ import (
 //	state/identity        of the store, drawn by the first write; durable
 //	state/name/IDENTITY   one for each that the store answers to, for comparisons; durable
 //	state/end/SESSION     on the lease that the session's record was on
+//	state/fence/SESSION   the intent to have its host killed; on its lease
 //	line/session/SESSION  on the session's lease
 //	line/claim/CONTENDER  the session that has this contender's ID; on its lease
 type keys string
@@ -53,6 +54,10 @@ func (k keys) history(role string) string   { return string(k) + "history/" + es
 func (k keys) settings() string             { return string(k) + "state/contender/" }
 func (k keys) setting(id string) string     { return k.settings() + escape(id) }
 func (k keys) end(id lock.SessionID) string { return string(k) + "state/end/" + escape(string(id)) }
+func (k keys) fence(id lock.SessionID) string {
+	return string(k) + "state/fence/" + escape(string(id))
+}
+
 func (k keys) session(id lock.SessionID) string {
 	return k.sessions() + escape(string(id))
 }
@@ -197,6 +202,11 @@ type floorRecord struct {
 type pauseRecord struct {
 	header
 	Pause lock.Pause
+}
+
+type fenceRecord struct {
+	header
+	Fence lock.Fence
 }
 
 type settingsRecord struct {

@@ -52,6 +52,8 @@ func (c Command) checkOp() error {
 		return errors.Join(role, lock.CheckEvent(c.Event))
 	case History:
 		return role
+	case Fence:
+		return errors.Join(role, lock.CheckFence(c.Fence))
 	case Configured:
 		return nil
 	case Adopt:
@@ -90,6 +92,7 @@ func (c Command) checkSize() error {
 		{"keys", 0},
 		{"settings", len(c.Settings.By)},
 		{"event", len(e.By) + len(e.Kind) + len(e.From) + len(e.Cause) + len(e.Detail)},
+		{"fence", len(c.Fence.By) + len(c.Fence.Session)},
 	}
 	labels, bids, keys, settings, event := &fields[5].size, &fields[6].size, &fields[7].size, &fields[8].size, &fields[9].size
 	for role := range c.Settings.Priorities {

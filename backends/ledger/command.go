@@ -32,6 +32,7 @@ const (
 	Configured Op = "configured"
 	Record     Op = "record"
 	History    Op = "history"
+	Fence      Op = "fence"
 	Begin      Op = "begin" // gives the ledger its identity, if it has none
 	Nothing    Op = "nothing"
 )
@@ -56,6 +57,7 @@ type Command struct {
 	Pause     lock.Pause     `json:",omitzero"`
 	Settings  lock.Settings  `json:",omitzero"` // Configure: for Contender.ID
 	Event     lock.Event     `json:",omitzero"`
+	Fence     lock.Fence     `json:",omitzero"`
 
 	Values map[string][]byte `json:",omitempty"` // Write: nil deletes
 	Keys   []string          `json:",omitempty"` // Read

@@ -53,6 +53,18 @@ var badInput = map[string]struct {
 		args: []string{"plan", "--ttl", "50ms"},
 		want: []string{`ttl: 50ms must be from 100ms to 12h0m0s`},
 	},
+	"a fence command that is not there": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--fence", "no-such-fence-agent --host x", "--", "true"},
+		want: []string{`fence "no-such-fence-agent --host x": there is no command "no-such-fence-agent"; write its path, or a name that is in PATH`},
+	},
+	"a fence command that is a file which may not be run": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--fence", "/etc/passwd", "--", "true"},
+		want: []string{`fence "/etc/passwd": there is no command "/etc/passwd"; write its path, or a name that is in PATH`},
+	},
+	"an empty fence command": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--fence", "  ", "--", "true"},
+		want: []string{`fence "  ": is no command; write one, or leave it out`},
+	},
 	"a watchdog longer than the ttl": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--ttl", "2s", "--watchdog", "1m", "--", "true"},
 		want: []string{`watchdog: 1m0s must be from 100ms to ttl = 2s; leave it out for none`},

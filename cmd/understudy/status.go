@@ -47,7 +47,8 @@ each change.
 JSON is one document, or with --watch one for each line: store (name, identity, members, leader,
 silent, quorum, margin: how many more members may fail) and roles, each with role,
 active (null: nobody), last (how the last term ended, if nobody is active), paused (by, why, at, until, stop;
-if present, nobody takes over), request (if a handoff was asked for) and standbys by rank.
+if present, nobody takes over), fence (by, at; that contender's fence command runs, or ran, against
+the active), request (if a handoff was asked for) and standbys by rank.
 An active has id, token, since, session, beat (the store's revision of the last one, 0 if the session's
 record is missing), beatAt, promiseLeft (seconds, by its owner's clock), silent, ttl, witness (it has
 one: a crash costs milliseconds), priority (its rank in line goes by this: lowered while it is not ready),

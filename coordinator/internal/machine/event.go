@@ -57,6 +57,22 @@ type (
 		Outcome lock.Outcome
 	}
 
+	// Intended says how it went to write that this process is about to fence a session that was
+	// silent since Beat.
+	Intended struct {
+		Session lock.SessionID
+		Beat    lock.Beat
+		Outcome lock.Outcome
+	}
+
+	// Fenced says how the fence command went. Dead: it succeeded in time, which is its word that
+	// the host is dead.
+	Fenced struct {
+		Session lock.SessionID
+		Beat    lock.Beat
+		Dead    bool
+	}
+
 	// Acquired says how an acquisition went, and under which token.
 	Acquired struct {
 		Role    string
@@ -110,6 +126,8 @@ func (Registered) role() string  { return "" }
 func (Beaten) role() string      { return "" }
 func (Closed) role() string      { return "" }
 func (Evicted) role() string     { return "" }
+func (Intended) role() string    { return "" }
+func (Fenced) role() string      { return "" }
 func (e Acquired) role() string  { return e.Role }
 func (e Released) role() string  { return e.Role }
 func (e HandedOff) role() string { return e.Role }

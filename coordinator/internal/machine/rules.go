@@ -27,6 +27,7 @@ type Rules struct {
 	Exclusive   []string      // roles for which this process does not stand by
 	Gated       bool          // the process is not healthy until Checked says so
 	Disk        Disk          // until Wrote says how it is
+	Fences      bool          // there is a fence command
 }
 
 // ID is the session ID of the n-th registration: new for each, never used again.
