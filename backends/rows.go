@@ -71,7 +71,7 @@ func warnings(texts ...string) string {
 func raftFacts(ctx context.Context, c Config, try time.Duration) Facts {
 	timing := c.Raft.Timing
 	f := Facts{
-		Election: timing * 23 / 10, Source: "2.3 times the timing of " + timing.String() + ", measured at the median", Cure: "lower raft.timing",
+		Election: c.Raft.Election(), Source: "2.3 times the timing of " + timing.String() + ", measured at the median", Cure: "lower raft.timing",
 		Takeover: 3 * timing, Unit: "entries", History: "cut off after snapshots",
 	}
 	limit, why := raft.MaxTrip(timing), "half of Raft's timing of "+timing.String()+": beyond it elections fail; raise raft.timing on every node"

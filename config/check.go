@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
@@ -19,7 +20,7 @@ import (
 // wrong. If there can be a witness, Coordinator.Witness is this program started again: its main
 // calls witness.Main(backends.Beside) first.
 func (c *Config) ForContender() error {
-	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkRun(), c.completeAdmin())
+	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkTiming(), c.checkRun(), c.completeAdmin())
 	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
 	for _, r := range c.Roles {
 		c.Coordinator.Roles = append(c.Coordinator.Roles, lock.Bid{Role: r.Name, Priority: r.Priority})
@@ -43,6 +44,9 @@ func (c *Config) completeRoles() error {
 		exit = "exit"
 	}
 	c.Roles = []Role{{Name: c.role, Priority: c.priority, ActiveStandby: c.standby, OnLoss: c.onLoss, OnExit: exit, OnActive: c.onActive, OnStandby: c.onStandby}}
+	if c.role == "" && c.bad["role"] {
+		return nil // the file was not read
+	}
 	if c.role == "" {
 		return errors.New("role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file")
 	}
@@ -87,7 +91,28 @@ func (c *Config) ForVoter() error {
 	return errors.Join(errs...)
 }
 
-// checkRun says what is wrong with the settings of the understudy command only.
+// checkTiming refuses a timing of Raft's with which every election is longer than the ttl: then the
+// death of a node that leads always costs the active its role.
+func (c *Config) checkTiming() error {
+	timing, ttl := c.Store.Raft.Timing, c.Coordinator.TTL
+	if c.Store.Backend != "raft" || timing <= ttl || c.bad["ttl"] || c.bad["raft.timing"] {
+		return nil
+	}
+	return place(c.values["raft.timing"].where, fmt.Errorf("%v must be at most ttl = %v, or every election costs the active its role; leave it out for %v", timing, ttl, raft.TimingFor(ttl)))
+}
+
+// SlowElections says that the store's own elections are longer than what the active rides out, so
+// that it stops when a node that leads dies; "": they are not.
+func (c *Config) SlowElections() string {
+	election, outage := c.Store.Raft.Election(), c.Coordinator.Outage()
+	if c.Store.Backend != "raft" || election < outage {
+		return ""
+	}
+	return fmt.Sprintf("the active stops when the node dies that leads the Raft group: an election takes about %v, and %v is ridden out; raise ttl, or lower raft.timing on every node",
+		election.Round(time.Millisecond), outage.Round(time.Millisecond))
+}
+
+// checkRun says what is wrong with the settings that are the understudy command's alone.
 func (c *Config) checkRun() error {
 	if d := c.Run.ConnectTimeout; d > 0 && d < minConnect {
 		return place(c.values["connectTimeout"].where, fmt.Errorf("%v must be at least %v; leave it out to wait as long as it takes", d, minConnect))
