@@ -105,7 +105,7 @@ func (c *Config) checkTiming() error {
 // that it stops when a node that leads dies; "": they are not.
 func (c *Config) SlowElections() string {
 	election, outage := c.Store.Raft.Election(), c.Coordinator.Outage()
-	if c.Store.Backend != "raft" || election < outage {
+	if c.Store.Backend != "raft" || election < outage || len(c.Store.Raft.Peers) < 2 {
 		return ""
 	}
 	return fmt.Sprintf("the active stops when the node dies that leads the Raft group: an election takes about %v, and %v is ridden out; raise ttl, or lower raft.timing on every node",

@@ -38,14 +38,11 @@ func TestFullDisk(t *testing.T) {
 				now = r.active(now.token)
 				r.inLine(2)
 			}
-			fillDisk(t, fmt.Sprintf("/proc/%d/root%s/fill", r.procs["a"].Process.Pid, disk))
+			full := fmt.Sprintf("/proc/%d/root%s/fill", r.procs["a"].Process.Pid, disk)
+			fillDisk(t, full)
 			if whose == "standby" {
-				_, said := r.operate("handoff", "--role", "r", "--to", "a", "--timeout", "5s")
-				t.Log(said)
-				if strings.Contains(said, "-> a") {
-					if now = r.active(now.token); now.id == "a" { // its disk had room for the handoff, but for no more
-						now = r.active(now.token)
-					}
+				if _, said := r.operate("handoff", "--role", "r", "--to", "a", "--timeout", "5s"); !strings.Contains(said, "a did not answer") {
+					t.Errorf("handed to a node whose disk is full: %s", said)
 				}
 			} else {
 				now = r.active(now.token)
@@ -57,6 +54,12 @@ func TestFullDisk(t *testing.T) {
 			if _, since, _ := strings.Cut(r.log("a"), "does not follow its group's log"); strings.Contains(since, "the store answers again") || strings.Contains(since, "active=nobody") {
 				t.Errorf("a says of a store that does not answer it:\n%s", since)
 			}
+			if strings.Contains(r.log("a"), "can write raft.db again") {
+				t.Errorf("a says that it can write, and its disk is full:\n%s", r.log("a"))
+			}
+			must(t, os.Remove(full))
+			r.awaitLog("a", "can write raft.db again")
+			r.inLine(2)
 			r.judge()
 		})
 	}
