@@ -56,11 +56,12 @@ func (c *counter) StoreLogs(l []*raft.Log) error {
 		return err
 	}
 	c.weigh(l...)
-	if last >= c.missed.Load() { // smaller writes may find room on a disk that is full
+	if last >= c.missed.Load() {
 		c.missed.Store(0)
+	}
+	if c.dir.look() && c.missed.Load() == 0 { // a disk that is full takes a write now and then
 		c.dir.can("write " + logFile)
 	}
-	c.dir.look()
 	return nil
 }
 

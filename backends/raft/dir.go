@@ -147,8 +147,9 @@ func (d *directory) can(do string) {
 // entries were cut off, and may go on for a while when its disk has none.
 const least = 128 << 10
 
-// look looks how much room there is. It comes with each write of entries, which waits for the disk.
-func (d *directory) look() {
+// look looks how much room there is, and reports whether that is enough. It comes with each write of
+// entries, which waits for the disk.
+func (d *directory) look() bool {
 	left, err := room(d.path)
 	full := err == nil && left < least
 	if d.full.Swap(full); full {
@@ -156,6 +157,7 @@ func (d *directory) look() {
 	} else {
 		d.can(takeRoles)
 	}
+	return !full
 }
 
 const takeRoles = "take a role"
