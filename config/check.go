@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
@@ -20,7 +19,7 @@ import (
 // wrong. If there can be a witness, Coordinator.Witness is this program started again: its main
 // calls witness.Main(backends.Beside) first.
 func (c *Config) ForContender() error {
-	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkTiming(), c.checkRun(), c.completeAdmin())
+	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkElections(), c.checkRun(), c.completeAdmin())
 	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
 	for _, r := range c.Roles {
 		c.Coordinator.Roles = append(c.Coordinator.Roles, lock.Bid{Role: r.Name, Priority: r.Priority})
@@ -91,25 +90,20 @@ func (c *Config) ForVoter() error {
 	return errors.Join(errs...)
 }
 
-// checkTiming refuses a timing of Raft's with which every election is longer than the ttl: then the
-// death of a node that leads always costs the active its role.
-func (c *Config) checkTiming() error {
-	timing, ttl := c.Store.Raft.Timing, c.Coordinator.TTL
-	if c.Store.Backend != "raft" || timing <= ttl || c.bad["ttl"] || c.bad["raft.timing"] {
+// checkElections says why the store's own elections never fit the ttl.
+func (c *Config) checkElections() error {
+	if c.bad["backend"] {
 		return nil
 	}
-	return place(c.values["raft.timing"].where, fmt.Errorf("%v must be at most ttl = %v, or every election costs the active its role; leave it out for %v", timing, ttl, raft.TimingFor(ttl)))
+	_, err := c.Store.Row().Fits(c.Store, c.Coordinator.TTL, c.Coordinator.Outage())
+	return c.Explain(c.news(err))
 }
 
-// SlowElections says that the store's own elections are longer than what the active rides out, so
-// that it stops when a node that leads dies; "": they are not.
+// SlowElections says that the store's own elections take longer than what the active rides out, so
+// that it stops when the node dies that leads the store; "": they do not.
 func (c *Config) SlowElections() string {
-	election, outage := c.Store.Raft.Election(), c.Coordinator.Outage()
-	if c.Store.Backend != "raft" || election < outage || len(c.Store.Raft.Peers) < 2 {
-		return ""
-	}
-	return fmt.Sprintf("the active stops when the node dies that leads the Raft group: an election takes about %v, and %v is ridden out; raise ttl, or lower raft.timing on every node",
-		election.Round(time.Millisecond), outage.Round(time.Millisecond))
+	text, _ := c.Store.Row().Fits(c.Store, c.Coordinator.TTL, c.Coordinator.Outage())
+	return text
 }
 
 // checkRun says what is wrong with the settings that are the understudy command's alone.

@@ -141,6 +141,10 @@ func halfRemoved(newest string) func(*testing.T, string) {
 // tornParts would have the library panic.
 func tornParts() []damage {
 	return []damage{
+		{"the marker a device", func(t *testing.T, dir string) { // a pipe would be waited for
+			must(t, os.Remove(filepath.Join(dir, "node.json")))
+			must(t, os.Symlink(os.DevNull, filepath.Join(dir, "node.json")))
+		}, "node.json is no file"},
 		{"the term torn", keep(termKey, []byte{1, 2}), "raft.db is damaged"},
 		{"the vote torn", keep(votedKey, []byte{1, 2}), "raft.db is damaged"},
 		{"an entry of the group's members torn", lastEntry(raft.LogConfiguration, "torn"), "raft.db is damaged"},
@@ -205,10 +209,6 @@ func TestPartOfADirectoryIsRefused(t *testing.T) {
 		{"the marker empty", cut("node.json", 0), "node.json is damaged"},
 		{"the marker torn", cut("node.json", 20), "node.json is damaged"},
 		{"the marker foreign", swap(theirs, "node.json"), "another directory than node.json"},
-		{"the marker a device", func(t *testing.T, dir string) { // a pipe would be waited for
-			must(t, os.Remove(filepath.Join(dir, "node.json")))
-			must(t, os.Symlink(os.DevNull, filepath.Join(dir, "node.json")))
-		}, "node.json is no file"},
 		{"a newer program's marker", func(t *testing.T, dir string) {
 			must(t, os.WriteFile(filepath.Join(dir, "node.json"), []byte(`{"Format":2,"ID":"a","Directory":"x"}`), 0o600))
 		}, "format 2"},

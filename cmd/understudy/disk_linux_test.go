@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // TestFullDisk fills the disk of one of three nodes, first of a standby and then of the
@@ -76,6 +79,20 @@ func fillDisk(t *testing.T, path string) {
 	for size := 1 << 16; size > 0; {
 		if _, err := f.Write(make([]byte, size)); err != nil {
 			size /= 2
+		}
+	}
+}
+
+// TestAnswerOnAFullDisk: an answer that cannot be written is no mistake of the command line, and no success.
+func TestAnswerOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	must(t, err)
+	defer full.Close()
+	for _, args := range [][]string{{"plan"}, {"plan", "-o", "json"}, {"version"}, {"version", "-o", "json"}, {"config", "show"}, {"config", "schema"}} {
+		var errs bytes.Buffer
+		if code := execute(t.Context(), args, full, &errs); code != cli.NotDone || !strings.Contains(errs.String(), "no space left on device") {
+			t.Errorf("%q: code %d, want %d, and %s", args, code, cli.NotDone, errs.String())
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"regexp"
@@ -110,9 +111,20 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	case errors.Is(err, context.DeadlineExceeded):
 		complain(root, err)
 		return Unavailable
+	case unwritten(err, out):
+		complain(root, err)
+		return NotDone
 	}
 	complain(root, err)
 	return Usage
+}
+
+// unwritten reports whether err is that the answer could not be written to out, as to a disk that is
+// full: that is no mistake of the command line.
+func unwritten(err error, out io.Writer) bool {
+	var path *fs.PathError
+	file, ok := out.(*os.File)
+	return ok && errors.As(err, &path) && path.Op == "write" && path.Path == file.Name()
 }
 
 // suggestion is how cobra says which command may have been meant.
