@@ -21,10 +21,20 @@ func TestWaitIsTold(t *testing.T) {
 	peers := stores.List(stores.Peers(t, "a", "b", "c")) // where nobody listens
 	var all sync.WaitGroup
 	for _, args := range [][]string{
-		{"handoff", "--role", "r", "--timeout", "6s"}, {"step-down", "--role", "r", "--timeout", "6s"}, // they ask for a third of it
-		{"pause", "--role", "r"}, {"resume", "--role", "r"}, {"drain", "--id", "a"}, {"priority", "--id", "a", "--role", "r", "3"},
-		{"evict", "--id", "a"}, {"evict", "--role", "r"}, {"token-floor", "--role", "r", "--above", "3"},
-		{"adopt", "--identity", strings.Repeat("A", 26)}, {"history", "--role", "r"}, {"why"}, {"status"}, {"status", "--watch"},
+		{"handoff", "--role", "r", "--timeout", "6s"},
+		{"step-down", "--role", "r", "--timeout", "6s"}, // both ask for a third of it
+		{"pause", "--role", "r"},
+		{"resume", "--role", "r"},
+		{"drain", "--id", "a"},
+		{"priority", "--id", "a", "--role", "r", "3"},
+		{"evict", "--id", "a"},
+		{"evict", "--role", "r"},
+		{"token-floor", "--role", "r", "--above", "3"},
+		{"adopt", "--identity", strings.Repeat("A", 26)},
+		{"history", "--role", "r"},
+		{"why"},
+		{"status"},
+		{"status", "--watch"},
 	} {
 		all.Go(func() {
 			if !slices.Contains(args, "--timeout") {

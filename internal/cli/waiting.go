@@ -85,7 +85,7 @@ func All(ctx context.Context, l lock.Locker, take func(lock.Standing) bool) erro
 			continue
 		case !take(st):
 			stop()
-			<-probed
+			_ = <-probed // it was cut short
 			return nil
 		}
 		answered()
