@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -66,9 +67,12 @@ func Heard(ctx context.Context, err error) {
 func All(ctx context.Context, l lock.Locker, take func(lock.Standing) bool) error {
 	all, stop := context.WithCancel(ctx)
 	defer stop()
-	var once sync.Once
+	var heard atomic.Bool
 	answered := func() {
-		once.Do(func() { Heard(ctx, nil); time.AfterFunc(arriving, stop) })
+		if !heard.Swap(true) {
+			Heard(ctx, nil)
+			time.AfterFunc(arriving, stop)
+		}
 	}
 	probed := make(chan error, 1)
 	go func() {
@@ -79,18 +83,19 @@ func All(ctx context.Context, l lock.Locker, take func(lock.Standing) bool) erro
 		probed <- err
 	}()
 	for st, err := range l.Watch(all) {
-		switch {
-		case err != nil:
+		if err != nil {
 			Pause(all)
 			continue
-		case !take(st):
-			stop()
-			_ = <-probed // it was cut short
-			return nil
 		}
-		answered()
+		if answered(); !take(st) {
+			break
+		}
 	}
-	return <-probed
+	stop()
+	if err := <-probed; !heard.Load() {
+		return err
+	}
+	return nil
 }
 
 // arriving is how long more roles are waited for, once the store has answered.
