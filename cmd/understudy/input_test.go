@@ -124,13 +124,13 @@ var badInput = map[string]struct {
 	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above: none is given; write --above N", `role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE`}},
 	"flag":       {args: []string{"run", "--rolle", "r", "--", "true"}, want: []string{`unknown flag: --rolle, did you mean "--role"?`}},
 	"subcommand": {args: []string{"rum"}, want: []string{`unknown command "rum" for "understudy", did you mean "run"?`}},
-	"argument":   {args: []string{"handoff", "b"}, want: []string{`"b" belongs to no flag: understudy handoff takes flags alone; see understudy handoff --help`}},
+	"argument":   {args: []string{"handoff", "b"}, want: []string{`"b" belongs to no flag: understudy handoff takes only flags; see understudy handoff --help`}},
 	"below 0":    {args: []string{"token-floor", "--role", "r", "--above", "-1", peers}, want: []string{`above: "-1" must be the greatest token that was ever seen: a whole number from 1 to`}},
 	"floor of 0": {args: []string{"token-floor", "--role", "r", "--above", "0", peers}, want: []string{`above: "0" must be the greatest token`}},
 	"no file":    {args: []string{"run", "--config", "no-such-file", "--ttl", "2s", "--", "true"}, want: []string{`config "no-such-file": no such file or directory`}},
 	"no file, and more": {
 		args: []string{"handoff", "--config", "no-such-file", "--timeout", "x"},
-		want: []string{`config "no-such-file": no such file or directory`, `timeout: "x" is no duration`},
+		want: []string{`config "no-such-file": no such file or directory`, `timeout: "x" is not a duration`},
 	},
 	"an endless value": {
 		args: []string{"status", "--role", strings.Repeat("x", 5000), peers},
