@@ -274,6 +274,9 @@ func decodeUpTo[T any](r Record, most int) (T, error) {
 }
 
 func foreign(key string) error {
+	if strings.Contains(key, "state/pause/") { // nobody takes the role over meanwhile, and whoever works goes on
+		return lock.Permanent(fmt.Errorf("the value of key %q is not one of understudy's, and counts as a pause: delete the key, which resumes the role", key))
+	}
 	return lock.Permanent(fmt.Errorf("the value of key %q is not one of understudy's: stop every contender and delete the key, or use another prefix", key))
 }
 

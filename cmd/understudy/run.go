@@ -126,6 +126,9 @@ func run(ctx context.Context, o *options, s *signals) error {
 	}
 	c := newCommands(o, cancel)
 	c.warnOfUsers()
+	if text := o.SlowElections(); text != "" {
+		config.Logger.Warn(text)
+	}
 	heard := s.take(true)
 	defer signal.Stop(heard)
 	go c.listen(heard)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -242,10 +243,11 @@ func standings(ctx context.Context, l lock.Locker, roles ...string) ([]lock.Stan
 		}()
 	}
 	found, unread := map[string]lock.Standing{}, map[string]error{}
-	why := errors.New("nobody answered")
+	var why error
 	for st, err := range l.Watch(watching, roles...) {
 		switch {
 		case err == nil:
+			cli.Heard(ctx, nil)
 			found[st.Role] = st
 			delete(unread, st.Role)
 		case errors.Is(err, lock.ErrPermanent) && (st.Role == "" || len(roles) > 0):
@@ -254,17 +256,22 @@ func standings(ctx context.Context, l lock.Locker, roles ...string) ([]lock.Stan
 			unread[st.Role] = err
 		case watching.Err() == nil:
 			why = err
+			cli.Heard(ctx, err)
 			cli.Pause(watching)
+		case why == nil: // the last word of a Locker that was trying all the time
+			why = err
 		}
 		if len(roles) > 0 && len(found) == len(roles) {
 			break
 		}
 	}
 	if len(found) < len(roles) || len(roles) == 0 && ctx.Err() != nil {
-		return nil, fmt.Errorf("the store cannot be reached:\n%w", why)
+		return nil, fmt.Errorf("the store cannot be reached:\n%w", cmp.Or(why, errNobody))
 	}
 	return byName(found), errors.Join(slices.Collect(maps.Values(unread))...)
 }
+
+var errNobody = errors.New("nobody answered")
 
 // byName are the standings of a map, in the order of their roles.
 func byName(found map[string]lock.Standing) (all []lock.Standing) {
