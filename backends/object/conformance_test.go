@@ -1,0 +1,136 @@
+package object_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/understudy-ha/understudy/backends/kv/kvmem"
+	"github.com/understudy-ha/understudy/backends/object"
+	"github.com/understudy-ha/understudy/backends/object/objectmem"
+	"github.com/understudy-ha/understudy/conformance"
+	"github.com/understudy-ha/understudy/conformance/conformancetest"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// limit is that of the objects here.
+const limit = 1 << 20
+
+// TestSuite runs the whole suite in virtual time, on an object in memory.
+func TestSuite(t *testing.T) { conformancetest.Run(t, suite()) }
+
+// TestSuiteFar runs it far away from the store. A write that meets another takes two trips.
+func TestSuiteFar(t *testing.T) {
+	s := suite()
+	s.Far = 0.85
+	conformancetest.Run(t, s)
+}
+
+func suite() conformance.Suite {
+	return conformance.Suite{
+		New: func(context.Context) (*conformance.Store, error) { return inMemory(objectmem.New()), nil },
+		Lacks: map[conformance.Fault]string{
+			conformance.Restart:     "the store ends with this process",
+			conformance.Pause:       "the store stops with this process",
+			conformance.KillLeader:  "the store has no leader",
+			conformance.LoseNode:    "the store has no machines",
+			conformance.Compact:     "an object has no history",
+			conformance.RevokeLease: "an object has no leases",
+			conformance.Leftovers:   "an object has no leases: who stands by evicts the silent",
+			conformance.DeleteRole:  "a role has no record of its own that could be deleted: see TestDeletedByHand",
+			conformance.Overwrite:   "a role has no record of its own that could be overwritten: see TestForeign",
+		},
+		Virtual: true, Slack: time.Millisecond, History: time.Minute,
+	}
+}
+
+func inMemory(server *objectmem.Server) *conformance.Store {
+	return &conformance.Store{
+		Open: func(context.Context) (*conformance.Client, error) {
+			w := &wire{client: server.Open()}
+			return &conformance.Client{
+				Locker: object.Open(w.client, limit), Far: w.far, Heal: w.heal, Refuse: w.refuse,
+				Cut:         func() error { return w.hold(true, true) },
+				CutRequests: func() error { return w.hold(true, false) },
+				CutReplies:  func() error { return w.hold(false, true) },
+			}, nil
+		},
+		Save: func(context.Context) (conformance.Backup, error) {
+			restore := server.Save()
+			return func(context.Context) error { restore(); return nil }, nil
+		},
+		DeleteSession: func(_ context.Context, id lock.SessionID) (err error) {
+			server.Edit(func(data []byte) []byte { data, err = withoutSession(data, id); return data })
+			return err
+		},
+	}
+}
+
+// withoutSession is the object without a session's record, as somebody leaves it who edits it.
+func withoutSession(data []byte, id lock.SessionID) ([]byte, error) {
+	var text map[string]any
+	if err := json.Unmarshal(data, &text); err != nil {
+		return data, err
+	}
+	of := func(name string) map[string]any { return text["Ledger"].(map[string]any)[name].(map[string]any) }
+	session, ok := of("Sessions")[string(id)]
+	if !ok {
+		return data, fmt.Errorf("there is no session %s", id)
+	}
+	delete(of("Claims"), session.(map[string]any)["Contender"].(map[string]any)["ID"].(string))
+	delete(of("Sessions"), string(id))
+	return json.Marshal(text)
+}
+
+// A wire is the network between one process and the store.
+type wire struct {
+	client *objectmem.Client
+	heals  []func()
+}
+
+var errRefused = errors.New("connection refused")
+
+// hold keeps requests, replies or both until the network is healed.
+func (w *wire) hold(requests, replies bool) error {
+	healed := make(chan struct{})
+	w.heals = append(w.heals, func() { close(healed) })
+	w.fault(func(c objectmem.Call) (f kvmem.Fault) {
+		if requests {
+			f.Before = kvmem.Hold(healed).Before
+		}
+		if replies {
+			f.After = kvmem.HoldReply(healed).After
+		}
+		return f
+	})
+	return nil
+}
+
+func (w *wire) fault(f func(objectmem.Call) kvmem.Fault) {
+	w.client.On(func(c objectmem.Call) objectmem.Fault { return objectmem.Fault{Fault: f(c)} })
+}
+
+func (w *wire) refuse() error {
+	w.fault(func(objectmem.Call) kvmem.Fault { return kvmem.Fail(errRefused) })
+	return nil
+}
+
+func (w *wire) far(trip, _ time.Duration) {
+	w.fault(func(objectmem.Call) kvmem.Fault { return kvmem.Delay(trip/2, trip/2) })
+}
+
+func (w *wire) heal() error {
+	w.client.On(nil)
+	for _, heal := range w.heals {
+		heal()
+	}
+	w.heals = nil
+	return nil
+}

@@ -1,0 +1,278 @@
+package object
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	jitter "math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// A call is one command that waits for a write.
+type call struct {
+	ctx     context.Context
+	command ledger.Command
+	done    chan struct{}
+	result  ledger.Result
+	err     error
+}
+
+// Propose has one command take effect. Those that come while a write is on its way go into the
+// next one together.
+func (s *store) Propose(ctx context.Context, c ledger.Command) (ledger.Result, error) {
+	one := &call{ctx: ctx, command: c, done: make(chan struct{})}
+	s.mu.Lock()
+	s.waiting = append(s.waiting, one)
+	s.mu.Unlock()
+	s.next()
+	select {
+	case <-one.done:
+		return one.result, one.err
+	case <-ctx.Done():
+		return ledger.Result{}, context.Cause(ctx)
+	case <-s.ctx.Done():
+		return ledger.Result{}, errClosed
+	}
+}
+
+// next begins a write with all calls that wait, if none is on its way.
+func (s *store) next() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy || len(s.waiting) == 0 || s.ctx.Err() != nil {
+		return
+	}
+	calls := s.waiting
+	s.waiting, s.busy = nil, true
+	s.group.Go(func() { s.begin(calls) })
+}
+
+// leastHedge is how long a write is waited for at least, before the next calls go on their way in
+// a write of their own: a connection may be dead.
+const leastHedge = 50 * time.Millisecond
+
+func (s *store) begin(calls []*call) {
+	s.mu.Lock()
+	hedge := max(leastHedge, 2*s.trip)
+	s.mu.Unlock()
+	free := sync.OnceFunc(func() {
+		s.mu.Lock()
+		s.busy = false
+		s.mu.Unlock()
+		s.next()
+	})
+	defer free()
+	timer := time.AfterFunc(hedge, free)
+	defer timer.Stop()
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	left := atomic.Int64{} // who waits still
+	left.Store(int64(len(calls)))
+	for _, c := range calls {
+		defer context.AfterFunc(c.ctx, func() {
+			if left.Add(-1) == 0 {
+				cancel()
+			}
+		})()
+	}
+	s.write(ctx, calls)
+}
+
+// A draft is a write that is to be made: base with calls applied to it.
+type draft struct {
+	base    Value
+	fresh   bool   // base was read after the calls were made
+	since   uint64 // base's revision
+	id      string
+	calls   []*call
+	next    record
+	data    []byte
+	results []ledger.Result
+	sent    bool // once at least, and nobody knows with what outcome
+}
+
+// write has calls take effect in one conditional write. On a conflict it is made anew on what is
+// there; after an error what is there says what became of it.
+func (s *store) write(ctx context.Context, calls []*call) {
+	d := &draft{base: s.sight().value, id: rand.Text()}
+	for tries := 0; ; tries++ {
+		if d.base.Version == "" && !d.fresh {
+			v, err := s.object.Get(ctx)
+			if err != nil {
+				answer(calls, nil, err)
+				return
+			}
+			d.base, d.fresh = v, true
+		}
+		if d.data == nil {
+			if calls = alive(calls); len(calls) == 0 {
+				return
+			}
+			done, err := s.prepare(ctx, d, calls)
+			if done && !d.fresh { // by what was known before they were made
+				d.base, d.data = Value{}, nil
+				continue
+			}
+			if errors.Is(err, ErrTooLarge) && len(calls) > 1 {
+				for i := range calls {
+					s.write(ctx, calls[i:i+1])
+				}
+				return
+			}
+			if done || err != nil {
+				answer(calls, d.results, err)
+				return
+			}
+		}
+		before, begun := s.sight(), time.Now()
+		now, err := s.object.Put(ctx, d.data, d.base.Version)
+		if err == nil {
+			s.wrote(d, now, before, time.Since(begun))
+			return
+		}
+		if errors.Is(err, lock.ErrPermanent) {
+			answer(d.calls, nil, err)
+			return
+		}
+		if conflict := errors.Is(err, ErrConflict); !conflict {
+			d.sent = true
+		}
+		if !s.settle(ctx, d, now, err) {
+			return
+		}
+		pause(ctx, jitter.N(max(s.lastTrip(), time.Millisecond)<<min(tries, 4)))
+	}
+}
+
+// alive are the calls that somebody waits for.
+func alive(calls []*call) (all []*call) {
+	for _, c := range calls {
+		if c.ctx.Err() == nil {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// prepare applies the calls to the draft's base. done: nothing is to be written.
+func (s *store) prepare(ctx context.Context, d *draft, calls []*call) (done bool, err error) {
+	r := record{Ledger: absent()}
+	if d.base.Version != "" {
+		if r, err = decode(d.base.Data); err != nil {
+			return false, err
+		}
+	} else if names(calls) {
+		if r.Ledger.Revision, err = s.object.Start(ctx); err != nil {
+			return false, err
+		}
+	}
+	d.since, d.calls = r.Ledger.Revision, calls
+	d.next, d.results = r.next(d.id, calls)
+	if d.next.Ledger.Identity == "" {
+		for i := range d.results {
+			d.results[i].Revision = absent().Revision
+		}
+		return true, nil
+	}
+	if others(d.results) {
+		return true, nil
+	}
+	if d.data, err = json.Marshal(d.next); err != nil {
+		return false, err
+	}
+	return false, fits(len(d.data), s.limit, calls)
+}
+
+// names reports whether one of the calls gives a ledger its identity. No other creates the object.
+func names(calls []*call) bool {
+	for _, c := range calls {
+		if c.command.Name != "" && c.command.Identity == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// others reports whether every result says that this is another ledger: there nothing is written.
+func others(results []ledger.Result) bool {
+	for _, r := range results {
+		if r.Code != ledger.OtherStore {
+			return false
+		}
+	}
+	return true
+}
+
+// settle finds out what became of a Put that failed, and whether it is to be made again: as it was,
+// where it may still arrive, or on what is there now. now is what the store told, if it did.
+func (s *store) settle(ctx context.Context, d *draft, now Value, why error) (again bool) {
+	if now.Version == "" {
+		var err error
+		if now, err = s.object.Get(ctx); err != nil {
+			answer(d.calls, nil, fmt.Errorf("%w, after %w", err, why))
+			return false
+		}
+	}
+	if d.sent && now.Version == d.base.Version {
+		return true // it has not arrived yet, if it ever will
+	}
+	if d.sent && now.Version != "" {
+		r, err := decode(now.Data)
+		if err != nil {
+			answer(d.calls, nil, err)
+			return false
+		}
+		did, known := r.wrote(d.id, d.since)
+		if did {
+			s.publish(d, now, r.Ledger, s.sight(), false)
+			return false
+		}
+		if !known {
+			answer(d.calls, nil, fmt.Errorf("%w; since then there were more writes than the object names", why))
+			return false
+		}
+	}
+	d.base, d.fresh, d.data, d.sent = now, true, nil, false
+	return true
+}
+
+// wrote answers the calls of a Put that succeeded.
+func (s *store) wrote(d *draft, now Value, before sight, took time.Duration) {
+	s.mu.Lock()
+	s.trip = took
+	s.mu.Unlock()
+	proven := d.since < before.top.Revision
+	s.publish(d, Value{d.data, now.Version}, d.next.Ledger, before, proven)
+}
+
+// publish makes known what stands there, with the draft's calls in it, and answers them.
+func (s *store) publish(d *draft, v Value, l *ledger.Ledger, before sight, proven bool) {
+	_, epoch := s.take(v, l, before, proven)
+	for i := range d.results {
+		d.results[i].Epoch = epoch
+	}
+	answer(d.calls, d.results, nil)
+}
+
+func (s *store) lastTrip() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(s.trip, leastHedge)
+}
+
+// answer ends calls. results is nil where err is not.
+func answer(calls []*call, results []ledger.Result, err error) {
+	for i, c := range calls {
+		if c.err = err; err == nil {
+			c.result = results[i]
+		}
+		close(c.done)
+	}
+}
