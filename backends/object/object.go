@@ -32,9 +32,10 @@ type Object interface {
 	// that one where the store tells it, and has no version where it does not.
 	Put(ctx context.Context, data []byte, version string) (Value, error)
 
-	// Changed returns nil when the version may not be the one named any more. It may return too
+	// Changed returns when the version may not be the one named any more: with the Value that came
+	// after it where the store tells it, without a version where it does not. It may return too
 	// early, and need not notice everything: the value is read now and then all the same.
-	Changed(ctx context.Context, version string) error
+	Changed(ctx context.Context, version string) (Value, error)
 
 	// Start returns a count that is greater than any that an earlier value in this place can have
 	// come to, also where it was deleted by hand: by a clockwork of the store's own that nobody
@@ -74,6 +75,7 @@ type store struct {
 
 	mu      sync.Mutex
 	seen    sight
+	watched bool          // the object was read once at least; what was only written may be old
 	failed  error         // what the last read failed with; nil: it did not
 	fails   int           // how many did
 	changed chan struct{} // closed with every change of these
@@ -103,12 +105,22 @@ func absent() *ledger.Ledger {
 	return l
 }
 
+// A source is how a value became known.
+type source int
+
+const (
+	read    source = iota
+	written        // by us
+	proven         // written by us, on what was older than what had been seen: so it is what stands
+)
+
 // take makes v what is known, unless it is older than what is. before is what was known when the
-// call began that brought it; proven says that a conditional write succeeded on what is older than
-// that. back: it is older, as a copy can be: only a write proves that the object was put back.
-func (s *store) take(v Value, l *ledger.Ledger, before sight, proven bool) (back bool, epoch uint64) {
+// call began that brought it. back: it is older, as a copy can be: only a write proves that the
+// object was put back.
+func (s *store) take(v Value, l *ledger.Ledger, before sight, from source) (back bool, epoch uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.watched = s.watched || from == read
 	now, there := &s.seen, v.Version != ""
 	same := there && l.Identity == now.top.Identity
 	switch {
@@ -117,7 +129,7 @@ func (s *store) take(v Value, l *ledger.Ledger, before sight, proven bool) (back
 	case !there && now.value.Version == "" && now.ledger != nil:
 		s.news(nil)
 		return false, now.epoch
-	case same && (proven || l.Revision == now.top.Revision && v.Version != now.value.Version): // the latter: somebody edited it
+	case same && (from == proven || l.Revision == now.top.Revision && v.Version != now.value.Version): // the latter: somebody edited it
 		now.epoch++
 	case same && l.Revision < now.top.Revision:
 		return l.Revision < before.top.Revision, now.epoch
@@ -147,13 +159,13 @@ func (s *store) Look(ctx context.Context, after ledger.Mark, roles ...string) (l
 	fails := -1
 	for {
 		s.mu.Lock()
-		now, changed, failed := s.seen, s.changed, s.failed
+		now, changed, failed, watched := s.seen, s.changed, s.failed, s.watched
 		if fails < 0 {
 			fails = s.fails
 		}
 		news := s.fails != fails
 		s.mu.Unlock()
-		if l := now.ledger; l != nil && (ledger.View{Revision: l.Revision, Identity: l.Identity, Epoch: now.epoch}).After(after) {
+		if l := now.ledger; watched && (ledger.View{Revision: l.Revision, Identity: l.Identity, Epoch: now.epoch}).After(after) {
 			v := l.View(roles...)
 			v.Epoch = now.epoch
 			return v, nil
@@ -202,17 +214,20 @@ const (
 // watch keeps up with the object. What it waits for is bounded, so that news that are lost are
 // found by reading.
 func (s *store) watch() {
-	patience := leastPatience
+	patience, told := leastPatience, false
 	for s.ctx.Err() == nil {
-		begun := time.Now()
-		version, err := s.read(patience)
+		begun, before := time.Now(), s.sight().value.Version
+		err := s.read(patience)
+		if told && err == nil && s.sight().value.Version == before { // what it was told of is not there yet
+			pause(s.ctx, readPause)
+		}
 		pace := s.pace()
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
 			patience = min(2*patience, max(pace, leastPatience))
 		case err == nil:
 			patience = max(leastPatience, 3*time.Since(begun))
-			err = s.waitChanged(version, pace)
+			told, err = s.waitChanged(pace)
 		}
 		if err != nil {
 			pause(s.ctx, readPause+rand.N(readPause))
@@ -220,50 +235,64 @@ func (s *store) watch() {
 	}
 }
 
-// waitChanged returns when the object may be another than what is known, or was not read for
-// as long as pace. What this store writes itself is known.
-func (s *store) waitChanged(version string, pace time.Duration) error {
-	ctx, cancel := context.WithTimeout(s.ctx, pace)
-	defer cancel()
+// waitChanged takes what the store tells, and returns when the object is to be read: told, it may
+// be another than what is known; else nothing was heard of it for as long as pace.
+func (s *store) waitChanged(pace time.Duration) (told bool, err error) {
 	for {
-		if err := s.object.Changed(ctx, version); err != nil {
-			if ctx.Err() != nil {
-				return nil
+		before := s.sight()
+		ctx, cancel := context.WithTimeout(s.ctx, pace)
+		v, err := s.object.Changed(ctx, before.value.Version)
+		late := ctx.Err() != nil
+		cancel()
+		switch {
+		case late:
+			return false, nil
+		case err != nil:
+			return false, err
+		case v.Version != "":
+			if back, err := s.saw(v, before); back || err != nil {
+				return true, err
 			}
-			return err
+		case s.sight().value.Version == before.value.Version: // what this store wrote itself is known
+			return true, nil
 		}
-		now := s.sight().value.Version
-		if now == version {
-			return nil
-		}
-		version = now
 	}
 }
 
 // read reads the object once. A ledger that is older than it was is not believed until a write
 // on it succeeds.
-func (s *store) read(patience time.Duration) (version string, err error) {
+func (s *store) read(patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	before := s.sight()
 	v, err := s.object.Get(ctx)
-	l := absent()
-	if err == nil && v.Version != "" {
-		var r record
-		r, err = decode(v.Data)
-		l = r.Ledger
+	back := false
+	if err == nil {
+		back, err = s.saw(v, before)
+	}
+	if back {
+		_, err = s.Propose(ctx, ledger.Command{Op: ledger.Nothing})
 	}
 	if err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.news(err)
-		return "", err
 	}
-	if back, _ := s.take(v, l, before, false); back {
-		_, err = s.Propose(ctx, ledger.Command{Op: ledger.Nothing})
-		return s.sight().value.Version, err
+	return err
+}
+
+// saw takes what was read: see take.
+func (s *store) saw(v Value, before sight) (back bool, err error) {
+	l := absent()
+	if v.Version != "" {
+		r, err := decode(v.Data)
+		if err != nil {
+			return false, err
+		}
+		l = r.Ledger
 	}
-	return v.Version, nil
+	back, _ = s.take(v, l, before, read)
+	return back, nil
 }
 
 // pace is how long nothing needs to be read: a quarter of the shortest ttl.
@@ -283,10 +312,7 @@ func (s *store) pace() time.Duration {
 
 // pause waits, unless ctx is done.
 func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
 }

@@ -96,6 +96,7 @@ type draft struct {
 	data    []byte
 	results []ledger.Result
 	sent    bool // once at least, and nobody knows with what outcome
+	back    bool // base is older than what had been seen
 }
 
 // write has calls take effect in one conditional write. On a conflict it is made anew on what is
@@ -133,8 +134,13 @@ func (s *store) write(ctx context.Context, calls []*call) {
 		}
 		before, begun := s.sight(), time.Now()
 		now, err := s.object.Put(ctx, d.data, d.base.Version)
+		s.took(time.Since(begun), err)
 		if err == nil {
-			s.wrote(d, now, before, time.Since(begun))
+			from := written
+			if d.since < before.top.Revision {
+				from = proven
+			}
+			s.publish(d, Value{d.data, now.Version}, d.next.Ledger, before, from)
 			return
 		}
 		if errors.Is(err, lock.ErrPermanent) {
@@ -144,11 +150,34 @@ func (s *store) write(ctx context.Context, calls []*call) {
 		if conflict := errors.Is(err, ErrConflict); !conflict {
 			d.sent = true
 		}
-		if !s.settle(ctx, d, now, err) {
+		if !s.settle(ctx, d, now, before, err) {
 			return
 		}
-		pause(ctx, jitter.N(max(s.lastTrip(), time.Millisecond)<<min(tries, 4)))
+		if tries <= 1 { // mostly there is one other
+			continue
+		}
+		pause(ctx, jitter.N(min(s.lastTrip()<<min(tries+2, 6), longestPause)))
+		if d.data == nil { // others went on meanwhile
+			d.base, d.fresh = s.later(d), false
+		}
 	}
+}
+
+// longestPause bounds how long a write that met others waits until it is made again.
+const longestPause = 100 * time.Millisecond
+
+// later is what stands now, as far as is known. It is nothing where nobody watches, and what was
+// told where that is older than what had been seen: only a write on it shows whether it stands.
+func (s *store) later(d *draft) Value {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case d.back:
+		return d.base
+	case s.watched:
+		return s.seen.value
+	}
+	return Value{}
 }
 
 // alive are the calls that somebody waits for.
@@ -212,8 +241,8 @@ func others(results []ledger.Result) bool {
 
 // settle finds out what became of a Put that failed, and whether it is to be made again: as it was,
 // where it may still arrive, or on what is there now. now is what the store told, if it did.
-func (s *store) settle(ctx context.Context, d *draft, now Value, why error) (again bool) {
-	if now.Version == "" {
+func (s *store) settle(ctx context.Context, d *draft, now Value, before sight, why error) (again bool) {
+	if now.Version == "" || !errors.Is(why, ErrConflict) {
 		var err error
 		if now, err = s.object.Get(ctx); err != nil {
 			answer(d.calls, nil, fmt.Errorf("%w, after %w", err, why))
@@ -223,38 +252,38 @@ func (s *store) settle(ctx context.Context, d *draft, now Value, why error) (aga
 	if d.sent && now.Version == d.base.Version {
 		return true // it has not arrived yet, if it ever will
 	}
-	if d.sent && now.Version != "" {
-		r, err := decode(now.Data)
-		if err != nil {
+	r := record{Ledger: absent()}
+	if now.Version != "" {
+		var err error
+		if r, err = decode(now.Data); err != nil {
 			answer(d.calls, nil, err)
 			return false
 		}
-		did, known := r.wrote(d.id, d.since)
-		if did {
-			s.publish(d, now, r.Ledger, s.sight(), false)
+		if did, known := r.wrote(d.id, d.since); did {
+			s.publish(d, now, r.Ledger, before, written)
 			return false
-		}
-		if !known {
+		} else if d.sent && !known {
 			answer(d.calls, nil, fmt.Errorf("%w; since then there were more writes than the object names", why))
 			return false
 		}
 	}
+	d.back, _ = s.take(now, r.Ledger, before, written)
 	d.base, d.fresh, d.data, d.sent = now, true, nil, false
 	return true
 }
 
-// wrote answers the calls of a Put that succeeded.
-func (s *store) wrote(d *draft, now Value, before sight, took time.Duration) {
-	s.mu.Lock()
-	s.trip = took
-	s.mu.Unlock()
-	proven := d.since < before.top.Revision
-	s.publish(d, Value{d.data, now.Version}, d.next.Ledger, before, proven)
+// took notes how long a write takes that is answered.
+func (s *store) took(trip time.Duration, err error) {
+	if err == nil || errors.Is(err, ErrConflict) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.trip = trip
+	}
 }
 
 // publish makes known what stands there, with the draft's calls in it, and answers them.
-func (s *store) publish(d *draft, v Value, l *ledger.Ledger, before sight, proven bool) {
-	_, epoch := s.take(v, l, before, proven)
+func (s *store) publish(d *draft, v Value, l *ledger.Ledger, before sight, from source) {
+	_, epoch := s.take(v, l, before, from)
 	for i := range d.results {
 		d.results[i].Epoch = epoch
 	}
@@ -264,7 +293,7 @@ func (s *store) publish(d *draft, v Value, l *ledger.Ledger, before sight, prove
 func (s *store) lastTrip() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return min(s.trip, leastHedge)
+	return max(s.trip, time.Millisecond)
 }
 
 // answer ends calls. results is nil where err is not.

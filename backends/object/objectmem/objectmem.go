@@ -8,6 +8,7 @@ package objectmem
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"sync"
@@ -33,9 +34,8 @@ func New() *Server {
 
 // Open returns another process's way to the store.
 func (s *Server) Open() *Client {
-	c := &Client{server: s}
-	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	return c
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &Client{server: s, open: ctx, close: cancel, calls: map[string]int{}}
 }
 
 // Value is what stands there.
@@ -114,19 +114,19 @@ func (s *Server) changed(version string) <-chan struct{} {
 // A Client is one process's way to a Server.
 type Client struct {
 	server *Server
-	ctx    context.Context // of all calls, until Close
-	cancel context.CancelCauseFunc
+	open   context.Context
+	close  context.CancelCauseFunc
 
 	mu     sync.Mutex
-	calls  map[string]int
 	faults func(Call) Fault
+	calls  map[string]int // by name
 }
 
 var _ object.Object = (*Client)(nil)
 
 // A Call is one call of a Client.
 type Call struct {
-	Name   string // "Get", "Put", "Changed", "Start"
+	Name   string // "Get", "Put", "Changed", "Start"; "News": what a Changed is about to return
 	Number int    // 1 is the Client's first of that name
 }
 
@@ -134,7 +134,7 @@ type Call struct {
 type Fault struct {
 	kvmem.Fault
 	Stale int  // Get returns the object as it was so many changes ago
-	Dumb  bool // Put does not tell what it conflicts with
+	Dumb  bool // Put and Changed do not tell what is there
 }
 
 // On has f decide about each later call; nil ends all faults. f is called from one goroutine at a
@@ -149,21 +149,17 @@ func (c *Client) On(f func(Call) Fault) {
 func (c *Client) fault(name string) Fault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.calls == nil {
-		c.calls = map[string]int{}
+	if c.calls[name]++; c.faults != nil {
+		return c.faults(Call{name, c.calls[name]})
 	}
-	c.calls[name]++
-	if c.faults == nil {
-		return Fault{}
-	}
-	return c.faults(Call{name, c.calls[name]})
+	return Fault{}
 }
 
 // do makes one call, with its fault around it.
 func (c *Client) do(ctx context.Context, name string, do func(ctx context.Context, f Fault) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(c.ctx, func() { cancel(kvmem.ErrClosed) })()
+	defer context.AfterFunc(c.open, func() { cancel(kvmem.ErrClosed) })()
 	f := c.fault(name)
 	return f.Around(ctx, func() error { return do(ctx, f) })
 }
@@ -181,29 +177,37 @@ func (c *Client) Get(ctx context.Context) (v object.Value, err error) {
 
 // Put is object.Object's.
 func (c *Client) Put(ctx context.Context, data []byte, version string) (v object.Value, err error) {
+	dumb := false
 	err = c.do(ctx, "Put", func(_ context.Context, f Fault) (err error) {
-		if v, err = c.server.put(data, version); err != nil && f.Dumb {
-			v = object.Value{}
-		}
+		dumb = f.Dumb
+		v, err = c.server.put(data, version)
 		return err
 	})
+	if err != nil && (dumb || !errors.Is(err, object.ErrConflict)) {
+		v = object.Value{}
+	}
 	return v, err
 }
 
 // Changed is object.Object's.
-func (c *Client) Changed(ctx context.Context, version string) error {
-	return c.do(ctx, "Changed", func(ctx context.Context, _ Fault) error {
+func (c *Client) Changed(ctx context.Context, version string) (v object.Value, err error) {
+	err = c.do(ctx, "Changed", func(ctx context.Context, f Fault) error {
 		news := c.server.changed(version)
-		if news == nil {
-			return nil
+		if news != nil {
+			select {
+			case <-news:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		}
-		select {
-		case <-news:
+		return c.do(ctx, "News", func(context.Context, Fault) error {
+			if !f.Dumb {
+				v = c.server.Value()
+			}
 			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		})
 	})
+	return v, err
 }
 
 // Start is object.Object's: each is greater by far than what one object comes to.
@@ -220,6 +224,6 @@ func (c *Client) Start(ctx context.Context) (count uint64, err error) {
 
 // Close ends every call. It may be repeated, and called from anywhere.
 func (c *Client) Close() error {
-	c.cancel(kvmem.ErrClosed)
+	c.close(kvmem.ErrClosed)
 	return nil
 }
