@@ -180,6 +180,37 @@ func TestLostAmongMany(t *testing.T) {
 	}
 }
 
+// TestLostAndStale: who asks an old copy what became of a call whose reply was lost learns nothing from it.
+func TestLostAndStale(t *testing.T) {
+	in(t, func(t *testing.T, ctx context.Context) {
+		server := objectmem.New()
+		p := open(t, server)
+		a := p.register(ctx, "a")
+		if err := errors.Join(a.Beat(ctx), a.Beat(ctx)); err != nil {
+			t.Fatal(err)
+		}
+		lost, stale := false, 3
+		p.client.On(func(c objectmem.Call) (f objectmem.Fault) {
+			switch {
+			case c.Name == "Put" && !lost:
+				f.Fault, lost = kvmem.Lose(errLost), true
+			case c.Name == "Put":
+				f.Dumb = true
+			case c.Name == "Get" && lost && stale > 0:
+				f.Stale, stale = 2, stale-1
+			}
+			return f
+		})
+		token := p.acquire(ctx, a, "r")
+		if stale != 0 {
+			t.Errorf("%d of the old copies were not read", stale)
+		}
+		if st, err := open(t, server).standing(ctx, "r"); err != nil || st.Term.Token != token {
+			t.Errorf("acquired with token %d, and the term has %d, %v", token, st.Term.Token, err)
+		}
+	})
+}
+
 // TestStaleReads: a process that is shown what is old acts on nothing of it, and takes it for
 // no store that was put back.
 func TestStaleReads(t *testing.T) {

@@ -102,7 +102,7 @@ type draft struct {
 // write has calls take effect in one conditional write. On a conflict it is made anew on what is
 // there; after an error what is there says what became of it.
 func (s *store) write(ctx context.Context, calls []*call) {
-	d := &draft{base: s.sight().value, id: rand.Text()}
+	d := &draft{base: s.sight().value}
 	for tries := 0; ; tries++ {
 		if d.base.Version == "" && !d.fresh {
 			v, err := s.object.Get(ctx)
@@ -202,7 +202,7 @@ func (s *store) prepare(ctx context.Context, d *draft, calls []*call) (done bool
 			return false, err
 		}
 	}
-	d.since, d.calls = r.Ledger.Revision, calls
+	d.id, d.since, d.calls = rand.Text(), r.Ledger.Revision, calls
 	d.next, d.results = r.next(d.id, calls)
 	if d.next.Ledger.Identity == "" {
 		for i := range d.results {
@@ -249,8 +249,8 @@ func (s *store) settle(ctx context.Context, d *draft, now Value, before sight, w
 			return false
 		}
 	}
-	if d.sent && now.Version == d.base.Version {
-		return true // it has not arrived yet, if it ever will
+	if d.sent && (now.Version == d.base.Version || now.Version == "") {
+		return true // it has not arrived yet, if it ever will; or this is a copy without a value
 	}
 	r := record{Ledger: absent()}
 	if now.Version != "" {
@@ -259,10 +259,14 @@ func (s *store) settle(ctx context.Context, d *draft, now Value, before sight, w
 			answer(d.calls, nil, err)
 			return false
 		}
-		if did, known := r.wrote(d.id, d.since); did {
+		did, known := r.wrote(d.id, d.since)
+		switch {
+		case did:
 			s.publish(d, now, r.Ledger, before, written)
 			return false
-		} else if d.sent && !known {
+		case d.sent && r.Ledger.Identity == d.next.Ledger.Identity && r.Ledger.Revision < d.since: // an old copy says nothing
+			return true
+		case d.sent && !known:
 			answer(d.calls, nil, fmt.Errorf("%w; since then there were more writes than the object names", why))
 			return false
 		}
