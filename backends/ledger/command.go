@@ -90,6 +90,7 @@ type Result struct {
 	Identity string                   `json:",omitempty"` // the ledger's
 	Changed  bool                     `json:",omitempty"` // more than a beat: watches should hear of it at once
 	Revision uint64                   `json:",omitempty"` // at which the command was applied; set by the store
+	Epoch    uint64                   `json:",omitempty"` // see Mark; set by the store
 }
 
 // Err returns the error of package lock that r means, or nil.
