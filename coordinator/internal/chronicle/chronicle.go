@@ -187,7 +187,7 @@ func (c *Chronicle) Beaten(now, began machine.Instant, o lock.Outcome, words err
 		if !c.acked.IsZero() && c.acked.Most(began) >= 0 { // another one came through meanwhile
 			return
 		}
-		if c.failing.IsZero() {
+		if c.failing.IsZero() || c.failing.Most(began) > 0 { // the attempts fail in any order
 			c.failing = began
 		}
 		c.words = words
