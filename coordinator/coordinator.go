@@ -36,7 +36,7 @@ import (
 // c.NoExit is set.
 func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	c = c.Defaults()
-	if err := c.check(); err != nil {
+	if err := errors.Join(c.check(), c.checkFence(l)); err != nil {
 		return err
 	}
 	c.Logger = asynclog.Logger(c.Logger)
