@@ -2,6 +2,7 @@ package raft
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,7 +149,16 @@ func (n *node) onlyPeers(r *http.Request, what string) error {
 	if n.port.isPeer(r.TLS) {
 		return nil
 	}
-	return fmt.Errorf("%w: to %s takes one that names a peer's ID, yours names %q", errForbidden, what, r.TLS.PeerCertificates[0].DNSNames)
+	return fmt.Errorf("%w: to %s takes one that names a peer's ID, yours names %q", errForbidden, what, namesOf(r.TLS.PeerCertificates[0]))
+}
+
+// namesOf are the names that a certificate bears: a node's DNS names, and an operator's URIs.
+func namesOf(c *x509.Certificate) []string {
+	all := slices.Clone(c.DNSNames)
+	for _, u := range c.URIs {
+		all = append(all, u.String())
+	}
+	return all
 }
 
 // operators are the commands of who has no peer's certificate, beside Nothing.

@@ -15,10 +15,10 @@ import (
 func newRaft() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "raft",
-		Short:   "Look after a group of embedded Raft: its data directories",
+		Short:   "Look after a group of embedded Raft: its certificates and data directories",
 		Example: `  understudy raft check /var/lib/a`,
 	}
-	cmd.AddCommand(newRaftCheck())
+	cmd.AddCommand(newRaftCerts(), newRaftCheck())
 	return cmd
 }
 

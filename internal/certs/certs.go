@@ -1,6 +1,6 @@
 // Package certs reads certificates from files, again for every connection, so that those
 // that were renewed need no restart. It checks one's own at the start, and says when they
-// run out.
+// run out. It makes some for a trial, and renews them.
 package certs
 
 import (
