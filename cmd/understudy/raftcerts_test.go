@@ -40,8 +40,8 @@ func TestRaftCerts(t *testing.T) {
 	as := func(dir, name string, args ...string) (int, string) {
 		return said(t, append(append(args, "--raft-peers", list), tlsOf(dir, name)...)...)
 	}
-	if code, text := as(dir, "alice", "pause", "--role", "r", "--timeout", "20s"); code != 0 {
-		t.Errorf("an operator pauses: exit code %d, %s", code, text)
+	if code, text := as(dir, "alice", "token-floor", "--role", "r", "--above", "100", "--timeout", "20s"); code != 0 {
+		t.Errorf("an operator raises the floor: exit code %d, %s", code, text)
 	}
 	if code, text := as(foreign, "alice", "status", "--role", "r", "--timeout", "2s"); code == 0 || !strings.Contains(text, "tls") {
 		t.Errorf("one of another authority: exit code %d, %s", code, text)
@@ -52,7 +52,7 @@ func TestRaftCerts(t *testing.T) {
 	if code != 0 || len(made) != 5 || made[0].Renewed || !made[1].Renewed || !made[4].Renewed {
 		t.Errorf("exit code %d, %+v", code, made)
 	}
-	if code, text := as(dir, "alice", "resume", "--role", "r", "--timeout", "20s"); code != 0 {
+	if code, text := as(dir, "alice", "token-floor", "--role", "r", "--above", "200", "--timeout", "20s"); code != 0 {
 		t.Errorf("after the renewal: exit code %d, %s", code, text)
 	}
 }
