@@ -129,14 +129,19 @@ func (n *node) leads(id raft.ServerID) bool {
 
 func (n *node) member(id string) bool { return slices.Contains(n.voters(), id) }
 
-// voters are the IDs of the group as it is, whatever the list says, sorted.
-func (n *node) voters() (ids []string) {
+// members are those of the group as it is, whatever the list says.
+func (n *node) members() []Member {
 	f := n.raft.GetConfiguration()
 	if f.Error() != nil {
 		return nil
 	}
-	for _, s := range f.Configuration().Servers {
-		ids = append(ids, string(s.ID))
+	return membersOf(f.Configuration())
+}
+
+// voters are their IDs, sorted.
+func (n *node) voters() (ids []string) {
+	for _, m := range n.members() {
+		ids = append(ids, m.ID)
 	}
 	slices.Sort(ids)
 	return ids

@@ -29,6 +29,7 @@ func (n *node) serve() *http.Server {
 	handle(n, mux, pathHello, n.serveHello)
 	handle(n, mux, pathJoin, n.serveJoin)
 	handle(n, mux, pathElect, n.serveElect)
+	handle(n, mux, pathStatus, func(context.Context, *http.Request, struct{}) (NodeStatus, error) { return n.status(), nil })
 	s := &http.Server{
 		Handler:           mux,
 		MaxHeaderBytes:    maxHeader,

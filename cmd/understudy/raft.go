@@ -15,10 +15,11 @@ import (
 func newRaft() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "raft",
-		Short:   "Look after a group of embedded Raft: its certificates and data directories",
-		Example: `  understudy raft check /var/lib/a`,
+		Short:   "Look after a group of embedded Raft: its members, certificates and data directories",
+		Example: `  understudy raft status --raft-peers a=h1:7001,b=h2:7001,c=h3:7001
+  understudy raft check /var/lib/a`,
 	}
-	cmd.AddCommand(newRaftCerts(), newRaftCheck())
+	cmd.AddCommand(newRaftStatus(), newRaftCerts(), newRaftCheck())
 	return cmd
 }
 
