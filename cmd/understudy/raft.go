@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -49,15 +50,17 @@ Exit codes:
 		if err != nil {
 			return err
 		}
-		if err := show(cmd.OutOrStdout(), *output, c, func(w io.Writer) { showCheckup(w, c) }); err != nil {
-			return err
-		}
-		if c.Damage != "" {
-			return cli.Exit(cli.NotDone, nil)
-		}
-		return nil
+		return errors.Join(show(cmd.OutOrStdout(), *output, c, func(w io.Writer) { showCheckup(w, c) }), well(c.Damage == ""))
 	}
 	return cmd
+}
+
+// well tells by the exit code alone whether what was shown is well.
+func well(ok bool) error {
+	if ok {
+		return nil
+	}
+	return cli.Exit(cli.NotDone, nil)
 }
 
 // show writes a document as JSON, or as text does.

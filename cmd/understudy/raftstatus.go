@@ -58,13 +58,8 @@ Exit codes:
 			return o.Explain(cli.Unreachable(err))
 		}
 		r := newGroupReport(g, o.Store.Raft.Peers)
-		if err := show(cmd.OutOrStdout(), *output, r, func(w io.Writer) { r.write(w, time.Now()) }); err != nil {
-			return err
-		}
-		if g.Leader == "" || r.Margin < 0 {
-			return cli.Exit(cli.NotDone, nil)
-		}
-		return nil
+		err = show(cmd.OutOrStdout(), *output, r, func(w io.Writer) { r.write(w, time.Now()) })
+		return errors.Join(err, well(g.Leader != "" && r.Margin >= 0))
 	}
 	return cmd
 }
