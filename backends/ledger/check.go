@@ -52,7 +52,9 @@ func (c Command) checkOp() error {
 		return errors.Join(role, lock.CheckEvent(c.Event))
 	case History:
 		return role
-	case Configured:
+	case Restore:
+		return c.checkBackup()
+	case Configured, Save:
 		return nil
 	case Adopt:
 		return lock.CheckName("identity", c.Adopt)

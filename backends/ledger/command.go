@@ -11,7 +11,7 @@ import (
 // An Op is what a command does.
 type Op string
 
-// The operations. Each is one call of package lock, its Operator among it, or of Values; Begin and Nothing are
+// The operations. Each is one call of package lock, its Operator among it, of Values or of Keeper; Begin and Nothing are
 // for who keeps a ledger.
 const (
 	Register   Op = "register"
@@ -32,6 +32,8 @@ const (
 	Configured Op = "configured"
 	Record     Op = "record"
 	History    Op = "history"
+	Save       Op = "save"
+	Restore    Op = "restore"
 	Begin      Op = "begin" // gives the ledger its identity, where it has none
 	Nothing    Op = "nothing"
 )
@@ -59,6 +61,7 @@ type Command struct {
 
 	Values map[string][]byte `json:",omitempty"` // Write: nil deletes
 	Keys   []string          `json:",omitempty"` // Read
+	Backup *Backup           `json:",omitempty"` // Restore
 }
 
 // A Code is how a command went.
@@ -84,6 +87,7 @@ type Result struct {
 	Values   map[string][]byte        `json:",omitempty"` // Read: those that exist
 	Settings map[string]lock.Settings `json:",omitempty"` // Configured
 	History  []lock.Event             `json:",omitempty"`
+	Backup   *Backup                  `json:",omitempty"` // Save
 	Seen     string                   `json:",omitempty"` // OtherStore: the command's Identity
 	Identity string                   `json:",omitempty"` // the ledger's
 	Changed  bool                     `json:",omitempty"` // more than a beat: who watches should hear of it at once

@@ -125,6 +125,10 @@ func (l *Ledger) do(c Command) Result {
 		return l.record(c)
 	case History:
 		return l.history(c)
+	case Save:
+		return l.save()
+	case Restore:
+		return l.restore(c)
 	}
 	return Result{} // Begin and Nothing
 }

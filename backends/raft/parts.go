@@ -293,7 +293,7 @@ func usable(path string, r record) (newest uint64, snap raft.SnapshotMeta, err e
 		if one.err != nil {
 			continue
 		}
-		if other := one.ledger.Identity; other != "" && r.Group != "" && other != r.Group {
+		if other := one.image.Ledger.Identity; other != "" && r.Group != "" && other != r.Group {
 			return newest, snap, partial(path, "the snapshot %s belongs to group %s, %s to group %s", one.ID, other, logFile, r.Group)
 		}
 		if snap.ID == "" {

@@ -124,8 +124,8 @@ type stored struct {
 	raft.SnapshotMeta
 	CRC []byte // of state.bin
 
-	ledger *ledger.Ledger // what state.bin holds
-	err    error          // why that cannot be read
+	image image // what state.bin holds
+	err   error // why that cannot be read
 }
 
 // readSnapshots reads the snapshots of a directory, the one first that Raft would choose. The
@@ -138,7 +138,7 @@ func readSnapshots(path string) (all []stored) {
 		if err != nil || json.NewDecoder(bytes.NewReader(data)).Decode(&s) != nil || s.Version < raft.SnapshotVersionMin || s.Version > raft.SnapshotVersionMax {
 			continue // as the library does
 		}
-		s.ledger, s.err = readState(filepath.Join(folder, stateFile), s.CRC)
+		s.image, s.err = readState(filepath.Join(folder, stateFile), s.CRC)
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b stored) int {
@@ -147,21 +147,21 @@ func readSnapshots(path string) (all []stored) {
 	return all
 }
 
-func readState(file string, sum []byte) (*ledger.Ledger, error) {
+func readState(file string, sum []byte) (i image, err error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return i, err
 	}
 	crc := crc64.New(crc64.MakeTable(crc64.ECMA))
 	_, _ = crc.Write(data) // a sum takes everything
 	if !bytes.Equal(crc.Sum(nil), sum) {
-		return nil, fmt.Errorf("%s is damaged: its sum is another", stateFile)
+		return i, fmt.Errorf("%s is damaged: its sum is another", stateFile)
 	}
-	i := image{Ledger: ledger.New()}
+	i.Ledger = ledger.New()
 	if err := json.Unmarshal(data, &i); err != nil {
-		return nil, fmt.Errorf("%s is no image of a ledger: %w", stateFile, err)
+		return i, fmt.Errorf("%s is no image of a ledger: %w", stateFile, err)
 	}
-	return i.Ledger, nil
+	return i, nil
 }
 
 func sumOfMeta(path, snapshot string) (string, error) {

@@ -15,12 +15,12 @@ import (
 
 func newRaft() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "raft",
-		Short:   "Look after a group of embedded Raft: its members, certificates and data directories",
+		Use:   "raft",
+		Short: "Look after a group of embedded Raft: its members, certificates, backups and data directories",
 		Example: `  understudy raft status --raft-peers a=h1:7001,b=h2:7001,c=h3:7001
   understudy raft check /var/lib/a`,
 	}
-	cmd.AddCommand(newRaftStatus(), newRaftCerts(), newRaftCheck())
+	cmd.AddCommand(newRaftStatus(), newRaftCerts(), newRaftCheck(), newRaftBackup(), newRaftRestore(), newRaftRecover())
 	return cmd
 }
 

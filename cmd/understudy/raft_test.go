@@ -29,7 +29,7 @@ func votes(t *testing.T, id, dir, peers string, more ...string) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done, out := make(chan int, 1), new(bytes.Buffer)
 	go func() {
-		done <- execute(ctx, append([]string{"raft-voter", "--id", id, "--raft-dir", dir, "--raft-peers", peers, "--ttl", "2s"}, more...), out, out)
+		done <- execute(ctx, append([]string{"raft-voter", "--id", id, "--raft-dir", dir, "--raft-peers", peers, "--ttl", "5s"}, more...), out, out)
 	}()
 	var over bool
 	stop = func() {
@@ -49,7 +49,7 @@ func votes(t *testing.T, id, dir, peers string, more ...string) (stop func()) {
 // led waits until the group has a leader.
 func led(t *testing.T, peers []raft.Peer, files ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := raft.Config{Peers: peers}
 	if len(files) == 3 {

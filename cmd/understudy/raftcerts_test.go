@@ -39,10 +39,10 @@ func TestRaftCerts(t *testing.T) {
 	as := func(dir, name string, args ...string) (int, string) {
 		return said(t, append(append(args, "--raft-peers", list), tlsOf(dir, name)...)...)
 	}
-	if code, text := as(dir, "alice", "token-floor", "--role", "r", "--above", "100", "--timeout", "20s"); code != 0 {
+	if code, text := as(dir, "alice", "token-floor", "--role", "r", "--above", "100", "--timeout", "60s"); code != 0 {
 		t.Errorf("an operator raises the floor: exit code %d, %s", code, text)
 	}
-	if code, text := as(foreign, "alice", "raft", "status", "--timeout", "20s"); code != cli.Unavailable || !strings.Contains(text, "tls") {
+	if code, text := as(foreign, "alice", "raft", "status", "--timeout", "60s"); code != cli.Unavailable || !strings.Contains(text, "tls") {
 		t.Errorf("one of another authority: exit code %d, %s", code, text)
 	}
 	code, text := sign(dir, "-o", "json")
@@ -51,7 +51,7 @@ func TestRaftCerts(t *testing.T) {
 	if code != 0 || len(made) != 5 || made[0].Renewed || !made[1].Renewed || !made[4].Renewed {
 		t.Errorf("exit code %d, %+v", code, made)
 	}
-	if code, text := as(dir, "alice", "token-floor", "--role", "r", "--above", "200", "--timeout", "20s"); code != 0 {
+	if code, text := as(dir, "alice", "token-floor", "--role", "r", "--above", "200", "--timeout", "60s"); code != 0 {
 		t.Errorf("after the renewal: exit code %d, %s", code, text)
 	}
 }

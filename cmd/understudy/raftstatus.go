@@ -48,18 +48,15 @@ Exit codes:
 	output := cli.Output(cmd.Flags())
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := o.readRaft(cmd); err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), o.Timeout)
-		defer cancel()
-		g, err := raft.Status(ctx, o.Store.Raft)
-		if err != nil {
-			return o.Explain(cli.Unreachable(err))
-		}
-		r := newGroupReport(g, o.Store.Raft.Peers)
-		err = show(cmd.OutOrStdout(), *output, r, func(w io.Writer) { r.write(w, time.Now()) })
-		return errors.Join(err, well(g.Leader != "" && r.Margin >= 0))
+		return o.onRaft(cmd, func(ctx context.Context) error {
+			g, err := raft.Status(ctx, o.Store.Raft)
+			if err != nil {
+				return cli.Unreachable(err)
+			}
+			r := newGroupReport(g, o.Store.Raft.Peers)
+			err = show(cmd.OutOrStdout(), *output, r, func(w io.Writer) { r.write(w, time.Now()) })
+			return errors.Join(err, well(g.Leader != "" && r.Margin >= 0))
+		})
 	}
 	return cmd
 }
@@ -111,7 +108,7 @@ func (r groupReport) write(w io.Writer, now time.Time) {
 		if !m.Voter {
 			state += ", learns"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", m.ID, m.Address, state, n.Term, n.Last, m.Behind, snapshot, megabytes(n.Used), megabytes(n.Free), until)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", m.ID, m.Address, state, n.Term, n.Last, m.Behind, snapshot, size(n.Used), size(n.Free), until)
 		if n.Refused != "" {
 			more = append(more, m.ID+" takes no part any more: "+n.Refused)
 		}
@@ -125,9 +122,13 @@ func (r groupReport) write(w io.Writer, now time.Time) {
 	}
 }
 
-func megabytes(n int64) string {
-	if n >= 10<<30 {
+// size is a number of bytes for people.
+func size(n int64) string {
+	switch {
+	case n >= 10<<30:
 		return fmt.Sprintf("%d GB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MB", n>>20)
 	}
-	return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
+	return fmt.Sprintf("%d kB", n>>10)
 }
