@@ -72,7 +72,11 @@ func newBackup(saved ledger.Backup, node string, term uint64) (*Backup, error) {
 func Save(ctx context.Context, c Config) (*Backup, error) {
 	var saved ledger.Backup
 	err := asKeeper(c, func(k ledger.Keeper) (err error) {
-		saved, err = k.Save(ctx)
+		for saved.Identity == "" && err == nil { // a group that has just begun has none yet
+			if saved, err = k.Save(ctx); saved.Identity == "" {
+				rest(ctx, ask)
+			}
+		}
 		return err
 	})
 	if err != nil {

@@ -138,3 +138,10 @@ func TestSnapshotsAreReadAsTheLibraryDoes(t *testing.T) {
 		}
 	})
 }
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	must(t, err)
+	return data
+}
