@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -29,6 +30,7 @@ func (n *node) serve() *http.Server {
 	handle(n, mux, pathHello, n.serveHello)
 	handle(n, mux, pathJoin, n.serveJoin)
 	handle(n, mux, pathElect, n.serveElect)
+	handle(n, mux, pathMember, n.serveMember)
 	handle(n, mux, pathStatus, func(context.Context, *http.Request, struct{}) (NodeStatus, error) { return n.status(), nil })
 	s := &http.Server{
 		Handler:           mux,
@@ -217,13 +219,21 @@ func (n *node) serveHello(ctx context.Context, _ *http.Request, h hello) (hello,
 }
 
 func (n *node) serveJoin(ctx context.Context, r *http.Request, c candidate) (welcome, error) {
+	m, ok := n.find(c.ID)
+	if !n.running() {
+		return welcome{}, errNoLeader
+	}
+	if !ok {
+		return welcome{}, fmt.Errorf("%w: %q is no member of the group: let it in by understudy raft member add %s=HOST:PORT", errNotApplied, c.ID, c.ID)
+	}
 	if err := n.onlyPeers(r, "join"); err != nil {
 		return welcome{}, err
 	}
-	if n.config.peer(c.ID).ID == "" {
-		return welcome{}, lock.Permanent(fmt.Errorf("%q does not stand in the list of peers of %q, which is %s", c.ID, n.config.ID, formatPeers(n.config.Peers)))
+	if !n.leading() && r.URL.Query().Get("at") != "leader" {
+		var w welcome
+		return w, n.toLeader(ctx, pathJoin+onlyLeader+"&phase="+r.URL.Query().Get("phase"), c, &w)
 	}
-	c.Peer = n.config.peer(c.ID)
+	c.Peer = cmp.Or(n.config.peer(c.ID), Peer{m.ID, m.Address})
 	return welcome{n.dir.read().Group}, n.change(ctx, c, r.URL.Query().Get("phase"))
 }
 

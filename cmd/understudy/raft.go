@@ -20,7 +20,7 @@ func newRaft() *cobra.Command {
 		Example: `  understudy raft status --raft-peers a=h1:7001,b=h2:7001,c=h3:7001
   understudy raft check /var/lib/a`,
 	}
-	cmd.AddCommand(newRaftStatus(), newRaftCerts(), newRaftCheck(), newRaftBackup(), newRaftRestore(), newRaftRecover())
+	cmd.AddCommand(newRaftStatus(), newRaftMember(), newRaftCerts(), newRaftCheck(), newRaftBackup(), newRaftRestore(), newRaftRecover())
 	return cmd
 }
 

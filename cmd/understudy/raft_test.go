@@ -87,7 +87,7 @@ func TestRaftCheck(t *testing.T) {
 // TestUnknownSubcommand is a mistake, and not a wish for help.
 func TestUnknownSubcommand(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"raft", "chek", "x"}, {"config", "shwo"}} {
+	for _, args := range [][]string{{"raft", "chek", "x"}, {"config", "shwo"}, {"raft", "member", "ad", "d"}} {
 		code, text := said(t, args...)
 		if code != cli.Usage || !strings.Contains(text, "did you mean") {
 			t.Errorf("%s: exit code %d, %s", args, code, text)

@@ -87,12 +87,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	root.SetFlagErrorFunc(unknownFlag)
 	root.Version = built().String()
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n") // as the command version
-	for _, c := range root.Commands() {
-		c.SilenceUsage = true
-		if c.HasSubCommands() && !c.Runnable() {
-			c.RunE = subcommand
-		}
-	}
+	prepare(root.Commands())
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
@@ -128,6 +123,16 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	return fmt.Errorf("%q belongs to no flag: %s takes flags alone; see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
+}
+
+func prepare(all []*cobra.Command) {
+	for _, c := range all {
+		c.SilenceUsage = true
+		if c.HasSubCommands() && !c.Runnable() {
+			c.RunE = subcommand
+		}
+		prepare(c.Commands())
+	}
 }
 
 // subcommand refuses what is no command of a command that only has others. By itself it would
