@@ -127,8 +127,13 @@ func (n *node) survey(ctx context.Context) (s survey) {
 			s.missing = append(s.missing, text)
 			continue
 		}
-		mine[p.ID] = a.h.Directory
 		group.note(a.h)
+		if a.h.State && n.otherList(a.h) { // an operator lets this node in, whatever the lists say
+			s.missing = append(s.missing, n.lists(p, a.h))
+			s.old, last, group.Voters = true, a.h.Last, a.h.Voters
+			continue
+		}
+		mine[p.ID] = a.h.Directory
 		switch {
 		case a.h.Founders[self] == mine[self]:
 			s.founders = a.h.Founders
@@ -178,10 +183,17 @@ func (n *node) objection(p Peer, h hello, err error) string {
 		return fmt.Sprintf("peer %s says that it is %q", p, h.ID)
 	case h.Directory == "":
 		return fmt.Sprintf("peer %s runs an earlier version of this program: run the same on every node", p)
-	case !h.State && !sameIDs(h.Peers, formatPeers(n.config.Peers)):
-		return fmt.Sprintf("peer %q has another list of peers, %s, this node has %s: use the same on every node", p.ID, h.Peers, formatPeers(n.config.Peers))
+	case !h.State && n.otherList(h):
+		return n.lists(p, h)
 	}
 	return ""
+}
+
+func (n *node) otherList(h hello) bool { return !sameIDs(h.Peers, formatPeers(n.config.Peers)) }
+
+// lists says how two lists of peers differ.
+func (n *node) lists(p Peer, h hello) string {
+	return fmt.Sprintf("peer %q has another list of peers, %s, this node has %s: use the same on every node with which a group begins", p.ID, h.Peers, formatPeers(n.config.Peers))
 }
 
 type answer struct {

@@ -37,20 +37,9 @@ func newMemberList() *cobra.Command {
 		Long: `Shows the members of a group: their addresses, who leads, votes or learns, and who does not answer.
 JSON is that of raft status.`,
 	}
-	o := newOptions(cmd.Flags(), cli.StoreKeys())
-	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for the answers")
-	output := cli.Output(cmd.Flags())
-	o.Collect()
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return o.onRaft(cmd, func(ctx context.Context) error {
-			g, err := raft.Status(ctx, o.Store.Raft)
-			if err != nil {
-				return cli.Unreachable(err)
-			}
-			return show(cmd.OutOrStdout(), *output, newGroupReport(g, o.Store.Raft.Peers), func(w io.Writer) { listMembers(w, g) })
-		})
-	}
-	return cmd
+	return asksGroup(cmd, func(r groupReport, w io.Writer, output string) error {
+		return show(w, output, r, func(w io.Writer) { listMembers(w, r.GroupStatus) })
+	})
 }
 
 func listMembers(w io.Writer, g raft.GroupStatus) {

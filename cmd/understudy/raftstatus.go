@@ -43,6 +43,14 @@ Exit codes:
   understudy raft status -o json | jq .margin`,
 		Args: cli.NoArgs,
 	}
+	return asksGroup(cmd, func(r groupReport, w io.Writer, output string) error {
+		err := show(w, output, r, func(w io.Writer) { r.write(w, time.Now()) })
+		return errors.Join(err, well(r.Leader != "" && r.Margin >= 0))
+	})
+}
+
+// asksGroup has a command ask how the group is, and report tell it.
+func asksGroup(cmd *cobra.Command, report func(r groupReport, w io.Writer, output string) error) *cobra.Command {
 	o := newOptions(cmd.Flags(), cli.StoreKeys())
 	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for the answers")
 	output := cli.Output(cmd.Flags())
@@ -53,9 +61,7 @@ Exit codes:
 			if err != nil {
 				return cli.Unreachable(err)
 			}
-			r := newGroupReport(g, o.Store.Raft.Peers)
-			err = show(cmd.OutOrStdout(), *output, r, func(w io.Writer) { r.write(w, time.Now()) })
-			return errors.Join(err, well(g.Leader != "" && r.Margin >= 0))
+			return report(newGroupReport(g, o.Store.Raft.Peers), cmd.OutOrStdout(), *output)
 		})
 	}
 	return cmd
