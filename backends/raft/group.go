@@ -202,6 +202,8 @@ type Group struct {
 	Silent   []string      // those of Voters that gave no answer
 	Empty    []string      // the IDs of peers that wait on an empty data directory
 	Trip     time.Duration // the longest round trip between two of them, measured once a minute; 0: not measured yet
+
+	members []Peer
 }
 
 // GroupOf is the group of a list of peers, as far as that says it.
@@ -270,6 +272,12 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 	defer func() { d.conns.closeAll(); caller.close() }()
 	for limit := attempt / 2; ; limit = min(2*limit, mostPatience) { // they may be far away
 		failed := g.ask(ctx, c, caller, limit)
+		if more := g.beyond(c); len(more) > 0 && ctx.Err() == nil {
+			known := func() []Peer { return more }
+			d.more.Store(&known)
+			c.Peers = append(slices.Clone(c.Peers), more...)
+			continue
+		}
 		if g.Leader != "" && (limit >= attempt || !errors.Is(errors.Join(failed...), context.DeadlineExceeded)) {
 			return g, nil
 		}
@@ -279,6 +287,11 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 			return g, errors.Join(append([]error{context.Cause(ctx)}, failed...)...)
 		}
 	}
+}
+
+// beyond are the members that c does not name.
+func (g *Group) beyond(c Config) []Peer {
+	return slices.DeleteFunc(slices.Clone(g.members), func(p Peer) bool { return c.peer(p.ID).ID != "" })
 }
 
 // ask asks every peer at once. The last word is that of the longest log.
@@ -305,7 +318,7 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 		g.note(a.h)
 		heard = append(heard, a.h.ID)
 		if a.h.Last >= last && len(a.h.Voters) > 0 {
-			last, g.Identity, g.Voters = a.h.Last, a.h.Group, a.h.Voters
+			last, g.Identity, g.Voters, g.members = a.h.Last, a.h.Group, a.h.Voters, a.h.Members
 		}
 		if a.h.Leader != "" {
 			g.Leader = a.h.Leader

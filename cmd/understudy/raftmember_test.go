@@ -60,6 +60,9 @@ func TestRaftMembers(t *testing.T) {
 		code, text := said(t, "raft", "member", "list", "-o", "json", "--raft-peers", all[3].String())
 		return code == 0 && json.Unmarshal([]byte(text), &r) == nil && r.Leader != "" && r.Margin == 1
 	})
+	if _, text := said(t, "status", "--role", "r", "--raft-peers", all[3].String(), "--timeout", "20s"); !strings.Contains(text, "3 members") || !strings.Contains(text, "1 more may fail") {
+		t.Errorf("status by one peer: %s", text)
+	}
 	if voters, _ := r.Voters(); !slices.Equal(voters, []string{"d", "e", "f"}) {
 		t.Errorf("%v", voters)
 	}
