@@ -24,7 +24,7 @@ bin/consul: internal/lab/servers/consul/go.mod
 
 test: servers ## every test, with the race detector where the machine has a C compiler
 	go vet ./...
-	go vet -tags soak,report,postgres,haproxy ./cmd/... ./internal/... ./conformance/...
+	go vet -tags soak,report,postgres,haproxy ./admin ./cmd/... ./internal/... ./conformance/...
 	cd internal/failover/baselines && go vet .
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=amd64 go build ./...
@@ -55,10 +55,14 @@ bench-soak: servers ## nobody may lose the role while nothing fails: an hour idl
 benchmarks: ## Go benchmarks, printed as ratios
 	go test -run '^$$' -bench . ./...
 
-test-monitoring: servers ## the alert rules by promtool, and a client behind a real HAProxy: Debian's prometheus and haproxy
+test-monitoring: servers ## alert rules and dashboard by promtool, and clients behind a real HAProxy: Debian's prometheus and haproxy
 	promtool check rules deploy/monitoring/alerts.yaml
-	promtool test rules deploy/monitoring/alerts_test.yaml
+	promtool test rules deploy/monitoring/alerts_test.yaml deploy/monitoring/alerts_recorded_test.yaml
+	go test ./admin -tags haproxy -run TestDashboardQueries -v
 	go test ./cmd/understudy -tags haproxy -run TestHAProxy -v
+
+record-monitoring: servers ## records anew what contenders show while one is killed, cut off and so on: six minutes
+	go test ./cmd/understudy -tags haproxy -run TestRecordFaults -v
 
 test-report: ## the bench's report in a headless Chromium
 	go test ./internal/failover -tags report -run TestReportInABrowser -v
@@ -111,4 +115,4 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 
-.PHONY: help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far soak soakwitness testloss testpostgres testcontainer api api-update lint mutants
+.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far soak soakwitness testloss testpostgres testcontainer api api-update lint mutants

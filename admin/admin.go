@@ -1,4 +1,4 @@
-// Package admin shows a process of package coordinator to those who operate it: to probes, load
+// Package admin shows a process of package coordinator to its operators: to probes, load
 // balancers, metrics and people. docs/monitoring.md has the endpoints and the metrics.
 //
 //	m := new(coordinator.Monitor)
@@ -8,13 +8,13 @@
 //	config.Monitor = m
 //	err = coordinator.Run(ctx, locker, config, work)
 //
-// [Handler] is the same for a server that there is already, and [Collector] the metrics for a
+// [Handler] serves the same from a server of your own, and [Collector] gives the metrics to a
 // registry.
 //
-// What it says of who is active is a routing hint, and never a fence: see package fencing.
+// What it says about the active is a routing hint, never a fence: see package fencing.
 //
 // It only reads a [coordinator.Monitor], and asks the store for the history. So nothing that guards,
-// beats or takes over waits for it, and it answers also while the coordinator hangs.
+// beats or takes over waits for it, and it answers even while the coordinator hangs.
 package admin
 
 import (
@@ -43,26 +43,26 @@ import (
 
 // A Config says where a process is shown, and to whom.
 //
-// On an address of the loopback interface everybody may ask everything. On any other, metrics,
-// status and history are for those who show a certificate that CAFile has signed, or the token in
-// TokenFile, one of which must be given; and so are the probes, unless Open says otherwise. A
-// CAFile or TokenFile that is given counts for metrics, status and history on loopback, too.
+// On a loopback address everybody may ask everything. On any other, metrics, status and history
+// need a certificate signed by CAFile, or the token in TokenFile; one of the two must be given.
+// So do the probes, unless Open is set. If CAFile or TokenFile is given, metrics, status and
+// history need it on loopback, too.
 type Config struct {
 	Listen      string // HOST:PORT of HTTP and gRPC; empty: there is none
-	AgentListen string // HOST:PORT of HAProxy's agent protocol, which knows no protection; empty: there is none
+	AgentListen string // HOST:PORT of HAProxy's agent protocol, which has no authentication; empty: there is none
 	Open        bool   // probes and agent are for everybody, on any address
 
-	CertFile, KeyFile string // the server's certificate, for TLS; it is read again for every connection
+	CertFile, KeyFile string // the server's certificate, for TLS; read again for every connection
 	CAFile            string // authorities that sign the certificates of clients
-	TokenFile         string // holds the bearer token; nobody else may read it, and it is read again when it changes
+	TokenFile         string // holds the bearer token; only its owner may read it; read again when it changes
 
-	// Certificates are further ones whose end the metrics tell, by file. nil: there are none.
+	// Certificates are further ones whose expiry the metrics show, by file. nil: there are none.
 	Certificates func() map[string]time.Time
 
 	Logger *slog.Logger // nil: slog.Default()
 }
 
-// Validate says all that is wrong with c. Each error is a lock.FieldError.
+// Validate says everything that is wrong with c. Each error is a lock.FieldError.
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(field, format string, args ...any) {
@@ -85,7 +85,7 @@ func (c Config) Validate() error {
 	if c.Listen == "" {
 		for field, given := range map[string]bool{"CertFile": c.CertFile != "", "KeyFile": c.KeyFile != "", "CAFile": c.CAFile != "", "TokenFile": c.TokenFile != ""} {
 			if given {
-				bad(field, "there is nothing that it protects; give the address to listen on, or leave it out")
+				bad(field, "it protects nothing; give the address to listen on, or leave it out")
 			}
 		}
 	}
@@ -103,7 +103,7 @@ func (c Config) Validate() error {
 	if c.TokenFile != "" {
 		token, err := clientconf.Secret(c.TokenFile)
 		if err == nil && len(token) < shortest {
-			err = fmt.Errorf("the token has %d characters, and must have %d at least; draw one: openssl rand -hex 16", len(token), shortest)
+			err = fmt.Errorf("the token has %d characters, but must have at least %d; draw one: openssl rand -hex 16", len(token), shortest)
 		}
 		errs = append(errs, lock.InFields(err, "TokenFile"))
 	}
@@ -118,22 +118,22 @@ func (c Config) unprotected() string {
 	return "anybody there could read the metrics and the status; give a file with a token, or one with the authorities of the clients' certificates"
 }
 
-// unasked is why the agent may not be for everybody; "": it may.
+// unasked is why the agent may not be open to everybody; "": it may.
 func (c Config) unasked() string {
 	if c.Open {
 		return ""
 	}
-	return "the agent's protocol knows no protection; say that it is open to everybody"
+	return "the agent's protocol has no authentication; say that it is open to everybody"
 }
 
-// shortest is how many characters a token has at least: it can be guessed at leisure.
+// shortest is the least number of characters of a token, because attackers have time to guess.
 const shortest = 16
 
 // checkAddress says what is wrong with HOST:PORT.
 func checkAddress(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("%q is no address; write HOST:PORT, as 127.0.0.1:7070", address)
+		return fmt.Errorf("%q is not an address; write HOST:PORT, such as 127.0.0.1:7070", address)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("%q: the port must be a number from 0 to 65535", address)
@@ -141,8 +141,8 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// onLoopback reports whether only this machine can reach an address. A host's name but
-// localhost may mean anything.
+// onLoopback reports whether only this machine can reach an address. Any host name but localhost
+// may mean anything.
 func onLoopback(address string) bool {
 	host, _, _ := net.SplitHostPort(address)
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
@@ -157,20 +157,19 @@ type Server struct {
 	listener, agent net.Listener // nil: there is none
 }
 
-// Bounds of a connection. A probe is answered at once, so whoever takes longer is in nobody's
-// interest.
+// Limits of a connection. A probe is answered at once, so a slow client is only a burden.
 const (
 	maxHeader = 16 << 10
-	maxConns  = 128 // and for one host an eighth of that: nobody alone keeps others out
+	maxConns  = 128 // for one host an eighth of that, so that none keeps others out
 	reading   = 5 * time.Second
 	writing   = 10 * time.Second
 	idle      = 30 * time.Second
-	pace      = 500 // requests a second of all together: more of them would stand in the way of the beats
-	burst     = 100 // and so many at once
+	pace      = 500 // requests a second in total: more would delay the beats
+	burst     = 100 // so many at once
 )
 
 // Listen shows what m does from now on. It returns when the addresses are bound; an error says
-// what is wrong with c, or that an address cannot be had, and then nothing is bound.
+// what is wrong with c, or that an address cannot be bound, and then nothing is bound.
 func Listen(c Config, m *coordinator.Monitor) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -191,7 +190,7 @@ func Listen(c Config, m *coordinator.Monitor) (*Server, error) {
 		s.serve(ctx, c, m)
 	}
 	if s.agent != nil {
-		c.Logger.Info("HAProxy's agent protocol is spoken", "address", s.agent.Addr())
+		c.Logger.Info("HAProxy's agent checks are answered", "address", s.agent.Addr())
 		s.group.Go(func() { serveAgent(s.agent, m) })
 	}
 	return s, nil
@@ -242,13 +241,14 @@ func (s *Server) serve(ctx context.Context, c Config, m *coordinator.Monitor) {
 	s.group.Go(func() {
 		err := g.serve(s.http, s.listener, files)
 		if !errors.Is(err, http.ErrServerClosed) {
-			c.Logger.Error("probes and metrics are served no more", "error", err)
+			c.Logger.Error("probes and metrics are no longer served", "error", err)
 		}
 	})
 }
 
-// paced lets requests wait for each other. A client that asks again before it was answered would
-// else keep its connection's goroutine running, and many of them would keep the coordinator's out.
+// paced makes requests wait for each other. Otherwise a client that asks again before it was
+// answered would keep its connection's goroutine running, and many of them would hold up the
+// coordinator's.
 func paced(h http.Handler) http.Handler {
 	limit := rate.NewLimiter(pace, burst)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -277,7 +277,7 @@ func (g *guard) serve(s *http.Server, l net.Listener, files certs.Files) error {
 	return s.ServeTLS(l, "", "")
 }
 
-// Addr returns the address of HTTP and gRPC, and AgentAddr the agent's; nil: there is none.
+// Addr returns the address of HTTP and gRPC; nil: there is none.
 func (s *Server) Addr() net.Addr { return addr(s.listener) }
 
 // AgentAddr returns the address of HAProxy's agent protocol; nil: there is none.
@@ -290,11 +290,11 @@ func addr(l net.Listener) net.Addr {
 	return l.Addr()
 }
 
-// Close ends every connection and frees the addresses. It waits for no client.
+// Close ends every connection and frees the addresses. It does not wait for clients.
 func (s *Server) Close() {
 	s.stop()
 	if s.http != nil {
-		_ = s.http.Close() // also where it has not begun to serve
+		_ = s.http.Close() // even if it has not begun to serve
 	}
 	for _, l := range []net.Listener{s.listener, s.agent} {
 		if l != nil {
@@ -332,8 +332,8 @@ func (g *guard) allow(r *http.Request, probe bool) bool {
 	return is && want != "" && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// secret is the token as it is now; what cannot be read, as in the middle of a change, is what
-// it was before.
+// secret is the current token; if it cannot be read, as in the middle of a change, the last one
+// that was read.
 func (g *guard) secret() string {
 	now, err := clientconf.Secret(g.config.TokenFile)
 	g.mu.Lock()
@@ -344,7 +344,7 @@ func (g *guard) secret() string {
 	return g.token
 }
 
-// A bounded listener closes the connections that are too many, those of one host first.
+// A bounded listener closes the connections above its limit, those of one host first.
 type bounded struct {
 	net.Listener
 	mu    sync.Mutex
@@ -352,7 +352,7 @@ type bounded struct {
 	hosts map[string]int
 }
 
-// Accept returns the next connection that there is room for.
+// Accept returns the next connection within the limit.
 func (b *bounded) Accept() (net.Conn, error) {
 	for {
 		conn, err := b.Listener.Accept()
@@ -363,7 +363,7 @@ func (b *bounded) Accept() (net.Conn, error) {
 		if b.change(host, 1) {
 			return &boundedConn{Conn: conn, leave: sync.OnceFunc(func() { b.change(host, -1) })}, nil
 		}
-		_ = conn.Close() // there is nobody to tell
+		_ = conn.Close() // nobody needs to know
 	}
 }
 
@@ -391,7 +391,7 @@ func (c *boundedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite ends what is sent. It is for a plain connection.
+// CloseWrite ends the sending side. It is for a plain connection.
 func (c *boundedConn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()

@@ -11,7 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/coordinator"
 )
 
-// The agent's bounds: HAProxy sends a line at most, and reads one.
+// The limits of the agent: HAProxy sends a line at most, and reads one.
 const (
 	agentLine = 512
 	agentTime = time.Second
@@ -32,16 +32,16 @@ func serveAgent(l net.Listener, m *coordinator.Monitor) {
 				role, _ = bufio.NewReader(io.LimitReader(conn, agentLine)).ReadString('\n')
 			}
 			_, _ = io.WriteString(conn, advice(m, strings.TrimSpace(role))+"\n")
-			// What was sent and not read would take the answer with it.
+			// Bytes that were sent but not read would discard the answer.
 			_ = conn.(*boundedConn).CloseWrite()
 			_, _ = io.CopyN(io.Discard, conn, agentLine)
 		}()
 	}
 }
 
-// advice is a line of HAProxy's agent protocol. A standby is in maintenance, and not down: it is
-// where it should be, nobody need be woken, and as soon as it is ready it is up without a health
-// check that would have to pass first. What is down is not as it should be.
+// advice is a line of HAProxy's agent protocol. A standby is in maintenance rather than down: it
+// is where it should be, nobody need be woken, and as soon as it is ready it is up without having
+// to pass a health check first. Down means that something is wrong.
 func advice(m *coordinator.Monitor, role string) string {
 	names := m.Names()
 	if role == "" && len(names) == 1 {

@@ -16,18 +16,18 @@ import (
 	"github.com/understudy-ha/understudy/coordinator"
 )
 
-// Options are those of a Handler.
+// Options are the options of a Handler.
 type Options struct {
-	// Allow reports whether a request may be answered: one of a probe, or one for metrics, status
-	// and history. nil: everybody may ask everything.
+	// Allow reports whether a request may be answered: either one of a probe, or one for metrics,
+	// status and history. nil: everybody may ask everything.
 	Allow func(r *http.Request, probe bool) bool
 
-	// Certificates are those whose end the metrics tell, by file. nil: there are none.
+	// Certificates are those whose expiry the metrics show, by file. nil: there are none.
 	Certificates func() map[string]time.Time
 }
 
-// Handler answers for what m shows: probes, status, history, metrics and gRPC's health protocol. It reads
-// no body, and needs HTTP/2 for gRPC.
+// Handler serves what m shows: probes, status, history, metrics and gRPC's health protocol. It reads no
+// body, and needs HTTP/2 for gRPC.
 func Handler(m *coordinator.Monitor, o Options) http.Handler {
 	if o.Allow == nil {
 		o.Allow = func(*http.Request, bool) bool { return true }
@@ -66,13 +66,13 @@ type route struct {
 	do    func(*http.Request) answer
 }
 
-// An answer is a status code, and what is written below it.
+// An answer is a status code and a body.
 type answer struct {
 	code int
 	body any
 }
 
-// methods are those that are answered. OPTIONS has the code that GET has: HAProxy asks so.
+// methods are the allowed ones. OPTIONS has the same code as GET, because HAProxy checks with it.
 const methods = "GET, HEAD, OPTIONS"
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -93,8 +93,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", methods)
 		write(w, r, refuse(http.StatusMethodNotAllowed, "use one of "+methods))
 	case r.ContentLength != 0:
-		w.Header().Set("Connection", "close") // nor is it read to be thrown away
-		write(w, r, refuse(http.StatusRequestEntityTooLarge, "a body is not read"))
+		w.Header().Set("Connection", "close") // do not even read it to discard it
+		write(w, r, refuse(http.StatusRequestEntityTooLarge, "send no body"))
 	case path == "/metrics":
 		h.metrics.ServeHTTP(w, r)
 	default:
@@ -107,26 +107,26 @@ func write(w http.ResponseWriter, r *http.Request, a answer) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(a.code)
 	if r.Method != http.MethodHead && r.Method != http.MethodOptions {
-		_ = json.NewEncoder(w).Encode(a.body) // who does not read it does not want it
+		_ = json.NewEncoder(w).Encode(a.body) // a client that does not read it does not want it
 	}
 }
 
-// A refusal is the body of an answer that is no verdict.
+// A refusal is the body of an answer that is not a verdict.
 type refusal struct {
 	Error string   `json:"error"`
-	Roles []string `json:"roles,omitempty"` // of which one may be asked about
+	Roles []string `json:"roles,omitempty"` // name one of them
 }
 
 func refuse(code int, why string) answer { return answer{code, refusal{Error: why}} }
 
-// A question is one request, and how the process stood when it came.
+// A question is one request, and the process's state when it came.
 type question struct {
 	monitor *coordinator.Monitor
 	process coordinator.ProcessStatus
 	*http.Request
 }
 
-// one asks about the one role that the request names, or that there is.
+// one asks about the role that the request names, or the only one.
 func (q question) one(judge func(coordinator.RoleStatus) answer) answer {
 	name, names := q.URL.Query().Get("role"), q.monitor.Names()
 	switch {
@@ -154,7 +154,7 @@ type probed struct {
 	Token uint64 `json:"token,omitempty"`
 }
 
-// verdict is 200 where nothing speaks against it, else 503.
+// verdict is 200 if nothing speaks against it, else 503.
 func verdict(p coordinator.ProcessStatus, r *coordinator.RoleStatus, against error) answer {
 	a := answer{http.StatusOK, nil}
 	body := probed{OK: against == nil, ID: p.ID}

@@ -20,17 +20,17 @@ import (
 // service without a name serves while the process is ready.
 const ActiveService = "understudy.Active"
 
-// look is how often a Watch looks for a change: a deadline that runs out tells nobody.
+// look is how often a Watch looks for a change: nothing announces that a deadline has passed.
 const look = 50 * time.Millisecond
 
-// maxWatches are so few because each of them looks by itself.
+// maxWatches is small because each of them looks by itself.
 const maxWatches = 128
 
 // A healthServer speaks gRPC's health protocol.
 type healthServer struct {
 	grpc_health_v1.UnimplementedHealthServer
 	monitor *coordinator.Monitor
-	watches atomic.Int64 // that run
+	watches atomic.Int64 // running now
 }
 
 // newHealth returns the handler of gRPC's requests.
@@ -44,7 +44,7 @@ func newHealth(m *coordinator.Monitor) http.Handler {
 	})
 }
 
-// serving is how a service stands at this moment.
+// serving is the current state of a service.
 func (h *healthServer) serving(service string) grpc_health_v1.HealthCheckResponse_ServingStatus {
 	against := errNotBegun
 	if name, of := strings.CutPrefix(service, ActiveService); service != "" {
@@ -84,7 +84,7 @@ func (h *healthServer) List(context.Context, *grpc_health_v1.HealthListRequest) 
 	return &grpc_health_v1.HealthListResponse{Statuses: all}, nil
 }
 
-// services are those that there are.
+// services are the names of the services.
 func (h *healthServer) services() []string {
 	all := []string{""}
 	for _, name := range h.monitor.Names() {
@@ -93,7 +93,7 @@ func (h *healthServer) services() []string {
 	return all
 }
 
-// Watch is gRPC's: it tells how the service stands, now and whenever that has changed.
+// Watch is gRPC's: it sends the state of the service, now and after every change.
 func (h *healthServer) Watch(q *grpc_health_v1.HealthCheckRequest, to grpc.ServerStreamingServer[grpc_health_v1.HealthCheckResponse]) error {
 	defer h.watches.Add(-1)
 	if h.watches.Add(1) > maxWatches {

@@ -17,21 +17,22 @@ type historyRow struct {
 	Events []history.Row `json:"events"`
 }
 
-// Bounds of what /v1/history asks of the store.
+// Limits of what /v1/history asks of the store.
 const (
 	historyFresh = time.Second     // for how long an answer is given again
 	historyWait  = 2 * time.Second // for the store
 )
 
-// Histories answer what the store has of the roles of a process, and ask it once a second for
-// each, however many ask them. They wait for the store and for nothing of the coordinator's.
+// Histories answer with what the store has recorded of a process's roles. They ask it once a
+// second for each role, however many clients ask. They wait for the store and for nothing of the
+// coordinator's.
 type histories struct {
 	monitor *coordinator.Monitor
 	mu      sync.Mutex
-	roles   map[string]*pastOf // those of the process alone
+	roles   map[string]*pastOf // only those of the process
 }
 
-// A pastOf is what was said of one role last.
+// A pastOf is the last answer about one role.
 type pastOf struct {
 	mu     sync.Mutex
 	asked  time.Time
@@ -61,7 +62,7 @@ func (h *histories) answer(q question) answer {
 	})
 }
 
-// ask asks the store, also where who asked has gone: others may ask the same.
+// ask asks the store, even if the client has gone: others may ask the same.
 func (h *histories) ask(role string) answer {
 	ctx, cancel := context.WithTimeout(context.Background(), historyWait)
 	defer cancel()
@@ -70,7 +71,7 @@ func (h *histories) ask(role string) answer {
 	case errors.Is(err, errors.ErrUnsupported):
 		return refuse(http.StatusNotImplemented, "the store of this process keeps no history")
 	case err != nil:
-		return refuse(http.StatusServiceUnavailable, "the store does not tell: "+err.Error())
+		return refuse(http.StatusServiceUnavailable, "the store does not answer: "+err.Error())
 	}
 	return answer{http.StatusOK, historyRow{role, history.Rows(events)}}
 }

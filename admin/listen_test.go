@@ -188,14 +188,14 @@ func TestMistakes(t *testing.T) {
 	open := filepath.Join(t.TempDir(), "open")
 	must(t, os.WriteFile(open, []byte(token), 0o644))
 	for want, c := range map[string]Config{
-		`Listen: "7070" is no address; write HOST:PORT`:                      {Listen: "7070"},
+		`Listen: "7070" is not an address; write HOST:PORT`:                  {Listen: "7070"},
 		`Listen: "h:x": the port must be a number`:                           {Listen: "h:x"},
 		`Listen: 0.0.0.0:1 is not on loopback, and anybody there could read`: {Listen: "0.0.0.0:1"},
 		`Listen: :1 is not on loopback`:                                      {Listen: ":1", Open: true},
 		`Listen: somewhere:1 is not on loopback`:                             {Listen: "somewhere:1"},
 		`AgentListen: [::]:1 is not on loopback, and the agent's protocol`:   {AgentListen: "[::]:1"},
-		`TokenFile: there is nothing that it protects`:                       {TokenFile: secret(t, token)},
-		`TokenFile: the token has 5 characters, and must have 16`:            {Listen: free[0], TokenFile: secret(t, "short")},
+		`TokenFile: it protects nothing`:                                     {TokenFile: secret(t, token)},
+		`TokenFile: the token has 5 characters, but must have at least 16`:   {Listen: free[0], TokenFile: secret(t, "short")},
 		`TokenFile: ` + open + `: others may read it`:                        {Listen: free[0], TokenFile: open},
 		`CertFile and KeyFile: give both or none`:                            {Listen: free[0], CertFile: "x"},
 		`CertFile: certificate `:                                             expired,

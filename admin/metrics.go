@@ -10,8 +10,8 @@ import (
 	"github.com/understudy-ha/understudy/coordinator"
 )
 
-// Collector returns the metrics of what m shows, for a registry. They are read when they are
-// asked for; nothing is kept meanwhile.
+// Collector returns the metrics of what m shows, for a registry. They are read at each scrape;
+// nothing is kept in between.
 func Collector(m *coordinator.Monitor) prometheus.Collector { return &collector{m} }
 
 type collector struct{ monitor *coordinator.Monitor }
@@ -133,7 +133,7 @@ func truth(is bool) float64 {
 	return 0
 }
 
-// seconds are those since 1970; 0 for no time.
+// seconds is a time in seconds since 1970; 0 for no time.
 func seconds(t time.Time) float64 {
 	if t.IsZero() {
 		return 0
@@ -141,7 +141,7 @@ func seconds(t time.Time) float64 {
 	return float64(t.UnixNano()) / 1e9
 }
 
-// build is what this program was built from: the version of understudy in it, and that of Go.
+// build is what this program was built from: the version of understudy in it, and of Go.
 func build() (version, goVersion string) {
 	const module = "github.com/understudy-ha/understudy"
 	info, ok := debug.ReadBuildInfo()
@@ -156,7 +156,7 @@ func build() (version, goVersion string) {
 	return info.Main.Version, runtime.Version()
 }
 
-// certificates tell when certificates end, by file.
+// certificates are the ends of certificates, by file.
 type certificates func() map[string]time.Time
 
 func (certificates) Describe(to chan<- *prometheus.Desc) { to <- certificateEnd }

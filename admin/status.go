@@ -67,7 +67,7 @@ type activeRow struct {
 	Since   time.Time `json:"since"`
 }
 
-// statusOf tells all that is known of the process, or of one role.
+// statusOf is everything that is known of the process, or of one role.
 func statusOf(q question) answer {
 	if q.URL.Query().Has("role") {
 		return q.one(func(r coordinator.RoleStatus) answer { return answer{http.StatusOK, rowOf(r)} })
@@ -111,7 +111,7 @@ func text(err error) string {
 	return err.Error()
 }
 
-// moment is a time, or nil where there was none.
+// moment is a time, or nil if there was none.
 func moment(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

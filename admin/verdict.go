@@ -9,7 +9,7 @@ import (
 
 var errNotBegun = errors.New("it is starting: the store is not open yet")
 
-// dead is why a process should be started again; nil: it need not be.
+// dead is why a process should be restarted; nil: it need not be.
 func dead(p coordinator.ProcessStatus, roles []coordinator.RoleStatus) error {
 	if p.Late > p.Limit {
 		return fmt.Errorf("the coordinator hangs: it should have turned %v ago", p.Late)
@@ -40,9 +40,9 @@ func unready(p coordinator.ProcessStatus, roles []coordinator.RoleStatus) error 
 	return why
 }
 
-// unfit is why a role is neither active here nor can be; nil: it is or can. An active counts by
-// its promise alone, and who stands by is no worse than it: or a rolling update would wait for
-// ever.
+// unfit is why a role is neither active here nor can be; nil: it is or can. An active is judged
+// by its promise alone, and a standby is judged no more strictly: otherwise a rolling update
+// would wait for ever.
 func unfit(p coordinator.ProcessStatus, r coordinator.RoleStatus) error {
 	switch {
 	case p.Late > p.Limit:
@@ -70,7 +70,7 @@ func idler(r coordinator.RoleStatus) error {
 	return stateError(r)
 }
 
-// stateError says in which state a role is, and why.
+// stateError says which state a role is in, and why.
 func stateError(r coordinator.RoleStatus) error {
 	if r.Reason != nil {
 		return fmt.Errorf("it is %s: %w", r.State, r.Reason)

@@ -1,5 +1,5 @@
-// Package backends is the table of stores: everything that is asked about a store by its
-// name is asked of its row. A store of one's own is a row more: see [Add].
+// Package backends is the table of stores: everything that depends on a store's name is in its
+// row. To bring a store of your own, add a row: see [Add].
 package backends
 
 import (
@@ -18,18 +18,18 @@ type Config struct {
 	Raft    raft.Config
 	Etcd    etcd.Config
 	Consul  consul.Config
-	Added   map[string]any `json:",omitempty"` // the settings of stores that Add added, by name: see SettingsOf
+	Added   map[string]any `json:",omitempty"` // the settings of stores added by Add, by name: see SettingsOf
 }
 
 // Open opens the store for a process that competes in it.
 func Open(ctx context.Context, c Config) (lock.Locker, error) { return c.Row().Open(ctx, c) }
 
-// Dial opens the store for a process that only looks, asks and raises. With
-// embedded Raft it becomes no member of the group.
+// Dial opens the store for a process that only looks, asks and raises. With embedded Raft it does
+// not become a member of the group.
 func Dial(ctx context.Context, c Config) (lock.Locker, error) { return c.Row().Dial(ctx, c) }
 
-// Beside is Dial of a Config that was written as JSON: what witness.Main takes, where
-// witness.New was given that Config.
+// Beside is Dial of a Config written as JSON. Pass it to witness.Main if witness.New was given
+// that Config.
 func Beside(ctx context.Context, config json.RawMessage) (lock.Locker, error) {
 	var c Config
 	if err := json.Unmarshal(config, &c); err != nil {

@@ -12,20 +12,19 @@ import (
 	"github.com/understudy-ha/understudy/backends/raft"
 )
 
-// Health is what a store's servers say of themselves. With embedded Raft its voters are
-// meant.
+// Health is what a store's servers say about themselves; with embedded Raft, its voters.
 type Health struct {
-	Members []string // those that vote, sorted; empty: the store has none, or does not tell
-	Leader  string   // one of Members; "": none is known
-	Silent  []string // those of Members that do not answer, sorted
-	Unasked bool     // nobody asked each of Members, so that Silent says nothing
+	Members []string // those that vote, sorted; empty: none, or unknown
+	Leader  string   // one of Members; "": unknown
+	Silent  []string // Members that do not answer, sorted
+	Unasked bool     // not each of Members was asked, so that Silent says nothing
 }
 
-// Quorum is how many of the members must be there.
+// Quorum is how many of the members must answer.
 func (h Health) Quorum() int { return len(h.Members)/2 + 1 }
 
-// Margin is how many more members may fail before nothing can be written: negative where too
-// many have. ok is false where that is not known.
+// Margin is how many more members may fail before nothing can be written; negative if too many
+// have failed. ok is false if that is not known.
 func (h Health) Margin() (n int, ok bool) {
 	return len(h.Members) - len(h.Silent) - h.Quorum(), len(h.Members) > 0 && !h.Unasked
 }
@@ -70,8 +69,8 @@ func consulHealth(ctx context.Context, c Config) (Health, error) {
 	return healthOf(s.Members, s.Leader, s.Healthy), err
 }
 
-// healthOf puts together the health of a store's members. alive names those that answered, and is
-// nil where nobody asked each of them.
+// healthOf returns the health of a store's members. alive names those that answered; nil: not
+// each was asked.
 func healthOf(members []string, leader string, alive []string) Health {
 	h := Health{Members: slices.Sorted(slices.Values(members)), Leader: leader, Unasked: alive == nil}
 	for _, name := range h.Members {

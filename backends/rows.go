@@ -45,7 +45,7 @@ var raftRow = Store{
 		if len(c.Raft.Peers) == 0 {
 			return ""
 		}
-		g, _ := raft.Inspect(ctx, c.Raft) // without a quorum, it returns what it knows all the same
+		g, _ := raft.Inspect(ctx, c.Raft) // without a quorum, it still returns what it knows
 		return warnings(g.Lost(), voters(g, c).Weak(), g.Differs(c.Raft.Peers))
 	},
 	Health:        raftHealth,
@@ -55,7 +55,7 @@ var raftRow = Store{
 	Values:        true,
 }
 
-// voters is the group as it is, or as the settings have it where it does not answer.
+// voters is the actual group, or the one in the settings if it does not answer.
 func voters(g raft.Group, c Config) raft.Group {
 	if len(g.Voters) == 0 {
 		return raft.GroupOf(c.Raft.Peers)
@@ -63,7 +63,7 @@ func voters(g raft.Group, c Config) raft.Group {
 	return g
 }
 
-// warnings are those that there are, in one.
+// warnings joins those that are not empty.
 func warnings(texts ...string) string {
 	return strings.Join(slices.DeleteFunc(texts, func(text string) bool { return text == "" }), "; ")
 }
@@ -83,7 +83,7 @@ func raftFacts(ctx context.Context, c Config, try time.Duration) Facts {
 		f.More = []Bound{trip}
 		return f
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(2*time.Second, 4*try)) // to connect takes trips, too
+	ctx, cancel := context.WithTimeout(ctx, max(2*time.Second, 4*try)) // connecting takes trips, too
 	defer cancel()
 	count := Bound{What: "voters"}
 	g, err := raft.Inspect(ctx, c.Raft)
@@ -173,7 +173,7 @@ var consulRow = Store{
 	},
 }
 
-// prefixOf is the prefix under which the keys of a kv.Locker stand.
+// prefixOf is the prefix of a kv.Locker's keys.
 func prefixOf(given string) string {
 	return strings.TrimSuffix(cmp.Or(given, kv.DefaultPrefix), "/") + "/"
 }

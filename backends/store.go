@@ -14,8 +14,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Store is a row of the table. Only Name, Settings and Open are required; the comments say
-// what holds for the others when they are left out.
+// A Store is a row of the table. Only Name, Settings and Open are required; the comments say what
+// holds for the others when they are left out.
 type Store struct {
 	Name string
 
@@ -27,7 +27,7 @@ type Store struct {
 	//	secret   as setting, but never given by a flag and never shown
 	//	plan     of the understudy command's plan only
 	//
-	// The tag default is the value as it is written. PasswordFile of the store etcd is
+	// The tag default is the value as it is written. Field PasswordFile of the store etcd is
 	// etcd.passwordFile.
 	Settings func(c *Config) any
 
@@ -36,21 +36,21 @@ type Store struct {
 	Open, Dial func(ctx context.Context, c Config) (lock.Locker, error)
 
 	// Validate says everything that is wrong with the settings for Open, and ValidateDial for
-	// Dial. Without Validate nothing is; without ValidateDial it is Validate.
+	// Dial. Without Validate every setting is valid; ValidateDial defaults to Validate.
 	Validate, ValidateDial func(c Config) error
 
-	// Join tells the settings which process they are of. It changes only what they leave open.
+	// Join tells the settings which process they belong to. It changes only what they leave open.
 	Join func(c *Config, id string, ttl time.Duration, log *slog.Logger)
 
 	// Alone says why nobody can ask the store once this process is dead, so that a witness is
-	// of no use; "": others can. Without it others can.
+	// useless; "": others can. Without it others can.
 	Alone func(c Config) string
 
-	// Differs asks a store that knows its own members how these differ from the settings, and
-	// says what that means; "": they do not. Without it nothing can differ.
+	// Differs asks a store that knows its own members how they differ from the settings, and says
+	// what that means; "": they do not. Without it nothing can differ.
 	Differs func(ctx context.Context, c Config) string
 
-	// Health asks the store's servers how they are. Without it nothing is known of them.
+	// Health asks the store's servers for their health. Without it their health is unknown.
 	Health func(ctx context.Context, c Config) (Health, error)
 
 	// Facts returns what is known of the store, for the understudy command's plan. try is how
@@ -66,7 +66,7 @@ type Store struct {
 	Values bool // its Lockers keep values: they are a ledger.Values
 }
 
-// Facts are what is known of a store. What is empty does not apply.
+// Facts are what is known of a store. An empty field does not apply.
 type Facts struct {
 	Election time.Duration // how long writes wait when the store's leader dies
 	Source   string        // where that figure is from
@@ -77,14 +77,14 @@ type Facts struct {
 	Takeover time.Duration
 
 	Unit    string // of the store's history, in the plural: a beat adds one
-	History string // what becomes of it
+	History string // what happens to it
 	Rights  string // the least that the store must allow its user
 
-	More []Bound // what else is to be known
+	More []Bound // anything else to know
 }
 
-// Servers is how a client reaches a store's servers. Its pointers and funcs are of the Config
-// that it was asked of.
+// Servers is how a client reaches a store's servers. Its pointers and funcs belong to the Config
+// that it came from.
 type Servers struct {
 	Addresses []string       // that are given
 	Use       func([]string) // other addresses in their place
@@ -95,7 +95,8 @@ type Servers struct {
 	Hand      func() (*kv.Hand, error) // on the records under Prefix
 }
 
-// A Bound is one line of plan: something that can happen, its limit, and why that is it.
+// A Bound is one line of plan: something that can happen, its limit, and the reason for that
+// limit.
 type Bound struct {
 	What, Bound, Why string
 	Most             time.Duration // that Bound names; 0: none
@@ -110,13 +111,13 @@ func Add(s Store) {
 	table = append(table, s.complete())
 }
 
-// SettingsOf returns the settings, a struct, of a store that was added. A row's Settings is
-// mostly this.
+// SettingsOf returns the settings, a struct, of a store that was added. A row's Settings usually
+// calls it.
 func SettingsOf[S any](c *Config, name string) *S {
 	s, ok := c.Added[name].(*S)
 	if !ok {
 		s = new(S)
-		text, _ := json.Marshal(c.Added[name]) // nothing, or what a witness was told
+		text, _ := json.Marshal(c.Added[name]) // nothing, or what a witness was given
 		_ = json.Unmarshal(text, s)
 		if c.Added == nil {
 			c.Added = map[string]any{}
@@ -137,8 +138,8 @@ func Names() (all []string) {
 	return all
 }
 
-// Row returns the row of the store that c names. None of its functions is nil. If there is
-// no such store, Validate and Open say so.
+// Row returns the row of the store that c names. None of its functions is nil. If there is no
+// such store, Validate and Open say so.
 func (c Config) Row() Store {
 	for _, s := range table {
 		if s.Name == c.Backend {
@@ -153,7 +154,7 @@ func (c Config) Row() Store {
 	}.complete()
 }
 
-// complete puts in what holds for what was left out.
+// complete fills in the default for everything that was left out.
 func (s Store) complete() Store {
 	nothing := func(Config) error { return nil }
 	if s.Validate == nil {

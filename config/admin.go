@@ -10,8 +10,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Listen shows the process where the settings say, from before its store is opened on:
-// Coordinator.Monitor is what is shown. nil: nowhere.
+// Listen shows the process at the configured addresses, even before its store is opened. It shows
+// Coordinator.Monitor. nil: no address is configured.
 func (c *Config) Listen() (*admin.Server, error) {
 	if c.Coordinator.Monitor == nil {
 		return nil, nil
@@ -20,7 +20,7 @@ func (c *Config) Listen() (*admin.Server, error) {
 	return s, c.explainAdmin(err)
 }
 
-// completeAdmin puts in what follows from other settings, and says what is wrong.
+// completeAdmin fills in what follows from other settings, and says what is wrong.
 func (c *Config) completeAdmin() error {
 	if c.Admin.Listen != "" || c.Admin.AgentListen != "" {
 		c.Coordinator.Monitor = new(coordinator.Monitor)
@@ -29,8 +29,8 @@ func (c *Config) completeAdmin() error {
 	return c.explainAdmin(c.Admin.Validate())
 }
 
-// explainAdmin is Explain for what package admin says of its settings, some of which are named
-// as the store's.
+// explainAdmin is Explain for package admin's errors about its settings, some of which have the
+// same names as the store's.
 func (c *Config) explainAdmin(err error) error {
 	var all []error
 	for _, e := range leaves(err) {
@@ -43,7 +43,7 @@ func (c *Config) explainAdmin(err error) error {
 	return errors.Join(all...)
 }
 
-// storeCertificates are the ends of those for the store, by file.
+// storeCertificates are the ends of the store's certificates, by file.
 func (c *Config) storeCertificates() map[string]time.Time {
 	var files certs.Files
 	for _, k := range Keys() {

@@ -15,9 +15,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// ForContender completes c for a process that competes for roles, and says all that is
-// wrong. Where the witness can be had, Coordinator.Witness is this program started
-// again: its main calls witness.Main(backends.Beside) first.
+// ForContender completes c for a process that competes for roles, and says everything that is
+// wrong. If there can be a witness, Coordinator.Witness is this program started again: its main
+// calls witness.Main(backends.Beside) first.
 func (c *Config) ForContender() error {
 	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkRun(), c.completeAdmin())
 	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
@@ -33,7 +33,7 @@ func (c *Config) ForContender() error {
 	return err
 }
 
-// completeRoles makes the one role of a process the only one of several.
+// completeRoles makes a process's one role a list of roles.
 func (c *Config) completeRoles() error {
 	if c.Given("roles") {
 		return c.checkRoles()
@@ -71,8 +71,8 @@ func (c *Config) checkRoles() error {
 	return errors.Join(errs...)
 }
 
-// ForVoter completes c for a process that carries the store and competes for nothing,
-// and says all that is wrong.
+// ForVoter completes c for a process that carries the store and competes for nothing, and says
+// everything that is wrong.
 func (c *Config) ForVoter() error {
 	var errs []error
 	if c.Coordinator.ID == "" {
@@ -87,7 +87,7 @@ func (c *Config) ForVoter() error {
 	return errors.Join(errs...)
 }
 
-// checkRun says what is wrong with the settings that are the understudy command's alone.
+// checkRun says what is wrong with the settings of the understudy command only.
 func (c *Config) checkRun() error {
 	if d := c.Run.ConnectTimeout; d > 0 && d < minConnect {
 		return place(c.values["connectTimeout"].where, fmt.Errorf("%v must be at least %v; leave it out to wait as long as it takes", d, minConnect))
@@ -95,7 +95,7 @@ func (c *Config) checkRun() error {
 	return nil
 }
 
-// minConnect is the shortest time in which a store that is well can be expected to answer.
+// minConnect is the shortest time in which a healthy store can be expected to answer.
 const minConnect = 100 * time.Millisecond
 
 // ForPlan completes c's times, and says what is wrong with them.
@@ -103,7 +103,7 @@ func (c *Config) ForPlan() error {
 	return errors.Join(c.complete(), c.judge(c.Store.Row().ValidateFacts))
 }
 
-// complete puts in what follows from other settings.
+// complete fills in what follows from other settings.
 func (c *Config) complete() error {
 	c.Coordinator = c.Coordinator.Defaults()
 	for _, s := range backends.Stores() {
@@ -112,13 +112,13 @@ func (c *Config) complete() error {
 	return c.Explain(c.news(c.Coordinator.ValidateTimes()))
 }
 
-// ForClient says all that is wrong with c for a process that only looks and asks.
+// ForClient says everything that is wrong with c for a process that only looks and asks.
 func (c *Config) ForClient() error { return c.judge(c.Store.Row().ValidateDial) }
 
 // Role is the role of a process that takes part in one, or is asked about it.
 func (c *Config) Role() string { return c.role }
 
-// judge is what is wrong with the settings of the store, but for what was told when they were
+// judge is what is wrong with the store's settings, apart from what was reported when they were
 // read.
 func (c *Config) judge(wrong func(backends.Config) error) error {
 	if c.bad["backend"] {
@@ -139,9 +139,9 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// logger is one that waits for no reader.
+// logger returns one that waits for no reader.
 func (c *Config) logger() *slog.Logger {
 	level := slog.LevelInfo
-	_ = level.UnmarshalText([]byte(c.logLevel)) // what is no level was told already
+	_ = level.UnmarshalText([]byte(c.logLevel)) // an invalid level was reported already
 	return slog.New(asynclog.New(asynclog.Lines(c.log, c.logFormat == "json", level, c.Explain)))
 }

@@ -14,19 +14,18 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Config is what the settings say. Its exported fields may be changed before they are
-// used: whoever has a logger sets Coordinator.Logger and those of Store.
+// A Config is the result of the settings. Its exported fields may be changed before they are
+// used: to use a logger of your own, set Coordinator.Logger and those of Store.
 type Config struct {
 	Coordinator coordinator.Config // for coordinator.Run, with its roles, logger and witness
 	Store       backends.Config
 	Roles       []Role // of Coordinator, with what the understudy command does about each
 	Run         Run
-	Admin       admin.Config // where the process is shown; Coordinator.Monitor is for admin.Listen
-	Witness     bool         // is wanted; see NoWitness
+	Admin       admin.Config // where the process is shown; pass Coordinator.Monitor to admin.Listen
+	Witness     bool         // wanted; see NoWitness
 
-	// Warnings are what was not heeded, a line each: unknown variables that begin with
-	// UNDERSTUDY_, and variables of other tools that have no meaning here. The caller logs
-	// them.
+	// Warnings are what was ignored, a line each: unknown variables that begin with UNDERSTUDY_,
+	// and variables of other tools that have no meaning here. The caller logs them.
 	Warnings []string
 
 	role, onLoss, onExit, onActive, onStandby, logFormat, logLevel string
@@ -35,14 +34,14 @@ type Config struct {
 
 	log    io.Writer
 	values map[string]value // by the key's name
-	bad    map[string]bool  // keys whose value is no value
+	bad    map[string]bool  // keys whose value is not valid
 }
 
-// A Role is a role that the process takes part in. What is not said is as it is for the
-// whole process.
+// A Role is a role that the process takes part in. What it leaves out is as for the whole
+// process.
 type Role struct {
 	Name          string
-	Command       []string // its program and arguments; none: the work is not the understudy command's
+	Command       []string // its program and arguments; none: the understudy command does not do the work
 	Priority      int      // the greatest takes over first
 	ActiveStandby bool     // stand by; false ends the process beside a living active
 	OnLoss        string   // standby or exit
@@ -51,29 +50,29 @@ type Role struct {
 	OnStandby     string   // a shell command after each term's; "": none
 }
 
-// Run is what the understudy command's run heeds besides.
+// Run are the settings that only the understudy command's run uses.
 type Run struct {
-	ConnectTimeout time.Duration // 0: it waits as long as it takes
+	ConnectTimeout time.Duration // 0: wait without limit
 	Health         string        // a shell command; "": none
 	Stdin, Isolate bool
 }
 
-// A Source says where settings are read from. The zero Source is the environment, and
-// the file that UNDERSTUDY_CONFIG names.
+// A Source says where settings are read from. The zero Source is the environment, and the file
+// that UNDERSTUDY_CONFIG names.
 type Source struct {
-	Flags   *pflag.FlagSet // that Flags has added to, and that was parsed; nil: no flags
+	Flags   *pflag.FlagSet // with those added by Flags, already parsed; nil: no flags
 	Environ []string       // nil: os.Environ()
 	Log     io.Writer      // of Coordinator.Logger; nil: os.Stderr
-	Ours    bool           // what etcdctl and consul read is not heeded
+	Ours    bool           // ignore the variables of etcdctl and consul
 
-	// Known reports whether a variable that begins with UNDERSTUDY_ is the program's own,
-	// and deserves no warning. nil: none is.
+	// Known reports whether a variable that begins with UNDERSTUDY_ is the program's own, and
+	// deserves no warning. nil: none is.
 	Known func(variable string) bool
 }
 
 // Load reads the settings of a process that takes part, from the flags (nil: none), the
-// environment and the file. Its error tells everything that is wrong, a line each; where
-// there is one the Config is nil.
+// environment and the file. Its error says everything that is wrong, a line each; if there is one
+// the Config is nil.
 func Load(flags *pflag.FlagSet) (*Config, error) {
 	c, err := Read(Source{Flags: flags})
 	if err = errors.Join(err, c.ForContender()); err != nil {
@@ -118,7 +117,7 @@ func (c *Config) Values() []Value {
 	return all
 }
 
-// text is a key's value as it counts, or where that is none as it was given.
+// text is a key's effective value, or the given text if that is not valid.
 func (c *Config) text(k Key) string {
 	switch text := format(k.to(c)); {
 	case k.Secret && text != "":

@@ -1,17 +1,16 @@
-// Package config reads the settings of a process that takes part: from flags, the
-// environment, a file, and what etcdctl and consul read themselves. A flag counts more
-// than a variable, that more than the file, that more than another tool's variable, and
-// all more than the default. Every setting is one [Key] with one name: etcd.endpoints in
-// the file is --etcd-endpoints and UNDERSTUDY_ETCD_ENDPOINTS.
+// Package config reads the settings of a process that takes part: from flags, the environment, a
+// file, and the variables of etcdctl and consul. A flag overrides a variable, a variable the
+// file, the file another tool's variable, and all of them the default. Every setting is one [Key]
+// with one name: etcd.endpoints in the file is --etcd-endpoints and UNDERSTUDY_ETCD_ENDPOINTS.
 //
-// A program that embeds a coordinator has its store chosen by --backend in a few lines:
+// With a few lines, a program that embeds a coordinator chooses its store by --backend:
 //
 //	witness.Main(backends.Beside) // first in main: this program is its own witness
 //	config.Flags(pflag.CommandLine)
 //	pflag.Parse()
 //	c, err := config.Load(pflag.CommandLine)
 //	if err != nil {
-//		return err // all that is wrong, in one error
+//		return err // everything that is wrong, in one error
 //	}
 //	locker, err := c.Open(ctx)
 //	if err != nil {
@@ -20,6 +19,6 @@
 //	defer locker.Close()
 //	return coordinator.Run(ctx, locker, c.Coordinator, work)
 //
-// Nothing is read but when Load or Read is called, and nothing is kept outside of what
-// they return.
+// Nothing is read except when Load or Read is called, and nothing is kept outside of what they
+// return.
 package config

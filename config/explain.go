@@ -10,9 +10,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Explain returns err in the words of whoever gave the settings. What is said of a field of the
-// store's Config, or of Coordinator, names the flag, the variable or the line of the file by which
-// it was set. The chain of err stays.
+// Explain returns err in terms of the settings as they were given. An error about a field of the
+// store's Config, or of Coordinator, names the flag, the variable or the line of the file that set
+// it. The chain of err stays.
 func (c *Config) Explain(err error) error {
 	var all []error
 	for _, e := range leaves(err) {
@@ -33,14 +33,14 @@ func (c *Config) explain(err error) error {
 	if before, after, found := strings.Cut(err.Error(), field.Error()); found {
 		return &explained{before + field.Say(c.where) + after, err}
 	}
-	var names []string // somebody has put it into other words
+	var names []string // somebody has reworded it
 	for _, f := range field.Fields {
 		names = append(names, f+" is "+c.where(f))
 	}
 	return &explained{fmt.Sprintf("%v (%s)", err, strings.Join(names, ", ")), err}
 }
 
-// An explained error says more than the one that it is.
+// An explained error says more than the error that it wraps.
 type explained struct {
 	text string
 	err  error
@@ -49,7 +49,7 @@ type explained struct {
 func (e *explained) Error() string { return e.text }
 func (e *explained) Unwrap() error { return e.err }
 
-// where says by what a field was set, or can be.
+// where names what set a field, or can set it.
 func (c *Config) where(field string) string {
 	if v, ok := c.values[c.keyOf(field)]; ok {
 		return v.where
@@ -57,9 +57,9 @@ func (c *Config) where(field string) string {
 	return field
 }
 
-// keyOf is the key whose value goes to a field of the store's Config or of the coordinator's. A
-// field that both have is the store's where it has a key, as Address, and else the coordinator's,
-// who passes it on, as ID.
+// keyOf is the key whose value goes to a field of the store's Config or of the coordinator's. If
+// both have the field, it is the store's if the store has a key for it, as for Address, and else
+// the coordinator's, which passes it on, as for ID.
 func (c *Config) keyOf(field string) string {
 	for _, config := range []any{c.Store.Row().Settings(&c.Store), &c.Coordinator} {
 		f := reflect.ValueOf(config).Elem().FieldByName(field)
@@ -79,7 +79,7 @@ func addressOf(to any) uintptr {
 	return reflect.ValueOf(to).Pointer()
 }
 
-// news are those errors that are about no key of which something was told already.
+// news are the errors about keys that have no error yet.
 func (c *Config) news(err error) error {
 	return errors.Join(slices.DeleteFunc(leaves(err), func(e error) bool {
 		var field *lock.FieldError
@@ -101,7 +101,7 @@ func leaves(err error) (all []error) {
 	return all
 }
 
-// place says before each error where it is, instead of the field.
+// place puts the place before each error, instead of the field.
 func place(where string, err error) error {
 	var all []error
 	for _, e := range leaves(err) {

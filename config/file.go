@@ -18,7 +18,8 @@ import (
 	"github.com/understudy-ha/understudy/internal/clientconf"
 )
 
-// A file is a file of settings as it is read. It keeps the lines, and tells all that is wrong.
+// A file is a file of settings while it is read. It keeps the lines, and reports everything that
+// is wrong.
 type file struct {
 	path  string
 	keys  map[string]Key
@@ -27,7 +28,7 @@ type file struct {
 	bads  []bad
 }
 
-// A bad is something wrong, and its line.
+// A bad is a mistake, and its line.
 type bad struct {
 	line int
 	err  error
@@ -40,7 +41,7 @@ func (f *file) bad(line int, name, format string, args ...any) {
 	f.bads = append(f.bads, bad{line, fmt.Errorf("%s: %s: "+format, append([]any{f.at(line), name}, args...)...)})
 }
 
-// parse returns the values by key. What is wrong is noted in f, and left out.
+// parse returns the values by key. Mistakes are noted in f, and left out.
 func (f *file) parse(text []byte) map[string][]string {
 	f.lines = map[string]int{}
 	flat := map[string][]string{}
@@ -48,7 +49,7 @@ func (f *file) parse(text []byte) map[string][]string {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	err := d.Decode(&doc)
 	switch more := d.Decode(new(yaml.Node)); {
-	case errors.Is(err, io.EOF): // nothing but comments
+	case errors.Is(err, io.EOF): // only comments
 	case err != nil:
 		f.bads = append(f.bads, bad{0, fmt.Errorf("%s: %s%s", f.path, syntax.ReplaceAllString(err.Error(), "$1"), tab(text))})
 	case !errors.Is(more, io.EOF):
@@ -60,10 +61,10 @@ func (f *file) parse(text []byte) map[string][]string {
 	return flat
 }
 
-// syntax is what the parser puts before what is wrong.
+// syntax is what the parser puts before its message.
 var syntax = regexp.MustCompile(`^yaml: (line [0-9]+: )?`)
 
-// tab says which line a tab begins, which YAML takes for no blank.
+// tab names a line that begins with a tab, which YAML does not accept as a blank.
 func tab(text []byte) string {
 	n := 0
 	for line := range bytes.Lines(text) {
@@ -110,7 +111,7 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// meant is the key or section that may have been meant.
+// meant suggests the key or section that may have been meant.
 func (f *file) meant(path string) string {
 	known := f.names()
 	for _, name := range f.names() {
@@ -133,7 +134,7 @@ func (f *file) names() (all []string) {
 	return all
 }
 
-// value is what a node says for a key.
+// value is a key's value in a node.
 func (f *file) value(k Key, path string, n *yaml.Node) (parts []string, ok bool) {
 	kind := k.Type()
 	switch {
@@ -178,7 +179,7 @@ var wants = map[string]string{
 
 var is = map[yaml.Kind]string{yaml.MappingNode: "a section", yaml.SequenceNode: "a list", yaml.ScalarNode: "a plain value"}
 
-// scalar is a text as it stands in a file: in quotes where it must.
+// scalar is a text as it is written in a file: quoted if it must be.
 func scalar(text string) string {
 	var as struct{ K yaml.Node }
 	err := yaml.Unmarshal([]byte("k: "+text), &as)
@@ -199,7 +200,7 @@ func flow(n *yaml.Node) string {
 	return strings.Join(strings.Fields(string(text)), " ")
 }
 
-// quote keeps the commas of one entry of a list apart from those between two.
+// quote keeps the commas within an entry of a list apart from those between entries.
 func quote(entry string) string {
 	if !strings.ContainsAny(entry, ",\"\r\n") {
 		return entry

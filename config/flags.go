@@ -11,11 +11,10 @@ import (
 // configFlag names the file.
 const configFlag = "config"
 
-// Flags adds to set a flag for every key, and --config for the file. With names, only
-// for those keys, and those of sections so named ("etcd" is all of etcd.*); without,
-// for every key that an embedder heeds. The flags accept any value: what is wrong with
-// it is told by Load, with all else that is. A flag that set has already stays as it is,
-// and the key has none.
+// Flags adds a flag to set for every key, and --config for the file. With names, only for those
+// keys, and those of sections so named ("etcd" is all of etcd.*); without, for every key that an
+// embedder uses. The flags accept any value: Load reports what is wrong with it, together with
+// everything else. A flag that set already has stays as it is, and the key gets none.
 func Flags(set *pflag.FlagSet, names ...string) {
 	if set.Lookup(configFlag) == nil {
 		set.String(configFlag, "", "a file of settings, in YAML")
@@ -32,9 +31,9 @@ func Flags(set *pflag.FlagSet, names ...string) {
 	}
 }
 
-// Own makes every flag that is in set now one of this call alone: it is no setting and stands in
-// no file, but it has a variable, and Read tells what is wrong with it together with all else. A
-// flag keeps its default until then.
+// Own makes every flag that is in set now one for this call only: it is not a setting and cannot
+// be in a file, but it has a variable, and Read reports what is wrong with it together with
+// everything else. A flag keeps its default until then.
 func Own(set *pflag.FlagSet) {
 	set.VisitAll(func(f *pflag.Flag) {
 		f.Value = &own{Value: f.Value}
@@ -42,7 +41,7 @@ func Own(set *pflag.FlagSet) {
 	})
 }
 
-// An own flag keeps what it was given until Read judges it.
+// An own flag keeps its text until Read checks it.
 type own struct {
 	pflag.Value
 	given []string
@@ -53,13 +52,13 @@ func (o *own) Set(s string) error {
 	return nil
 }
 
-// IsOwn reports whether a flag is of one call alone.
+// IsOwn reports whether a flag is for one call only.
 func IsOwn(f *pflag.Flag) bool {
 	_, is := f.Value.(*own)
 	return is
 }
 
-// understand gives the flag what it was given, and says what is wrong with it.
+// understand sets the flag to its text, and says what is wrong with it.
 func (o *own) understand(where string) error {
 	var errs []error
 	for _, text := range o.given {
@@ -91,11 +90,11 @@ func wanted(k Key, names []string) bool {
 // A text is a flag's value as it was given.
 type text struct {
 	kind  string // see Key.Type
-	shown string // where it was not given
+	shown string // if it was not given
 	parts []string
 }
 
-// Set takes any value. What may be given several times is added to.
+// Set takes any value. A flag that may be repeated collects them.
 func (t *text) Set(s string) error {
 	if t.kind != "map" && t.kind != "list" {
 		t.parts = nil

@@ -13,19 +13,19 @@ import (
 // A Key is one setting.
 type Key struct {
 	Name    string   // in a file, with a dot for each section: etcd.endpoints
-	Default string   // as it is written; "": none, or one that Usage tells
+	Default string   // as it is written; "": none, or Usage says it
 	Usage   string   // one line
 	OneOf   []string // the only values; nil: any of its type
-	Secret  bool     // is given by no flag, and never shown
-	Command bool     // the understudy command alone heeds it, and no embedder
-	Store   string   // the store that it is of; "": it is of none
-	Member  bool     // a process that only looks and asks does not heed it
+	Secret  bool     // never given by a flag, and never shown
+	Command bool     // only the understudy command uses it, not an embedder
+	Store   string   // the store that it belongs to; "": none
+	Member  bool     // a process that only looks and asks ignores it
 
-	to func(*Config) any // where its value goes, whose type is the key's
+	to func(*Config) any // where its value goes; that type is the key's
 }
 
-// Flag is the name of the key's flag: dots and capitals become dashes, and a last
-// ".enabled" is left out. A secret has none, and this is "".
+// Flag is the name of the key's flag: dots and capitals become dashes, and a final ".enabled" is
+// left out. A secret has none: "".
 func (k Key) Flag() string {
 	if k.Secret {
 		return ""
@@ -52,14 +52,14 @@ func (k Key) dashed() string {
 // Variable is the name of the key's environment variable: UNDERSTUDY_ETCD_ENDPOINTS.
 func (k Key) Variable() string { return variable(k.dashed()) }
 
-// prefix is that of every variable of ours.
+// prefix begins every variable of ours.
 const prefix = "UNDERSTUDY_"
 
 func variable(flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Type says what a value of the key is, in a word.
+// Type is the type of the key's value, in a word.
 func (k Key) Type() string {
 	switch k.to(new(Config)).(type) {
 	case *bool:
@@ -78,40 +78,40 @@ func (k Key) Type() string {
 	return "string"
 }
 
-// Keys returns every key, in the order in which a person reads them.
+// Keys returns every key, in the order in which people read them.
 func Keys() []Key {
 	all := []Key{
 		{Name: "backend", Default: backends.Names()[0], OneOf: backends.Names(), Usage: "the store: " + strings.Join(backends.Names(), ", "), to: func(c *Config) any { return &c.Store.Backend }},
-		{Name: "role", Usage: "the role: what one process at a time may do", to: func(c *Config) any { return &c.role }},
+		{Name: "role", Usage: "the role: what only one process may do at a time", to: func(c *Config) any { return &c.role }},
 		{Name: "roles", Usage: "several roles in one process, each with a name, a command and settings of its own", to: func(c *Config) any { return &c.Roles }},
 		{Name: "id", Usage: "this contender; with raft a name in raft.peers (default HOST-ROLE)", to: func(c *Config) any { return &c.Coordinator.ID }},
 		{Name: "address", Usage: "where clients reach this process; shown by status", to: func(c *Config) any { return &c.Coordinator.Address }},
 		{Name: "priority", Default: "0", Usage: "the greatest takes over first", to: func(c *Config) any { return &c.priority }},
 		{Name: "label", Usage: "KEY=VALUE to show in status; may be repeated", to: func(c *Config) any { return &c.Coordinator.Labels }},
-		{Name: "activeStandby.enabled", Default: "true", Usage: "stand by; false ends at once beside a living active", to: func(c *Config) any { return &c.standby }},
-		{Name: "ttl", Default: "10s", Usage: "how long a silent active is waited for: 100ms to 12h", to: func(c *Config) any { return &c.Coordinator.TTL }},
-		{Name: "grace", Usage: "for the work to stop after a loss (default ttl/5, at most 2s)", to: func(c *Config) any { return &c.Coordinator.Grace }},
-		{Name: "skew", Usage: "of ttl, for differing clocks and killing (default ttl/100 + min(50ms, ttl/10))", to: func(c *Config) any { return &c.Coordinator.Skew }},
-		{Name: "stopTimeout", Default: "30s", Usage: "for the work to stop when that was asked for", to: func(c *Config) any { return &c.Coordinator.StopTimeout }},
-		{Name: "heartbeat", Usage: "between two log lines that say who is active (default 10s)", to: func(c *Config) any { return &c.Coordinator.Heartbeat }},
+		{Name: "activeStandby.enabled", Default: "true", Usage: "stand by; false: end at once if another process is active", to: func(c *Config) any { return &c.standby }},
+		{Name: "ttl", Default: "10s", Usage: "how long to wait for an active that is silent: 100ms to 12h", to: func(c *Config) any { return &c.Coordinator.TTL }},
+		{Name: "grace", Usage: "time for the work to stop after a loss (default ttl/5, at most 2s)", to: func(c *Config) any { return &c.Coordinator.Grace }},
+		{Name: "skew", Usage: "the part of ttl for differing clocks and killing (default ttl/100 + min(50ms, ttl/10))", to: func(c *Config) any { return &c.Coordinator.Skew }},
+		{Name: "stopTimeout", Default: "30s", Usage: "time for the work to stop on request", to: func(c *Config) any { return &c.Coordinator.StopTimeout }},
+		{Name: "heartbeat", Usage: "time between two log lines that say who is active (default 10s)", to: func(c *Config) any { return &c.Coordinator.Heartbeat }},
 		{Name: "witness", Default: "true", Usage: "start a process that ends the work and releases the role the moment this process is dead", to: func(c *Config) any { return &c.Witness }},
-		{Name: "hangTimeout", Usage: "for a process, or a health check, that hangs, before its witness kills it; 0: only at the end of its promise (default ttl/2)", to: func(c *Config) any { return off{&c.Coordinator.HangTimeout} }},
-		{Name: "watchdog", Usage: "how long work may make no progress: 100ms to ttl; then it has stalled, and loses the role (default: as long as it likes)", to: func(c *Config) any { return &c.Coordinator.Watchdog }},
-		{Name: "healthInterval", Usage: "between two health checks (default ttl/4)", to: func(c *Config) any { return &c.Coordinator.HealthEvery }},
-		{Name: "health", Command: true, Usage: "a shell command that says by exit code 0 that this process may be active", to: func(c *Config) any { return &c.Run.Health }},
+		{Name: "hangTimeout", Usage: "how long a process, or its health check, may hang before the witness kills it; 0: until the end of its promise (default ttl/2)", to: func(c *Config) any { return off{&c.Coordinator.HangTimeout} }},
+		{Name: "watchdog", Usage: "how long work may make no progress: 100ms to ttl; then it has stalled, and loses the role (default: no limit)", to: func(c *Config) any { return &c.Coordinator.Watchdog }},
+		{Name: "healthInterval", Usage: "time between two health checks (default ttl/4)", to: func(c *Config) any { return &c.Coordinator.HealthEvery }},
+		{Name: "health", Command: true, Usage: "a shell command; exit code 0 says that this process may be active", to: func(c *Config) any { return &c.Run.Health }},
 		{Name: "onLoss", Command: true, Default: "standby", OneOf: []string{"standby", "exit"}, Usage: "after a loss: standby, or exit with code 75", to: func(c *Config) any { return &c.onLoss }},
 		{Name: "onExit", Command: true, OneOf: []string{"exit", "restart"}, Usage: "when a command ends by itself: exit with its code, or restart (default exit; with roles restart)", to: func(c *Config) any { return &c.onExit }},
 		{Name: "onActive", Command: true, Usage: "a shell command to run beside the command once the role is granted, for at most 30s: for an address, DNS, an alert", to: func(c *Config) any { return &c.onActive }},
 		{Name: "onStandby", Command: true, Usage: "a shell command to run when the command has ended, before the role is released, for at most 5s", to: func(c *Config) any { return &c.onStandby }},
-		{Name: "connectTimeout", Command: true, Usage: "for the store's first answer; then exit with code 69 (default: wait as long as it takes)", to: func(c *Config) any { return &c.Run.ConnectTimeout }},
+		{Name: "connectTimeout", Command: true, Usage: "time for the store's first answer; then exit with code 69 (default: no limit)", to: func(c *Config) any { return &c.Run.ConnectTimeout }},
 		{Name: "stdin", Command: true, Default: "false", Usage: "pass standard input to the command (default /dev/null)", to: func(c *Config) any { return &c.Run.Stdin }},
-		{Name: "isolate", Command: true, Default: "false", Usage: "run each command in a PID namespace: nothing of it outlives this process, whatever is killed (Linux, as root)", to: func(c *Config) any { return &c.Run.Isolate }},
+		{Name: "isolate", Command: true, Default: "false", Usage: "run each command in a PID namespace: nothing of it outlives this process, no matter what is killed (Linux, as root)", to: func(c *Config) any { return &c.Run.Isolate }},
 		{Name: "admin.listen", Command: true, Usage: "HOST:PORT for probes, status, metrics and gRPC health; see docs/monitoring.md (default: none)", to: func(c *Config) any { return &c.Admin.Listen }},
 		{Name: "admin.agentListen", Command: true, Usage: "HOST:PORT for HAProxy's agent checks (default: none)", to: func(c *Config) any { return &c.Admin.AgentListen }},
-		{Name: "admin.open", Command: true, Default: "false", Usage: "probes and agent checks are for everybody, on any address; status and metrics are not", to: func(c *Config) any { return &c.Admin.Open }},
-		{Name: "admin.tokenFile", Command: true, Usage: "a file with the bearer token for status and metrics; off loopback this or a CA file must be given", to: func(c *Config) any { return &c.Admin.TokenFile }},
-		{Name: "admin.caFile", Command: true, Usage: "authorities that sign the certificates of clients, who may then ask for status and metrics", to: func(c *Config) any { return &c.Admin.CAFile }},
-		{Name: "admin.certFile", Command: true, Usage: "our certificate as a server, for TLS", to: func(c *Config) any { return &c.Admin.CertFile }},
+		{Name: "admin.open", Command: true, Default: "false", Usage: "open probes and agent checks to everybody, on any address; status and metrics stay closed", to: func(c *Config) any { return &c.Admin.Open }},
+		{Name: "admin.tokenFile", Command: true, Usage: "a file with the bearer token for status and metrics; off loopback this or a CA file is required", to: func(c *Config) any { return &c.Admin.TokenFile }},
+		{Name: "admin.caFile", Command: true, Usage: "authorities that sign the certificates of clients for status and metrics", to: func(c *Config) any { return &c.Admin.CAFile }},
+		{Name: "admin.certFile", Command: true, Usage: "the server's certificate, for TLS", to: func(c *Config) any { return &c.Admin.CertFile }},
 		{Name: "admin.keyFile", Command: true, Usage: "its key", to: func(c *Config) any { return &c.Admin.KeyFile }},
 		{Name: "log.format", Default: "text", OneOf: []string{"text", "json"}, Usage: "text or json", to: func(c *Config) any { return &c.logFormat }},
 		{Name: "log.level", Default: "info", OneOf: []string{"debug", "info", "warn", "error"}, Usage: "debug, info, warn or error", to: func(c *Config) any { return &c.logLevel }},
@@ -122,8 +122,7 @@ func Keys() []Key {
 	return all
 }
 
-// storeKeys are the settings of a store: the fields of its part of backends.Config that have
-// a tag.
+// storeKeys are the settings of a store: the tagged fields of its part of backends.Config.
 func storeKeys(s backends.Store) (all []Key) {
 	fields := reflect.TypeOf(s.Settings(new(backends.Config))).Elem()
 	for i := range fields.NumField() {
@@ -141,7 +140,7 @@ func storeKeys(s backends.Store) (all []Key) {
 	return all
 }
 
-// lower is a field's name as a key has it: CAFile is caFile.
+// lower is a field's name as written in a key: CAFile is caFile.
 func lower(field string) string {
 	n := strings.IndexFunc(field, unicode.IsLower)
 	switch {

@@ -39,7 +39,7 @@ func (r *reader) others() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(unheeded)) {
 		if text := r.variable(name); text != "" && text != unheeded[name].unless {
-			r.config.Warnings = append(r.config.Warnings, fmt.Sprintf("%s: is not heeded: %s", name, unheeded[name].why))
+			r.config.Warnings = append(r.config.Warnings, fmt.Sprintf("%s: is ignored: %s", name, unheeded[name].why))
 		}
 	}
 }
@@ -61,8 +61,7 @@ var otherVariables = map[string]string{
 	"CONSUL_TLS_SERVER_NAME": "consul.serverName",
 }
 
-// unheeded are other tools' variables that have a meaning which understudy refuses, or
-// has not.
+// unheeded are other tools' variables whose meaning understudy refuses or does not have.
 var unheeded = map[string]struct{ unless, why string }{
 	"CONSUL_HTTP_SSL_VERIFY":           {"true", "an agent whose certificate is not verified may be anybody; name its authority by --consul-ca-file"},
 	"CONSUL_HTTP_AUTH":                 {"", "an agent is asked without HTTP's own authentication; use an ACL token"},

@@ -37,7 +37,7 @@ var problems = map[string]struct {
 			`FILE:6: stdin: "perhaps" must be true or false`,
 			`FILE:7: priority: must be a whole number, and is a section`,
 			`FILE:8: stop-timeout: there is no such key, did you mean "stopTimeout"?`,
-			`UNDERSTUDY_SKEW: "x" is no duration; write it as 15s or 1m30s`,
+			`UNDERSTUDY_SKEW: "x" is not a duration; write it as 15s or 1m30s`,
 			`UNDERSTUDY_GRACE: 3s must be from 10ms to 2s; leave it out for the default`,
 			`address "0.0.0.0:80": no other machine can reach that`,
 		},
@@ -51,7 +51,7 @@ var problems = map[string]struct {
 			`FILE:5: healthInterval: 1ms must be from 100ms to 12h0m0s; leave it out for the default`,
 			`FILE:6: hangTimeout: "-1s" must not be less than 0`,
 			`FILE:7: connectTimeout: 1ns must be at least 100ms; leave it out to wait as long as it takes`,
-			`FILE:8: priority: "99999999999999999999" is beyond every limit; write a smaller number`,
+			`FILE:8: priority: "99999999999999999999" is out of range; write a smaller number`,
 		},
 	},
 	"longer than any ttl": {
@@ -275,8 +275,8 @@ func TestWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"CONSUL_HTTP_SSL_VERIFY: is not heeded: an agent whose certificate is not verified may be anybody; name its authority by --consul-ca-file",
-		`UNDERSTUDY_TTTL: no setting has this variable, it is not heeded, did you mean "UNDERSTUDY_TTL"?`,
+		"CONSUL_HTTP_SSL_VERIFY: is ignored: an agent whose certificate is not verified may be anybody; name its authority by --consul-ca-file",
+		`UNDERSTUDY_TTTL: no setting has this variable; it is ignored, did you mean "UNDERSTUDY_TTL"?`,
 	}
 	if !slices.Equal(c.Warnings, want) {
 		t.Errorf("got %q\nwant %q", c.Warnings, want)

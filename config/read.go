@@ -13,9 +13,9 @@ import (
 	"github.com/understudy-ha/understudy/internal/smallfile"
 )
 
-// Read reads settings without asking what they are for: ForContender, ForVoter or
-// ForClient does that, and says what more is wrong. The Config is never nil: where the
-// error names a key, that has its default.
+// Read reads settings without checking them for a purpose: ForContender, ForVoter or ForClient
+// does that, and reports what else is wrong. The Config is never nil: a key named in the error
+// has its default.
 func Read(s Source) (*Config, error) {
 	if s.Environ == nil {
 		s.Environ = os.Environ()
@@ -46,7 +46,7 @@ func (r *reader) bad(err error) {
 	}
 }
 
-// read takes the sources in the order of their ranks: what is given last counts.
+// read takes the sources in the order of their ranks: the last one wins.
 func (r *reader) read() {
 	for name, k := range r.keys {
 		r.config.values[name] = byDefaultOf(k)
@@ -93,7 +93,7 @@ func byDefaultOf(k Key) value {
 // set lays a value over the one before.
 func (r *reader) set(key string, v value) { r.config.values[key] = v }
 
-// readFile takes what the file says, if one is named.
+// readFile reads the file, if one is named.
 func (r *reader) readFile() {
 	path := r.path()
 	if path == "" {
@@ -131,11 +131,11 @@ func (r *reader) variable(name string) string {
 	return ""
 }
 
-// ignored are variables of ours that are no settings: run gives its command the first,
-// and the tests name the servers that they start by the others.
+// ignored are variables of ours that are not settings: run gives the first two to its command,
+// and tests name the servers that they start by the others.
 var ignored = []string{"UNDERSTUDY_TOKEN", "UNDERSTUDY_CAUSE", "UNDERSTUDY_CONFIG", "UNDERSTUDY_ETCD", "UNDERSTUDY_CONSUL", "UNDERSTUDY_POSTGRES", "UNDERSTUDY_BASELINE_PROGRAM"}
 
-// ours takes a variable that begins as ours do.
+// ours takes a variable that begins with our prefix.
 func (r *reader) ours(name, text string) {
 	var known []string
 	for _, k := range r.keys {
@@ -147,11 +147,11 @@ func (r *reader) ours(name, text string) {
 	}
 	if !slices.Contains(ignored, name) && (r.Known == nil || !r.Known(name)) {
 		slices.Sort(known)
-		r.config.Warnings = append(r.config.Warnings, name+": no setting has this variable, it is not heeded"+DidYouMean(name, known))
+		r.config.Warnings = append(r.config.Warnings, name+": no setting has this variable; it is ignored"+DidYouMean(name, known))
 	}
 }
 
-// flag takes a flag, if it was given. One of this call alone may be given by its variable.
+// flag takes a flag, if it was given. A flag for one call only may be given by its variable.
 func (r *reader) flag(f *pflag.Flag) {
 	switch of := f.Value.(type) {
 	case *own:
@@ -169,7 +169,7 @@ func (r *reader) flag(f *pflag.Flag) {
 	}
 }
 
-// either leaves out the one of a secret and its file that came from where less counts.
+// either drops the one of a secret and its file that comes from the weaker source.
 func (r *reader) either(one, other string) {
 	a, b := r.config.values[one], r.config.values[other]
 	if a.rank < b.rank {

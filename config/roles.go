@@ -12,19 +12,19 @@ import (
 // MaxRoles is how many roles one process may have a command for.
 const MaxRoles = 256
 
-// roleKeys are what may be said of each of several roles: what it is for the process
-// says the key of the same name.
+// roleKeys are the settings that each of several roles may have; the key of the same name is the
+// default for all of them.
 func roleKeys() []Key {
 	k := index()
 	return []Key{
 		{Name: "name", Usage: "of the role", to: func(*Config) any { return new(string) }},
-		{Name: "command", Usage: "its program and arguments; a text is a shell's", to: func(*Config) any { return new([]string) }},
+		{Name: "command", Usage: "the program and its arguments; a text is run by a shell", to: func(*Config) any { return new([]string) }},
 		k["priority"], k["activeStandby.enabled"], k["onLoss"], k["onExit"], k["onActive"], k["onStandby"],
 	}
 }
 
-// roles takes in the key roles: from a file as nodes with their lines, from elsewhere
-// as the same in one text.
+// roles takes in the key roles: from a file as nodes with their lines, from elsewhere as the same
+// in one text.
 func (r *reader) roles() {
 	v := r.config.values["roles"]
 	if len(v.parts) == 0 {
@@ -38,7 +38,7 @@ func (r *reader) roles() {
 		f.path = v.where
 		var doc yaml.Node
 		if err := yaml.Unmarshal([]byte(v.text()), &doc); err != nil || len(doc.Content) == 0 {
-			r.bad(fmt.Errorf("%s: %q is no list of roles; write [{name: NAME, command: [PROGRAM, ARG]}]", v.where, v.text()))
+			r.bad(fmt.Errorf("%s: %q is not a list of roles; write [{name: NAME, command: [PROGRAM, ARG]}]", v.where, v.text()))
 			return
 		}
 		f.roles = doc.Content[0]
@@ -53,8 +53,8 @@ func (r *reader) roles() {
 	r.file.bads = append(r.file.bads, f.bads...)
 }
 
-// role takes in one of several. What is not said is as it is for the process, but
-// OnExit: one command's end is no reason to end the others.
+// role takes in one of several. What it leaves out is as for the process, except OnExit: the end
+// of one command must not end the others.
 func (r *reader) role(f *file, n *yaml.Node) Role {
 	one := Role{
 		Priority: r.config.priority, ActiveStandby: r.config.standby, OnLoss: r.config.onLoss, OnExit: r.config.onExit,
@@ -77,7 +77,7 @@ func (r *reader) role(f *file, n *yaml.Node) Role {
 		if !there {
 			continue
 		}
-		if k.Name == "command" { // as it stands: commas are its own
+		if k.Name == "command" { // unchanged: commas are part of it
 			one.Command = parts
 			continue
 		}
@@ -95,7 +95,7 @@ func (r *reader) role(f *file, n *yaml.Node) Role {
 	return one
 }
 
-// formatRoles writes roles as they may stand in a file, in one line.
+// formatRoles writes roles as a file may have them, in one line.
 func formatRoles(roles []Role) string {
 	if len(roles) == 0 {
 		return ""

@@ -19,15 +19,15 @@ import (
 
 // A value is what a key was set to, before it is understood.
 type value struct {
-	parts  []string // of a list; of all else one
+	parts  []string // the entries of a list; otherwise one
 	rank   rank
 	origin string // for people
-	where  string // before what is wrong with it
+	where  string // put before an error about it
 }
 
 func (v value) text() string { return strings.Join(v.parts, ",") }
 
-// A rank orders where values come from: the greatest counts.
+// A rank orders the sources of values: the greatest wins.
 type rank int
 
 const (
@@ -38,10 +38,10 @@ const (
 	byFlag
 )
 
-// off is a duration of which 0 means never, which is -1 then.
+// off is a duration that is given as 0 for never, and stored as -1.
 type off struct{ to *time.Duration }
 
-// set understands a value, and puts it where it belongs.
+// set parses a value, and puts it where it belongs.
 func set(to any, v value) error {
 	text := v.text()
 	var err error
@@ -55,7 +55,7 @@ func set(to any, v value) error {
 	case *int:
 		if *to, err = strconv.Atoi(text); err != nil {
 			if errors.Is(err, strconv.ErrRange) {
-				return fmt.Errorf("%q is beyond every limit; write a smaller number", text)
+				return fmt.Errorf("%q is out of range; write a smaller number", text)
 			}
 			return fmt.Errorf("%q must be a whole number", text)
 		}
@@ -142,15 +142,15 @@ func ParseDuration(text string) (time.Duration, error) {
 	case unitless.MatchString(text) && strings.Trim(text, "0.") != "":
 		return 0, fmt.Errorf("%q has no unit; write %ss", text, text)
 	case err != nil:
-		return 0, fmt.Errorf("%q is no duration; write it as 15s or 1m30s", text)
+		return 0, fmt.Errorf("%q is not a duration; write it as 15s or 1m30s", text)
 	case d <= 0:
 		return 0, fmt.Errorf("%q must be more than 0", text)
 	}
 	return d, nil
 }
 
-// pairs reads KEY=VALUE, several with commas between them; one with a comma in it is
-// quoted as in a CSV file.
+// pairs reads KEY=VALUE, several separated by commas; one with a comma in it is quoted as in a
+// CSV file.
 func pairs(parts []string) (map[string]string, error) {
 	all := map[string]string{}
 	for _, part := range parts {
@@ -161,13 +161,13 @@ func pairs(parts []string) (map[string]string, error) {
 		if strings.Count(part, "=") > 1 || strings.HasPrefix(part, `"`) {
 			var err error
 			if record, err = csv.NewReader(strings.NewReader(part)).Read(); err != nil {
-				return nil, fmt.Errorf("%q is no list of labels; write KEY=VALUE,KEY=VALUE", part)
+				return nil, fmt.Errorf("%q is not a list of labels; write KEY=VALUE,KEY=VALUE", part)
 			}
 		}
 		for _, pair := range record {
 			k, v, ok := strings.Cut(pair, "=")
 			if !ok || k == "" {
-				return nil, fmt.Errorf("%q is no label; write KEY=VALUE", pair)
+				return nil, fmt.Errorf("%q is not a label; write KEY=VALUE", pair)
 			}
 			all[k] = v
 		}
@@ -175,7 +175,8 @@ func pairs(parts []string) (map[string]string, error) {
 	return all, nil
 }
 
-// OneOf says what is wrong with a value of which there are only some; of none there are any.
+// OneOf says what is wrong with a value that must be one of all; without any, every value is
+// good.
 func OneOf(value string, all ...string) error {
 	if len(all) == 0 || slices.Contains(all, value) {
 		return nil
@@ -183,8 +184,8 @@ func OneOf(value string, all ...string) error {
 	return fmt.Errorf("%q must be one of %s%s", value, strings.Join(all, ", "), DidYouMean(value, all))
 }
 
-// DidYouMean names the word that is spelled most like the one given, if any is: it is
-// "" or `, did you mean "WORD"?`.
+// DidYouMean names the known word with the most similar spelling, if any: it is "" or `, did you
+// mean "WORD"?`.
 func DidYouMean(word string, known []string) string {
 	best, least := "", 3
 	for _, k := range known {
@@ -199,7 +200,7 @@ func DidYouMean(word string, known []string) string {
 	return fmt.Sprintf(", did you mean %q?", best)
 }
 
-// plain is a word without what people write differently.
+// plain is a word without what people write in different ways.
 func plain(word string) string {
 	return strings.ToLower(strings.NewReplacer(".", "", "-", "", "_", "").Replace(word))
 }

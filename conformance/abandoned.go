@@ -9,7 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// abandoned is how many sessions of one promise are.
+// abandoned is how many sessions there are for each promise.
 const abandoned = 20
 
 // A left is a session that is abandoned.
@@ -20,8 +20,8 @@ type left struct {
 	sent, got time.Time // of the last acknowledged beat
 }
 
-// runAbandoned leaves 20 sessions of each of three promises, and stops the time
-// until a standby works in their roles.
+// runAbandoned leaves 20 sessions of each of three promises, and measures how long it takes until
+// a standby works in their roles.
 func runAbandoned(t *trial) {
 	j, holders := t.judge(), t.open()
 	var lefts []*left
@@ -37,7 +37,7 @@ func runAbandoned(t *trial) {
 	go func() {
 		defer close(ready)
 		t.contend(j, "standby", func(c *coordinator.Config) {
-			if !t.Virtual { // its own calls have time on a busy machine
+			if !t.Virtual { // a busy machine needs time for its own calls
 				c.TTL = 10 * time.Second
 			}
 		}, roles...)

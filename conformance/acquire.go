@@ -107,8 +107,8 @@ func acquireRace(t *trial) {
 	}
 }
 
-// acquireEnded looks at the store: that a session without a record is granted a
-// role makes no two work at once, where every work checks its deadline.
+// acquireEnded tests the store alone: if a session without a record is granted a role, still no
+// two work at once, because every work checks its deadline.
 func acquireEnded(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -131,8 +131,8 @@ func acquireEnded(t *trial) {
 	}
 }
 
-// acquireCancelled gives up in the middle of acquisitions: what is left can
-// always be settled, and stands in nobody's way.
+// acquireCancelled gives up in the middle of acquisitions: what is left can always be settled,
+// and blocks nobody.
 func acquireCancelled(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -152,7 +152,7 @@ func acquireCancelled(t *trial) {
 	}
 }
 
-// settle learns what became of an acquisition, and gives the role back.
+// settle learns how an acquisition ended, and gives the role back.
 func (t *trial) settle(s lock.Session, role string) { t.release(s, role, t.acquire(s, role)) }
 
 func acquireReplyLost(t *trial) {
@@ -215,8 +215,8 @@ func (t *trial) beside(far lock.Locker, s lock.Session, seen lock.Beat, do func(
 	return done, evicted
 }
 
-// touching are names of which some begin others, and some that mean something in
-// paths, URLs, globs and keys.
+// touching are names that are prefixes of each other, and names with characters that mean
+// something in paths, URLs, globs and keys.
 func touching() []string {
 	return []string{
 		"a", "ab", "a/b", "a/", "/a", "a b", "A", ".", "..", "../a", "a%2Fb", "a%2fb", "%", "a\\b", "a?b", "a#b", "a*", "a,b", "роль", "役割/主", "a+b",

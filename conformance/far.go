@@ -10,10 +10,10 @@ import (
 // oneTry is how long a coordinator waits for one round trip.
 func (s Suite) oneTry() time.Duration { return coordinator.Config{TTL: s.TTL}.Defaults().Try() }
 
-// trip is how long a round trip takes where the store is far away; 0: it is near.
+// trip is how long a round trip takes if the store is far away; 0: it is near.
 func (s Suite) trip() time.Duration { return time.Duration(s.Far * float64(s.oneTry())) }
 
-// away puts a client as far away as the suite says. What chance adds stays below a try.
+// away puts a client as far away as the suite says. The random part stays below a try.
 func (t *trial) away(c *Client) {
 	if t.Far > 0 {
 		c.Far(t.trip(), max(0, min(t.trip()/10, t.oneTry()*9/10-t.trip())))

@@ -16,11 +16,11 @@ func watchNodeLost(t *trial) {
 	watchAbsent(t, func(ctx context.Context, _ lock.SessionID) error { return t.store.LoseNode(ctx) })
 }
 
-// outage is a long one.
+// outage is the length of a long one.
 const outage = 10 * time.Second
 
-// watchOutage has the term change while nothing can be seen, for so long that every
-// try and every connection has been given up.
+// watchOutage changes the term while nothing can be seen, for so long that every try and every
+// connection has been given up.
 func watchOutage(t *trial) {
 	role := t.named("r")
 	near, far := t.open(), t.open()
@@ -60,8 +60,8 @@ func watchRefused(t *trial) {
 	f.until("the last release", role, vacant)
 }
 
-// watchRolledBack puts the store back to what it was. The revisions that a watch
-// has seen are yet to come then.
+// watchRolledBack restores an earlier state of the store. The revisions that a watch has seen are
+// then still to come.
 func watchRolledBack(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -87,8 +87,8 @@ func (t *trial) save() (restore Backup) {
 	return restore
 }
 
-// watchAbsent makes the holder's session absent, by whatever means. Every standby
-// sees that, and nobody may take the role.
+// watchAbsent makes the holder's session absent by remove. Every standby sees that, and nobody
+// may take the role.
 func watchAbsent(t *trial, remove func(ctx context.Context, id lock.SessionID) error) {
 	role := t.named("r")
 	near, far := t.open(), t.open()
@@ -175,12 +175,12 @@ func askRestart(t *trial) {
 	})
 }
 
-// janitor is how long a store may take to remove what nobody renews: its lease is
-// max(1 min, 2 × ttl), and stores take their time.
+// janitor is how long a store may take to remove what nobody renews: its lease is max(1 min, 2 ×
+// ttl), and stores take their time.
 const janitor = 4 * time.Minute
 
-// janitorSweeps leaves sessions behind, as processes do that are killed: one that
-// holds a role, one in line, one that was evicted, one that is closed.
+// janitorSweeps leaves sessions behind, as processes do that are killed: one that holds a role,
+// one in line, one that was evicted, one that is closed.
 func janitorSweeps(t *trial) {
 	role := t.named("r")
 	far := t.open()

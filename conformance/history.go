@@ -17,20 +17,19 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Bounds of one round, which is judged by itself.
+// Limits of one round, which is judged by itself.
 const (
 	historians = 5  // clients at once
 	calledEach = 25 // calls of each
-	openEach   = 2  // of these, that may still take effect when the round is over
+	openEach   = 2  // of these, those that may still take effect when the round is over
 )
 
-// history makes random calls from several clients at once, whose replies are
-// lost now and then and whose requests arrive late, and has each round judged:
-// is there an order of the calls, each within its time, that explains every
-// answer?
+// history makes random calls from several clients at once. Replies are lost now and then, and
+// requests arrive late. Each round is judged: is there an order of the calls, each within its
+// time, that explains every answer?
 func history(t *trial) { t.rounds(nil) }
 
-// historyCut cuts the clients' own connections meanwhile.
+// historyCut also cuts the clients' own connections.
 func historyCut(t *trial) {
 	t.rounds(func(r *rand.Rand, all []*Client) {
 		c := all[r.IntN(len(all))]
@@ -48,7 +47,7 @@ func historyCut(t *trial) {
 	})
 }
 
-// historyRestart restarts the servers meanwhile.
+// historyRestart also restarts the servers.
 func historyRestart(t *trial) {
 	t.rounds(func(r *rand.Rand, _ []*Client) {
 		t.pause(time.Duration(r.Int64N(int64(t.TTL / 2))))
@@ -58,7 +57,7 @@ func historyRestart(t *trial) {
 	})
 }
 
-// rounds plays rounds for as long as a history is to take.
+// rounds plays rounds for the length of a history.
 func (t *trial) rounds(spoil func(r *rand.Rand, all []*Client)) {
 	var all []*Client
 	for range historians {
@@ -78,7 +77,7 @@ func (t *trial) rounds(spoil func(r *rand.Rand, all []*Client)) {
 	}
 }
 
-// A chronicle is one round: what was called, and what came of it.
+// A chronicle is one round: the calls and their outcomes.
 type chronicle struct {
 	t     *trial
 	role  string
@@ -121,8 +120,8 @@ type historian struct {
 	open   int          // calls that may still take effect
 }
 
-// does makes one call, with a short time, and keeps it. A call may be made twice
-// in a row, as after a reply that was lost; then its first answer is not known.
+// does makes one call, with a short time, and keeps it. A call may be made twice in a row, as
+// after a lost reply; then its first answer is not known.
 func (h *historian) does(in input, call func(ctx context.Context) (output, error)) output {
 	in.client = h.id
 	if h.r.IntN(6) == 0 {
@@ -148,7 +147,7 @@ func (h *historian) record(in input, call func(ctx context.Context) (output, err
 		out.token = held.Token
 	}
 	if out.code == lock.Unknown && !errors.Is(err, errNoReply) {
-		ended = math.MaxInt64 // it may take effect whenever
+		ended = math.MaxInt64 // it may take effect at any time
 		h.open++
 	}
 	h.mu.Lock()
@@ -161,7 +160,7 @@ func (h *historian) record(in input, call func(ctx context.Context) (output, err
 	return out
 }
 
-// register registers a new session, which counts also where that is unknown.
+// register registers a new session, which counts even if the outcome is unknown.
 func (h *historian) register() {
 	h.mu.Lock()
 	number := len(h.sessions)
@@ -186,7 +185,7 @@ func (h *historian) register() {
 	}
 }
 
-// call makes a call by chance.
+// call makes a random call.
 func (h *historian) call() {
 	s, n := h.s, h.number
 	h.mu.Lock()
@@ -246,8 +245,8 @@ func (h *historian) beatOf(id lock.SessionID) lock.Beat {
 	return lock.Absent
 }
 
-// judge fails the case unless some order explains the round. Where none was
-// found in time that is a failure too.
+// judge fails the case unless some order explains the round. If none was found in time that is a
+// failure too.
 func (h *chronicle) judge() {
 	nondeterministic := model()
 	m := nondeterministic.ToModel()

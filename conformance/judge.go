@@ -13,8 +13,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A judge watches the works of contenders: two never work in one role at once,
-// and tokens of a role only grow.
+// A judge watches the works of contenders: two never work in one role at once, and the tokens of
+// a role only grow.
 type judge struct {
 	t *trial
 
@@ -43,13 +43,13 @@ func (j *judge) note(change func()) {
 	j.changed = make(chan struct{})
 }
 
-// A manner is how a work behaves that was told to stop.
+// A manner is how a work behaves after it was told to stop.
 type manner struct {
-	grace    time.Duration   // that its coordinator leaves it
+	grace    time.Duration   // the time that its coordinator gives it
 	dawdle   time.Duration   // how much of that it takes
-	stop     time.Duration   // what it takes besides when a stop was asked for
+	stop     time.Duration   // what it takes in addition if a stop was requested
 	toTheEnd bool            // it takes all that is left of its promise
-	until    <-chan struct{} // where there is one, it goes on until the process is ended
+	until    <-chan struct{} // not nil: it goes on until the process is ended
 }
 
 // work is the work of a contender.
@@ -69,7 +69,7 @@ func (j *judge) work(who string, m manner) coordinator.Work {
 		})
 		left := term.Left()
 		<-ctx.Done()
-		lost := errors.Is(context.Cause(ctx), coordinator.ErrSessionLost) // which may be learned in the very moment of the start
+		lost := errors.Is(context.Cause(ctx), coordinator.ErrSessionLost) // may be learned just when the work starts
 		if short := left < m.grace*3/4 || left <= m.grace && j.t.Virtual; short && !lost {
 			j.t.errorf("%s was started when %v of its promise were left, want more than the grace of %v", who, left, m.grace)
 		}
@@ -98,11 +98,11 @@ func (j *judge) await(role, what string, ok func([]*spell) bool) {
 	}, func() string { return "the works were: " + j.tell(role) })
 }
 
-// anyone is who works where it does not matter who.
+// anyone stands for any contender.
 const anyone = ""
 
-// active waits until who works in the role, in a spell after the n first, and
-// returns that spell as it then stands.
+// active waits until who works in the role, in a spell after the first n, and returns that spell
+// as it is then.
 func (j *judge) active(role, who string, after int) (found spell) {
 	j.await(role, cmp.Or(who, "anyone")+" works", func(all []*spell) bool {
 		for _, s := range all[min(after, len(all)):] {
@@ -116,7 +116,7 @@ func (j *judge) active(role, who string, after int) (found spell) {
 	return found
 }
 
-// spell returns the n-th spell as it stands, and count how many there were.
+// spell returns the current state of the n-th spell, and count how many there were.
 func (j *judge) spell(role string, n int) spell {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -191,8 +191,8 @@ func (t *trial) contendIn(w weather, j *judge, id string, change func(*coordinat
 	p := &contender{link: t.link(), t: t, config: c.Defaults(), done: make(chan struct{}), killed: make(chan struct{})}
 	p.set(w)
 	m := manner{grace: p.config.Grace, dawdle: p.config.Grace / 10}
-	m.stop = (p.config.StopTimeout - t.TTL) / 2 // of what a case leaves beyond the usual
-	if t.Virtual {                              // where no machine is busy
+	m.stop = (p.config.StopTimeout - t.TTL) / 2 // half of what a case gives beyond the usual
+	if t.Virtual {                              // no machine is busy there
 		m.dawdle = p.config.Grace / 4
 	}
 	switch {
@@ -203,7 +203,7 @@ func (t *trial) contendIn(w weather, j *judge, id string, change func(*coordinat
 		c.Exit, m.until = func() { exit(); p.kill() }, p.killed
 	default:
 		c.Exit = func() {
-			if process, _ := t.pace.worst(t.begun); process < p.config.Grace/4 { // else the machine let it sleep too long
+			if process, _ := t.pace.worst(t.begun); process < p.config.Grace/4 { // otherwise the machine let it sleep too long
 				t.errorf("%s: the work outlived its promise", id)
 			}
 		}

@@ -8,18 +8,18 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// passing is how long a message takes at most that nobody holds up.
+// passing is the longest that a message takes if nothing holds it up.
 func (t *trial) passing() time.Duration { return t.Slack/10 + 50*time.Millisecond }
 
-// delayed makes a call whose last request is held back on the way, does meanwhile
-// what the call knows nothing of, and returns what the call returns then. split: a first
-// request of the call has passed by then, and its reply: what the call compares, where it
-// reads that. Nothing says that it does: a call of one request has taken effect by then.
+// delayed makes a call whose last request is held back on the way, runs meanwhile, and returns
+// the call's result. The call knows nothing of meanwhile. split: a first request of the call and
+// its reply have passed by then, which is what the call compares if it reads that. Nothing says
+// that it does: a call of one request has already taken effect by then.
 func (t *trial) delayed(near *Client, split bool, call func(ctx context.Context) error, meanwhile func()) error {
 	ctx, cancel := context.WithTimeout(t.ctx, t.patience())
 	defer cancel()
 	returned := make(chan error, 1)
-	if split { // what it reads passes, and what it is told comes when its next request is held
+	if split { // its read passes, and held comes when its next request is held
 		t.network("cut replies", near.CutReplies)
 		go func() { returned <- call(ctx) }()
 		t.pause(t.passing())
@@ -54,7 +54,7 @@ func acquireLateEnded(t *trial) {
 			}
 		})
 		switch st := t.look(far, role); {
-		case atOnce != 0: // the acquisition is one request, which was there before the end
+		case atOnce != 0: // the acquisition is one request, which arrived before the end
 			if err == nil && token != atOnce || isKnown(err) && err != nil && !errors.Is(err, lock.ErrLost) {
 				t.errorf("an acquisition that arrived before its session's end: token %d and %s, want token %d, or ErrLost", token, outcome(err), atOnce)
 			}
@@ -83,7 +83,7 @@ func acquireLateMoved(t *trial) {
 			t.release(b, role, last)
 		}
 	})
-	if held != nil { // the acquisition is one request, which was there before all else
+	if held != nil { // the acquisition is one request, which arrived before all else
 		if isKnown(err) && (err != nil || token != held.Token) {
 			t.errorf("an acquisition that arrived while the role was vacant: token %d and %s, want token %d", token, outcome(err), held.Token)
 		}
@@ -121,7 +121,7 @@ func registerLate(t *trial) {
 			_, err := near.Register(ctx, c, t.promise(), lock.Bid{Role: role})
 			return err
 		}, func() { t.evict(far, role, c.Session) })
-		if isKnown(err) && !errors.Is(err, lock.ErrLost) && !split { // else it may have been registered at once
+		if isKnown(err) && !errors.Is(err, lock.ErrLost) && !split { // otherwise it may have been registered at once
 			t.errorf("a registration that arrives after its session's end: %s, want ErrLost", outcome(err))
 		}
 		if st := t.look(far, role); len(st.Line) != 0 {
@@ -132,8 +132,8 @@ func registerLate(t *trial) {
 	}
 }
 
-// twice returns another process's hand on a session, and what ends by it the term
-// that the session has, and begins the next one.
+// twice returns a session as another process reaches it, and a function that ends the session's
+// term and begins the next one.
 func (t *trial) twice(far lock.Locker, c lock.Contender, role string) (s lock.Session, next func() lock.Token) {
 	s = t.register(far, c, lock.Bid{Role: role})
 	return s, func() lock.Token {

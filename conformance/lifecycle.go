@@ -52,8 +52,8 @@ func contextDone(t *trial) {
 	})
 }
 
-// contextObeyed makes every call while the store cannot be reached. None may
-// claim to know what became of it.
+// contextObeyed makes every call while the store cannot be reached. None may claim to know its
+// outcome.
 func contextObeyed(t *trial) {
 	near, role := t.open(), t.named("r")
 	a, b := t.join(near, "a", role), t.join(near, "b", role)
@@ -75,7 +75,7 @@ func contextObeyed(t *trial) {
 	t.settle(t.freeAndJoin(near, role, a, b), role)
 }
 
-// obeys makes a call while the store cannot be reached, which is told to end after 200 ms.
+// obeys makes a call while the store cannot be reached, and tells it to end after 200 ms.
 func (t *trial) obeys(ctx context.Context, name string, call func(ctx context.Context) error) {
 	begun := time.Now()
 	err := call(ctx)
@@ -88,7 +88,7 @@ func (t *trial) obeys(ctx context.Context, name string, call func(ctx context.Co
 	}
 }
 
-// freeAndJoin ends sessions of which nothing is known any more, and joins anew.
+// freeAndJoin ends sessions whose state is not known any more, and joins anew.
 func (t *trial) freeAndJoin(l lock.Locker, role string, old ...lock.Session) lock.Session {
 	for _, s := range old {
 		t.end(s)
@@ -264,7 +264,7 @@ func nothingLeft(t *trial) {
 			t.errorf("close: %v", err)
 		}
 	}
-	for range 5 { // what is kept for good is there now
+	for range 5 { // anything kept for good is there now
 		t.together(20, func(i int) { cycle(l, fmt.Sprint(i)) })
 		reopen()
 	}
@@ -282,9 +282,9 @@ func nothingLeft(t *trial) {
 	})
 }
 
-// flat expects that there are not many more goroutines and descriptors after f than
-// before it. A few may be: connections that are kept for the next call. Consul ends a
-// blocking query that nobody waits for any more only when its time is over, 10 s.
+// flat expects that there are not many more goroutines and descriptors after f than before it. A
+// few may be: connections that are kept for the next call. Consul ends a blocking query that
+// nobody waits for any more only when its time is over, 10 s.
 func (t *trial) flat(what string, more int, f func()) {
 	before, files := runtime.NumGoroutine(), descriptors()
 	f()
@@ -297,8 +297,8 @@ func (t *trial) flat(what string, more int, f func()) {
 	t.errorf("%d goroutines and %d descriptors before %s, %d and %d after:\n%s", before, files, what, after, open, stacks())
 }
 
-// descriptors is how many files and connections this process has open; 0 where the
-// system does not tell.
+// descriptors is how many files and connections this process has open; 0 if the system does not
+// say.
 func descriptors() int {
 	all, _ := os.ReadDir("/dev/fd")
 	return len(all)

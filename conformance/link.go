@@ -12,9 +12,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A link is one process's way to the store, where the suite is the network: it
-// loses and delays requests and replies, and lets requests arrive after their
-// caller gave up. It does so on every store alike.
+// A link is one process's way to the store. The suite is the network: it loses and delays
+// requests and replies, and lets requests arrive after their caller gave up. It does so for every
+// store alike.
 type link struct {
 	lock.Locker
 	t      *trial
@@ -23,24 +23,24 @@ type link struct {
 	mu      sync.Mutex
 	weather weather
 	passed  time.Time        // when the one beat began that passed in the weather last
-	unsure  []lock.SessionID // under which a registration was made, whose outcome is not known
-	again   []lock.SessionID // of these, that were used once more
+	unsure  []lock.SessionID // of registrations with an unknown outcome
+	again   []lock.SessionID // of these, those that were used again
 	changed chan struct{}    // closed when the weather changes
 	running sync.WaitGroup
 }
 
-// The weather is what a link does to what passes. Zero: nothing.
+// The weather is what a link does to messages. Zero: nothing.
 type weather struct {
 	cut   bool          // nothing passes, either way
 	mute  bool          // requests pass, replies do not
 	deaf  bool          // the replies to beats are lost
 	last  bool          // one more beat passes, and nothing after it
-	late  time.Duration // every reply takes so much longer
-	lag   time.Duration // every standing comes so much later
-	rough *rand.Rand    // loses, delays and sends late by chance
-	worst time.Duration // the longest delay by chance
+	late  time.Duration // every reply takes this much longer
+	lag   time.Duration // every standing comes this much later
+	rough *rand.Rand    // randomly loses, delays and sends late
+	worst time.Duration // the longest random delay
 
-	spoil func(c *Client) error // what the harness does to the network below
+	spoil func(c *Client) error // what the harness does to the real network
 }
 
 var errNoReply = errors.New("no reply")
@@ -103,7 +103,7 @@ func (l *link) pass(ctx context.Context, call func(context.Context) error) error
 	if w, _ := l.now(); w.cut || w.last || !l.wait(ctx, l.delay()) || l.chance(12) {
 		return never()
 	}
-	if l.chance(15) { // it arrives when nobody waits for it any more
+	if l.chance(15) { // it arrives when the caller has given up
 		w, _ := l.now()
 		l.running.Go(func() {
 			l.wait(l.t.ctx, 2*w.worst)
@@ -183,7 +183,7 @@ func (l *link) Register(ctx context.Context, c lock.Contender, p lock.Promise, b
 func (l *link) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
 	return func(yield func(lock.Standing, error) bool) {
 		for st, err := range l.Locker.Watch(ctx, roles...) {
-			if w, changed := l.now(); w.cut || w.mute || w.last { // what was on its way is lost
+			if w, changed := l.now(); w.cut || w.mute || w.last { // messages in flight are lost
 				select {
 				case <-changed:
 				case <-ctx.Done():

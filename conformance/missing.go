@@ -9,9 +9,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Validate says which faults the chosen cases need that are neither given, by a function of
-// Store or Client, nor declared as lacking. It opens one store of New's and one Client for
-// that. A suite that is not valid runs no case.
+// Validate says which faults the chosen cases need that are neither provided, by a function of
+// Store or Client, nor declared as lacking. For that it opens one store of New's and one Client.
+// A suite that is not valid runs no case.
 func (s Suite) Validate(ctx context.Context) (err error) {
 	if s.New == nil {
 		return errors.New("Suite.New: must be set")
@@ -52,7 +52,7 @@ func (s Suite) needed() (all []Fault) {
 	return slices.Compact(all)
 }
 
-// given reports whether the fault can be made, and says what must be so for that.
+// given reports whether the fault is provided, and says what must be set for that.
 func given(f Fault, s *Store, c *Client) (what string, ok bool) {
 	if f == Operator {
 		_, ok = c.Locker.(lock.Operator)
@@ -70,7 +70,7 @@ func given(f Fault, s *Store, c *Client) (what string, ok bool) {
 		Cut: c.Cut != nil, CutReplies: c.CutReplies != nil, CutRequests: c.CutRequests != nil, Refuse: c.Refuse != nil, Far: c.Far != nil,
 	}
 	what, ok = "Client."+string(f), true
-	if f != Far { // whatever is cut must be healed
+	if f != Far { // a cut must be healed
 		what, ok = what+" or Client.Heal", c.Heal != nil
 	}
 	return what + " set", ok && of[f]

@@ -24,8 +24,8 @@ const (
 	opFree     op = "free" // the first part of a close: a store may release the roles and then write the end
 )
 
-// codeOf is the outcome of a call. What stands for another store, or for what no retry can
-// cure, says nothing of the records.
+// codeOf is the outcome of a call. Another store, or an error that no retry can cure, says
+// nothing about the records.
 func codeOf(err error) lock.Outcome {
 	if o := lock.OutcomeOf(err); o <= lock.Gone {
 		return o
@@ -36,24 +36,24 @@ func codeOf(err error) lock.Outcome {
 type input struct {
 	client  int
 	op      op
-	session int // whose call it is; whom Evict is about
+	session int // the one that calls; for Evict the one to end
 	token   lock.Token
 	to      int
 }
 
 type output struct {
 	code  lock.Outcome
-	token lock.Token // that was granted, or of the one who holds the role
+	token lock.Token // that was granted, or the holder's
 }
 
-// A chapter is what the store can hold of one role: the contract as data.
+// A chapter is everything that a store can hold of one role: the contract as data.
 type chapter struct {
 	present, ended uint64 // sessions, a bit each
 	holder         int    // of the last term; -1: there was none
 	token          lock.Token
-	guessed        bool // the term's token is not known: it is greater than token
+	guessed        bool // the term's token is unknown: it is greater than token
 	over           bool
-	before         lock.Token // the term that a handoff ended
+	before         lock.Token // the token of the term that a handoff ended
 }
 
 func (c chapter) here(s int) bool { return c.present&(1<<s) != 0 }
@@ -65,7 +65,7 @@ func (c chapter) is(s int, token lock.Token) bool {
 	return c.holder == s && !c.guessed && c.token == token
 }
 
-// learn is the chapter with its token known, and whether that can be.
+// learn is the chapter with its token known, and whether that is possible.
 func (c chapter) learn(token lock.Token) (chapter, bool) {
 	if !c.guessed {
 		return c, c.token == token
@@ -87,7 +87,7 @@ func model() porcupine.NondeterministicModel {
 		Init: func() []interface{} { return []interface{}{chapter{holder: -1}} },
 		Step: func(state, in, out interface{}) []interface{} {
 			c, i, o := state.(chapter), in.(input), out.(output)
-			if o.code == lock.Unknown { // nothing happened, or anything that could
+			if o.code == lock.Unknown { // either nothing happened, or the whole effect
 				next := []interface{}{c}
 				if after, changed := c.does(i); changed {
 					next = append(next, after)
@@ -108,7 +108,7 @@ func model() porcupine.NondeterministicModel {
 	}
 }
 
-// does is what a call that was made does, whatever its answer.
+// does is the effect of a call, whatever its answer.
 func (c chapter) does(i input) (chapter, bool) {
 	before := c
 	switch i.op {
@@ -140,7 +140,7 @@ func (c chapter) does(i input) (chapter, bool) {
 	return c, c != before
 }
 
-// step is what a call with this answer does, and whether it can have had it.
+// step is the effect of a call with this answer, and whether this answer is possible.
 func (c chapter) step(i input, o output) (chapter, bool) {
 	after, _ := c.does(i)
 	switch {
@@ -153,7 +153,7 @@ func (c chapter) step(i input, o output) (chapter, bool) {
 	case i.op == opClose || i.op == opFree:
 		return after, o.code == lock.OK
 	case i.op == opEvict:
-		if o.code == lock.Moved { // the beat that was named was not there
+		if o.code == lock.Moved { // the named beat was not there
 			return c, c.ended&(1<<i.session) == 0
 		}
 		return after, o.code == lock.OK
@@ -179,7 +179,7 @@ func (c chapter) acquired(i input, o output, after chapter) (chapter, bool) {
 	return after.learn(o.token)
 }
 
-// released is refused to another than the holder of a term that stands.
+// released is refused to a session that does not hold a current term.
 func (c chapter) released(i input, o output, after chapter) (chapter, bool) {
 	others := !c.vacant() && c.holder != i.session
 	if o.code == lock.Held {

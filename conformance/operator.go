@@ -9,38 +9,38 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// operatorCases are what a store must do whose Locker is a lock.Operator.
+// operatorCases are what a store must do if its Locker is a lock.Operator.
 var operatorCases = []kase{
 	row("PauseAcquire", pauseAcquire,
 		"until it is resumed nobody acquires it, and no handoff of it is made or asked for.", isFar, needs(Operator)),
 	row("PauseHolder", pauseHolder,
-		"Whoever is active stays so, and a request that stood is withdrawn.", isFar, needs(Operator)),
+		"The active stays active, and a pending request is withdrawn.", isFar, needs(Operator)),
 	row("PauseHandoff", pauseHandoff,
 		"until it is resumed nobody acquires it, and no handoff of it is made or asked for.", isFar, needs(Operator)),
 	row("PauseRace", pauseRace,
-		"Every TryAcquire and Handoff compares that in the transaction in which it writes, so one that began before the pause fails too.", needs(Operator)),
+		"Every TryAcquire and Handoff checks that in the transaction in which it writes, so one that began before the pause fails too.", needs(Operator)),
 	row("PauseLate", pauseLate,
-		"Every TryAcquire and Handoff compares that in the transaction in which it writes, so one that began before the pause fails too.", needs(Operator, CutReplies, CutRequests)),
+		"Every TryAcquire and Handoff checks that in the transaction in which it writes, so one that began before the pause fails too.", needs(Operator, CutReplies, CutRequests)),
 	row("PauseSeen", pauseSeen,
-		"The zero Pause resumes; another one replaces the one that stands.", isFar, needs(Operator)),
+		"The zero Pause resumes; any other one replaces the current one.", isFar, needs(Operator)),
 	row("PauseResumed", pauseResumed,
-		"nil: it is over, by whomever. ErrMoved: another one stands, and nothing was changed.", isFar, needs(Operator)),
+		"nil: it is over, no matter who ended it. ErrMoved: another one is in force, and nothing was changed.", isFar, needs(Operator)),
 	row("PauseOutlasts", pauseOutlasts,
 		"A pause outlasts every session and every restart.", needs(Operator)),
 	row("PauseRestart", pauseRestart,
 		"A pause outlasts every session and every restart.", needs(Operator, Restart)),
 	row("SettingsSeen", settingsSeen,
-		"It holds for all its sessions, those to come too, whether or not there is one now.", isFar, needs(Operator)),
+		"It holds for all its sessions, future ones too, whether or not there is one now.", isFar, needs(Operator)),
 	row("SettingsRank", settingsRank,
-		"A priority that is set makes nobody ready who is not.", needs(Operator)),
+		"A set priority does not make a member ready that is not.", needs(Operator)),
 	row("SettingsReplaced", settingsReplaced,
-		"Where s sets nothing, nothing is set for it any more.", needs(Operator)),
+		"What s does not set is set no more.", needs(Operator)),
 	row("EventsKept", eventsKept,
-		"in the order in which it was, the oldest first.", needs(Operator)),
+		"in the order of recording, the oldest first.", needs(Operator)),
 	row("EventsBounded", eventsBounded,
-		"of which the latest are kept: at most MaxHistory events, and MaxHistorySize bytes of text.", needs(Operator)),
+		"The latest are kept: at most MaxHistory events, and MaxHistorySize bytes of text.", needs(Operator)),
 	row("EventsTogether", eventsTogether,
-		"It is never older than what was recorded before it began, by whomever.", isFar, needs(Operator)),
+		"It includes everything that anybody had recorded before it began.", isFar, needs(Operator)),
 	row("EventsQuiet", eventsQuiet,
 		"It changes no standing.", needs(Operator)),
 	row("DecisionsRefused", decisionsRefused,
@@ -51,7 +51,7 @@ var operatorCases = []kase{
 		"Every call obeys its context as a Locker's does, may be repeated, and needs no session.", needs(Operator, Cut)),
 }
 
-// operator is what a client offers besides.
+// operator is the client's lock.Operator.
 func (t *trial) operator(c *Client) lock.Operator {
 	op, ok := c.Locker.(lock.Operator)
 	if !ok {
@@ -81,7 +81,7 @@ func isPaused(p lock.Pause) func(lock.Standing) bool {
 	}
 }
 
-// waits expects that a session is kept from a role by a pause.
+// waits expects that a pause keeps a session from a role.
 func (t *trial) waits(s lock.Session, role string) {
 	var token lock.Token
 	err := t.known("acquire "+role, func(ctx context.Context) (err error) { token, err = s.TryAcquire(ctx, role); return err })
@@ -94,7 +94,7 @@ func pauseAcquire(t *trial) {
 	role, never := t.named("r"), t.named("never held")
 	near, far := t.open(), t.open()
 	a, b := t.join(near, "a", role, never), t.join(far, "b", role, never)
-	t.follow(near, role, never) // a Locker that watches may know the role already
+	t.follow(near, role, never) // a Locker that watches may already know the role
 	first := t.acquire(a, role)
 	t.release(a, role, first)
 	t.pauseRole(far, role, pauseFor("to see who waits"))
@@ -115,7 +115,7 @@ func pauseAcquire(t *trial) {
 	if next := t.acquire(b, role); next <= first {
 		t.errorf("token %d after %d", next, first)
 	}
-	t.waits(a, never) // another role's pause stands
+	t.waits(a, never) // another role's pause is still in force
 }
 
 func pauseHolder(t *trial) {
@@ -176,15 +176,14 @@ func pauseHandoff(t *trial) {
 	}
 }
 
-// pauseRace has a pause meet acquisitions: from the moment on at which it is acknowledged no
-// term begins.
+// pauseRace runs a pause beside acquisitions: once it is acknowledged no term begins.
 func pauseRace(t *trial) {
 	role := t.named("r")
 	op := t.open()
 	var sessions []lock.Session
 	for i := range 3 {
 		l := t.open()
-		t.follow(l, role) // it may acquire what it saw, without a reading
+		t.follow(l, role) // it may acquire what it saw, without reading again
 		sessions = append(sessions, t.join(l, fmt.Sprint(i), role))
 	}
 	for range 10 {
@@ -197,7 +196,7 @@ func pauseRace(t *trial) {
 			}
 			for range 10 {
 				if token, err := sessions[i].TryAcquire(t.ctx, role); err == nil {
-					_ = sessions[i].Release(t.ctx, role, token) // it is settled below
+					_ = sessions[i].Release(t.ctx, role, token) // settled below
 				}
 			}
 		})
@@ -218,7 +217,7 @@ func pauseRace(t *trial) {
 	}
 }
 
-// pauseLate has an acquisition, and a handoff, arrive after a pause that it knows nothing of.
+// pauseLate lets an acquisition, and a handoff, arrive after a pause that they do not know of.
 func pauseLate(t *trial) {
 	for _, split := range []bool{false, true} {
 		role, held := t.named(fmt.Sprint("r ", split)), t.named(fmt.Sprint("held ", split))
@@ -237,7 +236,7 @@ func pauseLate(t *trial) {
 			if isKnown(err) && err != nil && !errors.Is(err, lock.ErrMoved) && !errors.Is(err, lock.ErrGone) {
 				t.errorf("a call for %s that arrives in a pause: %v", what, err)
 			}
-			t.beat(a) // what is on its way has arrived then
+			t.beat(a) // by then the calls in flight have arrived
 			if st := t.look(far, what); st.Term.Token != paused.Token || !isPaused(pauseFor("a late call"))(st) {
 				t.errorf("a call for %s that arrived in a pause of term %d began the term %+v", what, paused.Token, st.Term)
 			}

@@ -75,7 +75,7 @@ func pauseOutlasts(t *trial) {
 	t.resumed(role, token)
 }
 
-// resumed expects that a role is paused for whoever comes, and can be taken when it is resumed.
+// resumed expects that a role is paused for newcomers, and can be taken once it is resumed.
 func (t *trial) resumed(role string, last lock.Token) {
 	l := t.open()
 	paused := isPaused(pauseFor("to outlast all"))
@@ -136,8 +136,8 @@ func sameSettings(a, b lock.Settings) bool {
 		(len(a.Priorities) == 0 || reflect.DeepEqual(a.Priorities, b.Priorities))
 }
 
-// shownWith reports whether a member of a role is shown with what is set, of which it has the
-// priority for that role only.
+// shownWith reports whether a member of a role is shown with what is set, including the priority
+// for that role only.
 func shownWith(m lock.Member, role string, s lock.Settings) bool {
 	p, ok := s.Priorities[role]
 	s.Priorities = map[string]int{role: p}
@@ -178,7 +178,8 @@ func settingsSeen(t *trial) {
 	f.until("settings of who is in line", role, func(st lock.Standing) bool { return len(st.Line) == 1 && shownWith(st.Line[0], role, low) })
 }
 
-// settingsRank has who is not ready, and who is drained, stand last, whatever priority is set.
+// settingsRank checks that contenders that are not ready, or drained, come last, whatever
+// priority is set.
 func settingsRank(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -268,7 +269,7 @@ func eventsKept(t *trial) {
 	t.wantHistory(near, role, 0, 0)
 	t.record(near, other, eventAt(0))
 	for i := range lock.MaxHistory + 1 {
-		for range 1 + i%3 { // told again, it is there once
+		for range 1 + i%3 { // recorded again, it is there once
 			t.record(near, role, eventAt(i))
 		}
 	}
@@ -330,7 +331,7 @@ func eventsQuiet(t *trial) {
 	for _, f := range followers {
 		f.until("the term", role, holds(token))
 	}
-	t.pause(2 * t.TTL) // the line may show as late as a TTL
+	t.pause(2 * t.TTL) // the line may be a TTL late
 	before := []int{followers[0].yielded(), followers[1].yielded()}
 	for i := range 5 {
 		t.record(l, role, eventAt(i))

@@ -9,24 +9,24 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A pace measures how late this process and the store are at the moment, so that a
-// busy machine is not taken for a slow store. It beats for a session of its own.
+// A pace measures how late this process and the store currently are, so that a busy machine is
+// not taken for a slow store. It beats for a session of its own.
 type pace struct {
 	mu    sync.Mutex
 	lates []late
 }
 
-// A late is how late this process and the store were once.
+// A late is how late this process and the store were at one moment.
 type late struct {
 	at            time.Time
 	process, trip time.Duration
 }
 
-// roundTrips is how many round trips there are in a takeover, one after the other,
-// with a few to spare: evict, hear of it, acquire.
+// roundTrips is how many round trips a takeover has, one after the other, with a few to spare:
+// evict, hear of it, acquire.
 const roundTrips = 8
 
-// measured begins to measure, where time is real, and returns what ends it.
+// measured begins to measure, if time is real, and returns what ends it.
 func (s *Suite) measured() (end func()) {
 	if s.Virtual {
 		return func() {}
@@ -42,7 +42,7 @@ func (s *Suite) measured() (end func()) {
 	return func() { cancel(); <-done }
 }
 
-// run measures until ctx is done. What fails is measured by the cases.
+// run measures until ctx is done. Failures are for the cases to judge.
 func (p *pace) run(ctx context.Context, open func(ctx context.Context) (*Store, error)) {
 	store, err := open(ctx)
 	if err != nil {
@@ -64,7 +64,7 @@ func (p *pace) run(ctx context.Context, open func(ctx context.Context) (*Store, 
 				s, err = c.Register(ctx, lock.Contender{ID: string(id), Session: id}, promiseOf(time.Minute))
 				return err
 			}
-			if err = s.Beat(ctx); errors.Is(err, lock.ErrLost) { // a case did that to everybody
+			if err = s.Beat(ctx); errors.Is(err, lock.ErrLost) { // a case did that to every session
 				s = nil
 			}
 			return err
@@ -77,7 +77,7 @@ func (p *pace) run(ctx context.Context, open func(ctx context.Context) (*Store, 
 	}
 }
 
-// once notes how long a pause took beyond its time, and a call.
+// once measures how much longer than its time a pause took, and a call.
 func (p *pace) once(ctx context.Context, call func(ctx context.Context) error) {
 	const rest = 50 * time.Millisecond
 	begun := time.Now()
@@ -93,7 +93,7 @@ func (p *pace) once(ctx context.Context, call func(ctx context.Context) error) {
 	p.lates = append(p.lates, one)
 }
 
-// worst is how late this process and the store were at most since a moment.
+// worst is the most that this process and the store have been late since a moment.
 func (p *pace) worst(since time.Time) (process, trip time.Duration) {
 	if p == nil {
 		return 0, 0
@@ -108,14 +108,13 @@ func (p *pace) worst(since time.Time) (process, trip time.Duration) {
 	return process, trip
 }
 
-// slack is how much later than it is due a thing may be seen that takes the store.
+// slack is how much later than due something may be seen that takes the store.
 func (t *trial) slack() time.Duration {
 	process, trip := t.pace.worst(t.begun)
 	return t.Slack + roundTrips*max(process, trip+t.trip())
 }
 
-// hurry is how much later than it is due a thing may be seen that this process does
-// by itself.
+// hurry is how much later than due something may be seen that this process does by itself.
 func (t *trial) hurry() time.Duration {
 	process, _ := t.pace.worst(t.begun)
 	return t.Slack/2 + 2*process

@@ -30,8 +30,8 @@ func releaseAgain(t *trial) {
 	t.release(a, t.named("never"), token)
 }
 
-// releaseByAnother has one release that does not hold the role: nil would say that
-// the term is over.
+// releaseByAnother releases a role from a session that does not hold it: nil would say that the
+// term is over.
 func releaseByAnother(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -167,8 +167,8 @@ func handoffGone(t *trial) {
 	t.must("hand off to a session that is there", func(ctx context.Context) error { return a.Handoff(ctx, role, token, d.ID()) })
 }
 
-// handoffMoved has handoffs arrive when their term is over: released, handed
-// over to another, or long past.
+// handoffMoved makes handoffs after their term is over: released, handed over to another, or long
+// past.
 func handoffMoved(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -238,8 +238,8 @@ func askSeen(t *trial) {
 	void("in the next term of the same session")
 }
 
-// askAnswered lets the session that is named in a wish answer it: once or twice, and never in
-// the place of a wish that came after.
+// askAnswered lets the session that is named in a request answer it: once or twice, and never in
+// place of a later request.
 func askAnswered(t *trial) {
 	role := t.named("r")
 	near, far := t.open(), t.open()

@@ -9,8 +9,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// runRough has three contenders on networks that lose, delay and send late by
-// chance, and that are cut now and then.
+// runRough has three contenders on networks that randomly lose, delay and send late, and that are
+// cut now and then.
 func runRough(t *trial) {
 	role, j := t.named("r"), t.judge()
 	all := []*contender{}
@@ -43,7 +43,7 @@ func runRough(t *trial) {
 	t.await(all[0].link, role, "all in line", func(st lock.Standing) bool { return len(st.Line) == 2 && !st.Term.Vacant() })
 }
 
-// runGrantLate gives the role to a standby that has heard of no beat for most of its
+// runGrantLate gives the role to a standby that has had no beat acknowledged for most of its
 // promise: it holds the role, and starts only when a beat is acknowledged again.
 func runGrantLate(t *trial) {
 	role, j := t.named("r"), t.judge()
@@ -56,7 +56,7 @@ func runGrantLate(t *trial) {
 	t.pause(t.TTL / 10) // its first beat is acknowledged; the next one is not due before the role is free
 	t.beat(holder)
 	a.set(weather{deaf: true})
-	t.pause(t.TTL*7/10 - a.config.Skew/2) // what is left then is less than the grace, whenever its last beat was
+	t.pause(t.TTL*7/10 - a.config.Skew/2) // then less than the grace is left, whenever its last beat was
 	t.release(holder, role, token)
 	t.pause(grace / 2)
 	if n := j.count(role); n != 0 {
@@ -66,8 +66,8 @@ func runGrantLate(t *trial) {
 	j.active(role, "a", 0)
 }
 
-// runStandingLate shows the active standings that are old, so that it still sees
-// itself hold a role that it has handed over.
+// runStandingLate shows the active old standings, so that it still seems to hold a role that it
+// has handed over.
 func runStandingLate(t *trial) {
 	role, j := t.named("r"), t.judge()
 	a := t.contend(j, "a", nil, role)
@@ -81,15 +81,14 @@ func runStandingLate(t *trial) {
 		return l.Ask(ctx, role, lock.Request{Token: st.Term.Token, To: st.Line[0].Session, By: "the suite"})
 	})
 	j.active(role, "b", 1)
-	t.pause(3 * lag) // what was on its way to a arrives
+	t.pause(3 * lag) // messages in flight to a arrive
 	if n := j.count(role); n != 2 {
 		t.errorf("%d terms, want that of a and that of b: %s", n, j.tell(role))
 	}
 }
 
-// runSpoiled does something to the store in a term. The judge sees to it that
-// nobody starts while the holder works; and somebody works again within what
-// silence costs.
+// runSpoiled does something to the store in a term. The judge checks that nobody starts while the
+// holder works, and that somebody works again within the time that silence costs.
 func runSpoiled(t *trial, spoil func(st lock.Standing) error) {
 	role, j := t.named("r"), t.judge()
 	a, b := t.pair(j, nil, role)
@@ -112,8 +111,8 @@ func runSpoiled(t *trial, spoil func(st lock.Standing) error) {
 	}
 }
 
-// spoil does something to the store in a term, and returns what the term was. On a busy
-// machine the active may lose its session by itself just before: then it is about the next.
+// spoil does something to the store in a term, and returns that term. On a busy machine the
+// active may lose its session by itself just before: then it does so in the next term.
 func (t *trial) spoil(l lock.Locker, role string, spoil func(st lock.Standing) error) lock.Standing {
 	for tries := 1; ; tries++ {
 		st := t.await(l, role, "one active, one standby", oneAndOne)
@@ -129,14 +128,13 @@ func (t *trial) spoil(l lock.Locker, role string, spoil func(st lock.Standing) e
 	}
 }
 
-// oneAndOne is one active that is there, and one standby.
+// oneAndOne is an active whose session is there, and one standby.
 func oneAndOne(st lock.Standing) bool {
 	return !st.Term.Vacant() && st.Term.Holder.Beat != lock.Absent && len(st.Line) == 1
 }
 
-// runDeletedUnseen deletes the session of an active that is cut off, while the
-// standby cannot see it. What the standby saw last was long ago: it must not be
-// what it counts from.
+// runDeletedUnseen deletes the session of an active that is cut off, while the standby cannot see
+// it. The standby's last sight was long ago: it must not count from that.
 func runDeletedUnseen(t *trial) {
 	role, j := t.named("r"), t.judge()
 	a, b := t.pair(j, nil, role)
@@ -154,8 +152,8 @@ func runDeletedUnseen(t *trial) {
 	}
 }
 
-// runExit has work that goes on when it is told to stop. The process must end
-// before anybody else starts.
+// runExit has work that goes on when it is told to stop. The process must end before anybody else
+// starts.
 func runExit(t *trial) {
 	role, j := t.named("r"), t.judge()
 	exits := make(chan time.Time, 1)
@@ -178,8 +176,8 @@ func runExit(t *trial) {
 	}
 }
 
-// runForeignValue overwrites the record of a role in which somebody works. That one stops,
-// for it is no record of its term any more, and nobody else starts.
+// runForeignValue overwrites the record of a role in which somebody works. The active stops,
+// because that is not its term's record any more, and nobody else starts.
 func runForeignValue(t *trial) {
 	role, j := t.named("r"), t.judge()
 	t.contend(j, "a", nil, role)

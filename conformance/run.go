@@ -36,9 +36,9 @@ func runStoreRestart(t *trial) {
 	runSpoiled(t, func(lock.Standing) error { return t.store.Restart(t.ctx) })
 }
 
-// runStop stops one active after another. Their works take their time, and keep the
-// role for as long. Who follows is not asked: a standby that the machine let sleep is
-// overtaken by the next in line.
+// runStop stops one active after another. Their works take their time, and keep the role for as
+// long. It does not matter who follows: a standby that the machine let sleep may be overtaken by
+// the next in line.
 func runStop(t *trial) {
 	role, j := t.named("r"), t.judge()
 	running := map[string]*contender{}
@@ -67,12 +67,12 @@ func runStop(t *trial) {
 		t.errorf("Run ends with %v", err)
 	}
 	_, trip := t.pace.worst(t.begun)
-	unsure := trip > last.config.Try() // then a registration may be left of which nobody knows
+	unsure := trip > last.config.Try() // then a registration may be left that nobody knows of
 	t.await(t.open(), role, "nobody", func(st lock.Standing) bool { return st.Term.Vacant() && (unsure || len(st.Line) == 0) })
 }
 
-// runDeadline spoils the active's network: its work is told to stop in time, and
-// the standby follows after that, and not late.
+// runDeadline spoils the active's network: its work is told to stop in time, and the standby
+// follows after that, and not late.
 func runDeadline(t *trial, at, then weather, change ...func(*coordinator.Config)) {
 	role, j := t.named("r"), t.judge()
 	a := t.contend(j, "a", func(c *coordinator.Config) {
@@ -101,7 +101,7 @@ func runDeadline(t *trial, at, then weather, change ...func(*coordinator.Config)
 	a.set(weather{})
 	healed := time.Now()
 	t.await(b.link, role, "the one that was cut off there again", func(st lock.Standing) bool {
-		lost := !t.Virtual && st.Term.Holder.ID == a.config.ID && st.Term.Token > second.token // by b, as the machine is busy
+		lost := !t.Virtual && st.Term.Holder.ID == a.config.ID && st.Term.Token > second.token // it lost the role to b, because the machine is busy
 		return len(st.Line) == 1 && (lost || st.Line[0].ID == a.config.ID)
 	})
 	if took := time.Since(healed); took > 2*a.config.TTL+t.slack() {
@@ -111,10 +111,10 @@ func runDeadline(t *trial, at, then weather, change ...func(*coordinator.Config)
 	j.active(role, "a", n+1)
 }
 
-// runRepliesLate lets replies take nearly as long as a call may, in the least skew
-// that is allowed, so that whoever counts from a reply works on when its promise
-// is over. In virtual time the work uses all the time that it has; in real time half
-// of what a call may take is left to the store.
+// runRepliesLate lets replies take nearly as long as a call may, with the least allowed skew, so
+// that a coordinator that counts from a reply would work past its promise. In virtual time the
+// work uses all the time that it has; in real time half of what a call may take is left to the
+// store.
 func runRepliesLate(t *trial) {
 	ttl, part := t.TTL, time.Duration(9)
 	if !t.Virtual {
@@ -130,7 +130,7 @@ func runRepliesLate(t *trial) {
 	})
 }
 
-// runOutageShort cuts everybody off for less than what a beat rides out.
+// runOutageShort cuts everybody off for less time than a beat can ride out.
 func runOutageShort(t *trial) {
 	role, j := t.named("r"), t.judge()
 	longer := func(c *coordinator.Config) { c.TTL = 2 * t.TTL }
@@ -151,9 +151,8 @@ func runOutageShort(t *trial) {
 	}
 }
 
-// runOutageLong cuts everybody off for longer than the promise. Nobody can have
-// evicted anybody then, and nobody who holds the role may be left that does not
-// work.
+// runOutageLong cuts everybody off for longer than the promise. Nobody can have evicted anybody
+// then, and no holder of the role may be left that does not work.
 func runOutageLong(t *trial) {
 	role, j := t.named("r"), t.judge()
 	a, b := t.pair(j, nil, role)

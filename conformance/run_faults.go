@@ -23,12 +23,12 @@ func runNodeLost(t *trial) {
 	runSpoiled(t, func(lock.Standing) error { return t.store.LoseNode(t.ctx) })
 }
 
-// runBeatRetried lets one beat pass whose reply comes late, when others were tried
-// that are lost. The deadline counts from the one that passed.
+// runBeatRetried lets one beat pass whose reply comes late, after other attempts that are lost.
+// The deadline counts from the one that passed.
 func runBeatRetried(t *trial) {
 	role, j := t.named("r"), t.judge()
 	a := t.contend(j, "a", func(c *coordinator.Config) {
-		if t.Virtual { // where it costs nothing: there is time for more tries
+		if t.Virtual { // time costs nothing there: leave some for more tries
 			c.TTL = 10 * t.TTL
 		}
 	}, role)
@@ -61,7 +61,7 @@ func runReset(t *trial) {
 	t.inLine(b.link, role)
 }
 
-// runLeaderKilled kills the store's leader, which costs what its election costs.
+// runLeaderKilled kills the store's leader, which costs no more than its election.
 func runLeaderKilled(t *trial) {
 	role, j := t.named("r"), t.judge()
 	longer := func(c *coordinator.Config) { c.TTL = 20 * time.Second }
@@ -74,8 +74,8 @@ func runLeaderKilled(t *trial) {
 	}
 }
 
-// runStorePaused stops the servers for longer than the promise: their connections
-// stand, and nothing comes of them.
+// runStorePaused stops the servers for longer than the promise: their connections stay open, but
+// nothing comes of them.
 func runStorePaused(t *trial) {
 	role, j := t.named("r"), t.judge()
 	t.contend(j, "a", nil, role)
@@ -86,7 +86,7 @@ func runStorePaused(t *trial) {
 	if err != nil {
 		t.fatalf("pause: %v", err)
 	}
-	t.after(func() { _ = resume() }) // where the case did not come to it
+	t.after(func() { _ = resume() }) // if the case did not get there
 	n := j.count(role)
 	t.pause(t.TTL * 3 / 2)
 	j.await(role, "nobody works", func(all []*spell) bool { return !all[len(all)-1].ended.IsZero() })
@@ -101,8 +101,8 @@ func runStorePaused(t *trial) {
 	}
 }
 
-// runStopExit has work that does not return when a stop is asked for. Its role is
-// kept for as long as the stop may take, and then its process ends.
+// runStopExit has work that does not return when a stop is requested. Its role is kept for as
+// long as the stop may take, and then its process ends.
 func runStopExit(t *trial) {
 	role, j := t.named("r"), t.judge()
 	exits := make(chan time.Time, 1)
@@ -129,8 +129,8 @@ func runStopExit(t *trial) {
 	}
 }
 
-// runStopOutage stops an active that cannot reach the store: that takes no longer
-// than its budget, and others follow when its promise is over.
+// runStopOutage stops an active that cannot reach the store: that takes no longer than its
+// budget, and others follow when its promise is over.
 func runStopOutage(t *trial) {
 	role, j := t.named("r"), t.judge()
 	a, b := t.pair(j, nil, role)
@@ -148,9 +148,9 @@ func runStopOutage(t *trial) {
 	}
 }
 
-// runRolledBack puts the store back to what it was two terms ago. Whoever saw the
-// greater token competes no more until the floor is raised. One who asked before it saw
-// that may be given a token that is greater than every other one; then it is well again.
+// runRolledBack restores the store's state of two terms ago. A contender that saw the greater
+// token competes no more until the floor is raised. One that asked before it saw that may be
+// granted a token that is greater than all others; then all is well again.
 func runRolledBack(t *trial) {
 	role := t.named("r")
 	l, j := t.open(), t.judge()
@@ -158,7 +158,7 @@ func runRolledBack(t *trial) {
 	t.contend(j, "b", nil, role)
 	last := t.await(l, role, "one active, one standby", oneAndOne).Term.Token
 	restore := t.save()
-	for range 2 { // the backup names one that has given the role up, and lives
+	for range 2 { // the backup names a holder that has given the role up, and lives
 		last = t.passOn(l, role)
 	}
 	j.await(role, "somebody works in the last term", func(all []*spell) bool {
@@ -182,14 +182,13 @@ func runRolledBack(t *trial) {
 	})
 }
 
-// passOn has the role go to the standby, and returns the token that it has then. A
-// standby of which the active is told may be gone already, on a busy machine: then the
-// next one is named.
+// passOn hands the role to the standby, and returns its new token. On a busy machine a standby
+// that was named to the active may already be gone: then the next one is named.
 func (t *trial) passOn(l lock.Locker, role string) lock.Token {
 	for st := t.await(l, role, "one active, one standby", oneAndOne); ; {
 		t.must("ask", func(ctx context.Context) error {
 			err := l.Ask(ctx, role, lock.Request{Token: st.Term.Token, To: st.Line[0].Session, By: "the suite"})
-			if errors.Is(err, lock.ErrMoved) { // it went over by itself
+			if errors.Is(err, lock.ErrMoved) { // it moved by itself
 				return nil
 			}
 			return err

@@ -9,8 +9,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// runEvicted ends a standby's session, and then the active's, by an operator's
-// word. The active stops when it learns of it, which the word allows.
+// runEvicted ends a standby's session, and then the active's, by an operator's word. The active
+// stops when it learns of it, which that word accepts.
 func runEvicted(t *trial) {
 	role := t.named("r")
 	l, j := t.open(), t.judge()
@@ -36,8 +36,8 @@ func runEvicted(t *trial) {
 	}
 }
 
-// runRegistrationLost loses the reply of a registration: the session of which
-// nobody knows does not keep its contender out.
+// runRegistrationLost loses the reply of a registration: the session that nobody knows of does
+// not keep its contender out.
 func runRegistrationLost(t *trial) {
 	role := t.named("r")
 	l, j := t.open(), t.judge()
@@ -86,9 +86,8 @@ func runSameID(t *trial) {
 	}
 }
 
-// runRestarted starts a process again under an ID whose process is silent, and
-// may be dead or not: it waits out the promise, and the one before never works
-// beside it.
+// runRestarted starts a process again under an ID whose process is silent, and may be dead or
+// not: the new one waits out the promise, and the old one never works beside it.
 func runRestarted(t *trial) {
 	role, j := t.named("r"), t.judge()
 	outlives := func(c *coordinator.Config) { c.Outlives = true }
@@ -110,7 +109,7 @@ func runRestarted(t *trial) {
 	}
 }
 
-// runAsked asks for one after another.
+// runAsked asks for one handoff after another.
 func runAsked(t *trial) {
 	role, j := t.named("r"), t.judge()
 	ids := []string{"a", "b", "c"}

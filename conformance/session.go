@@ -69,8 +69,8 @@ func registerClaimGone(t *trial) {
 	})
 }
 
-// registerEnded has registrations arrive when their session's end is written:
-// they were on their way for long, and bring nothing back.
+// registerEnded lets registrations arrive when their session's end is written: they were in
+// flight for long, and bring nothing back.
 func registerEnded(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -166,11 +166,11 @@ func beatDiffers(t *trial) {
 	s := t.join(l, "a", role)
 	seen := map[lock.Beat]bool{lock.Absent: true, beatOf(t.look(l, role), s.ID()): true}
 	for i := range 30 {
-		if i%3 == 0 { // others' writes come between
+		if i%3 == 0 { // others write in between
 			t.beat(t.join(l, fmt.Sprint(i), role))
 		}
 		if err := t.one(func(ctx context.Context) error { return s.Beat(ctx) }); err != nil {
-			continue // it may have been made
+			continue // it may have taken effect
 		}
 		b := beatOf(t.look(l, role), s.ID())
 		if seen[b] {
@@ -180,8 +180,8 @@ func beatDiffers(t *trial) {
 	}
 }
 
-// beatReplyLost lets a beat be committed whose caller never hears of it, unless the beat
-// awaits another reply first. What the next one reports must be its own.
+// beatReplyLost lets a beat be committed whose caller never hears of it, unless the beat awaits
+// another reply first. What the next one reports must be its own.
 func beatReplyLost(t *trial) {
 	role := t.named("r")
 	near, far := t.open(), t.open()
@@ -196,7 +196,7 @@ func beatReplyLost(t *trial) {
 			t.errorf("a beat without a reply: %s, want an error without a name", outcome(err))
 		}
 		t.pause(t.passing())
-		lost := beatOf(t.look(far, role), s.ID()) // before, where a beat reads first and was not sent then
+		lost := beatOf(t.look(far, role), s.ID()) // the old one, if a beat reads first and so was not sent
 		t.network("heal", near.Heal)
 		t.beat(s)
 		if after := beatOf(t.look(near, role), s.ID()); after == lost || after == before {
@@ -233,8 +233,7 @@ func beatLost(t *trial) {
 	}
 }
 
-// beatWhileEvicted lets beats and evictions of one session meet: one of them
-// wins.
+// beatWhileEvicted lets beats and evictions of one session race: one of them wins.
 func beatWhileEvicted(t *trial) {
 	role := t.named("r")
 	near, far := t.open(), t.open()

@@ -31,14 +31,14 @@ func (t *trial) named(name string) string { return t.name + " " + name }
 // nonce is a session ID that was never used.
 func nonce() lock.SessionID { return lock.SessionID(rand.Text()) }
 
-// promise is that of cases that do not choose their own.
+// promise is the promise of cases that do not choose their own.
 func (t *trial) promise() lock.Promise { return promiseOf(t.TTL) }
 
 func promiseOf(ttl time.Duration) lock.Promise {
 	return lock.Promise{TTL: ttl, Skew: ttl/100 + min(50*time.Millisecond, ttl/10)}
 }
 
-// contender is one with a name that no other case uses.
+// contender is a contender with a name that no other case uses.
 func (t *trial) contender(id string) lock.Contender {
 	return lock.Contender{
 		ID: t.named(id), Address: id + ".example:1", Labels: map[string]string{"zone": "eu-1", "ключ": "a/b \"c\""},
@@ -82,8 +82,8 @@ func (t *trial) refused(s lock.Session, role string) error {
 	return err
 }
 
-// tryAcquire looks again for as long as the role moved on: a Locker that did not
-// write may read what is old.
+// tryAcquire looks again for as long as the role moved on: a Locker that did not write may read
+// old data.
 func (t *trial) tryAcquire(s lock.Session, role string) (token lock.Token, err error) {
 	for end := time.Now().Add(t.patience()); time.Now().Before(end); t.pause(10 * time.Millisecond) {
 		err = t.known("acquire "+role, func(ctx context.Context) (err error) { token, err = s.TryAcquire(ctx, role); return err })
@@ -106,16 +106,16 @@ func (t *trial) end(s lock.Session) {
 	t.must("close the session", s.Close)
 }
 
-// evict ends a session on whatever beat it stands.
+// evict ends a session on its current beat.
 func (t *trial) evict(l lock.Locker, role string, id lock.SessionID) lock.End {
 	why := lock.End{By: "the suite", Why: "to see what follows"}
 	for end := time.Now().Add(t.patience()); time.Now().Before(end); {
-		seen := lock.AnyBeat // far away the next beat comes before it
+		seen := lock.AnyBeat // far away the next beat overtakes it
 		if t.Far == 0 {
 			seen = beatOf(t.look(l, role), id)
 		}
 		err := t.known("evict", func(ctx context.Context) error { return l.Evict(ctx, id, seen, why) })
-		if !errors.Is(err, lock.ErrMoved) { // a look may be old
+		if !errors.Is(err, lock.ErrMoved) { // the standing may be old
 			t.expect(err, nil, "evict")
 			return why
 		}
@@ -124,7 +124,7 @@ func (t *trial) evict(l lock.Locker, role string, id lock.SessionID) lock.End {
 	return why
 }
 
-// beatOf is the beat of a session in a standing; Absent where it is not there.
+// beatOf is the beat of a session in a standing; Absent if it is not there.
 func beatOf(st lock.Standing, id lock.SessionID) lock.Beat {
 	for _, m := range append(st.Line, st.Term.Holder) {
 		if m.Session == id {
@@ -137,7 +137,7 @@ func beatOf(st lock.Standing, id lock.SessionID) lock.Beat {
 // isKnown reports whether an outcome is known.
 func isKnown(err error) bool { return lock.OutcomeOf(err) != lock.Unknown }
 
-// patience is how long something is waited for that has no bound of its own.
+// patience is how long to wait for something that has no limit of its own.
 func (t *trial) patience() time.Duration { return 15*time.Second + 5*t.TTL }
 
 // known repeats a call until its outcome is known.
@@ -223,7 +223,7 @@ func (t *trial) await(l lock.Locker, role, what string, ok func(lock.Standing) b
 	return last
 }
 
-// holds reports whether the term stands.
+// holds reports whether the term goes on.
 func holds(token lock.Token) func(lock.Standing) bool {
 	return func(st lock.Standing) bool { return st.Term.Token == token && !st.Term.Vacant() }
 }
@@ -294,8 +294,8 @@ func (f *follower) await(what string, ok func(f *follower) bool) {
 	})
 }
 
-// until waits until look says yes. What look returns too is closed when that may have
-// changed; tell is what a wait in vain is told with.
+// until waits until look says yes. The channel that look returns is closed when that may have
+// changed; tell describes the state when a wait fails.
 func (t *trial) until(what string, look func() (bool, <-chan struct{}), tell func() string) {
 	timer := time.NewTimer(t.patience())
 	defer timer.Stop()
@@ -314,7 +314,7 @@ func (t *trial) until(what string, look func() (bool, <-chan struct{}), tell fun
 	}
 }
 
-// until waits for a standing for which ok, yielded last for its role.
+// until waits until ok accepts the last standing of the role.
 func (f *follower) until(what, role string, ok func(lock.Standing) bool) {
 	f.await(what, func(f *follower) bool {
 		for _, st := range slices.Backward(f.seen) {

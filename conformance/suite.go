@@ -1,7 +1,7 @@
 // Package conformance proves that a store keeps the contract of package lock,
 // and that a coordinator over it keeps its own.
 //
-// Whoever writes a backend runs the suite from one test:
+// To test a backend, run the suite from one test:
 //
 //	func TestConformance(t *testing.T) {
 //		conformancetest.Run(t, conformance.Suite{
@@ -12,9 +12,9 @@
 //		})
 //	}
 //
-// Every case quotes the sentence that it tests. Nothing is left out in silence: a
-// fault that a harness cannot do stands in [Suite.Lacks], with the reason, and is
-// shown as the result of every case that needs it.
+// Every case quotes the sentence that it tests. Nothing is skipped silently: a fault that a
+// harness cannot make is in [Suite.Lacks], with the reason, which is the result of every case
+// that needs it.
 package conformance
 
 import (
@@ -28,16 +28,15 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Suite is a store under test. The zero value of a field but New means its
-// default.
+// A Suite is a store under test. The zero value of a field other than New means its default.
 type Suite struct {
-	// New returns a store for one case, which closes it. Two cases may share one:
-	// each uses names of its own, and a case that restarts or compacts a store, or
-	// fills it or counts what is left, runs when no other does.
+	// New returns a store for one case, which closes it. Two cases may share one: each uses names
+	// of its own, and a case that restarts or compacts a store, or fills it or counts what is
+	// left, runs alone.
 	New func(ctx context.Context) (*Store, error)
 
-	// Lacks says of each fault that New's stores cannot do why not. Any other must
-	// be there.
+	// Lacks says for each fault that New's stores cannot make why not. All others must be
+	// provided.
 	Lacks map[Fault]string
 
 	// Only chooses cases by their names. Nil: all run.
@@ -47,25 +46,24 @@ type Suite struct {
 	Needing Fault
 
 	TTL     time.Duration // of the promises in cases that do not choose their own: default 1 s
-	Slack   time.Duration // how much later than it is due a thing may be seen, on a busy machine: default 1 s
-	History time.Duration // how long random calls are made, to be judged whole, in each of three cases: default 5 s
+	Slack   time.Duration // how much later than due something may be seen, on a busy machine: default 1 s
+	History time.Duration // how long each of three cases makes random calls, which are judged as a whole: default 5 s
 
-	// Far puts every Locker far away from the store: a round trip takes this part of the
-	// time that a coordinator's call has (Config.Try), at most 0.9. Whatever works near it
-	// works there; of the cases those run then that show it, unless Only chooses. Zero: it
-	// is near.
+	// Far puts every Locker far away from the store: a round trip takes this part of the time
+	// that a coordinator's call has (Config.Try), at most 0.9. Everything that works near it
+	// works there. Unless Only chooses, only the cases run that show this. Zero: it is near.
 	Far float64
 
-	pace *pace // how late all is on this machine; nil where time is virtual
+	pace *pace // how late this machine is; nil if time is virtual
 
 	// Virtual says that each case runs in a bubble of testing/synctest, which package
-	// conformancetest makes; Check ignores it. It fits a store that lives in this process
-	// and uses no sockets.
+	// conformancetest makes; Check ignores it. It fits a store that lives in this process and
+	// uses no sockets.
 	Virtual bool
 }
 
-// A Store is one store and what can be done to it. A function that is nil is a
-// fault that stands in Suite.Lacks.
+// A Store is one store and what can be done to it. A nil function is a fault that must be in
+// Suite.Lacks.
 type Store struct {
 	Open  func(ctx context.Context) (*Client, error) // another process's way to the store
 	Close func() error                               // may be nil
@@ -77,26 +75,26 @@ type Store struct {
 	Compact       func(ctx context.Context) error                    // makes the store forget its history
 	DeleteSession func(ctx context.Context, id lock.SessionID) error // deletes a session's record, as by hand
 	RevokeLease   func(ctx context.Context, id lock.SessionID) error // ends the store's lease below a session
-	LoseNode      func(ctx context.Context) error                    // removes the server's machine from the store's own list, with all that hangs on it
+	LoseNode      func(ctx context.Context) error                    // removes the server's machine from the store's own list, with everything that depends on it
 	DeleteRole    func(ctx context.Context, role string) error       // deletes a role's record, as by hand
-	Overwrite     func(ctx context.Context, role string) error       // puts a foreign value in the place of a role's record
-	Leftovers     func(ctx context.Context) ([]string, error)        // names what there is of this store that the store itself removes when all processes are dead
+	Overwrite     func(ctx context.Context, role string) error       // replaces a role's record by a foreign value
+	Leftovers     func(ctx context.Context) ([]string, error)        // names those things of this store that the store itself removes when all processes are dead
 }
 
-// A Backup puts the store back to what it was when it was saved.
+// A Backup restores the store's state when it was saved.
 type Backup func(ctx context.Context) error
 
 // A Client is one process's way to the store, over a network that can be spoiled.
 type Client struct {
 	lock.Locker
 
-	Cut         func() error // from now on nothing passes, either way, and nobody is told
+	Cut         func() error // from now on nothing passes, either way, without an error
 	CutReplies  func() error // from now on requests pass and replies do not
 	CutRequests func() error // from now on replies pass and requests do not
 	Refuse      func() error // breaks every connection, and from now on none can be made
-	Heal        func() error // ends these; what was held back may arrive then
+	Heal        func() error // ends these; messages that were held back may then arrive
 
-	Far func(trip, jitter time.Duration) // how long a round trip takes from now on, at least, and how much longer by chance
+	Far func(trip, jitter time.Duration) // the least time of a round trip from now on, and how much longer it may randomly take
 }
 
 // A Fault names something that a harness can do to a store, or Operator.
@@ -119,9 +117,9 @@ const (
 	DeleteRole    Fault = "DeleteRole"
 	Overwrite     Fault = "Overwrite"
 	Leftovers     Fault = "Leftovers"
-	Far           Fault = "Far" // needed by every case where Suite.Far is set
+	Far           Fault = "Far" // needed by every case if Suite.Far is set
 
-	// Operator is none: what is needed is that the Locker is a lock.Operator, too.
+	// Operator is not a fault: it says that the Locker must be a lock.Operator, too.
 	Operator Fault = "Operator"
 )
 
@@ -132,10 +130,10 @@ type Verdict string
 const (
 	Passed        Verdict = "passed"
 	Failed        Verdict = "failed"
-	NotApplicable Verdict = "not applicable" // its fault stands in Suite.Lacks
+	NotApplicable Verdict = "not applicable" // its fault is in Suite.Lacks
 )
 
-// A Result is what became of one case.
+// A Result is the outcome of one case.
 type Result struct {
 	Case    string
 	Rule    string // the sentence of the contract that the case tests
@@ -161,9 +159,9 @@ func (s Suite) chooses(c kase) bool {
 	return (s.Only == nil || s.Only.MatchString(c.name)) && (s.Needing == "" || slices.Contains(c.needs, s.Needing))
 }
 
-// Check runs every case and reports each result, one at a time, as it comes. It
-// returns whether none failed. When ctx ends, what runs fails, and what did not
-// begin is not reported. An error is Validate's: no case was run.
+// Check runs every case and reports each result, one at a time, as it comes. It returns whether
+// none failed. When ctx ends, running cases fail, and those that have not begun are not reported.
+// An error is Validate's: no case was run.
 func (s Suite) Check(ctx context.Context, report func(Result)) (bool, error) {
 	if err := s.Validate(ctx); err != nil {
 		return false, err
@@ -211,13 +209,12 @@ func (c Case) Name() string { return c.kase.name }
 // Lacks says why the case does not apply to the suite's stores; "": it does.
 func (c Case) Lacks() string { return c.suite.lacks(c.kase) }
 
-// Run runs the case on a store of its own and returns its result. When ctx ends, the case
-// fails.
+// Run runs the case on a store of its own and returns its result. When ctx ends, the case fails.
 func (c Case) Run(ctx context.Context) Result { return c.suite.try(ctx, c.kase) }
 
-// Each calls run for every case that the suite chooses and returns when all calls have
-// returned. Cases that do not disturb each other run at the same time; those that wait for
-// long begin first. Whoever does not use a test framework calls Check.
+// Each calls run for every case that the suite chooses and returns when all calls have returned.
+// Cases that do not disturb each other run at the same time; those that wait for long begin
+// first. Without a test framework, call Check.
 func (s Suite) Each(run func(Case)) {
 	s = s.defaults()
 	defer s.measured()()
@@ -226,7 +223,7 @@ func (s Suite) Each(run func(Case)) {
 
 func (s Suite) each(run func(kase)) {
 	most := atOnce
-	if s.Far > 0 { // there they wait all the time
+	if s.Far > 0 { // far away they wait all the time
 		most *= 2
 	}
 	if s.Virtual {
@@ -255,7 +252,7 @@ func (s Suite) each(run func(kase)) {
 	}
 }
 
-// chosen are the cases that are to run, those that wait for long first.
+// chosen are the cases to run, those that wait for long first.
 func (s Suite) chosen() []kase {
 	all := slices.DeleteFunc(slices.Clone(cases), func(c kase) bool { return !s.chooses(c) })
 	slices.SortStableFunc(all, func(a, b kase) int {

@@ -27,7 +27,7 @@ func tokenIncreases(t *trial) {
 		token := term(b)
 		t.must("hand off", func(ctx context.Context) error { return b.Handoff(ctx, role, token, a.ID()) })
 		t.release(a, role, term(a))
-		if i%20 == 0 { // a store's lease may be shorter than 1,000 terms on a busy machine
+		if i%20 == 0 { // on a busy machine 1,000 terms may outlast a store's lease
 			t.beat(a)
 			t.beat(b)
 		}
@@ -145,7 +145,7 @@ func tokenRoleDeleted(t *trial) {
 		}
 		t.must("delete the role's record", func(ctx context.Context) error { return t.store.DeleteRole(ctx, role) })
 		t.await(l, role, "no term", func(st lock.Standing) bool { return st.Term.Token == 0 })
-		if held { // whose holder is well learns of it, and stops
+		if held { // a holder that is well learns of it, and stops
 			t.release(a, role, token)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 type kase struct {
 	name  string
 	rule  string  // a sentence of the contract, literally
-	needs []Fault // what the harness must be able to do
+	needs []Fault // the faults that the harness must provide
 	alone bool    // it fills the store, or counts what the process holds
 	waits bool    // for long, and does little
 	far   bool    // it runs where the store is far away
@@ -29,8 +29,8 @@ func (c kase) isAlone() bool {
 	})
 }
 
-// A trial is one case as it runs, on one store. errorf may be called from any
-// goroutine, the rest from the case's own.
+// A trial is one running case, on one store. errorf may be called from any goroutine, the rest
+// from the case's own.
 type trial struct {
 	Suite
 	ctx   context.Context // of the whole case
@@ -121,7 +121,7 @@ func (t *trial) play(c kase) {
 	c.run(t)
 }
 
-// after has f called when the case is over, the last one first.
+// after makes f run when the case is over, the last one first.
 func (t *trial) after(f func()) { t.cleanup = append(t.cleanup, f) }
 
 func (t *trial) finish() {
@@ -130,7 +130,7 @@ func (t *trial) finish() {
 	}
 }
 
-// maxFailures is how many failures of a case are told.
+// maxFailures is how many failures of a case are reported.
 const maxFailures = 8
 
 // errorf notes a failure.

@@ -46,7 +46,7 @@ func watchAll(t *trial) {
 	f.until("the end", held, vacant)
 }
 
-// watchChanges makes every kind of change, each of which every watcher must see.
+// watchChanges makes every kind of change; every watch must see each.
 func watchChanges(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -61,7 +61,7 @@ func watchChanges(t *trial) {
 		begun := time.Now()
 		for i, f := range followers {
 			f.until(what, role, ok)
-			if took, most := time.Since(begun), t.slack()+t.TTL; took > most { // the line may be as old as a TTL
+			if took, most := time.Since(begun), t.slack()+t.TTL; took > most { // the line may be a TTL old
 				t.errorf("watch %d shows %s after %v, want at most %v", i, what, took, most)
 			}
 		}
@@ -120,8 +120,8 @@ func watchOwn(t *trial) {
 	}
 }
 
-// watchForward starts one watch after another, of one Locker, while others write:
-// what they show goes forward only.
+// watchForward starts one watch after another, of one Locker, while others write: what they show
+// only goes forward.
 func watchForward(t *trial) {
 	role := t.named("r")
 	l := t.open()
@@ -264,7 +264,7 @@ func watchUnreachable(t *trial) {
 	}
 }
 
-// foreignValue puts somebody else's value where a role's record stands.
+// foreignValue replaces a role's record by somebody else's value.
 func foreignValue(t *trial) {
 	role := t.named("r")
 	l := t.open()

@@ -61,8 +61,7 @@ func watchSlow(t *trial) {
 	}
 }
 
-// watchBusy has a Locker that is always in some call: its watch shows what others do all
-// the same.
+// watchBusy keeps a Locker always in some call: its watch must still show what others do.
 func watchBusy(t *trial) {
 	role, other := t.named("r"), t.named("s")
 	near := t.open()
@@ -83,7 +82,7 @@ func watchBusy(t *trial) {
 			}
 		})
 	}
-	t.pause(time.Millisecond) // by then they call
+	t.pause(time.Millisecond) // by then they are calling
 	for range 10 {
 		begun := time.Now()
 		token := t.acquire(a, other)

@@ -11,8 +11,8 @@ import (
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 )
 
-// Callbacks are calls to what the user gave besides the work. Nothing that is done for a
-// role waits for one.
+// Callbacks are calls to what the user provides besides the work. Nothing that is done for a role
+// waits for one.
 type callbacks struct {
 	mu    sync.Mutex
 	open  map[string]int // by the name of the field
@@ -41,8 +41,7 @@ func (c *callbacks) run(name string, f func()) {
 	}()
 }
 
-// wait waits until all have returned, but no longer than patience, and names those that
-// have not.
+// wait waits until all have returned, but no longer than patience, and names those that have not.
 func (c *callbacks) wait(patience time.Duration) error {
 	end := time.NewTimer(patience)
 	defer end.Stop()

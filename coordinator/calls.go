@@ -19,16 +19,16 @@ const roleCalls = 32
 
 // A call is one call to the store.
 type call struct {
-	name   string        // as the log has it
-	role   string        // that it is about, if any
+	name   string        // as in the log
+	role   string        // the one it is about, if any
 	budget time.Duration // how long it may take
 	make   func(context.Context) error
-	event  func(lock.Outcome) machine.Event // what tells the machine how it went
+	event  func(lock.Outcome) machine.Event // tells the machine how it went
 }
 
-// How many round trips a call may take: it reads before it writes, and again if somebody
-// else was faster. A beat takes one, or its acknowledgement would say nothing about the time
-// at which it was sent.
+// How many round trips a call may take: it reads before it writes, and again if somebody else was
+// faster. A beat takes one; otherwise its acknowledgement would say nothing about the time at
+// which it was sent.
 const (
 	beatTrips  = 1
 	roleTrips  = 3 // an acquisition, a release, a handoff
@@ -36,16 +36,15 @@ const (
 	closeTrips = 4
 )
 
-// registration is how many attempts' time a registration has. It takes up to five trips to
-// the store and one to connect: it reads, reads who has its ID, grants a lease, commits, and
-// is told why if that was refused. No deadline waits for it, and one that is given up too
-// early leaves a session behind that has our ID until it is evicted.
+// registration is how many tries' time a registration has. It takes up to five trips to the store
+// and one to connect: it reads, reads whose its ID is, grants a lease, commits, and is told why
+// if that was refused. No deadline waits for it, and one that is given up too early leaves a
+// session behind that has our ID until it is evicted.
 const registration = 6
 
-// budget is how long a call of so many trips may take: one try, and for each further trip
-// twice what one takes of late, up to two tries; one while nothing is known yet. So what
-// works on a near store works on a far one, and on a near one a call that hangs is soon
-// made anew.
+// budget is how long a call of so many trips may take: one try, and for each further trip twice
+// what a trip has recently taken, up to two tries; one try while nothing is known yet. So what
+// works on a near store works on a far one, and on a near one a call that hangs is soon repeated.
 func (r *runner) budget(trips time.Duration) time.Duration {
 	try, slow := r.config.Try(), r.machine.Session().RoundTrip
 	if slow == 0 {
@@ -54,9 +53,9 @@ func (r *runner) budget(trips time.Duration) time.Duration {
 	return try + (trips-1)*min(max(2*slow, try/4), 2*try)
 }
 
-// beatBudget is how long an attempt at a beat may take. The first one has two tries: where the
-// store has become slower than a try, the others would all be given up just before their answers
-// come. They have one, so that while the store is away there is always one that began lately.
+// beatBudget is how long an attempt at a beat may take. The first one has two tries: if the store
+// has become slower than a try, the others would all be given up just before their answers come.
+// The others have one, so that while the store is away there is always one that began recently.
 func (r *runner) beatBudget() time.Duration {
 	if r.machine.Session().Tries == 1 {
 		return 2 * r.config.Try()
@@ -126,7 +125,7 @@ func (r *runner) callFor(a machine.Action) call {
 	panic(fmt.Sprintf("no call performs a %T", a))
 }
 
-// whyEvict is what a session's end says that this process writes.
+// whyEvict is the reason that this process writes into a session's end.
 func (r *runner) whyEvict(id lock.SessionID) string {
 	switch {
 	case id == r.dead:
@@ -137,9 +136,9 @@ func (r *runner) whyEvict(id lock.SessionID) string {
 	return history.Silent
 }
 
-// silence says for how long nobody answered, where a call says nothing else.
+// silence says for how long nobody answered, if the error says nothing else.
 func silence(err error, budget time.Duration) error {
-	if err == context.DeadlineExceeded { //nolint:errorlint // where anything is wrapped around it, that says more
+	if err == context.DeadlineExceeded { //nolint:errorlint // an error wrapped around it says more
 		return fmt.Errorf("no answer within %v", budget.Round(time.Millisecond))
 	}
 	return err
@@ -180,8 +179,8 @@ func (r *runner) register(a machine.Register) {
 	})
 }
 
-// watch follows the roles, once, from the first registration on: what the store
-// shows before may be older than this process.
+// watch follows the roles, once, from the first registration on: anything the store showed
+// earlier might be older than this process.
 func (r *runner) watch() {
 	if r.watching {
 		return
@@ -212,7 +211,7 @@ func (r *runner) follow(names []string) {
 		switch {
 		case o == lock.Refused && st.Role == "":
 			pause(r.calls, r.config.BeatEvery())
-			return // begun anew it says how the roles stand, also where they stand as before
+			return // a new one yields every standing again, changed or not
 		case o == lock.Refused && !unread[st.Role]:
 			unread[st.Role] = true // the other roles are shown without a pause
 		default:
@@ -221,8 +220,8 @@ func (r *runner) follow(names []string) {
 	}
 }
 
-// outcomeOf is lock.OutcomeOf for the machine, which goes on trying while another store is
-// there: an operator may put it right.
+// outcomeOf is lock.OutcomeOf for the machine, which goes on trying while another store is there:
+// an operator may put that right.
 func outcomeOf(err error) lock.Outcome {
 	if o := lock.OutcomeOf(err); o != lock.OtherStore && o != lock.RolledBack {
 		return o
@@ -230,9 +229,9 @@ func outcomeOf(err error) lock.Outcome {
 	return lock.Unknown
 }
 
-// answer says, beside a wish that a role be handed to this process, that it lives and has seen
-// it: the active hands nothing to the dead. One such call for each role is under way, and when it
-// has failed it is made again for as long as the store shows such a wish.
+// answer says, beside a request that a role be handed to this process, that it lives and has seen
+// it: the active hands nothing to the dead. There is one such call for each role at a time; if it
+// failed it is repeated for as long as the store shows such a request.
 func (r *runner) answer(role string) {
 	st, s := r.standings[role], r.machine.Session()
 	wish := st.Request
@@ -258,14 +257,14 @@ func (r *runner) answer(role string) {
 	})
 }
 
-// An expiry is what waits until a pause ends by itself.
+// An expiry is a pause that will end by itself.
 type expiry struct {
 	pause  lock.Pause
 	cancel context.CancelFunc
 }
 
-// resumeLater ends a pause once its time has passed by our wall clock: the very one that was seen,
-// and none that an operator sets meanwhile. Every contender does so, and the first one ends it.
+// resumeLater ends a pause once its time has passed by our wall clock: the one that was seen, and
+// none that an operator sets meanwhile. Every contender does so, and the first one ends it.
 func (r *runner) resumeLater(st lock.Standing) {
 	op, ok := r.locker.(lock.Operator)
 	old := r.pauses[st.Role]

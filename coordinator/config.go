@@ -12,17 +12,17 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Work is what only one contender may do at a time. It is called once for every
-// term, with a context that ends when the role is lost, handed over or stopped;
-// context.Cause says which, and TermOf finds the term in it. It must return soon after:
-// "returned" means that nothing it started still acts. A nil error while the context
-// stands means that the role's work is done for good; any other means that it failed,
-// and that the role is competed for again, after a pause that grows. So has work failed that
-// ends its goroutine, by runtime.Goexit, instead of returning.
+// Work is what only one contender may do at a time. It is called once for every term, with a
+// context that ends when the role is lost, handed over or stopped; context.Cause says which, and
+// TermOf finds the term in it. It must return soon after: "returned" means that nothing it
+// started still acts. A nil error before the context has ended means that the role's work is done
+// for good; any other means that it failed, and that the role is competed for again, after a
+// pause that grows. Work that ends its goroutine with runtime.Goexit instead of returning has
+// failed, too.
 type Work func(ctx context.Context, t Term) error
 
-// Why a term's context ended; see context.Cause. Where Run gives up, or its own context has
-// a cause, the work is told that: then it is ErrStopping, too, and says the other.
+// Why a term's context ended; see context.Cause. If Run gives up, or its own context has a cause,
+// the work gets an error that is ErrStopping and wraps that cause, too.
 var (
 	ErrStopping    = machine.ErrStopping
 	ErrHandoff     = machine.ErrHandoff
@@ -35,9 +35,8 @@ var (
 	ErrStalled     = machine.ErrStalled
 )
 
-// Asked reports whether a term that ended for this cause was asked to end. Its work then
-// has the stop timeout to return, with beats going on; after any other cause it has the
-// grace.
+// Asked reports whether a term that ended for this cause was asked to end. Its work then has the
+// stop timeout to return, with beats going on; after any other cause it has the grace.
 func Asked(cause error) bool { return machine.Asked(cause) }
 
 // An Instant is one reading of the machine's clocks, each counted from its own start.
@@ -52,11 +51,10 @@ func Virtual() Instant {
 	return Instant{Mono: d, Raw: d, Boot: d}
 }
 
-// ExitCode is what the process exits with when work outlives the promise.
+// ExitCode is the process's exit code when work outlives the promise.
 const ExitCode = 75
 
-// A Config says who contends for what, and how cautiously. A zero field means
-// its default.
+// A Config says who contends for what, and how cautiously. A zero field means its default.
 type Config struct {
 	ID      string // unique among living contenders
 	Address string // where clients reach this process; may be empty
@@ -64,7 +62,7 @@ type Config struct {
 	Roles   []lock.Bid
 
 	TTL         time.Duration // how long the store's promise lasts after a beat: 100 ms to 12 h, default 10 s
-	Skew        time.Duration // of TTL, for differing clocks and for killing: default ttl/100 + min(50 ms, ttl/10)
+	Skew        time.Duration // the part of TTL for differing clocks and for killing: default ttl/100 + min(50 ms, ttl/10)
 	Grace       time.Duration // for work to return after a loss: 10 ms to 2 s, default min(2 s, ttl/5)
 	StopTimeout time.Duration // for work to return after a stop or handoff that was asked for: from 10 ms on, default 30 s
 
@@ -72,102 +70,99 @@ type Config struct {
 	// contender holds a role and its beat moves.
 	Exclusive bool
 
-	// ExclusiveRoles are those of Roles for which Exclusive holds where it is false.
+	// ExclusiveRoles are the roles for which Exclusive holds when it is false.
 	ExclusiveRoles []string
 
-	// Outlives says that work may outlive this process, as a command that it
-	// started may. A restart under the same ID then never takes the death of the
-	// process for the end of its work, and waits out the promise.
+	// Outlives says that work may outlive this process, as a command that it started may. A
+	// restart under the same ID then never takes the death of the process for the end of its
+	// work, and waits out the promise.
 	Outlives bool
 
-	// NoExit opts out of the exit when work outlives the promise: it may then
-	// overlap with a successor's, and only the token protects.
+	// NoExit turns off the exit when work outlives the promise: the work may then overlap with a
+	// successor's, and only the token protects.
 	NoExit bool
 
-	// Exit is called in place of os.Exit(ExitCode). It must end all work before
-	// it returns, and block on nothing.
+	// Exit is called in place of os.Exit(ExitCode). It must end all work before it returns, and
+	// must not block.
 	Exit func()
 
-	// Witness ends the session when this process is dead, and kills the process when it
-	// hangs, or works on after the deadline. It is one Run's alone. With NoExit it kills
-	// nothing. nil: there is none, and a crash or a hang costs the ttl.
+	// Witness ends the session when this process is dead, and kills the process when it hangs, or
+	// works on after the deadline. It serves one Run only. With NoExit it kills nothing. nil:
+	// there is none, and a crash or a hang costs the ttl.
 	Witness Witness
 
-	// OnDeadline is told until when work may run, each time that this moves on, as the witness
-	// is: for whoever else must end the work when this process is stopped and no witness is
-	// left. It is called by one goroutine and must not block. nil: nobody is told.
+	// OnDeadline is told, as the witness is, until when work may run, each time that this moves
+	// on. It is for anything else that must end the work when this process is stopped and no
+	// witness is left. It is called by one goroutine and must not block. nil: nothing is told.
 	OnDeadline func(at Instant)
 
-	// HangTimeout is how long a coordinator that does not turn, or whose health check does
-	// not return, is left alive by its witness: 100 ms to 12 h, default ttl/2 or 100 ms;
-	// negative: as long as no work outlives the deadline.
+	// HangTimeout is how long the witness leaves a coordinator alive that does not turn, or whose
+	// health check does not return: 100 ms to 12 h, default ttl/2 or 100 ms; negative: until work
+	// outlives the deadline.
 	HangTimeout time.Duration
 
-	// Healthy is asked every HealthEvery, one call at a time: from 100 ms, or BeatEvery where
-	// that is less, to 12 h, by default every BeatEvery. While
-	// it last said an error, or has said nothing yet, this process does not compete, hands
-	// over what it holds, and stands in line behind all others, so that a handoff to whoever
-	// comes first does not go there. A call that does not return is a hang. Its context ends
-	// with Run.
+	// Healthy is called every HealthEvery, one call at a time: from 100 ms, or BeatEvery if that
+	// is less, to 12 h, by default every BeatEvery. While its last answer is an error, or it has
+	// not answered yet, this process does not compete, hands over what it holds, and is in line
+	// behind all others, so that a handoff to the first in line does not go to it. A call that
+	// does not return is a hang. Its context ends with Run.
 	Healthy     func(ctx context.Context) error
 	HealthEvery time.Duration
 
-	// Watchdog is how long work may go without a call of Term.Progress, counted while this
-	// process runs: from 100 ms to TTL; 0: as long as it likes. Work that has not called it has
-	// stalled: its context ends with ErrStalled, and it has the Grace to return, as after a loss;
-	// then the process exits, unless NoExit is set. That is a failure of the work. For a minute, or until
-	// it next makes progress, this process stands in line for the role behind all others.
+	// Watchdog is how long work may go without a call of Term.Progress, counted while this process runs:
+	// from 100 ms to TTL; 0: without limit. Work that exceeds it has stalled: its context ends with
+	// ErrStalled, and it has the Grace to return, as after a loss; then the process exits, unless NoExit
+	// is set. A stall is a failure of the work. For a minute, or until it next makes progress, this
+	// process is in line for the role behind all others.
 	Watchdog time.Duration
 
-	// Standby warms up for a role while its work does not run here: it fills a cache, or
-	// follows the active's log. It is called when Run begins and after every term, one
-	// call at a time for each role, and always before the work. Its context ends when a
-	// term of the role begins, which may be at once, or Run is to end; it must return
-	// soon after. The work waits for that, for at most Grace: then the activation has
-	// failed. nil means that it is done until the next term has ended; after an error
-	// it is called again, a beat later.
+	// Standby warms up for a role while its work does not run here: it fills a cache, or follows
+	// the active's log. It is called when Run begins and after every term, one call at a time for
+	// each role, and always before the work. Its context ends when a term of the role begins,
+	// which may be at once, or when Run is to end; it must return soon after. The work waits for
+	// that, for at most Grace: then the activation has failed. nil means that it is done until
+	// the next term has ended; after an error it is called again, a beat later.
 	Standby func(ctx context.Context, role string) error
 
-	// Ready is asked every BeatEvery whether this process is ready to take over a role;
-	// nil: always. While it says false the process stands in line behind all that are
-	// ready, whatever their priority: it takes over only where none of them does. Others
-	// see a change within about a ttl. Nothing waits for it; until it has first answered,
-	// this process is not ready.
+	// Ready is called every BeatEvery and says whether this process is ready to take over a role;
+	// nil: always. While it says false the process is in line behind all that are ready, whatever
+	// their priority: it takes over only if none of them does. Others see a change within about a
+	// ttl. Nothing waits for it; until its first answer this process is not ready.
 	Ready func(role string) bool
 
-	Heartbeat time.Duration // between two log lines that say how the roles stand: from 100 ms on, default 10 s
+	Heartbeat time.Duration // between two log lines with the roles' states: from 100 ms on, default 10 s
 
-	// OnTransition is told every change of a role's state, one call at a time and in order: an
-	// event bus, a label that follows the active. It is called from a goroutine of its own, and
-	// nothing waits for it: up to 1,024 transitions wait for it, the rest are dropped, and
-	// Transition.Missed counts them. Run waits for it at its end, for at most Grace.
+	// OnTransition is told every change of a role's state, one call at a time and in order, for
+	// an event bus or a label that follows the active. It is called from a goroutine of its own,
+	// and nothing waits for it: up to 1,024 transitions are queued, the rest are dropped, and
+	// Transition.Missed counts them. At its end Run waits for it for at most Grace.
 	OnTransition func(Transition)
 
-	// Monitor shows how this process and its roles stand, to probes and metrics; package admin
+	// Monitor shows the state of this process and its roles to probes and metrics; package admin
 	// serves it. nil: nothing is kept for one.
 	Monitor *Monitor
 
-	// Logger is slog.Default by default. Nothing waits for its handler, which is called from
-	// a goroutine of its own: up to 1,024 lines wait, each with the time at which it was
-	// logged, the rest are dropped and counted, and Run waits for it for 200 ms at its end.
+	// Logger is slog.Default by default. Nothing waits for its handler, which is called from a
+	// goroutine of its own: up to 1,024 lines are queued, each with the time at which it was
+	// logged, and the rest are dropped and counted. At its end Run waits for it for 200 ms.
 	Logger *slog.Logger
 
-	// Now reads the clocks: default those of the machine. Virtual fits a
-	// testing/synctest bubble.
+	// Now reads the clocks; by default those of the machine. Virtual fits a testing/synctest
+	// bubble.
 	Now func() Instant
 
 	machine bool // Now reads the clocks of the machine
 }
 
-// Limits of a TTL.
+// The limits of a TTL.
 const (
 	MinTTL = 100 * time.Millisecond
 	MaxTTL = 12 * time.Hour
 )
 
 const (
-	// minHang is the shortest HangTimeout, as a process that merely waits for a processor must
-	// not look hung; and the shortest time between two health checks or two heartbeats.
+	// minHang is the shortest HangTimeout: a process that merely waits for a processor must not
+	// look hung. It is also the shortest time between two health checks or two heartbeats.
 	minHang = 100 * time.Millisecond
 
 	// minStop is the shortest time in which work can be told to stop, and stop.
@@ -177,7 +172,7 @@ const (
 // minWatchdog is the shortest Watchdog, for the same reason.
 const minWatchdog = 100 * time.Millisecond
 
-// Defaults returns c with every zero field that has a default set to it.
+// Defaults returns c with the default in every zero field that has one.
 func (c Config) Defaults() Config {
 	set := func(d *time.Duration, to time.Duration) {
 		if *d == 0 {
@@ -203,7 +198,7 @@ func (c Config) Defaults() Config {
 	return c
 }
 
-// rules are what c means for the machine.
+// rules are the machine's rules for c.
 func (c Config) rules(nonce string) machine.Rules {
 	return machine.Rules{
 		Nonce: nonce, TTL: c.TTL, Skew: c.Skew, Grace: c.Grace, StopTimeout: c.StopTimeout,
@@ -217,7 +212,7 @@ func (c Config) rules(nonce string) machine.Rules {
 		Turn:       50 * time.Millisecond,
 		HoldFirst:  250 * time.Millisecond,
 		HoldMost:   time.Minute,
-		CloseFor:   min(c.TTL, max(5*time.Second, closeTrips*c.Try())), // after the promise others end it
+		CloseFor:   min(c.TTL, max(5*time.Second, closeTrips*c.Try())), // after the promise, others end it
 		Exclusive:  c.exclusive(),
 		Gated:      c.Healthy != nil,
 	}
@@ -234,7 +229,7 @@ func (c Config) exclusive() []string {
 	return c.names()
 }
 
-// names are those of the roles.
+// names are the names of the roles.
 func (c Config) names() (all []string) {
 	for _, b := range c.Roles {
 		all = append(all, b.Role)
@@ -245,14 +240,14 @@ func (c Config) names() (all []string) {
 // BeatEvery is the time between two beats of a process that holds a role, or is taking one.
 func (c Config) BeatEvery() time.Duration { return c.TTL / 4 }
 
-// IdleEvery is the time between two beats of a process that only stands by: a little less
-// than a promise, so that even a restart under its ID, which keeps it out after one promise
-// without a beat, sees that it lives.
+// IdleEvery is the time between two beats of a process that only stands by. It is a little less
+// than a promise, so that a restart under its ID, which waits for one promise without a beat,
+// sees that it lives.
 func (c Config) IdleEvery() time.Duration { return c.TTL - c.TTL/8 }
 
-// Try is how long one call to the store may take before it is given up: an eighth
-// of the TTL, not less than 100 ms where that is within a beat, and at most 5 s. The first
-// attempt at a beat may take twice that, and a registration six times.
+// Try is how long one call to the store may take before it is given up: an eighth of the TTL, at
+// least 100 ms if that is within a beat, and at most 5 s. The first attempt at a beat may take
+// twice that, and a registration six times.
 func (c Config) Try() time.Duration {
 	return min(max(c.TTL/8, min(c.BeatEvery(), 100*time.Millisecond)), 5*time.Second)
 }
@@ -262,8 +257,8 @@ func (c Config) Outage() time.Duration {
 	return c.TTL - c.BeatEvery() - c.Try() - c.Skew - c.Grace
 }
 
-// Validate says everything that is wrong with c, whose defaults are set. Every
-// line names the field, its value, the limit, and what to write instead.
+// Validate says everything that is wrong with c, whose defaults are set. Every line names the
+// field, its value, the limit, and what to write instead.
 func (c Config) Validate() error {
 	errs := []error{lock.CheckName("id", c.ID)}
 	if len(c.Roles) == 0 {
@@ -288,8 +283,7 @@ func (c Config) Validate() error {
 	return errors.Join(append(errs, c.ValidateTimes())...)
 }
 
-// ValidateTimes is the part of Validate that is about durations. Each error is a
-// lock.FieldError.
+// ValidateTimes is the part of Validate about durations. Each error is a lock.FieldError.
 func (c Config) ValidateTimes() error {
 	var errs []error
 	bad := func(field, format string, args ...any) {

@@ -16,23 +16,22 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Run takes part in the roles of c through l until ctx is done, and does work
-// for every term that it is granted. It blocks, and returns only when everything
-// that it started has ended; it does not close l. Nothing that it does for the roles
-// waits for c's Logger, Healthy, Ready, Standby or OnTransition: one of the last four that has
-// not returned Grace after Run was over is named in Run's error, and left behind.
+// Run takes part in the roles of c through l until ctx is done, and does work for every term that
+// it is granted. It blocks, and returns only when everything that it started has ended; it does
+// not close l. Nothing that it does for the roles waits for c's Logger, Healthy, Ready, Standby
+// or OnTransition. If one of the last four has not returned Grace after Run was over, Run's error
+// names it, and it is left behind.
 //
-// When ctx is done, Run tells the work to stop, waits for it within the stop
-// timeout with beats going on, gives the roles back and returns nil. It also
-// returns nil when the work of every role said that it is done for good. It
-// returns a *lock.HeldError when another living process has c's ID, or, with
-// Exclusive, a role of c; an error that wraps lock.ErrPermanent when no try can
-// succeed; and what is wrong with c before anything is written. An unreachable
-// store ends no Run: it goes on trying.
+// When ctx is done, Run tells the work to stop, waits for it within the stop timeout with beats
+// going on, gives the roles back and returns nil. It also returns nil when the work of every role
+// is done for good. It returns a *lock.HeldError when another living process has c's ID, or, with
+// Exclusive, a role of c; an error that wraps lock.ErrPermanent when no try can succeed; and what
+// is wrong with c before anything is written. An unreachable store does not end Run: it goes on
+// trying.
 //
-// No try can succeed when the store refuses the registration for good, or, once
-// registered, refuses for a whole TTL to renew the session or to do anything about each
-// role whose work does not run. The store's reason is logged when that begins.
+// No try can succeed when the store refuses the registration for good, or, once registered,
+// refuses for a whole TTL to renew the session or to do anything about each role whose work does
+// not run. The store's reason is logged when that begins.
 //
 // Work that has not returned when the promise is over ends the process, unless
 // c.NoExit is set.
@@ -63,8 +62,8 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	return r.run(ctx)
 }
 
-// A runner performs what the machine decides. Its fields belong to run's
-// goroutine alone; what calls and works report comes as events.
+// A runner performs what the machine decides. Its fields belong to run's goroutine alone; what
+// calls and works report comes as events.
 type runner struct {
 	config  Config
 	locker  lock.Locker
@@ -73,15 +72,15 @@ type runner struct {
 	journal journal
 	troubles
 
-	calls  context.Context // every call to the store derives from it
-	stop   context.Context // of a registration: a stop waits for none
-	slots  chan struct{}   // for calls about one role: a thousand at once would keep a beat from coming through
+	calls  context.Context // the parent of every call to the store
+	stop   context.Context // for a registration: a stop does not wait for it
+	slots  chan struct{}   // for calls about one role: a thousand at once would hold up a beat
 	news   chan news
 	quit   chan struct{}
 	group  sync.WaitGroup
-	asked  callbacks // of the user, besides the work
+	asked  callbacks // to the user, besides the work
 	moves  *moves    // nil: nobody is told
-	board  *board    // nil: nobody looks
+	board  *board    // nil: there is no Monitor
 	annals *annals   // nil: the store keeps no history
 
 	exiting  sync.Once
@@ -92,21 +91,21 @@ type runner struct {
 	lease     *lease
 	watching  bool
 	terms     map[string]*tenure
-	told      map[string]*tenure // those of terms whose work was told to stop
+	told      map[string]*tenure // terms whose work was told to stop
 	warm      map[string]*warmup
 	cold      coldness   // written by askReady
-	bidden    []lock.Bid // what was said of the bids last
-	untold    int        // how many more acknowledged beats are to say it
+	bidden    []lock.Bid // the bids that were sent last
+	untold    int        // how many more acknowledged beats must carry them
 	standings map[string]lock.Standing
-	answering map[string]bool   // a wish is being answered, by role
+	answering map[string]bool   // a request is being answered, by role
 	pauses    map[string]expiry // those that end by themselves, by role
 	err       error             // what Run returns
 	why       error             // of the last failed call that could be reported
-	refusals  map[string]error  // why the store refuses a role, by its name
-	failures  map[string]error  // with what the work of a role failed last
-	unwell    error             // what the health check said last
-	dead      lock.SessionID    // that had our ID, and whose process is proven dead
-	stalled   map[string]*stall // how the last work of a role stalled, by its name
+	refusals  map[string]error  // why the store refuses a role, by role
+	failures  map[string]error  // the last failure of a role's work
+	unwell    error             // the last answer of the health check
+	dead      lock.SessionID    // the session that had our ID and whose process is proven dead
+	stalled   map[string]*stall // how a role's last work stalled, by role
 }
 
 // A tenure is one term's work.
@@ -114,11 +113,11 @@ type tenure struct {
 	cancel   context.CancelCauseFunc
 	returned chan struct{}
 	over     atomic.Bool  // the work returned, or the store names another term
-	progress atomic.Int64 // when the work made some, by Instant.Mono
+	progress atomic.Int64 // when the work last made some, by Instant.Mono
 	advanced atomic.Bool  // it has made some
 
 	given time.Duration // to return, when it was told to stop; 0: it was not
-	late  bool          // that half of it is over was told
+	late  bool          // it was logged that half of it is over
 }
 
 func (r *runner) run(ctx context.Context) (err error) {
@@ -147,7 +146,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 	return r.err
 }
 
-// loop lets the machine see what happens, and does what it says, until it is over.
+// loop shows the machine what happens, and does what it says, until it is over.
 func (r *runner) loop(done <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -189,7 +188,7 @@ func (r *runner) renew(number int) {
 	r.board.joins("")
 }
 
-// publish lets those who do not ask the loop see what it knows.
+// publish copies what the loop knows to where others read it without asking the loop.
 func (r *runner) publish() {
 	s := r.machine.Session()
 	if s.Number != r.number {
@@ -205,23 +204,23 @@ func (r *runner) publish() {
 	}
 }
 
-// news is an event with what the machine need not know of it.
+// news is an event and what the machine need not know about it.
 type news struct {
 	event   machine.Event
-	call    string // what returned, as the log has it; "": nothing that the coordinator called
-	role    string // that it was about, if any
+	call    string // what returned, as in the log; "": nothing that the coordinator called
+	role    string // the one it was about, if any
 	err     error
 	session lock.Session
 }
 
-// What returns besides calls to the store.
+// What returns, apart from calls to the store.
 const (
 	checks  = "health check"
 	watches = "watch"
 	answers = "answer"
 )
 
-// post hands news to the loop, and drops them when the loop has ended.
+// post hands news to the loop, and drops them if the loop has ended.
 func (r *runner) post(n news) {
 	select {
 	case r.news <- n:
@@ -362,11 +361,10 @@ func (r *runner) start(a machine.Start) {
 	})
 }
 
-// errNoReturn is what a work came to that ended its goroutine, as runtime.Goexit does.
+// errNoReturn is the error of work that ended its goroutine, as runtime.Goexit does.
 var errNoReturn = errors.New("it ended its goroutine instead of returning")
 
-// exit ends the process because work outlived its time. Nothing stands before
-// it that could block.
+// exit ends the process because work outlived its time. Nothing comes before it that could block.
 func (r *runner) exit() {
 	r.exiting.Do(func() {
 		switch {

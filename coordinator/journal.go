@@ -14,7 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A State is what people see of a role: in the log, in status, in metrics. The package
+// A State is a role's state as people see it: in the log, in status, in metrics. The package
 // comment has a table of them.
 type State = machine.State
 
@@ -37,17 +37,17 @@ type journal struct {
 	config Config
 	states map[string]entry
 	beat   Instant // of the last heartbeat
-	blind  int     // heartbeats since the store went away, told or not
+	blind  int     // heartbeats since the store went away, logged or not
 	shared bool    // roles share lines: the store is away
 	loops  map[string]loop
 }
 
 // A loop is a role whose work ended by itself.
 type loop struct {
-	last  Instant // that it did
-	said  Instant // that this was told last
-	times int     // that it did since
-	quiet bool    // it does again and again: its terms are told at Debug
+	last  Instant // of these ends
+	said  Instant // when this was last logged
+	times int     // how often it has ended since
+	quiet bool    // it ends again and again: its terms are logged at Debug
 }
 
 type entry struct {
@@ -60,13 +60,12 @@ func newJournal(c Config) journal {
 	return journal{config: c, states: map[string]entry{}, loops: map[string]loop{}, beat: c.Now()}
 }
 
-// rarer is how many times as rare heartbeats are while the store is away, from the second one
-// on: an outage must not fill the log.
+// While the store is away, from the second heartbeat on, heartbeats are rarer by this factor: an
+// outage must not fill the log.
 const rarer = 3
 
-// tell logs one line for every transition of the roles that changed, and one for every role
-// when a heartbeat is due. While the store is away, roles that would all say the same share a
-// line.
+// tell logs one line for every transition of the roles that changed, and one for every role when
+// a heartbeat is due. While the store is away, roles with equal lines share one.
 func (r *runner) tell(now Instant) {
 	m, j := r.machine, &r.journal
 	j.shared = r.blind() != nil
@@ -104,8 +103,8 @@ func (r *runner) tell(now Instant) {
 	}
 }
 
-// ended tells that a role's work ended by itself. Where it does so again within a minute it is
-// told twice a minute, with how often, and nothing more is told of its terms.
+// ended logs that a role's work ended by itself. If it does so again within a minute, that is
+// logged twice a minute, with a count, and its terms are not logged any more.
 func (j *journal) ended(now Instant, role string, err error) {
 	l, found := j.loops[role]
 	again := found && now.Most(l.last) < sayAgain
@@ -116,13 +115,13 @@ func (j *journal) ended(now Instant, role string, err error) {
 		if l.times > 1 {
 			attrs = append(attrs, "times", l.times)
 		}
-		j.config.Logger.Warn("the work ended by itself, and is called again after a pause", attrs...)
+		j.config.Logger.Warn("the work ended by itself; it is called again after a pause", attrs...)
 		l.said, l.times = now, 0
 	}
 	j.loops[role] = l
 }
 
-// loud is the level at which a transition is told: Debug while the role's work ends again and
+// loud is the level at which a transition is logged: Debug while the role's work ends again and
 // again, until something else ends its term.
 func (j *journal) loud(level slog.Level, role string, to State, cause error) slog.Level {
 	l := j.loops[role]
@@ -136,8 +135,8 @@ func (j *journal) loud(level slog.Level, role string, to State, cause error) slo
 	return level
 }
 
-// state is what people see of a role. When all is over every role has stopped, also one that
-// could not be given back.
+// state is the state of a role that people see. When all is over every role has stopped, also one
+// that could not be given back.
 func (r *runner) state(now Instant, role string) State {
 	if r.machine.Over() {
 		return Stopped
@@ -145,8 +144,8 @@ func (r *runner) state(now Instant, role string) State {
 	return r.machine.State(now, role)
 }
 
-// lines groups roles by the log line that tells of them: one role a line, or, where lines are
-// shared, all roles with the same key.
+// lines groups roles by log line: one role a line, or, when lines are shared, all roles with the
+// same key.
 func (j *journal) lines(roles []string, key func(role string) string) (all [][]string) {
 	at := map[string]int{}
 	for _, name := range roles {
@@ -173,7 +172,7 @@ func (r *runner) transition(now Instant, roles ...string) {
 	for _, name := range roles {
 		r.journal.states[name] = entry{to, now, max(r.machine.Role(name).Token, r.journal.states[name].token)}
 	}
-	var reason any = r.machine.Reason(now, role) // an error where the logger may know more of it
+	var reason any = r.machine.Reason(now, role) // an error: a logger may know how to show it
 	cause := r.machine.Role(role).Cause
 	asked := to == Stopped && !r.machine.Role(role).Done || errors.Is(cause, ErrStopping)
 	switch {
@@ -195,12 +194,12 @@ func (r *runner) transition(now Instant, roles ...string) {
 // most is how many roles a line names.
 const most = 8
 
-// named are the roles of a line, the first of them where there are many.
+// named are the roles of a line, only the first few if there are many.
 func named(roles []string) slog.Attr {
 	return slog.String("role", strings.Join(roles[:min(len(roles), most)], ","))
 }
 
-// counted is the token of a line's role, or how many roles there are.
+// counted is the token of a line's role, or the number of its roles.
 func counted(roles []string, token lock.Token) slog.Attr {
 	if len(roles) == 1 {
 		return slog.Uint64("token", uint64(token))
@@ -208,8 +207,8 @@ func counted(roles []string, token lock.Token) slog.Attr {
 	return slog.Int("roles", len(roles))
 }
 
-// heartbeat tells how roles stand, one or several that are in one state. Who is active is
-// unknown where the store does not say.
+// heartbeat logs the state of one role, or of several in the same state. The active is unknown if
+// the store does not answer.
 func (r *runner) heartbeat(s State, roles ...string) {
 	role := roles[0]
 	st, why := r.standings[role], r.whyNot(role, s)
@@ -229,9 +228,8 @@ func (r *runner) heartbeat(s State, roles ...string) {
 	r.config.Logger.Info(string(s), attrs...)
 }
 
-// warnLate warns of work that has not returned when half of the time is over that it has for
-// that, as nobody can be told any more when the process exits for it. It returns how long
-// it is until it has to look again.
+// warnLate warns about work that has used half of its time to return and has not: once the
+// process exits for it, nothing can be logged any more. It returns when it has to look again.
 func (r *runner) warnLate(now Instant) time.Duration {
 	next, least := never, never
 	var late []string
@@ -252,13 +250,13 @@ func (r *runner) warnLate(now Instant) time.Duration {
 	}
 	slices.Sort(late)
 	for _, roles := range r.journal.lines(late, func(string) string { return "" }) {
-		r.config.Logger.Warn("the work was told to stop and has not returned: when its time is over, this process exits",
+		r.config.Logger.Warn("the work was told to stop and has not returned: this process exits when its time is over",
 			named(roles), "id", r.config.ID, counted(roles, r.journal.states[roles[0]].token), "left", least.Round(time.Millisecond), "code", ExitCode)
 	}
 	return next
 }
 
-// next is how long it is until a heartbeat is due.
+// next is the time until a heartbeat is due.
 func (j *journal) next(now Instant) time.Duration {
 	if j.config.Heartbeat <= 0 {
 		return never
@@ -266,7 +264,7 @@ func (j *journal) next(now Instant) time.Duration {
 	return max(0, j.config.Heartbeat-now.Most(j.beat))
 }
 
-// whyNot is what goes wrong, where it matters to a role in its state; else nil.
+// whyNot is what goes wrong, if it matters to a role in its state; else nil.
 func (r *runner) whyNot(role string, s State) error {
 	switch {
 	case s == Paused && r.machine.Role(role).Refused:
@@ -277,8 +275,8 @@ func (r *runner) whyNot(role string, s State) error {
 	return r.blind()
 }
 
-// whyStop is why everything stops here: what Run returns, or the cause with which its context
-// ended, or that somebody asked for it.
+// whyStop is why everything stops here: the error that Run returns, or the cause with which its
+// context ended, or that somebody asked for it.
 func (r *runner) whyStop() error {
 	switch cause := context.Cause(r.stop); {
 	case r.err != nil:
@@ -292,7 +290,7 @@ func (r *runner) whyStop() error {
 	}
 }
 
-// A stopError says why everything stops where nobody asked for it. It is ErrStopping.
+// A stopError says why everything stops when nobody asked for it. It is an ErrStopping.
 type stopError struct{ error }
 
 func (e stopError) Unwrap() []error { return []error{ErrStopping, e.error} }

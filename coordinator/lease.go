@@ -8,18 +8,18 @@ import (
 	"github.com/understudy-ha/understudy/coordinator/internal/clock"
 )
 
-// A lease says how long one registration's promise still stands. The loop alone
-// writes it; whoever must know reads it without asking the loop.
+// A lease says how long one registration's promise lasts. Only the loop writes it; others read it
+// without asking the loop.
 type lease struct {
 	config   Config
-	deadline atomic.Pointer[Instant] // the end of the promise, less the skew; nil: there is none yet
-	lost     atomic.Pointer[Instant] // when the loss of the session was learned; nil: it was not
-	loss     chan struct{}           // closed when it was
+	deadline atomic.Pointer[Instant] // the end of the promise, less the skew; nil: none yet
+	lost     atomic.Pointer[Instant] // when we learned that the session is lost; nil: it is not
+	loss     chan struct{}           // closed then
 }
 
 func newLease(c Config) *lease { return &lease{config: c, loss: make(chan struct{})} }
 
-// lose notes when the loss of the session was learned.
+// lose notes when we learned that the session is lost.
 func (l *lease) lose(at Instant) {
 	if l.lost.CompareAndSwap(nil, &at) {
 		close(l.loss)
@@ -34,7 +34,7 @@ func (l *lease) left() time.Duration {
 	return l.untilDeadline(l.config.Now())
 }
 
-// untilDeadline is how long it is until the promise's end, less the skew.
+// untilDeadline is the time until the promise's end, less the skew.
 func (l *lease) untilDeadline(now Instant) time.Duration {
 	deadline := l.deadline.Load()
 	if deadline == nil {
@@ -53,9 +53,9 @@ func (l *lease) untilExit(now Instant) time.Duration {
 	return left
 }
 
-// guard ends one term on time, whatever the loop, the store, the log and the
-// work are doing: it cancels the work when no more than the grace is left, and
-// calls exit when nothing is left and the work has not returned.
+// guard ends one term on time, whatever the loop, the store, the log and the work are doing: it
+// cancels the work when no more than the grace is left, and calls exit when nothing is left and
+// the work has not returned.
 func (l *lease) guard(returned <-chan struct{}, cancel context.CancelCauseFunc, exit func()) {
 	w := l.config.waiter()
 	defer w.close()
@@ -84,11 +84,10 @@ func (l *lease) guard(returned <-chan struct{}, cancel context.CancelCauseFunc, 
 	}
 }
 
-// A waiter waits in a way that neither a sleeping machine nor a clock that is slewed
-// can draw out.
+// A waiter's waits cannot be prolonged by a machine that sleeps or a clock that is slewed.
 type waiter struct {
 	alarm *clock.Alarm  // nil: there is none
-	often time.Duration // without an alarm the clocks are looked at so often
+	often time.Duration // how often to read the clocks without an alarm
 }
 
 func (c Config) waiter() waiter {
@@ -99,9 +98,8 @@ func (c Config) waiter() waiter {
 	return w
 }
 
-// after rings at the latest when d has passed on whichever clock. The alarm's clock
-// may be slewed, by no more than a tenth: so it is set for nine tenths, and what is
-// left then is waited for anew.
+// after rings at the latest when d has passed on either clock. The alarm's clock may be slewed by
+// no more than a tenth: so it is set for nine tenths, and the rest is then waited for anew.
 func (w waiter) after(d time.Duration) <-chan struct{} {
 	if w.alarm != nil && w.alarm.Set(max(d*9/10, min(d, time.Millisecond))) {
 		return w.alarm.Rings

@@ -14,65 +14,65 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Monitor shows what a Run does, to whoever asks and at any moment: also while the loop of
-// Run hangs, and after Run has returned. Config.Monitor names it, for one Run. The zero Monitor
-// is ready. Its methods may be called concurrently; they wait for nothing, and nothing that is
-// done for a role waits for them.
+// A Monitor shows what a Run does, to anybody and at any moment: also while the loop of Run
+// hangs, and after Run has returned. Set it as the Config.Monitor of one Run. The zero Monitor is
+// ready. Its methods may be called concurrently; they wait for nothing, and nothing that is done
+// for a role waits for them.
 type Monitor struct{ run atomic.Pointer[board] }
 
-// A RoleStatus is how a role stands in this process.
+// A RoleStatus is the state of a role in this process.
 type RoleStatus struct {
 	Role   string
 	State  State
-	Cause  Cause         // why it came into State
-	Reason error         // says more than Cause, where there is more to say; else nil
-	Since  time.Time     // when it came into State, by the wall clock
+	Cause  Cause         // why it entered State
+	Reason error         // details that Cause does not tell; may be nil
+	Since  time.Time     // when it entered State, by the wall clock
 	For    time.Duration // how long ago that is
 	Token  lock.Token    // of this process's latest term; zero: it has had none
-	Left   time.Duration // how long the work may still act: see Term.Left; zero where none runs
+	Left   time.Duration // how long the work may still act: see Term.Left; zero if none runs
 	Ready  bool          // to take over: see Config.Ready and Config.Healthy
 
-	// Outlived is for how long work has been running whose promise is over. It can be more than
-	// a moment only with Config.NoExit. Zero: none does.
+	// Outlived is for how long work has been running after the end of its promise; zero: none
+	// does. It can be more than a moment only with Config.NoExit.
 	Outlived time.Duration
 
 	Known  bool      // the store has said who is active
-	Holder lock.Term // who that is, as the store said last: nobody where it is vacant
+	Holder lock.Term // the active's term, as the store last said; none if vacant
 
 	Moves map[Cause]uint64 // transitions by cause
 }
 
-// Works reports whether the role's work runs here, was not told to stop, and may still act at
-// the moment at which the status was asked for.
+// Works reports whether the role's work runs here, was not told to stop, and could still act when
+// the status was taken.
 func (s RoleStatus) Works() bool { return s.State == Active && s.Left > 0 }
 
-// A ProcessStatus is how a process stands, whatever its roles.
+// A ProcessStatus is the state of a process, apart from its roles.
 type ProcessStatus struct {
 	ID, Address string
 	Labels      map[string]string
 	Promise     lock.Promise
 	Session     lock.SessionID // empty: it is not registered
-	Began       bool           // Run was called
+	Began       bool           // Run has begun
 	Stopping    bool           // nothing new begins
 
 	Unhealthy error         // why this process is not known to be healthy; nil: it is
-	Witness   bool          // one stands by
-	Late      time.Duration // for how long the loop has been due to turn, and has not
-	Limit     time.Duration // of Late: beyond it the loop hangs
+	Witness   bool          // it has a witness
+	Late      time.Duration // how long the loop's next turn is overdue
+	Limit     time.Duration // of Late: the loop hangs beyond it
 
-	Heard     time.Time         // when the store answered last; zero: it has not
-	Silent    time.Duration     // how long ago that is, by the clock that shows more
-	LastError error             // of the store; nil: there was none
+	Heard     time.Time         // the store's last answer; zero: none yet
+	Silent    time.Duration     // how long ago that was, by the clock that shows more
+	LastError error             // from the store; nil: there was none
 	FailedAt  time.Time         // when that was
-	Errors    map[string]uint64 // of the store by kind: see ErrorKinds
+	Errors    map[string]uint64 // from the store, by kind: see ErrorKinds
 
 	Beats, BeatsFailed uint64
 	BeatTimes          Histogram // of acknowledged beats, from the start of the call
 
-	// From the last sign of life of a former active that fell silent, or else from when the
-	// store showed that nobody is active, until the work of its successor began here.
+	// From the last sign of life of a former active that fell silent, or else from when the store
+	// showed that nobody is active, until the work of its successor began here.
 	Failovers   Histogram
-	Activations Histogram // from when this process asked for a role until its work began
+	Activations Histogram // from this process's first attempt at a role until its work began
 	Drains      Histogram // from when work was told to stop, or returned, until the role was given back
 
 	LinesDropped  uint64 // of the log
@@ -83,11 +83,11 @@ type ProcessStatus struct {
 // A Histogram counts durations.
 type Histogram = tally.Histogram
 
-// Blind reports whether the store has answered nothing for so long that a standby would have
-// heard of it: for a whole ttl.
+// Blind reports whether the store has not answered for a whole ttl, the time within which a
+// standby hears from it.
 func (s ProcessStatus) Blind() bool { return s.Heard.IsZero() || s.Silent > s.Promise.TTL }
 
-// Process returns how the process stands. It is the zero ProcessStatus before Run begins.
+// Process returns the state of the process. It is the zero ProcessStatus before Run begins.
 func (m *Monitor) Process() ProcessStatus {
 	b := m.run.Load()
 	if b == nil {
@@ -115,7 +115,7 @@ func (m *Monitor) Process() ProcessStatus {
 	return s
 }
 
-// Roles returns how every role stands, in the order of Config.Roles. There is none before Run
+// Roles returns the state of every role, in the order of Config.Roles. There is none before Run
 // begins.
 func (m *Monitor) Roles() []RoleStatus {
 	b := m.run.Load()
@@ -129,8 +129,8 @@ func (m *Monitor) Roles() []RoleStatus {
 	return all
 }
 
-// Role returns how one role stands. It is false where the process does not take part in it, or
-// Run has not begun.
+// Role returns the state of one role. It is false if the process does not take part in it, or Run
+// has not begun.
 func (m *Monitor) Role(name string) (RoleStatus, bool) {
 	if b := m.run.Load(); b != nil {
 		if r := b.byName[name]; r != nil {
@@ -157,19 +157,19 @@ var (
 	errorOutcomes = [...]lock.Outcome{lock.Unknown, lock.Refused, lock.OtherStore, lock.RolledBack}
 )
 
-// A board is what one Run lets a Monitor see. The loop writes it, and never waits for a reader:
-// whatever is there is one atomic value. The methods that write do nothing to a nil board.
+// A board is what one Run shows to a Monitor. The loop writes it, and never waits for a reader:
+// every value in it is atomic. The methods that write do nothing to a nil board.
 type board struct {
 	config   Config
 	roles    []*roleBoard
 	byName   map[string]*roleBoard
-	checking *atomic.Pointer[Instant] // of the runner
-	annals   *annals                  // of the runner; nil: the store keeps no history
+	checking *atomic.Pointer[Instant] // the runner's
+	annals   *annals                  // the runner's; nil: the store keeps no history
 
-	due      atomic.Int64 // when the loop is to turn next, by Instant.Mono; while it does, when it began to
+	due      atomic.Int64 // when the loop is to turn next, or, during a turn, when that began; by Instant.Mono
 	session  atomic.Pointer[lock.SessionID]
 	stopping atomic.Bool
-	sick     atomic.Pointer[error] // what the health check said last; nil: nothing yet
+	sick     atomic.Pointer[error] // the last answer of the health check; nil: none yet
 
 	heard, failed      atomic.Pointer[answer]
 	errors             [lock.Refused + 1]atomic.Uint64
@@ -179,22 +179,23 @@ type board struct {
 	beatTimes, failovers, activations, drains tally.Tally
 }
 
-// An answer is how a call to the store went, and when it returned.
+// An answer is the outcome of a call to the store, and when it returned.
 type answer struct {
 	at   Instant
 	wall time.Time
 	err  error
 }
 
-// A roleBoard is the part of a board that is about one role.
+// A roleBoard is the part of a board about one role.
 type roleBoard struct {
 	cold  *atomic.Bool // it is not ready
 	last  atomic.Pointer[roleMove]
-	term  atomic.Pointer[Term] // whose work has not returned
+	term  atomic.Pointer[Term] // the one whose work has not returned
 	store atomic.Pointer[lock.Term]
 	moves [len(causes)]atomic.Uint64
 
-	// The loop's: the last sign of life of another active, and since when nobody is.
+	// Used by the loop alone: the last sign of life of another active, and since when there is
+	// none.
 	token          lock.Token
 	beat           lock.Beat
 	lived, vacated Instant
@@ -206,7 +207,7 @@ type roleMove struct {
 	at Instant
 }
 
-// newBoard returns what is to be shown of a Run, or nil where nobody looks.
+// newBoard returns the board of a Run, or nil if it has no Monitor.
 func (r *runner) newBoard() *board {
 	if r.config.Monitor == nil {
 		return nil
@@ -224,7 +225,7 @@ func (r *runner) newBoard() *board {
 	return b
 }
 
-// hangLimit is how late a loop may be before it hangs.
+// hangLimit is how late a turn of the loop may be before the loop counts as hung.
 func (c *Config) hangLimit() time.Duration {
 	if c.HangTimeout < 0 {
 		return c.TTL
@@ -286,7 +287,7 @@ func (b *board) rests(now Instant, d time.Duration, stopping bool) {
 	}
 }
 
-// ends notes that the loop turns no more.
+// ends notes that the loop has ended.
 func (b *board) ends() {
 	if b != nil {
 		b.joins("")
@@ -315,7 +316,7 @@ func (b *board) drops() {
 	}
 }
 
-// answered notes how something went that the loop was waiting for.
+// answered notes the outcome of something that the loop was waiting for.
 func (b *board) answered(now Instant, n news, me lock.SessionID) {
 	switch {
 	case b == nil || n.call == "":
@@ -344,7 +345,7 @@ func (b *board) answered(now Instant, n news, me lock.SessionID) {
 	}
 }
 
-// stood notes who is active now, and when another active was seen last.
+// stood notes who is active now, and when another active last showed a sign of life.
 func (r *roleBoard) stood(e machine.Stood, me lock.SessionID) {
 	t := e.Standing.Term
 	switch other := t.Holder.Session != me; {
@@ -364,7 +365,7 @@ func (r *roleBoard) stood(e machine.Stood, me lock.SessionID) {
 	}
 }
 
-// pauses notes why a role is paused that was paused already.
+// pauses notes why a role is now paused that was already paused.
 func (b *board) pauses(role string, cause Cause, why error) {
 	r := b.byName[role]
 	last := *r.last.Load()
@@ -372,7 +373,7 @@ func (b *board) pauses(role string, cause Cause, why error) {
 	r.last.Store(&last)
 }
 
-// moved notes that a role came into another state.
+// moved notes that a role entered another state.
 func (b *board) moved(now Instant, t Transition) {
 	if b == nil {
 		return

@@ -11,15 +11,15 @@ import (
 // A Term is one tenure of a role, as its work sees it. The zero Term is not valid.
 type Term struct {
 	Role  string
-	Token lock.Token // pass it to whatever the work writes to
+	Token lock.Token // pass it to everything that the work writes to
 
 	lease  *lease
 	tenure *tenure
 }
 
-// TermOf returns the term of the work that ctx was made for: every context that
-// derives from the one that the work was given has it, be it deep in a call, so that
-// whoever writes finds the token. false: ctx derives from no work's.
+// TermOf returns the term of the work that ctx was made for. Every context derived from the
+// work's has it, so that code deep in a call that writes finds the token. false: ctx does not
+// derive from a work's.
 func TermOf(ctx context.Context) (Term, bool) {
 	t, ok := ctx.Value(termKey{}).(Term)
 	return t, ok
@@ -27,23 +27,22 @@ func TermOf(ctx context.Context) (Term, bool) {
 
 type termKey struct{}
 
-// Valid reports whether the work may still act at this moment: the promise
-// stands on the clocks as they are read now, and the term has not been ended.
-// It needs no goroutine to have run, and is false after any pause that outlived
-// the promise. It does not replace the token: a process may be paused between
-// this check and its effect.
+// Valid reports whether the work may still act at this moment: the promise still holds on the
+// clocks as they are read now, and the term has not been ended. It needs no goroutine to have
+// run, and is false after any pause that outlived the promise. It does not replace the token: a
+// process may be paused between this check and its effect.
 func (t Term) Valid() bool { return t.Left() > 0 }
 
-// Progress says that the work makes progress: see Config.Watchdog. It blocks on nothing, costs
-// a reading of the clock, and may be called by many goroutines at once.
+// Progress says that the work makes progress: see Config.Watchdog. It does not block, costs a
+// reading of the clock, and may be called by many goroutines at once.
 func (t Term) Progress() {
 	if t.tenure != nil && t.lease.config.Watchdog > 0 {
 		t.tenure.progress.Store(int64(t.lease.config.Now().Mono))
 	}
 }
 
-// Left returns how long the work may still act, by the promise alone: until
-// then the process must have stopped it. It is zero or less once it may not.
+// Left returns how long the work may still act, by the promise alone: by then the process must
+// have stopped it. It is zero or less when that time is over.
 func (t Term) Left() time.Duration {
 	if t.tenure == nil || t.tenure.over.Load() {
 		return 0
@@ -57,11 +56,11 @@ type stall struct {
 	tenure *tenure
 }
 
-// stallFor is how long a process that lost a role because its work stalled stands in line behind
-// all others, unless it has made progress in a later term.
+// stallFor is how long a process that lost a role because its work stalled is in line behind all
+// others, unless it has made progress in a later term.
 const stallFor = time.Minute
 
-// hasStalled reports whether that is so of a role.
+// hasStalled reports whether a role's work stalled so recently.
 func (r *runner) hasStalled(role string) bool {
 	s := r.stalled[role]
 	if s == nil {
@@ -75,7 +74,7 @@ func (r *runner) hasStalled(role string) bool {
 	return true
 }
 
-// watchProgress has the work of a term, which begins now, watched for its progress.
+// watchProgress starts the watchdog of a term that begins now.
 func (r *runner) watchProgress(ctx context.Context, t Term) {
 	if r.config.Watchdog > 0 {
 		t.Progress()
@@ -83,9 +82,8 @@ func (r *runner) watchProgress(ctx context.Context, t Term) {
 	}
 }
 
-// awaitStall reports the work of a term when it has made no progress for the watchdog's time.
-// What counts is the time that was waited for: while the process is stopped, or has no
-// processor, nothing counts.
+// awaitStall reports the work of a term when it has made no progress for the watchdog's time. It
+// counts only time in which this process ran: not while it was stopped or had no processor.
 func (r *runner) awaitStall(ctx context.Context, t Term) {
 	limit := r.config.Watchdog
 	for seen, silent := t.tenure.progress.Load(), time.Duration(0); ctx.Err() == nil; {
@@ -94,7 +92,7 @@ func (r *runner) awaitStall(ctx context.Context, t Term) {
 		pause(ctx, wait)
 		now := r.config.Now().Mono
 		switch last := t.tenure.progress.Load(); {
-		case now-before > 2*wait+minWatchdog/4: // we did not run, and nor did the work
+		case now-before > 2*wait+minWatchdog/4: // we did not run, and neither did the work
 		case last != seen:
 			seen, silent = last, min(now-time.Duration(last), wait)
 			t.tenure.advanced.Store(true)

@@ -14,13 +14,13 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Transition says that a role came from one state into another in this process.
+// A Transition says that a role went from one state to another in this process.
 type Transition struct {
 	Role     string
 	From, To State      // From is empty for the first one of a role
 	Token    lock.Token // of this process's latest term in the role; zero: it has had none
 	Cause    Cause
-	Reason   error         // says more than Cause, where there is more to say; else nil
+	Reason   error         // details that Cause does not tell; may be nil
 	At       time.Time     // by the wall clock
 	After    time.Duration // how long the role was in From
 	Missed   int           // how many transitions just before this one were dropped; see Config.OnTransition
@@ -35,8 +35,8 @@ const (
 
 	CauseJoined   Cause = "joined"   // standby: the session is registered, and the role is in line
 	CauseReleased Cause = "released" // standby: the last term here is over
-	CauseOutrun   Cause = "outrun"   // standby: it was tried, and not granted
-	CauseResumed  Cause = "resumed"  // standby: what the role was paused for is over
+	CauseOutrun   Cause = "outrun"   // standby: the attempt was not granted
+	CauseResumed  Cause = "resumed"  // standby: the reason for the pause is gone
 
 	CauseVacant Cause = "vacant" // activating: nobody is active
 	CauseGiven  Cause = "given"  // activating: the store says that the role is this process's, as after a handoff
@@ -55,7 +55,7 @@ const (
 	CauseUnhealthy   Cause = "unhealthy"    // draining or paused: the health check fails, or has not answered
 
 	CauseDrained Cause = "drained" // draining or paused: an operator drained this contender
-	CausePaused  Cause = "paused"  // draining or paused: an operator paused the role, and, where its work ends, stopped it
+	CausePaused  Cause = "paused"  // draining or paused: an operator paused the role (draining: and stopped its work)
 
 	CauseHeldDown   Cause = "held_down"   // paused: after a failure
 	CauseRolledBack Cause = "rolled_back" // paused: the store was rolled back
@@ -79,8 +79,8 @@ func States() []State {
 	return []State{Registering, Standby, Activating, Active, Draining, Paused, Stopped}
 }
 
-// CauseOf is the word for why a term's context ended, which context.Cause says: the Cause of the
-// transition to Draining. After nil, the work returned by itself.
+// CauseOf is the Cause of the transition to Draining for the context.Cause of a term's context.
+// nil: the work returned by itself.
 func CauseOf(err error) Cause {
 	for _, known := range []struct {
 		why   error
@@ -105,7 +105,8 @@ func CauseOf(err error) Cause {
 	return CauseStopping
 }
 
-// report tells of a role's new state whoever wants to know: before the journal takes it over.
+// report tells everybody who asked for it about a role's new state, before the journal records
+// it.
 func (r *runner) report(now Instant, role string) {
 	if r.board == nil && r.moves == nil && r.annals == nil {
 		return
@@ -127,7 +128,7 @@ func (r *runner) report(now Instant, role string) {
 	}
 }
 
-// causeOf is why a role came from one state into another, and what more there is to say.
+// causeOf is why a role went from one state to another, and the details.
 func (r *runner) causeOf(now Instant, role string, from, to State) (Cause, error) {
 	view := r.machine.Role(role)
 	switch to {
@@ -166,7 +167,7 @@ func (r *runner) causeOf(now Instant, role string, from, to State) (Cause, error
 
 // whyDraining is why a term ends here.
 func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Cause, error) {
-	if view.Done && from == Active { // whatever has become of the session meanwhile
+	if view.Done && from == Active { // no matter what happened to the session since
 		return CauseReturned, nil
 	}
 	switch cause := CauseOf(view.Cause); {
@@ -180,7 +181,7 @@ func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Ca
 	return CauseFailed, r.failures[role]
 }
 
-// whyPaused is why a role that is in line is not competed for.
+// whyPaused is why this process does not compete for a role that is in line.
 func (r *runner) whyPaused(now Instant, role string) (Cause, error) {
 	why, view := r.machine.Reason(now, role), r.machine.Role(role)
 	switch {
@@ -198,7 +199,7 @@ func (r *runner) whyPaused(now Instant, role string) (Cause, error) {
 	return CauseHeldDown, r.failures[role]
 }
 
-// historyCause is why a term ends here, in the history's words, and what more there is to say.
+// historyCause is why a term ends here, in the history's words, and the details.
 func (r *runner) historyCause(t Transition) (cause, detail string) {
 	say := func(err error) string {
 		if err == nil {
@@ -209,7 +210,7 @@ func (r *runner) historyCause(t Transition) (cause, detail string) {
 	var unasked stopError
 	switch t.Cause {
 	case CauseReturned:
-		if errors.As(r.whyStop(), &unasked) { // the whole run is given up with it
+		if errors.As(r.whyStop(), &unasked) { // the whole run gives up
 			return lock.CauseFailed, say(unasked)
 		}
 		return lock.CauseDone, ""
@@ -240,7 +241,7 @@ func (r *runner) historyCause(t Transition) (cause, detail string) {
 	return lock.CauseStopped, say(r.whyStop())
 }
 
-// by says who asked for something, where that is known.
+// by names who asked for something, if that is known.
 func by(who string) string {
 	if who == "" {
 		return ""
@@ -248,7 +249,7 @@ func by(who string) string {
 	return "by " + who
 }
 
-// Annals are what the store is to keep of the roles' history, and where.
+// Annals are the events that the store is to keep in the roles' history, and where it does.
 type annals struct {
 	*chronicle.Chronicle
 	store lock.Operator
@@ -262,9 +263,9 @@ func (a *annals) missed() uint64 {
 	return a.Dropped()
 }
 
-// History returns what the contenders have written of a role: see lock.Operator. It asks the store,
-// as long as ctx lasts, and nothing that is done for a role waits for it. Where the store keeps
-// no history, or Run has not begun, the error wraps errors.ErrUnsupported.
+// History returns what the contenders have recorded about a role: see lock.Operator. It asks the
+// store, for as long as ctx lasts, and nothing that is done for a role waits for it. If the store
+// keeps no history, or Run has not begun, the error wraps errors.ErrUnsupported.
 func (m *Monitor) History(ctx context.Context, role string) ([]lock.Event, error) {
 	if b := m.run.Load(); b != nil && b.annals != nil {
 		return b.annals.store.History(ctx, role)
@@ -272,7 +273,7 @@ func (m *Monitor) History(ctx context.Context, role string) ([]lock.Event, error
 	return nil, fmt.Errorf("no history: %w", errors.ErrUnsupported)
 }
 
-// keepHistory takes in what the history of a role is to tell.
+// keepHistory queues what is to be recorded in a role's history.
 func (r *runner) keepHistory(now Instant, n news) {
 	if r.annals == nil {
 		return
@@ -289,8 +290,8 @@ func (r *runner) keepHistory(now Instant, n news) {
 	}
 }
 
-// writeHistory has that written which has waited for as long as a beat, where the store answers and
-// no role is being taken. It returns how long it is until it has to look again.
+// writeHistory writes the events that have waited for a beat, if the store answers and no role is
+// being taken. It returns how long it is until it has to look again.
 func (r *runner) writeHistory(now Instant) time.Duration {
 	if r.annals == nil || r.annals.Len() == 0 {
 		return never
@@ -320,10 +321,10 @@ func (r *runner) recorder() func(ctx context.Context, role string, e lock.Event)
 	}
 }
 
-// lastWords is how long a run that has given everything back takes at most to write why.
+// lastWords is the most time that a run that has given everything back takes to record why.
 const lastWords = 500 * time.Millisecond
 
-// endHistory writes what waits, where the store answers, and drops what it cannot.
+// endHistory writes the queued events, if the store answers, and drops those it cannot.
 func (r *runner) endHistory() {
 	if r.annals == nil || r.annals.Len() == 0 {
 		return
@@ -342,10 +343,11 @@ type moves struct {
 	missed int // since the last one that was queued
 }
 
-// movesMost is how many transitions wait for Config.OnTransition at most.
+// movesMost is the most transitions that wait for Config.OnTransition.
 const movesMost = 1024
 
-// tellMoves starts what calls Config.OnTransition, in order, until the queue is closed.
+// tellMoves starts the goroutine that calls Config.OnTransition, in order, until the queue is
+// closed.
 func (r *runner) tellMoves() {
 	if r.config.OnTransition == nil {
 		return

@@ -11,55 +11,55 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Troubles tell a person, in the log, what goes wrong at the store: once when it
-// begins, when the store's words for it change, and when it is over.
+// Troubles log what goes wrong at the store: once when it begins, when the store's words for it
+// change, and when it is over.
 type troubles struct {
 	config Config
 	now    map[fault]*trouble
 	acked  Instant // the latest start of an acknowledged beat
-	sick   string  // what was told last of the health check; "": it passes
+	sick   string  // what was last logged about the health check; "": it passes
 	health *rate.Limiter
 }
 
-// A fault is what fails: one call about one role, or any.
+// A fault is something that fails: one call about one role, or any.
 type fault struct{ what, call, role string }
 
 type trouble struct {
-	on    bool    // it goes on
-	beats bool    // a beat failed, since it began
-	since Instant // it began last
-	last  Instant // that it failed
-	err   error   // with which it failed last
-	told  bool    // that it goes on
-	said  Instant // when it was told last, be it of another time; zero: never
-	text  string  // that was said then
+	on    bool    // it is not over
+	beats bool    // a beat has failed since it began
+	since Instant // when it last began
+	last  Instant // when it last failed
+	err   error   // of the last failure
+	told  bool    // it was logged since it began
+	said  Instant // when it was last logged, in this or an earlier trouble; zero: never
+	text  string  // what was logged then
 }
 
-// sayAgain is the least time between two warnings about one trouble. Each call has words of
-// its own for an outage; the heartbeat has the latest.
+// sayAgain is the least time between two warnings about one trouble. Each call has words of its
+// own for an outage; the heartbeat has the latest.
 const sayAgain = time.Minute
 
-// Whatever a call fails with that no named error says is one trouble: the store. So an
-// outage is told once.
+// A failure that no named error describes is one trouble: the store's. So an outage is logged
+// once.
 const (
 	theStore   = "the store does not answer"
 	theWatch   = "the roles cannot be watched"
-	theJoining = "not registered, it is tried again"
+	theJoining = "not registered yet; trying again"
 	theRefusal = "the store refuses a call"
 	theCheck   = "the health check hangs"
 )
 
-// endings are what is said when one is over.
+// endings are logged when a trouble is over.
 var endings = map[string]string{
-	theStore: "the store answers again", theWatch: "the roles can be watched again", theRefusal: "the store refuses the call no more", theCheck: "the health check has returned",
+	theStore: "the store answers again", theWatch: "the roles can be watched again", theRefusal: "the store no longer refuses the call", theCheck: "the health check has returned",
 }
 
 func newTroubles(c Config) troubles {
 	return troubles{config: c, now: map[fault]*trouble{}, health: rate.NewLimiter(rate.Every(20*time.Second), 3)}
 }
 
-// note records how a call went. A beat that fails is told at once, unless another that was
-// tried meanwhile came through.
+// note records how a call went. A beat that fails is logged at once, unless another attempt has
+// meanwhile come through.
 func (t *troubles) note(now Instant, n news) {
 	_, registered := n.event.(machine.Registered)
 	_, unseen := n.event.(machine.Unseen)
@@ -86,7 +86,7 @@ func (t *troubles) note(now Instant, n news) {
 		t.fails(now, fault{what: theStore}, n.err, t.config.TTL/2)
 	default:
 		if one := t.now[fault{what: theStore}]; one != nil && (!one.beats || beaten || registered) {
-			t.over(now, fault{what: theStore}) // what can be read says nothing of what can be written
+			t.over(now, fault{what: theStore}) // being able to read says nothing about writing
 		}
 		t.over(now, fault{theRefusal, n.call, n.role})
 		if stood {
@@ -94,12 +94,12 @@ func (t *troubles) note(now Instant, n news) {
 			t.over(now, fault{what: theRefusal, call: n.call})
 		}
 		if registered && n.err == nil {
-			delete(t.now, fault{what: theJoining}) // that it is in line has a line of its own
+			delete(t.now, fault{what: theJoining}) // joining has a log line of its own
 		}
 	}
 }
 
-// blind is why nothing is known of the store at the moment; nil: it answers.
+// blind is why nothing is known about the store at the moment; nil: it answers.
 func (t *troubles) blind() error {
 	for _, what := range []string{theStore, theWatch} {
 		if one := t.now[fault{what: what}]; one != nil && one.on {
@@ -109,8 +109,8 @@ func (t *troubles) blind() error {
 	return nil
 }
 
-// hangs tells that the health check does not return, long before the witness kills for it.
-// since is when it was called; nil: it has returned.
+// hangs logs that the health check does not return, long before the witness kills for it. since
+// is when it was called; nil: it has returned.
 func (t *troubles) hangs(now Instant, since *Instant) {
 	limit, f := t.config.HangTimeout, fault{what: theCheck}
 	if limit < 0 {
@@ -120,15 +120,15 @@ func (t *troubles) hangs(now Instant, since *Instant) {
 		t.over(now, f)
 		return
 	}
-	err := fmt.Errorf("it has not returned for half of %v", limit)
+	err := fmt.Errorf("it has used half of its %v and has not returned", limit)
 	if t.config.HangTimeout > 0 && t.config.witnessed() {
-		err = fmt.Errorf("%w, after which the witness kills this process", err)
+		err = fmt.Errorf("%w; after that the witness kills this process", err)
 	}
 	t.fails(now, f, err, 0)
 }
 
-// tellHealth tells why the health check fails: when it begins to, when its words change, and
-// when it passes again, but not more often than a person reads.
+// tellHealth logs why the health check fails: when it begins to, when its words change, and when
+// it passes again, but no more often than a person can read.
 func (t *troubles) tellHealth(err error) {
 	sick := ""
 	if err != nil {
@@ -145,21 +145,21 @@ func (t *troubles) tellHealth(err error) {
 	t.sick = sick
 }
 
-// refusal reports whether the store answered, and no try succeeds before somebody
-// changes something.
+// refusal reports whether the store answered that no try can succeed before somebody changes
+// something.
 func refusal(err error) bool {
 	return errors.Is(err, lock.ErrPermanent) || errors.Is(err, lock.ErrOtherStore)
 }
 
-// fails tells what fails, if it has for long enough and there is news of it. Where the store
-// is told to be away, that it cannot be watched is no news.
+// fails logs a failure if it has lasted long enough and there is news about it. Once the store's
+// absence was logged, its consequence that roles cannot be watched is not.
 func (t *troubles) fails(now Instant, f fault, err error, patience time.Duration) {
 	one := t.now[f]
 	if one == nil {
 		one = &trouble{}
 		t.now[f] = one
 	}
-	if !one.on || now.Most(one.last) > t.config.TTL && !one.told { // that was another time
+	if !one.on || now.Most(one.last) > t.config.TTL && !one.told { // the last one was another trouble
 		one.on, one.told, one.since = true, false, now
 	}
 	one.last, one.err = now, err
@@ -175,7 +175,7 @@ func (t *troubles) fails(now Instant, f fault, err error, patience time.Duration
 	}
 }
 
-// over tells that what was told to fail fails no more.
+// over logs that a trouble that was logged is over.
 func (t *troubles) over(now Instant, f fault) {
 	one := t.now[f]
 	if one == nil || !one.on {
@@ -197,7 +197,7 @@ func (f fault) attrs() (all []any) {
 	return all
 }
 
-// refused keeps why the store refuses something for good.
+// refused keeps the store's reason for refusing something for good.
 func (r *runner) refused(n news) {
 	switch n.event.(type) {
 	case machine.Registered, machine.Beaten, machine.Closed:

@@ -24,7 +24,7 @@ type warmup struct {
 	done   chan struct{}
 }
 
-// warmUp runs Standby for a role, after the run before it has returned.
+// warmUp runs Standby for a role, after the previous run has returned.
 func (r *runner) warmUp(role string) {
 	if r.config.Standby == nil {
 		return
@@ -43,13 +43,14 @@ func (r *runner) warmUp(role string) {
 			if err == nil || ctx.Err() != nil {
 				return
 			}
-			r.config.Logger.Warn("standby failed, it is called again", "role", role, "id", r.config.ID, "error", err)
+			r.config.Logger.Warn("standby failed; it is called again", "role", role, "id", r.config.ID, "error", err)
 			pause(ctx, r.config.BeatEvery())
 		}
 	})
 }
 
-// end tells the run to end and waits until it has, for so long. There may be none.
+// end tells the run to end and waits until it has, but no longer than patience. There may be
+// none.
 func (w *warmup) end(patience time.Duration) error {
 	if w == nil {
 		return nil
@@ -65,8 +66,8 @@ func (w *warmup) end(patience time.Duration) error {
 	}
 }
 
-// warmAgain warms up for a role whose work has returned, and ends every warm-up when
-// Run is to return.
+// warmAgain warms up for a role whose work has returned, and ends every warm-up when Run is to
+// return.
 func (r *runner) warmAgain(n news) {
 	e, returned := n.event.(machine.Returned)
 	switch {
@@ -79,8 +80,9 @@ func (r *runner) warmAgain(n news) {
 	}
 }
 
-// askReady asks which roles this process is ready for, now and every BeatEvery until Run ends.
-// It waits for the first answer, but no longer than a try: who has not answered is not ready.
+// askReady asks which roles this process is ready for, now and every BeatEvery until Run ends. It
+// waits for the first answer, but no longer than a try: until it answers, the process is not
+// ready.
 func (r *runner) askReady() {
 	for i := range r.cold {
 		r.cold[i].Store(true)
@@ -114,7 +116,7 @@ func (r *runner) bids() []lock.Bid {
 		if r.machine.Role(b.Role).Done {
 			continue
 		}
-		if r.cold[i].Load() || r.machine.Session().Sick || r.hasStalled(b.Role) { // so the line itself, which every contender reads, has it behind
+		if r.cold[i].Load() || r.machine.Session().Sick || r.hasStalled(b.Role) { // so that it comes last in the line that every contender reads
 			b.Priority -= lock.NotReady
 		}
 		left = append(left, b)
@@ -122,8 +124,8 @@ func (r *runner) bids() []lock.Bid {
 	return left
 }
 
-// rebid returns what a beat says of the bids: nothing where the store knows them. A
-// change is told by a few beats, as the tries of one may commit in another order.
+// rebid returns the bids that a beat carries: none if the store knows them. A change is carried
+// by a few beats, because the tries of one may commit in another order.
 func (r *runner) rebid() []lock.Bid {
 	now := r.bids()
 	if !slices.Equal(now, r.bidden) {
@@ -135,4 +137,4 @@ func (r *runner) rebid() []lock.Bid {
 	return now
 }
 
-type coldness []atomic.Bool // of each of Config.Roles
+type coldness []atomic.Bool // one for each of Config.Roles

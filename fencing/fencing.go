@@ -9,20 +9,20 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// ErrStale means that the token is not, or no longer, the role's current one. What was
-// refused has written nothing; a stream of gRPC, which may be refused in its midst, has
-// not from then on. It is for good: stop the work. errors.As finds a *StaleError wherever
-// the current token is known.
+// ErrStale means that the token is not, or no longer, the role's current one. What was refused
+// has written nothing; a gRPC stream, which may be refused in the middle, writes nothing from
+// then on. It is for good: stop the work. errors.As finds a *StaleError if the current token is
+// known.
 var ErrStale = errors.New("stale fencing token")
 
-// ErrNoTerm means that there is no role and token to send: the context has none.
-var ErrNoTerm = errors.New("the context is no work's, and carries no role and token (see fencing.NewContext)")
+// ErrNoTerm means that the context carries no role and token to send.
+var ErrNoTerm = errors.New("the context does not come from a work, and carries no role and token (see fencing.NewContext)")
 
-// A StaleError says which token was refused, and which one stands.
+// A StaleError says which token was refused, and which one is current.
 type StaleError struct {
 	Role    string
 	Token   lock.Token // that was refused
-	Current lock.Token // the greatest one that is known; zero: the store has no record of the role
+	Current lock.Token // the greatest one known; zero: the role has no record
 }
 
 // Error names the role, the token that was refused, and the current one.
@@ -40,9 +40,8 @@ func (e *StaleError) Error() string {
 // Unwrap returns ErrStale.
 func (e *StaleError) Unwrap() error { return ErrStale }
 
-// Check says what is wrong with a role and a token: the role must be a name as
-// package lock has them, and the token must not be zero. The error is
-// lock.ErrPermanent.
+// Check says what is wrong with a role and a token: the role must be a name that package lock
+// accepts, and the token must not be zero. The error is lock.ErrPermanent.
 func Check(role string, t lock.Token) error {
 	if err := lock.CheckName("role", role); err != nil {
 		return err
@@ -60,16 +59,16 @@ type pass struct {
 
 type key struct{}
 
-// NewContext returns a context that carries the role and the token of a term, for what
-// does not derive from the work's own context, which does. The clients of packages
+// NewContext returns a context that carries the role and the token of a term. It is for contexts
+// that are not derived from the work's own, which carries them. The clients of packages
 // fencinghttp and fencinggrpc send what their context carries.
 func NewContext(ctx context.Context, role string, t lock.Token) context.Context {
 	return context.WithValue(ctx, key{}, pass{role, t})
 }
 
-// FromContext returns the role and the token that the context carries: those of
-// NewContext, or else of the work that it was made for (coordinator.TermOf). The token is
-// zero where it carries none.
+// FromContext returns the role and the token that the context carries: those of NewContext, or
+// else of the work that it was made for (coordinator.TermOf). The token is zero if it carries
+// none.
 func FromContext(ctx context.Context) (role string, t lock.Token) {
 	if p, ok := ctx.Value(key{}).(pass); ok {
 		return p.role, p.token

@@ -10,17 +10,17 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// ErrRole means that the gate guards other roles than the one that was named.
+// ErrRole means that the gate does not guard the role that was named.
 var ErrRole = errors.New("not a role that is guarded here")
 
-// A Gate stands in front of a resource in one process, and lets in what carries the
-// greatest token of its role. A request that was let in and stalls is no way around
-// it: a greater token ends the contexts of the requests under smaller ones, and waits
-// until they have returned. It is safe for concurrent use.
+// A Gate stands in front of a resource in one process, and lets in requests that carry the
+// greatest token of their role. A request that was let in and stalls cannot get around it: a
+// greater token ends the contexts of the requests under smaller ones, and waits until they have
+// returned. It is safe for concurrent use.
 //
-// Where several processes write to one resource, a Gate in each of them is not
-// enough, whatever Tokens they share: a stalled request of one is not known to the
-// others. There the check belongs into the resource, as package fencingsql does it.
+// If several processes write to one resource, a Gate in each of them is not enough, whatever
+// Tokens they share: the others do not know of a stalled request in one of them. Then the check
+// belongs into the resource, as in package fencingsql.
 type Gate struct {
 	tokens Tokens
 	roles  []string
@@ -41,20 +41,19 @@ type visit struct {
 	end   context.CancelCauseFunc
 }
 
-// NewGate returns a Gate for the named roles; for any where none is named, each of
-// which then takes some memory for good.
+// NewGate returns a Gate for the named roles; if none is named, for any role, and each role then
+// takes some memory for good.
 func NewGate(tokens Tokens, roles ...string) *Gate {
 	return &Gate{tokens: tokens, roles: roles, doors: map[string]*door{}}
 }
 
-// Enter lets one request in. It asks the Tokens, and waits until every request under a
-// smaller token has left. The context that it returns ends when ctx does, and with a
-// *StaleError as its cause when a greater token comes; the request must then do
-// nothing more, and leave. leave must be called, once the request has returned.
+// Enter lets one request in. It asks the Tokens, and waits until every request under a smaller
+// token has left. The context that it returns ends when ctx does, and with a *StaleError as its
+// cause when a greater token comes; the request must then do nothing more, and leave. leave must
+// be called once the request has returned.
 //
-// It fails with a *StaleError, with ErrRole, with lock.ErrPermanent for what is no role
-// or no token, with the error of the Tokens, and with the cause of ctx where that ends
-// first.
+// It fails with a *StaleError, with ErrRole, with lock.ErrPermanent for an invalid role or token,
+// with the error of the Tokens, and with the cause of ctx if that ends first.
 func (g *Gate) Enter(ctx context.Context, role string, t lock.Token) (inside context.Context, leave func(), err error) {
 	if err := Check(role, t); err != nil {
 		return nil, nil, err
@@ -115,7 +114,7 @@ func (d *door) hasSmaller(t lock.Token) bool {
 	return false
 }
 
-// wait waits for somebody to leave, without the mutex.
+// wait waits for a request to leave, without the mutex.
 func (g *Gate) wait(ctx context.Context, left <-chan struct{}) error {
 	g.mu.Unlock()
 	defer g.mu.Lock()

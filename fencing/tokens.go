@@ -9,14 +9,14 @@ import (
 
 // Tokens remembers the greatest token of each role. It is safe for concurrent use.
 type Tokens interface {
-	// Raise remembers t if no greater token of the role was seen. nil: t is now the
-	// greatest one, as durably as these Tokens are. A *StaleError: a greater one is.
-	// After any other error either may be so.
+	// Raise remembers t if no greater token of the role was seen. nil: t is now the greatest one,
+	// as durably as these Tokens are. A *StaleError: there is a greater one. After any other
+	// error either may be true.
 	Raise(ctx context.Context, role string, t lock.Token) error
 }
 
-// Memory remembers tokens as long as the process lives. It protects only what is lost
-// with the process too. The zero Memory is empty and ready for use.
+// Memory remembers tokens as long as the process lives. It protects only things that are also
+// lost with the process. The zero Memory is empty and ready for use.
 type Memory struct {
 	mu       sync.Mutex
 	greatest map[string]lock.Token

@@ -8,26 +8,26 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// The names under which a role and a token travel: headers of HTTP, and in lower case
-// gRPC's metadata. All three come back with a refusal by HTTP.
+// The names by which a role and a token travel: headers of HTTP, and in lower case gRPC's
+// metadata. All three are in a refusal by HTTP.
 const (
 	RoleHeader    = "Fencing-Role"    // percent-encoded, as a path element of a URL is
 	TokenHeader   = "Fencing-Token"   // decimal
 	CurrentHeader = "Fencing-Current" // decimal
 )
 
-// maxToken is the length of the longest number that is one.
+// maxToken is the length of the longest valid number.
 const maxToken = 20
 
-// FormatRole writes a role as RoleHeader has it.
+// FormatRole returns a role as in RoleHeader.
 func FormatRole(role string) string { return url.PathEscape(role) }
 
-// FormatToken writes a token as TokenHeader and CurrentHeader have it.
+// FormatToken returns a token as in TokenHeader and CurrentHeader.
 func FormatToken(t lock.Token) string { return strconv.FormatUint(uint64(t), 10) }
 
-// Parse reads what a request carries. Its error is lock.ErrPermanent.
+// Parse reads the values of a request. Its error is lock.ErrPermanent.
 func Parse(role, token string) (string, lock.Token, error) {
-	if most := 3 * lock.MaxName; len(role) > most { // a byte is percent-encoded as three
+	if most := 3 * lock.MaxName; len(role) > most { // percent-encoding makes three of a byte
 		return "", 0, lock.Permanent(fmt.Errorf("%s has %d bytes, the limit is %d", RoleHeader, len(role), most))
 	}
 	if len(token) > maxToken {

@@ -20,27 +20,27 @@ var (
 	// unknown, however long the store has been silent.
 	ErrLost = errors.New("session lost")
 
-	// ErrMoved means that the beat or the term is no longer the one that was
-	// named, or that the role is paused, and that nothing was changed. Look again.
+	// ErrMoved means that the beat or the term is not the current one any more, or that the role
+	// is paused, and that nothing was changed. Look again.
 	ErrMoved = errors.New("moved on")
 
-	// ErrGone means that the session that was named has no record, or that it cannot be
-	// handed the role, which is paused, and that nothing was changed. Look again.
+	// ErrGone means that the named session has no record, or that the role is paused and cannot
+	// be handed to it, and that nothing was changed. Look again.
 	ErrGone = errors.New("no such session")
 
-	// ErrRolledBack means that the store gives tokens that are not greater than
-	// one that it gave before. Do not compete until the floor was raised.
+	// ErrRolledBack means that the store gives tokens that are not greater than one that it gave
+	// before. Do not compete until the floor has been raised.
 	ErrRolledBack = errors.New("the store was rolled back")
 
-	// ErrOtherStore means that the store is not the one that this Locker has seen: its
-	// identity is another one, or it has none. Nothing was changed, and no standing was
-	// shown. Keep trying, and say so once: until the store is the old one again, or an
-	// operator has adopted it. It is always an *OtherStoreError.
+	// ErrOtherStore means that the store is not the one that this Locker has seen: it has another
+	// identity, or none. Nothing was changed, and no standing was shown. Keep trying, and say so
+	// once, until the old store is back or an operator has adopted the new one. It is always an
+	// *OtherStoreError.
 	ErrOtherStore = errors.New("another store")
 
-	// ErrPermanent means that no try can succeed before somebody changes
-	// something: credentials, a foreign value in our place, a newer format. It is
-	// never returned for a store that is merely unreachable.
+	// ErrPermanent means that no try can succeed before somebody changes something: credentials,
+	// a foreign value in our place, a newer format. It is never returned for a store that is
+	// merely unreachable.
 	ErrPermanent = errors.New("permanent failure")
 )
 
@@ -59,7 +59,7 @@ func (e *permanentError) Error() string        { return e.err.Error() }
 func (e *permanentError) Unwrap() error        { return e.err }
 func (e *permanentError) Is(target error) bool { return target == ErrPermanent }
 
-// An Outcome is how a call went, by what its caller does next.
+// An Outcome classifies how a call went by what its caller does next.
 type Outcome uint8
 
 // The outcomes, one for each of this package's errors.
@@ -104,12 +104,12 @@ func OutcomeOf(err error) Outcome {
 	return Unknown
 }
 
-// A HeldError says who holds the role, or the contender's ID, that was asked
-// for. It is ErrHeld.
+// A HeldError names the holder of the role, or of the contender's ID, that was asked for. It is
+// an ErrHeld.
 type HeldError struct {
 	Name   string // of the role or of the contender
 	Holder Member
-	Token  Token // of the holder's term; zero where Name is a contender's
+	Token  Token // of the holder's term; zero if Name is a contender's
 }
 
 // Error names what is held, by whom, where, and under which token.
@@ -127,35 +127,35 @@ func (e *HeldError) Error() string {
 // Unwrap returns ErrHeld.
 func (e *HeldError) Unwrap() error { return ErrHeld }
 
-// An OtherStoreError says which store this Locker holds to, and which it found in its
-// place. It is ErrOtherStore.
+// An OtherStoreError says which store this Locker holds to, and which one it found instead. It is
+// an ErrOtherStore.
 type OtherStoreError struct {
-	Seen  string // the identity that was seen
-	Found string // the one that is there now; empty: none
+	Seen  string // the identity that this Locker holds to
+	Found string // the identity found now; empty: none
 }
 
-// Error names both, and what cures it.
+// Error names both, and the remedy.
 func (e *OtherStoreError) Error() string {
 	found := fmt.Sprintf("it has the identity %s", e.Found)
 	switch e.Found {
 	case "":
-		found = "it has no identity, as an empty one"
+		found = "it has no identity, like an empty store"
 	case e.Seen:
-		found = "what stands there of its identity is not whole"
+		found = "its identity is incomplete"
 	}
-	return fmt.Sprintf("%v: %s, and the one that was seen here has %s; nothing was changed: "+
+	return fmt.Sprintf("%v: %s, but the store seen here before has %s; nothing was changed: "+
 		"reach the old one again, or, if this one takes its place for good, run: understudy adopt --identity %s", ErrOtherStore, found, e.Seen, e.Seen)
 }
 
 // Unwrap returns ErrOtherStore.
 func (e *OtherStoreError) Unwrap() error { return ErrOtherStore }
 
-// MaxName is the length of the longest name, in bytes.
+// MaxName is the greatest length of a name, in bytes.
 const MaxName = 256
 
-// CheckName says what is wrong with the name of a role or of a contender: it
-// must be 1 to MaxName bytes of UTF-8 without unprintable characters. what names
-// it in the error, which is ErrPermanent; "": nothing does.
+// CheckName says what is wrong with the name of a role or of a contender: it must be 1 to MaxName
+// bytes of UTF-8 without unprintable characters. what precedes it in the error, which is
+// ErrPermanent; it may be empty.
 func CheckName(what, name string) error {
 	bad := func(why string, args ...any) error {
 		return Permanent(errors.New(strings.TrimPrefix(fmt.Sprintf("%s %q: ", what, name)+fmt.Sprintf(why, args...), " ")))

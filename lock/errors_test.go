@@ -66,7 +66,7 @@ func TestErrors(t *testing.T) {
 		{lock.ErrRolledBack, lock.RolledBack, ""},
 		{&lock.OtherStoreError{Seen: "x", Found: "y"}, lock.OtherStore, "it has the identity y,"},
 		{&lock.OtherStoreError{Seen: "x"}, lock.OtherStore, "it has no identity"},
-		{&lock.OtherStoreError{Seen: "x", Found: "x"}, lock.OtherStore, "is not whole"},
+		{&lock.OtherStoreError{Seen: "x", Found: "x"}, lock.OtherStore, "is incomplete"},
 		{lock.Permanent(errors.New("no right")), lock.Refused, "no right"},
 	} {
 		err := c.err

@@ -2,9 +2,9 @@ package lock
 
 import "strings"
 
-// A FieldError says what is wrong with settings: with which fields of a Config, and what to
-// write instead. A program that took them from elsewhere puts its own names in their
-// place, as package config does with flags, variables and lines of a file.
+// A FieldError says what is wrong with settings: which fields of a Config, and what to write
+// instead. A program that read them from elsewhere puts its own names in place of the fields, as
+// package config does with flags, variables and lines of a file.
 type FieldError struct {
 	Fields []string // as the Config spells them
 	Err    error

@@ -6,20 +6,19 @@ import (
 	"time"
 )
 
-// A Locker is one store, as one process reaches it. It is safe for concurrent
-// use. Every call obeys its context within 100 ms, and a call whose context is
-// already done writes nothing.
+// A Locker is one process's access to one store. It is safe for concurrent use. Every call obeys
+// its context within 100 ms, and a call whose context is already done writes nothing.
 type Locker interface {
-	// Register puts the contender in line for the roles that it bids for, under
-	// the session ID in c, which the caller drew for this registration and never
-	// uses again. One of six things happens:
+	// Register puts the contender in line for the roles that it bids for, under the session ID in
+	// c, which the caller drew for this registration and never uses again. There are six
+	// outcomes:
 	//
-	//  1. The session is registered. Where a try inside this very call had done
-	//     that before, the same step writes a beat.
+	//  1. The session is registered. Where an earlier try of this call had registered it already,
+	//     the same step writes a beat.
 	//  2. The contender's ID belongs to another session whose record is present:
 	//     a *HeldError that names it. A claim whose session is gone is taken over.
-	//  3. The end of this very session is written already: ErrLost.
-	//  4. No try can succeed, such as for bad credentials: ErrPermanent.
+	//  3. The end of this session is already written: ErrLost.
+	//  4. No try can succeed, for example with bad credentials: ErrPermanent.
 	//  5. This is another store than the one that was seen: ErrOtherStore.
 	//  6. Anything else: unknown. The session may still come into line, silent,
 	//     and is evicted like any other; the next try draws a new ID.
@@ -27,40 +26,37 @@ type Locker interface {
 	// A session has no deadline before its first acknowledged Beat.
 	Register(ctx context.Context, c Contender, p Promise, bids ...Bid) (Session, error)
 
-	// Watch yields the standing of each named role now, and again after every
-	// change; of all roles where none is named. It may skip what was overtaken,
-	// but never ends on a standing that is stale, and what it yields is never
-	// older than what this Locker has already shown or acknowledged. Who joins or
-	// leaves the line may show as late as the shortest TTL in it. After an
-	// error it goes on when the consumer does. What stands is yielded again then, changed
-	// or not. An error that is about one role's record has that role in its Standing, and
-	// the other roles are shown on. It ends when ctx does; one that could show nothing
-	// yields why before.
+	// Watch yields the standing of each named role now, and again after every change; of all
+	// roles if none is named. It may skip what was overtaken, but never ends on a standing that
+	// is stale, and what it yields is never older than what this Locker has already shown or
+	// acknowledged. A contender that joins or leaves the line may show as late as the shortest
+	// TTL in it. After an error it goes on when the consumer does, and yields the current
+	// standings again, changed or not. An error about one role's record has that role in its
+	// Standing; the other roles are still shown. It ends when ctx does; if it could show nothing
+	// it yields why before.
 	Watch(ctx context.Context, roles ...string) iter.Seq2[Standing, error]
 
-	// Evict writes the end of a session whose beat is still the one that was
-	// seen, which may be Absent. It returns nil if the session's end is written,
-	// by whomever, and ErrMoved if another beat was there. It asks nobody whether
-	// the session is silent: that is the caller's to know. AnyBeat stands for
-	// whichever beat is there: only for one who knows by other means than the
-	// store that nothing of the session acts any more.
+	// Evict writes the end of a session whose beat is still the one that was seen, which may be
+	// Absent. It returns nil if the session's end is written, no matter who wrote it, and
+	// ErrMoved if another beat was there. It does not check that the session is silent: the
+	// caller must know. AnyBeat stands for whichever beat is there: pass it only if you know by
+	// other means than the store that nothing of the session acts any more.
 	Evict(ctx context.Context, id SessionID, seen Beat, why End) error
 
-	// Ask puts an operator's wish beside the role's record. It names the term
-	// that it is about and is void in any other. The session that is named in it answers,
-	// by the same wish with Answered set, and only then the active acts on it. ErrMoved
-	// if that term is over, the role is paused, or the wish that is answered stands no more.
+	// Ask puts an operator's request beside the role's record. It names the term that it is about
+	// and is void in any other. The session that is named in it answers with the same request,
+	// Answered set, and only then the active acts on it. ErrMoved if that term is over, the role
+	// is paused, or the request that is answered was withdrawn or replaced.
 	Ask(ctx context.Context, role string, r Request) error
 
-	// Raise makes every token to come greater than above, which is at most
-	// MaxFloor. It never lowers one. It is the way out for a store that was rolled
-	// back.
+	// Raise makes every future token greater than above, which is at most MaxFloor. It never
+	// lowers the floor. It is the way out for a store that was rolled back.
 	Raise(ctx context.Context, above Token) error
 
-	// Adopt is an operator's word that this store takes the place of the one of that
-	// identity: from now on it answers to that name too, and whoever has seen the old
-	// one accepts it. It changes no token: raise the floor where the old one gave
-	// greater ones. It may be repeated. It is for a Locker that has seen no other store.
+	// Adopt is an operator's word that this store replaces the one of that identity: from now on
+	// it answers to that name too, and clients that have seen the old one accept it. It changes
+	// no token: raise the floor if the old store gave greater ones. It may be repeated. Call it
+	// on a Locker that has seen no other store.
 	Adopt(ctx context.Context, identity string) error
 
 	// Close ends every call and every Watch of this Locker and frees what it
@@ -73,72 +69,68 @@ type Session interface {
 	// ID returns the ID under which the session was registered.
 	ID() SessionID
 
-	// Beat renews the session, and replaces its bids where any are given. nil
-	// means that the write of this very call was committed, after it began; a
-	// beat never reports another call's write as its own, never creates the
-	// record, and every try is a write of its own. ErrLost: the session's record
-	// is gone, for good. ErrLost comes from the store's transaction alone, never
+	// Beat renews the session, and replaces its bids if any are given. nil means that the write
+	// of this very call was committed, after it began; a beat never reports another call's write
+	// as its own, never creates the record, and every try is a write of its own. ErrLost: the
+	// session's record is gone, for good. ErrLost comes from the store's transaction alone, never
 	// from a keepalive or a broken connection.
 	Beat(ctx context.Context, bids ...Bid) error
 
-	// TryAcquire takes the role if it is vacant, and returns the token of the
-	// term. On a role that this session holds already it returns that term's
-	// token: a successor named by a Handoff, and a caller whose reply was lost,
-	// learn of their grant by it, and by it alone. A *HeldError says who else
-	// holds the role; ErrMoved: a term began or ended since the role was read, or it
-	// is paused; ErrLost: this session's record is gone.
+	// TryAcquire takes the role if it is vacant, and returns the token of the term. On a role
+	// that this session already holds it returns that term's token: only so do a successor named
+	// by a Handoff, and a caller whose reply was lost, learn of their grant. A *HeldError says
+	// who else holds the role; ErrMoved: a term began or ended since the role was read, or it is
+	// paused; ErrLost: this session's record is gone.
 	TryAcquire(ctx context.Context, role string) (Token, error)
 
-	// Release ends the term t. nil: t is over, by whomever. A *HeldError: t is
-	// another session's, and stands. It needs no living session and touches no
-	// other term. From the first Release or Handoff of a token on, the owner never
-	// works under that token again.
+	// Release ends the term t. nil: t is over, no matter who ended it. A *HeldError: t belongs to
+	// another session, and goes on. It needs no living session and touches no other term. From
+	// the first Release or Handoff of a token on, the owner never works under that token again.
 	Release(ctx context.Context, role string, t Token) error
 
-	// Handoff ends the term t and begins the next one, of the session to, in one
-	// commit. nil: this very handoff was made, now or before. ErrGone: there is
-	// no such session, and t stands. The role is paused, and t stands: ErrGone, too.
-	// ErrMoved: t is over. ErrLost: this session's record is gone.
+	// Handoff ends the term t and begins the next one, of the session to, in one commit. nil:
+	// this handoff was made, now or before. ErrGone: the session to does not exist or the role is
+	// paused, and t goes on. ErrMoved: t is over. ErrLost: this session's record is gone.
 	Handoff(ctx context.Context, role string, t Token, to SessionID) error
 
-	// Close releases every role of the session and writes its end. nil: the end
-	// is written, by whomever. It presupposes that all work of the session has
-	// returned, needs no living session, and may be repeated.
+	// Close releases every role of the session and writes its end. nil: the end is written, no
+	// matter who wrote it. Call it only when all work of the session has returned. It needs no
+	// living session, and may be repeated.
 	Close(ctx context.Context) error
 }
 
-// A SessionID is a nonce that names one registration, and no other ever.
+// A SessionID is a nonce that names one registration and is never used again.
 type SessionID string
 
-// A Token is the fencing token of a term: never zero, the term's own, and
-// greater than that of every earlier term of the role, across restarts, changes
-// of the store's leader and deletion of the role's record.
+// A Token is the fencing token of a term: never zero, the term's own, and greater than that of
+// every earlier term of the role, across restarts, changes of the store's leader and deletion of
+// the role's record.
 type Token uint64
 
-// MaxFloor is the greatest token that can be raised above: enough are left.
+// MaxFloor is the greatest floor that can be raised to. It leaves enough tokens above it.
 const MaxFloor Token = 1 << 62
 
 // A Beat is the store's revision of a session's record. Only equality counts.
 type Beat uint64
 
-// Absent is the beat of a session whose record is not there.
+// Absent is the beat of a session whose record is missing.
 const Absent Beat = 0
 
-// AnyBeat is no session's beat. To Evict it means whichever there is, or Absent.
+// AnyBeat is not a beat of any session. To Evict it means whichever beat is there, or Absent.
 const AnyBeat Beat = 1<<64 - 1
 
-// A Promise is how long a session may be silent: nobody evicts it before they
-// have themselves seen TTL + Skew without another beat, on their own clock. It
-// stands in the record of the session and of every role that it takes, and it
-// is read from there, not from the observer's configuration.
+// A Promise is how long a session may be silent: nobody evicts it before they have themselves
+// seen TTL + Skew without another beat, on their own clock. It is written in the record of the
+// session and of every role that it takes, and is read from there, not from the observer's
+// configuration.
 type Promise struct {
 	TTL  time.Duration
-	Skew time.Duration // of TTL, given up to differing clocks and to killing
+	Skew time.Duration // the part of TTL left for differing clocks and for killing
 }
 
-// A Bid is a role that a session competes for. The line behind a role is ordered
-// by Priority, the greatest first, then by the time of registration. What an Operator has set
-// counts in place of Priority.
+// A Bid is a role that a session competes for. The line behind a role is ordered by Priority, the
+// greatest first, then by the time of registration. A priority that an Operator has set replaces
+// Priority.
 type Bid struct {
 	Role     string
 	Priority int
@@ -151,39 +143,38 @@ type Contender struct {
 	Labels  map[string]string `json:",omitempty"`
 	Session SessionID         // of this registration
 	Process Process           `json:",omitzero"`
-	Witness bool              `json:",omitempty"` // one stands by, which ends the session when the process is dead
+	Witness bool              `json:",omitempty"` // it has a witness, which ends the session when the process is dead
 }
 
-// A Process names an operating system process in a way that proves its death: on
-// the same boot, in the same PID namespace, a PID whose process is gone or began
-// at another time. The zero Process, and any with a field that could not be
-// read, proves nothing. A contender whose work may outlive its process leaves
-// it zero.
+// A Process identifies an operating system process so that its death can be proved: on the same
+// boot, in the same PID namespace, the PID is gone or belongs to a process that began at another
+// time. The zero Process, and any with a field that could not be read, proves nothing. A
+// contender whose work may outlive its process leaves it zero.
 type Process struct {
 	Boot    string // the kernel's boot ID
 	PIDs    string // the PID namespace
 	Times   string // the time namespace
 	PID     int
-	Started string // by the kernel's count
+	Started string // in the kernel's ticks
 }
 
-// A Standing is what the store said of one role. It is a hint, never a grant.
+// A Standing is the store's view of one role. It is a hint, never a grant.
 type Standing struct {
 	Role    string
 	Term    Term     // the last one
-	Line    []Member // who stands by, by rank; without the one who holds the role
-	Request Request  // what an operator asked of the term; zero: nothing
-	Floor   Token    // every token to come is greater; of a role without a record the store's own count is taken in
+	Line    []Member // who stands by, by rank, without the holder
+	Request Request  // an operator's request about the term; zero: none
+	Floor   Token    // every future token is greater; for a role without a record it includes the store's own count
 	Pause   Pause    `json:",omitzero"` // of the role; zero: it is not paused
 	Store   string   // the identity of the store that said it; empty: it has none yet
 }
 
 // A Term is one tenure of a role by one session.
 type Term struct {
-	Token  Token  // zero: the store has no record of the role
-	Holder Member // its Promise is the session's, or the role's where the session's record is gone
+	Token  Token  // zero: the role has no record
+	Holder Member // its Promise is the session's, or the role's if the session's record is gone
 	Since  time.Time
-	Over   string // how the term ended; empty while it stands
+	Over   string // how the term ended; empty while it goes on
 	End    End    // of the holder's session; zero while none is written
 }
 
@@ -194,24 +185,24 @@ func (t Term) Vacant() bool { return t.Token == 0 || t.Over != "" || t.End != En
 type Member struct {
 	Contender
 	Promise
-	Priority int // of its bid, or what an operator has set in its place
+	Priority int // of its bid, or set by an operator
 	Beat     Beat
 	BeatAt   time.Time `json:",omitzero"` // when that was written, by its owner's clock; for people
 	Settings Settings  `json:",omitzero"` // what an operator has set for the contender
 }
 
-// An End says by whom and why a session was ended.
+// An End says who ended a session, and why.
 type End struct{ By, Why string }
 
-// A Request asks the active to hand the role to a session.
+// A Request asks the active to hand the role over to a session.
 type Request struct {
 	Token    Token // the term that it is about
 	To       SessionID
 	By       string // who asks; for people
-	Answered bool   `json:",omitempty"` // To has seen it; a session that has not is handed nothing
+	Answered bool   `json:",omitempty"` // To has seen it; nothing is handed to a session that has not
 }
 
-// Unanswered returns r as it was asked.
+// Unanswered returns r without the answer.
 func (r Request) Unanswered() Request {
 	r.Answered = false
 	return r

@@ -9,57 +9,56 @@ import (
 	"unicode/utf8"
 )
 
-// An Operator keeps, beside the roles, what an operator decides about roles and contenders,
-// and what happened in each role. A Locker is one where its store can do so: ask by a type
-// assertion. It is safe for concurrent use. Every call obeys its context as a Locker's does,
-// may be repeated, and needs no session. Bad input is ErrPermanent, and nothing is written.
+// An Operator keeps, beside the roles, an operator's decisions about roles and contenders, and
+// what happened in each role. A Locker whose store can do so implements it: use a type assertion.
+// It is safe for concurrent use. Every call obeys its context as a Locker's does, may be
+// repeated, and needs no session. Bad input is ErrPermanent, and nothing is written.
 type Operator interface {
 	// Pause keeps everybody from taking the role: until it is resumed nobody acquires it, and no
-	// handoff of it is made or asked for. Every TryAcquire and Handoff compares that in the
-	// transaction in which it writes, so one that began before the pause fails too. Whoever is
-	// active stays so, and a request that stood is withdrawn. The zero Pause resumes; another
-	// one replaces the one that stands. A pause outlasts every session and every restart.
+	// handoff of it is made or asked for. Every TryAcquire and Handoff checks that in the
+	// transaction in which it writes, so one that began before the pause fails too. The active
+	// stays active, and a pending request is withdrawn. The zero Pause resumes; any other one
+	// replaces the current one. A pause outlasts every session and every restart.
 	Pause(ctx context.Context, role string, p Pause) error
 
-	// Resume ends the very pause that was seen, and no other, as who finds that its Until has
-	// passed does. nil: it is over, by whomever. ErrMoved: another one stands, and nothing was changed.
+	// Resume ends the pause that was seen, and no other. Call it when its Until has passed. nil: it is
+	// over, no matter who ended it. ErrMoved: another one is in force, and nothing was changed.
 	Resume(ctx context.Context, role string, seen Pause) error
 
 	// Configure replaces what is set for the contender of that ID. It holds for all its sessions,
-	// those to come too, whether or not there is one now. Where s sets nothing, nothing is
-	// set for it any more.
+	// future ones too, whether or not there is one now. What s does not set is set no more.
 	Configure(ctx context.Context, id string, s Settings) error
 
-	// Configured returns what is set, by the contender's ID. It is never older than what was
-	// configured before it began, by whomever.
+	// Configured returns what is set, by the contender's ID. It includes everything that anybody
+	// had configured before it began.
 	Configured(ctx context.Context) (map[string]Settings, error)
 
-	// Record adds an event to the history of a role, of which the latest are kept: at most
-	// MaxHistory events, and MaxHistorySize bytes of text. An event that is there already, by its
-	// At, By, Kind and Token, is not added again. It changes no standing.
+	// Record adds an event to the history of a role. The latest are kept: at most MaxHistory
+	// events, and MaxHistorySize bytes of text. An event with the At, By, Kind and Token of one
+	// that is already there is not added. It changes no standing.
 	Record(ctx context.Context, role string, e Event) error
 
-	// History returns what was recorded of a role, in the order in which it was, the oldest
-	// first. It is never older than what was recorded before it began, by whomever.
+	// History returns the recorded events of a role, in the order of recording, the oldest first. It
+	// includes everything that anybody had recorded before it began.
 	History(ctx context.Context, role string) ([]Event, error)
 }
 
-// A Pause is an operator's word that nobody shall take a role over. The zero Pause is none.
-// The store compares no clock: who finds that Until has passed resumes the role.
+// A Pause is an operator's decision that nobody may take a role over. The zero Pause is none. The
+// store compares no clock: a contender that finds that Until has passed resumes the role.
 type Pause struct {
 	By    string    // who paused it
 	Why   string    // for people
 	At    time.Time // when, by the clock of By
 	Until time.Time // zero: until it is resumed
-	Stop  bool      // the active shall stop its work, too
+	Stop  bool      // the active must stop its work, too
 }
 
-// Same reports whether p and q are one pause, whatever the locations of their times.
+// Same reports whether p and q are one pause, ignoring the locations of their times.
 func (p Pause) Same(q Pause) bool {
 	return p.At.Equal(q.At) && p.Until.Equal(q.Until) && p.By == q.By && p.Why == q.Why && p.Stop == q.Stop
 }
 
-// IsZero reports whether p is no pause.
+// IsZero reports whether there is no pause.
 func (p Pause) IsZero() bool {
 	return p.By == "" && p.Why == "" && p.At.IsZero() && p.Until.IsZero() && !p.Stop
 }
@@ -68,30 +67,30 @@ func (p Pause) IsZero() bool {
 type Settings struct {
 	By      string    // who set them
 	At      time.Time // when, by the clock of By
-	Drained bool      // it shall have no role: it gives up those that it has, and takes none
+	Drained bool      // it gives up its roles, and takes none
 
-	// Priorities are those for which its bids are taken, by role, in place of their own. A Member
-	// of a standing has that of the standing's role only.
+	// Priorities replace those of its bids, by role. A Member of a standing has only that of the
+	// standing's role.
 	Priorities map[string]int `json:",omitempty"`
 }
 
 // IsZero reports whether s sets nothing.
 func (s Settings) IsZero() bool { return !s.Drained && len(s.Priorities) == 0 }
 
-// The priorities of a line. Who is not ready to take over, or not healthy, bids with NotReady less
-// than it would, and so stands behind all who are: the greatest less NotReady is smaller than the smallest.
+// The priorities of a line. A contender that is not ready to take over, or not healthy, bids NotReady less
+// than it would, and so is behind all that are: the greatest less NotReady is smaller than the smallest.
 const (
 	MaxPriority = 1 << 29           // the greatest that is configured or set, and its negative the smallest
-	NotReady    = 2*MaxPriority + 1 // what a bid is lowered by
-	lowest      = -1 << 31          // of who is drained: it stands last
+	NotReady    = 2*MaxPriority + 1 // by how much a bid is lowered
+	lowest      = -1 << 31          // of a drained contender: it comes last
 )
 
-// Ready reports whether the member of a line is ready to take over, and healthy, as far as its bid
-// tells, and not drained.
+// Ready reports whether the member of a line is ready to take over and healthy, as its bid says,
+// and not drained.
 func (m Member) Ready() bool { return m.Priority >= -MaxPriority }
 
-// Apply returns m as a standing of the role shows it: with what is set for its contender. A
-// priority that is set makes nobody ready who is not.
+// Apply returns m as a standing of the role shows it: with what is set for its contender. A set
+// priority does not make a member ready that is not.
 func (s Settings) Apply(m Member, role string) Member {
 	m.Settings = Settings{By: s.By, At: s.At, Drained: s.Drained}
 	if p, ok := s.Priorities[role]; ok {
@@ -104,7 +103,7 @@ func (s Settings) Apply(m Member, role string) Member {
 	if s.Drained {
 		m.Priority = lowest
 	}
-	if m.Settings.IsZero() { // what is set is for other roles
+	if m.Settings.IsZero() { // it sets something for other roles only
 		m.Settings = Settings{}
 	}
 	return m
@@ -113,14 +112,14 @@ func (s Settings) Apply(m Member, role string) Member {
 // An Event is something that happened in a role.
 type Event struct {
 	At       time.Time // by the clock of By
-	By       string    // the ID of the contender that tells it
+	By       string    // the ID of the contender that reports it
 	Kind     string    // one of the kinds below
 	Token    Token     `json:",omitempty"` // of the term that it is about
-	From     string    `json:",omitempty"` // Began: the ID of who had the term before; empty: nobody ever had one
+	From     string    `json:",omitempty"` // Began: the ID of the holder of the term before; empty: there was none
 	Previous Token     `json:",omitempty"` // Began: the token of that term
 	Cause    string    `json:",omitempty"` // one of the causes below
 	Detail   string    `json:",omitempty"` // for people: the store's words, who asked
-	Parts    []Part    `json:",omitempty"` // what took how long, in order
+	Parts    []Part    `json:",omitempty"` // what took how long
 }
 
 // A Part is a part of an event, and how long it took.
@@ -139,21 +138,21 @@ const (
 // The causes: why a term began or ended.
 const (
 	CauseFirst     = "first"     // nobody ever had the role
-	CauseReleased  = "released"  // its owner gave it back: why is in the event in which that one tells of the term's end
+	CauseReleased  = "released"  // its owner gave it back; the owner's own event about the end says why
 	CauseStopped   = "stopped"   // its process was told to stop
-	CauseDone      = "done"      // its work has returned for good
-	CauseFailed    = "failed"    // its work has returned with an error, or its process ends with one
+	CauseDone      = "done"      // its work returned and is finished
+	CauseFailed    = "failed"    // its work returned an error, or its process ends with one
 	CauseUnused    = "unused"    // it was given back before its work began
 	CauseAsked     = "asked"     // an operator asked for a handoff
 	CauseDrained   = "drained"   // an operator drained its contender
-	CausePaused    = "paused"    // an operator paused the role, and stopped its work
-	CausePriority  = "priority"  // one of a greater priority stood by
+	CausePaused    = "paused"    // an operator paused the role and stopped its work
+	CausePriority  = "priority"  // a standby had a greater priority
 	CauseUnhealthy = "unhealthy" // its health check failed
 	CauseStalled   = "stalled"   // its work made no progress
 	CauseCrashed   = "crashed"   // its process was proven dead
-	CauseHung      = "hung"      // its witness killed its process, which hung, or whose work outlived the promise
+	CauseHung      = "hung"      // its witness killed its process, because it hung or its work outlived the promise
 	CauseFenced    = "fenced"    // a fence command said that its host is dead
-	CauseEvicted   = "evicted"   // an operator's word that it is dead
+	CauseEvicted   = "evicted"   // an operator said that it is dead
 	CauseSilent    = "silent"    // no beat for the whole promise: lost or cut off, which cannot be told apart
 	CauseDeadline  = "deadline"  // its own beats had no answer until the promise ran out
 	CauseLost      = "lost"      // its session was ended by another, or its record is gone
@@ -162,7 +161,7 @@ const (
 // The parts that events have, in this order.
 const (
 	PartSilent = "silent" // began: from the former active's last sign of life until its session was ended
-	PartNotice = "notice" // began: from then, or from the handoff, until the role was asked for
+	PartNotice = "notice" // began: from then, or from the handoff, until the first attempt at the role
 	PartGrant  = "grant"  // began: from then until it was granted
 	PartStart  = "start"  // began: from then until the work began
 	PartWork   = "work"   // ended: how long the work ran before it was told to stop, or returned
@@ -171,7 +170,7 @@ const (
 )
 
 // AddEvent returns a history with one more event, as Record keeps it, and whether it was added.
-// It leaves the given one as it is.
+// It does not change the given one.
 func AddEvent(history []Event, e Event) (all []Event, added bool) {
 	for _, old := range history {
 		if old.At.Equal(e.At) && old.By == e.By && old.Kind == e.Kind && old.Token == e.Token {
@@ -188,7 +187,7 @@ func AddEvent(history []Event, e Event) (all []Event, added bool) {
 	return all, true
 }
 
-// The bounds of what an Operator keeps. Text is counted in bytes.
+// The limits of what an Operator keeps. Text is counted in bytes.
 const (
 	MaxHistory     = 32       // events of a role
 	MaxHistorySize = 8 << 10  // text of a role's events
@@ -206,7 +205,7 @@ func (e Event) size() int {
 	return n
 }
 
-// CheckPause says what is wrong with a pause. Nothing is with the zero one.
+// CheckPause says what is wrong with a pause. The zero one is valid.
 func CheckPause(p Pause) error {
 	if p.IsZero() {
 		return nil
@@ -258,8 +257,8 @@ func CheckEvent(e Event) error {
 	return errors.Join(errs...)
 }
 
-// checkText says what is wrong with a text for people: it must be at most MaxText bytes of
-// UTF-8 without unprintable characters, as it is shown on terminals.
+// checkText says what is wrong with a text for people: it must be at most MaxText bytes of UTF-8
+// without unprintable characters, because it is shown on terminals.
 func checkText(what, text string) error {
 	switch {
 	case len(text) > MaxText:

@@ -189,7 +189,7 @@ func TestValidate(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		`Address: "nowhere" is no address of an agent; write HOST:PORT`, "Prefix: ", "TokenFile: ",
+		`Address: "nowhere" is not an agent's address; write HOST:PORT`, "Prefix: ", "TokenFile: ",
 		"chmod 600", "CertFile and KeyFile: ", "CAFile: ",
 	} {
 		if !strings.Contains(err.Error(), want) {

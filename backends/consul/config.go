@@ -14,11 +14,11 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Config says which Consul agent, and as whom. Every field may be empty. The tags are
+// A Config says which Consul agent to use, and as whom. Every field may be empty. The tags are
 // those of backends.Store.
 type Config struct {
 	Address    string `setting:"the agent: HOST:PORT or https://HOST:PORT (default 127.0.0.1:8500)"`
-	Prefix     string `setting:"of all keys (default understudy/)"`
+	Prefix     string `setting:"the prefix of all keys (default understudy/)"`
 	Datacenter string `setting:"the datacenter (default the agent's)"`
 	Token      string `secret:"the ACL token"`
 	TokenFile  string `setting:"the ACL token, for nobody else to read"` // instead of Token; read for every call, so that a new token needs no restart
@@ -27,10 +27,10 @@ type Config struct {
 	KeyFile    string `setting:"its key"`
 	ServerName string `setting:"the name in the agent's certificate (default its host)"`
 
-	// RaftMultiplier is the servers' performance.raft_multiplier. No call heeds it.
+	// RaftMultiplier is the servers' performance.raft_multiplier. No call uses it.
 	RaftMultiplier int `plan:"performance.raft_multiplier of the Consul servers, for plan: 1 to 10" default:"5"`
 
-	Logger *slog.Logger `json:"-"` // hears of certificates that run out; nil: none
+	Logger *slog.Logger `json:"-"` // warns of certificates that expire; nil: none
 
 	// Dial makes the connections. TLS is made over what it returns. Nil: as usual.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error) `json:"-"`
@@ -80,7 +80,7 @@ func (c Config) address() (host string, secure bool, err error) {
 	if host == "" {
 		host = DefaultAddress
 	}
-	wrong := errors.New("is no address of an agent; write HOST:PORT, http://HOST:PORT or https://HOST:PORT, such as " + DefaultAddress)
+	wrong := errors.New("is not an agent's address; write HOST:PORT, http://HOST:PORT or https://HOST:PORT, such as " + DefaultAddress)
 	if strings.Contains(host, "://") {
 		u, err := url.Parse(host)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
@@ -95,7 +95,7 @@ func (c Config) address() (host string, secure bool, err error) {
 	return host, secure, nil
 }
 
-// isToken reports whether text can stand in a header.
+// isToken reports whether text can be in a header.
 func isToken(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }

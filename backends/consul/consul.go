@@ -1,7 +1,6 @@
-// Package consul keeps the contract of package lock in a Consul datacenter of
-// version 1.14 or later, through one agent. It uses plain transactions; Consul's
-// sessions are only the janitor. What each call compares and writes stands in
-// package kv.
+// Package consul keeps the contract of package lock in a Consul datacenter of version 1.14 or
+// later, through one agent. It uses plain transactions; Consul's sessions are only the janitor.
+// Package kv says what each call compares and writes.
 package consul
 
 import (
@@ -36,13 +35,13 @@ func Hand(c Config) (*kv.Hand, error) {
 	return kv.NewHand(s, c.Prefix), nil
 }
 
-// A store is the datacenter. Each call is one request to the agent, but for a
-// transaction that Consul refuses.
+// A store is the datacenter. Each call is one request to the agent, except for a transaction that
+// Consul refuses.
 type store struct {
 	config Config
 	client *api.Client
 	token  token
-	idle   func() // closes connections that nobody uses
+	idle   func() // closes idle connections
 
 	open   context.Context // done when the store is closed
 	cancel context.CancelCauseFunc
@@ -99,13 +98,13 @@ func (s *store) call(ctx context.Context) (*api.QueryOptions, *api.WriteOptions,
 	return q.WithContext(ctx), (&api.WriteOptions{Token: token}).WithContext(ctx), done, nil
 }
 
-// Read is one transaction of reads. The greatest index of the records is the
-// view's revision: Consul does not tell its own there.
+// Read is one transaction of reads. The greatest index of the records is the view's revision,
+// because Consul does not return its own there.
 func (s *store) Read(ctx context.Context, keys ...string) (kv.View, error) {
 	var ops api.TxnOps
 	for _, key := range keys {
-		// Also for a prefix: what we may not read is left out in silence, but of
-		// a single key we know that there must be an answer.
+		// Also for a prefix: records that we may not read are left out silently, but a single key
+		// must have an answer.
 		ops = append(ops, op(api.KVGetOrEmpty, key))
 		if strings.HasSuffix(key, "/") {
 			ops = append(ops, op(api.KVGetTree, key))
@@ -143,8 +142,8 @@ func recordOf(p *api.KVPair) kv.Record {
 	return kv.Record{Key: p.Key, Value: p.Value, Revision: p.ModifyIndex, Lease: kv.Lease(p.Session)}
 }
 
-// Commit is one transaction: first the guards, then the writes. A second one reads
-// the guarded keys where the first was refused and has not said how they stand.
+// Commit is one transaction: first the guards, then the writes. If it was refused without saying
+// what the guarded keys are, a second one reads them.
 func (s *store) Commit(ctx context.Context, t kv.Txn) (kv.Result, error) {
 	r, err := s.commit(ctx, t)
 	if err != nil {
@@ -154,7 +153,7 @@ func (s *store) Commit(ctx context.Context, t kv.Txn) (kv.Result, error) {
 }
 
 func (s *store) commit(ctx context.Context, t kv.Txn) (kv.Result, error) {
-	freed := map[string]bool{} // keys that are taken from another lease
+	freed := map[string]bool{} // keys to take from another lease
 	for {
 		results, failed, err := s.txn(ctx, operations(t, freed))
 		if err != nil {
@@ -182,7 +181,7 @@ func (s *store) commit(ctx context.Context, t kv.Txn) (kv.Result, error) {
 		if freed[held] {
 			return kv.Result{}, s.refusal(failed)
 		}
-		freed[held] = true // nothing was written: this is no second try of what might have been
+		freed[held] = true // nothing was written, so this does not repeat a write that may have been applied
 	}
 }
 
@@ -202,7 +201,7 @@ func committed(t kv.Txn, results api.TxnResults) (kv.Result, error) {
 	return r, nil
 }
 
-// txn sends one transaction. failed is why Consul refused it, and wrote nothing.
+// txn sends one transaction. failed is why Consul refused it without writing anything.
 func (s *store) txn(ctx context.Context, ops api.TxnOps) (results api.TxnResults, failed api.TxnErrors, err error) {
 	q, _, done, err := s.call(ctx)
 	if err != nil {

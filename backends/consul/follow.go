@@ -16,10 +16,9 @@ import (
 	"github.com/understudy-ha/understudy/backends/kv"
 )
 
-// How long Consul may block before it answers that nothing changed; what it and
-// the network may add to that; and the pause after an answer that came early and
-// held no change: Consul gives those for a key that is absent, and for a prefix
-// that is empty, at every write of anybody.
+// How long Consul may block before it answers that nothing changed; how much it and the network
+// may add to that; and the pause after an early answer without a change: Consul sends those for a
+// missing key, and for an empty prefix, whenever anybody writes.
 const (
 	blocking = 10 * time.Second
 	slack    = blocking/16 + 20*time.Second // a connection may be new
@@ -60,13 +59,13 @@ func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.
 // A track is how far one key was followed.
 type track struct {
 	key   string
-	index uint64            // of the last answer: who is not in seen and not newer came back
+	index uint64            // of the last answer: a record that is not in seen and not newer came back
 	seen  map[string]uint64 // the index of each record
 }
 
 // follow sends the changes of one key until that fails.
 func (s *store) follow(ctx context.Context, t track, to chan<- []kv.Record) error {
-	ask := uint64(0) // answer at once: our index may be one that is yet to come
+	ask := uint64(0) // answer at once: our index may be one that is still to come
 	for {
 		began := time.Now()
 		records, index, err := s.look(ctx, t.key, ask)
@@ -84,15 +83,14 @@ func (s *store) follow(ctx context.Context, t track, to chan<- []kv.Record) erro
 				return context.Cause(ctx)
 			}
 		}
-		// Without a record that went back, a smaller index only means that Consul
-		// has forgotten of deletions.
+		// If no record went back, a smaller index only means that Consul has forgotten deletions.
 		t.index = index
 		if len(changes) > 0 || ask == 0 || time.Since(began) >= blocking {
 			ask = index
 			continue
 		}
-		// It answered early, perhaps because a snapshot was restored: then the
-		// answer was still the old one, and the next may be below our index.
+		// It answered early, perhaps because a snapshot was restored: then the answer was still
+		// the old one, and the next may be below our index.
 		ask = 0
 		select {
 		case <-time.After(breather):
@@ -102,9 +100,8 @@ func (s *store) follow(ctx context.Context, t track, to chan<- []kv.Record) erro
 	}
 }
 
-// look asks for the records of a key as soon as their index exceeds wait, or at
-// last after a while. The time is bounded by the context, not by the client, whose
-// own timeout would cut every query.
+// look asks for the records of a key as soon as their index exceeds wait, or after a while. The
+// time is limited by the context, not by the client, whose own timeout would cut every query.
 func (s *store) look(ctx context.Context, key string, wait uint64) (api.KVPairs, uint64, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, blocking+slack, errSilent)
 	defer cancel()
@@ -140,8 +137,8 @@ var (
 	errWentBack = errors.New("consul went back to an earlier state")
 )
 
-// compare returns what changed since the last answer, by the records' own indexes:
-// an answer is not a change. It fails where one went back.
+// compare returns what changed since the last answer, by the records' own indexes: an answer need
+// not be a change. It fails if one went back.
 func (t *track) compare(now api.KVPairs) ([]kv.Record, error) {
 	var changes []kv.Record
 	gone := maps.Clone(t.seen)

@@ -21,8 +21,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A transport sends requests, and makes an error of each answer that says that no
-// try can succeed.
+// A transport sends requests, and turns each answer that says that no try can succeed into an
+// error.
 type transport struct {
 	config  Config
 	wire    *http.Transport
@@ -30,11 +30,10 @@ type transport struct {
 	worked  atomic.Bool // there was an answer
 }
 
-// A call that waits keeps its connection for itself, so that none waits behind
-// another. What is kept besides is little: an agent allows 200 connections for
-// each address that they come from. A connection is made even if the call gives up that
-// it is made for, and the next call takes it; it takes a round trip, and with TLS up to two
-// more.
+// A call that waits has its own connection, so that none waits behind another. Few more are kept:
+// an agent allows 200 connections for each address that they come from. A connection is made even
+// if the call that needs it gives up, and the next call takes it; it takes a round trip, and with
+// TLS up to two more.
 const (
 	dialTimeout = 10 * time.Second
 	keptIdle    = 8
@@ -62,7 +61,7 @@ func newTransport(open context.Context, c Config, host string) *transport {
 	return &transport{config: c, wire: wire, lasting: lasting.Transport{Base: wire, Open: open, Ends: blocks}}
 }
 
-// maxWords is as much of an answer as an error repeats.
+// maxWords is how much of an answer an error repeats.
 const maxWords = 1 << 10
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -137,13 +136,13 @@ func permanent(format string, args ...any) error {
 	return lock.Permanent(fmt.Errorf("consul: "+format, args...))
 }
 
-// refused is permanent for what is wrong with a field of the Config.
+// refused is a permanent error about a field of the Config.
 func refused(field, format string, args ...any) error {
 	return lock.Permanent(lock.InFields(fmt.Errorf("consul: "+format, args...), field))
 }
 
-// denied is the error for a right that is missing. Consul's words name the right
-// and the key, and the token only by its accessor.
+// denied is the error for a missing right. Consul's words name the right and the key, and the
+// token only by its accessor.
 func (s *store) denied(what string) error { return denied(s.config, what) }
 
 func denied(c Config, what string) error {
@@ -164,8 +163,8 @@ func denied(c Config, what string) error {
 	return refused(field, "%s may not do that (%s); it needs key_prefix %q write, and session write on the agent's node", who, what, prefix)
 }
 
-// A token is fixed, or what stands in a file, read anew for each call; what was read last
-// while the file cannot be read or is empty, as it may be while it is replaced.
+// A token is fixed, or the content of a file, read anew for each call. While the file cannot be
+// read or is empty, as it may be while it is replaced, it is what was read last.
 type token struct {
 	fixed string
 	file  string

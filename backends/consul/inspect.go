@@ -9,15 +9,15 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Servers are what a datacenter's servers say of themselves.
+// Servers are what a datacenter's servers say about themselves.
 type Servers struct {
 	Members []string // the addresses of those that vote
-	Leader  string   // one of Members; "": none is known
-	Healthy []string // those of Members that Consul's autopilot takes for healthy; nil: we may not ask it
+	Leader  string   // one of Members; "": unknown
+	Healthy []string // Members that Consul's autopilot considers healthy; nil: we may not ask it
 }
 
-// Inspect asks the agent of c who the servers are. That needs no right; which of them are
-// healthy needs operator = "read", and is left out without it.
+// Inspect asks the agent of c who the servers are. That needs no rights; it also says which of
+// them are healthy if the token has operator = "read".
 func Inspect(ctx context.Context, c Config) (found Servers, err error) {
 	s, err := newStore(c)
 	if err != nil {

@@ -10,16 +10,16 @@ import (
 	"github.com/understudy-ha/understudy/backends/kv"
 )
 
-// The bounds of a Consul session's TTL, and the shortest lock delay that the client
-// can say: none at all would mean Consul's default of 15 s.
+// The limits of a Consul session's TTL, and the shortest lock delay that the client can send:
+// none at all would mean Consul's default of 15 s.
 const (
 	minTTL    = 10 * time.Second
 	maxTTL    = 24 * time.Hour
 	lockDelay = time.Millisecond
 )
 
-// Grant makes a Consul session without health checks, which die with the agent. Its
-// ttl is brought within Consul's bounds.
+// Grant makes a Consul session without health checks, which die with the agent. Its ttl is kept
+// within Consul's limits.
 func (s *store) Grant(ctx context.Context, ttl time.Duration) (kv.Lease, error) {
 	q, w, done, err := s.call(ctx)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *store) Keep(ctx context.Context, l kv.Lease) error {
 	return nil
 }
 
-// Revoke ends a session. One that is gone already is no error.
+// Revoke ends a session. It is not an error if it is already gone.
 func (s *store) Revoke(ctx context.Context, l kv.Lease) error {
 	q, w, done, err := s.call(ctx)
 	if err != nil {

@@ -15,8 +15,8 @@ func op(verb api.KVOp, key string) *api.TxnOp {
 	return &api.TxnOp{KV: &api.KVTxnOp{Verb: verb, Key: key}}
 }
 
-// operations are the transaction as Consul does it, the guards first. A guard for
-// an index is never a delete-cas, which succeeds where there is no key.
+// operations are the transaction as Consul does it, the guards first. A guard for an index is
+// never a delete-cas, which succeeds if there is no key.
 func operations(t kv.Txn, freed map[string]bool) api.TxnOps {
 	var ops api.TxnOps
 	for _, g := range t.Guards {
@@ -32,8 +32,8 @@ func operations(t kv.Txn, freed map[string]bool) api.TxnOps {
 		}
 	}
 	for _, w := range t.Writes {
-		// A set leaves a key on the session that it hangs on, and a lock fails on
-		// a key of another session: there the old key goes first.
+		// A set leaves a key on the session that it is on, and a lock fails on a key of another
+		// session: so the old key is deleted first.
 		if w.Value == nil || w.Lease == "" || freed[w.Key] {
 			ops = append(ops, op(api.KVDelete, w.Key))
 		}
@@ -53,12 +53,12 @@ func operations(t kv.Txn, freed map[string]bool) api.TxnOps {
 type verdict struct {
 	err   error  // anything else
 	guard bool   // a guard did not hold
-	held  string // this key hangs on another lease than the one of its write
+	held  string // this key is on another lease than the one of its write
 }
 
-// judge tells the refusals apart. Consul answers all of them alike, and only by
-// their texts is a guard that did not hold told from a right that is missing or a
-// lock delay. What Consul checks before it looks at any key it tells alone.
+// judge tells the refusals apart. Consul answers all of them alike: only the texts distinguish a
+// guard that did not hold from a missing right or a lock delay. Errors that Consul finds before
+// it looks at any key come alone.
 func (s *store) judge(t kv.Txn, failed api.TxnErrors) verdict {
 	var v verdict
 	var noLease bool
@@ -81,7 +81,7 @@ func (s *store) judge(t kv.Txn, failed api.TxnErrors) verdict {
 	return v
 }
 
-// refusedBy reports whether what is said of a guard that did not hold.
+// refusedBy reports whether the text is about a guard that did not hold.
 func refusedBy(g kv.Guard, what string) bool {
 	switch {
 	case g.Exists:
@@ -93,8 +93,8 @@ func refusedBy(g kv.Guard, what string) bool {
 		strings.HasPrefix(what, fmt.Sprintf("failed index check for key %q,", g.Key))
 }
 
-// allAbsent reports whether a refusal says of every guarded key that it is not there:
-// so it is with the beat of a session that is gone.
+// allAbsent reports whether a refusal says of every guarded key that it is missing: so it is with
+// the beat of a session that is gone.
 func allAbsent(t kv.Txn, failed api.TxnErrors) bool {
 	for i, g := range t.Guards {
 		missing := slices.ContainsFunc(failed, func(f *api.TxnError) bool {
@@ -117,8 +117,8 @@ func heldKey(t kv.Txn, what string) (key string, ok bool) {
 	return "", false
 }
 
-// refusal is the error of a transaction that was refused for no reason that a
-// caller of ours reckons with.
+// refusal is the error of a transaction that was refused for a reason that none of our callers
+// handles.
 func (s *store) refusal(failed api.TxnErrors) error {
 	what := failed[0].What
 	switch {

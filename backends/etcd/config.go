@@ -13,19 +13,19 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Config says which etcd cluster, and as whom. Every field but Endpoints may be
-// empty. The tags are those of backends.Store.
+// A Config says which etcd cluster to use, and as whom. Every field but Endpoints may be empty.
+// The tags are those of backends.Store.
 type Config struct {
 	Endpoints    []string `setting:"every member: HOST:PORT or https://HOST:PORT,..."`
-	Prefix       string   `setting:"of all keys (default understudy/)"`
-	Username     string   `setting:"the user, where it is not a certificate's"`
+	Prefix       string   `setting:"the prefix of all keys (default understudy/)"`
+	Username     string   `setting:"the user, unless a certificate names it"`
 	Password     string   `secret:"the user's password"`
 	PasswordFile string   `setting:"the user's password, for nobody else to read"` // instead of Password; read anew when etcd refuses the password
 	CAFile       string   `setting:"authorities that sign etcd's certificates"`
 	CertFile     string   `setting:"our certificate"`
 	KeyFile      string   `setting:"its key"`
 
-	Logger *slog.Logger `json:"-"` // hears of certificates that run out; nil: none
+	Logger *slog.Logger `json:"-"` // warns of certificates that expire; nil: none
 
 	// Dial makes the connections. TLS is made over what it returns. Nil: as usual.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error) `json:"-"`
@@ -46,7 +46,7 @@ func (c Config) files() clientconf.TLSFiles {
 	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
 }
 
-// secure reports whether connections are by TLS.
+// secure reports whether connections use TLS.
 func (c Config) secure() bool {
 	for _, e := range c.Endpoints {
 		if strings.HasPrefix(e, "https://") {
@@ -103,13 +103,13 @@ func address(endpoint string) (string, error) {
 	if strings.Contains(endpoint, "://") {
 		u, err := url.Parse(endpoint)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.User != nil {
-			return "", errors.New("is no endpoint; write HOST:PORT, http://HOST:PORT or https://HOST:PORT")
+			return "", errors.New("is not an endpoint; write HOST:PORT, http://HOST:PORT or https://HOST:PORT")
 		}
 		endpoint = u.Host
 	}
 	host, port, _ := net.SplitHostPort(endpoint) // both are "" with an error
 	if host == "" || port == "" {
-		return "", errors.New("is no endpoint; write HOST:PORT, such as h1:2379")
+		return "", errors.New("is not an endpoint; write HOST:PORT, such as h1:2379")
 	}
 	return endpoint, nil
 }

@@ -18,9 +18,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// contact returns a member to which there is a connection, and its client: the one
-// that pick names, or the next that can be reached. Nothing of a call was sent
-// before, so that trying one member after the other repeats nothing.
+// contact returns a member to which there is a connection, and its client: the one that pick
+// names, or the next that can be reached. No part of a call was sent before, so trying one member
+// after the other repeats nothing.
 func (m *members) contact(ctx context.Context) (int, *clientv3.Client, error) {
 	var failed []error
 	first, permanent := m.pick(), true
@@ -48,7 +48,7 @@ func (m *members) contact(ctx context.Context) (int, *clientv3.Client, error) {
 	return 0, nil, err
 }
 
-// A curable error is not permanent, though one of those that it is made of may be.
+// A curable error is not permanent, though one of those in it may be.
 type curable struct{ err error }
 
 func (c curable) Error() string { return c.err.Error() }
@@ -57,21 +57,20 @@ func (c curable) Is(target error) bool {
 }
 func (c curable) As(target any) bool { return errors.As(c.err, target) }
 
-// reachTimeout is how long a member that swallows everything keeps a call from the
-// next one.
+// reachTimeout is how long a member that swallows everything keeps a call from the next one.
 const reachTimeout = time.Second
 
-// A preparation makes a member ready: connected, of a version that will do, and with a
-// token. It goes on when those who wait for it give up, so that what takes longer than a
-// call is done all the same.
+// A preparation makes a member ready: connected, of a version that is recent enough, and with a
+// token. It goes on when its waiters give up, so that something that takes longer than a call
+// still gets done.
 type preparation struct {
 	done   chan struct{}
 	client *clientv3.Client
 	err    error
 }
 
-// reach returns the member's client once the member is ready. A call without a
-// connection would wait for one in silence.
+// reach returns the member's client once the member is ready. A call without a connection would
+// silently wait for one.
 func (m *members) reach(ctx context.Context, at *member) (*clientv3.Client, error) {
 	at.mu.Lock()
 	c := at.client
@@ -168,7 +167,7 @@ func (m *members) makeReady(ctx context.Context, at *member, c *clientv3.Client,
 	return nil
 }
 
-// connected waits until a connection stands, or was tried in vain.
+// connected waits until there is a connection, or the attempt has failed.
 func connected(ctx context.Context, conn *grpc.ClientConn) error {
 	conn.Connect()
 	for {
@@ -185,8 +184,8 @@ func connected(ctx context.Context, conn *grpc.ClientConn) error {
 	}
 }
 
-// whyNot says why there is no connection where one was made and broke at once: the server
-// refuses our certificate, say. gRPC tells it to a call only, which fails then at once.
+// whyNot says why there is no connection if one was made and broke at once, for example because
+// the server refuses our certificate. gRPC tells only a call, which then fails at once.
 func (m *members) whyNot(ctx context.Context, conn *grpc.ClientConn, err error) error {
 	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
@@ -196,7 +195,7 @@ func (m *members) whyNot(ctx context.Context, conn *grpc.ClientConn, err error) 
 	}
 	why := status.Convert(told).Message()
 	if strings.Contains(why, "looked like an HTTP/1.1 header") {
-		why = "what answers there speaks HTTP/1.1 and no gRPC, as etcd's port for peers does; write its port for clients, which is 2379 by default"
+		why = "what answers there speaks HTTP/1.1, not gRPC, as etcd's port for peers does; write its port for clients, which is 2379 by default"
 	}
 	err = fmt.Errorf("%w: %s", err, why)
 	if m.config.CertFile != "" {
@@ -207,8 +206,8 @@ func (m *members) whyNot(ctx context.Context, conn *grpc.ClientConn, err error) 
 	return err
 }
 
-// atOnce makes a call fail whose connection has just broken, or whose token was
-// refused. The client would have it wait for another.
+// atOnce makes a call fail if its connection has just broken, or its token was refused. The
+// client would make it wait for another.
 func atOnce(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	err := next(ctx, method, req, reply, conn, append(opts, grpc.WaitForReady(false))...)
 	if isStale(rpctypes.Error(err)) {
@@ -217,7 +216,7 @@ func atOnce(ctx context.Context, method string, req, reply any, conn *grpc.Clien
 	return err
 }
 
-// tooOld reports whether a server's version is one before 3.5.
+// tooOld reports whether a server's version is before 3.5.
 func tooOld(version string) bool {
 	major, rest, _ := strings.Cut(version, ".")
 	minor, _, _ := strings.Cut(rest, ".")
@@ -226,7 +225,7 @@ func tooOld(version string) bool {
 	return err == nil && err2 == nil && (m < 3 || m == 3 && n < 5)
 }
 
-// lost waits until a connection that stood stands no more.
+// lost waits until an open connection has broken.
 func lost(ctx context.Context, conn *grpc.ClientConn) error {
 	for conn.GetState() == connectivity.Ready {
 		if !conn.WaitForStateChange(ctx, connectivity.Ready) {

@@ -1,6 +1,6 @@
-// Package etcd keeps the contract of package lock in an etcd cluster of version
-// 3.5 or later. It uses plain transactions; etcd's leases are only the janitor.
-// What each call compares and writes stands in package kv.
+// Package etcd keeps the contract of package lock in an etcd cluster of version 3.5 or later. It
+// uses plain transactions; etcd's leases are only the janitor. Package kv says what each call
+// compares and writes.
 package etcd
 
 import (
@@ -150,13 +150,13 @@ func leaseOf(id int64) kv.Lease {
 func leaseID(l kv.Lease) (clientv3.LeaseID, error) {
 	id, err := strconv.ParseInt(string(l), 16, 64)
 	if err != nil {
-		return 0, lock.Permanent(fmt.Errorf("%q is no lease of etcd", l))
+		return 0, lock.Permanent(fmt.Errorf("%q is not a lease of etcd", l))
 	}
 	return clientv3.LeaseID(id), nil
 }
 
-// Follow watches at the member that answered last. It ends when that member's
-// connection breaks, and when it has no leader: the client would wait in silence.
+// Follow watches at the member that answered last. It ends when that member's connection breaks,
+// and when it has no leader: the client would wait silently.
 func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.Seq2[[]kv.Record, error] {
 	return func(yield func([]kv.Record, error) bool) {
 		began, err := s.follow(ctx, since, keys, yield)
@@ -169,8 +169,8 @@ func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.
 	}
 }
 
-// follow yields changes until it fails, or the consumer has enough: then err is nil. The
-// watches have a stream of their own, for one that stands keeps the token of its beginning.
+// follow yields changes until it fails, or the consumer has enough: then err is nil. The watches
+// have a stream of their own, because an open one keeps the token with which it began.
 func (s *store) follow(ctx context.Context, since kv.View, keys []string, yield func([]kv.Record, error) bool) (began bool, err error) {
 	ctx, end := context.WithCancelCause(clientv3.WithRequireLeader(ctx))
 	var group sync.WaitGroup
@@ -207,7 +207,7 @@ func (s *store) follow(ctx context.Context, since kv.View, keys []string, yield 
 			}
 		case <-ctx.Done():
 			err := context.Cause(ctx)
-			if errors.Is(err, rpctypes.ErrPermissionDenied) && token != "" { // so older servers call it, too
+			if errors.Is(err, rpctypes.ErrPermissionDenied) && token != "" { // older servers call it that, too
 				at.drop(token, errStale)
 			} else if isStale(err) {
 				at.drop(token, err)
@@ -217,7 +217,7 @@ func (s *store) follow(ctx context.Context, since kv.View, keys []string, yield 
 	}
 }
 
-// pass hands on what a watch says, until it ends, and returns why.
+// pass hands on what a watch sends, until it ends, and returns why.
 func pass(ctx context.Context, from clientv3.WatchChan, to chan<- clientv3.WatchResponse) error {
 	for r := range from {
 		if err := r.Err(); err != nil {
@@ -234,8 +234,7 @@ func pass(ctx context.Context, from clientv3.WatchChan, to chan<- clientv3.Watch
 	return errors.New("etcd ended the watch")
 }
 
-// refusal names why a watch was refused: the client passes on the text of what the server
-// says then.
+// refusal names why a watch was refused: the client passes on the server's text.
 func refusal(err error) error {
 	if _, text, ok := strings.Cut(err.Error(), " desc = "); ok {
 		if named := rpctypes.Error(errors.New(text)); named.Error() == text {
@@ -265,8 +264,8 @@ func (s *store) Grant(ctx context.Context, ttl time.Duration) (l kv.Lease, err e
 	return l, err
 }
 
-// Keep makes one request of a stream of its own: the client's KeepAliveOnce goes on
-// trying where there is no connection.
+// Keep makes one request on a stream of its own: the client's KeepAliveOnce goes on trying if
+// there is no connection.
 func (s *store) Keep(ctx context.Context, l kv.Lease) error {
 	return s.lease(ctx, l, func(ctx context.Context, c *clientv3.Client, id clientv3.LeaseID) (*pb.ResponseHeader, error) {
 		ctx, cancel := context.WithCancel(ctx) // ends the stream
@@ -312,7 +311,7 @@ func (s *store) lease(ctx context.Context, l kv.Lease, f func(context.Context, *
 	return err
 }
 
-// Elsewhere sends the next call to another member, of whichever cluster.
+// Elsewhere sends the next call to another member, of any cluster.
 func (s *store) Elsewhere() {
 	s.members.home.leave()
 	s.members.pass(int(s.members.last.Load()))

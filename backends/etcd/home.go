@@ -5,19 +5,19 @@ import (
 	"sync"
 )
 
-// A home is the cluster that the endpoints belong to, by its own ID. A restored cluster
-// has a new one: then all members have it, or are silent. Whether its records are the ones
-// that were seen is not judged here: see package kv. This only keeps an endpoint that was
-// named by mistake from being asked.
+// A home is the cluster that the endpoints belong to, by its own ID. A restored cluster has a new
+// one: then all members have it, or are silent. Whether it has the records that were seen is not
+// judged here: see package kv. This only keeps calls away from an endpoint that was named by
+// mistake.
 type home struct {
 	mu      sync.Mutex
-	cluster uint64       // 0: not known
+	cluster uint64       // 0: unknown
 	away    map[int]bool // the members that were silent or elsewhere since one answered from it
-	foreign map[int]bool // those that answered for another one last
+	foreign map[int]bool // those whose last answer was for another one
 }
 
-// answered takes in which cluster a member of n answered for. It fails while another
-// member may still belong to the one that is known.
+// answered notes which cluster a member of n answered for. It fails while another member may
+// still belong to the known one.
 func (h *home) answered(i, n int, cluster uint64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -37,15 +37,15 @@ func (h *home) answered(i, n int, cluster uint64) error {
 	return nil
 }
 
-// belongs reports whether a member of n may be asked: it did not answer for another
-// cluster last, or all of them did.
+// belongs reports whether a member of n may be asked: its last answer was not for another
+// cluster, or all of them answered so.
 func (h *home) belongs(i, n int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return !h.foreign[i] || len(h.foreign) == n
 }
 
-// silent takes in that a member did not answer.
+// silent notes that a member did not answer.
 func (h *home) silent(i int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -59,7 +59,7 @@ func (h *home) note(i int) {
 	h.away[i] = true
 }
 
-// strange says why what came from a cluster must not be believed.
+// strange says why an answer from a cluster must not be believed.
 func (h *home) strange(cluster uint64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -69,7 +69,7 @@ func (h *home) strange(cluster uint64) error {
 	return fmt.Errorf("it came from cluster %x, and not from %x", cluster, h.cluster)
 }
 
-// leave forgets the cluster: it is not the one that was looked for.
+// leave forgets the cluster: it is not the right one.
 func (h *home) leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

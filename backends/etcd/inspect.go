@@ -12,15 +12,15 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// A Cluster is what an etcd cluster says of itself.
+// A Cluster is what an etcd cluster says about itself.
 type Cluster struct {
 	Members  []string // the names of those that vote
-	Leader   string   // its name; "": none is known
-	Answered []string // those of Members that answered at an endpoint; nil: not each of them has one
+	Leader   string   // its name; "": unknown
+	Answered []string // Members that answered at an endpoint; nil: not each of them has one
 }
 
-// Inspect asks every endpoint of c who the members are, and whether it answers. Which
-// members there are needs no right on any key. An error says why nobody told.
+// Inspect asks every endpoint of c who the members are, and whether it answers. Asking for the
+// members needs no right on any key. An error says why nobody answered.
 func Inspect(ctx context.Context, c Config) (Cluster, error) {
 	if err := c.Validate(); err != nil {
 		return Cluster{}, err
@@ -42,7 +42,7 @@ func Inspect(ctx context.Context, c Config) (Cluster, error) {
 	return found, nil
 }
 
-// An answer is what one endpoint said.
+// An answer is one endpoint's answer.
 type answer struct {
 	member, leader uint64 // 0: unknown
 	members        []*pb.Member
@@ -69,8 +69,8 @@ func inspect(ctx context.Context, c Config, endpoint string) (a answer) {
 	return a
 }
 
-// clusterOf puts together what the endpoints said. Of a member that no endpoint is known to
-// reach nobody can say whether it answers, where the endpoints are fewer than the members.
+// clusterOf combines the answers of the endpoints. If there are fewer endpoints than members,
+// nobody can say whether a member that no endpoint is known to reach answers.
 func clusterOf(all []answer) (found Cluster) {
 	names := map[uint64]string{}
 	for _, a := range all {

@@ -21,14 +21,14 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// members are the ways to a cluster, one for each endpoint. A call goes to the
-// member that answered last; one that is made while another waits there goes to
-// the next. So the second try of a beat reaches another member when the first is
-// stuck at one that died, and nobody waits for a client's back-off.
+// members are the ways to a cluster, one for each endpoint. A call goes to the member that
+// answered last; a call that is made while another waits there goes to the next. So the second
+// try of a beat reaches another member when the first is stuck at one that died, and nobody waits
+// for a client's back-off.
 type members struct {
 	config Config
 	all    []*member
-	last   atomic.Int32 // who answered last
+	last   atomic.Int32 // the one that answered last
 	worked atomic.Bool  // a call was answered
 	home   home
 	open   context.Context
@@ -41,14 +41,14 @@ type member struct {
 	broke    atomic.Bool           // it broke off a connection without a word
 	foreign  sync.Once             // to say that its server belongs to another cluster
 	busy     atomic.Int32          // calls without an answer
-	why      atomic.Pointer[error] // the last connection failed; nil: it did not
+	why      atomic.Pointer[error] // why the last connection failed; nil: it did not
 	token    token
 	wires    wires
 
 	mu        sync.Mutex
-	client    *clientv3.Client // nil: it was not needed yet
-	known     bool             // its server will do
-	preparing *preparation     // nil: nobody makes it ready
+	client    *clientv3.Client // nil: not needed yet
+	known     bool             // its server is recent enough
+	preparing *preparation     // nil: it is not being made ready
 	refused   error            // the password was, at
 	refusedAt time.Time
 }
@@ -82,7 +82,7 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	defer at.busy.Add(-1)
 	began, token := time.Now(), at.token.now()
 	h, err := f(ctx, c)
-	if isStale(err) { // it did nothing: once more with another one
+	if isStale(err) { // it did nothing: try once more with another one
 		at.drop(token, err)
 		if _, err = m.reach(ctx, at); err == nil {
 			began, token = time.Now(), at.token.now()
@@ -116,8 +116,8 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	return nil
 }
 
-// told is the error of a call with what gRPC keeps to itself: which member, and
-// why there is no connection to it.
+// told is the error of a call with what gRPC does not say: which member, and why there is no
+// connection to it.
 func (at *member) told(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", cause, err)
@@ -131,8 +131,8 @@ func (at *member) told(ctx context.Context, err error) error {
 	return fmt.Errorf("etcd %s: %w", at.endpoint, err)
 }
 
-// pick returns the member with the fewest calls under way, from the one that
-// answered last on. One that belongs to another cluster than the rest is left out.
+// pick returns the member with the fewest calls under way, starting from the one that answered
+// last. A member that belongs to another cluster than the rest is left out.
 func (m *members) pick() int {
 	last := int(m.last.Load())
 	best := -1
@@ -149,26 +149,26 @@ func (m *members) pick() int {
 func (m *members) pass(i int) { m.last.CompareAndSwap(int32(i), int32((i+1)%len(m.all))) }
 
 const (
-	// setup bounds what makes a member ready: connections, TLS, HTTP/2, the version and
-	// the token take up to seven round trips, which nobody waits for in one call.
+	// setup limits what makes a member ready: connections, TLS, HTTP/2, the version and the token
+	// take up to seven round trips, too many to wait for in one call.
 	setup = 45 * time.Second
 
-	// refusalPause is how long a refused password is not tried again: to check one
-	// costs a member much.
+	// refusalPause is how long a refused password is not tried again, because checking one costs
+	// a member much.
 	refusalPause = time.Second
 
-	// maxAnswer is how many bytes an answer has at most: whoever answers may be anybody.
+	// maxAnswer is the most bytes of an answer, because anybody may be answering.
 	maxAnswer = 64 << 20
 
 	// pingTimeout is how long the answer to a ping may take.
 	pingTimeout = 10 * time.Second
 )
 
-// dial makes the client, which connects when it is first used. It pings only while
-// something is under way: a server calls off a connection that pings while it idles
-// ("too_many_pings"), or more often than every 5 s, and one that idles is tried anew by
-// the next call anyway. The user's token goes along by our own hand: the client's own asks
-// for one with every stream, and waits for it within the call that was refused.
+// dial makes the client, which connects when it is first used. It pings only while something is
+// under way: a server closes a connection that pings while it idles ("too_many_pings"), or more
+// often than every 5 s, and the next call tries an idle one anew anyway. We send the user's token
+// ourselves: the client asks for one with every stream, and waits for it within the call that was
+// refused.
 func (m *members) dial(at *member) (*clientv3.Client, error) {
 	c := clientv3.Config{
 		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(), MaxCallRecvMsgSize: maxAnswer,
@@ -190,7 +190,7 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 	return clientv3.New(c)
 }
 
-// connect connects to the member, and keeps why that failed.
+// connect connects to the member, and keeps the reason if that fails.
 func (at *member) connect(ctx context.Context, dial dialer, address string) (net.Conn, error) {
 	conn, err := at.wires.connect(ctx, dial, address)
 	at.why.Store(nil)
@@ -200,7 +200,7 @@ func (at *member) connect(ctx context.Context, dial dialer, address string) (net
 	return conn, err
 }
 
-// explain names what no waiting cures. Anything else is as it was.
+// explain names an error that no waiting cures. It returns any other unchanged.
 func (m *members) explain(err error) error {
 	user := m.config.Username
 	if user == "" {
@@ -219,12 +219,12 @@ func (m *members) explain(err error) error {
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()))
 	case errors.Is(err, rpctypes.ErrUserEmpty):
-		return permanent("it asks who we are; give a user and a password, or a certificate", "Username", "PasswordFile")
+		return permanent("it requires a login; give a user and a password, or a certificate", "Username", "PasswordFile")
 	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow
 		return lock.InFields(fmt.Errorf("etcd: the password of %s was changed; write the new one into the file, or start anew: %w", user, err), m.password())
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
 		return permanent("it refuses user "+user+" and this password", "Username", m.password())
-	case strings.Contains(err.Error(), "remote error: tls: ") && !m.worked.Load(): // else the file is read again
+	case strings.Contains(err.Error(), "remote error: tls: ") && !m.worked.Load(): // otherwise the file is read again
 		return permanent("it refuses our certificate", "CertFile")
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
 		return permanent("it has no users; leave these out, or enable authentication there", "Username", m.password())
@@ -235,7 +235,7 @@ func (m *members) explain(err error) error {
 	return err
 }
 
-// password is the field that holds it.
+// password is the name of the field that holds it.
 func (m *members) password() string {
 	if m.config.Password != "" {
 		return "Password"

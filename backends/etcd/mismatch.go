@@ -13,15 +13,15 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// breaksOff reports whether a server broke off a connection as one does that speaks TLS where
-// we do not, or the other way round: it says nothing, so that it may as well have just ended.
+// breaksOff reports whether a server broke off a connection as one does that speaks TLS where we
+// do not, or the other way round. It does so without a word, so it may as well have just ended.
 func breaksOff(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "handshake failed: EOF") || strings.Contains(text, "reading server preface: EOF")
 }
 
-// mismatch asks a member that broke off, and that has never answered, in the other way. What
-// it answers then is why no try can succeed.
+// mismatch asks a member that broke off, and that has never answered, in the other way. If it
+// answers, that is why no try can succeed.
 func (m *members) mismatch(ctx context.Context, at *member, address string) error {
 	if m.worked.Load() || !at.broke.Load() {
 		return nil
@@ -30,7 +30,7 @@ func (m *members) mismatch(ctx context.Context, at *member, address string) erro
 	defer cancel()
 	conn, err := m.dialer()(ctx, "tcp", address)
 	if err != nil {
-		return nil // it is away now, which the next connection says
+		return nil // it is away now, and the next connection says so
 	}
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()

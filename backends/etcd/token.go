@@ -13,7 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A token is what a member gave for the user's password. It goes along with every call.
+// A token is what a member gave for the user's password. Every call carries it.
 type token struct {
 	mu    sync.Mutex
 	text  string
@@ -40,8 +40,8 @@ func (t *token) now() string {
 	return t.text
 }
 
-// hasToken reports whether there is a token of the connection that stands. One from an earlier
-// connection may be of a server that was put back since: see drop.
+// hasToken reports whether there is a token of the current connection. One from an earlier
+// connection may be of a server that was restored since: see drop.
 func (at *member) hasToken() bool {
 	at.token.mu.Lock()
 	defer at.token.mu.Unlock()
@@ -54,15 +54,14 @@ func isStale(err error) bool {
 	return errors.Is(err, errStale) || errors.Is(err, rpctypes.ErrInvalidAuthToken) || errors.Is(err, rpctypes.ErrAuthOldRevision)
 }
 
-// errStale stands for a refused token below the client, which would ask for another and
-// wait for it within the call.
+// errStale replaces the error of a refused token below the client, which would ask for another
+// and wait for it within the call.
 var errStale = errors.New("etcd refuses the token")
 
-// drop gives up the token with which a call failed, if it is still that one: the next
-// call waits for another. A token names the index at which it was given, and a server
-// that has not come to that yet lets calls wait: for ever, where it was put back to an
-// earlier state. So one is given up too with which a call has timed out on a later
-// connection than it was given on.
+// drop gives up the token with which a call failed, if it is still that one: the next call waits
+// for another. A token names the index at which it was given, and a server that has not reached
+// that index lets calls wait: for ever, if it was restored to an earlier state. So a token is
+// given up, too, if a call with it has timed out on a later connection than the token's.
 func (at *member) drop(used string, err error) {
 	t := &at.token
 	t.mu.Lock()

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Wires are the connections to one member, one after the other. A network that was cut
-// leaves one on which TCP tries again ever more seldom: what has not been answered for a
-// while there is given up, and how long that is depends on how far away the member is.
+// Wires are the connections to one member, one after the other. A network that was cut leaves one
+// on which TCP retries ever more rarely: a connection that has not answered for a while is given
+// up, and how long that is depends on how far away the member is.
 type wires struct {
 	dialed atomic.Int32 // connections that were tried
 
 	mu       sync.Mutex
 	now      *wire         // the last one; nil: none was made, or it was given up
 	heard    time.Time     // the last answer
-	since    time.Time     // a call began then, and none was answered after; zero: none failed
-	patience time.Duration // with one that is being made ready, where it is more than leastSilent
+	since    time.Time     // a call began then, and none has been answered since; zero: none failed
+	patience time.Duration // with one that is being made ready, if it is more than leastSilent
 }
 
 // A wire is one connection.
@@ -26,12 +26,12 @@ type wire struct {
 	net.Conn
 	made time.Time
 	up   time.Time    // the connection stood
-	trip atomic.Int64 // from its making to the first word of the member: two round trips at least
+	trip atomic.Int64 // from its making to the member's first word: at least two round trips
 	last atomic.Int64 // from then on to the last word; 0: there was none
 }
 
 const (
-	again       = time.Second     // after so long another try begins beside those that are open
+	again       = time.Second     // after this long another try begins beside those that are open
 	mostOpen    = 10              // each as long as it is until the last one begins
 	leastSilent = 2 * time.Second // nothing is given up before
 )
@@ -58,9 +58,9 @@ func (w *wires) answered() {
 	w.heard, w.since = time.Now(), time.Time{}
 }
 
-// hurry gives up a connection on which the member is silent while it is made ready, until ctx
-// is done: gRPC would wait for setup, though the next connection may be well. A proxy, say,
-// accepts one and then loses what comes. A member may also be that far away: so each has twice
+// hurry gives up a connection on which the member is silent while it is made ready, until ctx is
+// done: gRPC would wait for setup, though the next connection may be well. For example, a proxy
+// may accept one and then lose everything. A member may also be that far away: so each has twice
 // the time of the one before.
 func (w *wires) hurry(ctx context.Context) {
 	began := time.Now()
@@ -80,15 +80,15 @@ func (w *wires) hurry(ctx context.Context) {
 	}
 }
 
-// ready notes that the member is.
+// ready notes that the member is ready.
 func (w *wires) ready() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.patience = 0
 }
 
-// unanswered notes that a call was given up, and gives up the connection on which
-// none was answered for long enough. One that has not heard of its member yet is hurry's.
+// unanswered notes that a call was given up, and gives up the connection if no call on it was
+// answered for long enough. A connection that has not heard from its member yet is hurry's.
 func (w *wires) unanswered(began time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -107,8 +107,8 @@ func (w *wires) unanswered(began time.Time) {
 	}
 }
 
-// connect makes a connection. A packet that is lost is not waited for: TCP would send
-// it again ever more seldom.
+// connect makes a connection. It does not wait for a packet that is lost: TCP would resend it
+// ever more rarely.
 func (w *wires) connect(ctx context.Context, dial dialer, address string) (net.Conn, error) {
 	w.dialed.Add(1)
 	ctx, cancel := context.WithCancel(ctx)
@@ -143,7 +143,7 @@ func (w *wires) connect(ctx context.Context, dial dialer, address string) (net.C
 	}
 }
 
-// An attempt is what came of one try.
+// An attempt is the outcome of one try.
 type attempt struct {
 	conn net.Conn
 	err  error

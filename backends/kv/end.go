@@ -31,11 +31,11 @@ func (l *locker) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, w
 	return nil
 }
 
-// termsOf are the transactions that write a session's end into the records of the roles
-// that it is known to hold, which outlive the end itself. Done in one step with that they
-// cost who takes a role nothing: the end and the record are seen together. Of more roles than
-// one transaction takes, the rest has only the end itself while somebody is in line for them:
-// whoever is takes them long before that is swept.
+// termsOf are the transactions that write a session's end into the records of the roles that it
+// is known to hold, which outlive the end itself. In one step with the end they delay no
+// successor: the end and the record are seen together. If the session holds more roles than one
+// transaction takes, the rest has only the end itself while there is a line for them: the next in
+// line takes them long before the end is swept.
 func (l *locker) termsOf(known *picture, id lock.SessionID, why lock.End) (all []Txn) {
 	if known == nil {
 		return nil
@@ -48,9 +48,9 @@ func (l *locker) termsOf(known *picture, id lock.SessionID, why lock.End) (all [
 	return all[:min(len(all), releasesAtOnce)]
 }
 
-// endTerms writes the ends that stand into the records of their roles, where nobody is
-// in line: one who is has the role in a moment, and must not be held up. The sessions' ends
-// are written already, so a failure costs no more than that they may be forgotten in time.
+// endTerms writes the ends into the records of their roles, for roles without a line: a contender
+// in line takes the role in a moment, and must not be held up. The sessions' ends are already
+// written, so a failure costs no more than that they may be forgotten in time.
 func (l *locker) endTerms(ctx context.Context) {
 	found, err := l.readHere(ctx, l.keys.state(), l.keys.sessions())
 	if err != nil {
@@ -66,8 +66,7 @@ func (l *locker) endTerms(ctx context.Context) {
 	_ = l.releaseAll(ctx, all)
 }
 
-// endTerm is the transaction that writes the end of the holder's session into a role's
-// record.
+// endTerm is the transaction that writes the end of the holder's session into a role's record.
 func (l *locker) endTerm(name string, last roleRecord, why lock.End) Txn {
 	over := last
 	over.header, over.Token, over.End = newHeader(), last.token(), why
@@ -81,28 +80,27 @@ func (l *locker) endTerm(name string, last roleRecord, why lock.End) Txn {
 type ending struct {
 	session lock.SessionID
 	why     lock.End
-	moved   func(session Record) bool // whether the record that stands there forbids it; nil: none does
-	was     Record                    // the session's record as it was read some time ago, if it was
+	moved   func(session Record) bool // whether the current record forbids it; nil: never
+	was     Record                    // the session's record as read some time ago, if it was
 
-	// Where the session's record is not there to tell them.
+	// Used if the session's record is missing and cannot tell them.
 	contender string
 	created   uint64
 	lease     Lease
 	promise   lock.Promise
 
-	gone Lease // a lease that is no more
+	gone Lease // a lease that is gone
 	lost bool  // its owner knows that the record is gone
-	with []Txn // is done in the same step, or not at all where anything has changed
+	with []Txn // done in the same step, or not at all if anything has changed
 }
 
-// end writes a session's end in place of its record and of its claim, in one
-// step. It returns nil where the end is written already; ours: by the same call, now or
-// in an earlier try. A record that is remembered saves the reading: the guards say whether
-// it is still there.
+// end writes a session's end in place of its record and of its claim, in one step. It returns nil
+// if the end is already written; ours: by the same call, now or in an earlier try. A remembered
+// record saves the reading: the guards say whether it is still there.
 //
-// The end hangs on the lease that the record hung on, so that no registration which is
-// still on its way can outlive it, and gets all of its time: the lease is renewed while
-// the end is written. If that fails it stands for as long as is left.
+// The end is on the same lease as the record was, so that no registration which is still in
+// flight can outlive it, and gets all of its time: the lease is renewed while the end is written.
+// If that fails the end lasts for what is left of the lease.
 func (l *locker) end(ctx context.Context, e ending) (ours bool, err error) {
 	own, end := l.keys.session(e.session), l.keys.end(e.session)
 	found := View{Records: []Record{e.was}}
@@ -110,7 +108,7 @@ func (l *locker) end(ctx context.Context, e ending) (ours bool, err error) {
 		found, err = l.readHere(ctx, own, end)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // what renews a lease for nobody
+	defer cancel() // ends the renewal of a lease that nobody needs
 	var kept keeping
 	for keepClaim := false; err == nil; {
 		if found.Get(end).Revision != 0 {
@@ -147,7 +145,7 @@ func (l *locker) end(ctx context.Context, e ending) (ours bool, err error) {
 	return false, err
 }
 
-// A keeping is the renewal of a lease that goes on beside other calls.
+// A keeping is the renewal of a lease beside other calls.
 type keeping struct {
 	lease Lease
 	done  chan error // of size one
@@ -164,24 +162,23 @@ func (k keeping) gone(ctx context.Context) bool {
 	select {
 	case err := <-k.done:
 		return errors.Is(err, ErrNoLease)
-	case <-ctx.Done(): // also where the locker was closed
+	case <-ctx.Done(): // also if the locker was closed
 		return false
 	}
 }
 
-// over is the transaction that writes e, where the session's record stands at a
-// revision; 0: it is not there.
+// over is the transaction that writes e if the session's record is at a revision; 0: if it is
+// missing.
 func (l *locker) over(e ending, revision uint64, keepClaim bool) Txn {
 	own, end, claim := l.keys.session(e.session), l.keys.end(e.session), l.keys.claim(e.contender)
 	t := Txn{
 		Guards: []Guard{{Key: end}, {Key: own, Revision: revision}},
 		Writes: []Write{{Key: end, Value: encode(endRecord{newHeader(), e.why}), Lease: e.lease}, {Key: own}},
 	}
-	if e.moved == nil && revision != 0 { // whichever beat is there
+	if e.moved == nil && revision != 0 { // any beat
 		t.Guards[1] = Guard{Key: own, Exists: true}
 	}
-	// The claim was made with the record, and by nobody else if it still stands as it
-	// was made.
+	// The claim was made with the record, and is this session's if its revision has not changed.
 	if e.contender != "" && !keepClaim {
 		t.Guards = append(t.Guards, Guard{Key: claim, Revision: e.created})
 		t.Writes = append(t.Writes, Write{Key: claim})
@@ -189,7 +186,7 @@ func (l *locker) over(e ending, revision uint64, keepClaim bool) Txn {
 	return t
 }
 
-// recall takes from a session's record what its end needs.
+// recall takes what the session's end needs from its record.
 func (e *ending) recall(r Record) {
 	if r.Revision == 0 {
 		return
@@ -202,6 +199,6 @@ func (e *ending) recall(r Record) {
 	}
 }
 
-// leaseFor is how long the store keeps what nobody renews. It is the janitor, not
-// the judge: nobody acts on it.
+// leaseFor is how long the store keeps a record that nobody renews. It is the janitor, not the
+// judge: no decision depends on it.
 func leaseFor(p lock.Promise) time.Duration { return max(time.Minute, 2*p.TTL) }

@@ -12,11 +12,10 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A follower reads and follows the store for all watches of one Locker, while
-// there are any. One goroutine reads everything under the prefix, publishes it and
-// what changes in it, and reads again where a change does not say all, when it is
-// asked to, and once in a while: the line's beats are seen by that, and a watch that
-// died in silence is noticed.
+// A follower reads and follows the store for all watches of one Locker, while there are any. One
+// goroutine reads everything under the prefix, publishes it and its changes, and reads again if a
+// change does not tell all, on request, and once in a while: this shows the line's beats, and
+// reveals a watch that died silently.
 type follower struct {
 	locker *locker
 	stop   context.CancelFunc
@@ -24,34 +23,34 @@ type follower struct {
 	wake   chan struct{} // of size one: a read was asked for
 
 	mu      sync.Mutex
-	asked   uint64                    // how many reads were asked for
-	acks    map[string]map[string]ack // by the role that it concerns, "" for all of them, and key
-	last    news                      // published last
+	asked   uint64                    // how many reads were requested
+	acks    map[string]map[string]ack // by role, "" for all of them, and key
+	last    news                      // the last published
 	changed chan struct{}             // closed and replaced when news are published
 }
 
 // News are what a follower publishes.
 type news struct {
 	number    uint64 // of the news: 1, 2, ...
-	answered  uint64 // of the reads that were asked for: this one began after them
+	answered  uint64 // the number of the last request before this read
 	picture   *picture
 	standings map[string]*lock.Standing // unchanged ones are the same as before
 	err       error                     // why there is nothing newer; nil: all is well
 }
 
-// Bounds of how often everything is read, and the pauses. After a failure there is one, or
-// a dead store would make a busy loop.
+// Limits of how often everything is read, and the pauses. There is one after each failure, so
+// that a dead store does not cause a busy loop.
 const (
 	oftenest   = 100 * time.Millisecond
 	seldomest  = 10 * time.Second
 	whileEmpty = time.Second
 
 	failurePause = 100 * time.Millisecond
-	notYet       = 50 * time.Millisecond // between a session's absence and the reading that proves it
+	notYet       = 50 * time.Millisecond // between a session's absence and the reading that confirms it
 )
 
-// join returns the follower of the locker, the number of the read from which on its news
-// may be shown, and what ends its use.
+// join returns the follower of the locker, the number of the first read whose news may be shown,
+// and what ends its use.
 func (l *locker) join() (f *follower, from uint64, leave func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,7 +139,7 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// longestPause is the longest between two tries of a store that fails.
+// longestPause is the longest pause between two tries of a store that fails.
 func longestPause(now *picture) time.Duration {
 	if now == nil || now.shortest() == 0 {
 		return whileEmpty
@@ -155,9 +154,9 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// attend publishes the changes that come in until everything must be read again;
-// timed: because it was long ago. It returns what it published last. A stream that
-// leaves out a holder is begun anew, from what was read: that misses nothing either.
+// attend publishes incoming changes until everything must be read again; timed: because the last
+// reading was long ago. It returns what it published last. A stream that does not cover a holder
+// is replaced by a new one, which starts from the last reading and so misses nothing either.
 func (f *follower) attend(ctx context.Context, s **stream, p *picture) (last *picture, timed bool, err error) {
 	f.mu.Lock()
 	answered := f.last.answered
@@ -197,8 +196,8 @@ func (f *follower) attend(ctx context.Context, s **stream, p *picture) (last *pi
 	}
 }
 
-// picture is what the watches of this Locker were shown last; nil: there are none, or
-// they may have missed something.
+// picture is what the watches of this Locker were shown last; nil: there are none, or they may
+// have missed something.
 func (l *locker) picture() *picture {
 	l.mu.Lock()
 	f := l.follower
@@ -214,8 +213,7 @@ func (l *locker) picture() *picture {
 	return f.last.picture
 }
 
-// remembered is what this Locker's watches were shown last, however long ago that is;
-// nil: nothing.
+// remembered is what this Locker's watches were shown last, however long ago; nil: nothing.
 func (l *locker) remembered() *picture {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -232,8 +230,8 @@ func (f *follower) shown() *picture {
 	return f.last.picture
 }
 
-// interval is how long it is from one reading of everything to the next: less
-// than the shortest promise, or the beats of the line would seem to have stopped.
+// interval is the time between two readings of everything: less than the shortest promise;
+// otherwise the beats of the line would seem to have stopped.
 func interval(p *picture) time.Duration {
 	ttl := p.shortest()
 	if ttl == 0 {
@@ -242,8 +240,8 @@ func interval(p *picture) time.Duration {
 	return min(max(ttl*3/4, oftenest), seldomest)
 }
 
-// publish makes n the last news. Only the standings of the touched roles are made
-// anew, or those of all where n was read. A failure leaves the picture as it was.
+// publish makes n the last news. It computes the standings of the touched roles only, or of all
+// roles if n comes from a reading. A failure leaves the picture as it was.
 func (f *follower) publish(n news, touched map[string]bool) {
 	f.mu.Lock()
 	last := f.last
@@ -272,7 +270,7 @@ func (f *follower) publish(n news, touched map[string]bool) {
 	f.changed = make(chan struct{})
 }
 
-// A stream is one Follow that runs.
+// A stream is one running Follow.
 type stream struct {
 	keys    []string
 	changes chan []Record

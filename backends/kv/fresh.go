@@ -5,16 +5,16 @@ import (
 	"slices"
 )
 
-// An ack is what a call of this Locker wrote or found. No Watch of the Locker shows
-// anything older after that: neither what was published before, nor what is on its way.
+// An ack is what a call of this Locker wrote or found. No Watch of the Locker shows anything
+// older after that: neither what was published before, nor what is still in flight.
 type ack struct {
-	revision uint64 // at which the key stands
-	asked    uint64 // a reading that began after this one was asked for is newer, too
+	revision uint64 // of the key
+	asked    uint64 // a reading that began after this request is newer, too
 }
 
-// An acknowledging store is the store as the calls of a Locker use it: it notes what
-// everybody must hear of. Who is in line is noted where it is changed; a beat is not,
-// or nothing could be shown before it was read.
+// An acknowledging store is the store as the calls of a Locker use it: it notes what everybody
+// must hear of. A change of the line is noted where it is made. A beat is not: otherwise nothing
+// could be shown before it was read.
 type acknowledging struct {
 	Store
 	locker *locker
@@ -46,8 +46,7 @@ func (a acknowledging) note(all []Record) {
 	}
 }
 
-// acknowledge keeps every Watch of this Locker from showing anything older than a
-// record.
+// acknowledge keeps every Watch of this Locker from showing anything older than a record.
 func (l *locker) acknowledge(r Record) {
 	l.mu.Lock()
 	f := l.follower
@@ -62,13 +61,13 @@ func (l *locker) acknowledge(r Record) {
 	if f.acks[role] == nil {
 		f.acks[role] = map[string]ack{}
 	}
-	if r.Revision > f.acks[role][r.Key].revision { // what was found may be older than what was written since
+	if r.Revision > f.acks[role][r.Key].revision { // what was found may be older than a later write
 		f.acks[role][r.Key] = ack{r.Revision, f.asked}
 	}
 }
 
-// fresh returns those of the roles of which n is not older than what was acknowledged.
-// The others are shown with news to come: each call asks for a reading when it is done.
+// fresh returns the roles for which n is not older than what was acknowledged. The others are
+// shown with later news: each call requests a reading when it is done.
 func (f *follower) fresh(n news, roles []string) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -7,11 +7,10 @@ import "github.com/understudy-ha/understudy/lock"
 // same transaction is refused as soon as the term is over.
 func RoleKey(prefix, role string) string { return keysUnder(prefix).role(role) }
 
-// Token returns the token of the term that a role's record tells of, zero where there
-// is no record, and whether the term stands. It may stand although its holder's session
-// has ended, until that is written into the record or another term begins: nobody else has
-// written. It fails with
-// lock.ErrPermanent where the record is newer than this program, or not ours.
+// Token returns the token of the term in a role's record, zero if there is no record, and whether
+// the record says that the term goes on. It may say so after the holder's session has ended,
+// until that is written into the record or another term begins: nobody else has written. It fails
+// with lock.ErrPermanent if the record is newer than this program, or not ours.
 func Token(r Record) (t lock.Token, stands bool, err error) {
 	role, err := decodeRole(r)
 	return role.token(), role.held(), err

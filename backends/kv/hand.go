@@ -9,16 +9,14 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Hand does to the records under a prefix what a person can do with the store's
-// own tools. It keeps none of the Locker's rules, and is for proving that others do.
-// Its calls may be repeated.
+// A Hand does to the records under a prefix what a person can do with the store's own tools. It
+// keeps none of the Locker's rules, and is for proving that others do. Its calls may be repeated.
 type Hand struct {
 	store Store
 	keys  keys
 }
 
-// NewHand returns a Hand on the records of which NewLocker is given the same prefix.
-// It closes s.
+// NewHand returns a Hand on the records of a Locker with the same store and prefix. It closes s.
 func NewHand(s Store, prefix string) *Hand { return &Hand{s, keysUnder(prefix)} }
 
 // DeleteSession deletes a session's record.
@@ -31,12 +29,12 @@ func (h *Hand) DeleteRole(ctx context.Context, role string) error {
 	return h.write(ctx, Write{Key: h.keys.role(role)})
 }
 
-// Overwrite puts a foreign value in the place of a role's record.
+// Overwrite replaces a role's record by a foreign value.
 func (h *Hand) Overwrite(ctx context.Context, role string) error {
 	return h.write(ctx, Write{Key: h.keys.role(role), Value: []byte("something else " + rand.Text())})
 }
 
-// RevokeLease ends the store's lease on which a session's record hangs.
+// RevokeLease ends the store's lease that a session's record is on.
 func (h *Hand) RevokeLease(ctx context.Context, id lock.SessionID) error {
 	found, err := h.store.Read(ctx, h.keys.session(id))
 	if err != nil {
@@ -45,7 +43,7 @@ func (h *Hand) RevokeLease(ctx context.Context, id lock.SessionID) error {
 	return h.revoke(ctx, found)
 }
 
-// Wipe deletes everything under the prefix, with the leases on which it hangs.
+// Wipe deletes everything under the prefix, and the leases that it is on.
 func (h *Hand) Wipe(ctx context.Context) error {
 	for {
 		found, err := h.store.Read(ctx, string(h.keys))
@@ -67,7 +65,7 @@ func (h *Hand) Wipe(ctx context.Context) error {
 	}
 }
 
-// revoke ends every lease of the records; one that is gone already is no error.
+// revoke ends every lease of the records; it is not an error if one is already gone.
 func (h *Hand) revoke(ctx context.Context, v View) error {
 	done := map[Lease]bool{"": true}
 	for _, r := range v.Records {

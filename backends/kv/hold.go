@@ -8,16 +8,17 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A role without a record was never held, or its record was deleted by hand while its
-// holder works on. So each session's beat says which terms the session has, and who takes
-// a role without a record first reads what the others say. Not covered: a record that is
-// deleted before its holder's next beat, and one that is deleted with the holder's session.
+// A role without a record was never held, or its record was deleted by hand while its holder
+// works on. So each session's beat names the terms that the session has, and a contender that
+// takes a role without a record first reads what the others' records say. Two cases are not
+// covered: a record that is deleted before its holder's next beat, and one that is deleted
+// together with the holder's session.
 
-// mostTold is how many bytes of roles a session's record tells at most: more could make it
-// too large for the store, and this is only for a mistake of an operator's.
+// mostTold is the most bytes of roles in a session's record: more could make it too large for the
+// store, and this only guards against an operator's mistake.
 const mostTold = 64 << 10
 
-// hold notes a term that the session was granted.
+// hold notes a term that was granted to the session.
 func (s *session) hold(role string, t lock.Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,7 +28,7 @@ func (s *session) hold(role string, t lock.Token) {
 	s.holds[role] = t
 }
 
-// drop notes that a term of the session's is over, where err says so.
+// drop notes that a term of the session is over, if err says so.
 func (s *session) drop(role string, t lock.Token, err error) {
 	if err != nil && !errors.Is(err, lock.ErrMoved) && !errors.Is(err, lock.ErrHeld) {
 		return
@@ -39,7 +40,7 @@ func (s *session) drop(role string, t lock.Token, err error) {
 	}
 }
 
-// told is what the session's record says of its terms. The session's mutex is held.
+// told is what the session's record says about its terms. The session's mutex is held.
 func (s *session) told() map[string]lock.Token {
 	size := 0
 	for role := range s.holds {
@@ -61,8 +62,8 @@ func (p *picture) alone(role string, id lock.SessionID) bool {
 	return true
 }
 
-// unrecorded returns a *lock.HeldError where another session says that it has a term of a
-// role that has no record.
+// unrecorded returns a *lock.HeldError if another session says that it has a term of a role that
+// has no record.
 func (s *session) unrecorded(ctx context.Context, name string) error {
 	sessions := s.locker.keys.sessions()
 	found, err := s.locker.readHere(ctx, sessions)

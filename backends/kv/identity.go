@@ -8,11 +8,11 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// maxAdopted is how many identities a store answers to besides its own: the latest.
+// maxAdopted is how many identities a store answers to in addition to its own: the latest.
 const maxAdopted = 16
 
-// An identityRecord is the store's identity. It is drawn once; Adopted are those that it
-// answers to besides, the latest last.
+// An identityRecord is the store's identity. It is drawn once; the store also answers to those in
+// Adopted, the latest last.
 type identityRecord struct {
 	header
 	Identity string
@@ -24,7 +24,7 @@ type identityRecord struct {
 // A nameRecord says that the store answers to the identity in its key.
 type nameRecord struct{ header }
 
-// renewed is the header of the record that follows: of that format at least.
+// renewed is the header of the next version of the record, of at least that format.
 func (r identityRecord) renewed(format int) header {
 	h := newHeader()
 	h.Format = max(r.Format, format)
@@ -52,9 +52,9 @@ func (l *locker) holds() string {
 	return l.held
 }
 
-// accept says where v, its identity among the rest, was read from another store than the
-// one that was held to before the reading. Who is let in by an adoption holds to the
-// store's own identity from then on: the store that was replaced is another one now.
+// accept returns an error if v, which includes the identity, was read from another store than the
+// one that was held to before the reading. A Locker that accepts the store by an adopted name
+// holds to the store's own identity from then on: the store that was replaced is now another one.
 func (l *locker) accept(held string, v View) error {
 	found, err := decodeIdentity(v.Get(l.keys.identity()))
 	if err != nil {
@@ -70,7 +70,7 @@ func (l *locker) accept(held string, v View) error {
 	return nil
 }
 
-// hold holds to an identity, unless another call has held to one meanwhile.
+// hold holds to an identity, unless another call has meanwhile held to one.
 func (l *locker) hold(before, identity string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,10 +89,10 @@ func (l *locker) readHere(ctx context.Context, keys ...string) (View, error) {
 	return v, l.accept(held, v)
 }
 
-// readOwn reads keys with a session's own record. Nothing else need be compared where that
-// is there, by a call that reads or one that writes: its ID is a nonce, which stands in no
-// store but the one that the session was registered in, and in copies of that, which have
-// its identity too. Where it is missing the session may be lost, or this is another store.
+// readOwn reads keys with a session's own record. If that is there, nothing else need be
+// compared, by a call that reads or by one that writes: its ID is a nonce, and is only in the
+// store that the session was registered in, and in copies of it, which have its identity too. If
+// it is missing the session may be lost, or this is another store.
 func (l *locker) readOwn(ctx context.Context, own string, keys ...string) (View, error) {
 	held := l.holds()
 	v, err := l.store.Read(ctx, append(keys, own, l.keys.identity())...)
@@ -105,9 +105,9 @@ func (l *locker) readOwn(ctx context.Context, own string, keys ...string) (View,
 	return v, err
 }
 
-// commitHere commits t in the store that this Locker holds to, or does nothing. A store
-// that has no identity gets one in the same step. What is compared is that the key of the
-// name exists: a revision may be the same in two stores.
+// commitHere commits t in the store that this Locker holds to, or does nothing. A store that has
+// no identity gets one in the same step. It compares that the key of the name exists: a revision
+// may be the same in two stores.
 func (l *locker) commitHere(ctx context.Context, t Txn) (Result, error) {
 	held := l.holds()
 	here := Txn{Guards: []Guard{{Key: l.keys.identity(), Exists: true}, {Key: l.keys.name(held), Exists: true}}}
@@ -118,7 +118,7 @@ func (l *locker) commitHere(ctx context.Context, t Txn) (Result, error) {
 	switch {
 	case err != nil:
 		return Result{}, err
-	case r.Committed: // if nothing was held to, this is now
+	case r.Committed: // if nothing was held to, this identity is now
 		l.hold("", l.draw)
 	case !r.Committed:
 		err = l.accept(held, r.Found)
@@ -170,7 +170,7 @@ func (l *locker) adopt(ctx context.Context, identity string) error {
 			Guards: []Guard{{Key: l.keys.identity(), Revision: was.revision}},
 			Writes: []Write{{Key: l.keys.name(identity), Value: encode(nameRecord{newHeader()})}},
 		}
-		if was.Identity == "" { // one of its own: it is another store than the one that is replaced
+		if was.Identity == "" { // one of its own: it is not the store that it replaces
 			next.Identity = l.draw
 			t.Writes = append(t.Writes, Write{Key: l.keys.name(l.draw), Value: encode(nameRecord{newHeader()})})
 		}
@@ -182,7 +182,7 @@ func (l *locker) adopt(ctx context.Context, identity string) error {
 			next.Adopted = next.Adopted[1:]
 		}
 		t.Writes = append(t.Writes, Write{Key: l.keys.identity(), Value: encode(next)})
-		if _, err := l.store.Commit(ctx, t); err != nil { // else it is looked at again
+		if _, err := l.store.Commit(ctx, t); err != nil { // else look again
 			return err
 		}
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// DefaultPrefix is the prefix of all keys where none is given.
+// DefaultPrefix is the prefix of all keys if none is given.
 const DefaultPrefix = "understudy/"
 
-// NewLocker returns the Locker that keeps its records in s, which it closes, under
-// the prefix: DefaultPrefix if it is empty.
+// NewLocker returns the Locker that keeps its records in s, which it closes, under the prefix:
+// DefaultPrefix if it is empty.
 func NewLocker(s Store, prefix string) lock.Locker {
 	l := &locker{bare: s, keys: keysUnder(prefix), draw: rand.Text()}
 	l.store = acknowledging{s, l}
@@ -24,17 +24,17 @@ func NewLocker(s Store, prefix string) lock.Locker {
 }
 
 type locker struct {
-	store Store // of the calls
-	bare  Store // of the follower
+	store Store // for the calls
+	bare  Store // for the follower
 	keys  keys
-	draw  string          // the store's identity, where it has none when we first write
+	draw  string          // the store's identity if it has none when we first write
 	open  context.Context // done when the locker is closed
 	close context.CancelCauseFunc
 	group sync.WaitGroup // what runs in the background
 
 	mu       sync.Mutex
 	held     string    // the identity that we hold to; empty: none was seen
-	follower *follower // nil: nobody watches
+	follower *follower // nil: no watch runs
 	read     *picture  // what the last watch had been shown when it ended; nil: nothing
 
 	took atomic.Int64 // how long the last reading of everything took
@@ -130,7 +130,7 @@ func (l *locker) raise(ctx context.Context, above lock.Token) error {
 	return l.rewrite(ctx, l.keys.floor(), func(found View) ([]byte, error) {
 		floor, err := decodeFloor(found.Get(l.keys.floor()))
 		next := floorRecord{header: newHeader(), Floor: max(floor.Floor, above), Offset: floor.Offset}
-		floor64 := uint64(next.Floor) // and every revision to come is greater than this one
+		floor64 := uint64(next.Floor) // and every future revision is greater than this one
 		next.Offset = max(next.Offset, floor64-min(floor64, found.Revision))
 		return encode(next), err
 	})
@@ -145,8 +145,8 @@ func (l *locker) Close() error {
 	return err
 }
 
-// background runs f until it returns, with a context that is done when the locker
-// is closed. Close waits for it. A closed one runs nothing more.
+// background runs f until it returns, with a context that is done when the locker is closed.
+// Close waits for it. A closed locker runs nothing more.
 func (l *locker) background(f func(context.Context)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 
 var _ lock.Operator = (*locker)(nil)
 
-// paused returns err, and why, where a role is found to be paused.
+// paused returns err, and who paused the role, if it is paused.
 func (l *locker) paused(role string, found View, err error) error {
 	if p := decodePause(found.Get(l.keys.pause(role))); !p.IsZero() {
 		return fmt.Errorf("role %q is paused by %q: %w", role, p.By, err)
@@ -43,13 +43,13 @@ func (l *locker) Resume(ctx context.Context, role string, seen lock.Pause) error
 	return nil
 }
 
-// pause writes the pause, in the place of the one that was seen, if one is given, takes back what was asked of the term, and sees to it that no
-// program which knows no pauses passes by, all in one step. One that is over is left empty: a
-// change shows more surely than an absence.
+// pause writes the pause, in place of the one that was seen, if one is given. In the same step it withdraws
+// the request about the term, and makes sure that no program overlooks the pause because it does not know
+// pauses. A pause that is over is left as an empty record: a change is seen more surely than an absence.
 func (l *locker) pause(ctx context.Context, role string, p lock.Pause, seen *lock.Pause) error {
 	key, identity := l.keys.pause(role), l.keys.identity()
 	found, err := l.readHere(ctx, key)
-	if err == nil && !p.IsZero() && found.Get(identity).Revision == 0 { // it is drawn in a step of its own
+	if err == nil && !p.IsZero() && found.Get(identity).Revision == 0 { // the identity is drawn in a step of its own
 		if _, err = l.commitHere(ctx, Txn{}); err == nil {
 			found, err = l.readHere(ctx, key)
 		}
@@ -64,7 +64,7 @@ func (l *locker) pause(ctx context.Context, role string, p lock.Pause, seen *loc
 			return Txn{}, err
 		}
 		if seen != nil && !was.Pause.Same(*seen) {
-			return Txn{}, fmt.Errorf("another pause stands, by %q: %w", was.Pause.By, lock.ErrMoved)
+			return Txn{}, fmt.Errorf("another pause is in force, by %q: %w", was.Pause.By, lock.ErrMoved)
 		}
 		t.Writes = []Write{{Key: key, Value: encode(pauseRecord{newHeader(), p})}, {Key: l.keys.wish(role)}}
 		if !p.IsZero() && store.Format < heeded {
@@ -140,8 +140,8 @@ func (l *locker) History(ctx context.Context, role string) ([]lock.Event, error)
 	return history.Events, nil
 }
 
-// rewrite puts what next makes of a key, as it was found, in its place, if nothing has changed
-// since. Where that stands there already nothing is written.
+// rewrite replaces a key, as it was found, by what next makes of it, if nothing has changed
+// since. If that is the value already, nothing is written.
 func (l *locker) rewrite(ctx context.Context, key string, next func(found View) ([]byte, error)) error {
 	found, err := l.readHere(ctx, key)
 	if err != nil {
@@ -156,8 +156,8 @@ func (l *locker) rewrite(ctx context.Context, key string, next func(found View) 
 	})
 }
 
-// change commits what next makes of a key, as it was found, if it has not changed since, and
-// nothing where that writes nothing.
+// change commits what next makes of a key, as it was found, if it has not changed since. It
+// commits nothing if next writes nothing.
 func (l *locker) change(ctx context.Context, key string, found View, next func(found View) (Txn, error)) error {
 	for {
 		t, err := next(found)

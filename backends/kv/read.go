@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// How readings of everything are hedged. No reading is given up because it is slow: while
-// one is unanswered another begins, as another member or another connection may be well, and
-// the first answer counts. Only after a long silence all are given up, and the watches are
-// told: what hangs for ever must not keep others from being begun. The next silence may last
+// How readings of everything are hedged. No reading is given up because it is slow: while one is
+// unanswered another begins, because another member or another connection may be well, and the
+// first answer counts. Only after a long silence all are given up, and the watches are told: a
+// reading that hangs for ever must not keep others from beginning. The next silence may last
 // twice as long.
 const (
 	firstHedge = 500 * time.Millisecond // from a reading to the next, at least; it doubles
@@ -19,7 +19,7 @@ const (
 
 var errSilent = errors.New("the store has not answered for " + silence.String() + " or longer; it is still being asked")
 
-// An answer is what one reading came to.
+// An answer is the result of one reading.
 type answer struct {
 	view View
 	err  error
@@ -29,7 +29,7 @@ type answer struct {
 // read reads everything and publishes it.
 func (f *follower) read(ctx context.Context) (*picture, error) {
 	select {
-	case <-f.wake: // whoever asked before now is answered by this read
+	case <-f.wake: // this read answers all requests before it
 	default:
 	}
 	f.mu.Lock()
@@ -45,7 +45,7 @@ func (f *follower) read(ctx context.Context) (*picture, error) {
 	return p, nil
 }
 
-// readHedged returns the first answer. An error is one when no other reading is open.
+// readHedged returns the first answer. An error counts only when no other reading is open.
 func (f *follower) readHedged(ctx context.Context) (View, error) {
 	for most := silence; ; most *= 2 {
 		v, err := f.readWithin(ctx, most)
@@ -56,11 +56,11 @@ func (f *follower) readHedged(ctx context.Context) (View, error) {
 	}
 }
 
-// readWithin is readHedged for so long; then it is errSilent.
+// readWithin is readHedged for at most that long; then it returns errSilent.
 func (f *follower) readWithin(ctx context.Context, most time.Duration) (View, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answers := make(chan answer, mostOpen) // of size for all that may still come
+	answers := make(chan answer, mostOpen) // has room for all that may still come
 	begin := func() {
 		f.locker.background(func(context.Context) {
 			at, held := time.Now(), f.locker.holds()

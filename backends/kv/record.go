@@ -11,23 +11,23 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Keys are the keys below a prefix, which ends in "/". What everybody must hear
-// of stands under state/, what changes with every beat under line/:
+// Keys are the keys below a prefix, which ends in "/". What everybody must hear of is under
+// state/, what changes with every beat under line/:
 //
 //	state/role/ROLE       its last term; durable
-//	state/wish/ROLE       what an operator asked of that term; durable
-//	state/pause/ROLE      an operator's word that nobody shall take it; durable
+//	state/wish/ROLE       an operator's request about that term; durable
+//	state/pause/ROLE      an operator's decision that nobody may take it; durable
 //	state/contender/ID    what an operator has set for this contender; durable
-//	history/ROLE          what happened in it, which nobody follows; durable
-//	state/floor           what Raise raised; durable
-//	state/identity        of the store, drawn when it was first written; durable
-//	state/name/IDENTITY   one for each that the store answers to, to be compared; durable
-//	state/end/SESSION     on the lease that the session's record hung on
+//	history/ROLE          what happened in it; not followed; durable
+//	state/floor           the floor set by Raise; durable
+//	state/identity        of the store, drawn by the first write; durable
+//	state/name/IDENTITY   one for each that the store answers to, for comparisons; durable
+//	state/end/SESSION     on the lease that the session's record was on
 //	line/session/SESSION  on the session's lease
 //	line/claim/CONTENDER  the session that has this contender's ID; on its lease
 type keys string
 
-// keysUnder are the keys below a prefix as a user gives it.
+// keysUnder are the keys below a prefix as a user writes it.
 func keysUnder(prefix string) keys {
 	if prefix == "" {
 		prefix = DefaultPrefix
@@ -71,7 +71,7 @@ func (k keys) concerned(key string) string {
 	return ""
 }
 
-// kind takes a key apart. Both are empty where it is none of ours.
+// kind takes a key apart. Both parts are empty if it is not one of ours.
 func (k keys) kind(key string) (kind, name string) {
 	rest, ours := strings.CutPrefix(key, string(k))
 	slash := strings.LastIndexByte(rest, '/')
@@ -85,7 +85,7 @@ func (k keys) kind(key string) (kind, name string) {
 	return rest[:slash], name
 }
 
-// escape makes one path element of a name.
+// escape makes a name into one path element.
 func escape(name string) string {
 	if name == "." || name == ".." {
 		return strings.ReplaceAll(name, ".", "%2E")
@@ -93,13 +93,13 @@ func escape(name string) string {
 	return url.PathEscape(name)
 }
 
-// format is the version of the records below, which docs/records.md tells field by field.
-// Who changes what a record means raises it, and older programs leave such a record alone.
-// A field that an older program may overlook is added without that.
+// format is the version of the records below; docs/records.md describes every field. A change of
+// what a record means raises it, and older programs leave such a record alone. A field that an
+// older program may ignore is added without raising it.
 const format = 2
 
-// heeded is the format of the store's identity once a role was paused: a program that reads
-// none but the one above would pass by.
+// heeded is the format of the store's identity once a role was paused: a program that knows only
+// the format above would ignore the pause.
 const heeded = 3
 
 // A header begins every record.
@@ -122,14 +122,14 @@ type roleRecord struct {
 	Since    time.Time
 	Offset   uint64     `json:",omitempty"` // the term's token is the record's revision plus this
 	Previous lock.Token `json:",omitempty"` // the term that a handoff ended for this one
-	Over     string     `json:",omitempty"` // how the term ended, where its holder ended it
-	End      lock.End   `json:",omitzero"`  // of the holder's session, where that ended it
+	Over     string     `json:",omitempty"` // how the term ended, if its holder ended it
+	End      lock.End   `json:",omitzero"`  // of the holder's session, if that ended it
 	Token    lock.Token `json:",omitempty"` // of a term that is over
 
 	revision uint64 // 0: there is no record
 }
 
-// token is the fencing token of the term; 0 where there was none.
+// token is the fencing token of the term; 0 if there was none.
 func (r roleRecord) token() lock.Token {
 	if !r.held() {
 		return r.Token
@@ -137,13 +137,13 @@ func (r roleRecord) token() lock.Token {
 	return lock.Token(r.revision + r.Offset)
 }
 
-// holder is the session that the term is of, as it was when the term began.
+// holder is the session of the term, as it was when the term began.
 func (r roleRecord) holder() lock.Member {
 	return lock.Member{Contender: r.Holder, Promise: r.Promise.lock(), Priority: r.Priority}
 }
 
-// held reports whether the term has not been ended by its record. The end of the
-// holder's session may have been written all the same.
+// held reports whether the record does not say that the term has ended. The end of the holder's
+// session may have been written nevertheless.
 func (r roleRecord) held() bool { return r.revision != 0 && r.Over == "" && r.End == lock.End{} }
 
 // A sessionRecord is a session as its owner's last beat left it.
@@ -152,14 +152,14 @@ type sessionRecord struct {
 	Contender lock.Contender
 	Promise   promise
 	Bids      []lock.Bid
-	Holds     map[string]lock.Token `json:",omitempty"` // the terms that it knew itself to have, by role
-	Created   uint64                `json:",omitempty"` // the revision of its registration; 0 in the first record, which cannot hold it
+	Holds     map[string]lock.Token `json:",omitempty"` // the terms that it knew it had, by role
+	Created   uint64                `json:",omitempty"` // the revision of its registration; 0 in the first record, which cannot know it
 
 	revision   uint64
 	priorities map[string]int // of the bids, by role
 }
 
-// created is the revision of the registration, which made the claim too.
+// created is the revision of the registration, which also made the claim.
 func (s sessionRecord) created() uint64 {
 	if s.Created == 0 {
 		return s.revision
@@ -188,8 +188,8 @@ type wishRecord struct {
 
 type floorRecord struct {
 	header
-	Floor  lock.Token // every token to come is greater
-	Offset uint64     // because of this, which is added to the store's revision
+	Floor  lock.Token // every future token is greater
+	Offset uint64     // added to the store's revision to make it so
 
 	revision uint64
 }
@@ -228,7 +228,7 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return err
 }
 
-// encode writes a record. None of them holds what JSON cannot.
+// encode writes a record. None of them holds anything that JSON cannot.
 func encode(record any) []byte {
 	value, err := json.Marshal(record)
 	if err != nil {
@@ -237,8 +237,8 @@ func encode(record any) []byte {
 	return value
 }
 
-// decode reads a record; the zero T where there is none. It fails with
-// lock.ErrPermanent where the value is newer than this program, or not ours.
+// decode reads a record; the zero T if there is none. It fails with lock.ErrPermanent if the
+// value is newer than this program, or not ours.
 func decode[T any](r Record) (T, error) { return decodeUpTo[T](r, format) }
 
 // decodeUpTo is decode of a record that may have a later format.
@@ -248,7 +248,7 @@ func decodeUpTo[T any](r Record, most int) (T, error) {
 		return record, nil
 	}
 	var h header
-	_ = json.Unmarshal(r.Value, &h) // what fails here has no format, or fails below
+	_ = json.Unmarshal(r.Value, &h) // if this fails there is no format, or it fails below
 	switch {
 	case h.Format < 1:
 		return record, foreign(r.Key)
@@ -277,8 +277,8 @@ func decodeRole(r Record) (roleRecord, error) {
 	return role, err
 }
 
-// decodeSession reads a session's record. An unreadable one is a beat of a
-// session of which nothing else is known, until its owner's next beat.
+// decodeSession reads a session's record. If it is unreadable, nothing but its beat is known
+// until its owner's next beat.
 func decodeSession(id lock.SessionID, r Record) sessionRecord {
 	s, _ := decode[sessionRecord](r)
 	if s.Contender.Session != id {
@@ -288,7 +288,7 @@ func decodeSession(id lock.SessionID, r Record) sessionRecord {
 	return s
 }
 
-// priorities are those of the bids, by role.
+// priorities are the priorities of the bids, by role.
 func priorities(bids []lock.Bid) map[string]int {
 	all := make(map[string]int, len(bids))
 	for _, b := range bids {
@@ -307,14 +307,14 @@ func decodeClaim(r Record) (lock.SessionID, error) {
 
 func decodeFloor(r Record) (floorRecord, error) {
 	f, err := decode[floorRecord](r)
-	if lock.CheckFloor(f.Floor) != nil || lock.CheckFloor(lock.Token(f.Offset)) != nil { // tokens would begin again
+	if lock.CheckFloor(f.Floor) != nil || lock.CheckFloor(lock.Token(f.Offset)) != nil { // tokens would wrap around
 		f, err = floorRecord{}, foreign(r.Key)
 	}
 	f.revision = r.Revision
 	return f, err
 }
 
-// decodePause reads a pause; zero: none. One that cannot be read is one.
+// decodePause reads a pause; zero: none. One that cannot be read still counts as a pause.
 func decodePause(r Record) lock.Pause {
 	p, err := decode[pauseRecord](r)
 	if err != nil {
@@ -323,7 +323,7 @@ func decodePause(r Record) lock.Pause {
 	return p.Pause
 }
 
-// decodeEnd reads an end. That there is one counts, whatever it says.
+// decodeEnd reads an end. Its presence counts, whatever it says.
 func decodeEnd(r Record) lock.End {
 	e, _ := decode[endRecord](r)
 	if r.Revision != 0 && e.End == (lock.End{}) {

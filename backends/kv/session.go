@@ -23,7 +23,7 @@ type session struct {
 	bids    []lock.Bid
 	holds   map[string]lock.Token // by role: see unrecorded
 	lease   Lease
-	kept    time.Time // when the lease was granted, or kept alive last
+	kept    time.Time // when the lease was granted, or last kept alive
 	keeping bool      // a call that keeps it alive is open
 }
 
@@ -31,8 +31,8 @@ var _ lock.Session = (*session)(nil)
 
 func (s *session) ID() lock.SessionID { return s.contender.Session }
 
-// register puts the session in line. The lease comes late, so that one who must
-// wait leaves nothing behind.
+// register puts the session in line. It takes the lease late, so that a contender that must wait
+// leaves nothing behind.
 func (s *session) register(ctx context.Context) error {
 	l, id := s.locker, s.contender.Session
 	own, end, claim := l.keys.session(id), l.keys.end(id), l.keys.claim(s.contender.ID)
@@ -53,7 +53,7 @@ func (s *session) register(ctx context.Context) error {
 			return err
 		}
 		t := Txn{Guards: []Guard{{Key: own}, {Key: end}, {Key: claim, Revision: found.Get(claim).Revision}}}
-		if holder != "" && holder != id { // the claim counts while that session's record is there
+		if holder != "" && holder != id { // the claim counts while that session's record exists
 			other := l.keys.session(holder)
 			if !slices.Contains(keys, other) {
 				keys = []string{own, end, claim, other}
@@ -100,9 +100,8 @@ func (s *session) record() []byte {
 	return encode(sessionRecord{header: newHeader(), Contender: s.contender, Promise: promiseOf(s.promise), Bids: s.bids, Holds: s.told(), Created: s.created})
 }
 
-// Beat writes the whole record, with the bids that were given last to any call:
-// of calls that are open at once, the one that is committed last tells the bids,
-// until the next.
+// Beat writes the whole record, with the bids that were last given to any call. Of calls that are
+// open at once, the one that commits last sets the bids, until the next.
 func (s *session) Beat(ctx context.Context, bids ...lock.Bid) error {
 	if err := lock.CheckBids(bids...); err != nil {
 		return err
@@ -123,9 +122,9 @@ func (s *session) Beat(ctx context.Context, bids ...lock.Bid) error {
 	return nil
 }
 
-// write renews the record if it exists, which proves the store: see readOwn. Where it does
-// not, the session is lost, whatever store this is. Where it may change the line no Watch
-// shows an older one.
+// write renews the record if it exists, which proves the store: see readOwn. If it does not, the
+// session is lost, whatever store this is. If the write may change the line, no Watch shows an
+// older one afterwards.
 func (s *session) write(ctx context.Context, line bool) error {
 	own := s.locker.keys.session(s.contender.Session)
 	for {
@@ -145,8 +144,8 @@ func (s *session) write(ctx context.Context, line bool) error {
 		case !errors.Is(err, ErrNoLease):
 			return err
 		}
-		// The record outlived its lease, on which it did not hang: somebody wrote
-		// it by hand. Whether it is there the next try's transaction says.
+		// The record outlived its lease, so it was not on it: somebody wrote it by hand. The next
+		// try's transaction says whether it is still there.
 		lease, err := s.locker.store.Grant(ctx, leaseFor(s.promise))
 		if err != nil {
 			return err
@@ -157,8 +156,8 @@ func (s *session) write(ctx context.Context, line bool) error {
 	}
 }
 
-// keep keeps the lease alive, with the first beat after a quarter of its time. No beat waits
-// for it, and that the lease is gone says nothing: the next beat's transaction tells.
+// keep keeps the lease alive, with the first beat after a quarter of its time. No beat waits for
+// it. A lease that is gone proves nothing: the next beat's transaction decides.
 func (s *session) keep() {
 	s.mu.Lock()
 	now := time.Now()
@@ -189,9 +188,9 @@ func (s *session) Close(ctx context.Context) error {
 	return nil
 }
 
-// leave releases the roles that this Locker's watch knows of and writes the session's
-// end, the last roles with it in one commit: a second one would delay who takes them.
-// What a reading shows then was acquired unseen.
+// leave releases the roles that this Locker's watch knows of and writes the session's end, in the
+// same commit as the last of them: a second commit would delay the successors. If a reading then
+// still shows a role, it was acquired unseen.
 func (s *session) leave(ctx context.Context) error {
 	l, own := s.locker, s.locker.keys.session(s.contender.Session)
 	s.mu.Lock()
@@ -239,8 +238,8 @@ func (s *session) releases(roles map[string]roleRecord) (mine []Txn) {
 // the store's identity: each has a guard and two writes.
 const releasesAtOnce = (MaxOps - 8) / 3
 
-// releaseAll commits releases. What others have changed since it was read is no longer
-// the releaser's.
+// releaseAll commits releases. A role that others have changed since it was read is no longer
+// ours to release.
 func (l *locker) releaseAll(ctx context.Context, all []Txn) error {
 	for len(all) > 0 {
 		n := min(releasesAtOnce, len(all))

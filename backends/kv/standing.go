@@ -9,8 +9,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A picture is everything under the prefix, as of one revision but for the changes
-// that were followed since. It is never changed.
+// A picture is everything under the prefix, as of one revision, with the changes that were
+// followed since. It is never modified.
 type picture struct {
 	keys     keys
 	view     View              // as it was read
@@ -39,7 +39,7 @@ func newPicture(k keys, v View) *picture {
 	return p
 }
 
-// record is a record as it was read; that there is none where nothing was.
+// record is a record as it was read; an empty one if there was none.
 func (p *picture) record(key string) Record {
 	if p == nil {
 		return Record{Key: key}
@@ -47,7 +47,7 @@ func (p *picture) record(key string) Record {
 	return p.view.Get(key)
 }
 
-// add takes in one record. What is not ours is left alone, but for a role's.
+// add takes in one record. Foreign records are ignored, except a role's.
 func (p *picture) add(r Record) {
 	if p.keys.inState(r.Key) {
 		p.state[r.Key] = r.Revision
@@ -95,21 +95,21 @@ func (p *picture) add(r Record) {
 	}
 }
 
-// apply returns the picture with a change that was followed: p itself where it
-// knew that already, and nil where everything must be read again. What was read may
-// be newer than the change, as the two come on different ways.
+// apply returns the picture with a change that was followed: p itself if it had that already, and
+// nil if everything must be read again. What was read may be newer than the change, because they
+// arrive separately.
 func (p *picture) apply(r Record) *picture {
 	kind, name := p.keys.kind(r.Key)
 	id, revision := lock.SessionID(name), p.revision(r.Key)
 	if i, _ := decodeIdentity(r); r.Key == p.keys.identity() && i.Identity != p.store {
-		return nil // it may be another store, where revisions say nothing
+		return nil // it may be another store, whose revisions say nothing
 	}
 	switch {
 	case r.Revision != 0 && (r.Revision <= p.view.Revision || r.Revision <= revision), r.Revision == 0 && revision == 0:
 		return p
 	case r.Gone != 0 && (r.Gone <= p.view.Revision || r.Gone <= revision):
 		return p
-	case r.Revision == 0 && (r.Gone == 0 || kind != "line/session"): // it went some time or other, or somebody deleted it
+	case r.Revision == 0 && (r.Gone == 0 || kind != "line/session"): // it went at an unknown time, or somebody deleted it
 		return nil
 	case kind == "line/session" && revision == 0: // it was gone, and is back
 		return nil
@@ -131,7 +131,7 @@ func (p *picture) apply(r Record) *picture {
 	switch kind {
 	case "state/wish":
 		if to := next.wishes[name].To; to != "" && p.sessions[to].revision == 0 {
-			return nil // nobody can act on a wish for one who is not seen in line
+			return nil // nobody can act on a request for a session that is not in line
 		}
 	case "state/end": // the same step took the session's record
 		next.sessions = maps.Clone(p.sessions)
@@ -139,16 +139,16 @@ func (p *picture) apply(r Record) *picture {
 	case "state/role":
 		role := next.roles[name]
 		if _, known := p.sessions[role.Holder.Session]; role.held() && !known {
-			return nil // one who came after the line was read: not seen is not absent
+			return nil // one that came after the line was read: not seen is not absent
 		}
 	}
 	return &next
 }
 
-// applyAll returns the picture with what was followed in one step, none of it without
-// the rest, and the roles whose standing may be another one; nil where everything must be
-// read again. absent: a session's record went, of which its end may say more, which comes
-// on a way of its own. Nobody acts on an absence before a ttl has passed.
+// applyAll returns the picture with the changes of one step, all or none of them, and the roles
+// whose standing may differ; nil if everything must be read again. absent: a session's record was
+// deleted; its end may explain that, but arrives separately. Nobody acts on an absence before a
+// ttl has passed.
 func (p *picture) applyAll(changes []Record) (next *picture, touched map[string]bool, absent bool) {
 	next, touched = p, map[string]bool{}
 	for _, r := range changes {
@@ -168,7 +168,7 @@ func (p *picture) applyAll(changes []Record) (next *picture, touched map[string]
 	return next, touched, absent
 }
 
-// revision is that of a key under state/, or of a session; 0: it is not there.
+// revision is the revision of a key under state/, or of a session; 0: it is missing.
 func (p *picture) revision(key string) uint64 {
 	if kind, name := p.keys.kind(key); kind == "line/session" {
 		return p.sessions[lock.SessionID(name)].revision
@@ -176,8 +176,8 @@ func (p *picture) revision(key string) uint64 {
 	return p.state[key]
 }
 
-// followed is what must be followed: what everybody must hear of, and the beats
-// of each holder.
+// followed are the keys to follow: those that everybody must hear of, and the beats of each
+// holder.
 func (p *picture) followed() []string {
 	keys := map[string]bool{p.keys.state(): true}
 	for _, r := range p.roles {
@@ -188,8 +188,7 @@ func (p *picture) followed() []string {
 	return slices.Sorted(maps.Keys(keys))
 }
 
-// missed reports whether p lacks a change that stands in a later picture and is
-// followed.
+// missed reports whether p lacks a change to a followed key that a later picture has.
 func (p *picture) missed(later *picture) bool {
 	if !maps.Equal(p.state, later.state) {
 		return true
@@ -202,7 +201,7 @@ func (p *picture) missed(later *picture) bool {
 	return false
 }
 
-// shortest is the shortest ttl that anybody promised; 0 where nobody is.
+// shortest is the shortest ttl that anybody promised; 0 if there are no sessions.
 func (p *picture) shortest() time.Duration {
 	var least duration
 	see := func(d duration) {
@@ -241,8 +240,8 @@ func (p *picture) names() map[string]bool {
 	return names
 }
 
-// touched returns the name of every role whose standing may be another one in next,
-// to which the change r led.
+// touched returns the name of every role whose standing may be different in next, the result of
+// the change r.
 func (p *picture) touched(r Record, next *picture) map[string]bool {
 	kind, name := p.keys.kind(r.Key)
 	switch kind {
@@ -271,7 +270,7 @@ func (p *picture) standing(role string) lock.Standing {
 	st := lock.Standing{Role: role, Term: p.term(r), Pause: p.pauses[role], Store: p.store}
 	st.Term.Holder = p.settings[r.Holder.ID].Apply(st.Term.Holder, role)
 	st.Floor = max(st.Term.Token, p.floor.Floor)
-	if r.revision == 0 { // the first token is greater than the revision at which there was none
+	if r.revision == 0 { // the first token is greater than the revision at which the role had none
 		st.Floor = max(st.Floor, lock.Token(p.view.Revision+p.floor.Offset))
 	}
 	if w := p.wishes[role]; r.held() && w.Token == st.Term.Token {
@@ -289,7 +288,7 @@ func (p *picture) standing(role string) lock.Standing {
 	return st
 }
 
-// term is a role's term with what its holder's session has come to.
+// term is a role's term with the state of its holder's session.
 func (p *picture) term(r roleRecord) lock.Term {
 	t := lock.Term{Token: r.token(), Holder: r.holder(), Since: r.Since, Over: r.Over, End: r.End}
 	if end, ended := p.ends[r.Holder.Session]; ended {

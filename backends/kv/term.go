@@ -21,9 +21,9 @@ func (s *session) TryAcquire(ctx context.Context, role string) (lock.Token, erro
 	return t, nil
 }
 
-// guess takes a role that this Locker's watch saw vacant, without reading it again:
-// the guards say whether it still is. Token 0: it is not, and nothing was written; found is
-// what the role and what it takes look like then, nil where nothing was asked.
+// guess takes a role that this Locker's watch saw vacant, without reading it again: the guards
+// say whether it still is. Token 0: it is not, and nothing was written; found is the current
+// state of the role and of what the transaction guards, nil if nothing was asked.
 func (s *session) guess(ctx context.Context, name string) (token lock.Token, found *View, err error) {
 	p := s.locker.picture()
 	if p == nil || p.bad[name] != nil || !p.pauses[name].IsZero() {
@@ -39,7 +39,7 @@ func (s *session) guess(ctx context.Context, name string) (token lock.Token, fou
 	g := ground{max(p.view.Revision, last.revision, p.floor.revision), p.floor, p.state[s.locker.keys.pause(name)]}
 	t, offset, err := s.take(g, name, last)
 	if err != nil {
-		return 0, nil, nil // what was seen may be old: let it be read, and said of that
+		return 0, nil, nil // what was seen may be old: read it, and answer from that
 	}
 	r, err := s.locker.store.Commit(ctx, t)
 	if !r.Committed {
@@ -114,8 +114,8 @@ func (s *session) takeAsFound(ctx context.Context, name string, found View) (loc
 	return 0, &lock.HeldError{Name: name, Holder: now.holder(), Token: now.token()}
 }
 
-// take is the transaction that takes a role after the last term, if that is over and
-// this session is in line.
+// take is the transaction that takes a role after the last term, if that is over and this session
+// is in line.
 func (s *session) take(g ground, name string, last roleRecord) (t Txn, offset uint64, err error) {
 	l := s.locker
 	s.mu.Lock()
@@ -123,7 +123,7 @@ func (s *session) take(g ground, name string, last roleRecord) (t Txn, offset ui
 	s.mu.Unlock()
 	t, offset, err = l.begin(g, name, last, holder, 0)
 	t.Guards = append(t.Guards, Guard{Key: l.keys.session(s.contender.Session), Exists: true})
-	if last.held() { // then the end of its holder must be written
+	if last.held() { // so the end of its holder must be written
 		t.Guards = append(t.Guards, Guard{Key: l.keys.end(last.Holder.Session), Exists: true})
 	}
 	return t, offset, err
@@ -138,11 +138,11 @@ func (s *session) lookAt(found View, key string) (role roleRecord, mine bool, er
 	return role, role.held() && role.Holder.Session == s.contender.Session, err
 }
 
-// A ground is what the next term of a role stands on, beside the last one, as it was found.
+// A ground is what the next term of a role depends on, beside the last one, as it was found.
 type ground struct {
 	now   uint64 // the store's revision
 	floor floorRecord
-	pause uint64 // the revision of the record that says that the role is not paused; 0: none says so
+	pause uint64 // the revision of the record that says that the role is not paused; 0: there is none
 }
 
 func (l *locker) groundOf(role string, found View) (ground, error) {
@@ -155,10 +155,10 @@ func (l *locker) groundOf(role string, found View) (ground, error) {
 }
 
 // begin is the transaction that begins a term of holder after the last one, if that and the
-// ground still stand as they were found. The term's token is the revision of its commit plus
+// ground are still as they were found. The term's token is the revision of its commit plus
 // offset. previous names the term that a handoff ends.
 func (l *locker) begin(g ground, name string, last roleRecord, holder lock.Member, previous lock.Token) (t Txn, offset uint64, err error) {
-	offset = max(g.floor.Offset, last.Offset) // the last one's too: the floor's key may have been deleted
+	offset = max(g.floor.Offset, last.Offset) // the last one's too, because the floor's key may have been deleted
 	if uint64(max(last.token(), g.floor.Floor)) > g.now+offset {
 		return Txn{}, 0, fmt.Errorf("%w: role %q had token %d, the next one would be %d", lock.ErrRolledBack, name, last.token(), g.now+offset+1)
 	}
@@ -189,8 +189,8 @@ func (s *session) Release(ctx context.Context, role string, t lock.Token) error 
 	return nil
 }
 
-// release ends a term as this Locker's watch knows it, and reads the role only where
-// that does not.
+// release ends a term as this Locker's watch knows it, and reads the role only if the watch does
+// not know it.
 func (s *session) release(ctx context.Context, name string, t lock.Token) error {
 	l, key := s.locker, s.locker.keys.role(name)
 	var last roleRecord
@@ -206,7 +206,7 @@ func (s *session) release(ctx context.Context, name string, t lock.Token) error 
 	}
 	for err == nil {
 		switch {
-		case last.revision == 0: // somebody deleted it: whoever had seen it waits for this
+		case last.revision == 0: // somebody deleted it: contenders that had seen it wait for this
 			last = roleRecord{Holder: s.contender, Promise: promiseOf(s.promise), Token: t}
 		case !last.held() || last.token() != t:
 			return nil
@@ -224,8 +224,7 @@ func (s *session) release(ctx context.Context, name string, t lock.Token) error 
 	return err
 }
 
-// stands returns nil if the end of the role's holder is written, and who that is
-// otherwise.
+// stands returns nil if the end of the role's holder is written, and otherwise who the holder is.
 func (l *locker) stands(ctx context.Context, name string, last roleRecord) error {
 	end := l.keys.end(last.Holder.Session)
 	found, err := l.store.Read(ctx, end)
@@ -235,7 +234,7 @@ func (l *locker) stands(ctx context.Context, name string, last roleRecord) error
 	return &lock.HeldError{Name: name, Holder: last.holder(), Token: last.token()}
 }
 
-// release is the transaction that ends a term, if it still stands.
+// release is the transaction that ends a term, if it still goes on.
 func (l *locker) release(name string, last roleRecord) Txn {
 	over := last
 	over.header, over.Token, over.Over = newHeader(), last.token(), "released"

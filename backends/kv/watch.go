@@ -52,24 +52,24 @@ type watch struct {
 	follower *follower
 	roles    []string // none: all
 	yield    func(lock.Standing, error) bool
-	shown    map[string]*lock.Standing // nil: to be shown again, changed or not
-	bad      map[string]error          // roles of which it was said that their record is not readable
+	shown    map[string]*lock.Standing // nil: show again, changed or not
+	bad      map[string]error          // roles whose record was reported as not readable
 }
 
-// forget has every standing shown again, when the failure is over that is told now.
+// forget makes every standing show again, once the failure that is reported now is over.
 func (w *watch) forget() {
 	for role := range w.shown {
 		w.shown[role] = nil
 	}
 }
 
-// show yields what has changed, and what is not readable last. It reports whether
-// the consumer goes on.
+// show yields what has changed, and then what is not readable. It reports whether the consumer
+// goes on.
 func (w *watch) show(n news) bool {
 	names := w.roles
 	if len(names) == 0 {
 		all := maps.Clone(n.standings)
-		maps.Copy(all, w.shown) // a role that is gone changes too
+		maps.Copy(all, w.shown) // a role that is gone has changed too
 		names = slices.Sorted(maps.Keys(all))
 	}
 	names = w.follower.fresh(n, names)

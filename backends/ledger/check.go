@@ -8,12 +8,12 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// MaxCommand is how many bytes of text a command holds, the values of Write aside.
+// MaxCommand is the most bytes of text in a command, not counting the values of Write.
 const MaxCommand = 1 << 20
 
-// Check says what is wrong with c, whoever made it: it may have come over a network, or
-// from a program with another opinion. The error is lock.ErrPermanent. Apply refuses such
-// a command without effect, on every node alike.
+// Check says what is wrong with c, no matter who made it: it may have come over a network, or
+// from a program with other rules. The error is lock.ErrPermanent. Apply refuses such a command
+// without effect, on every node alike.
 func (c Command) Check() error {
 	return errors.Join(c.checkSize(), c.checkIdentity(), c.checkOp(), lock.CheckPromise(c.Promise), lock.CheckBids(c.Bids...))
 }

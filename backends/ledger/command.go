@@ -11,8 +11,8 @@ import (
 // An Op is what a command does.
 type Op string
 
-// The operations. Each is one call of package lock, its Operator among it, of Values or of Keeper; Begin and Nothing are
-// for who keeps a ledger.
+// The operations. Each is one call of package lock, including its Operator, of Values or of Keeper; Begin and Nothing
+// are for a store that keeps a ledger.
 const (
 	Register   Op = "register"
 	Beat       Op = "beat"
@@ -27,30 +27,30 @@ const (
 	Read       Op = "read"
 	Adopt      Op = "adopt"
 	Pause      Op = "pause"
-	Resume     Op = "resume" // if Pause still stands
+	Resume     Op = "resume" // if Pause is still in force
 	Configure  Op = "configure"
 	Configured Op = "configured"
 	Record     Op = "record"
 	History    Op = "history"
 	Save       Op = "save"
 	Restore    Op = "restore"
-	Begin      Op = "begin" // gives the ledger its identity, where it has none
+	Begin      Op = "begin" // gives the ledger its identity, if it has none
 	Nothing    Op = "nothing"
 )
 
-// A Command is one call as data. Its JSON is what a replicated log holds.
+// A Command is one call as data. A replicated log holds it as JSON.
 type Command struct {
 	Op        Op
 	At        time.Time      `json:",omitzero"`  // the caller's wall clock; for people
-	Identity  string         `json:",omitempty"` // of the ledger that the caller has seen: on another one nothing is done
+	Identity  string         `json:",omitempty"` // of the ledger that the caller has seen: another one does nothing
 	Name      string         `json:",omitempty"` // the ledger's identity from now on, if it has none
-	Adopt     string         `json:",omitempty"` // the identity that is adopted
+	Adopt     string         `json:",omitempty"` // the identity to adopt
 	Session   lock.SessionID `json:",omitempty"`
 	Contender lock.Contender `json:",omitzero"`
 	Promise   lock.Promise   `json:",omitzero"`
 	Bids      []lock.Bid     `json:",omitempty"`
 	Role      string         `json:",omitempty"`
-	Token     lock.Token     `json:",omitempty"` // Acquire: of the term that was read
+	Token     lock.Token     `json:",omitempty"` // Acquire: of the term that the caller read
 	To        lock.SessionID `json:",omitempty"`
 	Seen      lock.Beat      `json:",omitempty"`
 	End       lock.End       `json:",omitzero"`
@@ -64,7 +64,7 @@ type Command struct {
 	Backup *Backup           `json:",omitempty"` // Restore
 }
 
-// A Code is how a command went.
+// A Code is the outcome of a command.
 type Code string
 
 // The codes: one for each of package lock's errors that a store can give.
@@ -78,7 +78,7 @@ const (
 	Permanent  Code = "permanent"
 )
 
-// A Result is what became of a command.
+// A Result is the outcome of a command, and what it returns.
 type Result struct {
 	Code     Code                     `json:",omitempty"`
 	Why      string                   `json:",omitempty"`
@@ -90,8 +90,8 @@ type Result struct {
 	Backup   *Backup                  `json:",omitempty"` // Save
 	Seen     string                   `json:",omitempty"` // OtherStore: the command's Identity
 	Identity string                   `json:",omitempty"` // the ledger's
-	Changed  bool                     `json:",omitempty"` // more than a beat: who watches should hear of it at once
-	Revision uint64                   `json:",omitempty"` // at which the command was applied; set by who applied it
+	Changed  bool                     `json:",omitempty"` // more than a beat: watches should hear of it at once
+	Revision uint64                   `json:",omitempty"` // at which the command was applied; set by the store
 }
 
 // Err returns the error of package lock that r means, or nil.
@@ -113,7 +113,7 @@ func (r Result) Err() error {
 	return lock.Permanent(errors.New(r.Why))
 }
 
-// because says why, where there is more to say.
+// because adds the reason, if there is more to say.
 func (r Result) because(err error) error {
 	if r.Why == "" {
 		return err

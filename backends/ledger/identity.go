@@ -6,11 +6,10 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// MaxAdopted is how many identities a ledger answers to besides its own: the latest.
+// MaxAdopted is how many identities a ledger answers to in addition to its own: the latest.
 const MaxAdopted = 16
 
-// Is reports whether the ledger answers to an identity: its own, or one that it was
-// adopted under.
+// Is reports whether the ledger answers to an identity: its own, or an adopted one.
 func (l *Ledger) Is(identity string) bool {
 	return identity == l.Identity || slices.Contains(l.Adopted, identity)
 }
@@ -23,7 +22,7 @@ func (l *Ledger) adopt(c Command) Result {
 	return Result{Changed: true}
 }
 
-// A View is what a ledger says of its roles.
+// A View is what a ledger says about its roles.
 type View struct {
 	Revision  uint64   // of the ledger
 	Identity  string   `json:",omitempty"`
@@ -31,17 +30,17 @@ type View struct {
 	Standings []lock.Standing
 }
 
-// View says how the named roles stand, or all of them where none is named.
+// View has the standings of the named roles, or of all roles if none is named.
 func (l *Ledger) View(roles ...string) View {
 	return View{l.Revision, l.Identity, slices.Clone(l.Adopted), l.Standings(roles...)}
 }
 
-// Is reports whether the ledger that v is of answers to an identity.
+// Is reports whether v's ledger answers to an identity.
 func (v View) Is(identity string) bool {
 	return identity == v.Identity || slices.Contains(v.Adopted, identity)
 }
 
-// Mark is where v is.
+// Mark is v's moment.
 func (v View) Mark() Mark { return Mark{v.Identity, v.Revision} }
 
 // A Mark is a moment in the history of one ledger.
@@ -50,8 +49,8 @@ type Mark struct {
 	Revision uint64 `json:",omitempty"`
 }
 
-// After reports whether v is after m: it is of a greater revision, or of another ledger.
-// A copy that has no identity yet may only be late.
+// After reports whether v is after m: it has a greater revision, or is of another ledger. A copy
+// that has no identity yet may only be late.
 func (v View) After(m Mark) bool {
 	return v.Revision > m.Revision || m.Identity != "" && v.Identity != "" && v.Identity != m.Identity
 }

@@ -1,9 +1,8 @@
-// Package ledger is the contract of package lock as data: sessions, ends and
-// roles, and what each call does to them, one command at a time. It has no
-// clock, no goroutine and no store around it. Package memory keeps a ledger
-// behind a mutex, package raft behind a replicated log.
+// Package ledger is the contract of package lock as data: sessions, ends and roles, and what each
+// call does to them, one command at a time. It has no clock, no goroutine and no store around it.
+// Package memory keeps a ledger behind a mutex, package raft behind a replicated log.
 //
-// Who writes a backend for another store finds here, in order, what each of its
+// If you write a backend for another store, you find here, in order, what each of its
 // transactions must compare and write.
 package ledger
 
@@ -16,18 +15,18 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Ends is how many ends a ledger keeps. A session whose end was swept is absent
-// again, and silence is evicted.
+// Ends is how many ends a ledger keeps. A session whose end was swept is absent again, and may be
+// evicted for its silence.
 const Ends = 1024
 
-// A Ledger is the whole state. Every command is applied at a revision of its
-// own, greater than the last.
+// A Ledger is the whole state. Every command is applied at a revision of its own, greater than
+// the last.
 type Ledger struct {
-	Identity string     `json:",omitempty"` // drawn once, by whoever wrote first
-	Adopted  []string   `json:",omitempty"` // the identities that this ledger answers to besides, the latest last
+	Identity string     `json:",omitempty"` // drawn once, by the first write
+	Adopted  []string   `json:",omitempty"` // the identities that this ledger also answers to, the latest last
 	Revision uint64     // of the last command
 	Offset   uint64     // tokens are revisions plus this; only ever raised
-	Floor    lock.Token // what was raised: every token to come is greater
+	Floor    lock.Token // set by Raise: every future token is greater
 	Sessions map[lock.SessionID]Session
 	Claims   map[string]lock.SessionID // which session a contender's ID belongs to
 	Roles    map[string]Role
@@ -50,10 +49,10 @@ type Session struct {
 	At        time.Time `json:",omitzero"` // of that beat, by its owner's clock
 }
 
-// A Role is a role's record. During a term only a request is put beside it.
+// A Role is a role's record. During a term only a request is written beside it.
 type Role struct {
 	Term     lock.Term
-	Previous lock.Token // the term before, for a handoff that is tried again
+	Previous lock.Token // the term before, for a handoff that is repeated
 	Request  lock.Request
 }
 
@@ -67,9 +66,9 @@ func New() *Ledger {
 	}
 }
 
-// Apply applies one command at revision, which must exceed every earlier one.
-// It is deterministic: equal ledgers and equal commands stay equal. Whatever a command may
-// hold is checked here, and not only by who proposed it: see Command.Check.
+// Apply applies one command at revision, which must exceed every earlier one. It is
+// deterministic: equal ledgers and equal commands stay equal. It checks everything that a command
+// may hold, whether or not the proposer did: see Command.Check.
 func (l *Ledger) Apply(revision uint64, c Command) Result {
 	l.Revision = revision
 	var r Result
@@ -204,7 +203,7 @@ func (l *Ledger) release(c Command) Result {
 
 func (l *Ledger) handoff(c Command) Result {
 	r := l.Roles[c.Role]
-	if r.Previous == c.Token && r.Term.Holder.Session == c.To && c.Token != 0 { // an earlier try of this very handoff
+	if r.Previous == c.Token && r.Term.Holder.Session == c.To && c.Token != 0 { // an earlier try of this handoff
 		return Result{}
 	}
 	if r.Term.Token != c.Token || r.Term.Holder.Session != c.Session || l.term(r).Vacant() {
@@ -225,7 +224,7 @@ func (l *Ledger) handoff(c Command) Result {
 
 // begin begins a term of s. Previous names the term that a handoff ended.
 func (l *Ledger) begin(c Command, s Session, last lock.Token) Result {
-	if l.Offset > uint64(lock.MaxFloor) || l.Revision > uint64(lock.MaxFloor) { // the sum would begin again
+	if l.Offset > uint64(lock.MaxFloor) || l.Revision > uint64(lock.MaxFloor) { // the sum would wrap around
 		return Result{Code: Permanent, Why: fmt.Sprintf("no tokens are left: revision %d, offset %d", l.Revision, l.Offset)}
 	}
 	t := lock.Term{Token: lock.Token(l.Revision + l.Offset), Holder: s.member(c.Role), Since: c.At}
@@ -261,8 +260,8 @@ func (l *Ledger) evict(c Command) Result {
 	return Result{Changed: true}
 }
 
-// end deletes a session's record and its claim, and writes its end: into the records of
-// the roles that it holds, too, as a bounded number of ends is kept.
+// end deletes a session's record and its claim, and writes its end. It also writes the end into
+// the records of the roles that it holds, because only a bounded number of ends is kept.
 func (l *Ledger) end(id lock.SessionID, why lock.End) {
 	if s, ok := l.Sessions[id]; ok {
 		delete(l.Claims, s.Contender.ID)
@@ -307,13 +306,13 @@ func (l *Ledger) raise(c Command) Result {
 	return Result{Changed: true}
 }
 
-// Standing says how the role stands.
+// Standing returns the role's standing.
 func (l *Ledger) Standing(role string) lock.Standing {
 	r := l.Roles[role]
 	st := lock.Standing{Role: role, Term: l.term(r), Request: r.Request, Pause: l.Paused[role]}
 	st.Term.Holder = l.Settings[st.Term.Holder.ID].Apply(st.Term.Holder, role)
 	st.Floor = max(st.Term.Token, l.Floor)
-	if st.Term.Token == 0 { // the first token is greater than everything that the ledger counted so far
+	if st.Term.Token == 0 { // the first token is greater than the ledger's revision
 		st.Floor = max(st.Floor, lock.Token(l.Revision+l.Offset))
 	}
 	for _, s := range l.Sessions {
@@ -327,7 +326,7 @@ func (l *Ledger) Standing(role string) lock.Standing {
 	return st
 }
 
-// Standings says how the named roles stand, or all of them where none is named.
+// Standings returns the standings of the named roles, or of all roles if none is named.
 func (l *Ledger) Standings(roles ...string) []lock.Standing {
 	if len(roles) == 0 {
 		roles = l.names()
@@ -361,7 +360,7 @@ func (l *Ledger) names() []string {
 	return sorted
 }
 
-// term is the role's term with what its holder's session has come to.
+// term is the role's term with the state of its holder's session.
 func (l *Ledger) term(r Role) lock.Term {
 	t := r.Term
 	t.Holder.Beat, t.Holder.BeatAt = lock.Absent, time.Time{}

@@ -23,8 +23,8 @@ type Store interface {
 	// lock.ErrPermanent.
 	Propose(ctx context.Context, c Command) (Result, error)
 
-	// Look returns the ledger's view of the named roles, or of all where none is
-	// named, as soon as it is after the mark.
+	// Look returns the ledger's view of the named roles, or of all if none is named, as soon as
+	// it is after the mark.
 	Look(ctx context.Context, after Mark, roles ...string) (View, error)
 
 	// Close ends every call. It may be repeated.
@@ -38,13 +38,13 @@ func NewLocker(s Store) lock.Locker {
 
 type locker struct {
 	store  Store
-	name   string // of the ledger, where it has none when we first write
+	name   string // of the ledger, if it has none when we first write
 	once   sync.Once
 	closed chan struct{}
 
 	mu      sync.Mutex
-	acked   Mark              // the ledger that we hold to, and the greatest revision of it that a call of ours had acknowledged
-	changed map[string]uint64 // by role, the revision of it at which a call of ours last changed how that stands; "": any role
+	acked   Mark              // the ledger that we hold to, and its greatest revision that any of our calls got
+	changed map[string]uint64 // by role, the revision at which a call of ours last changed its standing; "": any role
 }
 
 var (
@@ -60,9 +60,9 @@ func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise,
 	return &session{locker: l, contender: c}, nil
 }
 
-// Watch never shows what is older than what this Locker has had acknowledged. After
-// another ledger was found it waits until that changes, or yet another is there; after an
-// error it shows every role again.
+// Watch never shows anything older than what this Locker has had acknowledged. After it found
+// another ledger it waits until that changes, or yet another is there; after an error it shows
+// every role again.
 func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
 	return func(yield func(lock.Standing, error) bool) {
 		shown := map[string]lock.Standing{}
@@ -70,7 +70,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 		failed := false
 		for {
 			after := seen
-			if failed { // what stands is told again, if nothing has changed
+			if failed { // show the standings again, even unchanged
 				after.Revision = max(after.Revision, 1) - 1
 			}
 			v, err := l.look(ctx, l.after(after), shown, roles...)
@@ -89,7 +89,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 				return
 			}
 			if err != nil {
-				clear(shown) // that it is over is news, too
+				clear(shown) // the end of the trouble is news, too
 				if !yield(lock.Standing{}, fmt.Errorf("watch: %w", err)) {
 					return
 				}
@@ -102,7 +102,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 				}
 				shown[st.Role] = st
 				if len(roles) == 0 && st.Term.Token == 0 && len(st.Line) == 0 && st.Pause.IsZero() {
-					delete(shown, st.Role) // nothing is left of it
+					delete(shown, st.Role) // the role is gone
 				}
 				if !yield(st, nil) {
 					return
@@ -112,8 +112,8 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 	}
 }
 
-// look is the store's Look, for who was shown some roles. Where it is of all of them, it names
-// those once more of which nothing is left: that is a change, too.
+// look is the store's Look, for a watch that has shown some roles. If it looks at all of them,
+// the result has those once more that are gone: that is a change, too.
 func (l *locker) look(ctx context.Context, after Mark, shown map[string]lock.Standing, roles ...string) (View, error) {
 	v, err := l.store.Look(ctx, after, roles...)
 	if err != nil || len(roles) > 0 {
@@ -198,7 +198,7 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 	return r, r.Err()
 }
 
-// accept holds to the ledger that v is of, or says that it is another one.
+// accept holds to v's ledger, or returns an error if that is another one.
 func (l *locker) accept(v View) error {
 	l.mu.Lock()
 	seen := l.acked.Identity
@@ -210,8 +210,8 @@ func (l *locker) accept(v View) error {
 	return nil
 }
 
-// hold notes what a ledger has acknowledged that accepted us as holding to seen. A
-// ledger that was adopted is held to by its own identity from then on.
+// hold notes that a ledger which accepts us under seen has acknowledged m. A Locker holds to an
+// adopted ledger by its own identity from then on.
 func (l *locker) hold(seen string, m Mark) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -223,7 +223,7 @@ func (l *locker) hold(seen string, m Mark) {
 	}
 }
 
-// change notes that a call of ours changed how a role stands.
+// change notes that a call of ours changed a role's standing.
 func (l *locker) change(role string, r Result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -232,15 +232,15 @@ func (l *locker) change(role string, r Result) {
 	}
 }
 
-// late reports whether v is from before such a change, which was made while we looked. It is
-// still to come then.
+// late reports whether v is older than such a change, made while we looked. The change is then
+// still to come.
 func (l *locker) late(v View, role string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return v.Revision < max(l.changed[role], l.changed[""])
 }
 
-// after is where to look from on: what was seen, and what was acknowledged.
+// after is where to look on from: the latest that was seen or acknowledged.
 func (l *locker) after(seen Mark) Mark {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// MaxDecisions is how many roles can be paused at a time, and how many contenders can have
-// something set.
+// MaxDecisions is how many roles can be paused at a time, and for how many contenders something
+// can be set.
 const MaxDecisions = 4096
 
 var _ lock.Operator = (*locker)(nil)
@@ -49,7 +49,7 @@ func (l *locker) History(ctx context.Context, role string) ([]lock.Event, error)
 	return r.History, err
 }
 
-// pause withdraws what was asked of the term, too: nobody may act on it.
+// pause also withdraws the request about the term: nobody may act on it.
 func (l *Ledger) pause(c Command) Result {
 	r := decide(&l.Paused, c.Role, c.Pause, "paused roles")
 	if role, ok := l.Roles[c.Role]; ok && r.Code == OK && l.isPaused(c.Role) {
@@ -62,7 +62,7 @@ func (l *Ledger) pause(c Command) Result {
 // resume ends the pause that was seen.
 func (l *Ledger) resume(c Command) Result {
 	if l.isPaused(c.Role) && !l.Paused[c.Role].Same(c.Pause) {
-		return Result{Code: Moved, Why: "another pause stands: " + l.whyPaused(c.Role)}
+		return Result{Code: Moved, Why: "another pause is in force: " + l.whyPaused(c.Role)}
 	}
 	return decide(&l.Paused, c.Role, lock.Pause{}, "")
 }
@@ -77,7 +77,7 @@ func (l *Ledger) configure(c Command) Result {
 	return decide(&l.Settings, c.Contender.ID, c.Settings, "contenders with settings")
 }
 
-// configured is a copy: in memory who asked could change ours.
+// configured returns a copy: in memory the caller could change ours.
 func (l *Ledger) configured() Result {
 	r := Result{Settings: maps.Clone(l.Settings)}
 	for id, s := range r.Settings {
@@ -87,7 +87,7 @@ func (l *Ledger) configured() Result {
 	return r
 }
 
-// decide keeps a decision in the place of the last one about the same thing.
+// decide stores a decision in place of the last one about the same thing.
 func decide[D interface{ IsZero() bool }](all *map[string]D, name string, d D, what string) Result {
 	_, before := (*all)[name]
 	switch {
@@ -113,7 +113,7 @@ func (l *Ledger) record(c Command) Result {
 	return Result{}
 }
 
-// history is a copy, too.
+// history returns a copy, too.
 func (l *Ledger) history(c Command) Result {
 	all := slices.Clone(l.History[c.Role])
 	for i := range all {

@@ -9,23 +9,23 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// MaxValues is how many bytes of keys and values a ledger keeps in all. They stand in
-// memory, in every snapshot and in one answer: room for what a coordinator must find
-// again, such as how far it came, and no database.
+// MaxValues is how many bytes of keys and values a ledger keeps in total. They are in memory, in
+// every snapshot and in one answer: room for what a coordinator must find again, such as how far
+// it came, but not a database.
 const MaxValues = 1 << 20
 
-// Values are small values that are kept beside the roles, and written by who is active
-// in one. A Locker of NewLocker is one too. It is safe for concurrent use.
+// Values are small values that are kept beside the roles, and written by the active of one of
+// them. A Locker of NewLocker is a Values, too. It is safe for concurrent use.
 type Values interface {
-	// Write puts and deletes (nil) values, in one step, if the term t of the role
-	// stands. ErrMoved: it does not, nothing was written, and current is the token of
-	// the role's last term. ErrPermanent: a key is none, or more than MaxValues bytes
-	// would be kept. After any other error the outcome is unknown, as of every call.
+	// Write puts and deletes (nil) values, in one step, if the term t of the role goes on.
+	// ErrMoved: it does not, nothing was written, and current is the token of the role's last
+	// term. ErrPermanent: a key is not valid, or more than MaxValues bytes would be kept. After
+	// any other error the outcome is unknown, as for every call.
 	Write(ctx context.Context, role string, t lock.Token, changes map[string][]byte) (current lock.Token, err error)
 
-	// Read returns the values of the keys that exist; all where none is named. A key
-	// that ends in "/" stands for all that begin with it. It is never older than what
-	// was written before it began, by whomever. Each Read is a command of its own.
+	// Read returns the values of the keys that exist; all if none is named. A key that ends in
+	// "/" stands for all that begin with it. It includes everything that anybody had written
+	// before it began. Each Read is a command of its own.
 	Read(ctx context.Context, keys ...string) (map[string][]byte, error)
 }
 
@@ -53,15 +53,15 @@ func (l *Ledger) write(c Command) Result {
 		if value == nil {
 			delete(l.Values, key)
 		} else {
-			l.Values[key] = bytes.Clone(value) // in memory the caller has it still
+			l.Values[key] = bytes.Clone(value) // in memory the caller still has it
 		}
 	}
 	l.Size = size
 	return r
 }
 
-// Refusal is what Apply would say to a Write that it would refuse now; ok: it would not. So
-// who keeps commands need not keep a large one that changes nothing.
+// Refusal is Apply's answer to a Write that it would refuse now; ok: it would not. So a store
+// that logs commands need not log a large one that changes nothing.
 func (l *Ledger) Refusal(c Command) (r Result, ok bool) {
 	if c.Op != Write || c.Check() != nil || c.Identity != "" && !l.Is(c.Identity) {
 		return Result{}, true
@@ -71,7 +71,7 @@ func (l *Ledger) Refusal(c Command) (r Result, ok bool) {
 	return r, r.Code == OK
 }
 
-// admit says what would become of a Write, and how much would be kept then.
+// admit says how a Write would end, and how much would be kept then.
 func (l *Ledger) admit(c Command) (size int, r Result) {
 	now := l.Roles[c.Role].Term
 	if c.Token == 0 || now.Token != c.Token || now.Over != "" {
@@ -102,7 +102,7 @@ func (l *Ledger) read(c Command) Result {
 	return Result{Values: found}
 }
 
-// names reports whether one of the keys that were named stands for key.
+// names reports whether one of the named keys stands for key.
 func names(named []string, key string) bool {
 	for _, n := range named {
 		if n == key || strings.HasSuffix(n, "/") && strings.HasPrefix(key, n) {

@@ -1,6 +1,6 @@
-// Package memory is the reference store: a ledger behind a mutex, in one
-// process. It shows all that a store must be, and nothing else; what each call
-// does to the records stands in package ledger.
+// Package memory is the reference store: a ledger behind a mutex, in one process. It shows
+// everything that a store must be, and nothing else; package ledger says what each call does to
+// the records.
 package memory
 
 import (
@@ -22,7 +22,7 @@ type Store struct {
 // New returns an empty store.
 func New() *Store {
 	l := ledger.New()
-	l.Revision = 1 // 0 is before everything: whoever has seen nothing asks for what is after it
+	l.Revision = 1 // 0 is before everything: a client that has seen nothing asks for what is after it
 	return &Store{ledger: l, changed: make(chan struct{})}
 }
 

@@ -44,7 +44,7 @@ func TestBenchRefusesBadInput(t *testing.T) {
 			[]string{"--backends", "etcd"},
 			[]string{none + ": no such program: run `make servers` once, or set UNDERSTUDY_ETCD and UNDERSTUDY_CONSUL"},
 		},
-		"endpoints": {[]string{"--backends", "etcd", "--etcd-endpoints", "nowhere"}, []string{`etcd-endpoints: "nowhere" is no endpoint`}},
+		"endpoints": {[]string{"--backends", "etcd", "--etcd-endpoints", "nowhere"}, []string{`etcd-endpoints: "nowhere" is not an endpoint`}},
 		"latency": {
 			[]string{"--backends", "raft", "--faults", "latency", "--ttl", "1s"},
 			[]string{"latency: at a ttl of 1s no beat gets through where everything takes 100ms longer each way; write a ttl of at least 5s"},

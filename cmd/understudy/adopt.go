@@ -16,13 +16,13 @@ func newAdopt() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "adopt",
 		Short: "Accept a store that takes the place of another one for good",
-		Long: `A store has an identity, which its first writer drew and which a backup keeps. Whoever has
-seen it waits, and says "another store", when a store with another identity or with none is
-there: an endpoint may be wrong, or the store was set up anew. This is your word that the
-store that answers here takes the place of the one of that identity. Who waits goes on by
-itself; nothing else is changed, and it may be repeated.
+		Long: `A store has an identity, which its first writer drew and which a backup keeps. A contender
+that has seen it waits, and says "another store", when the store that answers has another
+identity or none: an endpoint may be wrong, or the store was set up anew. With this command
+you say that the store that answers here replaces the one of that identity. Waiting contenders
+then go on by themselves. Nothing else is changed, and the command may be repeated.
 
-Be sure that nobody works with the old store any more: two stores know two actives. If it
+Be sure that nobody works with the old store any more: two stores can have two actives. If it
 gave greater tokens than this one, raise the floor as well: see token-floor. The identity of
 a store is in the line "role" of status.
 ` + cli.ExitCodes,
@@ -30,13 +30,13 @@ a store is in the line "role" of status.
 		Args:    cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys())
-	identity := cmd.Flags().String("identity", "", "of the store that was replaced, as those who wait name it")
-	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
+	identity := cmd.Flags().String("identity", "", "the identity of the store that was replaced, as the logs of waiting contenders name it")
+	o.Duration(&o.Timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 	o.Collect()
 	o.Judge = func() error { return lock.CheckName("identity", *identity) }
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
-			st, err := standing(ctx, l, *identity) // of any role: each names the store
+			st, err := standing(ctx, l, *identity) // of any role: each has the store's identity
 			if err != nil {
 				return cli.Unreachable(err)
 			}
@@ -49,18 +49,18 @@ a store is in the line "role" of status.
 			if err != nil {
 				return cli.Unreachable(err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "store %s answers to %s: whoever has seen that one goes on here\n"+
-				"where they say that the store was rolled back, raise its tokens above the last: understudy token-floor --role ROLE --above N\n", st.Store, *identity)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "store %s answers to %s: clients that have seen that one go on here\n"+
+				"if they say that the store was rolled back, raise its tokens above the last: understudy token-floor --role ROLE --above N\n", st.Store, *identity)
 			return err
 		})
 	}
 	return cmd
 }
 
-// anIdentity is what rand.Text draws, or the sum of a Raft group's founders.
+// anIdentity is what rand.Text draws, or the hash of a Raft group's founders.
 var anIdentity = regexp.MustCompile(`^([A-Z2-7]{26,}|[0-9a-f]{32})$`)
 
-// checkIdentity refuses what cannot be the identity of the store that was replaced. own is
+// checkIdentity refuses a text that cannot be the identity of the store that was replaced. own is
 // that of the store that answers.
 func checkIdentity(identity, own string) error {
 	shown := own
@@ -69,9 +69,9 @@ func checkIdentity(identity, own string) error {
 	}
 	switch {
 	case identity == own:
-		return fmt.Errorf("identity %q: is that of the store that answers here; give the one that those who wait have seen, as they name it", identity)
+		return fmt.Errorf("identity %q: is that of the store that answers here; give the one that the waiting contenders name in their logs", identity)
 	case !anIdentity.MatchString(identity):
-		return fmt.Errorf("identity %q: no store has that, it is 26 letters and digits, or 32 of embedded Raft, as those who wait name it; the store that answers here has %s", identity, shown)
+		return fmt.Errorf("identity %q: an identity is 26 letters and digits, or 32 with embedded Raft, as the waiting contenders name it in their logs; the store that answers here has %s", identity, shown)
 	}
 	return nil
 }

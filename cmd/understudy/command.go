@@ -23,13 +23,13 @@ type command struct {
 	role config.Role
 	log  *slog.Logger
 
-	mu      sync.Mutex                      // held while it starts, so that no signal falls between
+	mu      sync.Mutex                      // held while it starts, so that no signal is missed
 	now     atomic.Pointer[procgroup.Group] // nil: none runs
 	guarded procgroup.ID                    // the group that the witness answers for
-	notices *notices                        // what the command says; nil: nobody listens
+	notices *notices                        // the command's messages; nil: nobody listens
 }
 
-// signal passes a signal on to the command that runs.
+// signal passes a signal on to the running command.
 func (c *command) signal(s syscall.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -38,14 +38,14 @@ func (c *command) signal(s syscall.Signal) {
 	}
 }
 
-// work runs the command for one term. It returns when nothing that descends from it is
-// left. The command has ended when its first process has.
+// work runs the command for one term. It returns when no descendant of the command is left. The
+// command has ended when its first process has.
 func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	g, err := c.start(t)
 	defer c.forget()
 	if err != nil {
 		err = fmt.Errorf("the command did not start: %w", err)
-		if c.role.OnExit != "restart" { // else the coordinator says so
+		if c.role.OnExit != "restart" { // otherwise the coordinator logs it
 			c.log.Error(err.Error())
 		}
 		return c.over(&endedError{127, time.Now()}, err)
@@ -54,11 +54,11 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	byItself := false
 	select {
 	case <-g.Done():
-		byItself = t.Left() > 0 && ctx.Err() == nil // or its init killed it, or it was told to end
+		byItself = t.Left() > 0 && ctx.Err() == nil // otherwise its init killed it, or it was told to end
 	case <-ctx.Done():
 	}
 	over := time.Now()
-	c.stop(ctx, g, t) // also what it left behind
+	c.stop(ctx, g, t) // also the processes that it left behind
 	c.tell(ctx, g.Code(), byItself)
 	c.onStandby(ctx, t, whyOver(ctx, g.Code(), byItself), active, over)
 	if byItself {
@@ -74,14 +74,14 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	return nil
 }
 
-// tell says how the command ended. Where roles are lost and their commands do as they are told,
-// the transition has said enough: an outage must not fill the log.
+// tell logs how the command ended. If roles are lost and their commands stop as told, the
+// transition has said enough: an outage must not fill the log.
 func (c *command) tell(work context.Context, code int, byItself bool) {
 	level := slog.LevelInfo
 	switch {
-	case byItself && c.role.OnExit == "restart": // the coordinator says so
+	case byItself && c.role.OnExit == "restart": // the coordinator logs it
 		level = slog.LevelDebug
-	case code != 0 && (byItself || code < 128): // by a signal it ends where it was told to
+	case code != 0 && (byItself || code < 128): // a signal ends it when it was told to stop
 		level = slog.LevelWarn
 	case len(c.byRole) > 1 && !byItself && !coordinator.Asked(context.Cause(work)):
 		level = slog.LevelDebug
@@ -122,7 +122,7 @@ func (c *command) forget() {
 	}
 }
 
-// over says what the end of the command by itself means.
+// over says what it means that the command ended by itself.
 func (c *command) over(ended *endedError, why error) error {
 	if c.role.OnExit == "restart" {
 		return why
@@ -131,7 +131,7 @@ func (c *command) over(ended *endedError, why error) error {
 	return nil
 }
 
-// stop ends the group: politely, and by force when the time is over.
+// stop ends the group: with SIGTERM, and with SIGKILL when the time is over.
 func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.Term) {
 	g.Terminate()
 	ctx, cancel := context.WithTimeout(context.Background(), c.options.Coordinator.StopTimeout)
@@ -146,16 +146,16 @@ func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.T
 	if !c.kills.Allow() { // the coordinator names every role whose work is late
 		level = slog.LevelDebug
 	}
-	why := "it did not stop in time, or what it had started did not"
+	why := "it or a process that it started did not stop in time"
 	select {
 	case <-c.hurry:
 		why = "a second stop was asked for"
 	default:
 	}
-	c.log.Log(context.Background(), level, "the command is killed: "+why)
+	c.log.Log(context.Background(), level, "killing the command: "+why)
 	killAll(g, func(tries int) {
 		if tries%(20*60) == 20 { // after a second, and then once a minute
-			c.log.Error("the command cannot be killed: it runs as another user, or sleeps in the kernel. End it yourself: until then, or until the promise is over, this process keeps the role")
+			c.log.Error("the command cannot be killed: it runs as another user, or sleeps in the kernel. End it yourself: this process keeps the role until then, or until the promise is over")
 		}
 	})
 }
@@ -173,10 +173,11 @@ func killAll(g *procgroup.Group, tried func(tries int)) {
 	}
 }
 
-// lose calls cancel when the command's time is over before the stop timeout: a second stop
-// came, or the role is lost, be it only meanwhile. A loss leaves the grace, and never more than
-// the promise, less the time that killing takes. Where half of that has passed, and something of
-// the command is left, this process ends: by itself, and not by its witness at the deadline.
+// lose calls cancel when the command's time is over before the stop timeout: a second stop came,
+// or the role is lost, even if only meanwhile. After a loss the command has the grace, and never
+// more than the promise, less the time that killing takes. If half of that time has passed, and
+// some of the command is left, this process ends by itself, and not by its witness at the
+// deadline.
 func (c *command) lose(g *procgroup.Group, cancel func(), work context.Context, t coordinator.Term) {
 	grace, hurry := c.options.Coordinator.Grace, c.hurry
 	sleep := func(d time.Duration) (gone bool) {
@@ -208,7 +209,7 @@ func (c *command) lose(g *procgroup.Group, cancel func(), work context.Context, 
 		return
 	}
 	cancel()
-	if !sleep(killing/2) && t.Left() < grace { // or the role alone is lost, or the store is back
+	if !sleep(killing/2) && t.Left() < grace { // otherwise only the role is lost, or the store is back
 		c.exit()
 	}
 }

@@ -20,8 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/procgroup"
 )
 
-// commands are the user's programs, one for each role, of which each runs and ends by
-// itself.
+// commands are the user's programs, one for each role. Each runs and ends independently.
 type commands struct {
 	options *options
 	byRole  map[string]*command
@@ -31,7 +30,7 @@ type commands struct {
 	stopped chan struct{} // closed by the first stop
 	stopAt  time.Time     // when that was
 	hurry   chan struct{} // closed by a second stop: kill at once
-	kills   *rate.Limiter // of the warnings that a command is killed: an outage must not fill the log
+	kills   *rate.Limiter // limits the warnings that a command is killed: an outage must not fill the log
 }
 
 func newCommands(o *options, giveUp context.CancelCauseFunc) *commands {
@@ -53,7 +52,7 @@ func (c *commands) listen(heard <-chan os.Signal) {
 	count, first := 0, os.Signal(nil)
 	for s := range heard {
 		switch {
-		case count > 0 && s == first && time.Since(c.stopAt) < together: // to us and to our group, as timeout(1) does
+		case count > 0 && s == first && time.Since(c.stopAt) < together: // sent to us and to our group, as timeout(1) does
 		case stops(s):
 			switch count++; count {
 			case 1:
@@ -72,8 +71,8 @@ func (c *commands) listen(heard <-chan os.Signal) {
 	}
 }
 
-// exit kills every command and ends this process: one outlived its time. It waits for
-// nothing: a command that is only now being started dies with us.
+// exit kills every command and ends this process: one outlived its time. It does not wait: a
+// command that is just being started dies with us.
 func (c *commands) exit() {
 	for _, one := range c.byRole {
 		if g := one.now.Load(); g != nil {
@@ -83,7 +82,7 @@ func (c *commands) exit() {
 	os.Exit(coordinator.ExitCode)
 }
 
-// An endedError is why a run ends with a command of its.
+// An endedError says that a run ends because its command ended.
 type endedError struct {
 	code int
 	at   time.Time
@@ -91,16 +90,16 @@ type endedError struct {
 
 func (e *endedError) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
 
-// Is has an end in order count as a stop.
+// Is makes an exit with code 0 count as a stop.
 func (e *endedError) Is(target error) bool { return e.code == 0 && target == coordinator.ErrStopping }
 
-// together is how far apart signals may arrive and still count as one stop. Stopping a whole
+// together is how far apart two signals may arrive and still count as one stop. Stopping a whole
 // service signals all of its processes, some of them twice, and the command may end before the
 // wrapper gets its own signal. The role is not kept meanwhile.
 const together = 500 * time.Millisecond
 
-// wasStopped reports whether a command ended because somebody stops the whole service: that is
-// a stop, with whatever code the command ends.
+// wasStopped reports whether a command ended because somebody stops the whole service: that is a
+// stop, whatever the command's exit code.
 func (c *commands) wasStopped(e *endedError) bool {
 	limit := e.at.Add(together)
 	select {
@@ -108,27 +107,26 @@ func (c *commands) wasStopped(e *endedError) bool {
 	case <-time.After(time.Until(limit)):
 	}
 	select {
-	case <-c.stopped: // also where both were so
+	case <-c.stopped: // also if both are ready
 		return c.stopAt.Before(limit)
 	default:
 		return false
 	}
 }
 
-// checkCommands takes the one role's command from the command line, and finds each
-// before anything is opened. dash is how many arguments stand before "--"; negative:
-// there is none.
+// checkCommands takes the one role's command from the command line, and finds each program before
+// anything is opened. dash is how many arguments come before "--"; negative: there is none.
 func (o *options) checkCommands(args []string, dash int) error {
 	var errs []error
 	several := o.Given("roles")
 	switch {
 	case several && len(args) > 0:
-		errs = append(errs, fmt.Errorf("command %q: each of roles has its own; give one of them", args[0]))
+		errs = append(errs, fmt.Errorf("command %q: each role in roles has its own; give one or the other", args[0]))
 	case several:
 	case len(args) == 0:
-		errs = append(errs, errors.New("command: is missing; write it after --"))
+		errs = append(errs, errors.New("command: missing; write it after --"))
 	case dash != 0:
-		errs = append(errs, fmt.Errorf("command %q: does not stand after --; write -- and then the command", args[0]))
+		errs = append(errs, fmt.Errorf("command %q: must come after --; write -- and then the command", args[0]))
 	default:
 		o.Roles[0].Command = args
 	}
@@ -144,7 +142,7 @@ func (o *options) checkCommands(args []string, dash int) error {
 	case o.Run.Stdin && several:
 		errs = append(errs, errors.New("stdin: cannot be passed to several commands; leave it out"))
 	case o.Run.Stdin && isatty.IsTerminal(os.Stdin.Fd()):
-		errs = append(errs, errors.New("stdin: standard input is a terminal, which a background command cannot read; pipe something in"))
+		errs = append(errs, errors.New("stdin: standard input is a terminal, which a background command cannot read; use a pipe"))
 	}
 	return errors.Join(errs...)
 }
@@ -163,13 +161,13 @@ func (o *options) checkIsolation() error {
 // checkWatchdog says why commands cannot be watched.
 func (o *options) checkWatchdog() error {
 	if o.Coordinator.Watchdog > 0 && runtime.GOOS != "linux" {
-		return errors.New("watchdog: commands can be watched on Linux only; leave it out")
+		return errors.New("watchdog: works on Linux only; leave it out")
 	}
 	return nil
 }
 
-// environment is what a command gets: ours, without what another run gave to us and
-// without the store's secrets.
+// environment is the command's: ours, without the variables that another run set and without the
+// store's secrets.
 func (o *options) environment(t coordinator.Term) []string {
 	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES", "UNDERSTUDY_CAUSE"}
 	for _, k := range config.Keys() {
@@ -180,10 +178,10 @@ func (o *options) environment(t coordinator.Term) []string {
 	return append(without(own), "UNDERSTUDY_ROLE="+t.Role, "UNDERSTUDY_ID="+o.Coordinator.ID, fmt.Sprint("UNDERSTUDY_TOKEN=", t.Token))
 }
 
-// managerVariables are those by which a service manager is reached. They are ours, and no child's.
+// managerVariables are how a service manager is reached. They are for us, not for our children.
 var managerVariables = []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
 
-// without is our environment without some variables, and without those of our service manager's.
+// without is our environment without some variables, and without those of our service manager.
 func without(names []string) []string {
 	return slices.DeleteFunc(os.Environ(), func(s string) bool {
 		name, _, _ := strings.Cut(s, "=")

@@ -15,7 +15,7 @@ import (
 func newConfig() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Show the settings and where each came from, or the schema of their file",
+		Short: "Show the settings and where each came from, or their file's schema",
 		Example: `  understudy config show --origin --config understudy.yaml
   understudy config schema > understudy.schema.json`,
 	}
@@ -26,10 +26,10 @@ func newConfig() *cobra.Command {
 func newConfigShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
-		Short: "Print every setting as it counts here; secrets are left out",
-		Long: `Prints every setting as run would heed it, as a line of YAML; --origin says of each
-where it came from: the default, a line of the file, a variable, or a flag. What is
-wrong with them is told after that, and then the exit code is 64.`,
+		Short: "Print the effective value of every setting; secrets are left out",
+		Long: `Prints every setting as run would use it, each as a line of YAML. --origin adds where it
+came from: the default, a line of the file, a variable, or a flag. Mistakes in the settings are
+printed after them, and then the exit code is 64.`,
 		Example: `  understudy config show --origin --config understudy.yaml`,
 		Args:    cli.NoArgs,
 	}
@@ -38,7 +38,7 @@ wrong with them is told after that, and then the exit code is 64.`,
 		keys = append(keys, k.Name)
 	}
 	o := newOptions(cmd.Flags(), keys)
-	origin := cmd.Flags().Bool("origin", false, "say of each where it came from")
+	origin := cmd.Flags().Bool("origin", false, "show where each came from")
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		wrong := o.Read(cmd)

@@ -41,7 +41,7 @@ func TestConfigShow(t *testing.T) {
 	if n := strings.Count(out.String(), "\n"); n != len(config.Keys()) {
 		t.Errorf("%d lines, want one for each of %d keys", n, len(config.Keys()))
 	}
-	want := `understudy: warning: UNDERSTUDY_GRACEE: no setting has this variable, it is not heeded, did you mean "UNDERSTUDY_GRACE"?
+	want := `understudy: warning: UNDERSTUDY_GRACEE: no setting has this variable; it is ignored, did you mean "UNDERSTUDY_GRACE"?
 understudy: ` + path + `:5: etcd.pasword: there is no such key, did you mean "etcd.password"?
 `
 	if errs.String() != want {

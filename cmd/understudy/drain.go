@@ -17,13 +17,13 @@ import (
 func newDrain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain",
-		Short: "Have a contender give up its roles, and take none",
-		Long: `A drained contender stops its work and gives its roles back, takes no role, and stands last in
-line, until that is undone. It is kept under the contender's ID, so it outlasts restarts. The process goes
-on: stop it, update its machine, start it, and undo.
+		Short: "Make a contender give up its roles, and take none",
+		Long: `A drained contender stops its work, gives its roles back, takes no role, and is last in line,
+until you undo it. This is kept under the contender's ID, so it outlasts restarts. The process keeps
+running: stop it, update its machine, start it, and undo.
 
-An ID that is neither active nor in line, and for which nothing is set, takes --force: it may be
-misspelt. With --wait it waits until the contender is active in no role.
+An ID that is neither active nor in line, and for which nothing is set, needs --force: it may be
+misspelt. --wait waits until the contender is active in no role.
 ` + cli.ExitCodes,
 		Example: `  understudy drain --id host1 --wait
   understudy drain --id host1 --undo`,
@@ -32,18 +32,18 @@ misspelt. With --wait it waits until the contender is active in no role.
 	d := &draining{steering: newSteering(cmd, "id")}
 	cmd.Flags().BoolVar(&d.undo, "undo", false, "it may have roles again")
 	d.forced()
-	d.start("for an answer, and for what --wait waits for", func() error { return lock.CheckName("id", d.Coordinator.ID) })
+	d.start("how long to wait for an answer, and for --wait", func() error { return lock.CheckName("id", d.Coordinator.ID) })
 	cmd.Flags().Lookup("id").Usage = "the contender"
 	cmd.RunE = d.does(d.run)
 	return cmd
 }
 
-// forced adds the flag for an ID that nobody has.
+// forced adds the flag for an ID that is not in use.
 func (s *steering) forced() {
-	s.cmd.Flags().BoolVar(&s.force, "force", false, "also where nobody has the ID")
+	s.cmd.Flags().BoolVar(&s.force, "force", false, "even if nobody has the ID")
 }
 
-// known reports what is set for the contender, and the roles in which it stands.
+// known reports what is set for the contender, and the roles that it is in.
 func (s *steering) known(ctx context.Context, l lock.Locker, op lock.Operator, roles ...string) (set lock.Settings, in []lock.Standing, err error) {
 	id := s.Coordinator.ID
 	all, err := standings(ctx, l, roles...)
@@ -67,7 +67,7 @@ func (s *steering) known(ctx context.Context, l lock.Locker, op lock.Operator, r
 	if len(roles) > 0 {
 		where = fmt.Sprintf("role %q", roles[0])
 	}
-	return set, nil, fmt.Errorf("id %q: is neither active nor standing by in %s; if it is right, and it is to come, give --force", id, where)
+	return set, nil, fmt.Errorf("id %q: is neither active nor standing by in %s; if the ID is right, and will be used later, give --force", id, where)
 }
 
 // member is the contender of that ID, as a role shows it.
@@ -115,7 +115,7 @@ func (d *draining) run(ctx context.Context, l lock.Locker, op lock.Operator) err
 		d.say("%s is back in line; it was drained by %s", id, was)
 		d.say("undo it with: understudy drain --id %s", id)
 	} else {
-		d.say("%s is drained: it gives up what it has and takes no role, also after a restart", id)
+		d.say("%s is drained: it gives up its roles and takes none, even after a restart", id)
 		d.say("undo it with: understudy drain --id %s --undo", id)
 	}
 	for _, st := range in {
@@ -126,7 +126,7 @@ func (d *draining) run(ctx context.Context, l lock.Locker, op lock.Operator) err
 	return nil
 }
 
-// follow says what becomes of a role in which the contender stands.
+// follow reports the progress of a role that the contender is in.
 func (d *draining) follow(ctx context.Context, l lock.Locker, st lock.Standing) error {
 	id := d.Coordinator.ID
 	active := isActive(st, id) && !d.undo
@@ -157,23 +157,23 @@ func (d *draining) follow(ctx context.Context, l lock.Locker, st lock.Standing) 
 func newPriority() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "priority --id ID --role ROLE N",
-		Short: "Set the priority of a contender in place of its own",
-		Long: `The standbys of a role stand in line by priority, the greatest first. N counts in place of what the
-contender was started with, until that is undone. It is kept under the contender's ID, so it outlasts
-restarts. It moves no role: the active stays so, and handoff moves it. A priority makes nobody ready
-who is not. Write a negative N after two dashes: -- -5.
+		Short: "Override the priority of a contender",
+		Long: `The standbys of a role are in line by priority, the greatest first. N replaces the priority that
+the contender was started with, until you undo it. It is kept under the contender's ID, so it outlasts
+restarts. It moves no role: the active stays active; use handoff to move the role. A priority does not
+make a contender ready that is not. Write a negative N after two dashes: -- -5.
 
-An ID that is neither active nor in line of the role, and for which nothing is set, takes --force: it may be
-misspelt.
+An ID that is neither active nor in line for the role, and for which nothing is set, needs --force: it may
+be misspelt.
 ` + cli.ExitCodes,
 		Example: `  understudy priority --id host1 --role billing 10
   understudy priority --id host1 --role billing --undo`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	p := &prioritizing{steering: newSteering(cmd, "id", "role")}
-	cmd.Flags().BoolVar(&p.undo, "undo", false, "its own counts again")
+	cmd.Flags().BoolVar(&p.undo, "undo", false, "use its own priority again")
 	p.forced()
-	p.start("for an answer, and until the line shows it", p.judge)
+	p.start("how long to wait for an answer, and until the line shows it", p.judge)
 	cmd.Flags().Lookup("id").Usage = "the contender"
 	run := p.does(p.run)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -195,10 +195,10 @@ func (p *prioritizing) judge() (err error) {
 	errs := []error{lock.CheckName("id", p.Coordinator.ID), p.OneRole()}
 	switch {
 	case p.undo && len(p.args) > 0:
-		errs = append(errs, fmt.Errorf("priority %q: with --undo there is none; leave out one of them", p.args[0]))
+		errs = append(errs, fmt.Errorf("priority %q: is given with --undo; leave out one of them", p.args[0]))
 	case p.undo:
 	case len(p.args) == 0:
-		errs = append(errs, errors.New("priority: none is given; write a number, or --undo"))
+		errs = append(errs, errors.New("priority: missing; write a number, or --undo"))
 	default:
 		if p.n, err = strconv.Atoi(p.args[0]); err != nil || p.n < -lock.MaxPriority || p.n > lock.MaxPriority {
 			errs = append(errs, fmt.Errorf("priority %q: must be a number from %d to %d", p.args[0], -lock.MaxPriority, lock.MaxPriority))
@@ -236,7 +236,7 @@ func (p *prioritizing) run(ctx context.Context, l lock.Locker, op lock.Operator)
 	case ok:
 		p.say("%s has priority %d in %s; %d was set", id, p.n, role, was)
 	default:
-		p.say("%s has priority %d in %s in place of its own, also after a restart; the active stays so", id, p.n, role)
+		p.say("%s has priority %d in %s instead of its own, even after a restart; the active stays active", id, p.n, role)
 		again = fmt.Sprintf("understudy priority --id %s --role %s --undo", id, role)
 	}
 	p.say("undo it with: %s", again)

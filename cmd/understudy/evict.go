@@ -18,24 +18,24 @@ import (
 func newEvict() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evict",
-		Short: "End the session of a contender that is dead, as you know",
+		Short: "End the session of a contender that you know is dead",
 		Long: `Ends the session of the active of a role, or of a contender by its ID, so that its roles
-are free at once. First it watches the session for its promise (ttl + skew) and refuses
-when a beat comes: then the contender lives, and handoff or a stop is what you want.
+are free at once. First it watches the session for its promise (ttl + skew). It refuses
+if a beat comes, because then the contender lives: use handoff, or stop it.
 
-With --force it does not wait: it is your word that the process is dead. If it is not, it
-works on until its next beat fails, at most until its own deadline, beside its successor;
-only the token protects then.
+With --force it does not wait: you say that the process is dead. If it is not, it works on
+beside its successor until its next beat fails, at most until its own deadline; only the
+token protects then.
 
-With raft under TLS it takes the certificate of a peer.
+With raft under TLS it needs the certificate of a peer.
 ` + cli.ExitCodes,
 		Example: `  understudy evict --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy evict --id host1-billing --force`,
 		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role", "id"})
-	force := cmd.Flags().Bool("force", false, "do not wait: the process is dead, you know")
-	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer, beside the promise")
+	force := cmd.Flags().Bool("force", false, "do not wait: you know that the process is dead")
+	o.Duration(&o.Timeout, "timeout", 5*time.Second, "how long to wait for an answer, in addition to the promise")
 	o.Collect()
 	cmd.Flags().Lookup("id").Usage = "the contender, instead of --role"
 	o.Judge = o.eitherRoleOrID
@@ -52,7 +52,7 @@ With raft under TLS it takes the certificate of a peer.
 func (o *options) eitherRoleOrID() error {
 	switch id := o.Coordinator.ID; {
 	case o.Role() != "" && id != "":
-		return errors.New("role and id: give one of them")
+		return errors.New("role and id: give only one of them")
 	case o.Role() == "" && id == "":
 		return cli.NoRole("role or id: none is given; write --role ROLE, or set UNDERSTUDY_ROLE, or write --id ID")
 	case o.Role() == "":
@@ -70,8 +70,8 @@ type eviction struct {
 	out      io.Writer
 }
 
-// run finds the session, waits out its promise, and ends it. asked bounds each
-// answer of the store, all of it.
+// run finds the session, waits out its promise, and ends it. asked limits each answer of the
+// store, all limits everything.
 func (e eviction) run(asked, all context.Context) error {
 	m, err := e.find(asked)
 	if err != nil {
@@ -90,7 +90,7 @@ func (e eviction) run(asked, all context.Context) error {
 	return e.end(all, m)
 }
 
-// find looks for the session: the holder's of the role, or the ID's in any role.
+// find looks for the session: of the role's holder, or of the ID in any role.
 func (e eviction) find(ctx context.Context) (lock.Member, error) {
 	if e.role != "" {
 		st, err := standing(ctx, e.locker, e.role)
@@ -105,11 +105,11 @@ func (e eviction) find(ctx context.Context) (lock.Member, error) {
 		}
 		return st.Term.Holder, nil
 	}
-	// The contender may bid for any role: the store shows them one by one.
-	// All have come a second after the first one, which may be long in coming.
+	// The contender may bid for any role: the store shows them one by one. All have come a second
+	// after the first one, which may take long to come.
 	quiet, cancel := context.WithCancel(ctx)
 	defer cancel()
-	why, seen := errors.New("it shows no role at all: it does not answer, or is empty"), false
+	why, seen := errors.New("it shows no roles: it does not answer, or is empty"), false
 	for st, err := range e.locker.Watch(quiet) {
 		if err != nil {
 			why = err
@@ -132,15 +132,15 @@ func (e eviction) find(ctx context.Context) (lock.Member, error) {
 	return lock.Member{}, fmt.Errorf("id %q: is neither active nor standing by in any role", e.id)
 }
 
-// watch sees the session silent for its whole promise, or refuses. Reading the
-// same beat again does not start the count anew.
+// watch sees the session silent for its whole promise, or refuses. Reading the same beat again
+// does not restart the count.
 func (e eviction) watch(ctx context.Context, m lock.Member) error {
 	ctx, cancel := context.WithTimeout(ctx, m.TTL+m.Skew)
 	defer cancel()
 	for st, err := range e.locker.Watch(ctx) {
 		if err != nil {
 			if ctx.Err() == nil {
-				return cli.Unreachable(fmt.Errorf("the store went away while the session was watched; nothing was changed:\n%w", err))
+				return cli.Unreachable(fmt.Errorf("the store stopped answering while the session was watched; nothing was changed:\n%w", err))
 			}
 			break
 		}
@@ -153,8 +153,7 @@ func (e eviction) watch(ctx context.Context, m lock.Member) error {
 	return nil
 }
 
-// end writes the end of the session on the beat that was seen; by force on
-// whichever is there.
+// end writes the end of the session on the beat that was seen; by force on any beat.
 func (e eviction) end(ctx context.Context, m lock.Member) error {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()

@@ -18,7 +18,7 @@ import (
 // forever is longer than anybody watches.
 const forever = 100 * 365 * 24 * time.Hour
 
-// watch shows how the roles stand until it is interrupted.
+// watch shows the roles until it is interrupted.
 func (s *statusCommand) watch(ctx context.Context, l lock.Locker) error {
 	asking, cancel := context.WithTimeout(ctx, s.first)
 	all, err := standings(asking, l, s.asked()...)
@@ -41,7 +41,7 @@ type follower struct {
 	store backends.Health
 	found map[string]lock.Standing
 	told  map[string]string // the last line of each role
-	why   error             // the store does not answer; nil: it does
+	why   error             // why the store does not answer; nil: it does
 }
 
 // terminal reports whether the page goes to a terminal, where it can be redrawn.
@@ -50,7 +50,7 @@ func (f *follower) terminal() bool {
 	return ok && isatty.IsTerminal(file.Fd()) && *f.output != "json"
 }
 
-// inspectEvery is how often the store's servers are asked how they are.
+// inspectEvery is how often the store's servers are asked for their health.
 const inspectEvery = 5 * time.Second
 
 // change is what a watch yields.
@@ -64,7 +64,7 @@ func (f *follower) run(ctx context.Context, l lock.Locker) error {
 	defer cancel()
 	changes, servers := make(chan change), make(chan backends.Health)
 	go f.changes(ctx, l, changes)
-	if f.live || *f.output == "json" { // a line of text says nothing of them
+	if f.live || *f.output == "json" { // lines of text do not mention them
 		go f.servers(ctx, servers)
 	}
 	second := time.NewTicker(time.Second)
@@ -87,7 +87,7 @@ func (f *follower) run(ctx context.Context, l lock.Locker) error {
 	}
 }
 
-// changes tells of every change until ctx is done.
+// changes sends every change until ctx is done.
 func (f *follower) changes(ctx context.Context, l lock.Locker, to chan<- change) {
 	for ctx.Err() == nil {
 		for st, err := range l.Watch(ctx, f.asked()...) {
@@ -104,12 +104,12 @@ func (f *follower) changes(ctx context.Context, l lock.Locker, to chan<- change)
 	}
 }
 
-// servers tells how the store's servers are, now and then, until ctx is done.
+// servers sends the health of the store's servers, now and then, until ctx is done.
 func (f *follower) servers(ctx context.Context, to chan<- backends.Health) {
 	again := time.NewTicker(inspectEvery)
 	defer again.Stop()
 	for ctx.Err() == nil {
-		h, _ := f.Store.Row().Health(ctx, f.Store) // what is known is shown; why the rest is not, the roles tell
+		h, _ := f.Store.Row().Health(ctx, f.Store) // show what is known; the roles say why the rest is not
 		select {
 		case to <- h:
 		case <-ctx.Done():
@@ -148,7 +148,7 @@ func (f *follower) show() error {
 	return f.outage()
 }
 
-// outage tells beside the lines that the store does not answer, and that it does again.
+// outage says on standard error that the store does not answer, and that it does again.
 func (f *follower) outage() error {
 	text := ""
 	if f.why != nil {
@@ -184,7 +184,7 @@ func (f *follower) redraw() error {
 	return err
 }
 
-// line is how a role stands, without what changes with every beat.
+// line is a role's state, without what changes with every beat.
 func line(st lock.Standing) string {
 	active, token := "nobody", st.Term.Token
 	switch m := st.Term.Holder; {

@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,15 +18,66 @@ import (
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
+// How often the role moves, in each way, and how many clients ask all the while.
+const moves, clients = 10, 4
+
+// An answer is what a client saw of one request.
+type answer struct {
+	began, ended time.Time
+	who          string // "": it failed
+}
+
+// An audience asks a balancer without rest, and keeps what it saw.
+type audience struct {
+	address string
+	mu      sync.Mutex
+	seen    []answer
+}
+
 // TestHAProxy puts the page's HAProxy before two contenders whose commands say who they are, and
-// counts what a client sees while the role is handed over and while the active is killed. Once
-// another was active, no answer is the old one's. It needs HAProxy, as Debian has it.
+// counts what clients see while the role is handed over and while the active is killed. Nobody who
+// asks once the new active has answered is answered by the old one. It needs HAProxy, as Debian has it.
 func TestHAProxy(t *testing.T) {
 	s := newShown(t, onEtcd)
 	s.ids = s.ids[:2]
+	a := &audience{address: balance(s)}
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() { a.ask(stop) })
+	}
+	defer func() { close(stop); all.Wait() }()
+	for _, what := range []string{"handoff", "SIGKILL"} {
+		var sum counts
+		for range moves {
+			old := ""
+			s.eventually("the balancer has found the active", func() bool { old = a.last(); return old != "" })
+			began := time.Now()
+			if what == "handoff" {
+				s.handoff()
+			} else {
+				s.signal(old, syscall.SIGKILL)
+			}
+			s.eventually("another answers", func() bool { last := a.last(); return last != "" && last != old })
+			if what == "SIGKILL" {
+				_ = s.procs[old].Wait()
+				s.start(old, "--admin-listen", s.admin[old], "--admin-agent-listen", s.agent[old])
+			}
+			s.becomesOne()
+			sum.add(t, old, a.since(began))
+		}
+		slices.Sort(sum.waits)
+		t.Logf("%s: %d requests, %d failed, the slowest answered in %v; from the old one's last answer to the new one's first median %v, worst %v",
+			what, sum.requests, sum.failed, sum.slowest.Round(time.Millisecond), sum.waits[moves/2], sum.waits[moves-1])
+	}
+}
+
+// balance starts two contenders and the page's HAProxy, and returns where that listens.
+func balance(s *shown) string {
+	t := s.t
 	free, err := servers.Addresses(3)
 	must(t, err)
-	page, err := os.ReadFile("../../docs/monitoring.md")
+	page, err := os.ReadFile("../../docs/loadbalancer.md")
 	must(t, err)
 	_, block, _ := strings.Cut(string(page), "```haproxy\n")
 	block, _, _ = strings.Cut(block, "```")
@@ -43,43 +96,80 @@ func TestHAProxy(t *testing.T) {
 	haproxy.Stderr = os.Stderr
 	must(t, haproxy.Start())
 	t.Cleanup(func() { _ = haproxy.Process.Kill(); _ = haproxy.Wait() })
+	return free[2]
+}
 
-	ask := func() string {
-		conn, err := net.DialTimeout("tcp", free[2], time.Second)
-		if err != nil {
-			return ""
+// ask asks until stop.
+func (a *audience) ask(stop <-chan struct{}) {
+	for {
+		one := answer{began: time.Now()}
+		if conn, err := net.DialTimeout("tcp", a.address, time.Second); err == nil {
+			_ = conn.SetDeadline(one.began.Add(5 * time.Second))
+			line, _ := bufio.NewReader(conn).ReadString('\n') // none: nobody serves
+			one.who = strings.TrimSpace(line)
+			_ = conn.Close()
 		}
-		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(time.Second))
-		line, _ := bufio.NewReader(conn).ReadString('\n') // none: nobody serves
-		return strings.TrimSpace(line)
-	}
-	for what, move := range map[string]func(active string){
-		"handoff": func(string) { s.handoff() },
-		"SIGKILL": func(active string) { s.signal(active, syscall.SIGKILL) },
-	} {
-		before := ""
-		s.eventually("HAProxy has found the active", func() bool { before = ask(); return before != "" })
-		move(before)
-		failed, began, after := 0, time.Now(), ""
-		s.eventually("another answers", func() bool {
-			if after = ask(); after == "" {
-				failed++
-			}
-			return after != "" && after != before
-		})
-		t.Logf("%s: %d requests failed within %v", what, failed, time.Since(began).Round(time.Millisecond))
-		for range 50 {
-			if ask() == before {
-				t.Errorf("%s: %s answers after %s has", what, before, after)
-			}
-		}
-		if what == "SIGKILL" {
-			_ = s.procs[before].Wait()
-			s.start(before, "--admin-listen", s.admin[before], "--admin-agent-listen", s.agent[before])
-			s.becomes(before, asStandby)
+		one.ended = time.Now()
+		a.mu.Lock()
+		a.seen = append(a.seen, one)
+		a.mu.Unlock()
+		select {
+		case <-stop:
+			return
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// last is who answered last; "": nobody did.
+func (a *audience) last() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.seen) == 0 {
+		return ""
+	}
+	return a.seen[len(a.seen)-1].who
+}
+
+// since is what was seen of the requests that ended after a moment, in the order of their ends.
+func (a *audience) since(moment time.Time) []answer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(a.seen, moment, func(one answer, at time.Time) int { return one.ended.Compare(at) })
+	return slices.Clone(a.seen[i:])
+}
+
+// counts are what clients saw of moves of one kind.
+type counts struct {
+	requests, failed int
+	slowest          time.Duration
+	waits            []time.Duration // from the old one's last answer to the new one's first
+}
+
+// add counts one move away from old, and judges it.
+func (c *counts) add(t testing.TB, old string, seen []answer) {
+	var last, first time.Time
+	for _, one := range seen {
+		c.requests++
+		switch one.who {
+		case "":
+			c.failed++
+			continue
+		case old:
+			if last = one.ended; !first.IsZero() && one.began.After(first) {
+				t.Errorf("%s answers who asked %v after another had answered", old, one.began.Sub(first))
+			}
+		default:
+			if first.IsZero() {
+				first = one.ended
+			}
+		}
+		c.slowest = max(c.slowest, one.ended.Sub(one.began))
+	}
+	if last.IsZero() { // it answered nobody after the move had begun
+		last = seen[0].began
+	}
+	c.waits = append(c.waits, first.Sub(last).Round(time.Millisecond))
 }
 
 // becomesOne waits until one is active and another stands by.

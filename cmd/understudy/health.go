@@ -15,9 +15,9 @@ import (
 	"github.com/understudy-ha/understudy/internal/procgroup"
 )
 
-// A health is the health command. One init serves all checks, for starting one for each
-// would cost more than the check. Whatever a check leaves behind is killed before it
-// counts as over.
+// A health is the health command. One init serves all checks, because starting one for each would
+// cost more than the check. Everything that a check leaves behind is killed before it counts as
+// over.
 type health struct {
 	command string
 	log     *slog.Logger
@@ -29,7 +29,7 @@ type health struct {
 // check runs the command once. The coordinator makes one call at a time.
 func (h *health) check(ctx context.Context) error {
 	code, err := h.run(ctx)
-	if errors.Is(err, procgroup.ErrEnded) && ctx.Err() == nil { // that the init was killed says nothing of the check
+	if errors.Is(err, procgroup.ErrEnded) && ctx.Err() == nil { // that the init was killed says nothing about the check
 		code, err = h.run(ctx)
 	}
 	if err == nil && code != 0 {
@@ -55,8 +55,8 @@ func (h *health) run(ctx context.Context) (code int, err error) {
 	return code, err
 }
 
-// start starts the init. What a check prints is logged: one that wrote past the log would
-// hang with a log that stalls.
+// start starts the init. A check's output is logged: a check that wrote past the log would hang
+// with a log that stalls.
 func (h *health) start() error {
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -74,12 +74,12 @@ func (h *health) start() error {
 	return nil
 }
 
-// longestLine is how much of a line that a check prints is logged.
+// longestLine is how much of a line printed by a check is logged.
 const longestLine = 1024
 
-// relay logs what a check or a hook prints, until nobody is left who could. A check may run each second
-// and print each time: a line that says what the last one said is dropped, and so is what is
-// more than eight lines a minute.
+// relay logs what a check or a hook prints, until no process is left that could print. A check may run
+// each second and print each time: a line equal to the last one is dropped, and so are lines beyond
+// eight a minute.
 func relay(out *os.File, log *slog.Logger, says string) {
 	defer out.Close()
 	seldom := rate.NewLimiter(rate.Every(15*time.Second), 4)
@@ -89,7 +89,7 @@ func relay(out *os.File, log *slog.Logger, says string) {
 		switch {
 		case err != nil:
 			return
-		case rest: // of a line whose beginning was logged, or dropped
+		case rest: // the rest of a line whose beginning was logged, or dropped
 		case string(line) == last || !seldom.Allow():
 			dropped++
 		default:

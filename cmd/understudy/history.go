@@ -21,21 +21,21 @@ func newHistory() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history",
 		Short: "Show what happened in a role: who was active, since when, and why it moved",
-		Long: `Shows what the contenders have written into the store: when a term began and ended, and when
-the store did not answer for a while. The latest 32 events are kept. Each is written
-ttl/4 after it happened, out of a takeover's way, and who is killed writes nothing. A time is
-by the clock of who tells it.
+		Long: `Shows what the contenders have recorded in the store: when a term began and ended, and when
+the store did not answer for a while. The latest 32 events are kept. Each is written ttl/4
+after it happened, so as not to delay a takeover; a process that is killed writes nothing. A time
+is by the clock of the contender that recorded it.
 
 JSON is one document: role and events, each with at, by, kind (began, ended, outage), token,
-from and previous (who had the term before, and its token), cause, detail, and parts with name and
-seconds. These names stay.
+from and previous (the ID and token of the term before), cause, detail, and parts with name and
+seconds. These names are stable.
 ` + cli.ExitCodes,
 		Example: `  understudy history --role billing
   understudy history --role billing -o json | jq '.events[-1].cause'`,
 		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
-	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
+	o.Duration(&o.Timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 	output := cli.Output(cmd.Flags())
 	o.Collect()
 	o.Judge = o.OneRole
@@ -50,7 +50,7 @@ seconds. These names stay.
 				if err != nil {
 					return cli.Unreachable(err)
 				}
-				text := fmt.Sprintf("role %q: nothing is written of it yet", o.Role())
+				text := fmt.Sprintf("role %q: nothing is recorded yet", o.Role())
 				return cli.Exit(cli.NotDone, errors.New(firstOf(unknown(ctx, l, st), text)))
 			}
 			return showHistory(cmd.OutOrStdout(), *output, o.Role(), events)
@@ -59,7 +59,7 @@ seconds. These names stay.
 	return cmd
 }
 
-// firstOf is the first text that says anything.
+// firstOf is the first text that is not empty.
 func firstOf(texts ...string) string {
 	for _, text := range texts {
 		if text != "" {
@@ -73,7 +73,7 @@ func firstOf(texts ...string) string {
 func eventsOf(ctx context.Context, l lock.Locker, role string) ([]lock.Event, error) {
 	o, ok := l.(lock.Operator)
 	if !ok {
-		return nil, errors.New("this store keeps no history: the contenders' logs have it")
+		return nil, errors.New("this store keeps no history: look in the contenders' logs")
 	}
 	for {
 		events, err := o.History(ctx, role)
@@ -115,7 +115,7 @@ func showHistory(out io.Writer, format, role string, events []lock.Event) error 
 	return w.Flush()
 }
 
-// stamp is how a time is written.
+// stamp is the format of times.
 const stamp = "2006-01-02T15:04:05.000Z07:00"
 
 // short is a duration as people read it.

@@ -24,7 +24,7 @@ var badInput = map[string]struct {
 	"all at once": {
 		args: []string{"run", "--role", "", "--id", "z", "--ttl", "15", "--grace", "x", "--on-loss", "panic", "--log-level", "loud", peers, "--", "no-such-command"},
 		want: []string{
-			`ttl: "15" has no unit; write 15s`, `grace: "x" is no duration; write it as 15s or 1m30s`,
+			`ttl: "15" has no unit; write 15s`, `grace: "x" is not a duration; write it as 15s or 1m30s`,
 			`role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file`, `id: "z" is not in the list of peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`, `raft-dir: must not be empty; name a data directory of this node alone`,
 			`on-loss: "panic" must be one of standby, exit`, `log-level: "loud" must be one of debug, info, warn, error`,
 			`command "no-such-command": executable file not found`,
@@ -59,7 +59,7 @@ var badInput = map[string]struct {
 	},
 	"a watchdog that is too short": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "5ms", "--on-active", "true"},
-		want: []string{`watchdog: 5ms must be from 100ms to ttl = 10s; leave it out for none`, `command: is missing; write it after --`},
+		want: []string{`watchdog: 5ms must be from 100ms to ttl = 10s; leave it out for none`, `command: missing; write it after --`},
 	},
 	"a watchdog of nothing": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "0s", "--", "true"},
@@ -83,12 +83,12 @@ var badInput = map[string]struct {
 	},
 	"no command": {
 		args: []string{"run", "--role", "r", "--backend", "memory"},
-		want: []string{`command: is missing; write it after --`},
+		want: []string{`command: missing; write it after --`},
 	},
 	"values": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--priority", "high", "--active-standby=maybe", "--label", "x", "--stop-timeout", "0s", "--heartbeat", "-1s", "--", "true"},
 		want: []string{
-			`priority: "high" must be a whole number`, `active-standby: "maybe" must be true or false`, `label: "x" is no label; write KEY=VALUE`,
+			`priority: "high" must be a whole number`, `active-standby: "maybe" must be true or false`, `label: "x" is not a label; write KEY=VALUE`,
 			`stop-timeout: "0s" must be more than 0`, `heartbeat: "-1s" must be more than 0`,
 		},
 	},
@@ -109,7 +109,7 @@ var badInput = map[string]struct {
 	},
 	"dash": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "true"},
-		want: []string{`command "true": does not stand after --; write -- and then the command`},
+		want: []string{`command "true": must come after --; write -- and then the command`},
 	},
 	"memory has no outside": {
 		args: []string{"handoff", "--role", "r", "--backend", "memory"},
@@ -124,11 +124,11 @@ var badInput = map[string]struct {
 	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above 0: must be the greatest token", `role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE`}},
 	"flag":       {args: []string{"run", "--rolle", "r", "--", "true"}, want: []string{`unknown flag: --rolle, did you mean "--role"?`}},
 	"subcommand": {args: []string{"rum"}, want: []string{`unknown command "rum" for "understudy", did you mean "run"?`}},
-	"argument":   {args: []string{"handoff", "b"}, want: []string{`"b" belongs to no flag: understudy handoff takes flags alone; see understudy handoff --help`}},
+	"argument":   {args: []string{"handoff", "b"}, want: []string{`"b" belongs to no flag: understudy handoff takes only flags; see understudy handoff --help`}},
 	"below 0":    {more: true, args: []string{"token-floor", "--role", "r", "--above", "-1", peers}, want: []string{`above: "-1" must be a whole number, and not less than 0`}},
 	"not executable": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--", "./input_test.go"},
-		want: []string{`command "./input_test.go": may not be executed here; make it executable: chmod +x ./input_test.go`},
+		want: []string{`command "./input_test.go": is not executable; make it executable: chmod +x ./input_test.go`},
 	},
 }
 

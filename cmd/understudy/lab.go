@@ -11,14 +11,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// labProgram has the commands that measure and prove. They are a program of their own so that
-// what runs beside a command in production carries none of them.
+// labProgram has the commands that measure and prove. They are a program of their own so that the
+// process beside a command in production carries none of them.
 const labProgram = "understudy-lab"
 
-// inLab is a command of understudy-lab, which takes this process's place.
+// inLab is a command of understudy-lab, which replaces this process.
 func inLab(name, short string) *cobra.Command {
 	return &cobra.Command{
-		Use: name, Short: short, DisableFlagParsing: true, Example: "  understudy " + name,
+		Use: name, Short: short, DisableFlagParsing: true, Example: "  understudy " + name, ValidArgsFunction: askLab(name),
 		Long: short + ".\n\nThis runs " + labProgram + " " + name + " with the same arguments.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			path, err := findLab()
@@ -44,5 +44,5 @@ func findLab() (string, error) {
 	if path, err = exec.LookPath(labProgram); err == nil { // one in the working directory is not taken
 		return path, nil
 	}
-	return "", fmt.Errorf("this command is part of %s, which is neither beside %s nor on the PATH: get it with `go install github.com/understudy-ha/understudy/cmd/%s@latest`, or by `make build` where you built this", labProgram, self, labProgram)
+	return "", fmt.Errorf("this command is part of %s, which is neither beside %s nor on the PATH: install it with `go install github.com/understudy-ha/understudy/cmd/%s@latest`, or by `make build` if you built this from source", labProgram, self, labProgram)
 }

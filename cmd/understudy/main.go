@@ -17,7 +17,7 @@ func main() {
 	os.Exit(program(os.Args[1:]))
 }
 
-// program is what a whole process does.
+// program is the whole process.
 func program(args []string) int {
 	return cli.Execute(context.Background(), newRoot(hear(args)), args, os.Stdout, os.Stderr)
 }
@@ -34,16 +34,17 @@ func newRoot(s *signals) *cobra.Command {
 		Long: `Start a program on two or more machines; one is active, the others stand by and take
 over when it stops, crashes, hangs or is cut off.
 
-Every flag is also an environment variable, and a setting may stand in a file that --config
-names: --raft-peers is UNDERSTUDY_RAFT_PEERS, and raft.peers there. A flag counts more than
-a variable, and that more than the file.`,
+Every flag is also an environment variable, and every setting can be in a file that --config
+names: --raft-peers is UNDERSTUDY_RAFT_PEERS, and raft.peers in the file. A flag overrides a
+variable, and a variable overrides the file.`,
 		Example: `  understudy demo
   understudy run --role billing --id a --raft-dir /var/lib/a --raft-peers a=h1:7001,b=h2:7001,c=h3:7001 -- ./billing
   understudy status --role billing --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
 	}
-	root.AddCommand(newRun(s), newStatus(), newHistory(), newWhy(), newHandoff(), newStepDown(), newPause(), newResume(), newDrain(), newPriority(), newEvict(), newTokenFloor(), newAdopt(), newVoter(s), newRaft(), newPlan(), newConfig(), cli.NewVersion(),
+	root.AddCommand(newRun(s), newStatus(), newHistory(), newWhy(), newHandoff(), newStepDown(), newPause(), newResume(), newDrain(), newPriority(), newEvict(), newTokenFloor(), newAdopt(), newVoter(s), newRaft(), newPlan(), newConfig(), cli.NewVersion(), newMan(),
 		inLab("demo", "Three real processes lose and regain an active, on embedded Raft, in under a minute"),
 		inLab("bench", "Measure failover on real processes and real stores, and draw it"),
 		inLab("conformance", "Prove on a store of yours that it keeps every rule"))
+	offerNames(root.Commands()...)
 	return root
 }

@@ -12,19 +12,19 @@ import (
 	"github.com/understudy-ha/understudy/coordinator"
 )
 
-// A manager is the service manager that started this process, where it wants to be told how it
-// is: systemd, by the protocol of sd_notify(3). One goroutine tells it, and may hang in that
+// A manager is the service manager that started this process, if it wants to know this process's
+// state: systemd, by the protocol of sd_notify(3). One goroutine tells it, and may hang in that
 // forever: nothing waits for it.
 type manager struct {
 	monitor  *coordinator.Monitor
 	changed  chan struct{} // has room for one
 	watchdog time.Duration // 0: it has none
-	ready    bool          // was told
-	status   string        // that was told last
+	ready    bool          // READY was sent
+	status   string        // the last one sent
 }
 
-// tellManager tells the service manager how this process is, until ctx is done. It watches what
-// config is used for.
+// tellManager tells the service manager the state of this process, until ctx is done. It watches
+// what config is used for.
 func tellManager(ctx context.Context, config *coordinator.Config) {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return
@@ -35,23 +35,23 @@ func tellManager(ctx context.Context, config *coordinator.Config) {
 	m := &manager{monitor: config.Monitor, changed: make(chan struct{}, 1)}
 	var err error
 	if m.watchdog, err = systemd.SdWatchdogEnabled(false); err != nil {
-		config.Logger.Warn("the service manager's watchdog is not served", "error", err)
+		config.Logger.Warn("not serving the service manager's watchdog", "error", err)
 	}
 	config.OnTransition = func(coordinator.Transition) {
 		select {
 		case m.changed <- struct{}{}:
-		default: // it looks yet
+		default: // it is still looking
 		}
 	}
 	go func() {
 		if err := m.tell(ctx); err != nil {
-			config.Logger.Warn("the service manager cannot be told how this process is", "error", err)
+			config.Logger.Warn("cannot tell the service manager the state of this process", "error", err)
 		}
 	}()
 }
 
-// patience is how long a service manager waits at least between two messages of a process that
-// starts.
+// patience is the least time that a service manager waits between two messages of a process that
+// is starting.
 const patience = time.Minute
 
 func (m *manager) tell(ctx context.Context) error {
@@ -81,7 +81,8 @@ func (m *manager) tell(ctx context.Context) error {
 	}
 }
 
-// beats is what is said from time to time: that the loop turns, and that it starts yet.
+// beats is what to send from time to time: that the loop turns, and that the process is still
+// starting.
 func (m *manager) beats() (say []string) {
 	if p := m.monitor.Process(); p.Began && m.watchdog > 0 && p.Late < p.Limit {
 		say = append(say, systemd.SdNotifyWatchdog)
@@ -108,7 +109,7 @@ func (m *manager) news() (say []string) {
 	return say
 }
 
-// describe says in a line how the roles stand: each by its name where they are few.
+// describe is the roles' states in a line: each by its name if there are few.
 func describe(roles []coordinator.RoleStatus) string {
 	const few = 8
 	var parts []string

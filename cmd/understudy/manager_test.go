@@ -82,9 +82,9 @@ func TestServiceManagerThatIsGone(t *testing.T) {
 	w.cmd.Env = append(w.cmd.Env, "NOTIFY_SOCKET=/nowhere", "WATCHDOG_USEC=nonsense")
 	w.start()
 	w.expect("works")
-	awaitSaid(t, log, "the service manager cannot be told")
+	awaitSaid(t, log, "cannot tell the service manager")
 	w.signal(syscall.SIGTERM)
-	if code := w.code(); code != 0 || strings.Count(log.String(), "cannot be told") != 1 {
+	if code := w.code(); code != 0 || strings.Count(log.String(), "cannot tell the service manager") != 1 {
 		t.Errorf("exit code %d\n%s", code, log)
 	}
 }

@@ -18,9 +18,9 @@ import (
 	"github.com/understudy-ha/understudy/coordinator"
 )
 
-// Notices are what a command says of itself, by the protocol of sd_notify(3): datagrams to the
+// Notices are a command's messages about itself, by the protocol of sd_notify(3): datagrams to the
 // socket that NOTIFY_SOCKET names, with an assignment in each line. The socket is an abstract one,
-// of which nothing can be left behind.
+// so nothing of it can be left behind.
 type notices struct {
 	conn     *net.UnixConn
 	watchdog time.Duration
@@ -47,7 +47,7 @@ func listenForNotices(watchdog time.Duration, log *slog.Logger) (*notices, error
 	return &notices{conn, watchdog, log}, nil
 }
 
-// environment is what the command is told of the socket.
+// environment tells the command about the socket.
 func (n *notices) environment() []string {
 	return []string{"NOTIFY_SOCKET=" + n.conn.LocalAddr().String(), fmt.Sprint("WATCHDOG_USEC=", n.watchdog.Microseconds())}
 }
@@ -55,12 +55,12 @@ func (n *notices) environment() []string {
 // startFor is how long a command may take until it says that it is ready, or makes progress.
 const startFor = 30 * time.Second
 
-// follow hears what the command says, until the socket is closed.
+// follow receives the command's messages, until the socket is closed.
 func (n *notices) follow(t coordinator.Term) {
 	seldom, last := rate.NewLimiter(rate.Every(15*time.Second), 4), ""
 	text, rights := make([]byte, 4096), make([]byte, unix.CmsgSpace(unix.SizeofUcred))
 	for starting, end := true, time.Now().Add(startFor); ; {
-		_ = n.conn.SetReadDeadline(time.Now().Add(n.watchdog / 4)) // it fails where the socket is closed, and so does the reading
+		_ = n.conn.SetReadDeadline(time.Now().Add(n.watchdog / 4)) // it fails if the socket is closed, and so does the read
 		size, of, _, _, err := n.conn.ReadMsgUnix(text, rights)
 		var netErr net.Error
 		switch {
@@ -95,8 +95,8 @@ func (n *notices) follow(t coordinator.Term) {
 
 func (n *notices) close() { _ = n.conn.Close() } // nothing was written to it
 
-// ofOurs reports whether a datagram was sent by this user, or by a process that descends from
-// this one: anybody may find the socket's name.
+// ofOurs reports whether a datagram was sent by this user, or by a descendant of this process:
+// anybody may find the socket's name.
 func ofOurs(rights []byte) bool {
 	messages, err := unix.ParseSocketControlMessage(rights)
 	if err != nil || len(messages) != 1 {
@@ -106,7 +106,7 @@ func ofOurs(rights []byte) bool {
 	return err == nil && (int(sender.Uid) == os.Geteuid() || sender.Uid == 0 || descends(int(sender.Pid)))
 }
 
-// descends reports whether a process that lives is below this one.
+// descends reports whether a living process is a descendant of this one.
 func descends(pid int) bool {
 	for range 100 {
 		if pid == syscall.Getpid() {

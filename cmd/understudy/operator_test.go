@@ -43,6 +43,10 @@ func testOperator(t *testing.T, r *trio) {
 	}
 	now := r.active(0)
 	r.inLine(2)
+	title, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", r.witness(now.id)))
+	if want := "understudy-witness\x00id=" + now.id + " role=r\x00"; err != nil || string(title) != want {
+		t.Errorf("a list of processes shows a witness as %q, want %q: %v", title, want, err)
+	}
 	for _, command := range []string{"handoff", "evict"} {
 		r.expect(cli.Usage, "none is given; write --role ROLE, or set UNDERSTUDY_ROLE", command)
 		r.expect(cli.Usage, "; the store has r\n", command)
@@ -56,7 +60,7 @@ func testOperator(t *testing.T, r *trio) {
 	r.expect(0, "may fail\n", "status")
 	r.expect(0, now.id+"   active", "status", "--role", "r", "--is-active", "--id", now.id)
 	r.expect(another, now.id+"   active", "status", "--role", "r", "--is-active", "--id", "z")
-	r.expect(cli.Usage, "whether who is active? write --id ID", "status", "--role", "r", "--is-active")
+	r.expect(cli.Usage, "needs the contender; write --id ID", "status", "--role", "r", "--is-active")
 	r.expect(cli.Usage, "is active already", "handoff", "--role", "r", "--to", now.id)
 	r.expect(cli.Usage, `to "z": does not stand by; these do: `, "handoff", "--role", "r", "--to", "z")
 	r.expect(0, "r: "+now.id+" -> ", "handoff", "--role", "r")

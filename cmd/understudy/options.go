@@ -9,7 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/procgroup"
 )
 
-// options are those of a command.
+// options are the options of a command.
 type options struct {
 	*cli.Options
 	deadline *procgroup.Deadline // of run: until when the commands may live

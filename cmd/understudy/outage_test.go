@@ -86,7 +86,7 @@ func TestOutageOfManyRoles(t *testing.T) {
 	before := len(r.log("a"))
 	r.cluster.Members[0].Kill()
 	time.Sleep(time.Minute) // it is the lines of a minute that are counted
-	if text := r.log("a")[before:]; strings.Count(text, "\n") > 10 || !strings.Contains(text, "the command is killed") {
+	if text := r.log("a")[before:]; strings.Count(text, "\n") > 10 || !strings.Contains(text, "killing the command") {
 		t.Errorf("%d lines:\n%s", strings.Count(text, "\n"), text)
 	}
 }

@@ -20,15 +20,15 @@ func newPause() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pause",
 		Short: "Keep everybody from taking a role over",
-		Long: `Until the role is resumed nobody takes it over, whatever becomes of the active, and no handoff
-is made. Whoever is active works on; with --stop its work is told to stop, within its stop timeout,
-and the role is nobody's. If the work ends by itself, it is not begun again. Another
-pause replaces the one that stands. It outlasts every restart.
+		Long: `Until the role is resumed nobody takes it over, whatever happens to the active, and no handoff
+is made. The active works on; with --stop its work is told to stop, within its stop timeout,
+and then nobody has the role. If the work ends by itself, it is not started again. Another
+pause replaces the current one. A pause outlasts every restart.
 
-With --until the contenders resume the role themselves, by their own clocks, once that time has
-passed: as long as one of them runs and reaches the store. Nobody else compares a clock.
+With --until the contenders resume the role themselves once that time has passed by their own
+clocks, if one of them runs and reaches the store. Nothing else compares a clock.
 
-Exits with 1 where nobody ever took part in the role, and where what --wait waits for does not come about:
+Exits with 1 if nobody ever took part in the role, and if what --wait waits for does not happen:
 that everybody can see the pause, and with --stop that the role was given back.
 ` + cli.ExitCodes,
 		Example: `  understudy pause --role billing --why "a new disk" --until 30m
@@ -38,10 +38,10 @@ that everybody can see the pause, and with --stop that the role was given back.
 	}
 	p := &pausing{steering: newSteering(cmd, "role")}
 	set := cmd.Flags()
-	set.StringVar(&p.until, "until", "", "when it ends by itself: 30m, or 2026-12-24T06:00:00Z (default never)")
+	set.StringVar(&p.until, "until", "", "end it at this time: 30m from now, or 2026-12-24T06:00:00Z (default never)")
 	set.BoolVar(&p.pause.Stop, "stop", false, "stop the active's work, too")
-	set.StringVar(&p.pause.Why, "why", "", "for people: status shows it")
-	p.start("for an answer, and for what --wait waits for", p.judge)
+	set.StringVar(&p.pause.Why, "why", "", "a reason for people, shown by status")
+	p.start("how long to wait for an answer, and for --wait", p.judge)
 	cmd.RunE = p.does(p.run)
 	return cmd
 }
@@ -59,22 +59,22 @@ func newSteering(cmd *cobra.Command, keys ...string) *steering {
 	return &steering{options: newOptions(cmd.Flags(), cli.StoreKeys(), keys), cmd: cmd}
 }
 
-// start adds the flags that every such command has, and says what judges them.
+// start adds the flags that every such command has, and sets what checks them.
 func (s *steering) start(timeout string, judge func() error) {
-	s.cmd.Flags().BoolVar(&s.wait, "wait", false, "until it has taken effect")
+	s.cmd.Flags().BoolVar(&s.wait, "wait", false, "wait until it has taken effect")
 	s.Duration(&s.Timeout, "timeout", time.Minute, timeout)
 	s.Collect()
 	s.Judge = judge
 }
 
-// does is a command that needs a store which keeps what operators decide.
+// does is a command that needs a store which keeps operators' decisions.
 func (s *steering) does(run func(ctx context.Context, l lock.Locker, op lock.Operator) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) error {
 		s.out = cmd.OutOrStdout()
 		return s.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			op, ok := l.(lock.Operator)
 			if !ok {
-				return fmt.Errorf("backend %q: keeps nothing that operators decide; these do: raft, etcd, consul", s.Store.Backend)
+				return fmt.Errorf("backend %q: does not keep operators' decisions; these do: raft, etcd, consul", s.Store.Backend)
 			}
 			return run(ctx, l, op)
 		})
@@ -84,7 +84,7 @@ func (s *steering) does(run func(ctx context.Context, l lock.Locker, op lock.Ope
 // say prints a line for people.
 func (s *steering) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
-// stands is how the role stands, if anybody ever took part in it.
+// stands is the role's standing, if anybody ever took part in it.
 func (s *steering) stands(ctx context.Context, l lock.Locker) (lock.Standing, error) {
 	st, err := standing(ctx, l, s.Role())
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *steering) stands(ctx context.Context, l lock.Locker) (lock.Standing, er
 	return st, nil
 }
 
-// by is who decides.
+// by is the operator's name.
 func by() string {
 	name := "operator"
 	if u, err := user.Current(); err == nil && u.Username != "" {
@@ -106,7 +106,7 @@ func by() string {
 	return name + "@" + host
 }
 
-// await waits until a role stands as wanted. late says what has not come about if it does not.
+// await waits until a role is as wanted. late says what has not happened if it is not.
 func await(ctx context.Context, l lock.Locker, role, late string, ok func(lock.Standing) bool) (lock.Standing, error) {
 	var broken error
 	for st, err := range l.Watch(ctx, role) {
@@ -121,9 +121,9 @@ func await(ctx context.Context, l lock.Locker, role, late string, ok func(lock.S
 		}
 	}
 	if broken != nil {
-		return lock.Standing{}, cli.Unreachable(fmt.Errorf("it is written, and then the store could not be reached:\n%w", broken))
+		return lock.Standing{}, cli.Unreachable(fmt.Errorf("it is written, but then the store could not be reached:\n%w", broken))
 	}
-	return lock.Standing{}, cli.Exit(cli.NotDone, fmt.Errorf("it is written, and within --timeout %s", late))
+	return lock.Standing{}, cli.Exit(cli.NotDone, fmt.Errorf("it is written, but within --timeout %s", late))
 }
 
 // A pausing is one call of pause.
@@ -147,13 +147,13 @@ func parseUntil(text string, now time.Time) (time.Time, error) {
 	}
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
 		if !at.After(now) {
-			return time.Time{}, fmt.Errorf("until %q: is in the past, it is %s now; give a later time, or a duration such as 30m", text, now.Format(time.RFC3339))
+			return time.Time{}, fmt.Errorf("until %q: is in the past: it is now %s; give a later time, or a duration such as 30m", text, now.Format(time.RFC3339))
 		}
 		return at, nil
 	}
 	d, err := config.ParseDuration(text)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("until %q: is neither a time as 2026-12-24T06:00:00Z nor a duration as 30m, which is more than 0", text)
+		return time.Time{}, fmt.Errorf("until %q: is neither a time such as 2026-12-24T06:00:00Z nor a duration above 0 such as 30m", text)
 	}
 	return now.Add(d), nil
 }
@@ -187,7 +187,7 @@ func (p *pausing) run(ctx context.Context, l lock.Locker, op lock.Operator) erro
 	return err
 }
 
-// pausedBy says of a pause by whom it is, why and until when.
+// pausedBy says who paused, why and until when.
 func pausedBy(p lock.Pause) string {
 	text := "paused by " + p.By
 	if !p.Until.IsZero() {
@@ -214,14 +214,14 @@ func newResume() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume",
 		Short: "End the pause of a role",
-		Long: `Ends the pause that stands, and no other that comes in between. Exits with 1 where there is none.
+		Long: `Ends the current pause, and no other that replaces it meanwhile. Exits with 1 if there is none.
 With --wait it waits until somebody is active.
 ` + cli.ExitCodes,
 		Example: `  understudy resume --role billing --wait`,
 		Args:    cli.NoArgs,
 	}
 	s := newSteering(cmd, "role")
-	s.start("for an answer, and for somebody to be active", func() error { return s.OneRole() })
+	s.start("how long to wait for an answer, and for a new active", func() error { return s.OneRole() })
 	cmd.RunE = s.does(s.resume)
 	return cmd
 }
@@ -240,7 +240,7 @@ func (s *steering) resume(ctx context.Context, l lock.Locker, op lock.Operator) 
 	err = op.Resume(ctx, s.Role(), st.Pause)
 	switch {
 	case errors.Is(err, lock.ErrMoved):
-		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: another pause has come meanwhile; look at status", s.Role()))
+		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: another pause has replaced it; look at status", s.Role()))
 	case err != nil:
 		return cli.Unreachable(err)
 	}
@@ -249,7 +249,7 @@ func (s *steering) resume(ctx context.Context, l lock.Locker, op lock.Operator) 
 	if !s.wait {
 		return nil
 	}
-	st, err = await(ctx, l, s.Role(), "nobody has become active: does anybody stand by?", func(st lock.Standing) bool { return !st.Term.Vacant() })
+	st, err = await(ctx, l, s.Role(), "nobody has become active: is there a standby?", func(st lock.Standing) bool { return !st.Term.Vacant() })
 	if err == nil {
 		s.say("%s: %s is active, token %d", s.Role(), st.Term.Holder.ID, st.Term.Token)
 	}

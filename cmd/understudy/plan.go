@@ -17,12 +17,12 @@ import (
 func newPlan() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan",
-		Short: "Print the bounds of every kind of failure, for these settings, and why",
-		Long: `Says before it is needed when the active stops at the latest and when a standby is
-active at the earliest and latest. Refuses settings that do not fit each other.
+		Short: "Print the time that each kind of failure takes with these settings, and why",
+		Long: `Says in advance when the active stops at the latest, and when a standby is active at the
+earliest and at the latest. Refuses settings that do not fit each other.
 
-JSON: what, bound, why; and min and max, the bound in seconds, where it has them. These
-names stay.`,
+JSON: what, bound, why; and min and max, the bound in seconds, if it has them. These names
+are stable.`,
 		Example: `  understudy plan
   understudy plan --ttl 500ms -o json`,
 		Args: cli.NoArgs,
@@ -61,7 +61,7 @@ type bound struct {
 	Why   string   `json:"why"`
 }
 
-// with gives a bound the numbers that it says; a negative one: none.
+// with sets the numbers of a bound; a negative one: none.
 func (b bound) with(least, most time.Duration) bound {
 	for _, one := range []struct {
 		to **float64
@@ -116,7 +116,7 @@ func (o *options) bounds(f backends.Facts) []bound {
 		rows[5] = late("hang", "--hang-timeout 0: a process that is stopped does not beat; the witness kills it when its promise is over")
 	}
 	if o.Store.Row().Alone(o.Store) != "" {
-		rows = slices.Delete(rows, 4, 6) // a store that dies with its process has no use for a witness
+		rows = slices.Delete(rows, 4, 6) // a witness is useless if the store dies with its process
 	}
 	perDay := func(every time.Duration) int { return int(24 * time.Hour / every) }
 	rows = append(rows, bound{

@@ -16,7 +16,7 @@ import (
 func findCommand(name string) error {
 	path, err := exec.LookPath(name)
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("command %q: may not be executed here; make it executable: chmod +x %s", name, name)
+		return fmt.Errorf("command %q: is not executable; make it executable: chmod +x %s", name, name)
 	}
 	if err != nil {
 		return fmt.Errorf("command %q: %w; write its path, or a name that is in PATH", name, errors.Unwrap(err))
@@ -27,12 +27,12 @@ func findCommand(name string) error {
 	return nil
 }
 
-// checkScript refuses a script that the kernel cannot start. A shell that is asked to
-// start it reads it instead, which hides that.
+// checkScript refuses a script that the kernel cannot start. A shell that is asked to start it
+// would read it instead, which hides that.
 func checkScript(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil // who may run it need not be allowed to read it
+		return nil // it may be executable without being readable
 	}
 	defer f.Close()
 	head := make([]byte, 512)
@@ -44,17 +44,17 @@ func checkScript(path string) error {
 	case script:
 		interpreter, _, _ := strings.Cut(strings.Trim(line, " \t"), " ")
 		if _, err := os.Stat(interpreter); err != nil {
-			return fmt.Errorf("its first line names the interpreter %q, which is not there", interpreter)
+			return fmt.Errorf("its first line names the interpreter %q, which does not exist", interpreter)
 		}
 	case n == 0:
 		return errors.New("is empty")
 	case bytes.IndexByte(head, 0) < 0 && utf8.Valid(head[:max(0, n-utf8.UTFMax)]):
-		return fmt.Errorf("is a script without a first line such as #!/bin/sh, which only a shell starts; add one, or write: -- sh %s", path)
+		return fmt.Errorf("is a script without a first line such as #!/bin/sh, so only a shell can start it; add one, or write: -- sh %s", path)
 	}
 	return nil
 }
 
-// warnOfUsers tells of every command that may become another user, before any role is taken.
+// warnOfUsers warns of every command that may become another user, before any role is taken.
 func (c *commands) warnOfUsers() {
 	for _, one := range c.byRole {
 		path, err := exec.LookPath(one.role.Command[0])
@@ -62,7 +62,7 @@ func (c *commands) warnOfUsers() {
 			continue
 		}
 		if how := becomes(path, os.Geteuid()); how != "" {
-			one.log.Warn("the command may become another user, and then nothing here can stop it: run understudy as root, or as that user", "command", path, "how", how)
+			one.log.Warn("the command may become another user, and then understudy cannot stop it: run understudy as root, or as that user", "command", path, "how", how)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// becomes says how a program may become another user than us, who may not stop that user's
-// processes; "": it cannot.
+// becomes says how a program may become another user than us, whose processes we may not be able
+// to stop; "": it cannot.
 func becomes(path string, us int) string {
 	info, err := os.Stat(path)
 	if err != nil || us == 0 {

@@ -134,14 +134,14 @@ beside the new one. docs/raft.md has every step.
 Exit codes:
   0   the file is written
   64  it is refused, and says why`,
-		Example: `  understudy raft recover --to a.backup /var/lib/a`,
+		Example: `  understudy raft recover --out a.backup /var/lib/a`,
 		Args:    atLeastOne("DIR, a data directory"),
 	}
-	to := cmd.Flags().String("to", "", "the file that is written, which is not there yet")
+	to := cmd.Flags().String("out", "", "the file that is written, which is not there yet")
 	force := cmd.Flags().Bool("force", false, "also where a majority of the directories is whole")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *to == "" {
-			return errors.New("to: no file is given; write --to FILE, which is not there yet")
+			return errors.New("out: no file is given; write --out FILE, which is not there yet")
 		}
 		r, err := recoverFrom(args)
 		if err == nil {

@@ -133,16 +133,16 @@ func TestRaftRecover(t *testing.T) {
 	must(t, g.session.Close(lab.Within(t, time.Minute)))
 	_, old := g.raft("status", "-o", "json")
 	a, b, to := filepath.Join(g.dir, "a"), filepath.Join(g.dir, "b"), filepath.Join(t.TempDir(), "a.backup")
-	if code, text := said(t, "raft", "recover", "--to", to, a); code != cli.Usage || !strings.Contains(text, "in use by process") {
+	if code, text := said(t, "raft", "recover", "--out", to, a); code != cli.Usage || !strings.Contains(text, "in use by process") {
 		t.Errorf("of a node that runs: exit code %d, %s", code, text)
 	}
 	g.stop()
 	for want, args := range map[string][]string{
-		"--to FILE":                   {a},
-		"2 must be: start these":      {"--to", to, a, b},
-		"it holds nothing of a node":  {"--to", to, a, t.TempDir()},
-		"are both of node a":          {"--to", to, a, a},
-		"takes at least one argument": {"--to", to},
+		"--out FILE":                   {a},
+		"2 must be: start these":      {"--out", to, a, b},
+		"it holds nothing of a node":  {"--out", to, a, t.TempDir()},
+		"are both of node a":          {"--out", to, a, a},
+		"takes at least one argument": {"--out", to},
 	} {
 		if code, text := said(t, append([]string{"raft", "recover"}, args...)...); code != cli.Usage || !strings.Contains(text, want) {
 			t.Errorf("want %q, got exit code %d, %s", want, code, text)
@@ -151,7 +151,7 @@ func TestRaftRecover(t *testing.T) {
 	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file was written: %v", err)
 	}
-	if code, text := said(t, "raft", "recover", "--to", to, a); code != 0 || !strings.Contains(text, "node a knows most") || !strings.Contains(text, "all that only b, c knew") {
+	if code, text := said(t, "raft", "recover", "--out", to, a); code != 0 || !strings.Contains(text, "node a knows most") || !strings.Contains(text, "all that only b, c knew") {
 		t.Fatalf("exit code %d, %s", code, text)
 	}
 	must(t, os.Rename(g.dir, filepath.Join(t.TempDir(), "away")))
@@ -171,7 +171,7 @@ func TestRaftRecover(t *testing.T) {
 	if must(t, errors.Join(json.Unmarshal([]byte(old), &was), json.Unmarshal([]byte(now), &is))); was.Group == is.Group || is.Group == "" {
 		t.Errorf("the group is %s, and was %s", is.Group, was.Group)
 	}
-	if code, text := said(t, "raft", "recover", "--to", to, a); code != cli.Usage {
+	if code, text := said(t, "raft", "recover", "--out", to, a); code != cli.Usage {
 		t.Errorf("exit code %d, %s", code, text)
 	}
 }

@@ -28,7 +28,7 @@ type storeRow struct {
 	Leader   string   `json:"leader,omitempty"`
 	Silent   []string `json:"silent,omitempty"`
 	Quorum   int      `json:"quorum,omitempty"`
-	Margin   *int     `json:"margin,omitempty"` // nil: it is not known
+	Margin   *int     `json:"margin,omitempty"` // nil: unknown
 
 	text string // for people
 }
@@ -56,7 +56,7 @@ type pauseRow struct {
 	Why   string    `json:"why,omitempty"`
 	At    time.Time `json:"at,omitzero"`
 	Until time.Time `json:"until,omitzero"` // zero: until it is resumed
-	Stop  bool      `json:"stop"`           // the active is to stop, too
+	Stop  bool      `json:"stop"`           // the active must stop, too
 
 	text string // for people
 }
@@ -68,7 +68,7 @@ type requestRow struct {
 
 type memberRow struct {
 	ID       string            `json:"id"`
-	Witness  bool              `json:"witness"` // one stands by: a crash costs milliseconds
+	Witness  bool              `json:"witness"` // it has a witness: a crash costs milliseconds
 	Address  string            `json:"address,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Session  string            `json:"session"`
@@ -78,12 +78,12 @@ type memberRow struct {
 	Priority int               `json:"priority"`
 	Ready    bool              `json:"ready"`
 	Drained  bool              `json:"drained"`
-	Unfit    string            `json:"unfit,omitempty"`       // why it would not take over, or shall not
+	Unfit    string            `json:"unfit,omitempty"`       // why it would not take over, or must not
 	Set      *int              `json:"setPriority,omitempty"` // by an operator, in place of its own
 	SetBy    string            `json:"setBy,omitempty"`       // who drained it, or set the priority
 }
 
-// newReport puts together what the store and its servers said.
+// newReport combines what the store and its servers said.
 func newReport(name string, h backends.Health, all []heard) report {
 	r := report{Store: storeRow{Name: name, Members: h.Members, Leader: h.Leader, Silent: h.Silent, text: h.String()}, Roles: []roleRow{}}
 	if len(h.Members) > 0 {
@@ -132,7 +132,7 @@ func newMember(m lock.Member) memberRow {
 		Beat: uint64(m.Beat), BeatAt: m.BeatAt, TTL: m.TTL.String(), Priority: m.Priority, Ready: m.Ready(),
 		Drained: m.Settings.Drained, Unfit: unfit(m), SetBy: m.Settings.By,
 	}
-	for _, p := range m.Settings.Priorities { // that of this role alone
+	for _, p := range m.Settings.Priorities { // only this role's
 		row.Set = &p
 	}
 	if m.Beat == lock.Absent {
@@ -141,15 +141,15 @@ func newMember(m lock.Member) memberRow {
 	return row
 }
 
-// heard is how a role stands, and what was heard of its active.
+// heard is a role's standing, and what was heard of its active.
 type heard struct {
 	lock.Standing
 	at     time.Time // when that was seen
 	silent string    // why its active counts as silent; "": it does not
 }
 
-// listen waits for a beat of each active whose last one is old by its owner's clock, for as
-// long as one takes to come, but not longer than ctx allows.
+// listen waits for a beat of each active whose last one is old by its owner's clock, for as long
+// as one takes to come, but no longer than ctx allows.
 func listen(ctx context.Context, l lock.Locker, all []lock.Standing) []heard {
 	found, told := make([]heard, len(all)), make(chan struct{}, len(all))
 	for i, st := range all {

@@ -231,7 +231,7 @@ func TestOneRoleExits(t *testing.T) {
 // TestRolesInput are mistakes that only run can see.
 func TestRolesInput(t *testing.T) {
 	for want, args := range map[string][]string{
-		`command "true": each of roles has its own`:                     {"--roles", "[{name: a, command: [true]}]", "--", "true"},
+		`command "true": each role in roles has its own`:                {"--roles", "[{name: a, command: [true]}]", "--", "true"},
 		`command: role "a" has none; write command: [PROGRAM, ARG]`:     {"--roles", "[{name: a}]"},
 		`command "no-such-command": executable file not found in $PATH`: {"--roles", "[{name: a, command: [no-such-command]}]"},
 		`stdin: cannot be passed to several commands`:                   {"--roles", "[{name: a, command: [true]}]", "--stdin"},

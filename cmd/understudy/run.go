@@ -26,39 +26,40 @@ UNDERSTUDY_ROLE, UNDERSTUDY_ID and UNDERSTUDY_TOKEN; it should pass the token to
 it writes to.
 
 On a loss, a stop (SIGTERM, SIGINT) or a handoff the command's whole process group
-gets SIGTERM, and SIGKILL when the time is over: --stop-timeout, and on a loss three
-quarters of --grace. What cannot be killed then ends this process with 75. A second SIGTERM
-or SIGINT kills at once, but not the same signal again within half a second: that is one stop,
-sent twice. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
+gets SIGTERM, and SIGKILL when the time is over: --stop-timeout, or after a loss three
+quarters of --grace. If something cannot be killed, this process exits with 75. A second
+SIGTERM or SIGINT kills at once, but the same signal again within half a second counts as one
+stop, sent twice. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
 
-The command has ended when its first process has. What descends from it is the command's,
-daemons too: what is left then gets SIGTERM and SIGKILL in the same way, and the role is
-released only when nothing is left. So a command stays in the foreground. Elsewhere than on
-Linux this holds for its process group alone.
+The command has ended when its first process has. All its descendants belong to it, even
+daemons: those left then get SIGTERM and SIGKILL in the same way, and the role is released
+only when none is left. So the command must stay in the foreground. On systems other than
+Linux this holds for its process group only.
 
 Any one of this process, the witness, the command and its init may be killed or stopped at
-any moment, and this process together with the witness. Not covered without --isolate: daemons of the command when this process and
-the command's init are killed in the same moment.
+any moment, and this process together with the witness. Not covered without --isolate: daemons
+of the command, if this process and the command's init are killed in the same moment.
 
 --on-active and --on-standby are shell commands for an address, DNS or an alert. They get the
-command's environment, and in UNDERSTUDY_CAUSE why, in the word that metrics and log have. The
+command's environment, and the cause in UNDERSTUDY_CAUSE, in the words of metrics and log. The
 first runs beside the command and delays nothing; it is killed after 30s, and when the term is
 over. The second runs when the command has ended and before the role is released, for at most 5s
-and never longer than the promise stands: where the role is lost it may not run. A hook that fails
-is a warning.
+and never beyond the promise: if the role is lost it may not run. A hook that fails is a
+warning.
 
-With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3), as
-many programs can: READY=1 within 30s, and then WATCHDOG=1 at least once in that time. If it
-does not, it has stalled: the role is lost, and goes to another. Work often says it every half of
-that time, which WATCHDOG_USEC has in microseconds. Started by systemd, this process tells systemd how it is.
+With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3),
+which many programs speak: READY=1 within 30s, and then WATCHDOG=1 at least once in that time. If
+it does not, it has stalled: the role is lost, and goes to another contender. WATCHDOG_USEC has that
+time in microseconds; sending after every half of it is usual. Started by systemd, this process
+tells systemd its state.
 
-A command that ends by itself ends this process with its own exit code: 128 and the
-signal where one ended it, 127 where it could not be started. A stop ends it with 0,
-whatever the command's code is, and also where the whole service gets SIGTERM and the
-command has ended first: up to half a second before this process hears of it.
+A command that ends by itself ends this process with its own exit code: 128 plus the signal
+if a signal ended it, 127 if it could not be started. A stop ends this process with 0,
+whatever the command's code is. That includes a SIGTERM to the whole service by which the
+command ends first, up to half a second before this process gets its own.
 
-Several roles in one process, each with a command of its own and active or standby by
-itself, stand as "roles" in the file that --config names; see docs/configuration.md.
+One process can have several roles, each with a command of its own and active or standby
+independently: list them as "roles" in the file that --config names; see docs/configuration.md.
 ` + cli.ExitCodes,
 		Example: `  export UNDERSTUDY_ROLE=billing UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy run --id a --raft-dir /tmp/a -- ./billing --port 80
@@ -76,8 +77,8 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 			return err
 		}
 		if os.Getpid() == 1 && o.NoWitness() == "" {
-			// All others die with a container's first process, the witness too: so that is
-			// one that does nothing but wait for them.
+			// All others die with a container's first process, the witness too: so that process
+			// does nothing but wait for them.
 			return cli.Exit(procgroup.Supervise(s.take(true)), nil)
 		}
 		return o.Explain(run(cmd.Context(), o, s))
@@ -87,7 +88,7 @@ itself, stand as "roles" in the file that --config names; see docs/configuration
 
 var errRoleLost = errors.New("the role was lost")
 
-// run takes part until it is told to stop, or a command's end or loss is a reason to.
+// run takes part until it is told to stop, or the end or loss of a command is a reason to.
 func run(ctx context.Context, o *options, s *signals) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -118,12 +119,12 @@ func run(ctx context.Context, o *options, s *signals) error {
 		return o.stopped(ctx, err)
 	}
 	config.Outlives = true
-	config.StopTimeout = ages // the command has its own, after which it is killed
+	config.StopTimeout = ages // the command has its own timeout, after which it is killed
 	config.Exit = c.exit
 	config.OnDeadline = func(at coordinator.Instant) { o.deadline.Set(at.Raw, at.Boot) }
 	c.beside(&config)
 	err = coordinator.Run(ctx, store.whole(), config, c.work)
-	if err := store.Close(); err != nil { // no reason for how the run ends
+	if err := store.Close(); err != nil { // does not change how the run ends
 		config.Logger.Error("the store was not closed in order", "error", err)
 	}
 	asynclog.Flush(config.Logger, asynclog.ExitFlush)
@@ -147,12 +148,12 @@ func run(ctx context.Context, o *options, s *signals) error {
 	return nil
 }
 
-// ages is how long the role is kept when a stop is asked for and something of the command
-// cannot be killed: beats go on, and nobody takes over while it works.
+// ages is how long the role is kept when a stop is asked for and some of the command cannot be
+// killed: beats go on, and nobody takes over while it works.
 const ages = 365 * 24 * time.Hour
 
-// stopped is what a failure means after which nothing was started: nothing, where
-// a stop that was asked for is why.
+// stopped is what a failure before anything was started means: nothing, if a requested stop
+// caused it.
 func (o *options) stopped(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, lock.ErrPermanent) || ctx.Err() == nil:
@@ -168,11 +169,11 @@ var errNoAnswer = errors.New("the store did not answer")
 // An awaited Locker stops its timer at the first answer to a registration.
 type awaited struct {
 	lock.Locker
-	timer *time.Timer // nil: as long as it takes
+	timer *time.Timer // nil: no limit
 	err   error       // of the last registration that had no answer; coordinator.Run makes one at a time
 }
 
-// whole is the Locker with what else it offers.
+// whole is the Locker, with its optional interfaces.
 func (a *awaited) whole() lock.Locker {
 	op, ok := a.Locker.(lock.Operator)
 	if !ok {
@@ -189,7 +190,7 @@ func (a *awaited) Register(ctx context.Context, c lock.Contender, p lock.Promise
 	s, err := a.Locker.Register(ctx, c, p, bids...)
 	o := lock.OutcomeOf(err)
 	answered := o != lock.Unknown && o != lock.OtherStore
-	if a.err == nil || ctx.Err() == nil { // that we gave up is no reason
+	if a.err == nil || ctx.Err() == nil { // our giving up is not the reason
 		a.err = err
 	}
 	if answered && a.timer != nil {

@@ -6,15 +6,15 @@ import (
 	"syscall"
 )
 
-// signals are those that a process which takes part in a group heeds. Until it takes them
+// signals are those that a process which takes part in a group handles. Until it takes them
 // nothing has been started, and a stop ends it at once, with 0.
 type signals struct {
 	heard chan os.Signal
-	taken chan struct{} // received from once they are taken
+	taken chan struct{} // receives once they are taken
 }
 
-// hear has the signals come here from now on, where the command line is that of a process
-// which heeds them; nil: it is another one, which the kernel may end.
+// hear starts catching the signals, if the command line is that of a process which handles them;
+// nil: it is not, and the kernel may end the process.
 func hear(args []string) *signals {
 	if len(args) == 0 || args[0] != "run" && args[0] != "raft-voter" {
 		return nil
@@ -35,10 +35,10 @@ func hear(args []string) *signals {
 	return s
 }
 
-// newSignals catches the signals: those that are for a command only where there is one. SIGHUP
-// and SIGINT that were ignored at the start, as by nohup, stay ignored, here and in the command.
+// newSignals catches the signals, and those meant for a command only if there is one. SIGHUP and
+// SIGINT that were ignored at the start, as by nohup, stay ignored, here and in the command.
 func newSignals(command bool) *signals {
-	all := []os.Signal{syscall.SIGTERM, syscall.SIGPIPE} // nobody reads the log any more: no reason to stop
+	all := []os.Signal{syscall.SIGTERM, syscall.SIGPIPE} // a log that nobody reads is not a reason to stop
 	if !signal.Ignored(syscall.SIGINT) {
 		all = append(all, syscall.SIGINT)
 	}
@@ -53,7 +53,7 @@ func newSignals(command bool) *signals {
 	return s
 }
 
-// take has the caller hear the signals from now on. command: it has one to pass some on to.
+// take gives the signals to the caller from now on. command: it has one to pass some on to.
 func (s *signals) take(command bool) chan os.Signal {
 	if s == nil { // not a process of its own
 		return newSignals(command).heard

@@ -20,36 +20,39 @@ import (
 // statusCodes are the exit codes of status.
 const statusCodes = `
 Exit codes:
-  0   each role that was asked about has an active; with --is-active, it is --id
-  1   nobody is active in one of them, or nobody ever was
+  0   every role that was asked about has an active; with --is-active, it is --id
+  1   in one of them nobody is active, or nobody ever was
   2   with --is-active: another one is active
-  64  a mistake in flags, environment or file, or what no retry can cure
+  64  a mistake in flags, environment or file, or an error that no retry can cure
   69  the store cannot be reached`
 
-// another is status's exit code where somebody else is active.
+// another is status's exit code if another contender is active.
 const another = 2
 
 func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show who is active in each role, who stands by, and how the store is",
+		Short: "Show who is active in each role, who stands by, and the health of the store",
 		Long: `Asks any peer, from any machine; needs no data directory. Without --role it shows the roles
-of the file that --config names, or else every role that the store has.
+in the file that --config names, or else every role in the store.
 
-An active is called silent where its session's record is missing, or where no beat was seen
-while status waited for one: for ttl/4, if --timeout allows that, and only if the last one is old
-by its owner's clock. Whoever is silent counts as not active. The time of a beat is by its
-owner's clock, which may differ from yours.
+An active is called silent if its session's record is missing, or if no beat was seen while
+status waited for one: for ttl/4, if --timeout allows that, and only if the last one is old by
+its owner's clock. A silent one does not count as active. The time of a beat is by its owner's
+clock, which may differ from yours.
 
---watch goes on until it is interrupted: on a terminal it redraws the page, elsewhere it prints a line for
-each change. JSON is one document, with --watch one a line: store (name, identity, members, leader,
+--watch runs until it is interrupted: on a terminal it redraws the page, elsewhere it prints a line for
+each change.
+
+JSON is one document, or with --watch one for each line: store (name, identity, members, leader,
 silent, quorum, margin: how many more members may fail) and roles, each with role,
-active (null: nobody), last (how the last term ended, where nobody is active), paused (by, why, at, until, stop;
-where it is: nobody takes over), request (where a handoff was asked for) and standbys by rank. An active has id, token, since, session, beat (the store's revision of the last
-one, 0 where the session's record is missing), beatAt, promiseLeft (seconds, by its owner's clock), silent,
-ttl, witness (one stands by: a crash costs milliseconds), priority (what counts in line: lowered while it is not ready), ready,
-drained, unfit (why it would not take over), setPriority and setBy (what an operator has set), address, labels; a standby has
-the same without token, since, promiseLeft and silent. These names stay.
+active (null: nobody), last (how the last term ended, if nobody is active), paused (by, why, at, until, stop;
+if present, nobody takes over), request (if a handoff was asked for) and standbys by rank.
+An active has id, token, since, session, beat (the store's revision of the last one, 0 if the session's
+record is missing), beatAt, promiseLeft (seconds, by its owner's clock), silent, ttl, witness (it has
+one: a crash costs milliseconds), priority (its rank in line goes by this: lowered while it is not ready),
+ready, drained, unfit (why it would not take over), setPriority and setBy (what an operator has set), address,
+labels. A standby has the same without token, since, promiseLeft and silent. These names are stable.
 ` + statusCodes,
 		Example: `  understudy status --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy status --role billing -o json | jq .roles[0].active.id
@@ -58,10 +61,10 @@ the same without token, since, promiseLeft and silent. These names stay.
 		Args: cli.NoArgs,
 	}
 	s := &statusCommand{options: newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role", "id"})}
-	s.Duration(&s.Timeout, "timeout", 5*time.Second, "for an answer")
+	s.Duration(&s.Timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 	s.output = cli.Output(cmd.Flags())
-	cmd.Flags().BoolVar(&s.follow, "watch", false, "go on, and show every change")
-	cmd.Flags().BoolVar(&s.isActive, "is-active", false, "tell by the exit code whether --id is active in --role")
+	cmd.Flags().BoolVar(&s.follow, "watch", false, "keep running, and show every change")
+	cmd.Flags().BoolVar(&s.isActive, "is-active", false, "say by the exit code whether --id is active in --role")
 	s.Collect()
 	s.Judge = s.judge
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -81,11 +84,11 @@ type statusCommand struct {
 	*options
 	output           *string
 	follow, isActive bool
-	first            time.Duration // for the first answer, with follow
+	first            time.Duration // to the first answer, with follow
 	out, errs        io.Writer
 }
 
-// judge says what is wrong with the flags together.
+// judge says what is wrong with the combination of flags.
 func (s *statusCommand) judge() error {
 	var errs []error
 	if s.follow {
@@ -97,16 +100,16 @@ func (s *statusCommand) judge() error {
 	switch {
 	case !s.isActive:
 	case s.follow:
-		errs = append(errs, errors.New("is-active: is one answer, and --watch goes on; leave out one of them"))
+		errs = append(errs, errors.New("is-active: cannot be combined with --watch; leave out one of them"))
 	case s.Coordinator.ID == "":
-		errs = append(errs, errors.New("is-active: whether who is active? write --id ID"))
+		errs = append(errs, errors.New("is-active: needs the contender; write --id ID"))
 	case s.Role() == "":
 		errs = append(errs, cli.NoRole("role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE"))
 	}
 	return errors.Join(errs...)
 }
 
-// once shows how the roles stand, and tells by its error's exit code who is active.
+// once shows the roles, and says by its error's exit code who is active.
 func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func() inspection) error {
 	all, unread := standings(ctx, l, s.asked()...)
 	found := inspect()
@@ -133,7 +136,7 @@ func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func() 
 	return s.verdict(r)
 }
 
-// remark says beside the report what is wrong with the store, and with the names of roles.
+// remark says on standard error what is wrong with the store, and with the names of roles.
 func (s *statusCommand) remark(ctx context.Context, l lock.Locker, all []lock.Standing) {
 	texts := map[string]bool{}
 	for _, st := range all {
@@ -149,7 +152,7 @@ func (s *statusCommand) remark(ctx context.Context, l lock.Locker, all []lock.St
 	}
 }
 
-// verdict is the exit code, as an error that tells nothing more.
+// verdict is the exit code, as an error without a text.
 func (s *statusCommand) verdict(r report) error {
 	code := 0
 	if len(r.Roles) == 0 {
@@ -169,16 +172,16 @@ func (s *statusCommand) verdict(r report) error {
 	return cli.Exit(code, nil)
 }
 
-// An inspection is what the store's servers say of themselves.
+// An inspection is what the store's servers say about themselves.
 type inspection struct {
 	backends.Health
 	err     error
 	differs string // how they differ from the settings; "": they do not
 }
 
-// askServers asks the store's servers how they are, beside the rest: they may be far away. The
-// function that it returns waits a second more, also where the store does not answer for lack
-// of a quorum.
+// askServers asks the store's servers for their health, while the rest goes on: they may be far
+// away. The function that it returns waits a second more, also if the store does not answer for
+// lack of a quorum.
 func (o *options) askServers(ctx context.Context) func() inspection {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var found inspection
@@ -196,8 +199,8 @@ func (o *options) askServers(ctx context.Context) func() inspection {
 
 var errLate = errors.New("no answer in time")
 
-// asked are the roles that status is about: one that is named, or those of the file; none:
-// every one that there is.
+// asked are the roles that status is about: the named one, or those of the file; none: every role
+// that there is.
 func (o *options) asked() (names []string) {
 	if o.Role() != "" {
 		return []string{o.Role()}
@@ -210,8 +213,8 @@ func (o *options) asked() (names []string) {
 	return names
 }
 
-// standing is the role's, once. It tries until ctx is done, and then says what was
-// in the way.
+// standing is the role's standing, once. It tries until ctx is done, and then says what prevented
+// it.
 func standing(ctx context.Context, l lock.Locker, role string) (lock.Standing, error) {
 	all, err := standings(ctx, l, role)
 	if err != nil {
@@ -220,17 +223,17 @@ func standing(ctx context.Context, l lock.Locker, role string) (lock.Standing, e
 	return all[0], nil
 }
 
-// arriving is how long roles that nobody named are waited for, once the store answers: a Locker
-// shows one after another what it read at once.
+// arriving is how long to wait for unnamed roles once the store answers: a Locker shows one after
+// another what it read at once.
 const arriving = 300 * time.Millisecond
 
-// standings are those of the named roles, or of all that there are, each once, by name. It
-// tries until ctx is done, and then says what was in the way. Where the record of a role that
-// nobody named cannot be read, the error says so, and the others are there.
+// standings are those of the named roles, or of all that there are, each once, by name. It tries
+// until ctx is done, and then says what prevented it. If the record of an unnamed role cannot be
+// read, the error says so, and the others are there.
 func standings(ctx context.Context, l lock.Locker, roles ...string) ([]lock.Standing, error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	if len(roles) == 0 { // nobody says when all have come
+	if len(roles) == 0 { // nothing says when all have come
 		go func() {
 			if _, err := standing(watching, l, "any"); err == nil {
 				time.AfterFunc(arriving, stop)
@@ -270,14 +273,14 @@ func byName(found map[string]lock.Standing) (all []lock.Standing) {
 	return all
 }
 
-// nameless says that the store's record of its identity is gone, and what that costs; else "".
-// Whoever takes part gives an empty store an identity first, and nobody takes one away.
+// nameless says that the store's record of its identity is gone, and what that costs; else "". A
+// contender gives an empty store an identity first, and nothing ever removes it.
 func nameless(st lock.Standing) string {
 	if st.Store != "" || len(st.Line) == 0 && st.Term.Vacant() {
 		return ""
 	}
-	return "the store has lost its identity, as where its record was deleted by hand: whoever has seen it takes over nothing. " +
-		"Is this still the right store, run: understudy adopt --identity OLD, with the one that their logs name"
+	return "the store has lost its identity, for example because its record was deleted by hand: contenders that have seen it take over nothing. " +
+		"If this is still the right store, run: understudy adopt --identity OLD, with the one in their logs"
 }
 
 // unknown says that nobody has ever taken part in a role, and which roles there are; else "".

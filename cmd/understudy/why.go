@@ -19,25 +19,26 @@ import (
 func newWhy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "why",
-		Short: "Tell why a role is where it is: its last move, or why nobody is active",
-		Long: `Tells the last move of a role from what the store has: who had it, who has it now, why it
-moved, what took how long, and what would have been faster. Where nobody is active it tells why
-nobody takes over. Without --role it tells of the roles of the file that --config names, or else
-of every role that the store has.
+		Short: "Explain where a role is: its last move, or why nobody is active",
+		Long: `Explains the last move of a role from what the store has: who had it, who has it now, why it
+moved, how long each part took, and what would have been faster. If nobody is active it explains
+why nobody takes over. Without --role it explains the roles in the file that --config names, or
+else every role in the store.
 
-A time is by the clock of who tells it. An active that fell silent without a witness was lost or
-cut off, which nobody can tell apart, unless it tells later itself.
+A time is by the clock of the contender that recorded it. An active that fell silent without a
+witness was lost or cut off. Nobody can tell which, unless it says so itself later.
 
 JSON is one document: roles, each with role, active (empty: nobody), token, from, previous, cause
 (a word; see docs/why.md), without (seconds for which nobody was active, as far as is known), outage
-(seconds for which the store did not answer last, where nothing moved), text, steps (each with at, by, text) and faster. These names stay.
+(seconds of the store's last outage, if nothing moved), text, steps (each with at, by, text) and faster.
+These names are stable.
 ` + cli.ExitCodes,
 		Example: `  understudy why --role billing
   understudy why --role billing -o json | jq -r .roles[0].cause`,
 		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
-	o.Duration(&o.Timeout, "timeout", 10*time.Second, "for an answer")
+	o.Duration(&o.Timeout, "timeout", 10*time.Second, "how long to wait for an answer")
 	output := cli.Output(cmd.Flags())
 	o.Collect()
 	o.Judge = func() error {
@@ -80,7 +81,7 @@ func stories(ctx context.Context, l lock.Locker, roles ...string) (all []story, 
 	return all, err
 }
 
-// A story is what why tells of a role. Its names are stable.
+// A story is why's answer about a role. Its names are stable.
 type story struct {
 	Role     string     `json:"role"`
 	Active   string     `json:"active"`
@@ -90,7 +91,7 @@ type story struct {
 	Cause    string     `json:"cause,omitempty"`
 	Without  float64    `json:"without,omitempty"`
 	Outage   float64    `json:"outage,omitempty"`
-	Text     string     `json:"text"` // the point in a sentence or two
+	Text     string     `json:"text"` // the answer in a sentence or two
 	Steps    []step     `json:"steps"`
 	Faster   []string   `json:"faster"`
 }
@@ -102,16 +103,16 @@ type step struct {
 	Text string    `json:"text"`
 }
 
-// A move is what the store has of the last one.
+// A move is what the store has about the last one.
 type move struct {
 	heard
-	began  *lock.Event // of the term that stands, or stood last; nil: not written
+	began  *lock.Event // of the current or the last term; nil: not written
 	ended  *lock.Event // of the term before it, by its owner; nil: not written
-	last   *lock.Event // the end of the term that stood last, where nobody is active
-	outage *lock.Event // the last one in the term that stands
+	last   *lock.Event // the end of the last term, if nobody is active
+	outage *lock.Event // the last one in the current term
 }
 
-// storyOf puts the story of a role together.
+// storyOf is the story of a role.
 func storyOf(st heard, events []lock.Event) story {
 	m := move{heard: st}
 	for i, e := range events {
@@ -139,10 +140,10 @@ func storyOf(st heard, events []lock.Event) story {
 	return s
 }
 
-// tellMove tells how the active came to its role.
+// tellMove says how the active got its role.
 func (m *move) tellMove(s *story) {
 	if m.began == nil {
-		s.Text = fmt.Sprintf("%s is active with token %d since %s. Why, it has not written yet: that comes within ttl/4 (%s). Ask again then.",
+		s.Text = fmt.Sprintf("%s is active with token %d since %s. It has not written why yet: that comes within ttl/4 (%s). Ask again then.",
 			s.Active, s.Token, m.Term.Since.Local().Format(stamp), m.Term.Holder.TTL/4)
 		return
 	}
@@ -152,7 +153,7 @@ func (m *move) tellMove(s *story) {
 	s.Cause = cause
 	switch {
 	case cause == lock.CauseFirst:
-		s.Text = fmt.Sprintf("%s is active with token %d: it is the first that ever was.", s.Active, s.Token)
+		s.Text = fmt.Sprintf("%s is active with token %d: it is the first ever.", s.Active, s.Token)
 	case b.From == b.By:
 		s.Text = fmt.Sprintf("%s is active again, with token %d. Its term with token %d ended: %s.", s.Active, s.Token, s.Previous, sentence(cause, detail))
 	default:
@@ -175,8 +176,8 @@ func (m *move) tellMove(s *story) {
 	m.hint(s, cause)
 }
 
-// causeOf is why the term before this one ended. The store's word says how it ended there; the
-// former active's own word says why, where it could tell.
+// causeOf is why the term before this one ended. The store says how it ended there; the former
+// active's own event says why, if it could write one.
 func causeOf(began, ended *lock.Event) (cause, detail string) {
 	cause, detail = began.Cause, began.Detail
 	if ended == nil {
@@ -186,12 +187,12 @@ func causeOf(began, ended *lock.Event) (cause, detail string) {
 	case cause == lock.CauseReleased && ended.Cause != "", cause == lock.CauseAsked && detail == "":
 		return ended.Cause, ended.Detail
 	case cause == lock.CauseSilent && (ended.Cause == lock.CauseDeadline || ended.Cause == lock.CauseLost):
-		return ended.Cause, ended.Detail // it lives, and tells what it saw
+		return ended.Cause, ended.Detail // it lives, and reports what it saw
 	}
 	return cause, detail
 }
 
-// without is how long nobody was active, as far as is known: of a crash the time until it was
+// without is how long nobody was active, as far as is known: the time from a crash until it was
 // seen is not.
 func (m *move) without() (sum time.Duration) {
 	for _, p := range m.began.Parts {
@@ -203,7 +204,7 @@ func (m *move) without() (sum time.Duration) {
 	return sum
 }
 
-// took is how long a part of an event took; 0 where it is not told.
+// took is how long a part of an event took; 0 if that is not recorded.
 func took(e *lock.Event, name string) time.Duration {
 	for _, p := range e.Parts {
 		if p.Name == name {
@@ -213,7 +214,7 @@ func took(e *lock.Event, name string) time.Duration {
 	return 0
 }
 
-// tellNobody tells how the last term ended, and why nobody takes over.
+// tellNobody says how the last term ended, and why nobody takes over.
 func (m *move) tellNobody(s *story) {
 	t := m.Term
 	if t.Token == 0 {
@@ -267,11 +268,11 @@ func (m *move) whyNobody() string {
 		if p.Until.IsZero() {
 			return text + " until it is resumed, so nobody takes over."
 		}
-		return text + " until " + p.Until.Local().Format(stamp) + ", so nobody takes over before."
+		return text + " until " + p.Until.Local().Format(stamp) + ", and nobody takes over before."
 	case len(m.Line) == 0:
 		return "Nobody stands by: start a contender."
 	case able == 0:
-		return "Nobody may take over: whoever stands by is drained, or has just given the role up."
+		return "Nobody may take over: every standby is drained, or has just given the role up."
 	case ready == 0:
 		return fmt.Sprintf("%d stand by, and none of them is ready.", able)
 	}

@@ -90,8 +90,8 @@ func TestScripts(t *testing.T) {
 		{"#! /usr/bin/env sh\nexit 0\n", ""},
 		{"echo hello\n", "is a script without a first line such as #!/bin/sh"},
 		{"\n#!/bin/sh\n", "is a script without a first line such as #!/bin/sh"},
-		{"#!/bin/sh\r\nexit 0\r\n", `its first line names the interpreter "/bin/sh\r", which is not there`},
-		{"#!/no/such/python\n", `its first line names the interpreter "/no/such/python", which is not there`},
+		{"#!/bin/sh\r\nexit 0\r\n", `its first line names the interpreter "/bin/sh\r", which does not exist`},
+		{"#!/no/such/python\n", `its first line names the interpreter "/no/such/python", which does not exist`},
 		{"", "is empty"},
 	} {
 		path := filepath.Join(t.TempDir(), "script")

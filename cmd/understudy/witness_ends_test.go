@@ -84,7 +84,7 @@ func TestWitnessWithoutStore(t *testing.T) {
 	r.inLine(1)
 	store.Kill()
 	r.kill("a", syscall.SIGKILL)
-	r.within(20*time.Second, "the witness gives up", func() bool { return strings.Contains(r.log("a"), "its promise ends it") })
+	r.within(20*time.Second, "the witness gives up", func() bool { return strings.Contains(r.log("a"), "it expires with its promise") })
 	r.eventually("nothing is left of a", func() bool {
 		return !slices.ContainsFunc(r.left(), func(s string) bool {
 			return !strings.Contains(s, "--id b") && !strings.Contains(s, "understudy-witness")

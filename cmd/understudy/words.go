@@ -9,10 +9,10 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// sentences are the causes as a person says them.
+// sentences are the causes in words.
 var sentences = map[string]string{
 	lock.CauseFirst:     "nobody had the role before",
-	lock.CauseReleased:  "it gave the role back, and has not told why",
+	lock.CauseReleased:  "it gave the role back, and has not said why",
 	lock.CauseStopped:   "its process was told to stop",
 	lock.CauseDone:      "its work is done for good",
 	lock.CauseFailed:    "its work failed",
@@ -20,7 +20,7 @@ var sentences = map[string]string{
 	lock.CauseAsked:     "an operator asked for a handoff",
 	lock.CauseDrained:   "an operator drained it",
 	lock.CausePaused:    "an operator paused the role and had its work stopped",
-	lock.CausePriority:  "one of a greater priority stood by",
+	lock.CausePriority:  "a standby had a greater priority",
 	lock.CauseUnhealthy: "its health check failed",
 	lock.CauseStalled:   "its work made no progress",
 	lock.CauseCrashed:   "its process crashed or was killed, and its witness ended its session at once",
@@ -32,7 +32,7 @@ var sentences = map[string]string{
 	lock.CauseLost:      "its session was ended by another, or its record was deleted from the store",
 }
 
-// sentence says a cause, and what more there is to say.
+// sentence is a cause with its details.
 func sentence(cause, detail string) string {
 	text, known := sentences[cause]
 	if !known {
@@ -75,26 +75,26 @@ func beginningText(e lock.Event) string {
 	return text
 }
 
-// noWitness is what a witness would be good for.
+// noWitness says what a witness would have changed.
 func noWitness(id string) string {
 	return id + " had no witness: with one (--witness, on Linux) a crash costs milliseconds, and without it the ttl"
 }
 
-// Limits from which on a part of a move is worth a hint.
+// Limits from which a part of a move is worth a hint.
 const (
 	slowDrain = time.Second
 	slowStart = time.Second
 	slowGrant = 500 * time.Millisecond
 )
 
-// hint says what would have made the last move faster, or spared it.
+// hint says what would have made the last move faster, or avoided it.
 func (m *move) hint(s *story, cause string) {
 	add := func(format string, args ...any) { s.Faster = append(s.Faster, fmt.Sprintf(format, args...)) }
 	p := m.Term.Holder.Promise
 	half := coordinator.Config{TTL: p.TTL / 2}
 	if silent := took(m.began, lock.PartSilent); m.began.Cause == lock.CauseSilent {
 		if m.witnessed(m.began.From) {
-			add("%s has a witness, which could not end its session: the whole host was lost, or cut off", m.began.From)
+			add("%s has a witness, which could not end its session: the whole host was lost or cut off", m.began.From)
 		} else {
 			add("%s", noWitness(m.began.From))
 		}
@@ -122,7 +122,7 @@ func (m *move) hint(s *story, cause string) {
 	}
 }
 
-// witnessed reports whether a contender that stands by has a witness.
+// witnessed reports whether a contender in line has a witness.
 func (m *move) witnessed(id string) bool {
 	for _, one := range m.Line {
 		if one.ID == id {

@@ -10,21 +10,18 @@
 //		coordinatorfx.Module,                   // last
 //	).Run()
 //
-// What must run only while active says so in one of three ways. A constructor takes a
-// [Lifecycle] in place of fx.Lifecycle: its hooks run with every activation and
-// demotion. A [Service] runs for the term, independently of others; see [AsActive]. A
-// [Graph] builds all that it needs anew for every term, so that nothing of an earlier
-// one can be stale.
+// What must run only while active says so in one of three ways. A constructor takes a [Lifecycle]
+// in place of fx.Lifecycle: its hooks run with every activation and demotion. A [Service] runs
+// for the term, independently of others; see [AsActive]. A [Graph] builds all that it needs anew
+// for every term, so that nothing of an earlier term can be stale.
 //
 // # Starting and stopping
 //
-// The application has started when it stands by: its OnStart hook does not wait for the
-// role, and no term ends with the context that fx gives to it. On Stop the work is
-// told to stop and the role is given back; give fx.StopTimeout more than
-// coordinator.Config.StopTimeout, so that fx waits for both. Work that outlives the
-// promise ends the process, as coordinator.Run says.
+// The application has started when it stands by: its OnStart hook does not wait for the role, and
+// no term ends with the context that fx gives to the hook. On Stop the work is told to stop and
+// the role is given back; give fx.StopTimeout more than coordinator.Config.StopTimeout, so that
+// fx waits for both. Work that outlives the promise ends the process, as coordinator.Run says.
 //
-// Put [Module] last: what is constructed before it has started before it and is stopped
-// after it, so that no work ever runs on what fx has not started yet or has
-// stopped already.
+// Put [Module] last: what is constructed before it is started before it and stopped after it, so
+// that work never uses anything that fx has not started yet or has already stopped.
 package coordinatorfx

@@ -9,17 +9,15 @@ import (
 	"go.uber.org/fx"
 )
 
-// A Lifecycle has the shape of fx.Lifecycle, but its hooks run with every activation, in
-// the order in which they were appended, which is that of construction; and with every
-// demotion in the reverse of it. OnStart's context has the term (coordinator.TermOf) and
-// ends with it, or after fx.DefaultTimeout where the hooks have not all started then;
-// what a hook starts is for its OnStop to stop. An OnStart that fails fails the
-// activation: the hooks that had started are stopped, the role is given back and
-// competed for again after a pause. OnStop's context lasts as long as the coordinator
-// waits for work; every OnStop runs, also after one that failed.
+// A Lifecycle has the shape of fx.Lifecycle, but its hooks run with every activation, in the
+// order in which they were appended, which is that of construction, and with every demotion in
+// reverse. OnStart's context has the term (coordinator.TermOf) and ends with it, or after
+// fx.DefaultTimeout if the hooks have not all started by then; what a hook starts its OnStop must
+// stop. An OnStart that fails fails the activation: the hooks that had started are stopped, the
+// role is given back and competed for again after a pause. OnStop's context lasts as long as the
+// coordinator waits for work; every OnStop runs, also after one that failed.
 //
-// Appending is safe for concurrent use. What is appended during a term runs from the
-// next on.
+// Appending is safe for concurrent use. Hooks appended during a term run from the next term on.
 type Lifecycle interface {
 	Append(hook fx.Hook)
 }

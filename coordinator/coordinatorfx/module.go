@@ -11,12 +11,11 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Module takes part in the one role of a coordinator.Config through a lock.Locker,
-// both of which the application provides; a *slog.Logger is used where there is one and
-// Config.Logger is nil. It provides [Lifecycle]. A Config that is not valid, or that
-// names another number of roles than one, fails the application's construction.
-// When coordinator.Run returns an error, that is logged and the application is shut
-// down with exit code 1.
+// Module takes part in the one role of a coordinator.Config through a lock.Locker, both of which
+// the application provides. It uses a provided *slog.Logger if Config.Logger is nil. It provides
+// [Lifecycle]. A Config that is not valid, or does not name exactly one role, fails the
+// application's construction. When coordinator.Run returns an error, it is logged and the
+// application is shut down with exit code 1.
 var Module = fx.Options(
 	fx.Module("coordinator",
 		fx.Provide(newHooks, newCampaign),

@@ -12,12 +12,12 @@ import (
 	"github.com/understudy-ha/understudy/coordinator"
 )
 
-// A Service runs while this process is active. Serve is called once for every term,
-// beside those of other services and after the OnStart hooks of [Lifecycle], with a
-// context that ends with the term (see coordinator.Work) and has it (coordinator.TermOf).
-// It must return soon after. An error while the context stands fails the term: the
-// others are told to stop, and the role is competed for again after a pause. nil means
-// that it has nothing more to do in this term; the others go on, and the role is held.
+// A Service runs while this process is active. Serve is called once for every term, beside those
+// of other services and after the OnStart hooks of [Lifecycle], with a context that ends with the
+// term (see coordinator.Work) and has it (coordinator.TermOf). It must return soon after. An
+// error before the context has ended fails the term: the others are told to stop, and the role is
+// competed for again after a pause. nil means that it has nothing more to do in this term; the
+// others go on, and the role is held.
 type Service interface {
 	Serve(ctx context.Context) error
 }
@@ -61,8 +61,8 @@ func (c *campaign) serve(ctx context.Context) error {
 
 type configKey struct{}
 
-// stopping is the context in which what belongs to a term is stopped: the term's own is
-// done. There is as much time as the coordinator gives; see coordinator.Config.
+// stopping is the context for stopping what belongs to a term, whose own context has ended. It
+// lasts as long as the coordinator waits; see coordinator.Config.
 func stopping(term context.Context) (context.Context, context.CancelFunc) {
 	config, _ := term.Value(configKey{}).(coordinator.Config)
 	patience := config.Grace

@@ -10,9 +10,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// reach opens the store, and reads the line now and then, often at first: so that there
-// is a connection when it is needed, and a Locker that has seen the session, and the store
-// that the session is in: another one that stands there later is not written to.
+// reach opens the store, and reads the line now and then, often at first. So when it is needed
+// there is a connection, and a Locker that has seen the session and the identity of its store: it
+// writes to no other store that may be there later.
 func (c *child) reach(ctx context.Context, open Open) {
 	said := ""
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
@@ -37,9 +37,9 @@ func (c *child) reach(ctx context.Context, open Open) {
 	}
 }
 
-// end ends the groups and then the session, where there are any; meanwhile the store may
-// choose another leader. It tries until the promise has surely run out: then others have
-// ended the session.
+// end ends the groups and then the session, if there are any; meanwhile the store may choose
+// another leader. It tries until the promise has surely run out: by then others have ended the
+// session.
 func (c *child) end(id lock.SessionID) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), c.Promise.TTL+c.Promise.Skew+time.Second)
@@ -48,7 +48,7 @@ func (c *child) end(id lock.SessionID) {
 	if id != "" {
 		go func() { ready <- c.elect(ctx) }()
 	}
-	c.hold() // also what was named since the last look
+	c.hold() // also those named since the last look
 	procgroup.Kill(c.held[:]...)
 	procgroup.End(c.held[:]...)
 	if id == "" {
@@ -59,20 +59,20 @@ func (c *child) end(id lock.SessionID) {
 		err = c.evict(ctx, id)
 	}
 	if err != nil {
-		c.log.Error("the process is dead, and its session could not be ended: its promise ends it", "session", id, "error", err)
+		c.log.Error("the process is dead, and its session could not be ended: it expires with its promise", "session", id, "error", err)
 		return
 	}
 	c.log.Info("the process is dead, its session is ended", "session", id, "took", time.Since(began).Round(time.Microsecond))
 }
 
-// An elector is a Locker whose store lives in the processes themselves: the one that is
-// dead may have led it. Elect has the others choose another leader at once where it
-// did, and returns when that was asked for.
+// An elector is a Locker whose store is in the processes themselves: the dead one may have led
+// it. Elect makes the others choose another leader at once if it did, and returns when that was
+// requested.
 type elector interface {
 	Elect(ctx context.Context, dead string) error
 }
 
-// elect waits for the store, and has it do without the dead process.
+// elect waits for the store, and makes it go on without the dead process.
 func (c *child) elect(ctx context.Context) error {
 	select {
 	case <-c.opened:
@@ -81,15 +81,15 @@ func (c *child) elect(ctx context.Context) error {
 	}
 	if e, ok := c.locker.(elector); ok {
 		if err := e.Elect(ctx, c.ID); err != nil {
-			c.log.Warn("no election was asked for", "error", err)
+			c.log.Warn("could not ask for an election", "error", err)
 		}
 	}
 	return nil
 }
 
-// evict ends the session, and tries as long as it may: another try begins while one has
-// no answer, for that may be far away, or lost. It does so on whichever beat there is:
-// one may still arrive that the process had sent before it died.
+// evict ends the session, and tries as long as it may: another try begins while one has no
+// answer, because that one may be far away, or lost. It evicts on any beat: one may still arrive
+// that the process had sent before it died.
 func (c *child) evict(ctx context.Context, id lock.SessionID) error {
 	answers := make(chan error, tries)
 	why := history.Dead
@@ -121,8 +121,8 @@ func (c *child) evict(ctx context.Context, id lock.SessionID) error {
 	}
 }
 
-// patience is how long one call may take: at nine tenths of a try for each of the four
-// round trips that it takes at most.
+// patience is how long one call may take: about nine tenths of a try for each of its round trips,
+// at most four.
 func (c *child) patience() time.Duration { return max(reading, c.Promise.TTL/2) }
 
 // read reads the line once.

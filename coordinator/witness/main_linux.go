@@ -20,14 +20,13 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Main returns at once, unless this process was started as a witness: then it is one,
-// and never returns. Call it first in main, before flags are read and before anything
-// is opened.
+// Main returns at once, unless this process was started as a witness: then it is one, and never
+// returns. Call it first in main, before flags are read and before anything is opened.
 func Main(open Open) {
 	if os.Args[0] != name {
 		return
 	}
-	// What ends a process group, a terminal or a pipeline does not end a witness.
+	// These end a process group, a terminal or a pipeline, but must not end a witness.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP)
 	c, err := newChild()
 	if err != nil {
@@ -36,7 +35,7 @@ func Main(open Open) {
 		asynclog.Flush(log, asynclog.ExitFlush)
 		os.Exit(1)
 	}
-	slog.SetDefault(c.log) // whatever a store's client has to say must not block either
+	slog.SetDefault(c.log) // a store's client must not block on its log either
 	ctx, cancel := context.WithCancel(context.Background())
 	go c.reach(ctx, open)
 	c.watch()
@@ -49,7 +48,7 @@ func Main(open Open) {
 // A child is the witness's side.
 type child struct {
 	orders
-	log    *slog.Logger // which never blocks
+	log    *slog.Logger // never blocks
 	page   *page
 	parent int // its pidfd
 	wake   int
@@ -58,17 +57,17 @@ type child struct {
 	locker lock.Locker
 	opened chan struct{} // closed when locker is set
 
-	held [MaxGroups]procgroup.Handle // what stands at each place of the page, as far as it was seen
+	held [MaxGroups]procgroup.Handle // the group at each place of the page, as last seen
 
-	killed string        // why the process was killed, and that was said; "": it was not
-	pulse  time.Duration // the last one that was seen
+	killed string        // why the process was killed, once that is logged; "": it was not
+	pulse  time.Duration // the last one seen
 	silent time.Duration // since then, without what the witness slept
 	looked coordinator.Instant
 }
 
 func newChild() (*child, error) {
 	c := &child{parent: 4, wake: 5, opened: make(chan struct{})}
-	text, err := io.ReadAll(io.NewSectionReader(os.NewFile(6, "orders"), 0, math.MaxInt64)) // each witness from the start
+	text, err := io.ReadAll(io.NewSectionReader(os.NewFile(6, "orders"), 0, math.MaxInt64)) // each witness reads them from the start
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +104,7 @@ func (c *child) watch() {
 	}
 }
 
-// hold takes hold of the groups that stand in the page, and acknowledges them.
+// hold takes hold of the groups that are in the page, and acknowledges them.
 func (c *child) hold() {
 	for i := range c.page.groups {
 		id := c.page.groups[i].Load()
@@ -119,8 +118,8 @@ func (c *child) hold() {
 	}
 }
 
-// poll waits until the process is dead, which it reports, or the timer rings, or the
-// process wants to be looked at. With a timeout of 0 it only looks.
+// poll waits until the process is dead, which it reports, or the timer rings, or the process
+// wakes the witness. With a timeout of 0 it only looks.
 func (c *child) poll(timeout int) (dead bool) {
 	if timeout != 0 {
 		c.arm()
@@ -164,8 +163,8 @@ func (c *child) due() string {
 // tick is how often a pulse is looked for.
 func (c *child) tick() time.Duration { return c.HangTimeout / 10 }
 
-// arm sets the timer for the next look. The timer's clock may be slewed, by no more
-// than a tenth: so it is set for nine tenths of what is left.
+// arm sets the timer for the next look. The timer's clock may be slewed by no more than a tenth:
+// so it is set for nine tenths of what is left.
 func (c *child) arm() {
 	wait := c.page.deadline.load().left(coordinator.Clocks())
 	if c.page.works.Load() == 0 { // the process says when a work starts
@@ -181,8 +180,8 @@ func (c *child) arm() {
 	_ = unix.TimerfdSettime(c.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}, nil)
 }
 
-// kill kills the process, and its groups at once: they may be all that works. What an init
-// that was killed left to the process goes first.
+// kill kills the process, and its groups at once: they may be all that works. Processes that a
+// killed init left to the process go first.
 func (c *child) kill() {
 	procgroup.KillBelow(c.held[:]...)
 	_ = unix.PidfdSendSignal(c.parent, unix.SIGKILL, nil, 0)

@@ -12,7 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Witness is Linux's alone.
+// A Witness exists only on Linux.
 type Witness struct{}
 
 // New returns a witness whose Start says that there is none.
@@ -29,13 +29,13 @@ func (*Witness) Start(coordinator.Config) error {
 	return fmt.Errorf("%w: a witness needs Linux, this is %s; the ttl is the bound", errors.ErrUnsupported, runtime.GOOS)
 }
 
-// Guard has nobody who could answer.
+// Guard does nothing.
 func (*Witness) Guard(procgroup.ID) error { return nil }
 
-// Forget has nobody to tell.
+// Forget does nothing.
 func (*Witness) Forget(procgroup.ID) {}
 
-// PID is nobody's.
+// PID is 0.
 func (*Witness) PID() int { return 0 }
 
 // Session is coordinator.Witness's.
@@ -50,5 +50,5 @@ func (*Witness) Working(int) {}
 // Pulse is coordinator.Witness's.
 func (*Witness) Pulse() {}
 
-// Close has nothing to end.
+// Close does nothing.
 func (*Witness) Close() {}

@@ -11,17 +11,17 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A page is the memory that a process shares with its witness. The process writes what
-// is so, the witness reads it when it looks: nothing blocks, and the last word counts.
-// What the process wrote stays when it dies.
+// A page is the memory that a process shares with its witness. The process writes the current
+// state, and the witness reads it when it looks: nothing blocks, and the last value counts. What
+// the process wrote stays when it dies.
 type page struct {
 	ready    atomic.Bool  // the witness stands by; written by it
 	works    atomic.Int32 // that have not returned
-	pulse    atomic.Int64 // when the coordinator turned last, by CLOCK_MONOTONIC
+	pulse    atomic.Int64 // when the coordinator last turned, by CLOCK_MONOTONIC
 	deadline latest[instant]
 	session  latest[nonce]
-	groups   [MaxGroups]atomic.Uint64 // the group.IDs that it is to answer for; 0: none
-	guarded  [MaxGroups]atomic.Uint64 // that it answers for; written by it
+	groups   [MaxGroups]atomic.Uint64 // the groups that the witness must answer for; 0: none
+	guarded  [MaxGroups]atomic.Uint64 // those that it answers for; written by it
 }
 
 // An instant is a coordinator.Instant by the clocks that an owner believes.
@@ -40,9 +40,9 @@ type nonce struct {
 
 func (s nonce) id() lock.SessionID { return lock.SessionID(s.text[:s.n]) }
 
-// A latest is a value that one writer changes, and that a reader sees whole, also where
-// the writer was stopped or killed in the midst of a change: the value that counts is
-// never written to.
+// A latest is a value that one writer changes, and that a reader always sees whole, even if the
+// writer was stopped or killed in the middle of a change: the value that counts is never written
+// to.
 type latest[T any] struct {
 	writes atomic.Uint64
 	values [2]T
@@ -54,7 +54,7 @@ func (l *latest[T]) store(v T) {
 	l.writes.Store(n)
 }
 
-// load returns the value; the zero one where none was stored.
+// load returns the value, or the zero one if none was stored.
 func (l *latest[T]) load() T {
 	for {
 		n := l.writes.Load()

@@ -19,34 +19,34 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Witness is the parent's side. It fits coordinator.Config.Witness, of one Run.
+// A Witness is the parent's side. It is the coordinator.Config.Witness of one Run.
 type Witness struct {
 	store any
 	path  string
-	title string // that a list of processes shows
+	title string // shown by ps
 	log   *slog.Logger
 
 	page   *page
-	memory *os.File // which holds it
-	orders *os.File // what the witness is told, in memory too
+	memory *os.File // holds the page
+	orders *os.File // the witness's orders, in memory too
 	self   *os.File // this process's pidfd
 	wake   *os.File // an eventfd that makes the witness look
 
 	mu     sync.Mutex
 	child  *exec.Cmd
-	forget func() // that it is a child
+	forget func() // removes it from the known children
 	closed bool
 	quit   chan struct{}
-	ended  chan struct{} // closed when no witness is started any more
+	ended  chan struct{} // closed when no more witnesses are started
 }
 
-// New returns a witness that is this program, started again: its main function calls
-// Main before anything else. store says how the store is reached; it goes to Main's Open
-// as JSON, in memory that only the two share, and so stands in no list of processes.
+// New returns a witness that is this program, started again: its main function calls Main before
+// anything else. store says how to reach the store; it goes to Main's Open as JSON, in memory
+// that only the two share, so that no list of processes shows it.
 func New(store any) *Witness { return By("/proc/self/exe", store) }
 
-// By returns a witness that is another program, such as the understudy command, which
-// takes a backends.Config for store.
+// By returns a witness that is another program, such as the understudy command, which takes a
+// backends.Config for store.
 func By(path string, store any) *Witness {
 	return &Witness{store: store, path: path, quit: make(chan struct{}), ended: make(chan struct{})}
 }
@@ -77,7 +77,7 @@ func (w *Witness) Start(c coordinator.Config) (err error) {
 	return nil
 }
 
-// order is what the witness is told.
+// order is what the witness gets to know.
 func (w *Witness) order(c coordinator.Config) ([]byte, error) {
 	store, err := json.Marshal(w.store)
 	if err != nil {
@@ -165,8 +165,8 @@ func (w *Witness) spawn() error {
 	return nil
 }
 
-// keep starts another witness whenever one ends, until Close: at once, but for those
-// that end soon.
+// keep starts another witness whenever one ends, until Close: at once, except after one that
+// ended soon.
 func (w *Witness) keep() {
 	defer close(w.ended)
 	again := false
@@ -197,8 +197,8 @@ func (w *Witness) keep() {
 	}
 }
 
-// pauseAfter is the pause before another witness is started, after the pause before the last one
-// and how long that lived.
+// pauseAfter is the pause before another witness is started, given the last pause and how long
+// the last witness lived.
 func pauseAfter(last, lived time.Duration) time.Duration {
 	if lived > time.Second {
 		return 0
@@ -206,7 +206,7 @@ func pauseAfter(last, lived time.Duration) time.Duration {
 	return min(2*last+10*time.Millisecond, time.Second)
 }
 
-// wait waits until the child ends, and says when it stands by, where that is news.
+// wait waits until the child ends, and logs when it stands by, if that is news.
 func (w *Witness) wait(news bool) error {
 	ended := make(chan error, 1)
 	go func() {
@@ -227,10 +227,10 @@ func (w *Witness) wait(news bool) error {
 	return <-ended
 }
 
-// Guard has the witness answer for one more group, of which it kills all before it ends
-// the session; for at most MaxGroups at once. It returns when the witness has acknowledged
-// that, which a stopped one does not: it is replaced then. It may be called concurrently.
-// The caller calls Forget when nothing of the group is left, also where Guard failed.
+// Guard makes the witness answer for one more group: it kills all of the group before it ends the
+// session. There are at most MaxGroups at once. Guard returns when the witness has acknowledged
+// that; a stopped witness does not, and is replaced. It may be called concurrently. The caller
+// calls Forget when nothing of the group is left, even if Guard failed.
 func (w *Witness) Guard(id procgroup.ID) error {
 	i := w.place(id)
 	if i < 0 {
@@ -246,7 +246,7 @@ func (w *Witness) Guard(id procgroup.ID) error {
 	return errors.New("no witness answers for the command")
 }
 
-// place notes a group where there is none, and returns where; negative: nowhere.
+// place stores a group in a free place and returns which; negative: there is none.
 func (w *Witness) place(id procgroup.ID) int {
 	for i := range w.page.groups {
 		if w.page.groups[i].CompareAndSwap(0, uint64(id)) {
@@ -256,7 +256,7 @@ func (w *Witness) place(id procgroup.ID) int {
 	return -1
 }
 
-// Forget has the witness answer for a group no more.
+// Forget makes the witness stop answering for a group.
 func (w *Witness) Forget(id procgroup.ID) {
 	for i := range w.page.groups {
 		w.page.groups[i].CompareAndSwap(uint64(id), 0)

@@ -10,10 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shrink gives back what the witness does not need while it waits: memory that its
-// reading took, and the program's code, of which the kernel keeps one copy for all who
-// run it. What is called again is mapped again; nothing was written to it that could be
-// lost.
+// shrink gives back what the witness does not need while it waits: memory that its reading took,
+// and the program's code, of which the kernel keeps one copy for all processes that run it. Code
+// that is called again is mapped again; nothing was written to it that could be lost.
 func shrink() {
 	debug.FreeOSMemory()
 	maps, err := os.Open("/proc/self/maps")

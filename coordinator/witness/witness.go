@@ -9,15 +9,14 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// name is what a process that is started as a witness finds as its own name. It is
-// what a person sees in ps, and how Main knows.
+// name is the process name of a witness. It is what ps shows, and how Main knows.
 const name = "understudy-witness"
 
-// An Open opens the store that New was told of, for a process that only looks and
-// evicts. It must not become a contender.
+// An Open opens the store that was given to New, for a process that only looks and evicts. It
+// must not become a contender.
 type Open func(ctx context.Context, store json.RawMessage) (lock.Locker, error)
 
-// An orders is all that a witness is told when it starts.
+// An orders is everything that a witness gets when it starts.
 type orders struct {
 	Store       json.RawMessage
 	ID          string // of the contender
@@ -32,12 +31,12 @@ type orders struct {
 // MaxGroups is how many groups one witness answers for.
 const MaxGroups = 256
 
-// limits of what a witness does.
+// The limits of a witness.
 const (
 	starting = 10 * time.Second // for a witness to say that it stands by
 	guarding = time.Second      // for it to acknowledge a group; then another is started
 	warm     = 20 * time.Second // between two reads that keep its connection
 	reading  = 2 * time.Second  // for a store that is not far to answer
 	retry    = 5 * time.Millisecond
-	tries    = 4 // that are open at once
+	tries    = 4 // open at once
 )

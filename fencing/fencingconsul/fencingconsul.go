@@ -1,6 +1,6 @@
-// Package fencingconsul has Consul refuse the writes of a term that is over, for roles
-// that package consul keeps in the same datacenter. The comparison stands in the
-// transaction of the write, so there is no moment between the two.
+// Package fencingconsul makes Consul refuse the writes of a term that is over, for roles that
+// package consul keeps in the same datacenter. The comparison is in the transaction of the write,
+// so no moment passes between the two.
 package fencingconsul
 
 import (
@@ -21,23 +21,23 @@ type KV struct {
 	role   string
 	token  lock.Token
 	key    string        // of the role's record
-	index  atomic.Uint64 // of the record while the term stands; 0: not read yet
+	index  atomic.Uint64 // of the record while the term goes on; 0: not read yet
 }
 
-// NewKV returns a KV of the term of a role. prefix is that of the role's store:
-// kv.DefaultPrefix if it is empty. The keys that are written are the caller's own.
+// NewKV returns a KV of the term of a role. prefix is the prefix of the role's store:
+// kv.DefaultPrefix if it is empty. The keys to write are the caller's own.
 func NewKV(client *api.Client, prefix, role string, t lock.Token) *KV {
 	return &KV{client: client, role: role, token: t, key: kv.RoleKey(prefix, role)}
 }
 
-// Txn is api.Txn's Txn, done only while the term stands. Else it fails with a
-// *fencing.StaleError, having written nothing. The guard takes one of the 64
-// operations that Consul allows; results and errors are of the caller's alone, counted
-// as the caller does. ops may stand in any order and may be guards themselves. The
-// first call reads the role's record; the token of q needs the right to.
+// Txn is api.Txn's Txn, done only while the term goes on. Otherwise it fails with a
+// *fencing.StaleError, having written nothing. The guard takes one of the 64 operations that
+// Consul allows; results and errors are numbered as the caller's operations are, without the
+// guard. ops may be in any order and may be guards themselves. The first call reads the role's
+// record; the token of q needs the right to do so.
 //
-// What a new active reads with RequireConsistent comes after every write of the terms
-// before that was accepted.
+// What a new active reads with RequireConsistent includes every accepted write of the terms
+// before.
 func (k *KV) Txn(ops api.TxnOps, q *api.QueryOptions) (bool, *api.TxnResponse, *api.QueryMeta, error) {
 	index, err := k.current(q)
 	if err != nil {
@@ -61,19 +61,19 @@ func (k *KV) Txn(ops api.TxnOps, q *api.QueryOptions) (bool, *api.TxnResponse, *
 	}
 	r.Errors = own
 	if ok {
-		r.Results = r.Results[1:] // the comparison's comes first
+		r.Results = r.Results[1:] // the first one is the comparison's
 	}
 	return ok, r, meta, nil
 }
 
-// refuses reports whether Consul's words mean that the record moved on.
+// refuses reports whether Consul's words mean that the record has changed.
 func (k *KV) refuses(what string) bool {
 	return what == fmt.Sprintf("failed to check index, key %q doesn't exist", k.key) ||
 		strings.HasPrefix(what, fmt.Sprintf("failed index check for key %q,", k.key))
 }
 
-// current returns the index of the role's record if the term stands, which it reads
-// once: as long as the term stands it stays.
+// current returns the index of the role's record if the term goes on. It reads it once: it stays
+// the same for the whole term.
 func (k *KV) current(q *api.QueryOptions) (uint64, error) {
 	if err := fencing.Check(k.role, k.token); err != nil {
 		return 0, err
@@ -92,7 +92,7 @@ func (k *KV) current(q *api.QueryOptions) (uint64, error) {
 	return record.Revision, nil
 }
 
-// stale is the error for the record that stands there now.
+// stale is the error for the current record.
 func (k *KV) stale(q *api.QueryOptions) error {
 	_, last, _, err := k.read(q)
 	if err != nil {

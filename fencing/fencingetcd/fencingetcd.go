@@ -1,6 +1,6 @@
-// Package fencingetcd has etcd refuse the writes of a term that is over, for roles that
-// package etcd keeps in the same cluster. The comparison stands in the transaction of
-// the write, so there is no moment between the two.
+// Package fencingetcd makes etcd refuse the writes of a term that is over, for roles that package
+// etcd keeps in the same cluster. The comparison is in the transaction of the write, so no moment
+// passes between the two.
 package fencingetcd
 
 import (
@@ -17,18 +17,18 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// NewKV returns client with the guard of one term before every write: a Put, a Delete,
-// a Txn, and any other Op that writes is done only while the term stands, and else
-// fails with a *fencing.StaleError, having written nothing. A Get is passed on as it
-// is. role and t are the term's; prefix is that of the role's store: kv.DefaultPrefix
-// if it is empty. The keys that are written are the caller's own.
+// NewKV returns client with the guard of one term before every write: a Put, a Delete, a Txn, and
+// any other Op that writes is done only while the term goes on, and otherwise fails with a
+// *fencing.StaleError, having written nothing. A Get is passed on unchanged. role and t are the
+// term's; prefix is the prefix of the role's store: kv.DefaultPrefix if it is empty. The keys to
+// write are the caller's own.
 //
-// A transaction is nested into another one. Its response is the inner one's, with the
-// outer header; Succeeded tells of the caller's own comparisons. The first write reads
-// the role's record; the user of client needs the right to read it.
+// A transaction is nested in another one. Its response is the inner one's, with the outer header;
+// Succeeded reports the caller's own comparisons. The first write reads the role's record; the
+// user of client needs the right to read it.
 //
-// What a new active reads comes after every write of the terms before that was
-// accepted. Compact passes by the guard, and so do leases that are revoked or run out.
+// What a new active reads includes every accepted write of the terms before. Compact bypasses the
+// guard, and so do leases that are revoked or expire.
 func NewKV(client clientv3.KV, prefix, role string, t lock.Token) clientv3.KV {
 	return &guarded{KV: client, role: role, token: t, key: kv.RoleKey(prefix, role)}
 }
@@ -38,7 +38,7 @@ type guarded struct {
 	role     string
 	token    lock.Token
 	key      string       // of the role's record
-	revision atomic.Int64 // of the record while the term stands; 0: not read yet
+	revision atomic.Int64 // of the record while the term goes on; 0: not read yet
 }
 
 func (g *guarded) Put(ctx context.Context, key, value string, opts ...clientv3.OpOption) (*clientv3.PutResponse, error) {
@@ -53,7 +53,7 @@ func (g *guarded) Delete(ctx context.Context, key string, opts ...clientv3.OpOpt
 
 func (g *guarded) Txn(ctx context.Context) clientv3.Txn { return &txn{guarded: g, ctx: ctx} }
 
-// Do does op if the term stands, in one transaction.
+// Do does op if the term goes on, in one transaction.
 func (g *guarded) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, error) {
 	if op.IsGet() {
 		return g.KV.Do(ctx, op)
@@ -80,8 +80,8 @@ func (g *guarded) Do(ctx context.Context, op clientv3.Op) (clientv3.OpResponse, 
 	return inner(outer)
 }
 
-// inner is the response of the one operation of a transaction, as it would be of the
-// operation alone.
+// inner is the response of the one operation in a transaction, as if the operation had been sent
+// alone.
 func inner(outer *clientv3.TxnResponse) (clientv3.OpResponse, error) {
 	switch r := outer.Responses[0]; {
 	case r.GetResponsePut() != nil:
@@ -100,8 +100,8 @@ func inner(outer *clientv3.TxnResponse) (clientv3.OpResponse, error) {
 	return clientv3.OpResponse{}, errors.New("etcd answered another operation than was asked")
 }
 
-// current returns the revision of the role's record if the term stands, which it reads
-// once: as long as the term stands it stays.
+// current returns the revision of the role's record if the term goes on. It reads it once: it
+// stays the same for the whole term.
 func (g *guarded) current(ctx context.Context) (int64, error) {
 	if err := fencing.Check(g.role, g.token); err != nil {
 		return 0, err
@@ -125,7 +125,7 @@ func (g *guarded) current(ctx context.Context) (int64, error) {
 	return int64(record.Revision), nil
 }
 
-// stale is the error for the record that stood there instead.
+// stale is the error for the record that was found instead.
 func (g *guarded) stale(found []*mvccpb.KeyValue) error {
 	last, _, err := kv.Token(recordOf(found))
 	if err != nil {
@@ -141,7 +141,7 @@ func recordOf(found []*mvccpb.KeyValue) kv.Record {
 	return kv.Record{Key: string(found[0].Key), Value: found[0].Value, Revision: uint64(found[0].ModRevision)}
 }
 
-// A txn collects what clientv3.Txn is told.
+// A txn collects what clientv3.Txn is given.
 type txn struct {
 	*guarded
 	ctx         context.Context

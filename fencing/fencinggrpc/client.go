@@ -21,7 +21,7 @@ func UnaryClient() grpc.UnaryClientInterceptor {
 	}
 }
 
-// StreamClient does so for streams.
+// StreamClient does the same for streams.
 func StreamClient() grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		ctx, err := outgoing(ctx)
@@ -42,8 +42,8 @@ func outgoing(ctx context.Context) (context.Context, error) {
 		return nil, fencing.ErrNoTerm
 	}
 	md, _ := metadata.FromOutgoingContext(ctx)
-	md = md.Copy()                            // of nothing, too, it is one that can be written to
-	md.Set(roleKey, fencing.FormatRole(role)) // one of each, whoever else has put some there
+	md = md.Copy()                            // a copy of nil, too, can be written to
+	md.Set(roleKey, fencing.FormatRole(role)) // one of each, whatever else has set them
 	md.Set(tokenKey, fencing.FormatToken(token))
 	return metadata.NewOutgoingContext(ctx, md), nil
 }

@@ -5,13 +5,13 @@
 //
 //	FailedPrecondition  the token is stale; an ErrorInfo with the reason STALE_TOKEN says
 //	                    which one is current
-//	InvalidArgument     the call has no role or no token, or what is none
+//	InvalidArgument     the call has no role or no token, or an invalid one
 //	PermissionDenied    the role is not guarded here
-//	Unavailable         the greatest token could not be asked, or calls under a smaller
+//	Unavailable         the greatest token could not be read, or calls under a smaller
 //	                    one have not returned in time
 //
-// and the handler has not been called. FailedPrecondition is for what must not be tried
-// again as it is; Aborted would invite to.
+// and the handler has not been called. FailedPrecondition is for calls that must not be repeated
+// unchanged; Aborted would invite a retry.
 package fencinggrpc
 
 import (
@@ -57,9 +57,9 @@ func refusal(err error) error {
 	return status.Error(codes.Unavailable, err.Error())
 }
 
-// Stale returns err with the *fencing.StaleError that it means, which errors.As then
-// finds beside the status; err itself where the server did not refuse the token. The
-// interceptors of this package return such errors already.
+// Stale returns err with the *fencing.StaleError that it means, which errors.As then finds beside
+// the status; it returns err itself if the server did not refuse the token. The interceptors of
+// this package already return such errors.
 func Stale(err error) error {
 	s, ok := status.FromError(err)
 	if !ok || s.Code() != codes.FailedPrecondition || errors.Is(err, fencing.ErrStale) {

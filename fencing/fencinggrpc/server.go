@@ -14,10 +14,10 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// UnaryServer calls the handler for calls that the gate lets in. The context of a call
-// ends when a greater token comes, and the call with that waits until the handler has
-// returned. Every call counts, also one that only reads: what a new active reads must
-// not be overwritten afterwards.
+// UnaryServer calls the handler for calls that the gate lets in. The context of a call ends when
+// a greater token comes, and the call with that token waits until the handler has returned. Every
+// call counts, even one that only reads: what a new active reads must not be overwritten
+// afterwards.
 func UnaryServer(gate *fencing.Gate) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		ctx, leave, err := enter(ctx, gate)
@@ -29,9 +29,9 @@ func UnaryServer(gate *fencing.Gate) grpc.UnaryServerInterceptor {
 	}
 }
 
-// StreamServer does so for streams. A stream counts as long as its handler runs: when a
-// greater token comes its context ends, and its RecvMsg and SendMsg fail with the
-// refusal, also those that wait for a client which is paused.
+// StreamServer does the same for streams. A stream counts as long as its handler runs: when a
+// greater token comes its context ends, and its RecvMsg and SendMsg fail with the refusal, even
+// those that wait for a paused client.
 func StreamServer(gate *fencing.Gate) grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 		ctx, leave, err := enter(stream.Context(), gate)
@@ -80,8 +80,8 @@ func (s *serverStream) SendMsg(m any) error {
 	return s.await(func() error { return s.ServerStream.SendMsg(m) })
 }
 
-// await calls f, and waits for it no longer than the context stands. What is left
-// behind ends with the stream, which the handler's return ends.
+// await calls f, and waits for it no longer than the context lasts. What is left behind ends with
+// the stream, when the handler returns.
 func (s *serverStream) await(f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()

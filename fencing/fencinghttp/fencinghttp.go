@@ -6,14 +6,13 @@
 //	412 Precondition Failed    the token is stale; Fencing-Current is the greatest one,
 //	                           beside the role and the token that were refused
 //	428 Precondition Required  the request has no role or no token
-//	400 Bad Request            it has what is none
+//	400 Bad Request            the role or the token is invalid
 //	403 Forbidden              the role is not guarded here
-//	503 Service Unavailable    the greatest token could not be asked, or requests under
+//	503 Service Unavailable    the greatest token could not be read, or requests under
 //	                           a smaller one have not returned in time
 //
-// and the handler has not been called. 412 is what a condition in a request that does
-// not hold is answered with, as Azure's blob store answers a write under a lost
-// lease; 409 would invite to try again.
+// and the handler has not been called. 412 answers a condition that does not hold, as Azure's
+// blob store uses it for a write under a lost lease; 409 would invite a retry.
 package fencinghttp
 
 import (
@@ -26,11 +25,11 @@ import (
 	"github.com/understudy-ha/understudy/fencing"
 )
 
-// Handler returns a handler that calls next for requests that the gate lets in. The
-// context of a request ends when a greater token comes, reads of its body and writes
-// of its response then fail, and the request with the greater one waits until next has
-// returned. The connection of a request that was overtaken is closed. Every request counts, whatever its method: also a read must have a token,
-// so that what a new active reads is not overwritten afterwards.
+// Handler returns a handler that calls next for requests that the gate lets in. When a greater token comes,
+// the context of a request ends, reads of its body and writes of its response fail, and the request with the
+// greater token waits until next has returned. The connection of a request that was overtaken is closed.
+// Every request counts, whatever its method: a read must have a token, too, so that what a new active reads
+// is not overwritten afterwards.
 func Handler(gate *fencing.Gate, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		role, token := r.Header.Get(fencing.RoleHeader), r.Header.Get(fencing.TokenHeader)
@@ -69,16 +68,15 @@ func refuse(w http.ResponseWriter, err error) {
 	}
 }
 
-// interrupt makes reads and writes of a request fail when its context ends: a handler
-// that waits for a client which is paused would never return. done ends that. A
-// connection that was interrupted is closed, or the next request on it would be handled
-// and its answer lost.
+// interrupt makes reads and writes of a request fail when its context ends: a handler that waits
+// for a paused client would never return. done ends that. A connection that was interrupted is
+// closed; otherwise the next request on it would be handled and its answer lost.
 func interrupt(ctx context.Context, w http.ResponseWriter) (done func()) {
 	c, interrupted := http.NewResponseController(w), make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
 		now := time.Now()
-		_ = errors.Join(c.SetReadDeadline(now), c.SetWriteDeadline(now)) // what has no deadlines does not wait for a client
+		_ = errors.Join(c.SetReadDeadline(now), c.SetWriteDeadline(now)) // a writer without deadlines does not wait for a client
 	})
 	return func() {
 		if stop() {
@@ -91,9 +89,9 @@ func interrupt(ctx context.Context, w http.ResponseWriter) (done func()) {
 	}
 }
 
-// A Transport sends the role and the token that a request's context carries (see
-// fencing.FromContext) with it. A request without them fails with fencing.ErrNoTerm and
-// is not sent. It is safe for concurrent use.
+// A Transport adds the role and the token that a request's context carries (see
+// fencing.FromContext) to it. A request without them fails with fencing.ErrNoTerm and is not
+// sent. It is safe for concurrent use.
 type Transport struct {
 	Base http.RoundTripper // nil: http.DefaultTransport
 }
@@ -117,15 +115,15 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return base.RoundTrip(r)
 }
 
-// Stale returns the *fencing.StaleError that a response means: nil where the server did
-// not refuse the token. It leaves the body alone.
+// Stale returns the *fencing.StaleError that a response means: nil if the server did not refuse
+// the token. It leaves the body alone.
 func Stale(r *http.Response) error {
 	if r.StatusCode != http.StatusPreconditionFailed {
 		return nil
 	}
 	role, t, err1 := fencing.Parse(r.Header.Get(fencing.RoleHeader), r.Header.Get(fencing.TokenHeader))
 	_, current, err2 := fencing.Parse(r.Header.Get(fencing.RoleHeader), r.Header.Get(fencing.CurrentHeader))
-	if errors.Join(err1, err2) != nil { // another's condition
+	if errors.Join(err1, err2) != nil { // a condition of something else
 		return nil
 	}
 	return &fencing.StaleError{Role: role, Token: t, Current: current}

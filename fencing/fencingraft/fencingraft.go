@@ -1,6 +1,6 @@
-// Package fencingraft keeps small values in embedded Raft, beside the roles, and refuses
-// the writes of a term that is over. The comparison is part of the log entry that
-// writes, so there is no moment between the two.
+// Package fencingraft keeps small values in embedded Raft, beside the roles, and refuses the
+// writes of a term that is over. The comparison is part of the log entry that writes, so no
+// moment passes between the two.
 package fencingraft
 
 import (
@@ -13,9 +13,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// MaxBytes is how many bytes of keys and values a group keeps in all. They stand in the
-// memory and in the snapshots of every node: room for what a coordinator must find
-// again, such as how far it came, and no database.
+// MaxBytes is how many bytes of keys and values a group keeps in total. They are in the memory
+// and in the snapshots of every node: room for what a coordinator must find again, such as how
+// far it came, but not a database.
 const MaxBytes = ledger.MaxValues
 
 // A KV writes under the guard of one term. It is safe for concurrent use.
@@ -25,13 +25,12 @@ type KV struct {
 	token  lock.Token
 }
 
-// NewKV returns a KV of the term of a role. locker is one that package raft opened or
-// dialed; one of package memory serves too. All roles of a group share its keys. It
-// fails with lock.ErrPermanent for a locker of another store, and for what is no role
-// or no token.
+// NewKV returns a KV of the term of a role. locker must be one that package raft opened or
+// dialed; one of package memory works too. All roles of a group share its keys. It fails with
+// lock.ErrPermanent for a locker of another store, and for an invalid role or token.
 //
-// From the first Write on, every node of the group must know values: one that runs an
-// older program stops, and says so.
+// From the first Write on, every node of the group must know values: a node that runs an older
+// program stops, and says so.
 func NewKV(locker lock.Locker, role string, t lock.Token) (*KV, error) {
 	values, ok := locker.(ledger.Values)
 	if !ok {
@@ -40,11 +39,11 @@ func NewKV(locker lock.Locker, role string, t lock.Token) (*KV, error) {
 	return &KV{values, role, t}, fencing.Check(role, t)
 }
 
-// Write puts and deletes (nil) values, in one step, if the term stands. Else it fails
-// with a *fencing.StaleError, having written nothing. A key is as a role's name is, and
-// does not end in "/". It fails with lock.ErrPermanent for what is no key, and where
-// more than MaxBytes would be kept. After any other error the outcome is unknown: the
-// write may take effect later, as long as the term stands.
+// Write puts and deletes (nil) values, in one step, if the term goes on. Otherwise it fails with
+// a *fencing.StaleError, having written nothing. A key must be valid as a role's name, and must
+// not end in "/". It fails with lock.ErrPermanent for an invalid key, and if more than MaxBytes
+// would be kept. After any other error the outcome is unknown: the write may take effect later,
+// as long as the term goes on.
 func (k *KV) Write(ctx context.Context, changes map[string][]byte) error {
 	current, err := k.values.Write(ctx, k.role, k.token, changes)
 	if errors.Is(err, lock.ErrMoved) {
@@ -61,10 +60,10 @@ func (k *KV) Put(ctx context.Context, key string, value []byte) error {
 	return k.Write(ctx, map[string][]byte{key: value})
 }
 
-// Read returns the values of the keys that exist; all where none is named. A key that
-// ends in "/" stands for all that begin with it. It is never older than what was written
-// before it began: a new active finds every write of the terms before that was accepted,
-// and none is accepted any more. Each Read is an entry of the log.
+// Read returns the values of the keys that exist; all if none is named. A key that ends in "/"
+// stands for all that begin with it. It is never older than what was written before it began: a
+// new active finds every accepted write of the terms before, and no more of them are accepted.
+// Each Read is an entry of the log.
 func (k *KV) Read(ctx context.Context, keys ...string) (map[string][]byte, error) {
 	return k.values.Read(ctx, keys...)
 }

@@ -1,30 +1,28 @@
-// Package fencingsql has a database refuse the transactions of a term that is over: a
-// table holds the greatest token of each role, and is compared and raised in the
-// transaction of the writes. It speaks to SQLite from 3.24 and PostgreSQL from 9.5.
+// Package fencingsql makes a database refuse the transactions of a term that is over: a table
+// holds the greatest token of each role, and is compared and raised in the transaction of the
+// writes. It supports SQLite from 3.24 and PostgreSQL from 9.5.
 //
 // # Why it is safe
 //
-// [Table.Check] is one statement: insert the token, or update it where the one that
-// stands is not greater. It changes the role's row even where the token is the same, so
-// it takes the row's lock, which the transaction keeps until it ends. So the checked
-// transactions of a role happen one after the other, in the order of their checks: one
-// under a smaller token was committed before that of a greater one began its own work,
-// or is refused. A SELECT of the token would take no lock, and another active could
-// write between it and the commit; SELECT … FOR UPDATE would lock, but has no row to
-// lock before the first term, takes a second statement to raise the token, and SQLite
-// has none.
+// [Table.Check] is one statement: insert the token, or update it if the current one is not
+// greater. It changes the role's row even if the token is the same, so it takes the row's lock,
+// which the transaction keeps until it ends. So the checked transactions of a role happen one
+// after the other, in the order of their checks: one under a smaller token was committed before
+// that of a greater one began its own work, or is refused. A SELECT of the token would take no
+// lock, and another active could write between it and the commit. SELECT … FOR UPDATE would lock,
+// but it has no row to lock before the first term, needs a second statement to raise the token,
+// and does not exist in SQLite.
 //
-// At PostgreSQL's REPEATABLE READ and SERIALIZABLE the statement fails with a
-// serialization failure (40001) where another transaction raised the row since this
-// one's snapshot, and at READ COMMITTED it compares with what that one committed. SQLite
-// has one writer at a time.
+// At PostgreSQL's REPEATABLE READ and SERIALIZABLE the statement fails with a serialization
+// failure (40001) if another transaction has raised the row since this one's snapshot; at READ
+// COMMITTED it compares with what that one committed. SQLite has one writer at a time.
 //
 // # A transaction that is left open
 //
-// An active that is paused between Check and Commit holds the lock, and its successor
-// waits for it. On PostgreSQL set idle_in_transaction_session_timeout to about the ttl:
-// the server then ends such a transaction, and the successor goes on. On SQLite the lock
-// is the process's own, and only its end or its waking frees it.
+// An active that is paused between Check and Commit holds the lock, and its successor waits for
+// it. On PostgreSQL set idle_in_transaction_session_timeout to about the ttl: the server then
+// ends such a transaction, and the successor goes on. On SQLite the lock belongs to the process,
+// and only its end or its waking frees it.
 package fencingsql
 
 import (
@@ -42,7 +40,7 @@ import (
 // needs one: letters, digits and underscores, such as "ops.fencing".
 type Table string
 
-// DefaultTable is a name for those who have no other.
+// DefaultTable is the name to use if you have no other.
 const DefaultTable Table = "fencing_tokens"
 
 var name = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
@@ -54,8 +52,8 @@ func (t Table) check() error {
 	return nil
 }
 
-// Create makes the table where there is none. It belongs into the migration of the
-// schema: two that create it at once may meet, and one of them fails.
+// Create makes the table if it does not exist. Call it in the migration of the schema: if two
+// processes create it at once, one of them may fail.
 func (t Table) Create(ctx context.Context, db *sql.DB) error {
 	if err := t.check(); err != nil {
 		return err
@@ -67,14 +65,13 @@ func (t Table) Create(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// Check lets the transaction go on if no greater token of the role was seen, and makes
-// this one the greatest. It stands first in every transaction of the work, also in those
-// that only read what is written later. It waits for another checked transaction of the
-// role to end.
+// Check lets the transaction go on if no greater token of the role was seen, and makes this one
+// the greatest. It comes first in every transaction of the work, even in those that only read
+// what is written later. It waits for another checked transaction of the role to end.
 //
-// It fails with a *fencing.StaleError, with lock.ErrPermanent for what is no role, token
-// or table, and with the database's error otherwise. After any error the transaction
-// must be rolled back.
+// It fails with a *fencing.StaleError, with lock.ErrPermanent for an invalid role, token or
+// table, and with the database's error otherwise. After any error the transaction must be rolled
+// back.
 func (t Table) Check(ctx context.Context, tx *sql.Tx, role string, token lock.Token) error {
 	if err := t.check(); err != nil {
 		return err
@@ -104,8 +101,8 @@ func (t Table) Check(ctx context.Context, tx *sql.Tx, role string, token lock.To
 	return &fencing.StaleError{Role: role, Token: token, Current: lock.Token(current)}
 }
 
-// Tokens are the greatest tokens of the table, raised in transactions of their own: for
-// a fencing.Gate that must find them again when its process has died.
+// Tokens are the greatest tokens in the table, raised in transactions of their own: for a
+// fencing.Gate that must find them again after its process has died.
 func (t Table) Tokens(db *sql.DB) fencing.Tokens { return tokens{t, db} }
 
 type tokens struct {
@@ -117,8 +114,8 @@ func (t tokens) Raise(ctx context.Context, role string, token lock.Token) error 
 	return t.table.Do(ctx, t.db, role, token, func(*sql.Tx) error { return nil })
 }
 
-// Do runs f in a transaction that it begins, checks, and commits where f returns nil.
-// After an error of the commit itself the outcome is unknown.
+// Do begins a transaction, checks it, runs f in it, and commits if f returns nil. After an error
+// of the commit itself the outcome is unknown.
 func (t Table) Do(ctx context.Context, db *sql.DB, role string, token lock.Token, f func(*sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package asynclog keeps a log that stalls from stalling whoever writes to it.
+// Package asynclog keeps a log that stalls from stalling its writers.
 //
 // A log ends in a pipe, a terminal or a handler that somebody else wrote, and any of
 // them may block for ever. Nothing that guards, beats, takes over or ends may wait for
@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// Size is how many records wait at most. More are dropped and counted.
+// Size is the most records that wait. More are dropped and counted.
 const Size = 1024
 
 // ExitFlush is how long a process that ends waits for its log.
 const ExitFlush = 200 * time.Millisecond
 
-// A Handler hands records on to another handler through a bounded queue. None of its
-// methods but Flush and Level blocks, or calls the other handler: a goroutine of its
-// own does, which runs only while records wait. A record keeps the time at which it was
-// made. When the queue is full the record is dropped, and once there is room again one
-// line says how many were. It is safe for concurrent use.
+// A Handler hands records on to another handler through a bounded queue. None of its methods but
+// Flush and Level blocks, or calls the other handler: a goroutine of its own does, which runs
+// only while records wait. A record keeps the time at which it was made. When the queue is full
+// the record is dropped, and once there is room again one line says how many were. It is safe for
+// concurrent use.
 type Handler struct {
 	queue  *queue
 	parent *Handler                        // nil: the first
@@ -33,7 +33,7 @@ type Handler struct {
 
 var _ slog.Handler = (*Handler)(nil)
 
-// New returns a Handler in front of to; to itself where it is one already.
+// New returns a Handler in front of to; to itself if it already is one.
 func New(to slog.Handler) *Handler {
 	if h, ok := to.(*Handler); ok {
 		return h
@@ -63,7 +63,7 @@ func Dropped(l *slog.Logger) uint64 {
 	return 0
 }
 
-// Under returns the handler behind h; h itself where it is no Handler.
+// Under returns the handler behind h; h itself if it is not a Handler.
 func Under(h slog.Handler) slog.Handler {
 	if q, ok := h.(*Handler); ok {
 		return q.queue.first.to
@@ -71,8 +71,8 @@ func Under(h slog.Handler) slog.Handler {
 	return h
 }
 
-// Level returns the lowest of slog's levels that l logs, and slog.LevelInfo where its
-// handler does not say so within ExitFlush.
+// Level returns the lowest of slog's levels that l logs, and slog.LevelInfo if its handler does
+// not say so within ExitFlush.
 func Level(l *slog.Logger) slog.Level {
 	q := New(l.Handler()).queue
 	q.wait(ExitFlush)
@@ -88,7 +88,7 @@ func (h *Handler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.Level(h.queue.least.Load())
 }
 
-// Handle queues the record. It returns nil: what the other handler says comes too late.
+// Handle queues the record. It returns nil: the other handler's error comes too late.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	h.queue.put(&line{ctx: context.WithoutCancel(ctx), to: h, record: r.Clone()})
 	return nil
@@ -137,7 +137,7 @@ const everything slog.Level = -1 << 20
 // levels are those that a handler is asked about.
 var levels = []slog.Level{slog.LevelDebug - 4, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError, slog.LevelError + 4}
 
-// put queues a line, if there is one, and sees to it that the goroutine runs.
+// put queues a line, if there is one, and makes sure that the goroutine runs.
 func (q *queue) put(l *line) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -194,7 +194,7 @@ func (q *queue) ask() {
 	q.least.Store(int64(levels[len(levels)-1]) + 1)
 }
 
-// write gives the line to its handler, whose error there is nobody to tell.
+// write gives the line to its handler. There is nobody to report its error to.
 func (l line) write() {
 	if to := l.to.handler(); to.Enabled(l.ctx, l.record.Level) {
 		_ = to.Handle(l.ctx, l.record)

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Lines returns a handler that writes lines from level on: text for people, or JSON for
-// programs, where a duration is a number of seconds. No key has a blank in it, whichever
-// library has drawn it. explain says in whose words errors are written; nil: as they are.
+// Lines returns a handler that writes lines from level on: text for people, or JSON for programs,
+// with durations as numbers of seconds. Keys have no blanks, even those from libraries. explain
+// words errors; nil: unchanged.
 func Lines(w io.Writer, json bool, level slog.Leveler, explain func(error) error) slog.Handler {
 	how := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		a.Key = strings.ReplaceAll(a.Key, " ", "_")

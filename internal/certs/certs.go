@@ -1,6 +1,6 @@
-// Package certs reads certificates from files, again for every connection, so that those
-// that were renewed need no restart. It checks one's own at the start, and says when they
-// run out. It makes some for a trial, and renews them.
+// Package certs reads certificates from files, again for every connection, so that renewed ones
+// need no restart. It checks our own at the start, and says when they expire. It makes some for a
+// trial, and renews them.
 package certs
 
 import (
@@ -33,7 +33,7 @@ func (f Files) Pair() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// Roots reads the authorities; nil, which means those of the system, where no file is named.
+// Roots reads the authorities; nil, which means the system's, if no file is named.
 func (f Files) Roots() (*x509.CertPool, error) {
 	if f.CA == "" {
 		return nil, nil
@@ -88,8 +88,8 @@ func (f Files) Check() error {
 	return nil
 }
 
-// CheckPeer is Check for a certificate that both sides of a connection show, under a name,
-// and that an authority in CA has signed.
+// CheckPeer is Check for a certificate that both sides of a connection show, for a name, and that
+// an authority in CA has signed.
 func (f Files) CheckPeer(name string) error {
 	if err := f.Check(); err != nil {
 		return err
@@ -122,8 +122,8 @@ func (f Files) CheckPeer(name string) error {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// A Reader reads files again and again. What cannot be read, as in the middle of a
-// renewal, is what it was before.
+// A Reader reads files again and again. If one cannot be read, as in the middle of a renewal, its
+// last content counts.
 type Reader struct {
 	files Files
 	mu    sync.Mutex
@@ -164,9 +164,9 @@ func (r *Reader) Roots() *x509.CertPool {
 // often is how often the files are looked at; a variable for tests.
 var often = time.Minute
 
-// Mind warns when a third, and when a tenth, of a certificate's life is left, ours or the
-// last of the authorities', says so each time it looks once one has expired, and when a
-// file cannot be read. It returns when ctx ends.
+// Mind warns when a third, and when a tenth, of the life of our certificate or of the last
+// authority's is left, each time it looks once one has expired, and when a file cannot be read.
+// It returns when ctx ends.
 func (f Files) Mind(ctx context.Context, log *slog.Logger) {
 	if f.CA == "" && f.Cert == "" || log == nil {
 		return
@@ -187,7 +187,7 @@ func (f Files) look(log *slog.Logger, said map[string]string) {
 	judge := func(file string, c *x509.Certificate, err error) {
 		level, text := slog.LevelWarn, ""
 		if err != nil {
-			text = "cannot be read, what it was before counts: " + err.Error()
+			text = "cannot be read, its last content counts:  " + err.Error()
 		} else {
 			level, text = age(c, time.Now())
 		}

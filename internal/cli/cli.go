@@ -1,5 +1,5 @@
 // Package cli is what the programs understudy and understudy-lab have in common: settings as
-// flags, environment and file, exit codes, and how an error is told.
+// flags, environment and file, exit codes, and how errors are printed.
 package cli
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Prepare comes before anything else that a program does: this process may be a witness. What gRPC has to say reaches us as errors, and not past the log; what
-// others have to say there waits for no reader.
+// Prepare comes before anything else in a program: this process may be a witness. gRPC's messages
+// reach us as errors, and not past the log; other libraries' messages wait for no reader.
 func Prepare() {
 	traceWithoutWaiting()
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
@@ -33,11 +33,10 @@ func Prepare() {
 	witness.Main(backends.Beside)
 }
 
-// The exit codes, besides the command's own. They follow sysexits.h where that
-// has one.
+// The exit codes, in addition to the command's own. They follow sysexits.h if that has one.
 const (
-	NotDone     = 1  // what was asked for did not come about
-	Usage       = 64 // flags, environment, file, or what no retry can cure
+	NotDone     = 1  // what was asked for did not happen
+	Usage       = 64 // flags, environment, file, or an error that no retry can cure
 	Unavailable = 69 // the store cannot be reached
 	Held        = 73 // another process has the ID, or the role with --active-standby=false
 	Lost        = 75 // the role was lost, with --on-loss=exit
@@ -46,9 +45,9 @@ const (
 // ExitCodes is the part of a help text about them.
 const ExitCodes = `
 Exit codes:
-  0   a stop that was asked for, or what was asked for is done
-  1   what was asked for did not come about
-  64  a mistake in flags, environment or file, or what no retry can cure
+  0   a requested stop, or the request is done
+  1   the request was not done
+  64  a mistake in flags, environment or file, or an error that no retry can cure
   69  the store cannot be reached
   73  another process has the ID, or the role with --active-standby=false
   75  the role was lost, with --on-loss=exit; or work outlived the promise`
@@ -56,13 +55,13 @@ Exit codes:
 // An ExitError is an error with an exit code of its own.
 type ExitError struct {
 	Code int
-	err  error // nil: there is nothing to tell
+	err  error // nil: there is nothing to print
 }
 
-// Exit gives err, of which nil tells nothing, an exit code.
+// Exit gives err an exit code. A nil err prints nothing.
 func Exit(code int, err error) *ExitError { return &ExitError{code, err} }
 
-// Error is the error's own text, or the code where there is nothing to tell.
+// Error is the error's own text, or the code if there is none.
 func (e *ExitError) Error() string {
 	if e.err == nil {
 		return fmt.Sprintf("exit code %d", e.Code)
@@ -73,7 +72,7 @@ func (e *ExitError) Error() string {
 // Unwrap returns the error that was given a code; nil: there is none.
 func (e *ExitError) Unwrap() error { return e.err }
 
-// Unreachable gives an error of the store its exit code: some last.
+// Unreachable gives an error of the store its exit code: some are permanent.
 func Unreachable(err error) error {
 	if err == nil || errors.Is(err, lock.ErrPermanent) {
 		return err
@@ -88,6 +87,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	root.Version = built().String()
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n") // as the command version
 	prepare(root.Commands())
+	offerWords(root)
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
@@ -117,12 +117,12 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 // suggestion is how cobra says which command may have been meant.
 var suggestion = regexp.MustCompile(`\n\nDid you mean this\?\n\t(\S+)\n`)
 
-// NoArgs refuses what stands beside the flags of a command that takes flags alone.
+// NoArgs refuses arguments to a command that takes only flags.
 func NoArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%q belongs to no flag: %s takes flags alone; see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
+	return fmt.Errorf("%q belongs to no flag: %s takes only flags; see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
 }
 
 func prepare(all []*cobra.Command) {
@@ -169,8 +169,8 @@ func complain(root *cobra.Command, err error) {
 	Say(root.ErrOrStderr(), text.String())
 }
 
-// Say prints text, and gives up after a while: no process stays, and none fails to start,
-// because nobody reads what it has to say.
+// Say prints text, and gives up after a while: no process stays, and none fails to start, because
+// nobody reads its output.
 func Say(to io.Writer, text string) {
 	done := make(chan struct{})
 	go func() {

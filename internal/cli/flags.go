@@ -17,7 +17,7 @@ func variable(flag string) string {
 	return "UNDERSTUDY_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Collect adds the flags of settings. Those that are there are of one call alone.
+// Collect adds the flags of settings. Those already there are for one call only.
 func (o *Options) Collect() {
 	config.Own(o.Set)
 	config.Flags(o.Set, o.keys...)

@@ -15,14 +15,14 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Options are what flags, environment and file say: the settings that package config
-// knows, and what is said of one call alone.
+// Options are what flags, environment and file say: the settings of package config, and the flags
+// for one call only.
 type Options struct {
 	*config.Config
 	Set  *pflag.FlagSet
 	keys []string // that have a flag
 
-	Ours    bool         // other tools' variables are not heeded
+	Ours    bool         // other tools' variables are ignored
 	Judge   func() error // says what else is wrong; nil: nothing is
 	Timeout time.Duration
 }
@@ -30,17 +30,17 @@ type Options struct {
 // TimeKeys are the times of the protocol.
 var TimeKeys = []string{"ttl", "grace", "skew", "stopTimeout"}
 
-// StoreKeys are those of one who only looks and asks.
+// StoreKeys are the keys for a process that only looks and asks.
 func StoreKeys() []string {
 	return keysOf(func(k config.Key) bool { return !k.Member })
 }
 
-// NodeKeys are those of one who takes part.
+// NodeKeys are the keys for a process that takes part.
 func NodeKeys() []string {
 	return append(keysOf(func(k config.Key) bool { return !k.Command }), "id")
 }
 
-// PlanKeys are those of one who wants to know what the store means for the times.
+// PlanKeys are the keys for planning the times with a store.
 func PlanKeys() []string {
 	return keysOf(func(k config.Key) bool { return true })
 }
@@ -56,19 +56,19 @@ func keysOf(ok func(config.Key) bool) []string {
 	return names
 }
 
-// NewOptions are those of a command with a flag for each key, and for each section,
-// that is named: Collect adds them.
+// NewOptions are the options of a command with a flag for each key, and for each section, that is
+// named: Collect adds them.
 func NewOptions(set *pflag.FlagSet, keys ...[]string) *Options {
 	return &Options{Set: set, keys: slices.Concat(keys...)}
 }
 
-// Duration is a flag of one call for a time, which is never zero where it is given.
+// Duration is a flag for one call, with a time that must not be zero if given.
 func (o *Options) Duration(to *time.Duration, name string, value time.Duration, usage string) {
 	*to = value
 	o.Set.Var((*durationFlag)(to), name, usage)
 }
 
-// Read reads flags, environment and file, and returns all that is wrong.
+// Read reads flags, environment and file, and returns everything that is wrong.
 func (o *Options) Read(cmd *cobra.Command) error {
 	c, err := config.Read(config.Source{Flags: o.Set, Log: cmd.ErrOrStderr(), Ours: o.Ours, Known: func(name string) bool { return isVariable(cmd.Root(), name) }})
 	o.Config = c
@@ -98,8 +98,8 @@ func isVariable(root *cobra.Command, name string) (found bool) {
 	return found
 }
 
-// Ask does something at the store as one who only looks and asks, within the
-// timeout. Where nothing but a role is missing it says which there are.
+// Ask does something at the store as a client that only looks and asks, within the timeout. If
+// only a role is missing it says which there are.
 func (o *Options) Ask(cmd *cobra.Command, do func(context.Context, lock.Locker) error) error {
 	err := errors.Join(o.Read(cmd), o.ForClient())
 	var missing NoRole
@@ -123,8 +123,8 @@ type NoRole string
 // Error is the text as it was given.
 func (n NoRole) Error() string { return string(n) }
 
-// Roles says which roles the store has. It shows them one by one: all have come a moment
-// after the first, and nobody waits for more than two seconds.
+// Roles says which roles the store has. It shows them one by one: all have come a moment after
+// the first, and nobody waits for more than two seconds.
 func Roles(ctx context.Context, l lock.Locker) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -153,7 +153,7 @@ func Roles(ctx context.Context, l lock.Locker) string {
 	return "the store has " + strings.Join(names, ", ") + more
 }
 
-// Pause keeps a store that fails at once from being asked without rest.
+// Pause keeps a store that fails at once from being asked without a break.
 func Pause(ctx context.Context) {
 	select {
 	case <-time.After(100 * time.Millisecond):

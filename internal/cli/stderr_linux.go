@@ -6,12 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// traceWithoutWaiting lets no trace keep this process alive. Go's runtime writes one to
-// descriptor 2 when something panics or SIGQUIT comes, and where nobody reads a pipe it
-// would wait for ever, with every goroutine stopped. So descriptor 2 becomes a way of its own
-// into the same pipe or terminal, on which writing does not wait: what finds no room is lost.
-// Everything else, the processes that are started too, has what was there before, as
-// os.Stderr.
+// traceWithoutWaiting keeps a trace from keeping this process alive. Go's runtime writes one to
+// descriptor 2 when something panics or SIGQUIT comes, and if nobody reads the pipe it would wait
+// for ever, with every goroutine stopped. So descriptor 2 becomes a separate way into the same
+// pipe or terminal, on which writing does not wait: what finds no room is lost. Everything else,
+// including processes that are started, has the previous descriptor, as os.Stderr.
 func traceWithoutWaiting() {
 	var st unix.Stat_t
 	if unix.Fstat(2, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO && st.Mode&unix.S_IFMT != unix.S_IFCHR {

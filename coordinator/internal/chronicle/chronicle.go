@@ -1,5 +1,5 @@
-// Package chronicle puts together what the history of a role is to say of what one process did
-// and saw, and keeps it until it is written. It asks no store and reads no clock.
+// Package chronicle collects what one process did and saw, as events for the history of a role,
+// and keeps them until they are written. It asks no store and reads no clock.
 package chronicle
 
 import (
@@ -12,28 +12,28 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Chronicle is that of one process. Its methods, but for those of the Queue, belong to one
+// A Chronicle is that of one process. Its methods, except those of the Queue, belong to one
 // goroutine.
 type Chronicle struct {
 	*Queue
-	looked  machine.Instant // when the events that wait were last to be written, or began to wait; zero: none does
+	looked  machine.Instant // when the queued events were last due, or were queued; zero: none are
 	id      string
 	beat    time.Duration // how long the store may be away unmentioned
 	roles   map[string]*role
-	failing machine.Instant // when the first call began that had no answer since the last answer; zero: there is none
+	failing machine.Instant // the start of the first unanswered call since the last answer; zero: none
 	acked   machine.Instant // the latest start of an acknowledged beat
-	words   error           // the store's, of the last of them
-	outages *rate.Limiter   // of the outages that are told: the history keeps few events, and moves matter more
+	words   error           // the store's error of the last of them
+	outages *rate.Limiter   // limits the outages recorded: the history keeps few events, and moves matter more
 }
 
 // A role is what was seen of one role.
 type role struct {
-	former lock.Term       // the last term that is not the one that is ours now
+	former lock.Term       // the last term before ours
 	lived  machine.Instant // when the former active's last sign of life was seen
 	ended  machine.Instant // when the former term was first seen to be over, or the role to be ours
-	how    string          // why the former term ended, as was seen first
-	more   string          // that there is to say of it
-	wish   lock.Request    // the last one that was seen
+	how    string          // why the former term ended, as first seen
+	more   string          // its details
+	wish   lock.Request    // the last one seen
 
 	state                       machine.State
 	asked, granted, began, told machine.Instant
@@ -41,8 +41,7 @@ type role struct {
 	cause, detail               string
 }
 
-// New returns the Chronicle of a contender. A store that is away for no longer than beat is not
-// worth mentioning.
+// New returns the Chronicle of a contender. Outages of the store up to beat are not recorded.
 func New(id string, beat time.Duration, roles ...string) *Chronicle {
 	c := &Chronicle{
 		Queue: NewQueue(4*len(roles) + 16), id: id, beat: beat, roles: map[string]*role{},
@@ -54,7 +53,7 @@ func New(id string, beat time.Duration, roles ...string) *Chronicle {
 	return c
 }
 
-// Stood takes in how a role stood at some time, in the eyes of the session me.
+// Stood takes in how a role stood at some time, as seen by the session me.
 func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionID) {
 	r, t := c.roles[st.Role], st.Term
 	if r == nil {
@@ -81,7 +80,7 @@ func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionI
 		}
 		if r.ended.IsZero() {
 			r.ended = at
-			r.how, r.more = history.CauseOf(t) // what is written later came later
+			r.how, r.more = history.CauseOf(t) // a later record describes a later moment
 		}
 	case t.Token != r.former.Token || t.Holder.Beat != r.former.Holder.Beat && t.Holder.Beat != lock.Absent:
 		r.lived, r.ended = at, machine.Instant{}
@@ -104,7 +103,7 @@ type Move struct {
 	Wall   time.Time
 }
 
-// Moved takes in a change of a role's state. s is how the role stands as the store said last.
+// Moved takes in a change of a role's state. s is the role's last standing.
 func (c *Chronicle) Moved(at machine.Instant, m Move, s lock.Standing) {
 	r := c.roles[m.Role]
 	from := r.state
@@ -126,7 +125,7 @@ func (c *Chronicle) Moved(at machine.Instant, m Move, s lock.Standing) {
 	}
 }
 
-// beginning tells that our term began.
+// beginning is the event that our term began.
 func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 	e := lock.Event{At: wall, By: c.id, Kind: lock.Began, Token: r.token, From: r.former.Holder.ID, Previous: r.former.Token}
 	switch {
@@ -150,7 +149,7 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 	return e
 }
 
-// ending tells that our term ended. Who ended the session, the store may have said since.
+// ending is the event that our term ended. The store may have said since who ended the session.
 func (c *Chronicle) ending(at machine.Instant, r *role, wall time.Time, last lock.Term) lock.Event {
 	e := lock.Event{At: wall, By: c.id, Kind: lock.Ended, Token: r.token, Cause: r.cause, Detail: r.detail}
 	if cause, detail := history.CauseOf(last); e.Cause == lock.CauseLost && last.Token == r.token && last.End.By != c.id && cause != "" {
@@ -163,7 +162,7 @@ func (c *Chronicle) ending(at machine.Instant, r *role, wall time.Time, last loc
 	return e
 }
 
-// part is what took from one instant to another, where both are known.
+// part appends the time from one instant to another, if both are known.
 func part(all []lock.Part, name string, from, to machine.Instant) []lock.Part {
 	if from.IsZero() || to.IsZero() {
 		return all
@@ -171,7 +170,7 @@ func part(all []lock.Part, name string, from, to machine.Instant) []lock.Part {
 	return append(all, lock.Part{Name: name, Took: max(0, to.Most(from)).Round(time.Microsecond)})
 }
 
-// Beaten takes in how a beat went that began at some time.
+// Beaten takes in the outcome of a beat, and when it began.
 func (c *Chronicle) Beaten(now, began machine.Instant, o lock.Outcome, words error, wall time.Time) {
 	if o == lock.Unknown {
 		if !c.acked.IsZero() && c.acked.Most(began) >= 0 { // another one came through meanwhile
@@ -206,8 +205,8 @@ func (c *Chronicle) Beaten(now, began machine.Instant, o lock.Outcome, words err
 	}
 }
 
-// Wait is how long it is until the events that wait are to be written: a beat after they began to
-// wait, or after the last time. 0: now, and the next time is a beat later.
+// Wait is how long it is until the queued events are to be written: a beat after they were
+// queued, or after the last time. 0: now, and the next time is a beat later.
 func (c *Chronicle) Wait(now machine.Instant, beat time.Duration) time.Duration {
 	if c.looked.IsZero() {
 		c.looked = now
@@ -219,8 +218,7 @@ func (c *Chronicle) Wait(now machine.Instant, beat time.Duration) time.Duration 
 	return 0
 }
 
-// Quiet reports whether no role is being taken: then events may be written without being in
-// anybody's way.
+// Quiet reports whether no role is being taken: then writing events delays nothing.
 func (c *Chronicle) Quiet() bool {
 	for _, r := range c.roles {
 		if r.state == machine.StateActivating {

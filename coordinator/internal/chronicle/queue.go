@@ -7,10 +7,10 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// tries is how often an event is written at most.
+// tries is the most times that an event is written.
 const tries = 5
 
-// An entry is an event that waits to be written.
+// An entry is a queued event.
 type entry struct {
 	role  string
 	event lock.Event
@@ -18,9 +18,9 @@ type entry struct {
 }
 
 // A Queue has the events that wait to be written. The zero Queue is not valid. It is safe for
-// concurrent use, and nobody who puts something in waits for who writes.
+// concurrent use, and putting something in never waits for a writer.
 type Queue struct {
-	turn chan struct{} // of who writes
+	turn chan struct{} // held by the writer
 
 	mu      sync.Mutex
 	most    int
@@ -28,10 +28,10 @@ type Queue struct {
 	dropped uint64
 }
 
-// NewQueue returns a Queue of which so many events wait at most.
+// NewQueue returns a Queue with room for most events.
 func NewQueue(most int) *Queue { return &Queue{turn: make(chan struct{}, 1), most: most} }
 
-// Put has an event wait. Where there is no room it is dropped.
+// Put queues an event. If there is no room it is dropped.
 func (q *Queue) Put(role string, e lock.Event) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -42,7 +42,7 @@ func (q *Queue) Put(role string, e lock.Event) {
 	q.entries = append(q.entries, entry{role: role, event: e})
 }
 
-// Len is how many events wait.
+// Len is the number of queued events.
 func (q *Queue) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -56,9 +56,9 @@ func (q *Queue) Dropped() uint64 {
 	return q.dropped
 }
 
-// Write writes what waits, one event after another, until nothing does, or one has no answer:
-// that one is tried again when Write is called again, a few times. It waits for another Write
-// that goes on, but no longer than ctx lasts, and gives way to it where ctx may not wait.
+// Write writes the queued events, one after another, until none is left, or one gets no answer:
+// that one is tried again when Write is called again, a few times. If another Write is going on,
+// it waits for that, but no longer than ctx lasts; without waits it returns.
 func (q *Queue) Write(ctx context.Context, waits bool, record func(ctx context.Context, role string, e lock.Event) error) {
 	if !q.takeTurn(ctx, waits) {
 		return
@@ -121,7 +121,7 @@ func (q *Queue) wrote(o lock.Outcome) (again bool) {
 	return false
 }
 
-// Drop drops what waits.
+// Drop drops the queued events.
 func (q *Queue) Drop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

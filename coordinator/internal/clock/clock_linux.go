@@ -28,15 +28,15 @@ func read(clock int32) time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// An Alarm rings when a time has passed on CLOCK_BOOTTIME, which goes on while the
-// machine sleeps: Go's timers stand still then.
+// An Alarm rings when a time has passed on CLOCK_BOOTTIME, which goes on while the machine
+// sleeps; Go's timers stand still then.
 type Alarm struct {
 	Rings chan struct{}
 	file  *os.File
-	done  chan struct{} // closed when nobody reads the file any more
+	done  chan struct{} // closed when the file is no longer read
 }
 
-// NewAlarm returns nil where the kernel gives no timer, as when descriptors run out.
+// NewAlarm returns nil if the kernel gives no timer, as when descriptors run out.
 func NewAlarm() *Alarm {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
@@ -61,8 +61,8 @@ func (a *Alarm) read() {
 	}
 }
 
-// Set has the alarm ring once after d, in place of what was set before, and reports
-// whether it will.
+// Set makes the alarm ring once after d, in place of what was set before, and reports whether it
+// will.
 func (a *Alarm) Set(d time.Duration) bool {
 	conn, err := a.file.SyscallConn()
 	if err != nil {

@@ -11,17 +11,16 @@ import (
 
 var started = time.Now()
 
-// Now reads the machine's clocks. Only Linux is asked for a clock that counts
-// sleep and for one that is not slewed; elsewhere all three are Go's monotonic
-// clock, and the wall clock stands in for the one that counts sleep where it
-// shows more.
+// Now reads the machine's clocks. Only on Linux are there a clock that counts sleep and one that
+// is not slewed; elsewhere all three are Go's monotonic clock, and the wall clock replaces the
+// one that counts sleep if it shows more.
 func Now() machine.Instant {
 	now := time.Now()
 	d := now.Sub(started)
 	return machine.Instant{Mono: d, Raw: d, Boot: max(d, time.Duration(now.UnixNano()-started.UnixNano()))}
 }
 
-// An Alarm that rings by a clock that counts sleep is Linux's alone.
+// An Alarm that rings by a clock that counts sleep exists only on Linux.
 type Alarm struct{ Rings chan struct{} }
 
 // NewAlarm returns nil: there is none.

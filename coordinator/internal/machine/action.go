@@ -2,8 +2,8 @@ package machine
 
 import "github.com/understudy-ha/understudy/lock"
 
-// An Action is one thing to do. Each call to the store is answered by the event that is
-// named for it, exactly once.
+// An Action is one thing to do. Each call to the store is answered by the event that is named
+// after it, exactly once.
 type Action interface{ action() }
 
 // The actions.
@@ -66,7 +66,7 @@ type (
 	// Fail gives up.
 	Fail struct {
 		Why  Failure
-		Role string // that Why is about, if any
+		Role string // the one that Why is about, if any
 	}
 )
 

@@ -15,9 +15,8 @@ var (
 	ErrStalled     = errors.New("the work made no progress")
 )
 
-// Asked reports whether a term that ended for this cause was asked to end. Its work then
-// has the stop timeout to return, with beats going on; after any other cause it has the
-// grace.
+// Asked reports whether a term that ended for this cause was asked to end. Its work then has the
+// stop timeout to return, with beats going on; after any other cause it has the grace.
 func Asked(cause error) bool {
 	for _, asked := range []error{ErrStopping, ErrHandoff, ErrUnhealthy, ErrDrained, ErrPaused} {
 		if errors.Is(cause, asked) {

@@ -10,7 +10,7 @@ type Event interface {
 
 // The events.
 type (
-	// Tick says that time passed.
+	// Tick says that time has passed.
 	Tick struct{}
 
 	// Stop says that a stop was requested.
@@ -28,8 +28,8 @@ type (
 		Outcome lock.Outcome
 	}
 
-	// Registered says how a registration went. At is when its answer arrived. Holder is who
-	// has our contender ID, if Outcome is Held; Dead: that process is proved dead.
+	// Registered says how a registration went. At is when its answer arrived. If Outcome is Held,
+	// Holder has our contender ID; Dead: its process is proved dead.
 	Registered struct {
 		Number  int
 		At      Instant
@@ -45,7 +45,7 @@ type (
 		Outcome lock.Outcome
 	}
 
-	// Closed says how it went to write the session's end.
+	// Closed says how writing the session's end went.
 	Closed struct {
 		Number  int
 		Outcome lock.Outcome
@@ -95,7 +95,7 @@ type (
 		Token lock.Token
 	}
 
-	// Rebid says that what the session bids has changed.
+	// Rebid says that the session's bids have changed.
 	Rebid struct{}
 )
 

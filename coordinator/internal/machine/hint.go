@@ -7,30 +7,30 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A view is what the store said last about a role.
+// A view is the store's last answer about a role.
 type view struct {
-	known    bool // it said anything
+	known    bool // there was one
 	holder   lock.SessionID
 	held     lock.Token // the holder's token
 	vacant   bool
-	vanished bool       // its record is gone, or not readable, though it had one
-	identity string     // of the store that said it
-	since    Instant    // when the role became vacant in our eyes
+	vanished bool       // its record is gone or unreadable, though it had one
+	identity string     // of the store that answered
+	since    Instant    // when we saw that the role is vacant
 	rank     int        // of this process in line: see rank
 	alone    bool       // nobody else is in line
-	floor    lock.Token // the store promises that every later token is greater
+	floor    lock.Token // every later token is greater
 	seen     lock.Token // the greatest token of any term
 	seenBy   lock.SessionID
-	request  lock.SessionID // to whom an operator asked that our term be handed
-	paused   string         // by whom and why: nobody competes; empty: it is not paused
-	halted   bool           // paused, and whoever is active shall stop, too
-	drained  string         // by whom: this contender shall have no role; empty: it may
+	request  lock.SessionID // to which an operator asked us to hand our term
+	paused   string         // by whom and why: nobody competes; empty: not paused
+	halted   bool           // paused, and the active must stop, too
+	drained  string         // by whom: this contender may have no role; empty: not drained
 }
 
 // look records a standing.
 func (v view) look(st lock.Standing, me lock.SessionID, ours lock.Token, now Instant) view {
 	t, was := st.Term, v.vacant
-	adopted := v.identity != "" && st.Store != v.identity // an operator's word: nobody works with the old store any more
+	adopted := v.identity != "" && st.Store != v.identity // an operator's word that nobody works with the old store any more
 	v.vanished = t.Token == 0 && v.held != 0 && !adopted
 	v.identity = st.Store
 	if !v.vanished {
@@ -62,8 +62,8 @@ func (v view) look(st lock.Standing, me lock.SessionID, ours lock.Token, now Ins
 	return v
 }
 
-// decided records what an operator has set for us, as the store shows it. Where it does not show
-// us, as just after a registration, what was set for our contender stands.
+// decided records what an operator has set for us, as the store shows it. If it does not show us,
+// as just after a registration, what was set for our contender still holds.
 func (v view) decided(me lock.Member) view {
 	v.drained = ""
 	if me.Settings.Drained {
@@ -72,8 +72,8 @@ func (v view) decided(me lock.Member) view {
 	return v
 }
 
-// rank is a session's place in line; until the store shows it there, the last. Whoever held
-// the role last is passed over: it may have let it go because it stops, and then its session
+// rank is a session's place in line; until the store shows it there, the last. The role's last
+// holder is passed over: it may have released the role because it stops, and then its session
 // stays in line until its end is written.
 func rank(st lock.Standing, id lock.SessionID) int {
 	line := slices.DeleteFunc(slices.Clone(st.Line), func(m lock.Member) bool { return m.Session == st.Term.Holder.Session })
@@ -83,15 +83,15 @@ func rank(st lock.Standing, id lock.SessionID) int {
 	return len(line)
 }
 
-// forgot reports whether the store names an earlier term than it did: it was rolled back, or
+// forgot reports whether the store names an earlier term than before: it was rolled back, or
 // another one was adopted in its place.
 func (v view) forgot() bool { return !v.vanished && v.held < v.seen }
 
-// rolledBack reports whether the store forgot a token that it had given, and does not
-// promise a greater one. Nobody who saw that token asks for the role then.
+// rolledBack reports whether the store forgot a token that it had given, and does not promise a
+// greater one. Nobody who saw that token then tries to take the role.
 func (v view) rolledBack() bool { return v.forgot() && v.floor < v.seen }
 
-// heldBy is the session that holds the role, as the store says; "": nobody.
+// heldBy is the session that holds the role, according to the store; "": none.
 func (v view) heldBy() lock.SessionID {
 	if v.vacant {
 		return ""

@@ -2,10 +2,10 @@ package machine
 
 import "time"
 
-// An Instant is one reading of a machine's three clocks, each counted from its own start.
-// The clocks may have advanced differently between two instants: one is slewed, one stands
-// still while the machine sleeps. Whoever decides trusts the clock that is worse for
-// itself: see Most and Least.
+// An Instant is one reading of a machine's three clocks, each counted from its own start. The
+// clocks may have advanced differently between two instants: one is slewed, one stands still
+// while the machine sleeps. Each side trusts the clock that is worse for itself: see Most and
+// Least.
 type Instant struct {
 	Mono time.Duration // CLOCK_MONOTONIC: slewed, excludes sleep
 	Raw  time.Duration // CLOCK_MONOTONIC_RAW: not slewed, excludes sleep
@@ -30,5 +30,5 @@ func (i Instant) Plus(d time.Duration) Instant {
 // Until is the shortest time that may remain until then.
 func (i Instant) Until(then Instant) time.Duration { return -i.Most(then) }
 
-// IsZero reports whether i is the zero Instant, which stands for "never".
+// IsZero reports whether i is the zero Instant, which means "never".
 func (i Instant) IsZero() bool { return i == Instant{} }

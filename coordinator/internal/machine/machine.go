@@ -1,7 +1,7 @@
-// Package machine is the protocol of one contender as a pure state machine. [Machine.Step]
-// takes one event and the time, and says what to do; [Machine.Wake] says when it wants to be
-// called next. The machine reads no clock, starts no goroutine, calls no store, logs nothing
-// and draws no random number, so a test can put it in every state and replay any history.
+// Package machine is the protocol of one contender as a pure state machine. [Machine.Step] takes
+// one event and the time, and says what to do; [Machine.Wake] says when it must be called next.
+// The machine reads no clock, starts no goroutine, calls no store, logs nothing and draws no
+// random number, so a test can put it in every state and replay any history.
 //
 // It is made of plain values: one session, the roles that the session carries (each in one
 // [Phase]), and a sight of every other session. Read session.go, then role.go.
@@ -17,21 +17,21 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Machine is all that one process knows, and what it does about it. It is not safe for
-// concurrent use.
+// A Machine is all that one process knows, and decides what to do. It is not safe for concurrent
+// use.
 type Machine struct {
 	Rules
 	session session
 	roles   map[string]role
 	sights  map[lock.SessionID]sight
-	line    map[string][]lock.SessionID // who stood in each role's last standing
+	line    map[string][]lock.SessionID // the line of each role's last standing
 	failed  bool                        // there is nothing to compete for
 
 	engaged int                    // how many of roles we hold or are taking
-	holds   map[lock.SessionID]int // how many of them the store says that each session holds
+	holds   map[lock.SessionID]int // how many of them each session holds, according to the store
 
 	changed []string // the roles that the last Step may have changed
-	wake    Instant  // when Step wants to be called at the latest
+	wake    Instant  // when Step must be called at the latest
 }
 
 // New returns a machine that has not registered yet.
@@ -49,8 +49,8 @@ func New(r Rules, roles ...string) *Machine {
 	return m
 }
 
-// Step records one event and returns what to do about it, in that order. What it returns
-// depends only on the events so far and on now, which never moves back.
+// Step records one event and returns what to do about it, in that order. The result depends only
+// on the events so far and on now, which never moves back.
 //
 // An event about one role of a thousand costs nothing for the others, unless it changed the
 // session.
@@ -64,7 +64,7 @@ func (m *Machine) Step(now Instant, e Event) []Action {
 	}
 	m.observe(now, e)
 	do := m.decide(now, concerned())
-	m.changed = concerned() // what was decided may have changed the session
+	m.changed = concerned() // the decisions may have changed the session
 	next := now.Plus(m.next(now))
 	if len(m.changed) == len(m.roles) || now.Until(next) < now.Until(m.wake) {
 		m.wake = next
@@ -89,7 +89,7 @@ func (m *Machine) observe(now Instant, e Event) {
 		m.session.sick = !e.Healthy
 	case Stalled:
 		m.put(m.roles[e.Role].stalled(e))
-		m.session.rebid = true // with it behind all that have not stalled
+		m.session.rebid = true // our bid is now behind all that have not stalled
 	case Rebid:
 		m.session.rebid = true
 	case Stood:
@@ -131,8 +131,7 @@ func (m *Machine) observe(now Instant, e Event) {
 	}
 }
 
-// put is the only place where a role changes, so that what is counted over all of them stays
-// right.
+// put is the only place where a role changes, so that the counts over all of them stay right.
 func (m *Machine) put(r role) {
 	old := m.roles[r.name]
 	m.roles[r.name] = r
@@ -154,8 +153,8 @@ func (m *Machine) put(r role) {
 	}
 }
 
-// answered records what the answer to a call of several round trips says about the session.
-// It reports whether the call was made for the current registration.
+// answered records what the answer to a call of several round trips says about the session. It
+// reports whether the call was made for the current registration.
 func (m *Machine) answered(now Instant, number int, o lock.Outcome) bool {
 	if o == lock.Unknown {
 		m.session = m.session.unanswered(m.Rules)
@@ -196,7 +195,7 @@ func (m *Machine) stood(now Instant, e Stood) {
 	m.line[st.Role] = line
 	m.put(r)
 	for _, id := range before {
-		if !slices.Contains(line, id) && !m.inLine(id) { // the silence that was seen counts for every role
+		if !slices.Contains(line, id) && !m.inLine(id) { // the silence seen so far counts for every role
 			delete(m.sights, id)
 		}
 	}
@@ -215,8 +214,8 @@ func (m *Machine) claimed(e Registered) {
 	m.failed = m.failed || s.moved && !s.dead // what a dead process had sent may still arrive
 }
 
-// own reports whether the session is an earlier registration of this process: nobody works
-// under it when another is tried.
+// own reports whether the session is an earlier registration of this process: nobody works under
+// it when another is tried.
 func (m *Machine) own(id lock.SessionID) bool {
 	return strings.HasPrefix(string(id), m.Nonce+"-")
 }
@@ -230,7 +229,7 @@ func (m *Machine) evicted(now Instant, e Evicted) {
 		return
 	}
 	if e.Outcome == lock.Moved && !m.inLine(e.Session) {
-		delete(m.sights, e.Session) // known only by its claim: the next refusal says how it stands
+		delete(m.sights, e.Session) // known only by its claim: the next refusal says more
 		return
 	}
 	if e.Outcome != lock.OK {
@@ -298,8 +297,8 @@ func (m *Machine) decide(now Instant, names []string) []Action {
 	return append(do, m.evictSilent(now)...)
 }
 
-// engage has the session beat as one that holds a role from when it takes the first one on,
-// and at once, beside the call that takes it: work waits for that beat.
+// engage makes the session beat like one that holds a role from when it takes the first one, and
+// at once, beside the call that takes it: work waits for that beat.
 func (m *Machine) engage(now Instant) []Action {
 	switch engaged := m.engaged > 0; {
 	case engaged == !m.session.engaged.IsZero():
@@ -314,8 +313,8 @@ func (m *Machine) engage(now Instant) []Action {
 	return do
 }
 
-// evictSilent ends every session that was silent for all of its promise, by compare-and-swap
-// on the very beat that was seen.
+// evictSilent ends every session that was silent for its whole promise, by compare-and-swap on
+// the very beat that was seen.
 func (m *Machine) evictSilent(now Instant) []Action {
 	if m.session.stopping {
 		return nil
@@ -357,8 +356,8 @@ func (m *Machine) done() bool {
 	return true
 }
 
-// next is how long the session, the silence of others and the roles that changed can wait
-// without an event.
+// next is how long the session, the silence of others and the changed roles can wait without an
+// event.
 func (m *Machine) next(now Instant) time.Duration {
 	d := m.session.next(m.Rules, m.busy, now)
 	for _, name := range m.changed {

@@ -8,7 +8,7 @@ import (
 )
 
 // giveUp stops everything, once, if there is nothing to compete for: no attempt can succeed,
-// another contender has a role for which nobody stands by here, or the store has refused
+// another contender has a role that this process does not stand by for, or the store has refused
 // every role for a whole promise. Otherwise the machine goes on with the roles that are left.
 func (m *Machine) giveUp(now Instant, names []string) []Action {
 	if m.session.stopping {
@@ -33,7 +33,7 @@ func (m *Machine) giveUp(now Instant, names []string) []Action {
 	return []Action{fail}
 }
 
-// allRefused reports whether no role is left that the store does not refuse.
+// allRefused reports whether the store refuses every role that is left.
 func (m *Machine) allRefused(now Instant) bool {
 	for _, r := range m.roles {
 		if !r.done && r.refusedIn(m.Rules, now) > 0 {
@@ -43,10 +43,10 @@ func (m *Machine) allRefused(now Instant) bool {
 	return true
 }
 
-// unseen records that the store does not show how a role stands, or any: for good, if it
-// refuses to. If that is about one role, what stands in the place of its record is not ours
-// any more. Whoever works there stops at once, for an operator may delete it, and then the
-// role looks as if nobody had ever held it.
+// unseen records that the store does not show a role's state, or any role's: for good, if it
+// refuses to. If that is about one role, its record is no longer one of ours. Work on that role
+// stops at once: an operator may delete the record, and then the role looks as if it had never
+// been held.
 func (m *Machine) unseen(now Instant, e Unseen) {
 	if e.Outcome != lock.Refused {
 		return
@@ -65,8 +65,8 @@ func (m *Machine) unseen(now Instant, e Unseen) {
 	}
 }
 
-// evictionRefused records that the store refuses for good to end a session: then it refuses
-// the roles that the session holds.
+// evictionRefused records that the store refuses for good to end a session: then it refuses the
+// roles that the session holds.
 func (m *Machine) evictionRefused(now Instant, e Evicted) {
 	if e.Outcome != lock.Refused {
 		return
@@ -78,7 +78,7 @@ func (m *Machine) evictionRefused(now Instant, e Evicted) {
 	}
 }
 
-// refuse records that the store refuses for good what was asked about the role.
+// refuse records that the store refuses the role for good.
 func (r role) refuse(now Instant) role {
 	if r.refused.IsZero() {
 		r.refused = now
@@ -86,8 +86,8 @@ func (r role) refuse(now Instant) role {
 	return r
 }
 
-// refusedIn is how long it is until the role has been refused for a whole promise, in which
-// an operator could have cured it. Work that runs needs nothing that is refused.
+// refusedIn is how long it is until the role has been refused for a whole promise, the time that
+// an operator has to cure it. Work that runs needs nothing that is refused.
 func (r role) refusedIn(c Rules, now Instant) time.Duration {
 	if r.working() || r.done {
 		return never
@@ -101,7 +101,7 @@ func (r role) refusedIn(c Rules, now Instant) time.Duration {
 	return in
 }
 
-// refusedNext is refusedIn while that lies ahead; afterwards it was acted on.
+// refusedNext is refusedIn while that is in the future; later it has been acted on.
 func (r role) refusedNext(c Rules, now Instant) time.Duration {
 	if in := r.refusedIn(c, now); in > 0 {
 		return in

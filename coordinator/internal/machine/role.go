@@ -7,8 +7,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A Phase is where a role is in its life in this process. Package coordinator's comment has
-// the table of phases and of the words that people see for them.
+// A Phase is a role's stage in this process. Package coordinator's comment has the table of
+// phases and of the words that people see for them.
 type Phase uint8
 
 // The phases.
@@ -19,7 +19,7 @@ const (
 	Working                // the work runs
 	Stopping               // the work was told to stop and has not returned
 	Ceding                 // the token is being given back; it is never worked under again
-	Retired                // the work said that it is done for good
+	Retired                // the work is done for good
 )
 
 // A role is one role that this process takes part in.
@@ -27,15 +27,15 @@ type role struct {
 	name    string
 	phase   Phase
 	term    term // ours, from Granted to Ceding
-	calling bool // a call about the role is in flight: always in Acquiring, at times in Ceding
-	done    bool // the work said that it is done for good
+	calling bool // a call about the role is in flight: always in Acquiring, sometimes in Ceding
+	done    bool // the work is done for good
 	unsure  bool // the last acquisition had no answer: the role may be ours
 	store   view
 	gave    lock.Token // the last token that was given up
 
 	retry   Instant // no call is made before
-	refused Instant // since when the store refuses for good what is asked about the role; zero: it does not
-	hidden  Instant // since when it refuses for good to show how the role stands; zero: it does not
+	refused Instant // since when the store refuses the role for good; zero: it does not
+	hidden  Instant // since when it refuses for good to show the role; zero: it does not
 	fails   int     // activations that failed in a row
 	holdTo  Instant // held down until then
 }
@@ -46,7 +46,7 @@ type term struct {
 	began  Instant // when the work started
 	cause  error   // why the work was told to stop; nil: it was not
 	toldAt Instant // when
-	exited bool    // the work outlived its time, and the exit was decided
+	exited bool    // the work outlived its time, and the exit is decided
 	stalls bool    // the work makes no progress
 }
 
@@ -58,14 +58,14 @@ func (r role) look(c Rules, s session, now Instant, st lock.Standing) role {
 	return r
 }
 
-// unwanted reports whether we shall not have the role, though we may.
+// unwanted reports whether we must not take the role, though we could.
 func (r role) unwanted(s session) bool {
 	return r.done || s.sick || r.store.drained != "" || r.store.halted
 }
 
-// superseded reports whether the store names another term than ours, or no longer has the
-// record it showed us, including after a rollback to an earlier term, or has something that
-// is no record of ours in its place: others may then take the role.
+// superseded reports whether the store names another term than ours, or no longer has the record
+// that it showed us, including after a rollback to an earlier term, or has something foreign in
+// its place: others may then take the role.
 func (r role) superseded() bool {
 	v, ours := r.store, r.term.token
 	foreign := v.vanished && !r.hidden.IsZero()
@@ -73,7 +73,7 @@ func (r role) superseded() bool {
 }
 
 // named reports whether the store says that we hold the role, under a token that we have not
-// given up, or have given up to a store that was rolled back since and forgot it.
+// given up, or that we gave up to a store that was since rolled back and forgot it.
 func (r role) named(c Rules, s session) bool {
 	v := r.store
 	return v.holder == c.ID(s.number) && !v.vacant && !v.vanished && (v.held > r.gave || v.forgot())
@@ -99,8 +99,8 @@ func (r role) answered(c Rules, now Instant, o lock.Outcome) role {
 	return r
 }
 
-// acquired records how the acquisition went. Only its answer is a grant, and a token that is
-// not greater than every one seen is no grant to work under.
+// acquired records how the acquisition went. Only its answer is a grant, and a token that is not
+// greater than every one seen does not allow work.
 func (r role) acquired(c Rules, s session, now Instant, e Acquired) role {
 	r = r.answered(c, now, e.Outcome)
 	r.unsure = e.Outcome == lock.Unknown
@@ -139,13 +139,13 @@ func (r role) handedOff(c Rules, now Instant, e HandedOff) role {
 	return r
 }
 
-// stalled records that the work makes no progress. Once it was told to stop it need not.
+// stalled records that the work makes no progress. Work that was told to stop need not make any.
 func (r role) stalled(e Stalled) role {
 	r.term.stalls = r.term.stalls || r.phase == Working && r.term.token == e.Token
 	return r
 }
 
-// returned records that the work has returned. Its token is spent; that it stalled is a failure.
+// returned records that the work has returned. Its token is spent; a stall is a failure.
 func (r role) returned(c Rules, now Instant, e Returned) role {
 	told, stalled := r.phase == Stopping, errors.Is(r.term.cause, ErrStalled)
 	r.phase, r.retry = Ceding, Instant{}
@@ -163,9 +163,9 @@ func (r role) returned(c Rules, now Instant, e Returned) role {
 	return r
 }
 
-// missed reports whether e is the return of work that the deadline ended. Its term is over,
-// and so is the session: if only the replies are lost, beats that are still committed would
-// keep the role from others.
+// missed reports whether e is the return of work that the deadline ended. Its term is over, and
+// so is the session: if only the replies are lost, beats that are still committed would keep the
+// role from others.
 func (r role) missed(e Returned) bool {
 	return errors.Is(r.term.cause, ErrDeadline) || r.phase != Stopping && e.How == Cancelled
 }
@@ -197,7 +197,7 @@ func (r role) decide(c Rules, s session, now Instant) (role, []Action) {
 	return r.compete(c, s, now)
 }
 
-// watch tells the work to stop, and sees to it that it has.
+// watch tells the work to stop, and makes sure that it has.
 func (r role) watch(c Rules, s session, now Instant) (role, []Action) {
 	var do []Action
 	cause := r.reason(c, s, now)
@@ -212,7 +212,7 @@ func (r role) watch(c Rules, s session, now Instant) (role, []Action) {
 	return r, do
 }
 
-// reason is why the work must stop, or nil. A loss counts more than a request.
+// reason is why the work must stop, or nil. A loss outweighs a request.
 func (r role) reason(c Rules, s session, now Instant) error {
 	switch {
 	case s.phase != live:
@@ -250,8 +250,8 @@ func (r role) exitIn(c Rules, s session, now Instant) time.Duration {
 	return min(left, c.StopTimeout-now.Most(r.term.toldAt))
 }
 
-// settle starts the work of a grant, or gives a token back until the answer is definite.
-// Only then is there a new token to compete for.
+// settle starts the work of a grant, or gives a token back until the answer is definite. Only
+// then can we compete for a new token.
 func (r role) settle(c Rules, s session, now Instant) (role, []Action) {
 	if s.phase != live {
 		return r, nil // the session's end ends the term
@@ -277,7 +277,7 @@ func (r role) settle(c Rules, s session, now Instant) (role, []Action) {
 }
 
 // compete tries to take the role when it is vacant and it is our turn, or when the store says
-// that it was given to us: only TryAcquire tells the token.
+// that it was given to us: only TryAcquire gives the token.
 func (r role) compete(c Rules, s session, now Instant) (role, []Action) {
 	if r.wait(c, s, now) > 0 {
 		return r, nil
@@ -305,8 +305,8 @@ func (r role) holdFor(c Rules) time.Duration {
 	return min(c.HoldFirst<<min(r.fails-1, 20), c.HoldMost)
 }
 
-// holdDown is how much longer a role that keeps failing here is left to others. If there are
-// none, only the shortest pause is kept.
+// holdDown is how much longer a role that keeps failing here is left to others. If there are no
+// others, only the shortest pause is kept.
 func (r role) holdDown(c Rules, now Instant) time.Duration {
 	left := now.Until(r.holdTo)
 	if r.fails == 0 || left <= 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Rules are what a configuration means for the machine.
+// Rules are what a configuration means to the machine.
 type Rules struct {
 	Nonce       string // of this process; a session's ID is this and the number of the registration
 	TTL, Skew   time.Duration
@@ -17,7 +17,7 @@ type Rules struct {
 	IdleEvery   time.Duration // of one that only stands by
 	Try         time.Duration // one attempt at a call
 	HedgeFirst  time.Duration // from the first unacknowledged attempt at a beat to the second, at least
-	HedgeCalm   time.Duration // the same where nothing is urgent
+	HedgeCalm   time.Duration // the same when nothing is urgent
 	HedgeNext   time.Duration // between the attempts after that
 	Retry       time.Duration // between two attempts at anything else
 	Turn        time.Duration // the contender of rank k waits k of these

@@ -14,12 +14,12 @@ type session struct {
 	sick     bool    // the health check failed, or has not answered yet
 	calling  bool    // a Register or Close is in flight
 	loose    bool    // the registration before this one may have taken effect, or may yet
-	retry    Instant // the next of them is not due before
+	retry    Instant // no Register or Close is due before
 	lostAt   Instant // when the loss was learned
 	closeBy  Instant // a stop waits until then for the end to be written
 
 	engaged Instant // since when it holds a role, or is taking one; zero: it only stands by
-	rebid   bool    // what it bids has changed, and no beat has said so yet
+	rebid   bool    // its bids have changed, and no beat has carried them yet
 
 	heard Instant       // when the store last acknowledged anything, counted from the start of the call
 	sent  Instant       // the latest start of an acknowledged beat; zero: there is no deadline yet
@@ -27,7 +27,7 @@ type session struct {
 	tries int           // attempts since an acknowledgement
 	open  int           // attempts without an answer
 	trip  time.Duration // how long the last acknowledged attempt took
-	slow  time.Duration // the longest round trip to expect, from what was seen lately; 0: unknown
+	slow  time.Duration // the longest round trip to expect, from recent ones; 0: unknown
 }
 
 type sessionPhase uint8
@@ -40,11 +40,11 @@ const (
 	ended                       // for good
 )
 
-// OpenBeats is how many attempts at a beat may be without an answer at once.
+// OpenBeats is the most attempts at a beat that may be unanswered at once.
 const OpenBeats = 4
 
-// stop lets nothing new begin. If the end is being written already, it gets as much time as
-// one that begins now.
+// stop lets nothing new begin. If the end is already being written, it gets as much time as one
+// that begins now.
 func (s session) stop(r Rules, now Instant) session {
 	if !s.stopping && s.phase == closing {
 		s.closeBy = now.Plus(r.CloseFor)
@@ -53,8 +53,8 @@ func (s session) stop(r Rules, now Instant) session {
 	return s
 }
 
-// deadline is when the session's promise ends, less the skew. This is the only place where
-// it is computed. Zero: there is none yet.
+// deadline is when the session's promise ends, less the skew. This is the only place that
+// computes it. Zero: there is none yet.
 func (s session) deadline(r Rules) Instant {
 	if s.sent.IsZero() {
 		return Instant{}
@@ -79,17 +79,17 @@ func (s session) registered(r Rules, now Instant, e Registered) session {
 	case lock.OK:
 		s.phase, s.heard, s.loose = live, e.At, false
 	case lock.Lost, lock.Unknown:
-		// Either its end was written before it began, or an earlier attempt may still take
-		// effect and would bring back a session that others count as absent. So each ID is
-		// registered by one call only.
+		// Either its end was written before it began, or an earlier attempt may still take effect
+		// and would bring back a session that others count as absent. So each ID is registered by
+		// one call only.
 		s.number++
 		s.loose = e.Outcome == lock.Unknown
 	}
 	return s
 }
 
-// beaten counts from the start of the very attempt that was acknowledged. Of several, the
-// latest start counts: the deadline never moves back.
+// beaten counts from the start of the very attempt that was acknowledged. Of several, the latest
+// start counts: the deadline never moves back.
 func (s session) beaten(now Instant, e Beaten) session {
 	if e.Number != s.number || s.phase == joining {
 		return s
@@ -108,8 +108,8 @@ func (s session) beaten(now Instant, e Beaten) session {
 	return s
 }
 
-// unanswered records that a call of several round trips was given up. They may take longer
-// than they used to, and while no beats are sent nothing else shows that.
+// unanswered records that a call of several round trips was given up. They may take longer now,
+// and while no beats are sent nothing else shows that.
 func (s session) unanswered(r Rules) session {
 	if s.slow > 0 {
 		s.slow = min(max(2*s.slow, r.Try/4), r.Try)
@@ -138,7 +138,7 @@ func (s session) closed(r Rules, now Instant, e Closed) session {
 }
 
 // unheardIn is how long it is until the store has acknowledged nothing for a whole promise, or
-// for two where the session only stands by, as others count.
+// for two if the session only stands by: others count the same way.
 func (s session) unheardIn(r Rules, now Instant) time.Duration {
 	if s.engaged.IsZero() {
 		return 2*r.TTL - now.Most(s.heard)
@@ -146,10 +146,10 @@ func (s session) unheardIn(r Rules, now Instant) time.Duration {
 	return r.TTL - min(now.Most(s.heard), now.Most(s.engaged))
 }
 
-// decide registers, beats, and closes once no work is left. It never registers while any
-// work has not returned. If no beat has been acknowledged for a whole promise, the session
-// is abandoned even though its beats may be reaching the store; if only the replies are
-// lost, it would otherwise hold roles forever without knowing it.
+// decide registers, beats, and closes once no work is left. It never registers while any work has
+// not returned. If no beat has been acknowledged for a whole promise, the session is abandoned
+// even though its beats may be reaching the store; if only the replies are lost, it would
+// otherwise hold roles forever without knowing it.
 func (s session) decide(r Rules, busy func() bool, now Instant) (session, []Action) {
 	if (s.phase == forlorn || s.phase == live && (s.stopping || s.unheardIn(r, now) <= 0)) && !busy() {
 		s.phase, s.retry, s.closeBy = closing, Instant{}, now.Plus(r.CloseFor)
@@ -170,12 +170,12 @@ func (s session) decide(r Rules, busy func() bool, now Instant) (session, []Acti
 	return s, nil
 }
 
-// join registers, unless a stop was requested. Then it ends what a registration may have
-// left in the store.
+// join registers, unless a stop was requested. Then it ends what a registration may have left in
+// the store.
 func (s session) join(r Rules, busy func() bool, now Instant) (session, []Action) {
 	switch {
 	case s.stopping && s.calling: // its outcome says whether there is a session to end
-	case s.stopping && s.loose: // a registration that is still under way must find its end
+	case s.stopping && s.loose: // a registration that is still in flight must find its end
 		s.phase, s.retry, s.closeBy = closing, Instant{}, now.Plus(r.CloseFor)
 		s.number--
 		return s.decide(r, busy, now)
@@ -201,8 +201,8 @@ func (s session) beat(r Rules, now Instant) (session, []Action) {
 	return s, []Action{Beat{s.number}}
 }
 
-// every is the time between two beats. Who only stands by has no deadline to keep, and others
-// wait for two promises before they take it for dead.
+// every is the time between two beats. A session that only stands by has no deadline to keep, and
+// others wait for two promises before they take it for dead.
 func (s session) every(r Rules) time.Duration {
 	if s.engaged.IsZero() {
 		return r.IdleEvery
@@ -226,8 +226,8 @@ func (s session) beatIn(r Rules, now Instant) time.Duration {
 }
 
 // hedgeAfter is the least time from the first attempt to the second. Most attempts that take
-// longer than usual are answered yet; where half of the promise is left, or no work depends on
-// it, there is time to wait for that.
+// longer than usual are answered after all; if half of the promise is left, or no work depends on
+// it, there is time to wait.
 func (s session) hedgeAfter(r Rules, now Instant) time.Duration {
 	if s.engaged.IsZero() || s.left(r, now) > r.TTL/2 {
 		return r.HedgeCalm

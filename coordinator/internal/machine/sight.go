@@ -18,8 +18,8 @@ type sight struct {
 	retry   Instant // no eviction is tried before
 }
 
-// observe records a member as it was received at an instant. Only another beat restarts the
-// count: reading the same one again does not, nor does a reconnect.
+// observe records a member as received at an instant. Only another beat restarts the count:
+// reading the same one again does not, nor does a reconnect.
 func (s sight) observe(m lock.Member, at Instant) sight {
 	if !s.since.IsZero() && s.beat == m.Beat {
 		return s
@@ -30,10 +30,10 @@ func (s sight) observe(m lock.Member, at Instant) sight {
 	}
 }
 
-// due is how long it is until the session may be evicted. A session whose promise is not
-// known is left to others. One that holds no role is in nobody's way, and beats so seldom that
-// it may have missed one after a single promise: it has two. One that has our contender ID keeps
-// us out, and has one.
+// due is how long it is until the session may be evicted. A session whose promise is not known is
+// left to others. One that holds no role is in nobody's way, and beats so seldom that it may have
+// missed one after a single promise: it has two promises. One that has our contender ID keeps us
+// out, and has one.
 func (s sight) due(now Instant, holds bool) time.Duration {
 	switch {
 	case s.promise.TTL <= 0:

@@ -22,25 +22,25 @@ const (
 	StateStopped     State = "stopped"
 )
 
-// A RoleView is what others may know of a role.
+// A RoleView is what others may know about a role.
 type RoleView struct {
 	Phase   Phase
 	Token   lock.Token // of our term; zero: there is none
-	Cause   error      // why the work of our term must stop, or had to; nil: it need not, or returned by itself
-	Done    bool       // the work said that it is done for good
-	Refused bool       // the store refuses for good what is asked about the role
+	Cause   error      // why the work of our term must stop, or had to; nil: it need not, or it returned by itself
+	Done    bool       // the work is done for good
+	Refused bool       // the store refuses the role for good
 	Paused  bool       // by an operator
-	Drained bool       // by an operator: this contender shall not have it
+	Drained bool       // by an operator: this contender may not have it
 }
 
-// A SessionView is what others may know of the session.
+// A SessionView is what others may know about the session.
 type SessionView struct {
 	Number    int
 	Deadline  Instant       // until when its work may run; zero: there is none
 	LostAt    Instant       // when its loss was learned; zero: it was not
 	Stopping  bool          // nothing new begins
 	Sick      bool          // the health check failed, or has not answered yet
-	RoundTrip time.Duration // the longest to expect, from what was seen lately; zero: unknown
+	RoundTrip time.Duration // the longest to expect, from recent ones; zero: unknown
 	Tries     int           // attempts at a beat since one was acknowledged
 }
 
@@ -62,8 +62,8 @@ func (m *Machine) Role(name string) RoleView {
 	}
 }
 
-// ExitIn is how long the work of a role that was told to stop still has to return; false: it
-// was not told.
+// ExitIn is how long the work of a role that was told to stop still has to return; false: it was
+// not told.
 func (m *Machine) ExitIn(now Instant, name string) (left time.Duration, told bool) {
 	r := m.roles[name]
 	if r.phase != Stopping {
@@ -75,7 +75,7 @@ func (m *Machine) ExitIn(now Instant, name string) (left time.Duration, told boo
 // Changed names the roles that the last Step may have changed.
 func (m *Machine) Changed() []string { return m.changed }
 
-// State is what people see of a role.
+// State is a role's state as people see it.
 func (m *Machine) State(now Instant, name string) State {
 	return m.roles[name].state(m.Rules, m.session, now)
 }
@@ -98,7 +98,7 @@ func (r role) state(c Rules, s session, now Instant) State {
 	return StateStandby
 }
 
-// Reason is why a role is in the state that people see.
+// Reason is why a role is in that state.
 func (m *Machine) Reason(now Instant, name string) string {
 	r, s := m.roles[name], m.session
 	switch r.state(m.Rules, s, now) {
@@ -151,5 +151,5 @@ func (r role) whyPaused(s session) string {
 	case r.isRefused():
 		return "the store refuses what is asked about it"
 	}
-	return "a pause, as its last term here ended early"
+	return "a pause, because its last term here ended early"
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// This describes this process so that its death can be proved. A field that
-// cannot be read is left empty, and proves nothing.
+// This describes this process so that its death can be proved. A field that cannot be read is
+// left empty, and proves nothing.
 func This() lock.Process {
 	pids, _ := os.Readlink("/proc/self/ns/pid")
 	times, _ := os.Readlink("/proc/self/ns/time")
@@ -41,9 +41,8 @@ func startOf(pid int) string {
 	return ""
 }
 
-// Dead reports whether p is proved dead: its PID is free, or its pidfd says that
-// it ended, or another process has it. Never because it is "not in /proc", which
-// may hide it.
+// Dead reports whether p is proved dead: its PID is free, or its pidfd says that it ended, or
+// another process has it. A process that is missing from /proc is not proof: it may be hidden.
 func Dead(p lock.Process) bool {
 	me := This()
 	if p.PID <= 0 || p.Boot == "" || p.PIDs == "" || p.Boot != me.Boot || p.PIDs != me.PIDs {

@@ -10,16 +10,16 @@ import (
 type Histogram struct {
 	Count  uint64
 	Sum    time.Duration
-	Within map[time.Duration]uint64 // how many were this long at most, by each of some bounds
+	Within map[time.Duration]uint64 // how many were at most this long, for each of some bounds
 }
 
-// A Tally is a Histogram that is being written. It is safe for concurrent use, and waits for nobody.
+// A Tally is a Histogram that is being written. It is safe for concurrent use, and never waits.
 type Tally struct {
 	counts [len(bounds) + 1]atomic.Uint64
 	sum    atomic.Int64
 }
 
-// bounds are those of every Histogram.
+// bounds are the bounds of every Histogram.
 var bounds = [...]time.Duration{
 	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond,
 	50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second,
