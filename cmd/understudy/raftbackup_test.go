@@ -138,7 +138,7 @@ func TestRaftRecover(t *testing.T) {
 	}
 	g.stop()
 	for want, args := range map[string][]string{
-		"--out FILE":                   {a},
+		"--out FILE":                  {a},
 		"2 must be: start these":      {"--out", to, a, b},
 		"it holds nothing of a node":  {"--out", to, a, t.TempDir()},
 		"are both of node a":          {"--out", to, a, a},
