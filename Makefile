@@ -34,6 +34,7 @@ test: servers ## every test, with the race detector where the machine has a C co
 	go test -timeout 20m -run '^TestSuite' ./backends/... ./examples/filestore # it measures time, which the race detector would stretch
 	go test -timeout 20m ./docs # the suite's own command is among the pages', and measures time, too
 	cd fencing/fencingsql/databases && go vet -tags postgres . && go test -timeout 5m .
+	cd coordinator/coordinatorotel/sdktest && go vet . && go test -timeout 5m .
 
 test-docs-long: servers ## every command that README and docs/ show, the long ones too, and with a network: hours
 	go test ./docs -run TestCommands -long -timeout 24h -v
@@ -49,8 +50,8 @@ bin/baselines: $(wildcard internal/failover/baselines/*.go) internal/failover/ba
 
 baselines: bin/baselines ## bin/baselines: contenders as they are written without understudy, for the bench only
 
-bench-soak: servers ## nobody may lose the role while nothing fails: an hour idle, ten minutes busy, on each store
-	go test ./cmd/understudy -tags soak -run TestNoFalseTakeover -timeout 24h -v $(SOAK)
+bench-soak: servers ## nobody may lose the role while nothing fails: an hour idle, ten minutes busy, on each store; ten minutes of heavy writing; a disk that hangs
+	go test ./cmd/understudy -tags soak -run "TestNoFalseTakeover|TestHeavyWriting|TestDiskHangsForLong" -timeout 24h -v $(SOAK)
 
 benchmarks: ## Go benchmarks, printed as ratios
 	go test -run '^$$' -bench . ./...

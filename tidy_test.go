@@ -20,7 +20,7 @@ const module = "github.com/understudy-ha/understudy/"
 // module. The longest folder that matches counts.
 var arrows = map[string][]string{
 	"lock":                           {},
-	"coordinator":                    {"lock", "coordinator/internal/chronicle", "coordinator/internal/clock", "coordinator/internal/machine", "coordinator/internal/process", "coordinator/internal/tally", "internal/asynclog", "internal/history"},
+	"coordinator":                    {"lock", "coordinator/internal/chronicle", "coordinator/internal/clock", "coordinator/internal/machine", "coordinator/internal/process", "coordinator/internal/tally", "internal/asynclog", "internal/canary", "internal/history"},
 	"coordinator/internal/chronicle": {"lock", "coordinator/internal/machine", "internal/history"},
 	"internal/history":               {"lock"},
 	"coordinator/internal/clock":     {"coordinator/internal/machine"},
@@ -34,6 +34,8 @@ var arrows = map[string][]string{
 	"backends/backendsfx":            {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
 	"backends/ledger":                {"lock"},
 	"backends/memory":                {"lock", "backends/ledger"},
+	"backends/object":                {"lock", "backends/ledger"},
+	"backends/object/objectmem":      {"backends/object", "backends/kv/kvmem"},
 	"backends/raft":                  {"lock", "backends/ledger", "internal/asynclog", "internal/certs", "internal/lasting", "internal/smallfile"},
 	"backends/kv":                    {"lock"},
 	"backends/kv/kvmem":              {"backends/kv"},
@@ -75,6 +77,11 @@ var arrows = map[string][]string{
 	"internal/certs":                 {"internal/smallfile"},
 	"internal/smallfile":             {},
 	"internal/lasting":               {},
+
+	"internal/canary":                     {},
+	"internal/lab/faultdisk":              {},
+	"coordinator/coordinatorotel":         {"coordinator"},
+	"coordinator/coordinatorotel/sdktest": {"lock", "coordinator", "coordinator/coordinatorotel"},
 }
 
 // pure packages are functions of their arguments: they cannot wait, log, or read a clock, a
@@ -84,7 +91,7 @@ var pure = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/guards", "internal/lab/script", "internal/lab/servers", "internal/lab/serve", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
+var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "backends/object/objectmem", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/faultdisk", "internal/lab/guards", "internal/lab/script", "internal/lab/servers", "internal/lab/serve", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
 
 // Limits that keep a file and a function readable.
 const (

@@ -37,6 +37,7 @@ var (
 	transitions        = describe("transitions_total", "Changes of the role's state, by cause.", "role", "cause")
 	transitionsDropped = describe("transitions_dropped_total", "Transitions that the OnTransition of an embedder was not told.")
 
+	fences        = describe("fences_total", "Fence commands that ended, by outcome.", "outcome")
 	eventsDropped = describe("history_events_dropped_total", "Events that could not be written into the history of a role.")
 
 	beats        = describe("beats_total", "Attempts at a beat, by outcome.", "outcome")
@@ -86,6 +87,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	gauge(to, storeHeard, seconds(p.Heard))
 	for kind, n := range p.Errors {
 		count(to, storeErrors, n, kind)
+	}
+	for outcome, n := range p.Fences {
+		count(to, fences, n, outcome)
 	}
 	histogram(to, failovers, p.Failovers)
 	histogram(to, activations, p.Activations)

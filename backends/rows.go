@@ -51,11 +51,25 @@ var raftRow = Store{
 	Health:        raftHealth,
 	Facts:         raftFacts,
 	ValidateFacts: func(c Config) error { return c.Raft.ValidateTiming() },
+	Fits:          raftFits,
 	Inside:        true,
 	Values:        true,
 }
 
-// voters is the actual group, or the one in the settings if it does not answer.
+// raftFits refuses a timing with which every election takes longer than the ttl.
+func raftFits(c Config, ttl, outage time.Duration) (warning string, err error) {
+	timing, election := c.Raft.Timing, c.Raft.Election()
+	switch {
+	case timing > ttl:
+		return "", lock.InFields(fmt.Errorf("%v must be at most ttl = %v, or every election costs the active its role; leave it out for %v", timing, ttl, raft.TimingFor(ttl)), "Timing")
+	case election < outage || len(c.Raft.Peers) < 2:
+		return "", nil
+	}
+	return fmt.Sprintf("the active stops when the node dies that leads the Raft group: an election takes about %v, and %v is ridden out; raise ttl, or lower raft.timing on every node",
+		election.Round(time.Millisecond), outage.Round(time.Millisecond)), nil
+}
+
+// voters is the group as it is, or as the settings have it where it does not answer.
 func voters(g raft.Group, c Config) raft.Group {
 	if len(g.Voters) == 0 {
 		return raft.GroupOf(c.Raft.Peers)
@@ -71,7 +85,7 @@ func warnings(texts ...string) string {
 func raftFacts(ctx context.Context, c Config, try time.Duration) Facts {
 	timing := c.Raft.Timing
 	f := Facts{
-		Election: timing * 23 / 10, Source: "2.3 times the timing of " + timing.String() + ", measured at the median", Cure: "lower raft.timing",
+		Election: c.Raft.Election(), Source: "2.3 times the timing of " + timing.String() + ", measured at the median", Cure: "lower raft.timing",
 		Takeover: 3 * timing, Unit: "entries", History: "cut off after snapshots",
 	}
 	limit, why := raft.MaxTrip(timing), "half of Raft's timing of "+timing.String()+": beyond it elections fail; raise raft.timing on every node"

@@ -58,6 +58,11 @@ type Store struct {
 	Facts         func(ctx context.Context, c Config, try time.Duration) Facts
 	ValidateFacts func(c Config) error
 
+	// Fits says whether the elections of a store that the processes carry fit their ttl: in an error
+	// where they never do, and in a warning where they take longer than the outage that an active
+	// rides out.
+	Fits func(c Config, ttl, outage time.Duration) (warning string, err error)
+
 	// Servers returns how clients reach the store's servers by the settings in c, for programs
 	// that measure or prove. A store that is not reached over a network has none.
 	Servers func(c *Config) Servers
@@ -165,6 +170,9 @@ func (s Store) complete() Store {
 	}
 	if s.ValidateFacts == nil {
 		s.ValidateFacts = nothing
+	}
+	if s.Fits == nil {
+		s.Fits = func(Config, time.Duration, time.Duration) (string, error) { return "", nil }
 	}
 	if s.Dial == nil {
 		s.Dial = s.Open

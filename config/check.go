@@ -19,7 +19,7 @@ import (
 // wrong. If there can be a witness, Coordinator.Witness is this program started again: its main
 // calls witness.Main(backends.Beside) first.
 func (c *Config) ForContender() error {
-	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkRun(), c.completeAdmin())
+	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkElections(), c.checkRun(), c.completeAdmin())
 	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
 	for _, r := range c.Roles {
 		c.Coordinator.Roles = append(c.Coordinator.Roles, lock.Bid{Role: r.Name, Priority: r.Priority})
@@ -43,6 +43,9 @@ func (c *Config) completeRoles() error {
 		exit = "exit"
 	}
 	c.Roles = []Role{{Name: c.role, Priority: c.priority, ActiveStandby: c.standby, OnLoss: c.onLoss, OnExit: exit, OnActive: c.onActive, OnStandby: c.onStandby}}
+	if c.role == "" && c.bad["role"] {
+		return nil // the file was not read
+	}
 	if c.role == "" {
 		return errors.New("role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file")
 	}
@@ -87,7 +90,23 @@ func (c *Config) ForVoter() error {
 	return errors.Join(errs...)
 }
 
-// checkRun says what is wrong with the settings of the understudy command only.
+// checkElections says why the store's own elections never fit the ttl.
+func (c *Config) checkElections() error {
+	if c.bad["backend"] {
+		return nil
+	}
+	_, err := c.Store.Row().Fits(c.Store, c.Coordinator.TTL, c.Coordinator.Outage())
+	return c.Explain(c.news(err))
+}
+
+// SlowElections says that the store's own elections take longer than what the active rides out, so
+// that it stops when the node dies that leads the store; "": they do not.
+func (c *Config) SlowElections() string {
+	text, _ := c.Store.Row().Fits(c.Store, c.Coordinator.TTL, c.Coordinator.Outage())
+	return text
+}
+
+// checkRun says what is wrong with the settings that are the understudy command's alone.
 func (c *Config) checkRun() error {
 	if d := c.Run.ConnectTimeout; d > 0 && d < minConnect {
 		return place(c.values["connectTimeout"].where, fmt.Errorf("%v must be at least %v; leave it out to wait as long as it takes", d, minConnect))

@@ -53,7 +53,7 @@ type Role struct {
 // Run are the settings that only the understudy command's run uses.
 type Run struct {
 	ConnectTimeout time.Duration // 0: wait without limit
-	Health         string        // a shell command; "": none
+	Health, Fence  string        // shell commands; "": none
 	Stdin, Isolate bool
 }
 

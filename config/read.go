@@ -101,7 +101,10 @@ func (r *reader) readFile() {
 	}
 	text, err := smallfile.Read(path)
 	if err != nil {
-		r.bad(fmt.Errorf("config %q: %w", path, errors.Unwrap(err)))
+		r.bad(&unreadError{path, errors.Unwrap(err)})
+		for name := range r.keys { // what else seems to be wrong may be cured there
+			r.config.bad[name] = true
+		}
 		return
 	}
 	r.file = &file{path: path, keys: r.keys}
@@ -109,6 +112,22 @@ func (r *reader) readFile() {
 		at := r.file.at(r.file.lines[key])
 		r.set(key, value{parts: parts, rank: byFile, origin: at, where: at + ": " + key})
 	}
+}
+
+// An unreadError says why the file of settings cannot be read.
+type unreadError struct {
+	path string
+	err  error
+}
+
+func (e *unreadError) Error() string { return fmt.Sprintf("config %q: %v", e.path, e.err) }
+func (e *unreadError) Unwrap() error { return e.err }
+
+// IsUnread reports whether err, which Read returned, is that the file cannot be read. What else
+// seems to be missing may stand there.
+func IsUnread(err error) bool {
+	var unread *unreadError
+	return errors.As(err, &unread)
 }
 
 // path is the file's name.

@@ -143,6 +143,55 @@ var inOperator = []planted{
 	})},
 }
 
+// inFence are mistakes in what a store keeps for who fences.
+var inFence = []planted{
+	{"an intent takes another one's place", "FenceOnce", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if c.Op == ledger.Fence {
+			delete(s.ledger.Fences, s.ledger.Roles[c.Role].Term.Holder.Session)
+		}
+		return next(c)
+	})},
+	{"an intent cannot be written again", "FenceOnce", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if f := s.ledger.Fences[s.ledger.Roles[c.Role].Term.Holder.Session]; c.Op == ledger.Fence && f.Same(c.Fence) {
+			return ledger.Result{Code: ledger.Moved}
+		}
+		return next(c)
+	})},
+	{"an intent outlives a beat", "FenceVoid", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		r := next(c)
+		if f, stands := s.ledger.Fences[c.Session]; c.Op == ledger.Beat && stands {
+			f.Beat = s.ledger.Sessions[c.Session].Beat
+			s.ledger.Fences[c.Session] = f
+		}
+		return r
+	})},
+	{"an intent is written whatever the beat", "FenceVoid", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if one, here := s.ledger.Sessions[s.ledger.Roles[c.Role].Term.Holder.Session]; c.Op == ledger.Fence && here {
+			c.Fence.Beat = one.Beat
+		}
+		return next(c)
+	})},
+	{"an intent is written for a term that is over", "FenceTerm", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if r := s.ledger.Roles[c.Role]; c.Op == ledger.Fence && r.Term.Over != "" {
+			return ledger.Result{}
+		}
+		return next(c)
+	})},
+	{"an intent is written for any term", "FenceTerm", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if r := s.ledger.Roles[c.Role]; c.Op == ledger.Fence && r.Term.Token != 0 {
+			c.Fence.Token = r.Term.Token
+		}
+		return next(c)
+	})},
+	{"an intent ends the session", "FenceHarmless", applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		r := next(c)
+		if c.Op == ledger.Fence && r.Changed {
+			delete(s.ledger.Sessions, s.ledger.Roles[c.Role].Term.Holder.Session)
+		}
+		return r
+	})},
+}
+
 // recorded changes a history after each event.
 func recorded(change func(all []lock.Event)) mistake {
 	return applied(func(s *shelf, c ledger.Command, next next) ledger.Result {

@@ -40,7 +40,8 @@ type weather struct {
 	rough *rand.Rand    // randomly loses, delays and sends late
 	worst time.Duration // the longest random delay
 
-	spoil func(c *Client) error // what the harness does to the real network
+	spoil  func(c *Client) error // what the harness does to the real network
+	passes bool                  // and requests get through it
 }
 
 var errNoReply = errors.New("no reply")

@@ -14,7 +14,10 @@ func decisions(op lock.Operator, role, id string) map[string]func(ctx context.Co
 	return map[string]func(ctx context.Context) error{
 		"Pause":     func(ctx context.Context) error { return op.Pause(ctx, role, pauseFor("a context")) },
 		"Configure": func(ctx context.Context) error { return op.Configure(ctx, id, lock.Settings{By: "x", Drained: true}) },
-		"Record":    func(ctx context.Context) error { return op.Record(ctx, role, eventAt(0)) },
+		"Fence": func(ctx context.Context) error {
+			return op.Fence(ctx, role, lock.Fence{Token: 1, Beat: 1, By: "x", Session: "x", At: when})
+		},
+		"Record": func(ctx context.Context) error { return op.Record(ctx, role, eventAt(0)) },
 	}
 }
 
@@ -85,6 +88,11 @@ func decisionsRefused(t *trial) {
 		change(&e)
 		return t.known("record", func(ctx context.Context) error { return op.Record(ctx, role, e) })
 	}
+	fence := func(role string, change func(f *lock.Fence)) error {
+		f := lock.Fence{Token: 1, Beat: 1, By: "x", Session: "x", At: when}
+		change(&f)
+		return t.known("fence", func(ctx context.Context) error { return op.Fence(ctx, role, f) })
+	}
 	many := lock.Settings{By: "x", Priorities: map[string]int{}}
 	for i := range lock.MaxSettings / lock.MaxName {
 		many.Priorities[fmt.Sprintf("%0*d", lock.MaxName, i)] = i
@@ -98,6 +106,10 @@ func decisionsRefused(t *trial) {
 		"settings of too great a priority":      set(id, lock.Settings{By: "x", Priorities: map[string]int{role: lock.MaxPriority + 1}}),
 		"settings for no role":                  set(id, lock.Settings{By: "x", Priorities: map[string]int{"": 1}}),
 		"settings for too many roles":           set(id, many),
+		"an intent by nobody":                   fence(role, func(f *lock.Fence) { f.By = "" }),
+		"an intent of no session":               fence(role, func(f *lock.Fence) { f.Session = "" }),
+		"an intent about an absence":            fence(role, func(f *lock.Fence) { f.Beat = lock.Absent }),
+		"an intent about any beat":              fence(role, func(f *lock.Fence) { f.Beat = lock.AnyBeat }),
 		"an event by nobody":                    record(role, func(e *lock.Event) { e.By = "" }),
 		"an event of no kind":                   record(role, func(e *lock.Event) { e.Kind = "" }),
 		"an event at no time":                   record(role, func(e *lock.Event) { e.At = time.Time{} }),
@@ -109,6 +121,7 @@ func decisionsRefused(t *trial) {
 	for _, name := range []string{"", "a\x00b", "\xff", strings.Repeat("x", lock.MaxName+1)} {
 		bad[fmt.Sprintf("a pause of role %q", name)] = pause(name, pauseFor("x"))
 		bad[fmt.Sprintf("settings for %q", name)] = set(name, lock.Settings{By: "x", Drained: true})
+		bad[fmt.Sprintf("an intent about role %q", name)] = fence(name, func(*lock.Fence) {})
 		bad[fmt.Sprintf("an event of role %q", name)] = record(name, func(*lock.Event) {})
 		bad[fmt.Sprintf("the history of role %q", name)] = t.known("history", func(ctx context.Context) error {
 			_, err := op.History(ctx, name)

@@ -99,6 +99,14 @@ func (r *runner) callFor(a machine.Action) call {
 			"evict", "", r.budget(evictTrips), func(ctx context.Context) error { return r.locker.Evict(ctx, a.Session, a.Beat, why) },
 			func(o lock.Outcome) machine.Event { return machine.Evicted{Session: a.Session, Outcome: o} },
 		}
+	case machine.Intend:
+		f := lock.Fence{Token: a.Token, Beat: a.Beat, By: r.config.ID, Session: session.ID(), At: time.Now()}
+		return call{
+			"intend", a.Role, r.budget(roleTrips), func(ctx context.Context) error { return r.locker.(lock.Operator).Fence(ctx, a.Role, f) },
+			func(o lock.Outcome) machine.Event {
+				return machine.Intended{Session: a.Session, Beat: a.Beat, Outcome: o}
+			},
+		}
 	case machine.Acquire:
 		var token lock.Token
 		return call{
@@ -132,6 +140,8 @@ func (r *runner) whyEvict(id lock.SessionID) string {
 		return history.Dead
 	case strings.HasPrefix(string(id), r.machine.Nonce+"-"): // an earlier one of our own
 		return history.Closed
+	case id == r.fenced:
+		return history.Fenced
 	}
 	return history.Silent
 }
@@ -238,7 +248,7 @@ func (r *runner) answer(role string) {
 	switch {
 	case r.session == nil || wish.To != r.session.ID() || wish.Token != st.Term.Token || wish.Answered:
 		return
-	case r.answering[role] || s.Sick || s.Stopping || slices.ContainsFunc(st.Line, func(m lock.Member) bool { return m.Session == wish.To && m.Settings.Drained }):
+	case r.answering[role] || s.Unfit || s.Stopping || slices.ContainsFunc(st.Line, func(m lock.Member) bool { return m.Session == wish.To && m.Settings.Drained }):
 		return
 	}
 	r.answering[role], wish.Answered = true, true

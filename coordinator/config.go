@@ -109,12 +109,31 @@ type Config struct {
 	Healthy     func(ctx context.Context) error
 	HealthEvery time.Duration
 
+	// Fence kills the host of an active that is silent, for example through its power supply or its
+	// hypervisor. It returns nil only if that host is dead: then this process vouches for it, and the
+	// active's session is ended at once, unless it beat meanwhile. It is called when no beat was seen
+	// for five eighths of the active's TTL, the last quarter of it after the store answered us.
+	// For each such silence one standby calls it, whose intent was committed in the store, and only if
+	// it would take the role itself. Its context ends with the active's promise, or with Run; after
+	// that, and after an error, the promise counts. A host that beats again while Fence runs may be
+	// killed all the same. Nothing waits for it. It needs a lock.Operator. nil: only the promise counts.
+	Fence func(ctx context.Context, holder lock.Contender) error
+
 	// Watchdog is how long work may go without a call of Term.Progress, counted while this process runs:
 	// from 100 ms to TTL; 0: without limit. Work that exceeds it has stalled: its context ends with
 	// ErrStalled, and it has the Grace to return, as after a loss; then the process exits, unless NoExit
 	// is set. A stall is a failure of the work. For a minute, or until it next makes progress, this
 	// process is in line for the role behind all others.
 	Watchdog time.Duration
+
+	// Canary is a directory on the disk that work needs; empty: there is none. A small file in it
+	// is written over and synced all the time, by a goroutine that nothing waits for. When no write
+	// has returned for the Watchdog's time, or without one for half of TTL, the disk hangs: work is
+	// told ErrStalled, and has the Grace to return. While the disk hangs, or a write fails, this
+	// process is not healthy, as after an error of Healthy. Run returns an error if the first write
+	// fails, and leaves a write behind that still hangs when it ends. A full disk is noticed only
+	// where writing over a file takes room.
+	Canary string
 
 	// Standby warms up for a role while its work does not run here: it fills a cache, or follows
 	// the active's log. It is called when Run begins and after every term, one call at a time for
@@ -198,6 +217,14 @@ func (c Config) Defaults() Config {
 	return c
 }
 
+// hangLimit is how late a turn of the loop may be before the loop counts as hung.
+func (c *Config) hangLimit() time.Duration {
+	if c.HangTimeout < 0 {
+		return c.TTL
+	}
+	return c.HangTimeout
+}
+
 // rules are the machine's rules for c.
 func (c Config) rules(nonce string) machine.Rules {
 	return machine.Rules{
@@ -215,6 +242,8 @@ func (c Config) rules(nonce string) machine.Rules {
 		CloseFor:   min(c.TTL, max(5*time.Second, closeTrips*c.Try())), // after the promise, others end it
 		Exclusive:  c.exclusive(),
 		Gated:      c.Healthy != nil,
+		Disk:       c.disk(),
+		Fences:     c.Fence != nil,
 	}
 }
 

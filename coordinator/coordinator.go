@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +17,8 @@ import (
 
 // Run takes part in the roles of c through l until ctx is done, and does work for every term that
 // it is granted. It blocks, and returns only when everything that it started has ended; it does
-// not close l. Nothing that it does for the roles waits for c's Logger, Healthy, Ready, Standby
-// or OnTransition. If one of the last four has not returned Grace after Run was over, Run's error
+// not close l. Nothing that it does for the roles waits for c's Logger, Healthy, Fence, Ready,
+// Standby or OnTransition. If one of the last five has not returned Grace after Run was over, Run's error
 // names it, and it is left behind.
 //
 // When ctx is done, Run tells the work to stop, waits for it within the stop timeout with beats
@@ -37,7 +36,7 @@ import (
 // c.NoExit is set.
 func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 	c = c.Defaults()
-	if err := c.Validate(); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
 	c.Logger = asynclog.Logger(c.Logger)
@@ -104,7 +103,9 @@ type runner struct {
 	refusals  map[string]error  // why the store refuses a role, by role
 	failures  map[string]error  // the last failure of a role's work
 	unwell    error             // the last answer of the health check
+	disk      error             // why the canary cannot be written
 	dead      lock.SessionID    // the session that had our ID and whose process is proven dead
+	fenced    lock.SessionID    // the session whose host is dead, as our fence command said last
 	stalled   map[string]*stall // how a role's last work stalled, by role
 }
 
@@ -133,6 +134,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 	if r.config.Healthy != nil {
 		r.asked.run("Healthy", r.check)
 	}
+	r.watchCanary()
 	if r.config.Ready != nil {
 		r.askReady()
 	}
@@ -215,7 +217,7 @@ type news struct {
 
 // What returns, apart from calls to the store.
 const (
-	checks  = "health check"
+	checks  = "health check" // or a write of the canary
 	watches = "watch"
 	answers = "answer"
 )
@@ -257,10 +259,16 @@ func (r *runner) take(n news) {
 		if n.err == nil && e.Number == r.number {
 			r.config.Witness.Session("")
 		}
+	case machine.Fenced:
+		r.endFence(e, n)
+		return
 	case machine.Stalled:
 		if v := r.machine.Role(e.Role); v.Phase == machine.Working && v.Token == e.Token {
 			r.stalled[e.Role] = &stall{r.config.Now(), r.terms[e.Role]}
 		}
+	case machine.Wrote:
+		r.disk = n.err
+		r.tellDisk(n.err)
 	case machine.Checked:
 		r.unwell = n.err
 		r.tellHealth(n.err)
@@ -299,6 +307,8 @@ func (r *runner) do(a machine.Action) {
 		r.register(a)
 	case machine.Start:
 		r.start(a)
+	case machine.Fence:
+		r.fence(a)
 	case machine.Cancel:
 		t := r.terms[a.Role]
 		r.told[a.Role] = t
@@ -363,19 +373,6 @@ func (r *runner) start(a machine.Start) {
 
 // errNoReturn is the error of work that ended its goroutine, as runtime.Goexit does.
 var errNoReturn = errors.New("it ended its goroutine instead of returning")
-
-// exit ends the process because work outlived its time. Nothing comes before it that could block.
-func (r *runner) exit() {
-	r.exiting.Do(func() {
-		switch {
-		case r.config.NoExit:
-		case r.config.Exit != nil:
-			r.config.Exit()
-		default:
-			os.Exit(ExitCode)
-		}
-	})
-}
 
 // fail notes why Run gives up.
 func (r *runner) fail(a machine.Fail) {

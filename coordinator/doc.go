@@ -57,12 +57,13 @@
 //     than every one that this process has seen.
 //  2. No two processes work at once while their own deadlines are ahead.
 //  3. The work of a role is told to stop before its deadline, and has stopped, or the process
-//     has exited, when anyone may evict its session.
+//     has exited, when anyone may evict its session for its silence. The word of an operator, or of
+//     Config.Fence, that it is dead is taken as such.
 //  4. An error never leaves anyone active, and an answer that does not come never blocks a role
 //     for longer than one ttl.
 //  5. Nothing that guards, beats, takes over, stops or ends waits for a log, a pipe or a
-//     callback other than the work. Log lines and transitions are queued; Healthy, Ready, Standby
-//     and OnTransition run beside the loop.
+//     callback other than the work. Log lines and transitions are queued; Healthy, Fence, Ready,
+//     Standby and OnTransition run beside the loop.
 //
 // # Faults, one by one
 //
@@ -70,6 +71,11 @@
 //     milliseconds later. Without a witness it is evicted after ttl plus skew.
 //   - It hangs or is stopped: the witness kills it after Config.HangTimeout, and in any case at the
 //     deadline while work runs. The guard beside the work does not need the loop to turn.
+//   - Its disk hangs: if Config.Canary is on that disk, the work is told to stop as after a loss,
+//     and the process takes no role until the disk answers. Work that cannot return is ended at
+//     its deadline.
+//   - Its host is lost, with its witness: it is evicted after ttl plus skew. With Config.Fence one
+//     standby commits its intent in the store, has that host killed, and evicts it then.
 //   - It is cut off from the store: it stops by its own clocks, before others may evict it.
 //   - Only replies are lost: as if cut off. Beats that still arrive do not keep the role, because
 //     the session is closed once the work has returned.
@@ -121,8 +127,8 @@
 //
 // A pure machine (internal/machine) takes one event and the time and says what to do: read
 // session.go, then role.go. One loop (coordinator.go) does it and owns all state; calls.go
-// makes the calls to the store; callbacks.go and warmup.go call the user. A guard (lease.go)
-// beside every term's work ends it on time, whatever the loop is doing. journal.go and
+// makes the calls to the store; callbacks.go and warmup.go call the user; canary.go
+// watches the disk. A guard (lease.go) beside every term's work ends it on time, whatever the loop is doing. journal.go and
 // trouble.go write the log; transition.go and monitor.go inform programs. internal/process
 // proves deaths, internal/clock reads the clocks.
 //

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -113,4 +114,17 @@ func (w waiter) close() {
 	if w.alarm != nil {
 		w.alarm.Close()
 	}
+}
+
+// exit ends the process because work outlived its time. Nothing comes before it that could block.
+func (r *runner) exit() {
+	r.exiting.Do(func() {
+		switch {
+		case r.config.NoExit:
+		case r.config.Exit != nil:
+			r.config.Exit()
+		default:
+			os.Exit(ExitCode)
+		}
+	})
 }

@@ -65,6 +65,7 @@ type ProcessStatus struct {
 	LastError error             // from the store; nil: there was none
 	FailedAt  time.Time         // when that was
 	Errors    map[string]uint64 // from the store, by kind: see ErrorKinds
+	Fences    map[string]uint64 // calls of Config.Fence that ended, by outcome: see FenceOutcomes
 
 	Beats, BeatsFailed uint64
 	BeatTimes          Histogram // of acknowledged beats, from the start of the call
@@ -98,7 +99,7 @@ func (m *Monitor) Process() ProcessStatus {
 		ID: b.config.ID, Address: b.config.Address, Labels: maps.Clone(b.config.Labels),
 		Promise: lock.Promise{TTL: b.config.TTL, Skew: b.config.Skew}, Session: *b.session.Load(),
 		Began: true, Stopping: b.stopping.Load(), Witness: b.config.witnessed(), Unhealthy: b.unhealthy(now),
-		Late: max(0, now.Mono-time.Duration(b.due.Load())), Limit: b.config.hangLimit(), Errors: map[string]uint64{},
+		Late: max(0, now.Mono-time.Duration(b.due.Load())), Limit: b.config.hangLimit(), Errors: map[string]uint64{}, Fences: b.fenceCounts(),
 		Beats: b.beats.Load(), BeatsFailed: b.beatsFailed.Load(), BeatTimes: b.beatTimes.Read(),
 		Failovers: b.failovers.Read(), Activations: b.activations.Read(), Drains: b.drains.Read(),
 		LinesDropped: asynclog.Dropped(b.config.Logger), MovesDropped: b.movesDropped.Load(), EventsDropped: b.annals.missed(),
@@ -170,11 +171,13 @@ type board struct {
 	session  atomic.Pointer[lock.SessionID]
 	stopping atomic.Bool
 	sick     atomic.Pointer[error] // the last answer of the health check; nil: none yet
+	disk     atomic.Pointer[error] // why the canary cannot be written; nil: it has not been yet
 
 	heard, failed      atomic.Pointer[answer]
 	errors             [lock.Refused + 1]atomic.Uint64
 	beats, beatsFailed atomic.Uint64
 	movesDropped       atomic.Uint64
+	fences             [len(fenceOutcomes)]atomic.Uint64
 
 	beatTimes, failovers, activations, drains tally.Tally
 }
@@ -225,20 +228,14 @@ func (r *runner) newBoard() *board {
 	return b
 }
 
-// hangLimit is how late a turn of the loop may be before the loop counts as hung.
-func (c *Config) hangLimit() time.Duration {
-	if c.HangTimeout < 0 {
-		return c.TTL
-	}
-	return c.HangTimeout
-}
-
 var errNotChecked = errors.New("the health check has not answered yet")
 
 // unhealthy is why the process is not known to be healthy.
 func (b *board) unhealthy(now Instant) error {
 	since, last := b.checking.Load(), b.sick.Load()
-	switch {
+	switch err := b.unwritten(); {
+	case err != nil:
+		return err
 	case b.config.Healthy == nil:
 		return nil
 	case since != nil && now.Most(*since) > b.config.hangLimit()/2:
@@ -309,7 +306,7 @@ func (b *board) works(role string, t *Term) {
 	}
 }
 
-// drops notes that Config.OnTransition is not told of a transition.
+// drops notes that OnTransition is not told of a transition.
 func (b *board) drops() {
 	if b != nil {
 		b.movesDropped.Add(1)
@@ -322,7 +319,7 @@ func (b *board) answered(now Instant, n news, me lock.SessionID) {
 	case b == nil || n.call == "":
 		return
 	case n.call == checks:
-		b.sick.Store(&n.err)
+		b.checked(n)
 		return
 	}
 	switch o := lock.OutcomeOf(n.err); o {
@@ -355,7 +352,7 @@ func (r *roleBoard) stood(e machine.Stood, me lock.SessionID) {
 		}
 		r.vacated = Instant{}
 	case !r.vacated.IsZero() || r.lived.IsZero():
-	case other && t.End.Why == history.Silent:
+	case other && (t.End.Why == history.Silent || t.End.Why == history.Fenced):
 		r.vacated = r.lived
 	default:
 		r.vacated = e.At

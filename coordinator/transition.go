@@ -173,6 +173,8 @@ func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Ca
 	switch cause := CauseOf(view.Cause); {
 	case view.Cause != nil && cause == CauseStopping:
 		return cause, r.whyStop()
+	case cause == CauseStalled && r.disk != nil:
+		return cause, fmt.Errorf("%w: %w", ErrStalled, r.disk)
 	case view.Cause != nil:
 		return cause, view.Cause
 	case from != Active:
@@ -187,8 +189,8 @@ func (r *runner) whyPaused(now Instant, role string) (Cause, error) {
 	switch {
 	case strings.HasPrefix(why, lock.ErrRolledBack.Error()):
 		return CauseRolledBack, errors.New(why)
-	case r.machine.Session().Sick:
-		return CauseUnhealthy, cmp.Or(r.unwell, errNotChecked)
+	case r.machine.Session().Unfit:
+		return CauseUnhealthy, r.unfit()
 	case view.Drained:
 		return CauseDrained, errors.New(why)
 	case view.Paused:
@@ -227,7 +229,7 @@ func (r *runner) historyCause(t Transition) (cause, detail string) {
 	case CauseSuperseded:
 		return lock.CauseLost, say(t.Reason)
 	case CauseUnhealthy:
-		return lock.CauseUnhealthy, say(r.unwell)
+		return lock.CauseUnhealthy, say(r.unfit())
 	case CauseDrained:
 		return lock.CauseDrained, by(r.standings[t.Role].Term.Holder.Settings.By)
 	case CausePaused:

@@ -47,11 +47,12 @@ const (
 	theJoining = "not registered yet; trying again"
 	theRefusal = "the store refuses a call"
 	theCheck   = "the health check hangs"
+	theDisk    = "the canary cannot be written"
 )
 
 // endings are logged when a trouble is over.
 var endings = map[string]string{
-	theStore: "the store answers again", theWatch: "the roles can be watched again", theRefusal: "the store no longer refuses the call", theCheck: "the health check has returned",
+	theStore: "the store answers again", theWatch: "the roles can be watched again", theRefusal: "the store no longer refuses the call", theCheck: "the health check has returned", theDisk: "the canary can be written again",
 }
 
 func newTroubles(c Config) troubles {
@@ -143,6 +144,16 @@ func (t *troubles) tellHealth(err error) {
 		t.config.Logger.Info("the health check passes again", "id", t.config.ID)
 	}
 	t.sick = sick
+}
+
+// tellDisk tells why the canary cannot be written, and that it can be again.
+func (t *troubles) tellDisk(err error) {
+	now, f := t.config.Now(), fault{what: theDisk}
+	if err != nil {
+		t.fails(now, f, err, 0)
+	} else {
+		t.over(now, f)
+	}
 }
 
 // refusal reports whether the store answered that no try can succeed before somebody changes

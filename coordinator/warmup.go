@@ -116,7 +116,7 @@ func (r *runner) bids() []lock.Bid {
 		if r.machine.Role(b.Role).Done {
 			continue
 		}
-		if r.cold[i].Load() || r.machine.Session().Sick || r.hasStalled(b.Role) { // so that it comes last in the line that every contender reads
+		if r.cold[i].Load() || r.machine.Session().Unfit || r.hasStalled(b.Role) { // so that it comes last in the line that every contender reads
 			b.Priority -= lock.NotReady
 		}
 		left = append(left, b)

@@ -166,6 +166,7 @@ type Standing struct {
 	Request Request  // an operator's request about the term; zero: none
 	Floor   Token    // every future token is greater; for a role without a record it includes the store's own count
 	Pause   Pause    `json:",omitzero"` // of the role; zero: it is not paused
+	Fence   Fence    `json:",omitzero"` // against whoever has the role, silent since that beat; zero: none stands
 	Store   string   // the identity of the store that said it; empty: it has none yet
 }
 

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// An Operator keeps, beside the roles, an operator's decisions about roles and contenders, and
-// what happened in each role. A Locker whose store can do so implements it: use a type assertion.
+// An Operator keeps, beside the roles, an operator's decisions about roles and contenders, what
+// happened in each role, and who is about to be fenced. A Locker whose store can do so implements it: use a type assertion.
 // It is safe for concurrent use. Every call obeys its context as a Locker's does, may be
 // repeated, and needs no session. Bad input is ErrPermanent, and nothing is written.
 type Operator interface {
@@ -41,7 +41,30 @@ type Operator interface {
 	// History returns the recorded events of a role, in the order of recording, the oldest first. It
 	// includes everything that anybody had recorded before it began.
 	History(ctx context.Context, role string) ([]Event, error)
+
+	// Fence puts beside a role's term that a contender is about to have the host of its holder
+	// killed, whose last beat was f.Beat. For each beat of a session one such intent is written at
+	// most, whatever the roles that the session holds. nil: this one stands, written now or before.
+	// ErrMoved: another one's stands for that beat, another beat was there, or the term is over.
+	// An intent is void, and no standing shows it, once the session has another beat, or has ended.
+	// It ends nothing by itself.
+	Fence(ctx context.Context, role string, f Fence) error
 }
+
+// A Fence is a contender's intent to have the host of a silent holder killed, by its fence command.
+type Fence struct {
+	Token   Token     // of the term that it is about
+	Beat    Beat      // the last one that was seen of its holder; never Absent
+	By      string    // the ID of the contender whose fence command runs
+	Session SessionID // that contender's
+	At      time.Time // when, by the clock of By
+}
+
+// IsZero reports whether f is no intent.
+func (f Fence) IsZero() bool { return f.Session == "" }
+
+// Same reports whether f and g are one contender's intent, about one beat.
+func (f Fence) Same(g Fence) bool { return f.Session == g.Session && f.Beat == g.Beat }
 
 // A Pause is an operator's decision that nobody may take a role over. The zero Pause is none. The
 // store compares no clock: a contender that finds that Until has passed resumes the role.
@@ -160,7 +183,8 @@ const (
 
 // The parts that events have, in this order.
 const (
-	PartSilent = "silent" // began: from the former active's last sign of life until its session was ended
+	PartSilent = "silent" // began: from the former active's last sign of life until its session was ended, or a standby set out to fence it
+	PartFence  = "fence"  // began: from then until its session was ended, because the fence command succeeded
 	PartNotice = "notice" // began: from then, or from the handoff, until the first attempt at the role
 	PartGrant  = "grant"  // began: from then until it was granted
 	PartStart  = "start"  // began: from then until the work began
@@ -234,6 +258,15 @@ func CheckSettings(s Settings) error {
 		errs = append(errs, Permanent(fmt.Errorf("priorities: %d roles take %d bytes, the limit is %d: set fewer", len(s.Priorities), size, MaxSettings)))
 	}
 	return errors.Join(errs...)
+}
+
+// CheckFence says what is wrong with an intent to fence.
+func CheckFence(f Fence) error {
+	err := errors.Join(CheckName("by", f.By), CheckName("session", string(f.Session)))
+	if f.Beat == Absent || f.Beat == AnyBeat {
+		err = errors.Join(err, Permanent(fmt.Errorf("beat %d: must be the one that was seen, of a record that is there", f.Beat)))
+	}
+	return err
 }
 
 // CheckEvent says what is wrong with an event.

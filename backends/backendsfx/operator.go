@@ -69,3 +69,11 @@ func (l *later) History(ctx context.Context, role string) ([]lock.Event, error) 
 	}
 	return op.History(ctx, role)
 }
+
+func (l *later) Fence(ctx context.Context, role string, f lock.Fence) error {
+	op, err := l.operator(ctx)
+	if err != nil {
+		return err
+	}
+	return op.Fence(ctx, role, f)
+}

@@ -140,6 +140,65 @@ func (l *locker) History(ctx context.Context, role string) ([]lock.Event, error)
 	return history.Events, nil
 }
 
+func (l *locker) Fence(ctx context.Context, role string, f lock.Fence) error {
+	if err := errors.Join(lock.CheckName("role", role), lock.CheckFence(f)); err != nil {
+		return err
+	}
+	f.At = f.At.UTC().Round(0)
+	defer l.look()
+	if err := l.fence(ctx, role, f); err != nil {
+		return fmt.Errorf("fence: %w", err)
+	}
+	return nil
+}
+
+// fence hangs the intent on the lease of the session that it is about, which outlives its promise.
+func (l *locker) fence(ctx context.Context, name string, f lock.Fence) error {
+	key := l.keys.role(name)
+	found, err := l.readHere(ctx, key)
+	role, foreign := decodeRole(found.Get(key))
+	switch {
+	case err != nil || foreign != nil:
+		return errors.Join(err, foreign)
+	case !role.held() || role.token() != f.Token:
+		return lock.ErrMoved
+	}
+	own, fence := l.keys.session(role.Holder.Session), l.keys.fence(role.Holder.Session)
+	found, err = l.readHere(ctx, own, fence)
+	for err == nil {
+		stands, foreign := decode[fenceRecord](found.Get(fence))
+		switch {
+		case foreign != nil:
+			return foreign
+		case found.Get(own).Revision != uint64(f.Beat):
+			return lock.ErrMoved
+		case stands.Fence.Same(f):
+			return nil
+		case stands.Fence.Beat == f.Beat:
+			return lock.ErrMoved
+		}
+		var r Result
+		r, err = l.commitHere(ctx, Txn{
+			Guards: []Guard{
+				{Key: key, Revision: role.revision},
+				{Key: own, Revision: uint64(f.Beat)},
+				{Key: fence, Revision: found.Get(fence).Revision},
+			},
+			Writes: []Write{{Key: fence, Value: encode(fenceRecord{newHeader(), f}), Lease: found.Get(own).Lease}},
+		})
+		switch {
+		case errors.Is(err, ErrNoLease): // its record goes, and that is a beat
+			return lock.ErrMoved
+		case err != nil || r.Committed:
+			return err
+		case r.Found.Get(key).Revision != role.revision:
+			return lock.ErrMoved
+		}
+		found, err = l.readHere(ctx, own, fence)
+	}
+	return err
+}
+
 // rewrite replaces a key, as it was found, by what next makes of it, if nothing has changed
 // since. If that is the value already, nothing is written.
 func (l *locker) rewrite(ctx context.Context, key string, next func(found View) ([]byte, error)) error {

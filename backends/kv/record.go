@@ -23,6 +23,7 @@ import (
 //	state/identity        of the store, drawn by the first write; durable
 //	state/name/IDENTITY   one for each that the store answers to, for comparisons; durable
 //	state/end/SESSION     on the lease that the session's record was on
+//	state/fence/SESSION   the intent to have its host killed; on its lease
 //	line/session/SESSION  on the session's lease
 //	line/claim/CONTENDER  the session that has this contender's ID; on its lease
 type keys string
@@ -53,6 +54,10 @@ func (k keys) history(role string) string   { return string(k) + "history/" + es
 func (k keys) settings() string             { return string(k) + "state/contender/" }
 func (k keys) setting(id string) string     { return k.settings() + escape(id) }
 func (k keys) end(id lock.SessionID) string { return string(k) + "state/end/" + escape(string(id)) }
+func (k keys) fence(id lock.SessionID) string {
+	return string(k) + "state/fence/" + escape(string(id))
+}
+
 func (k keys) session(id lock.SessionID) string {
 	return k.sessions() + escape(string(id))
 }
@@ -199,6 +204,11 @@ type pauseRecord struct {
 	Pause lock.Pause
 }
 
+type fenceRecord struct {
+	header
+	Fence lock.Fence
+}
+
 type settingsRecord struct {
 	header
 	Settings lock.Settings
@@ -264,6 +274,9 @@ func decodeUpTo[T any](r Record, most int) (T, error) {
 }
 
 func foreign(key string) error {
+	if strings.Contains(key, "state/pause/") { // nobody takes the role over meanwhile, and whoever works goes on
+		return lock.Permanent(fmt.Errorf("the value of key %q is not one of understudy's, and counts as a pause: delete the key, which resumes the role", key))
+	}
 	return lock.Permanent(fmt.Errorf("the value of key %q is not one of understudy's: stop every contender and delete the key, or use another prefix", key))
 }
 

@@ -33,6 +33,10 @@ func TestWhatIsARecord(t *testing.T) {
 			t.Errorf("%s: %v, want an error that says %q", value, err, says)
 		}
 	}
+	pause := Record{Key: keys("p/").pause("r"), Value: []byte("7"), Revision: 5}
+	if _, err := decode[pauseRecord](pause); err == nil || !strings.Contains(err.Error(), "delete the key, which resumes the role") {
+		t.Errorf("a pause that cannot be read: %v", err)
+	}
 }
 
 // TestSessionOfAnother: a record under a session's key that is another session's says nothing

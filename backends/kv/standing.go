@@ -22,6 +22,7 @@ type picture struct {
 	settings map[string]lock.Settings // by the contender's ID
 	sessions map[lock.SessionID]sessionRecord
 	ends     map[lock.SessionID]lock.End
+	fences   map[lock.SessionID]lock.Fence // by the session that is silent
 	floor    floorRecord
 	store    string // its identity
 }
@@ -32,6 +33,7 @@ func newPicture(k keys, v View) *picture {
 		roles: map[string]roleRecord{}, bad: map[string]error{}, wishes: map[string]lock.Request{},
 		pauses: map[string]lock.Pause{}, settings: map[string]lock.Settings{},
 		sessions: map[lock.SessionID]sessionRecord{}, ends: map[lock.SessionID]lock.End{},
+		fences: map[lock.SessionID]lock.Fence{},
 	}
 	for _, r := range v.Records {
 		p.add(r)
@@ -90,6 +92,11 @@ func (p *picture) add(r Record) {
 		}
 	case "state/end":
 		p.ends[lock.SessionID(name)] = decodeEnd(r)
+	case "state/fence":
+		delete(p.fences, lock.SessionID(name))
+		if f, err := decode[fenceRecord](r); err == nil {
+			p.fences[lock.SessionID(name)] = f.Fence
+		}
 	case "line/session":
 		p.sessions[lock.SessionID(name)] = decodeSession(lock.SessionID(name), r)
 	}
@@ -126,7 +133,7 @@ func (p *picture) apply(r Record) *picture {
 	}
 	next.state, next.roles, next.bad = maps.Clone(p.state), maps.Clone(p.roles), maps.Clone(p.bad)
 	next.wishes, next.ends = maps.Clone(p.wishes), maps.Clone(p.ends)
-	next.pauses, next.settings = maps.Clone(p.pauses), maps.Clone(p.settings)
+	next.pauses, next.settings, next.fences = maps.Clone(p.pauses), maps.Clone(p.settings), maps.Clone(p.fences)
 	next.add(r)
 	switch kind {
 	case "state/wish":
@@ -247,7 +254,7 @@ func (p *picture) touched(r Record, next *picture) map[string]bool {
 	switch kind {
 	case "state/role", "state/wish", "state/pause":
 		return map[string]bool{name: true}
-	case "state/end", "line/session":
+	case "state/end", "state/fence", "line/session":
 		names, id := map[string]bool{}, lock.SessionID(name)
 		for _, at := range []*picture{p, next} {
 			for name := range at.sessions[id].priorities {
@@ -275,6 +282,9 @@ func (p *picture) standing(role string) lock.Standing {
 	}
 	if w := p.wishes[role]; r.held() && w.Token == st.Term.Token {
 		st.Request = w
+	}
+	if f := p.fences[r.Holder.Session]; !st.Term.Vacant() && f.Beat == st.Term.Holder.Beat {
+		st.Fence = f
 	}
 	created := map[lock.SessionID]uint64{}
 	for id, s := range p.sessions {

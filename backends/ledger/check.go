@@ -54,6 +54,8 @@ func (c Command) checkOp() error {
 		return role
 	case Restore:
 		return c.checkBackup()
+	case Fence:
+		return errors.Join(role, lock.CheckFence(c.Fence))
 	case Configured, Save:
 		return nil
 	case Adopt:
@@ -92,6 +94,7 @@ func (c Command) checkSize() error {
 		{"keys", 0},
 		{"settings", len(c.Settings.By)},
 		{"event", len(e.By) + len(e.Kind) + len(e.From) + len(e.Cause) + len(e.Detail)},
+		{"fence", len(c.Fence.By) + len(c.Fence.Session)},
 	}
 	labels, bids, keys, settings, event := &fields[5].size, &fields[6].size, &fields[7].size, &fields[8].size, &fields[9].size
 	for role := range c.Settings.Priorities {

@@ -32,6 +32,7 @@ const (
 	Configured Op = "configured"
 	Record     Op = "record"
 	History    Op = "history"
+	Fence      Op = "fence"
 	Save       Op = "save"
 	Restore    Op = "restore"
 	Begin      Op = "begin" // gives the ledger its identity, if it has none
@@ -58,6 +59,7 @@ type Command struct {
 	Pause     lock.Pause     `json:",omitzero"`
 	Settings  lock.Settings  `json:",omitzero"` // Configure: for Contender.ID
 	Event     lock.Event     `json:",omitzero"`
+	Fence     lock.Fence     `json:",omitzero"`
 
 	Values map[string][]byte `json:",omitempty"` // Write: nil deletes
 	Keys   []string          `json:",omitempty"` // Read
@@ -92,6 +94,7 @@ type Result struct {
 	Identity string                   `json:",omitempty"` // the ledger's
 	Changed  bool                     `json:",omitempty"` // more than a beat: watches should hear of it at once
 	Revision uint64                   `json:",omitempty"` // at which the command was applied; set by the store
+	Epoch    uint64                   `json:",omitempty"` // see Mark; set by the store
 }
 
 // Err returns the error of package lock that r means, or nil.

@@ -28,11 +28,12 @@ type View struct {
 	Identity  string   `json:",omitempty"`
 	Adopted   []string `json:",omitempty"`
 	Standings []lock.Standing
+	Epoch     uint64 `json:",omitempty"` // see Mark; set by the Store
 }
 
 // View has the standings of the named roles, or of all roles if none is named.
 func (l *Ledger) View(roles ...string) View {
-	return View{l.Revision, l.Identity, slices.Clone(l.Adopted), l.Standings(roles...)}
+	return View{Revision: l.Revision, Identity: l.Identity, Adopted: slices.Clone(l.Adopted), Standings: l.Standings(roles...)}
 }
 
 // Is reports whether v's ledger answers to an identity.
@@ -41,16 +42,20 @@ func (v View) Is(identity string) bool {
 }
 
 // Mark is v's moment.
-func (v View) Mark() Mark { return Mark{v.Identity, v.Revision} }
+func (v View) Mark() Mark { return Mark{v.Identity, v.Revision, v.Epoch} }
 
 // A Mark is a moment in the history of one ledger.
 type Mark struct {
 	Identity string `json:",omitempty"` // empty: any ledger's
 	Revision uint64 `json:",omitempty"`
+	Epoch    uint64 `json:",omitempty"` // how often this Store was certain that its ledger was put back to what it had been
 }
 
-// After reports whether v is after m: it has a greater revision, or is of another ledger. A copy
-// that has no identity yet may only be late.
+// After reports whether v is after m: it has a greater revision or a later epoch, or is of another
+// ledger. A copy that has no identity yet may only be late.
 func (v View) After(m Mark) bool {
+	if v.Epoch != m.Epoch {
+		return v.Epoch > m.Epoch
+	}
 	return v.Revision > m.Revision || m.Identity != "" && v.Identity != "" && v.Identity != m.Identity
 }

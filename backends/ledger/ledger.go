@@ -31,12 +31,13 @@ type Ledger struct {
 	Claims   map[string]lock.SessionID // which session a contender's ID belongs to
 	Roles    map[string]Role
 	Ended    map[lock.SessionID]lock.End
-	Swept    []lock.SessionID         // the keys of Ended, oldest first
-	Paused   map[string]lock.Pause    `json:",omitempty"` // by role
-	Settings map[string]lock.Settings `json:",omitempty"` // by the contender's ID
-	History  map[string][]lock.Event  `json:",omitempty"` // by role
-	Values   map[string][]byte        `json:",omitempty"` // see Values
-	Size     int                      `json:",omitempty"` // of Values, in bytes
+	Swept    []lock.SessionID              // the keys of Ended, oldest first
+	Paused   map[string]lock.Pause         `json:",omitempty"` // by role
+	Settings map[string]lock.Settings      `json:",omitempty"` // by the contender's ID
+	History  map[string][]lock.Event       `json:",omitempty"` // by role
+	Fences   map[lock.SessionID]lock.Fence `json:",omitempty"` // by the session that is silent
+	Values   map[string][]byte             `json:",omitempty"` // see Values
+	Size     int                           `json:",omitempty"` // of Values, in bytes
 }
 
 // A Session is a session's record.
@@ -124,6 +125,8 @@ func (l *Ledger) do(c Command) Result {
 		return l.record(c)
 	case History:
 		return l.history(c)
+	case Fence:
+		return l.fence(c)
 	case Save:
 		return l.save()
 	case Restore:
@@ -267,6 +270,9 @@ func (l *Ledger) end(id lock.SessionID, why lock.End) {
 		delete(l.Claims, s.Contender.ID)
 		delete(l.Sessions, id)
 	}
+	if delete(l.Fences, id); len(l.Fences) == 0 {
+		l.Fences = nil
+	}
 	for name, r := range l.Roles {
 		if r.Term.Holder.Session == id && r.Term.Over == "" {
 			r.Term.End = why
@@ -314,6 +320,9 @@ func (l *Ledger) Standing(role string) lock.Standing {
 	st.Floor = max(st.Term.Token, l.Floor)
 	if st.Term.Token == 0 { // the first token is greater than the ledger's revision
 		st.Floor = max(st.Floor, lock.Token(l.Revision+l.Offset))
+	}
+	if f := l.Fences[st.Term.Holder.Session]; !st.Term.Vacant() && f.Beat == st.Term.Holder.Beat {
+		st.Fence = f
 	}
 	for _, s := range l.Sessions {
 		if s.bids(role) && (st.Term.Vacant() || s.Contender.Session != st.Term.Holder.Session) {

@@ -190,7 +190,7 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 		return Result{}, fmt.Errorf("%s: %w", c.Op, err)
 	}
 	if r.Code != OtherStore {
-		l.hold(c.Identity, Mark{r.Identity, r.Revision})
+		l.hold(c.Identity, Mark{r.Identity, r.Revision, r.Epoch})
 	}
 	if r.Changed {
 		l.change(c.Role, r)
@@ -206,19 +206,19 @@ func (l *locker) accept(v View) error {
 	if seen != "" && !v.Is(seen) {
 		return &lock.OtherStoreError{Seen: seen, Found: v.Identity}
 	}
-	l.hold(seen, Mark{Identity: v.Identity})
+	l.hold(seen, Mark{Identity: v.Identity, Epoch: v.Epoch})
 	return nil
 }
 
 // hold notes that a ledger which accepts us under seen has acknowledged m. A Locker holds to an
-// adopted ledger by its own identity from then on.
+// adopted ledger by its own identity from then on. Once a ledger was put back, nothing from before counts.
 func (l *locker) hold(seen string, m Mark) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch l.acked.Identity {
-	case m.Identity:
+	switch same := l.acked.Identity == m.Identity; {
+	case same && l.acked.Epoch == m.Epoch:
 		l.acked.Revision = max(l.acked.Revision, m.Revision)
-	case seen:
+	case same && l.acked.Epoch < m.Epoch, !same && l.acked.Identity == seen:
 		l.acked, l.changed = m, map[string]uint64{}
 	}
 }
@@ -227,7 +227,7 @@ func (l *locker) hold(seen string, m Mark) {
 func (l *locker) change(role string, r Result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r.Identity == l.acked.Identity {
+	if r.Identity == l.acked.Identity && r.Epoch == l.acked.Epoch {
 		l.changed[role] = max(l.changed[role], r.Revision)
 	}
 }
@@ -237,6 +237,9 @@ func (l *locker) change(role string, r Result) {
 func (l *locker) late(v View, role string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if v.Identity == l.acked.Identity && v.Epoch != l.acked.Epoch {
+		return v.Epoch < l.acked.Epoch
+	}
 	return v.Revision < max(l.changed[role], l.changed[""])
 }
 
@@ -244,9 +247,12 @@ func (l *locker) late(v View, role string) bool {
 func (l *locker) after(seen Mark) Mark {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	acked := Mark{l.acked.Identity, max(l.acked.Revision, 1) - 1}
-	if seen.Identity == "" || seen.Identity == acked.Identity {
-		return Mark{acked.Identity, max(seen.Revision, acked.Revision)}
+	acked := Mark{l.acked.Identity, max(l.acked.Revision, 1) - 1, l.acked.Epoch}
+	switch same := seen.Identity == "" || seen.Identity == acked.Identity; {
+	case same && seen.Epoch == acked.Epoch:
+		return Mark{acked.Identity, max(seen.Revision, acked.Revision), acked.Epoch}
+	case same && seen.Epoch < acked.Epoch:
+		return acked
 	}
 	return seen
 }

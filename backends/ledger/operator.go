@@ -49,6 +49,12 @@ func (l *locker) History(ctx context.Context, role string) ([]lock.Event, error)
 	return r.History, err
 }
 
+func (l *locker) Fence(ctx context.Context, role string, f lock.Fence) error {
+	f.At = f.At.UTC().Round(0)
+	_, err := l.propose(ctx, Command{Op: Fence, Role: role, Fence: f})
+	return err
+}
+
 // pause also withdraws the request about the term: nobody may act on it.
 func (l *Ledger) pause(c Command) Result {
 	r := decide(&l.Paused, c.Role, c.Pause, "paused roles")
@@ -120,4 +126,25 @@ func (l *Ledger) history(c Command) Result {
 		all[i].Parts = slices.Clone(all[i].Parts)
 	}
 	return Result{History: all}
+}
+
+// fence writes an intent to have the host of a role's holder killed, one for each beat.
+func (l *Ledger) fence(c Command) Result {
+	r := l.Roles[c.Role]
+	id := r.Term.Holder.Session
+	stands := l.Fences[id]
+	switch {
+	case r.Term.Token != c.Fence.Token || l.term(r).Vacant():
+		return Result{Code: Moved}
+	case l.Sessions[id].Beat != c.Fence.Beat:
+		return Result{Code: Moved}
+	case stands.Same(c.Fence):
+		return Result{}
+	case stands.Beat == c.Fence.Beat:
+		return Result{Code: Moved}
+	case l.Fences == nil:
+		l.Fences = map[lock.SessionID]lock.Fence{}
+	}
+	l.Fences[id] = c.Fence
+	return Result{Changed: true}
 }

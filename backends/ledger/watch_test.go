@@ -52,13 +52,15 @@ func TestAfter(t *testing.T) {
 		view, mark Mark
 		want       bool
 	}{
-		{Mark{"x", 5}, Mark{"x", 4}, true},
-		{Mark{"x", 5}, Mark{"x", 5}, false},
-		{Mark{"x", 5}, Mark{"y", 7}, true},
-		{Mark{"x", 5}, Mark{"", 7}, false}, // any ledger's
-		{Mark{"", 5}, Mark{"x", 7}, false}, // a late copy
+		{Mark{"x", 5, 0}, Mark{"x", 4, 0}, true},
+		{Mark{"x", 5, 0}, Mark{"x", 5, 0}, false},
+		{Mark{"x", 5, 0}, Mark{"y", 7, 0}, true},
+		{Mark{"x", 5, 0}, Mark{"", 7, 0}, false},  // any ledger's
+		{Mark{"", 5, 0}, Mark{"x", 7, 0}, false},  // a late copy
+		{Mark{"x", 5, 1}, Mark{"x", 7, 0}, true},  // it was put back
+		{Mark{"x", 7, 0}, Mark{"x", 5, 1}, false}, // from before that
 	} {
-		if got := (View{Identity: c.view.Identity, Revision: c.view.Revision}).After(c.mark); got != c.want {
+		if got := (View{Identity: c.view.Identity, Revision: c.view.Revision, Epoch: c.view.Epoch}).After(c.mark); got != c.want {
 			t.Errorf("%v is after %v: %v", c.view, c.mark, got)
 		}
 	}

@@ -2,9 +2,13 @@ package raft
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
+
+// ending is how long Raft may take to end: a disk that works takes no more for what is under way.
+const ending = 10 * time.Second
 
 // takeover is how long a leader that closes waits for one that is going on.
 const takeover = 250 * time.Millisecond
@@ -75,12 +79,10 @@ func (n *node) stop() error {
 	if !within(&n.calls, 2*n.config.timing()) {
 		n.log.Debug("calls go on while the node closes")
 	}
+	var hung error
 	if n.raft != nil {
-		f := n.halt()
-		errs = append(errs, n.transport.Close())
-		n.port.end() // or Raft waits for silent peers
-		errs = append(errs, f.Error())
-		close(n.down)
+		hung = n.end()
+		errs = append(errs, hung)
 	}
 	if n.transport != nil {
 		errs = append(errs, n.transport.Close())
@@ -95,14 +97,38 @@ func (n *node) stop() error {
 	if n.caller.http != nil {
 		n.caller.close()
 	}
-	if n.dir != nil {
-		errs = append(errs, n.dir.close())
+	if n.dir != nil && !errors.Is(hung, errHung) { // else what waits for the disk may write yet
+		errs = append(errs, n.unlessHung("the log", n.dir.close))
 	}
 	if !within(&n.calls, 2*n.config.timing()) {
 		n.log.Warn("calls go on after the node has closed")
 	}
 	return errors.Join(errs...)
 }
+
+// end ends Raft.
+func (n *node) end() error {
+	f := n.halt()
+	err := n.transport.Close()
+	n.port.end() // or Raft waits for silent peers
+	defer close(n.down)
+	return errors.Join(err, n.unlessHung("Raft", f.Error))
+}
+
+// unlessHung waits for what ends something that writes to the disk. It leaves that behind where the
+// disk hangs: no stop waits for that.
+func (n *node) unlessHung(what string, ends func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- ends() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(ending):
+		return fmt.Errorf("%s %w within %v, is the disk of %s hanging? It is left as it is: the directory stays locked until this process ends", what, errHung, ending, n.config.Dir)
+	}
+}
+
+var errHung = errors.New("has not ended")
 
 // within waits for wg, but not longer than limit.
 func within(wg *sync.WaitGroup, limit time.Duration) bool {

@@ -232,6 +232,9 @@ func (c Config) ValidateTiming() error {
 	return nil
 }
 
+// Election is how long the group takes to choose another leader, as measured at the median.
+func (c Config) Election() time.Duration { return c.timing() * 23 / 10 }
+
 func (c Config) timing() time.Duration {
 	if c.Timing == 0 {
 		return defaultTiming

@@ -31,7 +31,8 @@ type counter struct {
 	settled uint64   // the number that is durable there
 	err     error    // the first failure to write the number
 
-	began atomic.Pointer[time.Time] // when the write of entries that is under way began; nil: none is
+	missed atomic.Uint64             // the last entry that the disk did not take, which no later one has made good; 0: none
+	began  atomic.Pointer[time.Time] // when the write of entries that is under way began; nil: none is
 
 	sizes map[uint64]int // of the entries of the log, by index, in bytes
 	bytes int            // of all of them
@@ -49,11 +50,19 @@ func (c *counter) StoreLogs(l []*raft.Log) error {
 	now := time.Now()
 	c.began.Store(&now)
 	defer c.began.Store(nil)
-	err := c.count(c.BoltStore.StoreLogs(l))
-	if err == nil {
-		c.weigh(l...)
+	last := l[len(l)-1].Index
+	if err := c.count(c.BoltStore.StoreLogs(l)); err != nil {
+		c.missed.Store(max(c.missed.Load(), last))
+		return err
 	}
-	return err
+	c.weigh(l...)
+	if last >= c.missed.Load() {
+		c.missed.Store(0)
+	}
+	if c.dir.look() && c.missed.Load() == 0 { // a disk that is full takes a write now and then
+		c.dir.can("write " + logFile)
+	}
+	return nil
 }
 
 // hangs is how long entries have been under way to the disk.
@@ -84,7 +93,6 @@ func (c *counter) count(err error) error {
 	if err != nil {
 		return c.dir.cannot("write "+logFile, err)
 	}
-	c.dir.can("write " + logFile)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.marker.Writes++

@@ -78,3 +78,34 @@ func TestLeaderWhoseDiskHangs(t *testing.T) {
 		return !g.nodes[l].leading() && g.nodes[l].machine.revision() >= g.nodes[f].machine.revision()
 	})
 }
+
+// TestCloseWhileTheDiskHangs closes a leader whose entries wait for its disk: it ends all the same, says
+// so, and nobody else has the directory meanwhile.
+func TestCloseWhileTheDiskHangs(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3, nil).start()
+	l, _ := g.leader()
+	n := g.nodes[l]
+	g.nodes[l] = nil // it is closed here
+	disk := &n.dir.bolt.mu
+	disk.Lock()
+	answer := sync.OnceFunc(disk.Unlock)
+	defer answer()
+	go func() { _, _ = n.commit([]byte("{}"), patience) }() // it fails with the node
+	eventually(t, "a write that hangs", func() bool { return n.dir.bolt.hangs() > 0 })
+	closed := make(chan error, 1)
+	go func() { closed <- n.Close() }()
+	select {
+	case err := <-closed:
+		if !errors.Is(err, errHung) {
+			t.Errorf("closed with %v, want that its disk hangs", err)
+		}
+	case <-time.After(ending + 20*time.Second):
+		t.Fatal("it does not end")
+	}
+	if f, err := lockDirectory(n.config.Dir); err == nil {
+		t.Error("the directory is free, and what hangs may write to it yet")
+		_ = f.Close()
+	}
+	answer()
+}

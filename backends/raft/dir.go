@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -27,6 +28,7 @@ type directory struct {
 	lock  *os.File
 	bolt  *counter
 	snaps kept
+	full  atomic.Bool // there was hardly any room when entries were written last
 
 	mu     sync.Mutex
 	record record
@@ -140,6 +142,25 @@ func (d *directory) can(do string) {
 		d.log.Info("can "+do+" again", "dir", d.path)
 	}
 }
+
+// least is the room on a disk below which it is called full. raft.db has room of its own, where
+// entries were cut off, and may go on for a while when its disk has none.
+const least = 128 << 10
+
+// look looks how much room there is, and reports whether that is enough. It comes with each write of
+// entries, which waits for the disk.
+func (d *directory) look() bool {
+	left, err := room(d.path)
+	full := err == nil && left < least
+	if d.full.Swap(full); full {
+		_ = d.cannot(takeRoles, fmt.Errorf("the disk has less than %d kB left", least>>10))
+	} else {
+		d.can(takeRoles)
+	}
+	return !full
+}
+
+const takeRoles = "take a role"
 
 // update changes the record, on disk first.
 func (d *directory) update(change func(*record)) error {

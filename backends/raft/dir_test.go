@@ -141,6 +141,10 @@ func halfRemoved(newest string) func(*testing.T, string) {
 // tornParts would have the library panic.
 func tornParts() []damage {
 	return []damage{
+		{"the marker a device", func(t *testing.T, dir string) { // a pipe would be waited for
+			must(t, os.Remove(filepath.Join(dir, "node.json")))
+			must(t, os.Symlink(os.DevNull, filepath.Join(dir, "node.json")))
+		}, "node.json is no file"},
 		{"the term torn", keep(termKey, []byte{1, 2}), "raft.db is damaged"},
 		{"the vote torn", keep(votedKey, []byte{1, 2}), "raft.db is damaged"},
 		{"an entry of the group's members torn", lastEntry(raft.LogConfiguration, "torn"), "raft.db is damaged"},

@@ -19,8 +19,33 @@ type lag struct {
 	since  time.Time // it was acknowledged
 }
 
+// takes says why this process takes no role: its disk takes no entries any more, or hardly so, and
+// then the node would learn of nothing that comes after.
+func (n *node) takes(c ledger.Command) error {
+	answers := c.Op == ledger.Ask && c.Request.Answered
+	if c.Op != ledger.Acquire && !answers || n.holds(c) {
+		return nil
+	}
+	if index := n.dir.bolt.missed.Load(); index != 0 {
+		return fmt.Errorf("raft: node %q takes no role: the disk of %s has not taken entry %d; is it full?", n.config.ID, n.config.Dir, index)
+	}
+	if n.dir.full.Load() {
+		return fmt.Errorf("raft: node %q takes no role: the disk of %s is full", n.config.ID, n.config.Dir)
+	}
+	return nil
+}
+
+// holds reports whether the session that a command is about has the role already.
+func (n *node) holds(c ledger.Command) bool {
+	v, _, err := n.machine.view(c.Role)
+	return err == nil && len(v.Standings) == 1 && v.Standings[0].Term.Holder.Session == c.Session && !v.Standings[0].Term.Vacant()
+}
+
 // follows says why a command is not proposed for this process: its node does not follow.
 func (n *node) follows(c ledger.Command) error {
+	if err := n.takes(c); err != nil {
+		return err
+	}
 	if c.Op != ledger.Beat && c.Op != ledger.Register && c.Op != ledger.Acquire {
 		return nil
 	}

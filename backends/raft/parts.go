@@ -75,7 +75,11 @@ func partial(path, what string, args ...any) error {
 
 // readMarker returns the zero marker where there is none.
 func readMarker(path string) (m marker, err error) {
-	data, err := smallfile.Read(filepath.Join(path, markerFile))
+	name := filepath.Join(path, markerFile)
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() { // to read a pipe would wait for its writer
+		return m, partial(path, "%s is no file", markerFile)
+	}
+	data, err := smallfile.Read(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return m, nil

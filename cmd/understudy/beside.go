@@ -5,7 +5,7 @@ import (
 	"github.com/understudy-ha/understudy/coordinator/witness"
 )
 
-// beside gives the coordinator its health check, and the commands its witness.
+// beside gives the coordinator its health check and its fence command, and the commands its witness.
 func (c *commands) beside(config *coordinator.Config) {
 	var there bool
 	if c.witness, there = config.Witness.(*witness.Witness); !there {
@@ -15,5 +15,9 @@ func (c *commands) beside(config *coordinator.Config) {
 	if c.options.Run.Health != "" {
 		h := &health{command: c.options.Run.Health, log: config.Logger}
 		config.Healthy = h.check
+	}
+	if c.options.Run.Fence != "" {
+		f := &fence{c.options, config.Logger}
+		config.Fence = f.run
 	}
 }

@@ -166,16 +166,21 @@ func (o *options) checkWatchdog() error {
 	return nil
 }
 
-// environment is the command's: ours, without the variables that another run set and without the
-// store's secrets.
+// environment is what a term's command gets: ours, without the variables that another run set and
+// without the store's secrets.
 func (o *options) environment(t coordinator.Term) []string {
+	return append(o.childEnvironment(), "UNDERSTUDY_ROLE="+t.Role, fmt.Sprint("UNDERSTUDY_TOKEN=", t.Token))
+}
+
+// childEnvironment is what a command gets that is no term's.
+func (o *options) childEnvironment() []string {
 	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES", "UNDERSTUDY_CAUSE"}
 	for _, k := range config.Keys() {
 		if k.Secret {
 			own = append(own, k.Variable())
 		}
 	}
-	return append(without(own), "UNDERSTUDY_ROLE="+t.Role, "UNDERSTUDY_ID="+o.Coordinator.ID, fmt.Sprint("UNDERSTUDY_TOKEN=", t.Token))
+	return append(without(own), "UNDERSTUDY_ID="+o.Coordinator.ID)
 }
 
 // managerVariables are how a service manager is reached. They are for us, not for our children.

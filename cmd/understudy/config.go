@@ -54,7 +54,9 @@ printed after them, and then the exit code is 64.`,
 			if *origin {
 				line = fmt.Sprintf("%-40s # %s", line, v.Origin) // a long value pushes no other
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), line)
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
+				return err
+			}
 		}
 		return wrong
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // TestFullDisk fills the disk of one of three nodes, first of a standby and then of the
@@ -38,14 +41,11 @@ func TestFullDisk(t *testing.T) {
 				now = r.active(now.token)
 				r.inLine(2)
 			}
-			fillDisk(t, fmt.Sprintf("/proc/%d/root%s/fill", r.procs["a"].Process.Pid, disk))
+			full := fmt.Sprintf("/proc/%d/root%s/fill", r.procs["a"].Process.Pid, disk)
+			fillDisk(t, full)
 			if whose == "standby" {
-				_, said := r.operate("handoff", "--role", "r", "--to", "a", "--timeout", "5s")
-				t.Log(said)
-				if strings.Contains(said, "-> a") {
-					if now = r.active(now.token); now.id == "a" { // its disk had room for the handoff, but for no more
-						now = r.active(now.token)
-					}
+				if _, said := r.operate("handoff", "--role", "r", "--to", "a", "--timeout", "5s"); !strings.Contains(said, "a did not answer") {
+					t.Errorf("handed to a node whose disk is full: %s", said)
 				}
 			} else {
 				now = r.active(now.token)
@@ -57,6 +57,12 @@ func TestFullDisk(t *testing.T) {
 			if _, since, _ := strings.Cut(r.log("a"), "does not follow its group's log"); strings.Contains(since, "the store answers again") || strings.Contains(since, "active=nobody") {
 				t.Errorf("a says of a store that does not answer it:\n%s", since)
 			}
+			if strings.Contains(r.log("a"), "can write raft.db again") {
+				t.Errorf("a says that it can write, and its disk is full:\n%s", r.log("a"))
+			}
+			must(t, os.Remove(full))
+			r.awaitLog("a", "can write raft.db again")
+			r.inLine(2)
 			r.judge()
 		})
 	}
@@ -73,6 +79,20 @@ func fillDisk(t *testing.T, path string) {
 	for size := 1 << 16; size > 0; {
 		if _, err := f.Write(make([]byte, size)); err != nil {
 			size /= 2
+		}
+	}
+}
+
+// TestAnswerOnAFullDisk: an answer that cannot be written is no mistake of the command line, and no success.
+func TestAnswerOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	must(t, err)
+	defer full.Close()
+	for _, args := range [][]string{{"plan"}, {"plan", "-o", "json"}, {"version"}, {"version", "-o", "json"}, {"config", "show"}, {"config", "schema"}} {
+		var errs bytes.Buffer
+		if code := execute(t.Context(), args, full, &errs); code != cli.NotDone || !strings.Contains(errs.String(), "no space left on device") {
+			t.Errorf("%q: code %d, want %d, and %s", args, code, cli.NotDone, errs.String())
 		}
 	}
 }

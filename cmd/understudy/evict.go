@@ -105,31 +105,22 @@ func (e eviction) find(ctx context.Context) (lock.Member, error) {
 		}
 		return st.Term.Holder, nil
 	}
-	// The contender may bid for any role: the store shows them one by one. All have come a second
-	// after the first one, which may take long to come.
-	quiet, cancel := context.WithCancel(ctx)
-	defer cancel()
-	why, seen := errors.New("it shows no roles: it does not answer, or is empty"), false
-	for st, err := range e.locker.Watch(quiet) {
-		if err != nil {
-			why = err
-			cli.Pause(quiet)
-			continue
-		}
-		if why = nil; !seen {
-			seen = true
-			defer time.AfterFunc(time.Second, cancel).Stop()
-		}
+	var found lock.Member // the contender may bid for any role
+	err := cli.All(ctx, e.locker, func(st lock.Standing) bool {
 		for _, m := range append([]lock.Member{st.Term.Holder}, st.Line...) {
 			if m.ID == e.id && (m.Session != st.Term.Holder.Session || !st.Term.Vacant()) {
-				return m, nil
+				found = m
 			}
 		}
+		return found.ID == ""
+	})
+	switch {
+	case err != nil:
+		return found, cli.Unreachable(fmt.Errorf("the store cannot be reached:\n%w", err))
+	case found.ID == "":
+		return found, fmt.Errorf("id %q: is neither active nor standing by in any role", e.id)
 	}
-	if why != nil {
-		return lock.Member{}, cli.Unreachable(fmt.Errorf("the store, within %v: %w", e.timeout, why))
-	}
-	return lock.Member{}, fmt.Errorf("id %q: is neither active nor standing by in any role", e.id)
+	return found, nil
 }
 
 // watch sees the session silent for its whole promise, or refuses. Reading the same beat again

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,19 +25,20 @@ a number: one at least as great as any token that was ever seen. It never lowers
 		Args:    cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
-	above := cmd.Flags().Uint64("above", 0, "every later token is greater than this")
+	var above floor
+	cmd.Flags().Var(&above, "above", "every later token is greater than this")
 	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
 	o.Collect()
 	o.Judge = func() error {
-		err := lock.CheckFloor(lock.Token(*above))
-		if *above == 0 {
-			err = errors.New("above 0: must be the greatest token that was ever seen")
+		var err error
+		if !cmd.Flags().Changed("above") {
+			err = errors.New("above: none is given; write --above N, the greatest token that was ever seen")
 		}
 		return errors.Join(o.OneRole(), err)
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
-			if err := l.Raise(ctx, lock.Token(*above)); err != nil {
+			if err := l.Raise(ctx, lock.Token(above)); err != nil {
 				return cli.Unreachable(err)
 			}
 			st, err := standing(ctx, l, o.Role())
@@ -44,12 +46,27 @@ a number: one at least as great as any token that was ever seen. It never lowers
 				return cli.Unreachable(err)
 			}
 			beyond := ""
-			if uint64(st.Floor) > *above { // it was raised before, or the store has counted on meanwhile
-				beyond = fmt.Sprintf(": the store is beyond %d", *above)
+			if uint64(st.Floor) > uint64(above) { // it was raised before, or the store has counted on meanwhile
+				beyond = fmt.Sprintf(": the store is beyond %d", above)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "role %s: last token %d; every later one is greater than %d%s\n", o.Role(), st.Term.Token, st.Floor, beyond)
 			return err
 		})
 	}
 	return cmd
+}
+
+// A floor is a token above which every later one is to be.
+type floor lock.Token
+
+func (f *floor) Type() string   { return "token" }
+func (f *floor) String() string { return strconv.FormatUint(uint64(*f), 10) }
+
+func (f *floor) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n == 0 || lock.CheckFloor(lock.Token(n)) != nil {
+		return fmt.Errorf("%q must be the greatest token that was ever seen: a whole number from 1 to %d", text, lock.MaxFloor)
+	}
+	*f = floor(n)
+	return nil
 }

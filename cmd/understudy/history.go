@@ -79,10 +79,12 @@ func eventsOf(ctx context.Context, l lock.Locker, role string) ([]lock.Event, er
 		events, err := o.History(ctx, role)
 		switch {
 		case err == nil:
+			cli.Heard(ctx, nil)
 			return history.Sorted(events), nil
 		case errors.Is(err, lock.ErrPermanent):
 			return nil, err
 		}
+		cli.Heard(ctx, err)
 		if cli.Pause(ctx); ctx.Err() != nil {
 			return nil, cli.Unreachable(fmt.Errorf("the store cannot be reached:\n%w", err))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -60,29 +61,37 @@ func (c *command) hook(name, script string, most time.Duration, t coordinator.Te
 // runHook runs a hook until nothing of it is left. It is killed when ctx ends.
 func (c *command) runHook(ctx context.Context, name string, s procgroup.Spec) {
 	log := c.log.With("hook", name)
+	switch code, err := script(ctx, log, "the hook", s); {
+	case ctx.Err() != nil && err != nil: // it was told
+	case err != nil:
+		log.Warn("the hook did not start", "error", err)
+	case code != 0:
+		log.Warn("the hook failed", "code", code)
+	}
+}
+
+// script runs a shell command until nothing of it is left, and logs what it prints. It is killed
+// when ctx ends, whose cause is the error then.
+func script(ctx context.Context, log *slog.Logger, what string, s procgroup.Spec) (code int, err error) {
 	out, in, err := os.Pipe()
 	if err != nil {
-		log.Warn("the hook did not start", "error", err)
-		return
+		return 0, err
 	}
-	go relay(out, log, "the hook says")
+	go relay(out, log, what+" says")
 	s.Stdout, s.Stderr = in, in
 	g, err := procgroup.Start(s)
 	_ = in.Close() // nothing of ours was written to it
 	if err != nil {
-		log.Warn("the hook did not start", "error", err)
-		return
+		return 0, err
 	}
 	select {
 	case <-g.Gone():
-		if code := g.Code(); code != 0 {
-			log.Warn("the hook failed", "code", code)
-		}
-		return
+		return g.Code(), nil
 	case <-ctx.Done():
 	}
-	log.Warn("the hook is killed", "error", context.Cause(ctx))
+	log.Warn("killing "+what, "error", context.Cause(ctx))
 	killAll(g, func(int) {})
+	return 0, context.Cause(ctx)
 }
 
 // onStandby runs the hook that comes after a term, and waits for it, as long as the promise

@@ -53,6 +53,18 @@ var badInput = map[string]struct {
 		args: []string{"plan", "--ttl", "50ms"},
 		want: []string{`ttl: 50ms must be from 100ms to 12h0m0s`},
 	},
+	"a fence command that is not there": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--fence", "no-such-fence-agent --host x", "--", "true"},
+		want: []string{`fence "no-such-fence-agent --host x": there is no command "no-such-fence-agent"; write its path, or a name that is in PATH`},
+	},
+	"a fence command that is a file which may not be run": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--fence", "/etc/passwd", "--", "true"},
+		want: []string{`fence "/etc/passwd": there is no command "/etc/passwd"; write its path, or a name that is in PATH`},
+	},
+	"an empty fence command": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--fence", "  ", "--", "true"},
+		want: []string{`fence "  ": is no command; write one, or leave it out`},
+	},
 	"a watchdog longer than the ttl": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--ttl", "2s", "--watchdog", "1m", "--", "true"},
 		want: []string{`watchdog: 1m0s must be from 100ms to ttl = 2s; leave it out for none`},
@@ -60,6 +72,10 @@ var badInput = map[string]struct {
 	"a watchdog that is too short": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "5ms", "--on-active", "true"},
 		want: []string{`watchdog: 5ms must be from 100ms to ttl = 10s; leave it out for none`, `command: missing; write it after --`},
+	},
+	"a canary where nothing is": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--canary", "/nowhere", "--", "true"},
+		want: []string{`canary: "/nowhere" is not there; create the directory, on the disk that the work needs`},
 	},
 	"a watchdog of nothing": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "0s", "--", "true"},
@@ -115,17 +131,35 @@ var badInput = map[string]struct {
 		args: []string{"handoff", "--role", "r", "--backend", "memory"},
 		want: []string{`backend "memory": lives in the process that runs it, nobody else can ask it; use another`},
 	},
-	"evict": {args: []string{"evict", peers}, want: []string{"role or id: none is given; write --role ROLE, or set UNDERSTUDY_ROLE, or write --id ID; the store has none, or does not answer"}},
+	"evict": {args: []string{"evict", peers}, want: []string{"role or id: none is given; write --role ROLE, or set UNDERSTUDY_ROLE, or write --id ID; the store does not answer"}, more: true},
 	"floor": {
 		args: []string{"token-floor", "--role", "r", "--above", "9223372036854775808", peers},
-		want: []string{"above 9223372036854775808: must be at most 4611686018427387904"},
+		want: []string{`above: "9223372036854775808" must be the greatest token that was ever seen: a whole number from 1 to 4611686018427387904`},
 	},
 	"adopt":      {args: []string{"adopt", peers}, want: []string{`identity "": must not be empty`}},
-	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above 0: must be the greatest token", `role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE`}},
+	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above: none is given; write --above N", `role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE`}},
 	"flag":       {args: []string{"run", "--rolle", "r", "--", "true"}, want: []string{`unknown flag: --rolle, did you mean "--role"?`}},
 	"subcommand": {args: []string{"rum"}, want: []string{`unknown command "rum" for "understudy", did you mean "run"?`}},
 	"argument":   {args: []string{"handoff", "b"}, want: []string{`"b" belongs to no flag: understudy handoff takes only flags; see understudy handoff --help`}},
-	"below 0":    {more: true, args: []string{"token-floor", "--role", "r", "--above", "-1", peers}, want: []string{`above: "-1" must be a whole number, and not less than 0`}},
+	"below 0":    {args: []string{"token-floor", "--role", "r", "--above", "-1", peers}, want: []string{`above: "-1" must be the greatest token that was ever seen: a whole number from 1 to`}},
+	"floor of 0": {args: []string{"token-floor", "--role", "r", "--above", "0", peers}, want: []string{`above: "0" must be the greatest token`}},
+	"no file":    {args: []string{"run", "--config", "no-such-file", "--ttl", "2s", "--", "true"}, want: []string{`config "no-such-file": no such file or directory`}},
+	"no file, and more": {
+		args: []string{"handoff", "--config", "no-such-file", "--timeout", "x"},
+		want: []string{`config "no-such-file": no such file or directory`, `timeout: "x" is not a duration`},
+	},
+	"an endless value": {
+		args: []string{"status", "--role", strings.Repeat("x", 5000), peers},
+		want: []string{`...(5002 bytes)...`},
+	},
+	"an endless list": {
+		args: []string{"status", "--raft-peers", strings.Repeat("y ", 5000)},
+		want: []string{`...(10002 bytes)...`},
+	},
+	"slow Raft": {
+		args: []string{"run", "--role", "r", "--id", "a", "--raft-dir", "d", "--ttl", "2s", "--raft-timing", "3s", peers, "--", "true"},
+		want: []string{`raft-timing: 3s must be at most ttl = 2s, or every election costs the active its role; leave it out for 200ms`},
+	},
 	"not executable": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--", "./input_test.go"},
 		want: []string{`command "./input_test.go": is not executable; make it executable: chmod +x ./input_test.go`},

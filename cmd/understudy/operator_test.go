@@ -149,9 +149,14 @@ func TestOperatorFarAway(t *testing.T) {
 			return eviction{locker: l, id: id, timeout: 5 * time.Second}.find(ctx)
 		}
 		var coded *cli.ExitError
-		if _, err := find("a"); !errors.As(err, &coded) || coded.Code != cli.Unavailable {
-			t.Errorf("an empty store: %v", err)
+		if _, err := find("a"); err == nil || errors.As(err, &coded) || !strings.Contains(err.Error(), "neither active nor standing by") {
+			t.Errorf("an empty store that answers: %v", err)
 		}
+		l.first = 6 * time.Second
+		if _, err := find("a"); !errors.As(err, &coded) || coded.Code != cli.Unavailable {
+			t.Errorf("a store that does not answer: %v", err)
+		}
+		l.first = 4 * time.Second
 		p := lock.Promise{TTL: 10 * time.Second, Skew: time.Second}
 		for _, id := range []string{"a", "b"} {
 			s, err := l.Register(t.Context(), lock.Contender{ID: id, Session: lock.SessionID(id)}, p, lock.Bid{Role: "r"})

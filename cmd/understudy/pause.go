@@ -166,7 +166,7 @@ func (p *pausing) run(ctx context.Context, l lock.Locker, op lock.Operator) erro
 	if err := op.Pause(ctx, p.Role(), p.pause); err != nil {
 		return cli.Unreachable(err)
 	}
-	p.say("%s is %s: nobody takes over, and %s", p.Role(), pausedBy(p.pause), whoGoesOn(before.Term, p.pause))
+	p.say("%s is %s: nobody takes over, and %s", p.Role(), pausedBy(p.pause), whoGoesOn(before, p.pause))
 	if !before.Pause.IsZero() {
 		p.say("that replaces: %s", pausedBy(before.Pause))
 	}
@@ -199,15 +199,18 @@ func pausedBy(p lock.Pause) string {
 	return text
 }
 
-// whoGoesOn says what a pause means for the active.
-func whoGoesOn(t lock.Term, p lock.Pause) string {
+// whoGoesOn says what a pause means for the active of a role that stood so before.
+func whoGoesOn(before lock.Standing, p lock.Pause) string {
+	active := before.Term.Holder.ID
 	switch {
-	case t.Vacant():
+	case before.Term.Vacant():
 		return "nobody is active"
 	case p.Stop:
-		return t.Holder.ID + " is told to stop"
+		return active + " is told to stop"
+	case before.Request.Answered: // that is void now, and what has stopped for it is not begun again
+		return active + " may have stopped for a handoff: then nobody is active until the role is resumed"
 	}
-	return t.Holder.ID + " works on"
+	return active + " works on"
 }
 
 func newResume() *cobra.Command {

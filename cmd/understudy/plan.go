@@ -27,7 +27,7 @@ are stable.`,
   understudy plan --ttl 500ms -o json`,
 		Args: cli.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), cli.PlanKeys(), cli.TimeKeys, []string{"hangTimeout"})
+	o := newOptions(cmd.Flags(), cli.PlanKeys(), cli.TimeKeys, []string{"hangTimeout", "fence"})
 	output := cli.Output(cmd.Flags())
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -108,6 +108,13 @@ func (o *options) bounds(f backends.Facts) []bound {
 		late("hang, no witness", "as a crash: a process that is stopped does not beat; a command that works on is not stopped"),
 		late("cut off", "as a crash; the old active has stopped "+ms(2*c.Skew)+" before, by its own clocks"),
 		atMost("store's outage ridden out", "", c.Outage().Round(time.Millisecond), "ttl - ttl/4 - one try - skew - grace: shorter ones change nothing"),
+	}
+	if o.Run.Fence != "" {
+		least := c.TTL/8*5 - c.BeatEvery()
+		rows = append(rows, bound{
+			What: "lost host, with --fence", Bound: ms(least) + " to " + ms(most),
+			Why: "--fence runs when no beat was seen for 5/8 of the ttl, the last one being up to ttl/4 old; add what it takes. If it fails, or takes longer than the promise: as a crash without a witness",
+		}.with(least, most))
 	}
 	if f.Election > 0 {
 		rows = append(rows, about("store's election", "about ", f.Election, f.Source+"; within what is ridden out: "+within(f.Election, c.Outage(), f.Cure)))

@@ -61,11 +61,11 @@ func TestPlan(t *testing.T) {
 			"crash, no witness": "1.57s to 5.32s", "hang, no witness": "1.57s to 5.32s", "cut off": "1.57s to 5.32s",
 			"store's outage ridden out": "780ms", "store's election": "about 2.3s", "history per contender": "49371 to 172800 entries a day",
 		}},
-		"memory": {[]string{"--backend", "memory", "--ttl", "1s", "--grace", "100ms", "--skew", "50ms"}, map[string]string{
+		"memory": {[]string{"--backend", "memory", "--ttl", "1s", "--grace", "100ms", "--skew", "50ms", "--fence", "poweroff"}, map[string]string{
 			"active: told to stop": "at 850ms", "active: process exits": "at 950ms",
 			"clean stop": "the work's stop + commits", "handoff": "the work's stop + commits",
 			"crash, no witness": "800ms to 1.175s", "hang, no witness": "800ms to 1.175s", "cut off": "800ms to 1.175s",
-			"store's outage ridden out": "475ms", "history per contender": "98742 to 345600 changes a day",
+			"lost host, with --fence": "375ms to 1.175s", "store's outage ridden out": "475ms", "history per contender": "98742 to 345600 changes a day",
 		}},
 	} {
 		var out, errs bytes.Buffer

@@ -38,6 +38,7 @@ type roleRow struct {
 	Active   *activeRow  `json:"active"` // null: nobody
 	Last     string      `json:"last,omitempty"`
 	Paused   *pauseRow   `json:"paused,omitempty"`
+	Fence    *fenceRow   `json:"fence,omitempty"`
 	Request  *requestRow `json:"request,omitempty"`
 	Standbys []memberRow `json:"standbys"`
 }
@@ -59,6 +60,13 @@ type pauseRow struct {
 	Stop  bool      `json:"stop"`           // the active must stop, too
 
 	text string // for people
+}
+
+// A fenceRow says whose fence command runs, or ran, against the host of the active, silent since
+// the beat that is shown.
+type fenceRow struct {
+	By string    `json:"by"`
+	At time.Time `json:"at,omitzero"`
 }
 
 type requestRow struct {
@@ -116,6 +124,9 @@ func newRole(st heard) roleRow {
 	}
 	if p := st.Pause; !p.IsZero() {
 		r.Paused = &pauseRow{By: p.By, Why: p.Why, At: p.At, Until: p.Until, Stop: p.Stop, text: pausedBy(p)}
+	}
+	if f := st.Fence; !f.IsZero() {
+		r.Fence = &fenceRow{f.By, f.At}
 	}
 	for _, m := range st.Line {
 		r.Standbys = append(r.Standbys, newMember(m))
@@ -229,6 +240,9 @@ func (r roleRow) print(w io.Writer, now time.Time) {
 	fmt.Fprintf(w, "\nrole %s\n", r.Role)
 	if r.Request != nil {
 		fmt.Fprintf(w, "%s asked for a handoff to %s\n", r.Request.By, r.Request.To)
+	}
+	if f := r.Fence; f != nil {
+		fmt.Fprintf(w, "%s fences the host of the active, which is silent, since %s\n", f.By, f.At.Format(time.RFC3339))
 	}
 	if r.Paused != nil {
 		fmt.Fprintf(w, "%s: nobody takes over\n", r.Paused.text)

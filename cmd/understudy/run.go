@@ -17,11 +17,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-func newRun(s *signals) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "run [flags] [-- COMMAND [ARG...]]",
-		Short: "Run a command only while this process is active",
-		Long: `Stands by for the role, and runs the command while it is active. The command gets
+// runText is what run does, for its help.
+const runText = `Stands by for the role, and runs the command while it is active. The command gets
 UNDERSTUDY_ROLE, UNDERSTUDY_ID and UNDERSTUDY_TOKEN; it should pass the token to what
 it writes to.
 
@@ -47,20 +44,27 @@ over. The second runs when the command has ended and before the role is released
 and never beyond the promise: if the role is lost it may not run. A hook that fails is a
 warning.
 
-With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3),
-which many programs speak: READY=1 within 30s, and then WATCHDOG=1 at least once in that time. If
-it does not, it has stalled: the role is lost, and goes to another contender. WATCHDOG_USEC has that
-time in microseconds; sending after every half of it is usual. Started by systemd, this process
-tells systemd its state.
-
+` + stallHelp + `
 A command that ends by itself ends this process with its own exit code: 128 plus the signal
 if a signal ended it, 127 if it could not be started. A stop ends this process with 0,
 whatever the command's code is. That includes a SIGTERM to the whole service by which the
 command ends first, up to half a second before this process gets its own.
 
+With --fence a shell command kills the host of an active that is silent, through its power supply,
+its hypervisor or its cloud. Exit code 0 says that the host is dead, and the role is taken at once.
+The command gets UNDERSTUDY_FENCE_ID, _ADDRESS, _SESSION and _LABEL_ with each label's name in
+capitals. It runs on one standby, and may take the rest of the silent one's promise. If it fails or
+takes longer, the promise counts.
+
 One process can have several roles, each with a command of its own and active or standby
 independently: list them as "roles" in the file that --config names; see docs/configuration.md.
-` + cli.ExitCodes,
+`
+
+func newRun(s *signals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run [flags] [-- COMMAND [ARG...]]",
+		Short: "Run a command only while this process is active",
+		Long:  runText + cli.ExitCodes,
 		Example: `  export UNDERSTUDY_ROLE=billing UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy run --id a --raft-dir /tmp/a -- ./billing --port 80
   understudy run --id b --raft-dir /tmp/b --ttl 2s --on-exit restart -- sh -c 'exec ./billing'
@@ -72,7 +76,10 @@ independently: list them as "roles" in the file that --config names; see docs/co
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := o.Read(cmd)
-		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog())
+		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog(), o.checkFence())
+		if err == nil {
+			err = o.Explain(o.Coordinator.CheckCanary())
+		}
 		if err != nil {
 			return err
 		}
@@ -85,6 +92,18 @@ independently: list them as "roles" in the file that --config names; see docs/co
 	}
 	return cmd
 }
+
+// stallHelp is the part of the help text about stalls.
+const stallHelp = `With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3),
+which many programs speak: READY=1 within 30s, and then WATCHDOG=1 at least once in that time. If
+it does not, it has stalled: the role is lost, and goes to another contender. WATCHDOG_USEC has that
+time in microseconds; sending after every half of it is usual. Started by systemd, this process
+tells systemd its state.
+
+--canary names a directory on the disk that the command needs; a small file there is written and
+synced all the time. If no write returns for the watchdog's time, or ttl/2 without one, the roles go
+to another contender, and this process takes none until the disk answers.
+`
 
 var errRoleLost = errors.New("the role was lost")
 
@@ -107,6 +126,9 @@ func run(ctx context.Context, o *options, s *signals) error {
 	}
 	c := newCommands(o, cancel)
 	c.warnOfUsers()
+	if text := o.SlowElections(); text != "" {
+		config.Logger.Warn(text)
+	}
 	heard := s.take(true)
 	defer signal.Stop(heard)
 	go c.listen(heard)

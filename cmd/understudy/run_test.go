@@ -44,6 +44,10 @@ func TestMain(m *testing.M) {
 	case "notify":
 		go notifyForever()
 		stampForever()
+	case "disk":
+		go notifyForever()
+		go writeForever()
+		stampForever()
 	case "wrapper", "wrapper root":
 		if os.Getpid() != 1 { // which starts itself once more, to be the wrapper
 			_, what, _ := strings.Cut(os.Getenv("UNDERSTUDY_TEST"), " ")

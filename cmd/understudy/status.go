@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,8 @@ each change.
 JSON is one document, or with --watch one for each line: store (name, identity, members, leader,
 silent, quorum, margin: how many more members may fail) and roles, each with role,
 active (null: nobody), last (how the last term ended, if nobody is active), paused (by, why, at, until, stop;
-if present, nobody takes over), request (if a handoff was asked for) and standbys by rank.
+if present, nobody takes over), fence (by, at; that contender's fence command runs, or ran, against
+the active), request (if a handoff was asked for) and standbys by rank.
 An active has id, token, since, session, beat (the store's revision of the last one, 0 if the session's
 record is missing), beatAt, promiseLeft (seconds, by its owner's clock), silent, ttl, witness (it has
 one: a crash costs milliseconds), priority (its rank in line goes by this: lowered while it is not ready),
@@ -241,10 +243,11 @@ func standings(ctx context.Context, l lock.Locker, roles ...string) ([]lock.Stan
 		}()
 	}
 	found, unread := map[string]lock.Standing{}, map[string]error{}
-	why := errors.New("nobody answered")
+	var why error
 	for st, err := range l.Watch(watching, roles...) {
 		switch {
 		case err == nil:
+			cli.Heard(ctx, nil)
 			found[st.Role] = st
 			delete(unread, st.Role)
 		case errors.Is(err, lock.ErrPermanent) && (st.Role == "" || len(roles) > 0):
@@ -253,17 +256,22 @@ func standings(ctx context.Context, l lock.Locker, roles ...string) ([]lock.Stan
 			unread[st.Role] = err
 		case watching.Err() == nil:
 			why = err
+			cli.Heard(ctx, err)
 			cli.Pause(watching)
+		case why == nil: // the last word of a Locker that was trying all the time
+			why = err
 		}
 		if len(roles) > 0 && len(found) == len(roles) {
 			break
 		}
 	}
 	if len(found) < len(roles) || len(roles) == 0 && ctx.Err() != nil {
-		return nil, fmt.Errorf("the store cannot be reached:\n%w", why)
+		return nil, fmt.Errorf("the store cannot be reached:\n%w", cmp.Or(why, errNobody))
 	}
 	return byName(found), errors.Join(slices.Collect(maps.Values(unread))...)
 }
+
+var errNobody = errors.New("nobody answered")
 
 // byName are the standings of a map, in the order of their roles.
 func byName(found map[string]lock.Standing) (all []lock.Standing) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -157,4 +158,20 @@ func TestParseUntil(t *testing.T) {
 			t.Errorf("%q: %v", text, at)
 		}
 	}
+}
+
+// TestPauseDuringAHandoff: a pause that comes while the active's work stops for a handoff does not say
+// that it works on. Nobody is active then until the role is resumed.
+func TestPauseDuringAHandoff(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onEtcd)
+	r.ttl = 4 * time.Second
+	r.command = []string{"sh", "-c", `trap "sleep 3; exit 0" TERM; ` + os.Args[0] + " & while :; do wait; done"}
+	r.startAll()
+	now := r.settled()
+	r.expect(0, "is asked to hand over", "step-down", "--role", "r")
+	r.logged(now.id, "to=draining") // the standby has answered
+	r.expect(0, now.id+" may have stopped for a handoff", "pause", "--role", "r")
+	r.shows("nobody is active")
+	r.expect(0, " is active, token ", "resume", "--role", "r", "--wait")
 }

@@ -75,6 +75,18 @@ func notifyForever() {
 	}
 }
 
+// writeForever writes to a disk and syncs, as a database does, beside what else this process does.
+func writeForever() {
+	f, err := os.Create(filepath.Join(os.Getenv("UNDERSTUDY_TEST_DISK"), "data."+os.Getenv("UNDERSTUDY_ID")))
+	for ; err == nil; time.Sleep(20 * time.Millisecond) { // between two entries
+		if _, err = f.WriteAt(make([]byte, 4096), 0); err == nil {
+			err = f.Sync()
+		}
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
 // daemon is a command that works in a session of its own, which its first process does
 // not wait for.
 func daemon() []string {

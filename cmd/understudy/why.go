@@ -235,6 +235,9 @@ func (m *move) tellNobody(s *story) {
 		s.Cause = cause
 		s.Text = fmt.Sprintf("Nobody is active. %s was the last, with token %d: %s.", t.Holder.ID, t.Token, sentence(cause, detail))
 	}
+	if f := m.Fence; !f.IsZero() {
+		s.Text += fmt.Sprintf(" %s has set out to fence its host, and the role is free as soon as that is dead.", f.By)
+	}
 	s.Text += " " + m.whyNobody()
 	if m.began != nil {
 		s.Steps = append(s.Steps, step{m.began.At, m.began.By, beginningText(*m.began)})

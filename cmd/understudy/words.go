@@ -59,6 +59,7 @@ func beginningText(e lock.Event) string {
 	for _, p := range e.Parts {
 		said, known := map[string]string{
 			lock.PartSilent: "the former active had been silent for %s",
+			lock.PartFence:  "the fence command took %s",
 			lock.PartNotice: "asked for the role %s after it was seen to be free",
 			lock.PartGrant:  "was granted it in %s",
 			lock.PartStart:  "began its work %s later",

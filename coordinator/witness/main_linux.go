@@ -90,7 +90,11 @@ func (c *child) watch() {
 	c.hold()
 	c.page.ready.Store(true)
 	for !c.poll(0) {
-		if why := c.due(); why != "" {
+		why := c.due()
+		if why != "" { // this process may have been stopped since it looked: what was said meanwhile counts
+			why = c.due()
+		}
+		if why != "" {
 			c.kill()
 			if c.killed == "" {
 				c.log.Warn("process killed", "why", why)

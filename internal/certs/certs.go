@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -164,9 +166,9 @@ func (r *Reader) Roots() *x509.CertPool {
 // often is how often the files are looked at; a variable for tests.
 var often = time.Minute
 
-// Mind warns when a third, and when a tenth, of the life of our certificate or of the last
-// authority's is left, each time it looks once one has expired, and when a file cannot be read.
-// It returns when ctx ends.
+// Mind warns when a third, and when a tenth, of a certificate's life is left, ours or the
+// last of the authorities', says so each time it looks once one has expired, and when a
+// file cannot be read. It warns once of a key that everybody may read. It returns when ctx ends.
 func (f Files) Mind(ctx context.Context, log *slog.Logger) {
 	if f.CA == "" && f.Cert == "" || log == nil {
 		return
@@ -197,6 +199,24 @@ func (f Files) look(log *slog.Logger, said map[string]string) {
 		said[file] = text
 	}
 	f.each(judge)
+	key := "the key " + f.Key
+	text := exposed(f.Key)
+	if text != "" && text != said[key] {
+		log.Warn("certificate: " + key + " " + text)
+	}
+	said[key] = text
+}
+
+// exposed says that everybody on this machine may read or replace a key; else "". A key that is
+// no secret any more lets others be who we are, but it may have been mounted so, and is used all
+// the same.
+func exposed(key string) string {
+	info, err := os.Stat(key)
+	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o006 == 0 {
+		return ""
+	}
+	return fmt.Sprintf("may be read by everybody on this machine (mode %04o), who can then pass for this process: "+
+		"chmod 600 %s, or where Kubernetes mounts it a defaultMode of 0440 and an fsGroup", info.Mode().Perm(), key)
 }
 
 // each shows our certificate, and the last one of the authorities', or why it cannot be read.

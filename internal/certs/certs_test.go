@@ -110,3 +110,23 @@ func TestCheckRefusesWhatIsNotValidYet(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestExposedKeyIsSaid: a key that everybody may read is used, and warned of once, until it is mended
+// and exposed again.
+func TestExposedKeyIsSaid(t *testing.T) {
+	f := files(t)
+	issue(t, f, time.Now().Add(-time.Hour), time.Now().Add(90*time.Hour))
+	var log bytes.Buffer
+	said := map[string]string{}
+	for _, step := range []struct {
+		mode os.FileMode
+		want string
+	}{{0o600, ""}, {0o640, ""}, {0o440, ""}, {0o644, "mode 0644"}, {0o644, ""}, {0o600, ""}, {0o604, "mode 0604"}} {
+		must(t, os.Chmod(f.Key, step.mode))
+		log.Reset()
+		f.look(slog.New(slog.NewTextHandler(&log, nil)), said)
+		if text := log.String(); step.want == "" && text != "" || !strings.Contains(text, step.want) {
+			t.Errorf("mode %o: want %q, got %s", step.mode, step.want, text)
+		}
+	}
+}

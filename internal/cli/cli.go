@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"regexp"
@@ -109,9 +110,20 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	case errors.Is(err, context.DeadlineExceeded):
 		complain(root, err)
 		return Unavailable
+	case unwritten(err, out):
+		complain(root, err)
+		return NotDone
 	}
 	complain(root, err)
 	return Usage
+}
+
+// unwritten reports whether err is that the answer could not be written to out, as to a disk that is
+// full: that is no mistake of the command line.
+func unwritten(err error, out io.Writer) bool {
+	var path *fs.PathError
+	file, ok := out.(*os.File)
+	return ok && errors.As(err, &path) && path.Op == "write" && path.Path == file.Name()
 }
 
 // suggestion is how cobra says which command may have been meant.
@@ -163,14 +175,25 @@ func complain(root *cobra.Command, err error) {
 	var text strings.Builder
 	for line := range strings.SplitSeq(suggestion.ReplaceAllString(err.Error(), `, did you mean "$1"?`), "\n") {
 		if strings.TrimSpace(line) != "" {
-			fmt.Fprintln(&text, root.Name()+": "+line)
+			fmt.Fprintln(&text, abridge(root.Name()+": "+line))
 		}
 	}
 	Say(root.ErrOrStderr(), text.String())
 }
 
-// Say prints text, and gives up after a while: no process stays, and none fails to start, because
-// nobody reads its output.
+// endless is a value that is too long to be repeated: what is wrong with it is seen at its begin.
+var endless = regexp.MustCompile(`"[^"\n]{300,}"|\S{400,}`)
+
+// abridge shortens what somebody gave by mistake, such as a file in place of its name.
+func abridge(line string) string {
+	return endless.ReplaceAllStringFunc(line, func(value string) string {
+		head, tail := value[:100], value[len(value)-20:]
+		return fmt.Sprintf("%s...(%d bytes)...%s", strings.ToValidUTF8(head, ""), len(value), strings.ToValidUTF8(tail, ""))
+	})
+}
+
+// Say prints text, and gives up after a while: no process stays, and none fails to start,
+// because nobody reads what it has to say.
 func Say(to io.Writer, text string) {
 	done := make(chan struct{})
 	go func() {

@@ -73,9 +73,9 @@ func (o *Options) Read(cmd *cobra.Command) error {
 	c, err := config.Read(config.Source{Flags: o.Set, Log: cmd.ErrOrStderr(), Ours: o.Ours, Known: func(name string) bool { return isVariable(cmd.Root(), name) }})
 	o.Config = c
 	for _, w := range c.Warnings {
-		Say(cmd.ErrOrStderr(), "understudy: warning: "+w+"\n")
+		Say(cmd.ErrOrStderr(), abridge("understudy: warning: "+w)+"\n")
 	}
-	if o.Judge != nil {
+	if o.Judge != nil && !config.IsUnread(err) { // what seems to be missing may stand in the file
 		err = errors.Join(err, o.Judge())
 	}
 	return err
@@ -110,6 +110,7 @@ func (o *Options) Ask(cmd *cobra.Command, do func(context.Context, lock.Locker) 
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), o.Timeout)
 	defer cancel()
+	ctx = o.tellWait(ctx, cmd.ErrOrStderr())
 	l, err := o.Dial(ctx)
 	if err != nil {
 		return o.Explain(err)
@@ -123,28 +124,22 @@ type NoRole string
 // Error is the text as it was given.
 func (n NoRole) Error() string { return string(n) }
 
-// Roles says which roles the store has. It shows them one by one: all have come a moment after
-// the first, and nobody waits for more than two seconds.
+// Roles says which roles the store has. Nobody waits for that for more than two seconds.
 func Roles(ctx context.Context, l lock.Locker) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var names []string
-	answered := false
-	for st, err := range l.Watch(ctx) {
-		if err != nil {
-			Pause(ctx)
-			continue
-		}
-		if !answered {
-			answered = true
-			defer time.AfterFunc(500*time.Millisecond, cancel).Stop()
-		}
+	err := All(ctx, l, func(st lock.Standing) bool {
 		names = append(names, st.Role)
-	}
+		return true
+	})
 	slices.Sort(names)
 	names = slices.Compact(names)
-	if len(names) == 0 {
-		return "the store has none, or does not answer"
+	switch {
+	case len(names) == 0 && err != nil:
+		return "the store does not answer"
+	case len(names) == 0:
+		return "the store has none"
 	}
 	more := ""
 	if n := len(names) - 20; n > 0 {

@@ -24,8 +24,8 @@ func NewVersion() *cobra.Command {
 		if *output == "json" {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", cmd.Root().Name(), v)
-		return nil
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", cmd.Root().Name(), v)
+		return err
 	}
 	return cmd
 }

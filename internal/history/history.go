@@ -20,6 +20,7 @@ const (
 	Dead    = "its process is dead"              // by its witness, or by another contender that has proof
 	Killed  = Dead + ": the witness killed it: " // by its witness; what follows says why
 	Evicted = "evicted by understudy evict"      // by an operator
+	Fenced  = "its fence command succeeded"      // by the contender that ran it
 )
 
 // CauseOf is why a term ended, as the store's record of it says, and what more there is to say.
@@ -41,6 +42,8 @@ func CauseOf(t lock.Term) (cause, detail string) {
 		return lock.CauseHung, strings.TrimPrefix(end.Why, Killed)
 	case strings.HasPrefix(end.Why, Dead):
 		return lock.CauseCrashed, "seen by " + end.By
+	case end.Why == Fenced:
+		return lock.CauseFenced, "by " + end.By
 	case end.Why == Evicted:
 		return lock.CauseEvicted, "by " + end.By
 	}

@@ -6,6 +6,7 @@
 //	stores      starts the store that a test's processes share, embedded Raft too
 //	guards      what the tests of fencing guards share
 //	ways        the network of one Locker, for the conformance suite
+//	faultdisk   a disk that stalls, is slow, full or read-only: a real one, by FUSE
 //	script      scenarios, traces and planted mistakes as text
 //	storebench, takeover   benchmarks that every store has
 //

@@ -115,7 +115,11 @@ func (c *Client) do(ctx context.Context, call Call, do func() error) error {
 	if c.ctx.Err() != nil {
 		return ErrClosed
 	}
-	f := c.fault(call)
+	return c.fault(call).Around(ctx, do)
+}
+
+// Around makes a call with the fault.
+func (f Fault) Around(ctx context.Context, do func() error) error {
 	if f.Before != nil {
 		if err := f.Before(ctx); err != nil {
 			return err

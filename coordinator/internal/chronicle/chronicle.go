@@ -30,6 +30,7 @@ type Chronicle struct {
 type role struct {
 	former lock.Term       // the last term before ours
 	lived  machine.Instant // when the former active's last sign of life was seen
+	fenced machine.Instant // when somebody was first seen to set out to fence it; zero: nobody is
 	ended  machine.Instant // when the former term was first seen to be over, or the role to be ours
 	how    string          // why the former term ended, as first seen
 	more   string          // its details
@@ -87,6 +88,12 @@ func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionI
 	default:
 		r.ended = machine.Instant{}
 	}
+	switch {
+	case st.Fence.IsZero() && !t.Vacant():
+		r.fenced = machine.Instant{}
+	case r.fenced.IsZero():
+		r.fenced = at
+	}
 	r.former = t
 }
 
@@ -140,7 +147,11 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 		}
 	}
 	e.Detail = history.Text(e.Detail)
-	if e.Cause == lock.CauseSilent {
+	switch {
+	case e.Cause == lock.CauseFenced && !r.fenced.IsZero():
+		e.Parts = part(e.Parts, lock.PartSilent, r.lived, r.fenced)
+		e.Parts = part(e.Parts, lock.PartFence, r.fenced, r.ended)
+	case e.Cause == lock.CauseSilent || e.Cause == lock.CauseFenced:
 		e.Parts = part(e.Parts, lock.PartSilent, r.lived, r.ended)
 	}
 	e.Parts = part(e.Parts, lock.PartNotice, r.ended, r.asked)

@@ -1,6 +1,10 @@
 package machine
 
-import "github.com/understudy-ha/understudy/lock"
+import (
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
 
 // An Action is one thing to do. Each call to the store is answered by the event that is named
 // after it, exactly once.
@@ -21,6 +25,24 @@ type (
 	Evict struct {
 		Session lock.SessionID
 		Beat    lock.Beat
+	}
+
+	// Intend writes that this process is about to have the host of a session killed that has the
+	// role under Token, if Beat is still its beat and nobody else has written so.
+	Intend struct {
+		Role    string
+		Token   lock.Token
+		Session lock.SessionID
+		Beat    lock.Beat
+	}
+
+	// Fence runs the fence command against the host of a session that has the role, For so long
+	// at most. Nothing waits for it. Fenced answers it, in the end.
+	Fence struct {
+		Role    string
+		Session lock.SessionID
+		Beat    lock.Beat
+		For     time.Duration
 	}
 
 	// Acquire tries to take the role.
@@ -74,6 +96,8 @@ func (Register) action() {}
 func (Beat) action()     {}
 func (Close) action()    {}
 func (Evict) action()    {}
+func (Intend) action()   {}
+func (Fence) action()    {}
 func (Acquire) action()  {}
 func (Release) action()  {}
 func (Handoff) action()  {}

@@ -37,6 +37,8 @@ func decide(t *testing.T, s script.Script) (all []script.Block) {
 			roles = strings.Split(value, ",")
 		case "exclusive":
 			rules.Exclusive = strings.Split(value, ",")
+		case "fences":
+			rules.Fences = true
 		}
 	}
 	at := Instant{time.Hour, time.Hour, time.Hour}
@@ -120,10 +122,8 @@ func (d *director) step(words []string) {
 	switch words[0] {
 	case "pass":
 		d.wait(arg(1))
-	case "silence":
-		d.silent = true
-	case "answers":
-		d.silent = false
+	case "silence", "answers":
+		d.silent = words[0] == "silence"
 	case "tick":
 		d.show(Tick{})
 	case "stop":
@@ -144,15 +144,17 @@ func (d *director) step(words []string) {
 	case "checked":
 		d.show(Checked{arg(1) == "healthy"})
 	case "stalled":
-		token, _ := strconv.Atoi(arg(2))
-		d.show(Stalled{arg(1), lock.Token(token)})
+		d.show(Stalled{arg(1), lock.Token(numeral(arg(2)))})
 	case "evicted":
 		d.show(Evicted{lock.SessionID(arg(1)), outcome(2)})
+	case "intended":
+		d.show(Intended{lock.SessionID(arg(1)), lock.Beat(numeral(arg(2))), outcome(3)})
+	case "fenced":
+		d.show(Fenced{lock.SessionID(arg(1)), lock.Beat(numeral(arg(2))), arg(3) == "dead"})
 	case "unseen":
 		d.show(Unseen{strings.TrimPrefix(arg(1), "*"), outcome(2)})
 	case "acquired":
-		token, _ := strconv.Atoi(arg(3))
-		d.show(Acquired{arg(1), number, outcome(2), lock.Token(token)})
+		d.show(Acquired{arg(1), number, outcome(2), lock.Token(numeral(arg(3)))})
 	case "released":
 		d.show(Released{arg(1), number, outcome(2)})
 	case "handedoff":
@@ -168,6 +170,11 @@ func (d *director) step(words []string) {
 	default:
 		d.Fatalf("no step %q", words)
 	}
+}
+
+func numeral(text string) uint64 {
+	n, _ := strconv.ParseUint(text, 10, 64) // what is left out is 0
+	return n
 }
 
 // wait lets time pass, with a Tick whenever the machine wakes.

@@ -57,6 +57,22 @@ type (
 		Outcome lock.Outcome
 	}
 
+	// Intended says how it went to write that this process is about to fence a session that was
+	// silent since Beat.
+	Intended struct {
+		Session lock.SessionID
+		Beat    lock.Beat
+		Outcome lock.Outcome
+	}
+
+	// Fenced says how the fence command went. Dead: it succeeded in time, which is its word that
+	// the host is dead.
+	Fenced struct {
+		Session lock.SessionID
+		Beat    lock.Beat
+		Dead    bool
+	}
+
 	// Acquired says how an acquisition went, and under which token.
 	Acquired struct {
 		Role    string
@@ -89,6 +105,9 @@ type (
 	// Checked says how the health check went.
 	Checked struct{ Healthy bool }
 
+	// Wrote says how the canary's last write to the disk went.
+	Wrote struct{ Disk Disk }
+
 	// Stalled says that the work of a term makes no progress.
 	Stalled struct {
 		Role  string
@@ -107,13 +126,26 @@ func (Registered) role() string  { return "" }
 func (Beaten) role() string      { return "" }
 func (Closed) role() string      { return "" }
 func (Evicted) role() string     { return "" }
+func (Intended) role() string    { return "" }
+func (Fenced) role() string      { return "" }
 func (e Acquired) role() string  { return e.Role }
 func (e Released) role() string  { return e.Role }
 func (e HandedOff) role() string { return e.Role }
 func (e Returned) role() string  { return e.Role }
 func (Checked) role() string     { return "" }
+func (Wrote) role() string       { return "" }
 func (e Stalled) role() string   { return e.Role }
 func (Rebid) role() string       { return "" }
+
+// A Disk is how the disk is that the work needs, as far as it is known.
+type Disk uint8
+
+// The disks.
+const (
+	Writable Disk = iota // or nobody looks
+	Failing              // a write failed, or the first has no answer yet
+	Hanging              // no write has returned for too long
+)
 
 // A Return is how the work returned.
 type Return uint8

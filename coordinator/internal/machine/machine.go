@@ -37,7 +37,7 @@ type Machine struct {
 // New returns a machine that has not registered yet.
 func New(r Rules, roles ...string) *Machine {
 	m := &Machine{
-		Rules: r, session: session{number: 1, sick: r.Gated},
+		Rules: r, session: session{number: 1, sick: r.Gated, disk: r.Disk},
 		roles:  map[string]role{},
 		sights: map[lock.SessionID]sight{},
 		line:   map[string][]lock.SessionID{},
@@ -87,6 +87,9 @@ func (m *Machine) observe(now Instant, e Event) {
 	case Checked:
 		m.session.rebid = m.session.rebid || m.session.sick == e.Healthy
 		m.session.sick = !e.Healthy
+	case Wrote:
+		m.session.rebid = m.session.rebid || m.session.disk != e.Disk
+		m.session.disk = e.Disk
 	case Stalled:
 		m.put(m.roles[e.Role].stalled(e))
 		m.session.rebid = true // our bid is now behind all that have not stalled
@@ -102,12 +105,18 @@ func (m *Machine) observe(now Instant, e Event) {
 		m.failed = m.failed || e.Outcome == lock.Refused
 	case Beaten:
 		m.session = m.session.beaten(now, e)
+		m.answers(now, e)
 	case Closed:
 		m.answered(now, 0, e.Outcome)
 		m.closed(now, e)
 	case Evicted:
 		m.answered(now, 0, e.Outcome)
 		m.evicted(now, e)
+	case Intended:
+		m.answered(now, 0, e.Outcome)
+		m.intended(now, e)
+	case Fenced:
+		m.fenced(e)
 	case Acquired:
 		if r := m.roles[e.Role]; m.answered(now, e.Number, e.Outcome) {
 			m.put(r.acquired(m.Rules, m.session, now, e))
@@ -181,7 +190,7 @@ func (m *Machine) stood(now Instant, e Stood) {
 		line = append(line, member.Session)
 		s := m.sights[member.Session].observe(member, e.At)
 		if i == 0 && st.Term.Token != m.roles[st.Role].store.held {
-			s.since = e.At // until now it had no reason to beat more often
+			s.since, s.fence = e.At, s.fence.anew() // until now it had no reason to beat more often
 		}
 		m.sights[member.Session] = s
 	}
@@ -294,7 +303,8 @@ func (m *Machine) decide(now Instant, names []string) []Action {
 		do = append(do, more...)
 	}
 	do = append(do, m.engage(now)...)
-	return append(do, m.evictSilent(now)...)
+	do = append(do, m.evictSilent(now)...)
+	return append(do, m.fenceSilent(now)...)
 }
 
 // engage makes the session beat like one that holds a role from when it takes the first one, and
@@ -366,7 +376,7 @@ func (m *Machine) next(now Instant) time.Duration {
 	if !m.session.stopping {
 		for id, s := range m.sights {
 			if !s.calling {
-				d = min(d, s.due(now, m.holds[id] > 0))
+				d = min(d, s.due(now, m.holds[id] > 0), m.fenceIn(id, s, now))
 			}
 		}
 	}

@@ -42,6 +42,8 @@ func (w *world) hear(p *proc, e Event) {
 		if e.Outcome == lock.Held {
 			take(e.Holder, true)
 		}
+	case Beaten:
+		p.storeAnswers(e, w.ttl)
 	}
 }
 
@@ -62,6 +64,8 @@ func (w *world) judgeAction(p *proc, a Action) {
 		if left <= w.grace {
 			w.violate("late start: %s starts with %d left", p.name, left)
 		}
+	case Fence:
+		w.judgeFence(p, a)
 	case Acquire:
 		if p.kept {
 			w.violate("paused: %s asks for a role that is paused", p.name)
@@ -79,7 +83,7 @@ func (w *world) judgeAction(p *proc, a Action) {
 		silent := seen && h.beat == a.Beat && p.clock-h.at >= w.ttl+w.skew
 		own := p.machine.own(a.Session) && a.Session != p.machine.ID(p.machine.session.number) &&
 			(!p.work.running || a.Session != p.machine.ID(p.work.number))
-		if !silent && !own && (w.noghost || w.living(a.Session)) {
+		if !silent && !own && !w.fencers.said(p, a) && (w.noghost || w.living(a.Session)) {
 			w.violate("early eviction: %s evicts %s, heard %d ago", p.name, a.Session, p.clock-h.at)
 		}
 		if h.idle(p) && !own && w.living(a.Session) && p.clock-h.at < 2*(w.ttl+w.skew) {
@@ -242,6 +246,9 @@ func (w *world) calm(p *proc) {
 	}
 	w.step(p, Tick{})
 	w.flush(p)
+	for p.up && len(p.commands) > 0 {
+		w.fence(p, false)
+	}
 	if p.up && p.work.running && p.work.told {
 		w.workEnds(p, Cancelled)
 	}

@@ -40,6 +40,8 @@ var weights = map[string]int{
 	"ask":     8,  // an operator wants p to have the role
 	"pause":   3,  // an operator pauses the role
 	"resume":  20,
+	"fenced":  15, // p's oldest fence command has killed a process, and says so
+	"spared":  10, // p's oldest fence command fails
 }
 
 func (l label) String() string {
@@ -133,6 +135,8 @@ func (w *world) possible(l label) bool {
 		return w.janitor && w.ledger.Claims[p.name] != ""
 	case "pause", "resume": // of one operator, named for the first process
 		return w.pauses && l.p == 0 && w.paused() == (l.verb == "resume")
+	case "fenced", "spared":
+		return len(p.commands) > 0
 	case "ask":
 		return !w.nohandoff && w.ledger.Claims[p.name] != "" && w.ledger.Roles[theRole].Term.Token != 0
 	}
@@ -204,6 +208,8 @@ func (w *world) do(l label) {
 		w.remove(p)
 	case "pause", "resume":
 		w.pause(l.verb == "pause")
+	case "fenced", "spared":
+		w.fence(p, l.verb == "fenced")
 	case "ask":
 		w.ask(p)
 	}
@@ -263,7 +269,7 @@ func (w *world) labels(all []label) []label {
 var (
 	plainVerbs = []string{
 		"wake", "calm", "capture", "see", "done", "failed", "return",
-		"stop", "crash", "restart", "witness", "delete", "ask", "pause", "resume",
+		"stop", "crash", "restart", "witness", "delete", "ask", "pause", "resume", "fenced", "spared",
 	}
 	messageVerbs = []string{"commit", "reread", "reply", "giveup", "lose"}
 )
@@ -291,6 +297,10 @@ func actionText(a Action) string {
 	switch a := a.(type) {
 	case Evict:
 		return fmt.Sprintf("evict %s at beat %d", a.Session, a.Beat)
+	case Intend:
+		return fmt.Sprintf("intend to fence %s at beat %d", a.Session, a.Beat)
+	case Fence:
+		return fmt.Sprintf("fence %s at beat %d", a.Session, a.Beat)
 	case Handoff:
 		return fmt.Sprintf("handoff %d to %s", a.Token, a.To)
 	case Release:

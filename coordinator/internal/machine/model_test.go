@@ -29,7 +29,7 @@ type options struct {
 	nocrash          bool
 	norelease        bool // nobody stops and no work returns by itself
 	nohandoff        bool
-	pauses           bool   // an operator may pause the role
+	pauses, fences   bool   // an operator may pause the role; every process has a fence command
 	noghost          bool   // nobody sees that a process is dead
 	only             string // the one judgement that counts; empty: all
 }
@@ -38,7 +38,7 @@ func (o options) rules(nonce string) Rules {
 	return Rules{
 		Nonce: nonce, TTL: o.ttl, Skew: o.skew, Grace: o.grace,
 		StopTimeout: 6, BeatEvery: o.beat, IdleEvery: max(o.beat, o.ttl-1), HedgeFirst: 1, HedgeCalm: 1, HedgeNext: 1, Retry: 1, Turn: 1,
-		HoldFirst: 1, HoldMost: 4, CloseFor: 6,
+		HoldFirst: 1, HoldMost: 4, CloseFor: 6, Fences: o.fences,
 	}
 }
 
@@ -50,7 +50,8 @@ type world struct {
 	procs   []*proc
 	started lock.Token // the greatest under which work was started
 	settled bool       // nothing was lost or late for a promise
-	fault   string     // the first violation
+	fencers fencers
+	fault   string // the first violation
 	log     func(format string, args ...any)
 }
 
@@ -67,6 +68,7 @@ type proc struct {
 	work       work
 	count      uint64 // of acknowledged beats: what a client that counted would write
 	msgs       []message
+	commands   []Fence                    // that run
 	heard      map[lock.SessionID]hearing // for the judge
 	kept       bool                       // from the role by a pause, as was shown last: for the judge
 }
@@ -76,13 +78,6 @@ type work struct {
 	token   lock.Token
 	number  int
 	told    bool
-}
-
-// A hearing is a beat, and when this process first received it.
-type hearing struct {
-	beat  lock.Beat
-	at    time.Duration
-	holds bool // a role, as it was last shown
 }
 
 // A message is a call to the store under way.
@@ -120,13 +115,13 @@ func (w *world) clone() *world {
 	l := *w.ledger
 	l.Sessions, l.Claims = maps.Clone(l.Sessions), maps.Clone(l.Claims)
 	l.Roles, l.Ended = maps.Clone(l.Roles), maps.Clone(l.Ended)
-	l.Swept, l.Paused = slices.Clone(l.Swept), maps.Clone(l.Paused)
+	l.Swept, l.Paused, l.Fences, c.fencers = slices.Clone(l.Swept), maps.Clone(l.Paused), maps.Clone(l.Fences), maps.Clone(w.fencers)
 	c.ledger, c.procs = &l, make([]*proc, len(w.procs))
 	for i, p := range w.procs {
 		q, m := *p, *p.machine
 		m.roles, m.sights, m.line, m.holds = maps.Clone(m.roles), maps.Clone(m.sights), maps.Clone(m.line), maps.Clone(m.holds)
 		m.changed = slices.Clone(m.changed)
-		q.machine, q.msgs, q.heard = &m, slices.Clone(p.msgs), maps.Clone(p.heard)
+		q.machine, q.msgs, q.heard, q.commands = &m, slices.Clone(p.msgs), maps.Clone(p.heard), slices.Clone(p.commands)
 		c.procs[i] = &q
 	}
 	return &c
@@ -163,7 +158,7 @@ func (w *world) restart(p *proc) {
 
 // crash ends the process. What it sent may still commit.
 func (w *world) crash(p *proc) {
-	p.up, p.registered, p.work, p.standing, p.count = false, false, work{}, nil, 0
+	p.up, p.registered, p.work, p.standing, p.count, p.commands = false, false, work{}, nil, 0, nil
 	for i := range p.msgs {
 		p.msgs[i].waiting = false
 	}
@@ -208,6 +203,8 @@ func (w *world) perform(p *proc, a Action) {
 	case Exit:
 		w.crash(p)
 	case Fail:
+	case Fence:
+		p.commands = append(p.commands, a)
 	default:
 		w.send(p, a)
 	}
@@ -261,7 +258,7 @@ func (w *world) command(p *proc, a Action) (ledger.Command, int) {
 	case Handoff:
 		return ledger.Command{Op: ledger.Handoff, Role: a.Role, Token: a.Token, To: a.To}, a.Number
 	}
-	panic(fmt.Sprintf("no call to the store: %T", a))
+	return w.intent(p, a.(Intend)), 0
 }
 
 // commit lets the store do what message i asks.
@@ -273,12 +270,8 @@ func (w *world) commit(p *proc, i int) {
 	w.note("        store: %d %s", w.rev, resultText(m.result))
 	w.judgeCommit(m.cmd, m.result, before)
 	w.judgeEviction(m.cmd, m.result)
+	w.judgeIntent(m.cmd, m.result)
 	p.sweep()
-}
-
-var outcomes = map[ledger.Code]lock.Outcome{
-	ledger.OK: lock.OK, ledger.Held: lock.Held, ledger.Lost: lock.Lost, ledger.Moved: lock.Moved, ledger.Gone: lock.Gone,
-	ledger.Permanent: lock.Refused,
 }
 
 // answer gives the machine the outcome of message i: the reply, or that there is
@@ -315,6 +308,8 @@ func (w *world) answerTo(p *proc, m message, o lock.Outcome) Event {
 		return Closed{m.number, o}
 	case ledger.Evict:
 		return Evicted{m.session, o}
+	case ledger.Fence:
+		return Intended{m.cmd.To, m.cmd.Fence.Beat, o}
 	case ledger.Acquire:
 		return Acquired{m.cmd.Role, m.number, o, m.result.Token}
 	case ledger.Release:

@@ -26,6 +26,8 @@ var walks = []string{
 	"n=3 m=3 depth=200 nocrash janitor ttl=6 skew=2 grace=1 beat=2 drift",
 	"n=2 m=3 depth=150 noghost janitor",
 	"n=2 m=3 depth=150 pauses",
+	"n=3 m=3 depth=250 ttl=8 grace=2 beat=2 fences",
+	"n=2 m=3 depth=200 ttl=8 grace=2 beat=2 fences noghost janitor drift",
 }
 
 // TestWalks walks at random for as long as -soak says, by default a few seconds.
@@ -207,7 +209,7 @@ func newOptions(text string) options {
 	times := map[string]*time.Duration{"ttl": &o.ttl, "skew": &o.skew, "grace": &o.grace, "beat": &o.beat}
 	switches := map[string]*bool{
 		"janitor": &o.janitor, "drift": &o.drift, "nocrash": &o.nocrash, "norelease": &o.norelease,
-		"nohandoff": &o.nohandoff, "noghost": &o.noghost, "pauses": &o.pauses,
+		"nohandoff": &o.nohandoff, "noghost": &o.noghost, "pauses": &o.pauses, "fences": &o.fences,
 	}
 	for _, f := range strings.Fields(text) {
 		key, value, _ := strings.Cut(f, "=")

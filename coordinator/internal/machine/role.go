@@ -60,7 +60,7 @@ func (r role) look(c Rules, s session, now Instant, st lock.Standing) role {
 
 // unwanted reports whether we must not take the role, though we could.
 func (r role) unwanted(s session) bool {
-	return r.done || s.sick || r.store.drained != "" || r.store.halted
+	return r.done || s.unfit() || r.store.drained != "" || r.store.halted
 }
 
 // superseded reports whether the store names another term than ours, or no longer has the record
@@ -221,11 +221,11 @@ func (r role) reason(c Rules, s session, now Instant) error {
 		return ErrDeadline
 	case r.superseded():
 		return ErrSuperseded
-	case r.term.stalls:
+	case r.term.stalls || s.disk == Hanging:
 		return ErrStalled
 	case s.stopping:
 		return ErrStopping
-	case s.sick:
+	case s.unfit():
 		return ErrUnhealthy
 	case r.store.drained != "":
 		return ErrDrained

@@ -26,6 +26,8 @@ type Rules struct {
 	CloseFor    time.Duration // a stop waits this long for the session's end to be written
 	Exclusive   []string      // roles for which this process does not stand by
 	Gated       bool          // the process is not healthy until Checked says so
+	Disk        Disk          // until Wrote says how it is
+	Fences      bool          // there is a fence command
 }
 
 // ID is the session ID of the n-th registration: new for each, never used again.

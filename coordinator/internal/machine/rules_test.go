@@ -98,21 +98,51 @@ func TestDeadlineNeverGoesBack(t *testing.T) {
 	}
 }
 
-// TestSickStaysSick through a new registration: it does not compete until it is healthy.
-func TestSickStaysSick(t *testing.T) {
-	d := newDesk(t, everyday(), "r")
-	d.see(Checked{false})
+// again lets the session be lost, and registers another.
+func (d *desk) again() {
 	d.now = d.now.Plus(ttl / 4)
 	d.see(Tick{})
 	d.see(Beaten{1, d.now, lock.Lost})
 	d.see(Closed{1, lock.OK})
 	d.see(Registered{Number: 2, At: d.now, Outcome: lock.OK})
 	d.see(Beaten{2, d.now, lock.OK})
+}
+
+// TestSickStaysSick through a new registration: it does not compete until it is healthy.
+func TestSickStaysSick(t *testing.T) {
+	d := newDesk(t, everyday(), "r")
+	d.see(Checked{false})
+	d.again()
 	if do := d.stood(lock.Standing{Role: "r"}); slices.Contains(do, Action(Acquire{"r", 2})) {
 		t.Error("it competes though it is not known to be healthy")
 	}
 	if do := d.see(Checked{true}); !slices.Contains(do, Action(Acquire{"r", 2})) {
 		t.Errorf("healthy again, it decides %v, want to compete", do)
+	}
+}
+
+// TestDisk: where the disk fails the work is asked to end; where it hangs that is a stall, also of work
+// that was asked already. In neither case does it compete, through a new registration too.
+func TestDisk(t *testing.T) {
+	d := newDesk(t, everyday(), "r")
+	d.takes(5)
+	if do := d.see(Wrote{Failing}); !slices.Contains(do, Action(Cancel{"r", ErrUnhealthy})) {
+		t.Errorf("the disk fails, and it decides %v", do)
+	}
+	if do := d.see(Wrote{Hanging}); !slices.Contains(do, Action(Cancel{"r", ErrStalled})) {
+		t.Errorf("the disk hangs, and it decides %v", do)
+	}
+	if took := d.pass(ttl, does(Exit{"r", 5})).Round(10 * time.Millisecond); took != everyday().Grace {
+		t.Errorf("work that does not return ends the process after %v, want the grace", took)
+	}
+	d = newDesk(t, everyday(), "r")
+	d.see(Wrote{Hanging})
+	d.again()
+	if do := d.stood(lock.Standing{Role: "r"}); slices.Contains(do, Action(Acquire{"r", 2})) {
+		t.Error("it competes on a disk that hangs")
+	}
+	if do := d.see(Wrote{Writable}); !slices.Contains(do, Action(Acquire{"r", 2})) {
+		t.Errorf("the disk is well, and it decides %v, want to compete", do)
 	}
 }
 

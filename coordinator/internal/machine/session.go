@@ -12,6 +12,7 @@ type session struct {
 	number   int     // of the registration: 1, 2, ...
 	stopping bool    // nothing new begins
 	sick     bool    // the health check failed, or has not answered yet
+	disk     Disk    // that the work needs
 	calling  bool    // a Register or Close is in flight
 	loose    bool    // the registration before this one may have taken effect, or may yet
 	retry    Instant // no Register or Close is due before
@@ -134,8 +135,11 @@ func (s session) closed(r Rules, now Instant, e Closed) session {
 		s.phase = ended
 		return s
 	}
-	return session{number: s.number + 1, sick: s.sick, trip: s.trip, slow: s.slow}
+	return session{number: s.number + 1, sick: s.sick, disk: s.disk, trip: s.trip, slow: s.slow}
 }
+
+// unfit reports whether this process shall have no role.
+func (s session) unfit() bool { return s.sick || s.disk != Writable }
 
 // unheardIn is how long it is until the store has acknowledged nothing for a whole promise, or
 // for two if the session only stands by: others count the same way.

@@ -16,6 +16,7 @@ type sight struct {
 	twin    bool    // it has our contender ID
 	calling bool    // an eviction is in flight
 	retry   Instant // no eviction is tried before
+	fence   fence
 }
 
 // observe records a member as received at an instant. Only another beat restarts the count:
@@ -27,6 +28,7 @@ func (s sight) observe(m lock.Member, at Instant) sight {
 	return sight{
 		beat: m.Beat, promise: m.Promise, since: at,
 		moved: !s.since.IsZero() && m.Beat != lock.Absent, dead: s.dead, twin: s.twin, calling: s.calling,
+		fence: s.fence.anew(),
 	}
 }
 
@@ -38,7 +40,7 @@ func (s sight) due(now Instant, holds bool) time.Duration {
 	switch {
 	case s.promise.TTL <= 0:
 		return never
-	case s.dead:
+	case s.dead || s.fence.phase == fenced:
 		return now.Until(s.retry)
 	}
 	patience := s.promise.TTL + s.promise.Skew

@@ -39,7 +39,7 @@ type SessionView struct {
 	Deadline  Instant       // until when its work may run; zero: there is none
 	LostAt    Instant       // when its loss was learned; zero: it was not
 	Stopping  bool          // nothing new begins
-	Sick      bool          // the health check failed, or has not answered yet
+	Unfit     bool          // the health check or the disk failed, or has not answered yet
 	RoundTrip time.Duration // the longest to expect, from recent ones; zero: unknown
 	Tries     int           // attempts at a beat since one was acknowledged
 }
@@ -49,7 +49,7 @@ func (m *Machine) Session() SessionView {
 	s := m.session
 	return SessionView{
 		Number: s.number, Deadline: s.deadline(m.Rules), LostAt: s.lostAt,
-		Stopping: s.stopping, Sick: s.sick, RoundTrip: s.slow, Tries: s.tries,
+		Stopping: s.stopping, Unfit: s.unfit(), RoundTrip: s.slow, Tries: s.tries,
 	}
 }
 
@@ -92,7 +92,7 @@ func (r role) state(c Rules, s session, now Instant) State {
 		return StateRegistering
 	case r.phase == Granted || r.phase == Acquiring:
 		return StateActivating
-	case r.store.rolledBack() || s.sick || r.store.drained != "" || r.store.paused != "" || r.isRefused() || r.holdDown(c, now) > 0:
+	case r.store.rolledBack() || s.unfit() || r.store.drained != "" || r.store.paused != "" || r.isRefused() || r.holdDown(c, now) > 0:
 		return StatePaused
 	}
 	return StateStandby
@@ -142,7 +142,7 @@ func (r role) whyPaused(s session) string {
 	switch {
 	case r.store.rolledBack():
 		return fmt.Sprintf("%v: raise its tokens above %d", lock.ErrRolledBack, r.store.seen)
-	case s.sick:
+	case s.unfit():
 		return "not known to be healthy"
 	case r.store.drained != "":
 		return r.store.drained
