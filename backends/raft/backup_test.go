@@ -72,6 +72,17 @@ func TestRecoverIsWhatTheGroupHas(t *testing.T) {
 	}
 }
 
+// TestOnlyARestoreNeedsANewerProgram: a save changes nothing, and a node that does not know it refuses
+// it alike.
+func TestOnlyARestoreNeedsANewerProgram(t *testing.T) {
+	t.Parallel()
+	for op, want := range map[ledger.Op]int{ledger.Save: plain, ledger.Restore: format} {
+		if got := formatOf(ledger.Command{Op: op}); got != want {
+			t.Errorf("%s has format %d, want %d", op, got, want)
+		}
+	}
+}
+
 // TestNewestBackup knows most, whatever its place; those of two groups are no choice.
 func TestNewestBackup(t *testing.T) {
 	t.Parallel()

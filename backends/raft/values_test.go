@@ -121,7 +121,6 @@ func TestFormatIsTheOldestThatCanSayIt(t *testing.T) {
 		image(`{"Format":3,`)
 	}
 	f := lock.Fence{Token: 2, Beat: m.ledger.Sessions["s"].Beat, By: "b", Session: "t"}
-	apply(ledger.Command{Op: ledger.Restore, Backup: &ledger.Backup{}}, `{"Format":6,`)
 	apply(ledger.Command{Op: ledger.Fence, Role: "r", Fence: f}, `{"Format":5,`)
 	image(`{"Format":5,`)
 	apply(ledger.Command{Op: ledger.Evict, Session: "s", Seen: f.Beat, End: lock.End{By: "b", Why: "dead"}}, `{"Format":1,`)
