@@ -24,9 +24,9 @@ const managers = "5f1ccbd2-6a5d-4e0f-8b0f-2f6c1f6f1c11"
 func (r *runner) serve(what string) {
 	switch what {
 	case "ports":
-		at, err := servers.Addresses(3)
+		at, err := servers.Addresses(5)
 		lab.Must(r.t, err)
-		r.leave(fmt.Sprintf("export A=%s B=%s C=%s", at[0], at[1], at[2]))
+		r.leave(fmt.Sprintf("export A=%s B=%s C=%s D=%s E=%s", at[0], at[1], at[2], at[3], at[4]))
 	case "etcd":
 		c := serve.Start(r.t, what, 3, servers.Options{})
 		r.leave("export ETCD=" + strings.Join(addresses(c), ","))

@@ -52,9 +52,11 @@ func (c Command) checkOp() error {
 		return errors.Join(role, lock.CheckEvent(c.Event))
 	case History:
 		return role
+	case Restore:
+		return c.checkBackup()
 	case Fence:
 		return errors.Join(role, lock.CheckFence(c.Fence))
-	case Configured:
+	case Configured, Save:
 		return nil
 	case Adopt:
 		return lock.CheckName("identity", c.Adopt)

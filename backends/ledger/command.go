@@ -11,7 +11,7 @@ import (
 // An Op is what a command does.
 type Op string
 
-// The operations. Each is one call of package lock, including its Operator, or of Values; Begin and Nothing
+// The operations. Each is one call of package lock, including its Operator, of Values or of Keeper; Begin and Nothing
 // are for a store that keeps a ledger.
 const (
 	Register   Op = "register"
@@ -33,6 +33,8 @@ const (
 	Record     Op = "record"
 	History    Op = "history"
 	Fence      Op = "fence"
+	Save       Op = "save"
+	Restore    Op = "restore"
 	Begin      Op = "begin" // gives the ledger its identity, if it has none
 	Nothing    Op = "nothing"
 )
@@ -61,6 +63,7 @@ type Command struct {
 
 	Values map[string][]byte `json:",omitempty"` // Write: nil deletes
 	Keys   []string          `json:",omitempty"` // Read
+	Backup *Backup           `json:",omitempty"` // Restore
 }
 
 // A Code is the outcome of a command.
@@ -86,6 +89,7 @@ type Result struct {
 	Values   map[string][]byte        `json:",omitempty"` // Read: those that exist
 	Settings map[string]lock.Settings `json:",omitempty"` // Configured
 	History  []lock.Event             `json:",omitempty"`
+	Backup   *Backup                  `json:",omitempty"` // Save
 	Seen     string                   `json:",omitempty"` // OtherStore: the command's Identity
 	Identity string                   `json:",omitempty"` // the ledger's
 	Changed  bool                     `json:",omitempty"` // more than a beat: watches should hear of it at once

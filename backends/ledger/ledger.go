@@ -127,6 +127,10 @@ func (l *Ledger) do(c Command) Result {
 		return l.history(c)
 	case Fence:
 		return l.fence(c)
+	case Save:
+		return l.save()
+	case Restore:
+		return l.restore(c)
 	}
 	return Result{} // Begin and Nothing
 }

@@ -166,7 +166,7 @@ func (l *locker) over() bool {
 }
 
 // naming are the operations that can be the first to write to a ledger, beside Adopt.
-var naming = []Op{Register, Evict, Raise, Pause, Configure, Record}
+var naming = []Op{Register, Evict, Raise, Pause, Configure, Record, Restore}
 
 // propose makes one call of the contract.
 func (l *locker) propose(ctx context.Context, c Command) (Result, error) {

@@ -48,13 +48,14 @@ func Dial(c Config) (lock.Locker, error) {
 	}
 	cl := newClient(c.others(), d)
 	l := ledger.NewLocker(cl)
-	return outsider{l, l.(ledger.Values), l.(lock.Operator), cl}, nil
+	return outsider{l, l.(ledger.Values), l.(ledger.Keeper), l.(lock.Operator), cl}, nil
 }
 
 // An outsider is what Dial returns.
 type outsider struct {
 	lock.Locker
 	ledger.Values
+	ledger.Keeper
 	lock.Operator
 	client *client
 }
@@ -142,7 +143,7 @@ func (c clocked) CloseIdleConnections() {
 }
 
 // repeatable are the commands that change nothing when they are applied twice.
-var repeatable = append(slices.Clone(operators), ledger.Begin, ledger.Read, ledger.Record)
+var repeatable = append(slices.Clone(operators), ledger.Begin, ledger.Read, ledger.Record, ledger.Save, ledger.Restore)
 
 // Propose asks the peers in turn. A command that may have been applied is
 // proposed again only where that changes nothing.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/conformance"
 	"github.com/understudy-ha/understudy/conformance/conformancetest"
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/lab/ways"
 )
 
@@ -40,9 +42,16 @@ func slower(c *Config) {
 }
 
 // TestSuite runs the suite over clients of a group of three, each behind
-// proxies of its own.
+// proxies of its own. All of it is over mutual TLS, with what `understudy raft certs` makes;
+// TestSuiteFar and TestSuiteOfMembers are without.
 func TestSuite(t *testing.T) {
-	g := newGroup(t, 3, slower).start()
+	dir := t.TempDir()
+	_, err := certs.Make(dir, []certs.Wanted{{Name: "a"}, {Name: "b"}, {Name: "c"}}, time.Hour)
+	must(t, err)
+	g := newGroup(t, 3, func(c *Config) {
+		slower(c)
+		c.CAFile, c.CertFile, c.KeyFile = filepath.Join(dir, "ca.pem"), filepath.Join(dir, c.ID+".pem"), filepath.Join(dir, c.ID+".key")
+	}).start()
 	conformancetest.Run(t, g.suite())
 }
 
@@ -82,7 +91,8 @@ func (g *group) dial() (*conformance.Client, error) {
 		}
 		peers = append(peers, Peer{p.ID, through})
 	}
-	return w.Client(Dial(Config{Peers: peers}))
+	c := g.configs[0]
+	return w.Client(Dial(Config{Peers: peers, CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile}))
 }
 
 // restart stops all nodes at once, as a power failure does, and starts them on their

@@ -43,8 +43,9 @@ func groupOf(founders map[string]string) string {
 //     likewise, as it has not voted yet.
 //  3. Every peer says that the group has begun and had no leader yet: so nobody's vote
 //     counted, this node's neither, and it begins likewise.
-//  4. A peer has been part of a group with a leader: that removes this node, and with it
-//     its votes. Only then Raft starts, empty, and the leader adds the node again.
+//  4. A peer has been part of a group with a leader: that no longer counts this node, and with it
+//     its votes, or has only let it in as one that learns. Only then Raft starts, empty, and the
+//     leader counts the node again once it has caught up. The list may be any then.
 //  5. Otherwise somebody is silent or says otherwise, and this node waits.
 func (n *node) found(ctx context.Context) error {
 	ctx, end, err := n.begin(ctx)
@@ -126,8 +127,13 @@ func (n *node) survey(ctx context.Context) (s survey) {
 			s.missing = append(s.missing, text)
 			continue
 		}
-		mine[p.ID] = a.h.Directory
 		group.note(a.h)
+		if a.h.State && n.otherList(a.h) { // an operator lets this node in, whatever the lists say
+			s.missing = append(s.missing, n.lists(p, a.h))
+			s.old, last, group.Voters = true, a.h.Last, a.h.Voters
+			continue
+		}
+		mine[p.ID] = a.h.Directory
 		switch {
 		case a.h.Founders[self] == mine[self]:
 			s.founders = a.h.Founders
@@ -177,10 +183,17 @@ func (n *node) objection(p Peer, h hello, err error) string {
 		return fmt.Sprintf("peer %s says that it is %q", p, h.ID)
 	case h.Directory == "":
 		return fmt.Sprintf("peer %s runs an earlier version of this program: run the same on every node", p)
-	case !sameIDs(h.Peers, formatPeers(n.config.Peers)):
-		return fmt.Sprintf("peer %q has another list of peers, %s, this node has %s: use the same on every node", p.ID, h.Peers, formatPeers(n.config.Peers))
+	case !h.State && n.otherList(h):
+		return n.lists(p, h)
 	}
 	return ""
+}
+
+func (n *node) otherList(h hello) bool { return !sameIDs(h.Peers, formatPeers(n.config.Peers)) }
+
+// lists says how two lists of peers differ.
+func (n *node) lists(p Peer, h hello) string {
+	return fmt.Sprintf("peer %q has another list of peers, %s, this node has %s: use the same on every node with which a group begins", p.ID, h.Peers, formatPeers(n.config.Peers))
 }
 
 type answer struct {

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -63,12 +64,20 @@ func (n *node) change(ctx context.Context, c candidate, phase string) error {
 	case n.member(c.ID) == (phase == "add"):
 		return nil
 	}
-	var f raft.IndexFuture
 	if phase == "remove" {
-		f = n.raft.RemoveServer(raft.ServerID(c.ID), 0, patience)
-	} else {
-		f = n.raft.AddVoter(raft.ServerID(c.ID), raft.ServerAddress(c.Address), 0, patience)
+		return n.wait(ctx, n.raft.DemoteVoter(raft.ServerID(c.ID), 0, patience))
 	}
+	if last := n.raft.CommitIndex(); h.Last+near < last {
+		return fmt.Errorf("%w: %q has %d of %d entries: it is counted once it has caught up", errNotApplied, c.ID, h.Last, last)
+	}
+	return n.wait(ctx, n.raft.AddVoter(raft.ServerID(c.ID), raft.ServerAddress(c.Address), 0, patience))
+}
+
+// near is how many entries a member may be behind that has caught up.
+const near = 64
+
+// wait waits for a change of the group's members.
+func (n *node) wait(ctx context.Context, f raft.IndexFuture) error {
 	n.answer(f)
 	done := make(chan error, 1)
 	n.calls.Add(1) // within the caller's own
@@ -81,12 +90,12 @@ func (n *node) change(ctx context.Context, c candidate, phase string) error {
 	}
 }
 
-// enter has the leader add this node until it sees itself in the group.
+// enter has the leader count this node, until it sees that it is counted.
 func (n *node) enter(ctx context.Context) {
 	began := time.Now()
 	for pause := ask; ctx.Err() == nil && !n.member(n.config.ID); pause = min(2*pause, time.Second) {
 		if _, err := n.join(ctx, "add"); err != nil && time.Since(began) >= report && n.said.due("entering") {
-			n.log.Warn("waiting for the group's leader to add this node", "id", n.config.ID, "error", err)
+			n.log.Warn("waiting for the group's leader to count this node", "id", n.config.ID, "error", err)
 		}
 		rest(ctx, pause)
 	}
@@ -124,19 +133,61 @@ func (n *node) leading() bool { return n.raft.State() == raft.Leader }
 
 // leads reports whether this node is the leader of a group in which id is.
 func (n *node) leads(id raft.ServerID) bool {
-	return n.running() && n.leading() && n.member(string(id))
+	_, ok := n.find(string(id))
+	return ok && n.leading()
 }
 
 func (n *node) member(id string) bool { return slices.Contains(n.voters(), id) }
 
-// voters are the IDs of the group as it is, whatever the list says, sorted.
-func (n *node) voters() (ids []string) {
+// members are those of the group as it is, whatever the list says.
+func (n *node) members() []Member {
 	f := n.raft.GetConfiguration()
 	if f.Error() != nil {
 		return nil
 	}
-	for _, s := range f.Configuration().Servers {
-		ids = append(ids, string(s.ID))
+	return membersOf(f.Configuration())
+}
+
+// find returns the member with the ID.
+func (n *node) find(id string) (Member, bool) {
+	if n.running() {
+		for _, m := range n.members() {
+			if m.ID == id {
+				return m, true
+			}
+		}
+	}
+	return Member{}, false
+}
+
+// peer is the one with the ID, of the list or else of the group; the zero Peer where there is none.
+func (n *node) peer(id string) Peer {
+	m, _ := n.find(id)
+	return cmp.Or(n.config.peer(id), Peer{m.ID, m.Address})
+}
+
+// others are the members of the group that are not in the list of peers.
+// One whose log says nothing of them yet believes a peer of its list.
+func (n *node) others() (all []Peer) {
+	if n.running() {
+		for _, m := range n.members() {
+			all = append(all, Peer{m.ID, m.Address})
+		}
+	}
+	if len(all) == 0 {
+		n.mu.Lock()
+		all = slices.Clone(n.met)
+		n.mu.Unlock()
+	}
+	return slices.DeleteFunc(all, func(p Peer) bool { return n.config.peer(p.ID).ID != "" })
+}
+
+// voters are the IDs of those that count, sorted.
+func (n *node) voters() (ids []string) {
+	for _, m := range n.members() {
+		if m.Voter {
+			ids = append(ids, m.ID)
+		}
 	}
 	slices.Sort(ids)
 	return ids
@@ -151,6 +202,8 @@ type Group struct {
 	Silent   []string      // those of Voters that gave no answer
 	Empty    []string      // the IDs of peers that wait on an empty data directory
 	Trip     time.Duration // the longest round trip between two of them, measured once a minute; 0: not measured yet
+
+	members []Peer
 }
 
 // GroupOf is the group of a list of peers, as far as that says it.
@@ -177,8 +230,8 @@ func (g Group) Weak() string {
 func (g Group) Quorum() int { return len(g.Voters)/2 + 1 }
 
 // Differs says how the voters differ from a list of peers, and what that means; "": they
-// do not. Until a group's members can be changed, who was taken off the list goes on to
-// count as a voter.
+// do not. What counts are the voters: who is taken off the list counts until it is taken out of the
+// group.
 func (g Group) Differs(peers []Peer) string {
 	var only, lacks []string
 	for _, id := range g.Voters {
@@ -219,6 +272,12 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 	defer func() { d.conns.closeAll(); caller.close() }()
 	for limit := attempt / 2; ; limit = min(2*limit, mostPatience) { // they may be far away
 		failed := g.ask(ctx, c, caller, limit)
+		if more := g.beyond(c); len(more) > 0 && ctx.Err() == nil {
+			known := func() []Peer { return more }
+			d.more.Store(&known)
+			c.Peers = append(slices.Clone(c.Peers), more...)
+			continue
+		}
 		if g.Leader != "" && (limit >= attempt || !errors.Is(errors.Join(failed...), context.DeadlineExceeded)) {
 			return g, nil
 		}
@@ -228,6 +287,11 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 			return g, errors.Join(append([]error{context.Cause(ctx)}, failed...)...)
 		}
 	}
+}
+
+// beyond are the members that c does not name.
+func (g *Group) beyond(c Config) []Peer {
+	return slices.DeleteFunc(slices.Clone(g.members), func(p Peer) bool { return c.peer(p.ID).ID != "" })
 }
 
 // ask asks every peer at once. The last word is that of the longest log.
@@ -254,7 +318,7 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 		g.note(a.h)
 		heard = append(heard, a.h.ID)
 		if a.h.Last >= last && len(a.h.Voters) > 0 {
-			last, g.Identity, g.Voters = a.h.Last, a.h.Group, a.h.Voters
+			last, g.Identity, g.Voters, g.members = a.h.Last, a.h.Group, a.h.Voters, a.h.Members
 		}
 		if a.h.Leader != "" {
 			g.Leader = a.h.Leader

@@ -21,6 +21,7 @@ type hello struct {
 	Founders  map[string]string `json:",omitempty"` // the directories with which the group began, where it knows
 	Seen      map[string]string `json:",omitempty"` // the directories that it has heard from, where the group has not begun
 	Voters    []string          `json:",omitempty"` // of the group as it is
+	Members   []Peer            `json:",omitempty"` // all of it, those that learn, too
 	Leader    string            `json:",omitempty"` // whom it takes for the leader
 	Last      uint64            `json:",omitempty"` // the index of its last entry
 	Trip      time.Duration     `json:",omitempty"` // its longest round trip to a peer
@@ -44,6 +45,9 @@ func (n *node) hello() (hello, error) {
 	if n.running() {
 		_, leader := n.raft.LeaderWithID()
 		h.Leader, h.Last, h.Voters, h.Trip = string(leader), n.raft.LastIndex(), n.voters(), time.Duration(n.trip.Load())
+		for _, m := range n.members() {
+			h.Members = append(h.Members, Peer{m.ID, m.Address})
+		}
 	}
 	return h, err
 }

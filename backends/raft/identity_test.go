@@ -246,7 +246,9 @@ func TestListThatDiffersFromTheGroup(t *testing.T) {
 	g.stop(0)
 	g.start(0)
 	g.stop(1)
-	g.start(1, 3)
+	g.start(1)
+	must(t, Change(timeout(t, 20*time.Second), Config{Peers: all[:2]}, MemberChange{Add: all[3]}))
+	g.start(3)
 	const want = "the group's voters are a, b, c, d, of which 3 must live; counted, but not in the list of peers: c"
 	eventually(t, "a line", func() bool { return strings.Contains(said.String(), want) })
 	group, err := Inspect(timeout(t, 10*time.Second), Config{Peers: changed})

@@ -17,11 +17,12 @@ import (
 // format is the newest version of what stands in log entries and snapshots. A newer
 // one is refused by name, and is never overwritten. What is written has the oldest that
 // can say it: format 2 has values, format 3 an identity, format 4 what operators decide and
-// what happened, format 5 who is about to be fenced. So a program that does not know one of them stops by name, where it would
-// forget it in silence.
+// what happened, format 5 who is about to be fenced, format 6 a backup that is restored. So a
+// program that does not know one of them stops by name, where it would forget it in silence.
 const (
-	format     = 5
-	steered    = 4 // without who is about to be fenced
+	format     = 6
+	fenced     = 5 // without a backup
+	steered    = 4 // without who is about to be fenced, too
 	identified = 3 // without what operators decide, too
 	valued     = 2 // without an identity, too
 	plain      = 1 // without values, too
@@ -30,8 +31,10 @@ const (
 // formatOf is the format of a command.
 func formatOf(c ledger.Command) int {
 	switch {
-	case c.Op == ledger.Fence:
+	case c.Op == ledger.Restore:
 		return format
+	case c.Op == ledger.Fence:
+		return fenced
 	case c.Op == ledger.Pause || c.Op == ledger.Resume || c.Op == ledger.Configure || c.Op == ledger.Record:
 		return steered
 	case c.Identity != "" || c.Name != "" || c.Adopt != "":
@@ -193,7 +196,7 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	i := image{plain, m.ledger}
 	switch {
 	case len(m.ledger.Fences) > 0:
-		i.Format = format
+		i.Format = fenced
 	case len(m.ledger.Paused) > 0 || len(m.ledger.Settings) > 0 || len(m.ledger.History) > 0:
 		i.Format = steered
 	case m.ledger.Identity != "":

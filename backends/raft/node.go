@@ -10,6 +10,7 @@
 package raft
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -53,6 +54,7 @@ type node struct {
 	mu        sync.Mutex
 	closed    bool               // no call begins any more
 	seen      map[string]string  // whom the last survey has heard from; never changed
+	met       []Peer             // the group's members by a peer's word, for as long as our log says nothing of them
 	known     map[string]uint64  // by directory of a peer, how often that was written
 	verdicts  map[string]verdict // by process
 	calls     sync.WaitGroup     // what Close waits for
@@ -149,6 +151,8 @@ func (n *node) prepare() error {
 	}
 	d.member, n.machine.adopt = n.dir, n.dir.adopt
 	n.caller = newCaller(d)
+	more := n.others
+	d.more.Store(&more)
 	n.port = openPort(d, listener, n.log)
 	n.server = n.serve()
 	n.background(func(ctx context.Context) { n.config.files().Mind(ctx, n.log) })
@@ -299,10 +303,7 @@ func (n *node) try(ctx context.Context, c ledger.Command) (ledger.Result, error)
 	if id == "" || string(id) == n.config.ID {
 		return ledger.Result{}, fmt.Errorf("%w: no leader is known", errNotApplied)
 	}
-	leader := n.config.peer(string(id))
-	if leader.ID == "" {
-		leader = Peer{string(id), string(address)}
-	}
+	leader := cmp.Or(n.config.peer(string(id)), Peer{string(id), string(address)})
 	return n.caller.propose(ctx, leader, pathPropose+onlyLeader, c)
 }
 

@@ -2,10 +2,10 @@ package raft
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,13 +13,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
-	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/smallfile"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -38,6 +36,7 @@ const (
 	markerFile = "node.json"
 	snapFolder = "snapshots"
 	metaFile   = "meta.json" // of a snapshot
+	stateFile  = "state.bin" // and its content
 )
 
 // A marker is what node.json holds.
@@ -60,11 +59,18 @@ type record struct {
 	Metas     map[string]string `json:",omitempty"` // by snapshot, the sum of its meta.json; never changed
 }
 
-// partial is the error about a directory that cannot be used as it is.
+// A partialError is about a directory that cannot be used as it is.
+type partialError struct{ path, what string }
+
+const partialCure = "put back the whole directory as it was last, or, where a majority of the group is well without this node, remove the directory, " +
+	"and the node comes back as a new one"
+
+func (e *partialError) Error() string {
+	return fmt.Sprintf("data directory %s: %s; it holds only a part of this node's state: %s", e.path, e.what, partialCure)
+}
+
 func partial(path, what string, args ...any) error {
-	return lock.Permanent(fmt.Errorf("data directory %s: %s; it holds only a part of this node's state: "+
-		"put back the whole directory as it was last, or, where a majority of the group is well without this node, remove the directory, "+
-		"and the node comes back as a new one", path, fmt.Sprintf(what, args...)))
+	return lock.Permanent(&partialError{path, fmt.Sprintf(what, args...)})
 }
 
 // readMarker returns the zero marker where there is none.
@@ -123,12 +129,13 @@ func (m marker) write(path string) error {
 }
 
 // inspect reads every part of a directory, writes nothing, and refuses what does not
-// belong together. It returns the marker, with the number of the last write to raft.db, and
-// the record, zero where there is none yet.
+// belong together, or to the node id, "" for any. It returns the marker, with the number of the
+// last write to raft.db, and the record, zero where there is none yet.
 func inspect(path, id string) (m marker, r record, err error) {
 	if m, err = readMarker(path); err != nil {
 		return m, r, err
 	}
+	id = cmp.Or(id, m.ID)
 	if m.ID != "" && m.ID != id {
 		return m, r, another(path, m.ID, id)
 	}
@@ -155,7 +162,7 @@ func inspect(path, id string) (m marker, r record, err error) {
 		return m, r, nil
 	case err != nil:
 		return m, r, err
-	case owner != "" && owner != id:
+	case owner != "" && owner != cmp.Or(id, owner):
 		return m, r, another(path, owner, id)
 	case m.ID == "" && r.Directory != "":
 		return m, r, partial(path, "%s is missing", markerFile)
@@ -285,31 +292,16 @@ func usable(path string, r record) (newest uint64, snap raft.SnapshotMeta, err e
 			return 0, snap, err
 		}
 	}
-	files, err := raft.NewFileSnapshotStoreWithLogger(path, 2, hclog.NewNullLogger())
-	if err != nil {
-		return 0, snap, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
-	}
-	list, err := files.List()
-	if err != nil {
-		return 0, snap, fmt.Errorf("open the snapshots in data directory %s: %w", path, err)
-	}
-	for _, meta := range list {
-		newest = max(newest, meta.Index)
-		_, content, err := files.Open(meta.ID)
-		if err != nil {
+	for _, one := range readSnapshots(path) {
+		newest = max(newest, one.Index)
+		if one.err != nil {
 			continue
 		}
-		data, err := io.ReadAll(content)
-		_ = content.Close() // it was only read
-		i := image{Ledger: ledger.New()}
-		if err != nil || json.Unmarshal(data, &i) != nil {
-			continue
-		}
-		if other := i.Ledger.Identity; other != "" && r.Group != "" && other != r.Group {
-			return newest, snap, partial(path, "the snapshot %s belongs to group %s, %s to group %s", meta.ID, other, logFile, r.Group)
+		if other := one.image.Ledger.Identity; other != "" && r.Group != "" && other != r.Group {
+			return newest, snap, partial(path, "the snapshot %s belongs to group %s, %s to group %s", one.ID, other, logFile, r.Group)
 		}
 		if snap.ID == "" {
-			snap = *meta
+			snap = one.SnapshotMeta
 		}
 	}
 	return newest, snap, nil

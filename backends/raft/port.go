@@ -31,7 +31,8 @@ const greeting = 10 * time.Second
 // A dialer opens connections to peers. Under TLS the peer must prove its ID.
 type dialer struct {
 	peers  []Peer
-	certs  *certs.Reader // nil: no TLS, loopback only
+	more   atomic.Pointer[func() []Peer] // the group's members, some of whom may not be in peers; nil: not known yet
+	certs  *certs.Reader                 // nil: no TLS, loopback only
 	conns  *conns
 	member belonging // nil: we are none
 }
@@ -102,8 +103,16 @@ func (d *dialer) hello(kind byte) []byte {
 	return []byte{kind}
 }
 
+// known are the peers of the list, and then the members of the group.
+func (d *dialer) known() []Peer {
+	if more := d.more.Load(); more != nil {
+		return append(slices.Clone(d.peers), (*more)()...)
+	}
+	return d.peers
+}
+
 func (d *dialer) id(address string) string {
-	for _, p := range d.peers {
+	for _, p := range d.known() {
 		if p.Address == address {
 			return p.ID
 		}
@@ -121,7 +130,7 @@ func (d *dialer) isPeer(state *tls.ConnectionState) bool {
 		return false
 	}
 	return slices.ContainsFunc(state.PeerCertificates[0].DNSNames, func(name string) bool {
-		return slices.ContainsFunc(d.peers, func(p Peer) bool { return strings.EqualFold(p.ID, name) })
+		return slices.ContainsFunc(d.known(), func(p Peer) bool { return strings.EqualFold(p.ID, name) })
 	})
 }
 

@@ -22,6 +22,8 @@ const (
 	pathLook    = "/look"    // question → view; waits up to poll
 	pathHello   = "/hello"   // greetings both ways
 	pathJoin    = "/join"    // ?phase=remove|add, candidate → welcome
+	pathStatus  = "/status"  // nothing → NodeStatus
+	pathMember  = "/member"  // MemberChange → nothing
 	pathElect   = "/elect"   // hello with the leader that is dead → hello with the one there is then
 )
 

@@ -1,7 +1,9 @@
 package raft
 
 import (
+	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +30,8 @@ func (n *node) serve() *http.Server {
 	handle(n, mux, pathHello, n.serveHello)
 	handle(n, mux, pathJoin, n.serveJoin)
 	handle(n, mux, pathElect, n.serveElect)
+	handle(n, mux, pathMember, n.serveMember)
+	handle(n, mux, pathStatus, func(context.Context, *http.Request, struct{}) (NodeStatus, error) { return n.status(), nil })
 	s := &http.Server{
 		Handler:           mux,
 		MaxHeaderBytes:    maxHeader,
@@ -148,7 +152,16 @@ func (n *node) onlyPeers(r *http.Request, what string) error {
 	if n.port.isPeer(r.TLS) {
 		return nil
 	}
-	return fmt.Errorf("%w: to %s takes one that names a peer's ID, yours names %q", errForbidden, what, r.TLS.PeerCertificates[0].DNSNames)
+	return fmt.Errorf("%w: to %s takes one that names a peer's ID, yours names %q", errForbidden, what, namesOf(r.TLS.PeerCertificates[0]))
+}
+
+// namesOf are the names that a certificate bears: a node's DNS names, and an operator's URIs.
+func namesOf(c *x509.Certificate) []string {
+	all := slices.Clone(c.DNSNames)
+	for _, u := range c.URIs {
+		all = append(all, u.String())
+	}
+	return all
 }
 
 // operators are the commands of who has no peer's certificate, beside Nothing.
@@ -206,13 +219,21 @@ func (n *node) serveHello(ctx context.Context, _ *http.Request, h hello) (hello,
 }
 
 func (n *node) serveJoin(ctx context.Context, r *http.Request, c candidate) (welcome, error) {
+	m, ok := n.find(c.ID)
+	if !n.running() {
+		return welcome{}, errNoLeader
+	}
+	if !ok {
+		return welcome{}, fmt.Errorf("%w: %q is no member of the group: let it in by understudy raft member add %s=HOST:PORT", errNotApplied, c.ID, c.ID)
+	}
 	if err := n.onlyPeers(r, "join"); err != nil {
 		return welcome{}, err
 	}
-	if n.config.peer(c.ID).ID == "" {
-		return welcome{}, lock.Permanent(fmt.Errorf("%q does not stand in the list of peers of %q, which is %s", c.ID, n.config.ID, formatPeers(n.config.Peers)))
+	if !n.leading() && r.URL.Query().Get("at") != "leader" {
+		var w welcome
+		return w, n.toLeader(ctx, pathJoin+onlyLeader+"&phase="+r.URL.Query().Get("phase"), c, &w)
 	}
-	c.Peer = n.config.peer(c.ID)
+	c.Peer = cmp.Or(n.config.peer(c.ID), Peer{m.ID, m.Address})
 	return welcome{n.dir.read().Group}, n.change(ctx, c, r.URL.Query().Get("phase"))
 }
 

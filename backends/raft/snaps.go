@@ -1,16 +1,24 @@
 package raft
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"hash/crc64"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/understudy-ha/understudy/backends/ledger"
 )
 
 // kept is the store of snapshots: the directory's record says which must be there.
@@ -109,6 +117,51 @@ func (k kept) Open(name string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		return nil, nil, k.dir.cannot("read a snapshot", err)
 	}
 	return k.FileSnapshotStore.Open(name)
+}
+
+// A stored snapshot is what the library has written of one.
+type stored struct {
+	raft.SnapshotMeta
+	CRC []byte // of state.bin
+
+	image image // what state.bin holds
+	err   error // why that cannot be read
+}
+
+// readSnapshots reads the snapshots of a directory, the one first that Raft would choose. The
+// library's own store would write there to find out whether it can.
+func readSnapshots(path string) (all []stored) {
+	for _, name := range listSnapshots(path) {
+		folder := filepath.Join(path, snapFolder, name)
+		var s stored
+		data, err := os.ReadFile(filepath.Join(folder, metaFile))
+		if err != nil || json.NewDecoder(bytes.NewReader(data)).Decode(&s) != nil || s.Version < raft.SnapshotVersionMin || s.Version > raft.SnapshotVersionMax {
+			continue // as the library does
+		}
+		s.image, s.err = readState(filepath.Join(folder, stateFile), s.CRC)
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b stored) int {
+		return cmp.Or(cmp.Compare(b.Term, a.Term), cmp.Compare(b.Index, a.Index), cmp.Compare(b.ID, a.ID))
+	})
+	return all
+}
+
+func readState(file string, sum []byte) (i image, err error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return i, err
+	}
+	crc := crc64.New(crc64.MakeTable(crc64.ECMA))
+	_, _ = crc.Write(data) // a sum takes everything
+	if !bytes.Equal(crc.Sum(nil), sum) {
+		return i, fmt.Errorf("%s is damaged: its sum is another", stateFile)
+	}
+	i.Ledger = ledger.New()
+	if err := json.Unmarshal(data, &i); err != nil {
+		return i, fmt.Errorf("%s is no image of a ledger: %w", stateFile, err)
+	}
+	return i, nil
 }
 
 func sumOfMeta(path, snapshot string) (string, error) {

@@ -32,9 +32,9 @@ type advertised string
 func (advertised) Network() string  { return "tcp" }
 func (a advertised) String() string { return string(a) }
 
-// ServerAddr makes the list of peers, not the log, say where a peer is.
+// ServerAddr makes the list of peers say where a peer is, and the log only where the list does not.
 func (d *dialer) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
-	for _, p := range d.peers {
+	for _, p := range d.known() {
 		if p.ID == string(id) {
 			return raft.ServerAddress(p.Address), nil
 		}

@@ -71,6 +71,9 @@ func (n *node) heed(p Peer, h hello) {
 func (n *node) remember(p Peer, h hello) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if h.ID == p.ID && len(h.Members) > 0 && n.config.peer(p.ID).ID != "" {
+		n.met = h.Members
+	}
 	if h.ID != p.ID || h.ID == n.config.ID || h.Writes <= n.known[h.Directory] {
 		return
 	}
@@ -90,7 +93,7 @@ func (n *node) reply(ctx context.Context, to hello, with *hello) {
 			n.log.Error("another process runs with this node's ID: stop it, and remove its data directory if that is a copy", "id", to.ID)
 		}
 	}
-	p := n.config.peer(to.ID)
+	p := n.peer(to.ID)
 	if p.ID == "" || p.ID == n.config.ID {
 		return
 	}

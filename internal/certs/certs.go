@@ -1,5 +1,6 @@
 // Package certs reads certificates from files, again for every connection, so that renewed ones
-// need no restart. It checks our own at the start, and says when they expire.
+// need no restart. It checks our own at the start, and says when they expire. It makes some for a
+// trial, and renews them.
 package certs
 
 import (

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/grpclog"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
@@ -86,9 +87,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	root.SetFlagErrorFunc(unknownFlag)
 	root.Version = built().String()
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n") // as the command version
-	for _, c := range root.Commands() {
-		c.SilenceUsage = true
-	}
+	prepare(root.Commands())
 	offerWords(root)
 	root.SetArgs(args)
 	root.SetOut(out)
@@ -136,6 +135,39 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	return fmt.Errorf("%q belongs to no flag: %s takes only flags; see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
+}
+
+func prepare(all []*cobra.Command) {
+	for _, c := range all {
+		c.SilenceUsage = true
+		if c.HasSubCommands() && !c.Runnable() {
+			c.RunE = subcommand
+		}
+		prepare(c.Commands())
+	}
+}
+
+// subcommand refuses what is no command of a command that only has others. By itself it would
+// be helped, and end as if all were well.
+func subcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return fmt.Errorf("unknown command %q for %q%s; see %s --help", args[0], cmd.CommandPath(), config.DidYouMean(args[0], names), cmd.CommandPath())
+}
+
+// OneArg takes one argument beside the flags, which what describes.
+func OneArg(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return nil
+		}
+		return fmt.Errorf("%s takes one argument, %s; it was given %d", cmd.CommandPath(), what, len(args))
+	}
 }
 
 // complain prints every problem on a line of its own.

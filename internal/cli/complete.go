@@ -15,7 +15,7 @@ func offerWords(cmd *cobra.Command) {
 	for _, below := range cmd.Commands() {
 		offerWords(below)
 	}
-	if cmd.ValidArgsFunction == nil && !strings.Contains(cmd.Use, "COMMAND") {
+	if cmd.ValidArgsFunction == nil && !takesFiles(cmd.Use) {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	words := map[string][]string{"output": {"table", "json"}}
@@ -32,7 +32,12 @@ func offerWords(cmd *cobra.Command) {
 	})
 }
 
+// takesFiles reports whether a command's arguments are files, or the parts of a command.
+func takesFiles(use string) bool {
+	return strings.Contains(use, "COMMAND") || strings.Contains(use, "DIR") || strings.Contains(use, "FILE")
+}
+
 // namesFile reports whether a flag names a file or a folder.
 func namesFile(flag string) bool {
-	return flag == "config" || flag == "out" || strings.HasSuffix(flag, "-file") || strings.HasSuffix(flag, "-dir")
+	return flag == "config" || flag == "out" || flag == "dir" || strings.HasSuffix(flag, "-file") || strings.HasSuffix(flag, "-dir")
 }

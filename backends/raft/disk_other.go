@@ -1,0 +1,5 @@
+//go:build !linux && !darwin && !freebsd
+
+package raft
+
+func free(string) int64 { return 0 }

@@ -1,0 +1,234 @@
+package raft
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// A NodeStatus is what a node says of itself.
+type NodeStatus struct {
+	ID      string   `json:"id"`
+	Group   string   `json:"group"`
+	State   string   `json:"state"`  // leader, follower, candidate, shutdown, or starting
+	Leader  string   `json:"leader"` // whom it takes for the leader; "": nobody
+	Members []Member `json:"members"`
+
+	Term         uint64    `json:"term"`
+	Last         uint64    `json:"last"`     // the index of its last entry
+	Applied      uint64    `json:"applied"`  // and of the last one that its ledger has
+	Snapshot     uint64    `json:"snapshot"` // and of the last one that is in a snapshot; 0: there is none
+	SnapshotAt   time.Time `json:"snapshotAt,omitzero"`
+	Used         int64     `json:"used"`              // bytes of its data directory
+	Free         int64     `json:"free"`              // bytes that its disk has free; 0: that is not known
+	Refused      string    `json:"refused,omitempty"` // why it takes no part any more; "": it does
+	Certificates Ends      `json:"certificates,omitempty"`
+}
+
+// Ends are when certificates end, by their files.
+type Ends map[string]time.Time
+
+// First is the first of them; ok: there is one.
+func (e Ends) First() (first time.Time, ok bool) {
+	for _, end := range e {
+		if first.IsZero() || end.Before(first) {
+			first = end
+		}
+	}
+	return first, len(e) > 0
+}
+
+func (n *node) status() (s NodeStatus) {
+	s = NodeStatus{ID: n.config.ID, Group: n.dir.group(), State: "starting", Certificates: Ends(n.config.files().Ends())}
+	s.Used, s.Free = used(n.config.Dir), free(n.config.Dir)
+	if err := n.machine.err(); err != nil {
+		s.Refused = err.Error()
+	}
+	if !n.running() {
+		return s
+	}
+	_, leader := n.raft.LeaderWithID()
+	s.State, s.Leader = map[raft.RaftState]string{
+		raft.Leader: "leader", raft.Follower: "follower", raft.Candidate: "candidate", raft.Shutdown: "shutdown",
+	}[n.raft.State()], string(leader)
+	s.Members = n.members()
+	s.Term, s.Last, s.Applied = n.raft.CurrentTerm(), n.raft.LastIndex(), n.raft.AppliedIndex()
+	if list, err := n.dir.snaps.List(); err == nil && len(list) > 0 { // where it cannot be read the log says so
+		s.Snapshot = list[0].Index
+		if info, err := os.Stat(filepath.Join(n.config.Dir, snapFolder, list[0].ID)); err == nil {
+			s.SnapshotAt = info.ModTime().UTC()
+		}
+	}
+	return s
+}
+
+// used is how many bytes the files of a directory have. They come and go meanwhile.
+func used(dir string) (sum int64) {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error { // what is gone counts nothing
+		if err != nil || e.IsDir() {
+			return nil
+		}
+		if info, err := e.Info(); err == nil {
+			sum += info.Size()
+		}
+		return nil
+	})
+	return sum
+}
+
+// A GroupStatus is what the members of a group say of it and of themselves.
+type GroupStatus struct {
+	Group   string         `json:"group"`
+	Leader  string         `json:"leader"` // by its own word; "": nobody leads
+	Members []MemberStatus `json:"members"`
+}
+
+// A MemberStatus is a member, as the group knows it, and what it says itself.
+type MemberStatus struct {
+	Member
+	Silent string      `json:"silent,omitempty"` // why there is no answer; "": there is one
+	Behind uint64      `json:"behind"`           // entries of the leader's that it has not applied
+	Node   *NodeStatus `json:"node"`             // nil: it gives no answer
+}
+
+// Voters are the IDs of those that count, and silent of them those that gave no answer.
+func (g GroupStatus) Voters() (voters, silent []string) {
+	for _, m := range g.Members {
+		if m.Voter {
+			voters = append(voters, m.ID)
+			if m.Silent != "" {
+				silent = append(silent, m.ID)
+			}
+		}
+	}
+	return voters, silent
+}
+
+// Status asks every peer of c, and every member that is no peer of c, how it is. An error says
+// that none knows a group.
+func Status(ctx context.Context, c Config) (g GroupStatus, err error) {
+	c.ID = ""
+	if err := c.ValidatePeers(); err != nil {
+		return g, fmt.Errorf("raft: %w", err)
+	}
+	answers, err := askStatus(ctx, c, c.Peers)
+	if err != nil {
+		return g, err
+	}
+	known := best(answers)
+	if known == nil {
+		return g, silence(answers)
+	}
+	var more []Peer
+	for _, m := range known.Members {
+		if c.peer(m.ID).ID == "" {
+			more = append(more, Peer{m.ID, m.Address})
+		}
+	}
+	if len(more) > 0 {
+		others, err := askStatus(ctx, c, more)
+		if err != nil {
+			return g, err
+		}
+		answers = append(answers, others...)
+		known = best(answers)
+	}
+	return groupStatus(*known, answers), nil
+}
+
+// A statusAnswer is a peer's, or why there is none.
+type statusAnswer struct {
+	peer Peer
+	node NodeStatus
+	err  error
+}
+
+func askStatus(ctx context.Context, c Config, peers []Peer) ([]statusAnswer, error) {
+	c.Peers = peers
+	d, err := newDialer(c, "")
+	if err != nil {
+		return nil, fmt.Errorf("raft: %w", err)
+	}
+	caller := newCaller(d)
+	defer func() { d.conns.closeAll(); caller.close() }()
+	answers := make([]statusAnswer, len(peers))
+	var all sync.WaitGroup
+	for i, p := range peers {
+		all.Go(func() {
+			a := statusAnswer{peer: p}
+			if a.err = caller.call(ctx, p, pathStatus, struct{}{}, &a.node); a.err == nil && a.node.ID != p.ID {
+				a.err = fmt.Errorf("peer %s says that it is %q", p, a.node.ID)
+			}
+			answers[i] = a
+		})
+	}
+	all.Wait()
+	return answers, nil
+}
+
+// best is the answer of who knows the group's members best: the leader of the greatest term, or
+// else the one with the longest log; nil: nobody knows any.
+func best(answers []statusAnswer) (known *NodeStatus) {
+	rank := func(s NodeStatus) (leads int, term, last uint64) {
+		if s.State == "leader" {
+			return 1, s.Term, s.Last
+		}
+		return 0, s.Term, s.Last
+	}
+	for i, a := range answers {
+		if a.err != nil || len(a.node.Members) == 0 {
+			continue
+		}
+		if known != nil {
+			l, t, n := rank(a.node)
+			kl, kt, kn := rank(*known)
+			if cmp.Or(cmp.Compare(l, kl), cmp.Compare(t, kt), cmp.Compare(n, kn)) <= 0 {
+				continue
+			}
+		}
+		known = &answers[i].node
+	}
+	return known
+}
+
+func silence(answers []statusAnswer) error {
+	errs := []error{errors.New("no peer knows a group")}
+	for _, a := range answers {
+		errs = append(errs, a.err)
+	}
+	return errors.Join(errs...)
+}
+
+func groupStatus(known NodeStatus, answers []statusAnswer) GroupStatus {
+	g := GroupStatus{Group: known.Group}
+	if known.State == "leader" {
+		g.Leader = known.ID
+	}
+	for _, m := range known.Members {
+		one := MemberStatus{Member: m, Silent: "it is in no list of peers"}
+		for _, a := range answers {
+			switch {
+			case a.peer.ID != m.ID:
+			case a.err != nil:
+				one.Silent = a.err.Error()
+			case a.node.Group != known.Group:
+				one.Silent = fmt.Sprintf("the node at %s belongs to group %q", a.peer.Address, a.node.Group)
+			default:
+				one.Silent, one.Node = "", &a.node
+				one.Behind = known.Last - min(known.Last, a.node.Applied)
+			}
+		}
+		g.Members = append(g.Members, one)
+	}
+	slices.SortFunc(g.Members, func(a, b MemberStatus) int { return cmp.Compare(a.ID, b.ID) })
+	return g
+}

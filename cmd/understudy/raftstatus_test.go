@@ -1,0 +1,75 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
+)
+
+// TestRaftStatus of a group of three over mutual TLS, asked by an operator who knows one peer: all
+// well, with one voter away, and with two.
+func TestRaftStatus(t *testing.T) {
+	t.Parallel()
+	certs, dir := t.TempDir(), t.TempDir()
+	peers := stores.Peers(t, "a", "b", "c")
+	if code, text := said(t, "raft", "certs", "--dir", certs, "--raft-peers", stores.List(peers), "--operator", "alice"); code != 0 {
+		t.Fatal(text)
+	}
+	stops := map[string]func(){}
+	for _, p := range peers {
+		stops[p.ID] = votes(t, p.ID, filepath.Join(dir, p.ID), stores.List(peers), tlsOf(certs, p.ID)...)
+	}
+	status := func(more ...string) (int, string) {
+		return said(t, append(append([]string{"raft", "status", "--raft-peers", stores.List(peers)}, tlsOf(certs, "alice")...), more...)...)
+	}
+	led(t, peers, tlsOf(certs, "alice")[1], tlsOf(certs, "alice")[3], tlsOf(certs, "alice")[5])
+	lab.Eventually(t, "1 more may fail, and nobody behind", func() bool {
+		code, text := status("-o", "json")
+		var r groupReport
+		if json.Unmarshal([]byte(text), &r) != nil || code != 0 || len(r.Members) != 3 || r.Margin != 1 {
+			return false
+		}
+		for _, m := range r.Members {
+			if m.Node == nil || m.Behind != 0 || m.Node.Term == 0 || m.Node.Last == 0 || m.Node.Used == 0 || m.Node.Free == 0 || len(m.Node.Certificates) != 2 {
+				return false
+			}
+		}
+		return r.Leader != "" && r.Differs == ""
+	})
+	lab.Eventually(t, "the table", func() bool {
+		code, text := status()
+		return code == 0 && strings.Contains(text, "1 more may fail") && strings.Contains(text, "leader") && strings.Count(text, "follower") == 2
+	})
+	lab.Eventually(t, "the same by one peer", func() bool {
+		code, text := said(t, append([]string{"raft", "status", "--raft-peers", stores.List(peers[:1])}, tlsOf(certs, "alice")...)...)
+		return code == 0 && strings.Contains(text, "1 more may fail") && strings.Contains(text, "counted, but not in the list of peers: b, c")
+	})
+	stops["c"]()
+	lab.Eventually(t, "none may fail", func() bool {
+		code, text := status()
+		return code == 0 && strings.Contains(text, "silent: c; none may fail") && strings.Contains(text, "c is silent: ")
+	})
+	stops["b"]()
+	lab.Eventually(t, "no majority", func() bool {
+		code, text := status()
+		return code == cli.NotDone && strings.Contains(text, "no majority: 2 of 3 must answer")
+	})
+	stops["a"]()
+	if code, text := status("--timeout", "1s"); code != cli.Unavailable || !strings.Contains(text, "no peer knows a group") {
+		t.Errorf("of nobody: exit code %d\n%s", code, text)
+	}
+	if code, text := said(t, "raft", "status", "--backend", "etcd"); code != cli.Usage || !strings.Contains(text, `backend "etcd": has no group`) {
+		t.Errorf("of etcd: exit code %d\n%s", code, text)
+	}
+	var c raft.Checkup
+	_, text := said(t, "raft", "check", "-o", "json", filepath.Join(dir, "a"))
+	if must(t, json.Unmarshal([]byte(text), &c)); len(c.Members) != 3 || c.Members[0].Address != peers[0].Address || !c.Members[0].Voter {
+		t.Errorf("%+v", c.Members)
+	}
+}
