@@ -58,7 +58,7 @@ func testAnotherStore(t *testing.T, r *trio) {
 
 	restart(t, member, func() error { return os.RemoveAll(member.Data()) })
 	r.awaitIdle()
-	r.expect(cli.Usage, `identity "nosuch": no store has that`, "adopt", "--identity", "nosuch")
+	r.expect(cli.Usage, `identity "nosuch": an identity is 26 letters and digits`, "adopt", "--identity", "nosuch")
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
 	_, text = r.operate("status", "--role", "r")

@@ -40,7 +40,7 @@ func (c *command) hook(name, script string, most time.Duration, t coordinator.Te
 	}
 	go func() {
 		defer close(h.gone)
-		ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("it has not ended within %v", most))
+		ctx, cancel := context.WithTimeoutCause(ctx, most, tooLong(most))
 		defer cancel()
 		if before != nil {
 			select {
@@ -125,12 +125,17 @@ func (c *command) onStandby(work context.Context, t coordinator.Term, why coordi
 		case <-time.After(min(c.options.Coordinator.TTL/50, 50*time.Millisecond)):
 		}
 	}
+	if left() > 0 {
+		h.end(tooLong(onStandbyFor))
+	}
 	h.end(errTimeOver)
 	select {
 	case <-h.gone:
 	case <-time.After(c.killing() / 2): // it cannot be killed
 	}
 }
+
+func tooLong(most time.Duration) error { return fmt.Errorf("it has not ended within %v", most) }
 
 // whyOver is the word for why a term is over.
 func whyOver(work context.Context, code int, byItself bool) coordinator.Cause {

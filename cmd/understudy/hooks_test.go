@@ -187,7 +187,7 @@ func TestHookAfterALoss(t *testing.T) {
 	for _, id := range others {
 		r.kill(id, syscall.SIGKILL)
 	}
-	r.awaitLog(now.id, `msg="the hook is killed"`)
+	r.awaitLog(now.id, `msg="killing the hook"`)
 	for _, id := range others {
 		r.start(id)
 	}
