@@ -36,6 +36,7 @@ type site struct {
 	dir        string
 	mark       string // in the environment of all its processes
 	contenders map[string]*process.Process
+	arguments  map[string][]string // of each contender
 
 	mu     sync.Mutex
 	change chan struct{} // closed, and made anew, when somebody begins to work
@@ -52,7 +53,7 @@ type work struct {
 func open(t *testing.T, program, store string) *site {
 	s := &site{
 		t: t, program: program, store: store, dir: t.TempDir(), mark: fmt.Sprint(time.Now().UnixNano()),
-		contenders: map[string]*process.Process{}, change: make(chan struct{}), works: map[string]work{},
+		contenders: map[string]*process.Process{}, arguments: map[string][]string{}, change: make(chan struct{}), works: map[string]work{},
 	}
 	if store == "raft" {
 		s.flags = []string{"--backend", "raft", "--raft-peers", stores.List(stores.Peers(t, "a", "b", "c"))}
@@ -122,7 +123,7 @@ func (s *site) start(id string, args ...string) {
 	cmd.Env, cmd.Stderr = append(os.Environ(), "UNDERSTUDY_PAIRS_SITE="+s.mark), io.Discard
 	p, err := process.Start(cmd, s.hear)
 	lab.Must(s.t, err)
-	s.contenders[id] = p
+	s.contenders[id], s.arguments[id] = p, args
 }
 
 // hear takes what a user's program says.
@@ -185,6 +186,9 @@ func (s *site) killAll() (gaps []time.Duration) {
 	for id := range killed {
 		<-s.contenders[id].Gone()
 		delete(s.contenders, id)
+		if s.store == "raft" {
+			s.start(id, s.arguments[id]...) // the next one that goes would take the majority with it
+		}
 	}
 	return gaps
 }
