@@ -25,7 +25,7 @@ const (
 
 var fenceOutcomes = [...]string{fenceDead: "dead", fenceFailed: "failed", fenceLate: "late", fenceMoved: "moved"}
 
-var errFenceLate = errors.New("its time was over, as the promise is")
+var errFenceLate = errors.New("its time was over, with the promise")
 
 // checkFence says whether a store keeps what fencing needs.
 func (c Config) checkFence(l lock.Locker) error {
@@ -44,7 +44,7 @@ func (r *runner) fence(a machine.Fence) {
 		ctx, cancel := context.WithTimeoutCause(r.calls, a.For, errFenceLate)
 		defer cancel()
 		err := r.config.Fence(ctx, t.Holder.Contender)
-		if cause := context.Cause(ctx); cause != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = errors.Join(cause, err)
 		}
 		r.post(news{event: machine.Fenced{Session: a.Session, Beat: a.Beat, Dead: err == nil}, role: a.Role, err: err})

@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -42,7 +41,7 @@ type Backup struct {
 	Node   string     // "": it is a running group's, by its leader's word
 	Term   uint64     // of the last entry, where it is a node's
 	Above  lock.Token // after a restore every token is greater
-	Sum    string     // of Ledger, as it stands in the file
+	Sum    string     // of all the rest
 	Ledger json.RawMessage
 	saved  ledger.Backup
 }
@@ -63,9 +62,17 @@ func newBackup(saved ledger.Backup, node string, term uint64) (*Backup, error) {
 	if err != nil {
 		return nil, err
 	}
+	b := &Backup{Format: backupFormat, At: time.Now().UTC().Round(time.Second), Node: node, Term: term, Above: saved.Last + Beyond, Ledger: text, saved: saved}
+	b.Sum, err = b.sum()
+	return b, errors.Join(err, lock.CheckFloor(b.Above))
+}
+
+// sum is the sum of everything in b but Sum.
+func (b Backup) sum() (string, error) {
+	b.Sum = ""
+	text, err := json.Marshal(b)
 	sum := sha256.Sum256(text)
-	b := &Backup{Format: backupFormat, At: time.Now().UTC().Round(time.Second), Node: node, Term: term, Above: saved.Last + Beyond, Sum: hex.EncodeToString(sum[:]), Ledger: text, saved: saved}
-	return b, lock.CheckFloor(b.Above)
+	return hex.EncodeToString(sum[:]), err
 }
 
 // Save returns the backup of a group that runs. Under TLS it takes the certificate of a peer.
@@ -139,9 +146,7 @@ func ReadBackup(file string) (*Backup, error) {
 	if b.Format > backupFormat {
 		return nil, lock.Permanent(fmt.Errorf("backup %s: it has format %d, this program reads %d: run a newer one", file, b.Format, backupFormat))
 	}
-	var compact bytes.Buffer // the file is indented
-	err = json.Compact(&compact, b.Ledger)
-	if sum := sha256.Sum256(compact.Bytes()); err != nil || hex.EncodeToString(sum[:]) != b.Sum {
+	if sum, err := b.sum(); err != nil || sum != b.Sum {
 		return nil, broken("it was changed: its sum is another")
 	}
 	if err := json.Unmarshal(b.Ledger, &b.saved); err != nil {
@@ -149,6 +154,9 @@ func ReadBackup(file string) (*Backup, error) {
 	}
 	if err := b.saved.Check(); err != nil {
 		return nil, broken("%v", err)
+	}
+	if b.Above < b.saved.Last+Beyond {
+		return nil, broken("it would have tokens begin above %d, and they went up to %d", b.Above, b.saved.Last)
 	}
 	return &b, nil
 }

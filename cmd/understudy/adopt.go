@@ -24,7 +24,7 @@ then go on by themselves. Nothing else is changed, and the command may be repeat
 
 Be sure that nobody works with the old store any more: two stores can have two actives. If it
 gave greater tokens than this one, raise the floor as well: see token-floor. The identity of
-a store is in the line "role" of status.
+a store is in the line "store" of status.
 ` + cli.ExitCodes,
 		Example: `  understudy adopt --identity 5ALCDDCG6LVT5YUIMMXLXHZWAJ --etcd-endpoints h1:2379,h2:2379,h3:2379`,
 		Args:    cli.NoArgs,

@@ -38,21 +38,31 @@ With raft under TLS it needs the certificate of a peer.
 	o.Duration(&o.Timeout, "timeout", 5*time.Second, "how long to wait for an answer, in addition to the promise")
 	o.Collect()
 	cmd.Flags().Lookup("id").Usage = "the contender, instead of --role"
-	o.Judge = o.eitherRoleOrID
+	o.Judge = func() error { return o.eitherRoleOrID(cmd.Flags().Changed) }
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			e := eviction{locker: l, role: o.Role(), id: o.Coordinator.ID, force: *force, timeout: o.Timeout, out: cmd.OutOrStdout()}
+			if e.role != "" && e.id != "" { // one is a flag, the other a variable
+				if cmd.Flags().Changed("id") {
+					e.role = ""
+				} else {
+					e.id = ""
+				}
+			}
 			return e.run(ctx, cmd.Context())
 		})
 	}
 	return cmd
 }
 
-// eitherRoleOrID says what is wrong unless exactly one of them is given.
-func (o *options) eitherRoleOrID() error {
+// eitherRoleOrID says what is wrong unless exactly one of them is given. A flag counts more than
+// the variable of the other, which may be set for all commands.
+func (o *options) eitherRoleOrID(flag func(name string) bool) error {
 	switch id := o.Coordinator.ID; {
+	case o.Role() != "" && id != "" && flag("id") == flag("role"):
+		return errors.New("role and id: give only one of them, as --role or --id")
 	case o.Role() != "" && id != "":
-		return errors.New("role and id: give only one of them")
+		return errors.Join(lock.CheckName("role", o.Role()), lock.CheckName("id", id))
 	case o.Role() == "" && id == "":
 		return cli.NoRole("role or id: none is given; write --role ROLE, or set UNDERSTUDY_ROLE, or write --id ID")
 	case o.Role() == "":

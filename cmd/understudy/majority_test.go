@@ -59,7 +59,7 @@ func TestMajorityThatLostItsDirectories(t *testing.T) {
 	}
 	must(t, os.RemoveAll(filepath.Join(dir, "a")))
 	must(t, os.RemoveAll(filepath.Join(dir, "b")))
-	const want, cure = "the group has lost its majority: the data directories of a, b are empty", "understudy token-floor"
+	const want, cure = "the group has lost its majority: the data directories of a, b are empty", "understudy raft recover"
 	for _, id := range []string{"a", "b", "c"} {
 		log, stop := start(id)
 		defer stop()

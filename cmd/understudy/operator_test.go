@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -114,6 +115,25 @@ func TestEvictTheSilent(t *testing.T) {
 			t.Errorf("%v: %+v", err, st)
 		}
 	})
+}
+
+// TestEvictByOneName: a flag counts more than the other's variable, which a user sets for all commands.
+func TestEvictByOneName(t *testing.T) {
+	t.Setenv("UNDERSTUDY_ROLE", "r")
+	store := []string{"--raft-peers", "a=127.0.0.1:1", "--timeout", "1s"}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"--id", "x"}, cli.Unavailable, ""},
+		{[]string{"--id", "x", "--role", "r"}, cli.Usage, "give only one of them"},
+		{nil, cli.Unavailable, ""},
+	} {
+		if code, text := said(t, slices.Concat([]string{"evict"}, c.args, store)...); code != c.code || !strings.Contains(text, c.says) {
+			t.Errorf("%v: exit code %d, want %d and %q: %s", c.args, code, c.code, c.says, text)
+		}
+	}
 }
 
 // to picks the standby of that ID.

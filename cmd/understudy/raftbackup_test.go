@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -178,6 +180,11 @@ func TestRaftRecover(t *testing.T) {
 
 // TestBadBackup is refused by name, before anybody is asked.
 func TestBadBackup(t *testing.T) {
+	// summed gives a backup its right sum.
+	summed := func(t *testing.T, text string) string {
+		sum := sha256.Sum256([]byte(strings.Replace(text, "SUM", "", 1)))
+		return strings.Replace(text, "SUM", hex.EncodeToString(sum[:]), 1)
+	}
 	t.Parallel()
 	dir := t.TempDir()
 	good := `{"Format":1,"At":"2026-01-02T03:04:05Z","Node":"","Term":0,"Above":7,"Sum":"SUM","Ledger":{"Identity":"A","Revision":1,"Last":7}}`
@@ -186,6 +193,7 @@ func TestBadBackup(t *testing.T) {
 		"it is cut short, or no backup":         good[:len(good)-9],
 		"it was changed: its sum is another":    good,
 		"no backup: give":                       "{}",
+		"tokens begin above 7, and they went":   summed(t, good),
 	} {
 		file := filepath.Join(dir, "f")
 		must(t, os.WriteFile(file, []byte(text), 0o600))

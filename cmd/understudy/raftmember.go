@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -105,6 +106,14 @@ func newMemberRemove() *cobra.Command {
 		Use: "remove ID", Short: "Take a member out, dead or alive",
 		Example: "  understudy raft member remove c --raft-peers a=h1:7001",
 	}, 1, "one argument, the member's ID", func(c *memberCommand, ctx context.Context, args []string) error {
+		ids, err := c.members(ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(ids, args[0]) {
+			fmt.Fprintf(c.out, "%q is not a member: nothing was changed; the members are %s\n", args[0], strings.Join(ids, ", "))
+			return nil
+		}
 		return c.remove(ctx, args[0])
 	})
 }
@@ -122,6 +131,12 @@ func newMemberReplace() *cobra.Command {
 			return err
 		}
 		c.wait = true
+		switch ids, err := c.members(ctx); {
+		case err != nil:
+			return err
+		case !slices.Contains(ids, args[0]) && !slices.Contains(ids, p.ID):
+			return cli.Exit(cli.NotDone, fmt.Errorf("%q is not a member: nothing was changed; the members are %s", args[0], strings.Join(ids, ", ")))
+		}
 		if err := c.add(ctx, p); err != nil {
 			return err
 		}
@@ -166,6 +181,15 @@ func (c *memberCommand) add(ctx context.Context, p raft.Peer) error {
 		}
 		return cli.Exit(cli.NotDone, fmt.Errorf("member %s is let in, and was not counted in time: %s; it is counted later by itself, and the same command may be repeated", p.ID, why))
 	}
+}
+
+// members are the IDs of the group's members.
+func (c *memberCommand) members(ctx context.Context) (ids []string, err error) {
+	g, err := raft.Status(ctx, c.Store.Raft)
+	for _, m := range g.Members {
+		ids = append(ids, m.ID)
+	}
+	return ids, cli.Unreachable(err)
 }
 
 func (c *memberCommand) remove(ctx context.Context, id string) error {

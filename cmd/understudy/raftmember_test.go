@@ -55,6 +55,7 @@ func TestRaftMembers(t *testing.T) {
 		}
 		stops[old.ID]()
 	}
+	unknownMembers(t, all[3].String())
 	var r groupReport
 	lab.Eventually(t, "the members", func() bool {
 		code, text := said(t, "raft", "member", "list", "-o", "json", "--raft-peers", all[3].String())
@@ -81,6 +82,16 @@ func TestRaftMembers(t *testing.T) {
 	}
 	if code, text := said(t, "raft", "member", "remove", "f", "--timeout", "5s", "--raft-peers", all[3].String()); code == 0 || code == cli.NotDone {
 		t.Errorf("without a majority: exit code %d, %s", code, text)
+	}
+}
+
+// unknownMembers expects that who is no member is neither taken out nor replaced.
+func unknownMembers(t *testing.T, peers string) {
+	for _, args := range [][]string{{"remove", "nosuch"}, {"replace", "nosuch", "g=127.0.0.1:1"}} {
+		code, text := said(t, append(append([]string{"raft", "member"}, args...), "--raft-peers", peers)...)
+		if !strings.Contains(text, `"nosuch" is not a member: nothing was changed`) || (code == 0) != (args[0] == "remove") {
+			t.Errorf("%v: exit code %d, %s", args, code, text)
+		}
 	}
 }
 
