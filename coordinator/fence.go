@@ -11,9 +11,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// FenceOutcomes are how a fence command may end: its host is dead, and was the active until
-// then; it failed; its time was over first, and the promise counted; or the active had beaten
-// again meanwhile, or was ended by others, and its word was not needed.
+// FenceOutcomes are the ways in which a fence command may end. dead: its host is dead, and was the
+// active until then. failed. late: its time was over first, and the promise counted. moved: the
+// active had beaten again, or was ended by others, so the command's word was not needed.
 func FenceOutcomes() []string { return slices.Clone(fenceOutcomes[:]) }
 
 const (

@@ -10,5 +10,5 @@ func free(dir string) int64 {
 	if syscall.Statfs(dir, &st) != nil {
 		return 0
 	}
-	return int64(st.Bavail) * int64(st.Bsize) //nolint:unconvert,gosec // their types differ by system
+	return int64(st.Bavail) * int64(st.Bsize) // their types differ by system
 }

@@ -85,7 +85,7 @@ func TestRaftMembers(t *testing.T) {
 	}
 }
 
-// unknownMembers expects that who is no member is neither taken out nor replaced.
+// unknownMembers expects an ID that is not a member to be neither taken out nor replaced.
 func unknownMembers(t *testing.T, peers string) {
 	for _, args := range [][]string{{"remove", "nosuch"}, {"replace", "nosuch", "g=127.0.0.1:1"}} {
 		code, text := said(t, append(append([]string{"raft", "member"}, args...), "--raft-peers", peers)...)

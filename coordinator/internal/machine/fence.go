@@ -11,8 +11,8 @@ import (
 // A fence is how far this process has come with fencing a session for its silence since one beat.
 // A beat is due every ttl/4. When one is overdue by another ttl/8, our own session beats at once:
 // the store shall show that it answers, or the silence may be the store's. A ttl/4 after that
-// answer the intent is written, by compare-and-swap on the beat that was seen, and whoever's was
-// written runs its command. Only that command's success ends the session, on that same beat, before
+// answer the intent is written, by compare-and-swap on the beat that was seen, and the process that
+// wrote it runs its command. Only that command's success ends the session, on that same beat, before
 // it was silent for its promise.
 type fence struct {
 	phase    fencePhase
@@ -47,8 +47,8 @@ func (s sight) overdue(at Instant) time.Duration {
 }
 
 // fenceIn is how long it is until something is to be done about fencing the session: a beat of
-// ours, the intent, or the command. A record that is missing is no silence that is fenced: the
-// janitor may have taken that of one who lives.
+// ours, the intent, or the command. A missing record does not count as silence here: the janitor
+// may have taken the record of a session that lives.
 func (m *Machine) fenceIn(id lock.SessionID, s sight, now Instant) time.Duration {
 	f := s.fence
 	switch {
@@ -80,7 +80,7 @@ func (m *Machine) fenceFor(id lock.SessionID) string {
 	return ""
 }
 
-// fenceSilent does what is due about fencing those that are silent. Whoever holds nothing is in
+// fenceSilent does what is due about fencing silent sessions. A session that holds nothing is in
 // nobody's way.
 func (m *Machine) fenceSilent(now Instant) (do []Action) {
 	if !m.Fences || m.session.stopping {
@@ -148,8 +148,8 @@ func (m *Machine) intended(now Instant, e Intended) {
 	m.sights[e.Session] = s
 }
 
-// fenced records the fence command's word. It says nothing of a beat that came after the intent:
-// who beats again is not evicted on it.
+// fenced records the fence command's word. It says nothing about a beat that came after the intent:
+// a session that has beaten again is not evicted on it.
 func (m *Machine) fenced(e Fenced) {
 	s, seen := m.sights[e.Session]
 	if !seen || s.fence.phase != fencing || s.fence.beat != e.Beat {
