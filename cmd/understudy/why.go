@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -290,20 +291,22 @@ func showStories(out io.Writer, format string, all []story) error {
 			Roles []story `json:"roles"`
 		}{all})
 	}
+	var text strings.Builder // written at once, so that a failure is noticed
 	for i, s := range all {
 		if i > 0 {
-			fmt.Fprintln(out)
+			fmt.Fprintln(&text)
 		}
-		fmt.Fprintf(out, "%s: %s\n", s.Role, s.Text)
+		fmt.Fprintf(&text, "%s: %s\n", s.Role, s.Text)
 		for _, one := range s.Steps {
-			fmt.Fprintf(out, "  %s  %s: %s\n", one.At.Local().Format(stamp), one.By, one.Text)
+			fmt.Fprintf(&text, "  %s  %s: %s\n", one.At.Local().Format(stamp), one.By, one.Text)
 		}
 		if s.Without > 0 {
-			fmt.Fprintf(out, "Nobody was active for %s, as far as is known.\n", short(time.Duration(s.Without*float64(time.Second))))
+			fmt.Fprintf(&text, "Nobody was active for %s, as far as is known.\n", short(time.Duration(s.Without*float64(time.Second))))
 		}
-		for _, text := range s.Faster {
-			fmt.Fprintf(out, "Faster: %s\n", text)
+		for _, how := range s.Faster {
+			fmt.Fprintf(&text, "Faster: %s\n", how)
 		}
 	}
-	return nil
+	_, err := io.WriteString(out, text.String())
+	return err
 }

@@ -110,3 +110,15 @@ func TestScripts(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWhyThatCannotBeWritten: a story that its reader does not get is a failure.
+func TestWhyThatCannotBeWritten(t *testing.T) {
+	out, err := os.OpenFile(os.DevNull, os.O_RDONLY, 0)
+	must(t, err)
+	defer out.Close()
+	for _, format := range []string{"text", "json"} {
+		if err := showStories(out, format, []story{{Role: "r", Text: "nobody"}}); err == nil {
+			t.Errorf("%s: no error", format)
+		}
+	}
+}
