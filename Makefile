@@ -18,19 +18,36 @@ bin/etcd: internal/lab/servers/etcd/go.mod
 bin/etcdctl: internal/lab/servers/etcd/go.mod
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ go.etcd.io/etcd/etcdctl/v3
 
+bin/nats-server: internal/lab/servers/nats/go.mod
+	@echo "building the NATS server, for make test-nats only"
+	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ github.com/nats-io/nats-server/v2
+
+bin/kube-apiserver: internal/lab/servers/kubernetes/go.mod
+	@echo "building the API server of Kubernetes, for make test-kubernetes only: some minutes"
+	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kube-apiserver
+
+bin/versitygw: internal/lab/servers/s3/go.mod
+	@echo "building versitygw, for make test-s3: about a minute"
+	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
+
 bin/consul: internal/lab/servers/consul/go.mod
 	@echo "building Consul, for the tests only: about five minutes"
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ github.com/hashicorp/consul
 
-test: servers ## every test, with the race detector where the machine has a C compiler
+# All is compiled before anything runs, and one package runs after another: most tests are of real
+# processes with real deadlines, and a compiler or a second herd of them beside makes a machine of two cores
+# one on which nobody keeps a role.
+test: servers build ## every test, with the race detector where the machine has a C compiler
 	go vet ./...
-	go vet -tags soak,report,postgres,haproxy ./admin ./cmd/... ./internal/... ./conformance/...
+	go vet -tags soak,report,postgres,kubernetes,nats,s3,haproxy,systemd,compose ./admin ./backends/... ./cmd/... ./deploy/... ./internal/... ./conformance/...
 	cd internal/failover/baselines && go vet .
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=amd64 go build ./...
 	GOOS=linux GOARCH=arm64 go build ./...
 	GOOS=windows GOARCH=amd64 go build ./lock ./coordinator/... ./config/... ./backends/... ./fencing/... ./conformance/...
-	go test $(RACE) -timeout 40m -skip '^TestSuite' $$(go list ./... | grep -v '/docs$$')
+	go build ./...
+	go test $(RACE) -run '^$$' ./... >/dev/null
+	go test $(RACE) -p 1 -timeout 40m -skip '^TestSuite' $$(go list ./... | grep -v '/docs$$')
 	go test -timeout 20m -run '^TestSuite' ./backends/... ./examples/filestore # it measures time, which the race detector would stretch
 	go test -timeout 20m ./docs # the suite's own command is among the pages', and measures time, too
 	cd fencing/fencingsql/databases && go vet -tags postgres . && go test -timeout 5m .
@@ -78,9 +95,41 @@ LOSS ?= 2m
 testloss: servers ## five processes, a pause every 5 s: updates lost without the token and with it, counted
 	go test ./fencing/internal/fencingtest -run TestLoss -loss $(LOSS) -timeout 24h -v
 
-testpostgres: ## the SQL guard and the bench's baseline on a real PostgreSQL of their own: takes Debian's postgresql
+testpostgres: servers ## the store, the SQL guard and the bench's baseline on real PostgreSQL servers of their own: takes Debian's postgresql and pgbouncer
+	go vet -tags postgres ./backends/... ./cmd/...
+	go test ./backends/postgres -tags postgres -skip '^TestSuite' -timeout 15m -v
+	go test ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags postgres -run 'TestPostgres$$' -timeout 10m -v
+	go test ./docs -run 'TestCommands/postgres' -postgres -timeout 5m -v
 	cd fencing/fencingsql/databases && go test -tags postgres -timeout 10m -v .
 	go test ./internal/failover -tags postgres -run TestPostgres -timeout 5m -v
+
+test-postgres-suite: ## the conformance suite on PostgreSQL, near, far and through PgBouncer, on a quiet machine: about ten minutes
+	go test ./backends/postgres -tags postgres -run '^TestSuite' -timeout 30m -v
+
+test-kubernetes: servers bin/kube-apiserver ## the store on a real API server of Kubernetes with an etcd of its own; builds it once, some minutes
+	go vet -tags kubernetes ./backends/... ./cmd/...
+	go test ./backends/kubernetes -tags kubernetes -skip '^TestSuite' -timeout 15m -v
+	go test ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags kubernetes -run 'TestKubernetes$$' -timeout 15m -v
+	go test ./docs -run 'TestCommands/kubernetes' -kubernetes -timeout 5m -v
+
+test-kubernetes-suite: servers bin/kube-apiserver ## the conformance suite on Kubernetes, near and far, on a quiet machine: about ten minutes
+	go test ./backends/kubernetes -tags kubernetes -run '^TestSuite' -timeout 30m -v
+
+test-nats: bin/nats-server build ## the store on real NATS servers; builds them once: a minute
+	go test ./backends/nats -tags nats -skip '^TestSuite' -timeout 10m -v
+	go test ./docs -run 'TestCommands/nats' -nats -timeout 5m -v
+
+test-nats-suite: bin/nats-server build ## the suite on three NATS servers, near and far, and the commands, on a quiet machine: eight minutes
+	go test ./backends/nats -tags nats -run '^TestSuite' -timeout 30m -v
+	go test ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags nats -run 'TestNATS$$' -timeout 10m -v
+
+test-s3: bin/versitygw build ## the store on a real S3 server, versitygw; builds it once: a minute
+	go test ./backends/s3 -tags s3 -skip '^TestSuite' -timeout 10m -v
+	go test ./docs -run 'TestCommands/s3' -s3 -timeout 5m -v
+
+test-s3-suite: bin/versitygw build ## the suite on S3, near and far, and the commands, on a quiet machine: five minutes
+	go test ./backends/s3 -tags s3 -run '^TestSuite' -timeout 30m -v
+	go test ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags s3 -run 'TestS3$$' -timeout 15m -v
 
 # FAR: the ttl and the part of a try that a round trip takes.
 FAR ?= 1s/0.1,1s/0.5,1s/0.85,4s/0.1,4s/0.5,4s/0.85,10s/0.85
@@ -94,8 +143,23 @@ soak: ## random walks over the protocol for an hour, and the search for every pl
 soakwitness: servers ## 1,000 faults on wrapper, command and witness, on each store: about an hour
 	go test ./cmd/understudy -run TestAnyOne -rounds 1000 -timeout 24h -v
 
+soakstate: servers ## 1,000 faults on contenders with a replicated log, on each store: two hours
+	go test ./state -run TestKilled -faults 1000 -timeout 24h -v
+
 testcontainer: servers ## run as the first process of a real container: takes Docker
 	go test -tags container ./cmd/understudy -run TestContainer -v
+
+test-systemd: ## the units under a real systemd, in namespaces of its own: takes root and Debian's systemd; a minute and a half
+	go test ./deploy -tags systemd -run TestSystemd -v
+
+release: ## tarballs, deb, rpm, checksums and SBOMs of this commit, the same bytes each time: dist/
+	deploy/release/release.sh
+
+release-images: ## images of what is in dist/, from scratch and without a pull: takes Docker
+	deploy/release/images.sh
+
+test-deploy: servers ## a release twice, its image, its package installed and upgraded, the files for Compose: root, Debian's systemd, Docker, docker-compose
+	go test ./deploy -tags systemd,compose -run 'TestRelease|TestCompose' -v -timeout 30m
 
 api: ## compares what every package exports with the baseline
 	.ci/api
@@ -106,8 +170,9 @@ api-update: ## a change of the exported API is meant: writes the baseline anew
 mutants: servers ## changes one condition after another, and counts what no test notices: MUTANTS='-package backends/kv'
 	go run ./internal/mutants $(MUTANTS)
 
-lint: ## golangci-lint, built from tools/go.mod
+lint: ## golangci-lint, built from tools/go.mod; and no function that nothing reaches
 	go tool -modfile=tools/go.mod golangci-lint run ./...
+	.ci/dead
 
 # The race detector needs cgo.
 RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
@@ -115,5 +180,8 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 && echo -race)
 # The tests find the servers here, unless these name others.
 export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
+export UNDERSTUDY_NATS_SERVER ?= $(CURDIR)/bin/nats-server
+export UNDERSTUDY_KUBE_APISERVER ?= $(CURDIR)/bin/kube-apiserver
+export UNDERSTUDY_VERSITYGW ?= $(CURDIR)/bin/versitygw
 
-.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far soak soakwitness testloss testpostgres testcontainer api api-update lint mutants
+.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite testcontainer test-systemd release release-images test-deploy api api-update lint mutants

@@ -30,8 +30,8 @@ var arrows = map[string][]string{
 	"coordinator/coordinatorfx":      {"lock", "coordinator"},
 	"coordinator/witness":            {"lock", "coordinator", "internal/history", "internal/procgroup", "internal/asynclog"},
 	"admin":                          {"lock", "coordinator", "internal/history", "internal/certs", "internal/clientconf"},
-	"backends":                       {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "backends/kv"},
-	"backends/backendsfx":            {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul"},
+	"backends":                       {"lock", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "backends/postgres", "backends/kubernetes", "backends/nats", "backends/s3", "backends/kv"},
+	"backends/backendsfx":            {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "backends/postgres", "backends/kubernetes", "backends/nats", "backends/s3"},
 	"backends/ledger":                {"lock"},
 	"backends/memory":                {"lock", "backends/ledger"},
 	"backends/object":                {"lock", "backends/ledger"},
@@ -42,17 +42,24 @@ var arrows = map[string][]string{
 	"backends/kv/kvtest":             {"lock", "backends/kv", "internal/lab", "internal/lab/takeover"},
 	"backends/etcd":                  {"lock", "backends/kv", "internal/clientconf"},
 	"backends/consul":                {"lock", "backends/kv", "internal/clientconf", "internal/lasting"},
+	"backends/postgres":              {"lock", "backends/object", "internal/clientconf"},
+	"backends/nats":                  {"lock", "backends/object", "internal/clientconf"},
+	"backends/kubernetes":            {"lock", "backends/object", "backends/ledger", "internal/clientconf", "internal/lasting"},
+	"backends/s3":                    {"lock", "backends/object", "internal/clientconf", "internal/lasting"},
 	"fencing":                        {"lock", "coordinator"},
 	"fencing/fencingetcd":            {"lock", "fencing", "backends/kv"},
 	"fencing/fencingconsul":          {"lock", "fencing", "backends/kv"},
-	"fencing/fencingraft":            {"lock", "fencing", "backends/ledger"},
+	"fencing/fencingraft":            {"lock", "fencing"},
 	"fencing/fencinghttp":            {"lock", "fencing"},
 	"fencing/fencinggrpc":            {"lock", "fencing"},
 	"fencing/internal/fencingtest":   {"lock", "coordinator", "backends", "backends/raft", "backends/etcd", "backends/consul", "backends/kv", "fencing", "fencing/fencingetcd", "fencing/fencingconsul", "fencing/fencingraft", "fencing/fencinghttp", "fencing/fencinggrpc"},
 	"fencing/fencingsql":             {"lock", "fencing"},
 	"fencing/fencingsql/databases":   {"lock", "fencing", "fencing/fencingsql"},
+	"state":                          {"lock", "coordinator", "fencing"},
+	"state/statetest":                {"state"},
 	"conformance":                    {"lock", "coordinator"},
 	"internal/lab":                   {"lock", "internal/lab/process"},
+	"deploy":                         {},
 	"docs":                           {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/script", "internal/lab/serve", "internal/lab/servers"},
 	"internal/lab/guards":            {"lock", "fencing"},
 	"internal/lab/script":            {},
@@ -60,7 +67,7 @@ var arrows = map[string][]string{
 	"internal/lab/serve":             {"internal/lab", "internal/lab/servers"},
 	"internal/lab/servers":           {"internal/lab/process"},
 	"internal/lab/storebench":        {"lock", "coordinator", "backends/kv", "internal/lab", "internal/lab/takeover"},
-	"internal/lab/stores":            {"backends", "backends/raft", "internal/lab", "internal/lab/servers"},
+	"internal/lab/stores":            {"backends", "backends/raft", "backends/kubernetes", "backends/s3", "internal/lab", "internal/lab/servers"},
 	"internal/lab/takeover":          {"lock", "backends/kv"},
 	"internal/lab/ways":              {"lock", "conformance", "internal/lab/servers"},
 	"internal/failover":              {"lock", "coordinator", "internal/lab/process", "internal/lab/servers"},
@@ -91,7 +98,7 @@ var pure = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"coordinator", "examples/filestore", "fencing", "fencing/fencingraft", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "backends/object/objectmem", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/faultdisk", "internal/lab/guards", "internal/lab/script", "internal/lab/servers", "internal/lab/serve", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
+var inTests = []string{"backends", "backends/raft", "coordinator", "coordinator/witness", "examples/filestore", "fencing", "fencing/fencingraft", "fencing/fencingetcd", "state", "state/statetest", "backends/kv", "backends/object", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "backends/object/objectmem", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/faultdisk", "internal/lab/guards", "internal/lab/script", "internal/lab/servers", "internal/lab/serve", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
 
 // Limits that keep a file and a function readable.
 const (
@@ -154,6 +161,7 @@ func checkFile(t *testing.T, name string) {
 	if n := set.File(file.Pos()).LineCount(); n > maxFile {
 		t.Errorf("%s has %d lines, the limit is %d", name, n, maxFile)
 	}
+	checkSleeps(t, set, file)
 	ast.Inspect(file, func(n ast.Node) bool {
 		if !strings.HasSuffix(name, "_test.go") {
 			checkNoStore(t, set, n)
@@ -162,7 +170,6 @@ func checkFile(t *testing.T, name string) {
 			checkKeys(t, set, call)
 		}
 		if f, ok := n.(*ast.FuncDecl); ok {
-			checkSleeps(t, set, file, f)
 			if lines := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; lines > maxFunction {
 				t.Errorf("%s: %s has %d lines, the limit is %d", set.Position(f.Pos()), f.Name.Name, lines, maxFunction)
 			}
@@ -234,28 +241,48 @@ func checkPure(t *testing.T, name string, file *ast.File, only []string) {
 	})
 }
 
-// checkSleeps has a test that sleeps on the real clock say what it waits for.
-func checkSleeps(t *testing.T, set *token.FileSet, file *ast.File, f *ast.FuncDecl) {
-	if !strings.HasSuffix(set.Position(f.Pos()).Filename, "_test.go") {
+// checkSleeps has a test that sleeps on the real clock say what it waits for, on the line or the
+// one before. In a bubble of testing/synctest no time passes; what is called from one says so.
+func checkSleeps(t *testing.T, set *token.FileSet, file *ast.File) {
+	name := filepath.ToSlash(set.Position(file.Pos()).Filename)
+	if !strings.HasSuffix(name, "_test.go") && !strings.HasPrefix(name, "internal/lab/") && !strings.HasPrefix(name, "conformance/") {
 		return
 	}
-	commented := map[int]bool{}
-	for _, c := range file.Comments {
-		commented[set.Position(c.Pos()).Line], commented[set.Position(c.End()).Line+1] = true, true
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, spec := range file.Imports {
-		if spec.Path.Value == `"testing/synctest"` { // its tests run in bubbles
-			return
+	lines := strings.Split(string(text), "\n")
+	said := map[int]bool{}
+	for _, group := range file.Comments {
+		from, to := set.Position(group.Pos()), set.Position(group.End())
+		said[from.Line] = true
+		if strings.TrimSpace(lines[from.Line-1][:from.Column-1]) == "" { // it is about the next line
+			said[to.Line+1] = true
 		}
 	}
-	ast.Inspect(f, func(n ast.Node) bool {
-		if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Sleep" && !commented[set.Position(s.Pos()).Line] {
-			if pkg, _ := s.X.(*ast.Ident); pkg != nil && pkg.Name == "time" {
-				t.Errorf("%s sleeps, and does not say what it waits for", set.Position(s.Pos()))
-			}
+	ast.Inspect(file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		if isCall(call, "synctest", "Test") {
+			return false
+		}
+		if where := set.Position(call.Pos()); isCall(call, "time", "Sleep") && !said[where.Line] {
+			t.Errorf("%s sleeps, and does not say what it waits for", where)
 		}
 		return true
 	})
+}
+
+func isCall(call *ast.CallExpr, pkg, name string) bool {
+	s, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	x, ok := s.X.(*ast.Ident)
+	return ok && x.Name == pkg && s.Sel.Name == name
 }
 
 func allowed(file, to string) bool {

@@ -115,7 +115,7 @@ func (c Config) unprotected() string {
 	if c.CAFile != "" || c.TokenFile != "" {
 		return ""
 	}
-	return "anybody there could read the metrics and the status; give a file with a token, or one with the authorities of the clients' certificates"
+	return "anybody there could read the metrics and the status; give TokenFile, a file with a token, or CAFile, one with the authorities of the clients' certificates"
 }
 
 // unasked is why the agent may not be open to everybody; "": it may.
@@ -123,7 +123,7 @@ func (c Config) unasked() string {
 	if c.Open {
 		return ""
 	}
-	return "the agent's protocol has no authentication; say that it is open to everybody"
+	return "the agent's protocol has no authentication; say by Open that it is open to everybody"
 }
 
 // shortest is the least number of characters of a token, because attackers have time to guess.

@@ -304,7 +304,7 @@ func TestPage(t *testing.T) {
 	for _, s := range coordinator.States() {
 		words = append(words, string(s))
 	}
-	words = append(words, coordinator.ErrorKinds()...)
+	words = append(words, slices.Concat(coordinator.ErrorKinds(), coordinator.FenceOutcomes())...)
 	for _, w := range words {
 		if !strings.Contains(string(page), "`"+w+"`") {
 			t.Errorf("docs/monitoring.md does not have `%s`", w)

@@ -8,17 +8,25 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/consul"
 	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/backends/kubernetes"
+	"github.com/understudy-ha/understudy/backends/nats"
+	"github.com/understudy-ha/understudy/backends/postgres"
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/backends/s3"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 // A Config names a store and holds its settings.
 type Config struct {
-	Backend string // one of Names
-	Raft    raft.Config
-	Etcd    etcd.Config
-	Consul  consul.Config
-	Added   map[string]any `json:",omitempty"` // the settings of stores added by Add, by name: see SettingsOf
+	Backend    string // one of Names
+	Raft       raft.Config
+	Etcd       etcd.Config
+	Consul     consul.Config
+	Postgres   postgres.Config
+	Kubernetes kubernetes.Config
+	NATS       nats.Config
+	S3         s3.Config
+	Added      map[string]any `json:",omitempty"` // the settings of stores added by Add, by name: see SettingsOf
 }
 
 // Open opens the store for a process that competes in it.

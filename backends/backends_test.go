@@ -11,7 +11,7 @@ import (
 )
 
 func TestUnknownBackend(t *testing.T) {
-	if _, err := Open(context.Background(), Config{Backend: "zookeeper"}); err == nil || !strings.Contains(err.Error(), "use one of raft, etcd, consul, memory") {
+	if _, err := Open(context.Background(), Config{Backend: "zookeeper"}); err == nil || !strings.Contains(err.Error(), "use one of raft, etcd, consul, postgres, kubernetes, nats, s3, memory") {
 		t.Errorf("want an error with the names, got %v", err)
 	}
 	if err := (Config{Backend: "zookeeper"}).Row().Validate(Config{Backend: "zookeeper"}); err == nil {

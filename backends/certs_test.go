@@ -33,11 +33,7 @@ func TestCertificateThatRunsOutIsSaid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(5 * time.Second); !log.Has("less than a tenth of its life is left"); time.Sleep(5 * time.Millisecond) { // the watch of the files tells nobody
-			if time.Now().After(end) {
-				t.Fatalf("%s: nothing about the certificate", name)
-			}
-		}
+		lab.Eventually(t, name+"'s word about the certificate", func() bool { return log.Has("less than a tenth of its life is left") })
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}

@@ -17,16 +17,18 @@ type Health struct {
 	Members []string // those that vote, sorted; empty: none, or unknown
 	Leader  string   // one of Members; "": unknown
 	Silent  []string // Members that do not answer, sorted
+	Failing []string // Members that answer and cannot be relied on, as one whose disk is full; sorted
+	Refuses string   // why every write is refused although members answer, and the way out; "": nothing is known of it
 	Unasked bool     // not each of Members was asked, so that Silent says nothing
 }
 
-// Quorum is how many of the members must answer.
+// Quorum is how many of the members must work.
 func (h Health) Quorum() int { return len(h.Members)/2 + 1 }
 
 // Margin is how many more members may fail before nothing can be written; negative if too many
 // have failed. ok is false if that is not known.
 func (h Health) Margin() (n int, ok bool) {
-	return len(h.Members) - len(h.Silent) - h.Quorum(), len(h.Members) > 0 && !h.Unasked
+	return len(h.Members) - len(h.Silent) - len(h.Failing) - h.Quorum(), len(h.Members) > 0 && !h.Unasked
 }
 
 // String is one line for people; "": nothing is known.
@@ -34,34 +36,47 @@ func (h Health) String() string {
 	if len(h.Members) == 0 {
 		return ""
 	}
+	var away []string
+	if len(h.Silent) > 0 {
+		away = append(away, "silent: "+strings.Join(h.Silent, ", "))
+	}
+	if len(h.Failing) > 0 {
+		away = append(away, "failing: "+strings.Join(h.Failing, ", "))
+	}
+	margin, known := h.Margin()
+	if known && margin < 0 { // what a leader says of itself counts for nothing then
+		return fmt.Sprintf("no majority: %d of %d must work; %s", h.Quorum(), len(h.Members), strings.Join(away, ", "))
+	}
 	text := fmt.Sprintf("%d members, leader %s", len(h.Members), cmp.Or(h.Leader, "unknown"))
 	if len(h.Members) == 1 {
 		text = "1 member"
 	}
-	margin, known := h.Margin()
-	if len(h.Silent) > 0 {
-		text += ", silent: " + strings.Join(h.Silent, ", ")
-	}
+	text = strings.Join(append([]string{text}, away...), ", ")
 	switch {
 	case !known:
-	case margin < 0:
-		text += fmt.Sprintf("; no majority: %d of %d must answer", h.Quorum(), len(h.Members))
 	case margin == 0:
 		text += "; none may fail"
 	default:
 		text += fmt.Sprintf("; %d more may fail", margin)
+	}
+	if h.Refuses != "" {
+		text += "; " + h.Refuses
 	}
 	return text
 }
 
 func raftHealth(ctx context.Context, c Config) (Health, error) {
 	g, err := raft.Inspect(ctx, c.Raft)
-	return Health{Members: g.Voters, Leader: g.Leader, Silent: g.Silent}, err
+	return Health{Members: g.Voters, Leader: g.Leader, Silent: g.Silent, Failing: g.Failing}, err
 }
 
 func etcdHealth(ctx context.Context, c Config) (Health, error) {
 	m, err := etcd.Inspect(ctx, c.Etcd)
-	return healthOf(m.Members, m.Leader, m.Answered), err
+	h := healthOf(m.Members, m.Leader, m.Answered)
+	if m.Full {
+		h.Refuses = "out of space, so every write is refused: make room, then etcdctl alarm disarm (docs/etcd.md)"
+	}
+	return h, err
 }
 
 func consulHealth(ctx context.Context, c Config) (Health, error) {

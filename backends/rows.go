@@ -19,7 +19,7 @@ import (
 )
 
 // table is every store, the default first.
-var table = []Store{raftRow.complete(), etcdRow.complete(), consulRow.complete(), memoryRow.complete()}
+var table = []Store{raftRow.complete(), etcdRow.complete(), consulRow.complete(), postgresRow.complete(), kubernetesRow.complete(), natsRow.complete(), s3Row.complete(), memoryRow.complete()}
 
 var raftRow = Store{
 	Name:         "raft",
@@ -120,6 +120,9 @@ func raftFacts(ctx context.Context, c Config, try time.Duration) Facts {
 		trip.Bound += ": TOO FAR"
 	}
 	f.More = []Bound{trip, count}
+	if dead := c.Raft.DeadAfter; dead > 0 {
+		f.More = append(f.More, Bound{"silent voter", "taken out after " + dead.String(), "raft.deadAfter; by the leader, and only while those that are left are a majority that lives", dead})
+	}
 	return f
 }
 
@@ -132,6 +135,7 @@ var etcdRow = Store{
 		c.Etcd.Logger = cmp.Or(c.Etcd.Logger, log)
 	},
 	Health: etcdHealth,
+	Values: true,
 	Facts: func(_ context.Context, c Config, try time.Duration) Facts {
 		return Facts{
 			Election: 1900 * time.Millisecond, Source: "1.1s to 1.9s were measured at etcd's default election timeout of 1s", Cure: "lower etcd's --election-timeout",
@@ -143,7 +147,7 @@ var etcdRow = Store{
 		c := &all.Etcd
 		return Servers{
 			Addresses: c.Endpoints, Use: func(a []string) { c.Endpoints = a }, TLS: c.CAFile+c.CertFile != "",
-			Prefix: &c.Prefix, Dial: &c.Dial, Hand: func() (*kv.Hand, error) { return etcd.Hand(*c) },
+			Prefix: &c.Prefix, Dial: &c.Dial, Hand: func() (Hand, error) { return etcd.Hand(*c) },
 		}
 	},
 }
@@ -157,6 +161,7 @@ var consulRow = Store{
 		c.Consul.Logger = cmp.Or(c.Consul.Logger, log)
 	},
 	Health: consulHealth,
+	Values: true,
 	Facts: func(_ context.Context, c Config, try time.Duration) Facts {
 		n := c.Consul.RaftMultiplier
 		return Facts{
@@ -172,7 +177,7 @@ var consulRow = Store{
 		c := &all.Consul
 		s := Servers{
 			Use: func(a []string) { c.Address = a[0] }, One: true, TLS: c.CAFile+c.CertFile != "",
-			Prefix: &c.Prefix, Dial: &c.Dial, Hand: func() (*kv.Hand, error) { return consul.Hand(*c) },
+			Prefix: &c.Prefix, Dial: &c.Dial, Hand: func() (Hand, error) { return consul.Hand(*c) },
 		}
 		if c.Address != "" {
 			s.Addresses = []string{c.Address}

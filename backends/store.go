@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -68,7 +67,7 @@ type Store struct {
 	Servers func(c *Config) Servers
 
 	Inside bool // the processes that compete in it carry it together: it has no servers
-	Values bool // its Lockers keep values: they are a ledger.Values
+	Values bool // its Lockers keep values: they are a lock.Values
 }
 
 // Facts are what is known of a store. An empty field does not apply.
@@ -95,9 +94,26 @@ type Servers struct {
 	Use       func([]string) // other addresses in their place
 	One       bool           // a client uses one address only: its agent's
 	TLS       bool
-	Prefix    *string // of all keys
+	Prefix    *string // of all keys, or of the names of rows or objects
+	Dash      bool    // its parts have small letters alone, and are joined by dashes
 	Dial      *func(ctx context.Context, network, address string) (net.Conn, error)
-	Hand      func() (*kv.Hand, error) // on the records under Prefix
+	Hand      func() (Hand, error) // on the records under Prefix
+}
+
+// Join is a Prefix of these parts.
+func (s Servers) Join(parts ...string) string {
+	if s.Dash {
+		return strings.ToLower(strings.Join(parts, "-"))
+	}
+	return strings.Join(parts, "/")
+}
+
+// A Hand does to a store's records what a person can do with the store's own tools. It may also
+// have methods RevokeLease, DeleteRole and Overwrite, as a *kv.Hand does.
+type Hand interface {
+	DeleteSession(ctx context.Context, id lock.SessionID) error // deletes its record
+	Wipe(ctx context.Context) error                             // deletes everything
+	Close() error
 }
 
 // A Bound is one line of plan: something that can happen, its limit, and the reason for that

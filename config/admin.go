@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"regexp"
 	"time"
 
 	"github.com/understudy-ha/understudy/admin"
@@ -29,6 +30,9 @@ func (c *Config) completeAdmin() error {
 	return c.explainAdmin(c.Admin.Validate())
 }
 
+// adminField is a field that an error of package admin names as a way out.
+var adminField = regexp.MustCompile(`\b(TokenFile|CAFile|Open)\b`)
+
 // explainAdmin is Explain for package admin's errors about its settings, some of which have the
 // same names as the store's.
 func (c *Config) explainAdmin(err error) error {
@@ -36,7 +40,9 @@ func (c *Config) explainAdmin(err error) error {
 	for _, e := range leaves(err) {
 		var field *lock.FieldError
 		if errors.As(e, &field) {
-			e = &explained{field.Say(func(name string) string { return c.values["admin."+lower(name)].where }), e}
+			where := func(name string) string { return c.values["admin."+lower(name)].where }
+			text := lock.FieldError{Fields: field.Fields, Err: errors.New(adminField.ReplaceAllStringFunc(field.Err.Error(), where))}
+			e = &explained{text.Say(where), e}
 		}
 		all = append(all, e)
 	}

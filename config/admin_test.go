@@ -12,11 +12,11 @@ import (
 
 // TestAdminMistakes are told in the words of whoever gave the settings.
 func TestAdminMistakes(t *testing.T) {
-	file := lab.Settings(t, "role: r\nbackend: memory\nadmin:\n  listen: 10.0.0.1:80\n  keyFile: k.pem\n")
-	c, err := Read(Source{Environ: []string{"UNDERSTUDY_CONFIG=" + file, "UNDERSTUDY_ADMIN_CERT_FILE="}, Log: io.Discard})
+	file := lab.Settings(t, "role: r\nbackend: memory\nadmin:\n  listen: 10.0.0.1:80\n")
+	c, err := Read(Source{Environ: []string{"UNDERSTUDY_CONFIG=" + file, "UNDERSTUDY_ADMIN_CERT_FILE=c.pem"}, Log: io.Discard})
 	lab.Must(t, err)
 	err = c.ForContender()
-	for _, want := range []string{file + ":4: admin.listen: 10.0.0.1:80 is not on loopback", "UNDERSTUDY_ADMIN_CERT_FILE and " + file + ":5: admin.keyFile: give both or none"} {
+	for _, want := range []string{file + ":4: admin.listen: 10.0.0.1:80 is not on loopback", "UNDERSTUDY_ADMIN_CERT_FILE and admin-key-file: give both or none"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("it does not say %q, but %v", want, err)
 		}

@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
@@ -19,7 +21,7 @@ import (
 // wrong. If there can be a witness, Coordinator.Witness is this program started again: its main
 // calls witness.Main(backends.Beside) first.
 func (c *Config) ForContender() error {
-	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkElections(), c.checkRun(), c.completeAdmin())
+	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkElections(), c.checkRun(), c.checkEmpty("canary", c.Coordinator.Canary, "is no directory; name one on the disk that the work needs, or leave it out"), c.completeAdmin())
 	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
 	for _, r := range c.Roles {
 		c.Coordinator.Roles = append(c.Coordinator.Roles, lock.Bid{Role: r.Name, Priority: r.Priority})
@@ -44,7 +46,7 @@ func (c *Config) completeRoles() error {
 	}
 	c.Roles = []Role{{Name: c.role, Priority: c.priority, ActiveStandby: c.standby, OnLoss: c.onLoss, OnExit: exit, OnActive: c.onActive, OnStandby: c.onStandby}}
 	if c.role == "" && c.bad["role"] {
-		return nil // the file was not read
+		return nil // the file was not read, or its flag is empty
 	}
 	if c.role == "" {
 		return errors.New("role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file")
@@ -92,7 +94,7 @@ func (c *Config) ForVoter() error {
 
 // checkElections says why the store's own elections never fit the ttl.
 func (c *Config) checkElections() error {
-	if c.bad["backend"] {
+	if c.bad["backend"] || c.Coordinator.TTL < coordinator.MinTTL { // the timing follows from that
 		return nil
 	}
 	_, err := c.Store.Row().Fits(c.Store, c.Coordinator.TTL, c.Coordinator.Outage())
@@ -108,18 +110,42 @@ func (c *Config) SlowElections() string {
 
 // checkRun says what is wrong with the settings that are the understudy command's alone.
 func (c *Config) checkRun() error {
+	var errs []error
 	if d := c.Run.ConnectTimeout; d > 0 && d < minConnect {
-		return place(c.values["connectTimeout"].where, fmt.Errorf("%v must be at least %v; leave it out to wait as long as it takes", d, minConnect))
+		errs = append(errs, place(c.values["connectTimeout"].where, fmt.Errorf("%v must be at least %v; leave it out to wait as long as it takes", d, minConnect)))
 	}
-	return nil
+	for name, value := range map[string]string{"health": c.Run.Health, "fence": c.Run.Fence, "onActive": c.onActive, "onStandby": c.onStandby} {
+		errs = append(errs, c.checkEmpty(name, value, "is no command; write one, or leave it out"))
+	}
+	return errors.Join(errs...)
+}
+
+// checkEmpty refuses a setting that was given and says nothing, as where a script's variable is empty:
+// who gave it counts on it.
+func (c *Config) checkEmpty(name, value, cure string) error {
+	if strings.TrimSpace(value) != "" || !c.Given(name) || c.bad[name] {
+		return nil
+	}
+	return place(c.values[name].where, fmt.Errorf("%q %s", value, cure))
 }
 
 // minConnect is the shortest time in which a healthy store can be expected to answer.
 const minConnect = 100 * time.Millisecond
 
-// ForPlan completes c's times, and says what is wrong with them.
+// ForPlan completes c's times, and says what is wrong with them and with the settings of the store that were
+// given. A plan needs no store, so nothing must be given.
 func (c *Config) ForPlan() error {
-	return errors.Join(c.complete(), c.judge(c.Store.Row().ValidateFacts))
+	return errors.Join(c.complete(), c.judge(c.Store.Row().ValidateFacts), c.judge(func(all backends.Config) error {
+		return c.given(c.Store.Row().ValidateDial(all))
+	}))
+}
+
+// given are the errors about at least one key that was given.
+func (c *Config) given(err error) error {
+	return errors.Join(slices.DeleteFunc(leaves(err), func(e error) bool {
+		var field *lock.FieldError
+		return !errors.As(e, &field) || !slices.ContainsFunc(field.Fields, func(f string) bool { return c.Given(c.keyOf(f)) })
+	})...)
 }
 
 // complete fills in what follows from other settings.

@@ -104,7 +104,7 @@ func TestEveryKey(t *testing.T) {
 				t.Errorf("%s by %s: %q", k.Name, how, c.Warnings)
 			}
 		}
-		if k.Secret && parse(t).Lookup(k.dashed()) != nil {
+		if k.Secret && parse(t).Lookup(k.dashes) != nil {
 			t.Errorf("%s: is a secret, and there is a flag for it", k.Name)
 		}
 	}

@@ -17,13 +17,13 @@ const configFlag = "config"
 // everything else. A flag that set already has stays as it is, and the key gets none.
 func Flags(set *pflag.FlagSet, names ...string) {
 	if set.Lookup(configFlag) == nil {
-		set.String(configFlag, "", "a file of settings, in YAML")
+		set.Var(&text{kind: "string", set: set}, configFlag, "a file of settings, in YAML")
 	}
-	for _, k := range Keys() {
+	for _, k := range keys() {
 		if k.Flag() == "" || !wanted(k, names) || set.Lookup(k.Flag()) != nil {
 			continue
 		}
-		t := &text{kind: k.Type(), shown: k.Default}
+		t := &text{kind: k.Type(), shown: k.Default, set: set}
 		f := set.VarPF(t, k.Flag(), "", k.Usage)
 		if t.kind == "bool" {
 			f.NoOptDefVal = "true"
@@ -36,7 +36,7 @@ func Flags(set *pflag.FlagSet, names ...string) {
 // everything else. A flag keeps its default until then.
 func Own(set *pflag.FlagSet) {
 	set.VisitAll(func(f *pflag.Flag) {
-		f.Value = &own{Value: f.Value}
+		f.Value = &own{Value: f.Value, set: set}
 		f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // help shows no empty list
 	})
 }
@@ -44,12 +44,34 @@ func Own(set *pflag.FlagSet) {
 // An own flag keeps its text until Read checks it.
 type own struct {
 	pflag.Value
+	set   *pflag.FlagSet
 	given []string
 }
 
 func (o *own) Set(s string) error {
 	o.given = append(o.given, s)
+	return valueOf(o.set, s)
+}
+
+// ErrNoValue means that a flag was given no value, but is followed by the next flag, or by the two dashes
+// before a command: so it is where a script's variable is empty.
+var ErrNoValue = errors.New("no value")
+
+// valueOf refuses the next flag as a value.
+func valueOf(set *pflag.FlagSet, s string) error {
+	name, dashed := strings.CutPrefix(s, "--")
+	name, _, _ = strings.Cut(name, "=")
+	if dashed && (name == "" || set.Lookup(name) != nil) {
+		return ErrNoValue
+	}
 	return nil
+}
+
+// errEmpty refuses a value that was given and says nothing, as where a script's variable is empty. Left out
+// it would mean something else.
+func (r rank) errEmpty(flag string) error {
+	cure := map[rank]string{byFlag: "leave out --" + flag, byVariable: "unset it", byFile: "leave the key out"}[r]
+	return errors.New("is empty; write a value, or " + cure)
 }
 
 // IsOwn reports whether a flag is for one call only.
@@ -59,11 +81,13 @@ func IsOwn(f *pflag.Flag) bool {
 }
 
 // understand sets the flag to its text, and says what is wrong with it.
-func (o *own) understand(where string) error {
+func (o *own) understand(where string, from rank) error {
 	var errs []error
 	for _, text := range o.given {
 		err := o.Value.Set(text)
 		switch kind := o.Type(); {
+		case err == nil && kind == "string" && text == "":
+			err = from.errEmpty(where)
 		case err == nil:
 		case kind == "int":
 			err = fmt.Errorf("%q must be a whole number", text)
@@ -91,16 +115,17 @@ func wanted(k Key, names []string) bool {
 type text struct {
 	kind  string // see Key.Type
 	shown string // if it was not given
+	set   *pflag.FlagSet
 	parts []string
 }
 
-// Set takes any value. A flag that may be repeated collects them.
+// Set takes any value but the next flag. A flag that may be repeated collects them.
 func (t *text) Set(s string) error {
 	if t.kind != "map" && t.kind != "list" {
 		t.parts = nil
 	}
 	t.parts = append(t.parts, s)
-	return nil
+	return valueOf(t.set, s)
 }
 
 func (t *text) String() string {

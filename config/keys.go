@@ -2,7 +2,9 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -21,7 +23,9 @@ type Key struct {
 	Store   string   // the store that it belongs to; "": none
 	Member  bool     // a process that only looks and asks ignores it
 
-	to func(*Config) any // where its value goes; that type is the key's
+	to     func(*Config) any // where its value goes; that type is the key's
+	kind   string            // what Type returns
+	dashes string            // the name, as a flag has it
 }
 
 // Flag is the name of the key's flag: dots and capitals become dashes, and a final ".enabled" is
@@ -30,12 +34,12 @@ func (k Key) Flag() string {
 	if k.Secret {
 		return ""
 	}
-	return k.dashed()
+	return k.dashes
 }
 
-func (k Key) dashed() string {
+func dashed(name string) string {
 	var b strings.Builder
-	for _, r := range strings.TrimSuffix(k.Name, ".enabled") {
+	for _, r := range strings.TrimSuffix(name, ".enabled") {
 		switch {
 		case r == '.':
 			b.WriteByte('-')
@@ -50,7 +54,7 @@ func (k Key) dashed() string {
 }
 
 // Variable is the name of the key's environment variable: UNDERSTUDY_ETCD_ENDPOINTS.
-func (k Key) Variable() string { return variable(k.dashed()) }
+func (k Key) Variable() string { return variable(k.dashes) }
 
 // prefix begins every variable of ours.
 const prefix = "UNDERSTUDY_"
@@ -60,8 +64,10 @@ func variable(flag string) string {
 }
 
 // Type is the type of the key's value, in a word.
-func (k Key) Type() string {
-	switch k.to(new(Config)).(type) {
+func (k Key) Type() string { return k.kind }
+
+func kindOf(value any) string {
+	switch value.(type) {
 	case *bool:
 		return "bool"
 	case *int:
@@ -79,12 +85,33 @@ func (k Key) Type() string {
 }
 
 // Keys returns every key, in the order in which people read them.
-func Keys() []Key {
-	all := []Key{
+func Keys() []Key { return slices.Clone(keys()) }
+
+// keys are made once: each command has a flag for many of them, and all commands are made at the
+// start of every process.
+var keys = sync.OnceValue(func() []Key {
+	all := listed()
+	for _, s := range backends.Stores() {
+		all = append(all, storeKeys(s)...)
+	}
+	return complete(all)
+})
+
+// complete adds to keys what follows from the rest of them.
+func complete(all []Key) []Key {
+	for i, k := range all {
+		all[i].kind, all[i].dashes = kindOf(k.to(new(Config))), dashed(k.Name)
+	}
+	return all
+}
+
+// listed are the keys that belong to no store.
+func listed() []Key {
+	return []Key{
 		{Name: "backend", Default: backends.Names()[0], OneOf: backends.Names(), Usage: "the store: " + strings.Join(backends.Names(), ", "), to: func(c *Config) any { return &c.Store.Backend }},
 		{Name: "role", Usage: "the role: what only one process may do at a time", to: func(c *Config) any { return &c.role }},
 		{Name: "roles", Usage: "several roles in one process, each with a name, a command and settings of its own", to: func(c *Config) any { return &c.Roles }},
-		{Name: "id", Usage: "this contender; with raft a name in raft.peers (default HOST-ROLE)", to: func(c *Config) any { return &c.Coordinator.ID }},
+		{Name: "id", Usage: "this contender, unlike every other in the store, whatever its roles; with raft a name in raft.peers (default HOST-ROLE)", to: func(c *Config) any { return &c.Coordinator.ID }},
 		{Name: "address", Usage: "where clients reach this process; shown by status", to: func(c *Config) any { return &c.Coordinator.Address }},
 		{Name: "priority", Default: "0", Usage: "the greatest takes over first", to: func(c *Config) any { return &c.priority }},
 		{Name: "label", Usage: "KEY=VALUE to show in status; may be repeated", to: func(c *Config) any { return &c.Coordinator.Labels }},
@@ -118,10 +145,6 @@ func Keys() []Key {
 		{Name: "log.format", Default: "text", OneOf: []string{"text", "json"}, Usage: "text or json", to: func(c *Config) any { return &c.logFormat }},
 		{Name: "log.level", Default: "info", OneOf: []string{"debug", "info", "warn", "error"}, Usage: "debug, info, warn or error", to: func(c *Config) any { return &c.logLevel }},
 	}
-	for _, s := range backends.Stores() {
-		all = append(all, storeKeys(s)...)
-	}
-	return all
 }
 
 // storeKeys are the settings of a store: the tagged fields of its part of backends.Config.
@@ -157,7 +180,7 @@ func lower(field string) string {
 // index is the table by name.
 func index() map[string]Key {
 	all := map[string]Key{}
-	for _, k := range Keys() {
+	for _, k := range keys() {
 		all[k.Name] = k
 	}
 	return all

@@ -58,9 +58,16 @@ var problems = map[string]struct {
 		file: "hangTimeout: 13h\nhealthInterval: 13h\n", env: node,
 		want: []string{`FILE:1: hangTimeout: 13h0m0s must be from 100ms to 12h0m0s`, `FILE:2: healthInterval: 13h0m0s must be from 100ms to 12h0m0s`},
 	},
-	"twice":         {file: "ttl: 2s\nttl: 3s\n", want: []string{`FILE:2: ttl: is given twice, in line 1 too`}},
-	"twice, apart":  {file: "raft.dir: a\nraft:\n  dir: b\n", want: []string{`FILE:3: raft.dir: is given twice, in line 1 too`}},
-	"empty":         {file: "ttl:\netcd:\n", want: []string{`FILE:1: ttl: is empty; write a value, or leave the key out`}},
+	"twice":        {file: "ttl: 2s\nttl: 3s\n", want: []string{`FILE:2: ttl: is given twice, in line 1 too`}},
+	"twice, apart": {file: "raft.dir: a\nraft:\n  dir: b\n", want: []string{`FILE:3: raft.dir: is given twice, in line 1 too`}},
+	"empty":        {file: "ttl:\netcd:\n", want: []string{`FILE:1: ttl: is empty; write a value, or leave the key out`}},
+	"empty texts": {
+		file: "role: ''\netcd: {prefix: ''}\nid: a\n", env: []string{"UNDERSTUDY_BACKEND=memory", "UNDERSTUDY_ID="},
+		want: []string{
+			`FILE:1: role: is empty; write a value, or leave the key out`, `FILE:2: etcd.prefix: is empty; write a value, or leave the key out`,
+			`UNDERSTUDY_ID: is empty; write a value, or unset it`,
+		},
+	},
 	"no section":    {file: "etcd: h1:2379\n", want: []string{`FILE:1: etcd: must be a section, KEY: VALUE on each line`}},
 	"a list":        {file: "- ttl\n", want: []string{`FILE:1: the file: must be a section`}},
 	"no YAML":       {file: "ttl: [2s\nrole: x\n", want: []string{`FILE: line 1: did not find expected ',' or ']'`}},
@@ -70,7 +77,7 @@ var problems = map[string]struct {
 	"section":       {file: "etdc: {endpoints: x}\n", want: []string{`FILE:1: etdc: there is no such key, did you mean "etcd"?`}},
 	"label":         {file: "label: {a: {b: c}}\n", want: []string{`FILE:1: label: a must be a plain value`}},
 	"peers":         {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: address "nowhere" of "a": missing port in address`}},
-	"backend":       {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: "rafd" must be one of raft, etcd, consul, memory, did you mean "raft"?`}},
+	"backend":       {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: "rafd" must be one of raft, etcd, consul, postgres, kubernetes, nats, s3, memory, did you mean "raft"?`}},
 	"roles": {
 		file: "roles:\n- name: a\n  comand: [x]\n  priority: high\n- command: x\n- name: b\n  onExit: maybe\n  activeStandby: true\n- name: a\n- 7\n", env: []string{"UNDERSTUDY_BACKEND=memory"},
 		want: []string{
@@ -81,6 +88,7 @@ var problems = map[string]struct {
 	},
 	"no command":     {file: "roles:\n- name: a\n  command: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:3: command: must be a program and its arguments, such as [./billing, --port, "80"], or a text for a shell`}},
 	"role and roles": {file: "role: x\nroles: [{name: a}]\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:2: roles: role "x" is given by FILE:1 too; give one of them`}},
+	"no list":        {file: "roles: {x: 1}\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:1: roles: must be a list, with a role's name and command in each entry`}},
 	"no roles":       {file: "roles: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:1: roles: 0 roles are given; give from 1 to 256`}},
 	"roles by variable": {
 		env:  []string{"UNDERSTUDY_BACKEND=memory", "UNDERSTUDY_ROLES=[{name: a, x: y}]"},

@@ -68,7 +68,7 @@ func (r *reader) read() {
 			r.either(name, file)
 		}
 	}
-	for _, k := range Keys() {
+	for _, k := range keys() {
 		r.understand(k)
 	}
 	r.roles()
@@ -80,7 +80,7 @@ func (r *reader) read() {
 
 // byDefaultOf is the value of a key that nobody sets.
 func byDefaultOf(k Key) value {
-	v := value{origin: "default", where: k.dashed()}
+	v := value{origin: "default", where: k.dashes}
 	if k.Secret {
 		v.where = k.Variable()
 	}
@@ -134,25 +134,38 @@ func IsUnread(err error) bool {
 func (r *reader) path() string {
 	if r.Flags != nil {
 		if f := r.Flags.Lookup(configFlag); f != nil && f.Changed {
+			if f.Value.String() == "" {
+				r.bad(errors.New("config: is empty; name a file, or leave out --config"))
+			}
 			return f.Value.String()
 		}
 	}
-	return r.variable(variable(configFlag))
+	path, set := r.lookup(variable(configFlag))
+	if set && path == "" {
+		r.bad(fmt.Errorf("%s: is empty; name a file, or unset it", variable(configFlag)))
+	}
+	return path
 }
 
 // variable is an environment variable's value.
 func (r *reader) variable(name string) string {
+	value, _ := r.lookup(name)
+	return value
+}
+
+// lookup is the same, and whether the variable is set.
+func (r *reader) lookup(name string) (value string, set bool) {
 	for _, v := range slices.Backward(r.Environ) {
-		if value, ok := strings.CutPrefix(v, name+"="); ok {
-			return value
+		if value, set = strings.CutPrefix(v, name+"="); set {
+			return value, true
 		}
 	}
-	return ""
+	return "", false
 }
 
 // ignored are variables of ours that are not settings: run gives the first two to its command,
 // and tests name the servers that they start by the others.
-var ignored = []string{"UNDERSTUDY_TOKEN", "UNDERSTUDY_CAUSE", "UNDERSTUDY_CONFIG", "UNDERSTUDY_ETCD", "UNDERSTUDY_CONSUL", "UNDERSTUDY_POSTGRES", "UNDERSTUDY_BASELINE_PROGRAM"}
+var ignored = []string{"UNDERSTUDY_TOKEN", "UNDERSTUDY_CAUSE", "UNDERSTUDY_CONFIG", "UNDERSTUDY_ETCD", "UNDERSTUDY_CONSUL", "UNDERSTUDY_POSTGRES", "UNDERSTUDY_KUBE_APISERVER", "UNDERSTUDY_NATS_SERVER", "UNDERSTUDY_VERSITYGW", "UNDERSTUDY_BASELINE_PROGRAM"}
 
 // ours takes a variable that begins with our prefix.
 func (r *reader) ours(name, text string) {
@@ -174,11 +187,11 @@ func (r *reader) ours(name, text string) {
 func (r *reader) flag(f *pflag.Flag) {
 	switch of := f.Value.(type) {
 	case *own:
-		where := f.Name
-		if text := r.variable(variable(f.Name)); text != "" && !f.Changed {
-			where, of.given, f.Changed = variable(f.Name), []string{text}, true
+		where, rank := f.Name, byFlag
+		if text, set := r.lookup(variable(f.Name)); set && !f.Changed {
+			where, rank, of.given, f.Changed = variable(f.Name), byVariable, []string{text}, true
 		}
-		r.bad(of.understand(where))
+		r.bad(of.understand(where, rank))
 	case *text:
 		for _, k := range r.keys {
 			if f.Changed && k.Flag() == f.Name {
@@ -208,6 +221,9 @@ func (r *reader) understand(k Key) {
 	var err error
 	if k.Secret {
 		v.parts[0], err = clientconf.Clean(v.text())
+	}
+	if kind := k.Type(); err == nil && v.rank >= byFile && v.text() == "" && (kind == "string" || kind == "list") {
+		err = v.rank.errEmpty(k.Flag())
 	}
 	if err == nil {
 		err = OneOf(v.text(), k.OneOf...)

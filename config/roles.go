@@ -16,11 +16,11 @@ const MaxRoles = 256
 // default for all of them.
 func roleKeys() []Key {
 	k := index()
-	return []Key{
+	return complete([]Key{
 		{Name: "name", Usage: "of the role", to: func(*Config) any { return new(string) }},
 		{Name: "command", Usage: "the program and its arguments; a text is run by a shell", to: func(*Config) any { return new([]string) }},
 		k["priority"], k["activeStandby.enabled"], k["onLoss"], k["onExit"], k["onActive"], k["onStandby"],
-	}
+	})
 }
 
 // roles takes in the key roles: from a file as nodes with their lines, from elsewhere as the same
@@ -43,11 +43,12 @@ func (r *reader) roles() {
 		}
 		f.roles = doc.Content[0]
 	}
-	if f.roles.Kind != yaml.SequenceNode {
+	if f.roles.Kind == yaml.SequenceNode {
+		for _, n := range f.roles.Content {
+			r.config.Roles = append(r.config.Roles, r.role(f, resolve(n)))
+		}
+	} else {
 		f.bad(f.roles.Line, "roles", "must be a list, with a role's name and command in each entry")
-	}
-	for _, n := range f.roles.Content {
-		r.config.Roles = append(r.config.Roles, r.role(f, resolve(n)))
 	}
 	r.config.bad["roles"] = len(f.bads) > 0
 	r.file.bads = append(r.file.bads, f.bads...)

@@ -77,11 +77,16 @@ func (l *left) join(t *trial, holders lock.Locker, id string) {
 		l.got = time.Now()
 		return err
 	})
-	t.acquire(l.s, l.role)
+	if l.s != nil { // else it was told that it is not registered
+		t.acquire(l.s, l.role)
+	}
 }
 
 // beat beats once, and waits for a third of the ttl.
 func (l *left) beat(t *trial) {
+	if l.s == nil {
+		return
+	}
 	sent := time.Now()
 	if err := t.one(func(ctx context.Context) error { return l.s.Beat(ctx) }); err == nil {
 		l.sent, l.got = sent, time.Now()

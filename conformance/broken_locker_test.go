@@ -154,6 +154,7 @@ var inLocker = []planted{
 type brokenLocker struct {
 	lock.Locker
 	lock.Operator // set where one is asked for
+	lock.Values   // as well
 	session       func(s lock.Session) lock.Session
 	register      func(ctx context.Context, s lock.Session) lock.Session
 	watch         func(ctx context.Context, in iter.Seq2[lock.Standing, error], yield func(lock.Standing, error) bool)

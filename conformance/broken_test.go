@@ -59,7 +59,7 @@ func TestMutants(t *testing.T) {
 // the case that is about it.
 func TestBroken(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()) // histories that are drawn
-	all := slices.Concat(inStore, inLocker, inOperator, inFence)
+	all := slices.Concat(inStore, inLocker, inOperator, inFence, inValues)
 	if len(all) < 25 {
 		t.Errorf("%d mistakes are planted, want 25 or more", len(all))
 	}

@@ -2,9 +2,9 @@ package conformance
 
 import "slices"
 
-// cases is the table: what a store must do, what it must do if it keeps operators' decisions,
+// cases is the table: what a store must do, what it must do if it keeps operators' decisions, or values,
 // then what a coordinator does over it.
-var cases = slices.Concat(storeCases, operatorCases, runCases)
+var cases = slices.Concat(storeCases, operatorCases, valuesCases, runCases)
 
 // row is a case that tests a rule; more says what it takes.
 func row(name string, run func(*trial), rule string, more ...func(*kase)) kase {

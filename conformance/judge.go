@@ -74,15 +74,15 @@ func (j *judge) work(who string, m manner) coordinator.Work {
 			j.t.errorf("%s was started when %v of its promise were left, want more than the grace of %v", who, left, m.grace)
 		}
 		j.note(func() { s.told, s.cause = time.Now(), context.Cause(ctx) })
-		time.Sleep(m.dawdle)
+		time.Sleep(m.dawdle) // the mistake that this work makes
 		if errors.Is(context.Cause(ctx), coordinator.ErrStopping) {
-			time.Sleep(m.stop)
+			time.Sleep(m.stop) // work that is slow to stop
 		}
 		if m.until != nil {
 			<-m.until
 		}
 		for m.toTheEnd && term.Left() > 0 && errors.Is(context.Cause(ctx), coordinator.ErrDeadline) {
-			time.Sleep(max(term.Left(), time.Microsecond))
+			time.Sleep(max(term.Left(), time.Microsecond)) // until the promise is over
 		}
 		j.note(func() { s.ended = time.Now() })
 		return nil

@@ -58,6 +58,10 @@ func given(f Fault, s *Store, c *Client) (what string, ok bool) {
 		_, ok = c.Locker.(lock.Operator)
 		return "Client.Locker a lock.Operator", ok
 	}
+	if f == Values {
+		_, ok = c.Locker.(lock.Values)
+		return "Client.Locker a lock.Values", ok
+	}
 	of := map[Fault]bool{
 		Restart: s.Restart != nil, Pause: s.Pause != nil, KillLeader: s.KillLeader != nil, Save: s.Save != nil,
 		Compact: s.Compact != nil, DeleteSession: s.DeleteSession != nil, RevokeLease: s.RevokeLease != nil,

@@ -81,7 +81,7 @@ func (p *pace) run(ctx context.Context, open func(ctx context.Context) (*Store, 
 func (p *pace) once(ctx context.Context, call func(ctx context.Context) error) {
 	const rest = 50 * time.Millisecond
 	begun := time.Now()
-	time.Sleep(rest)
+	time.Sleep(rest) // the pause that is measured
 	one := late{at: time.Now(), process: time.Since(begun) - rest}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -29,7 +29,7 @@ func oneRequest() mistake {
 		return next(c)
 	})
 	m.wrap = func(_ *shelf, l lock.Locker) lock.Locker {
-		return &brokenLocker{Locker: l, Operator: l.(lock.Operator), session: func(s lock.Session) lock.Session { return acquirer{s} }}
+		return &brokenLocker{Locker: l, Operator: l.(lock.Operator), Values: l.(lock.Values), session: func(s lock.Session) lock.Session { return acquirer{s} }}
 	}
 	m.via = func(w *wire) ledger.Store { return unread{w} }
 	return m

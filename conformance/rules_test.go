@@ -25,7 +25,7 @@ func TestRules(t *testing.T) {
 	}
 	for _, f := range []Fault{
 		Cut, CutReplies, CutRequests, Refuse, Restart, Pause, KillLeader, Save, Compact,
-		DeleteSession, RevokeLease, LoseNode, DeleteRole, Overwrite, Leftovers, Operator,
+		DeleteSession, RevokeLease, LoseNode, DeleteRole, Overwrite, Leftovers, Operator, Values,
 	} {
 		if !tested(f) {
 			t.Errorf("no case needs the fault %q", f)

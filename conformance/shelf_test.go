@@ -78,7 +78,7 @@ func (s *shelf) open(context.Context) (*Client, error) {
 		store = s.via(w)
 	}
 	kept := ledger.NewLocker(store)
-	l := lock.Locker(shelved{kept, kept.(lock.Operator), s})
+	l := lock.Locker(shelved{kept, kept.(lock.Operator), kept.(lock.Values), s})
 	if s.wrap != nil {
 		l = s.wrap(s, l)
 	}
@@ -96,6 +96,7 @@ func (s *shelf) open(context.Context) (*Client, error) {
 type shelved struct {
 	lock.Locker
 	lock.Operator
+	lock.Values
 	s *shelf
 }
 

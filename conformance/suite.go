@@ -97,7 +97,7 @@ type Client struct {
 	Far func(trip, jitter time.Duration) // the least time of a round trip from now on, and how much longer it may randomly take
 }
 
-// A Fault names something that a harness can do to a store, or Operator.
+// A Fault names something that a harness can do to a store, or Operator or Values.
 type Fault string
 
 // The faults: the functions of Store and Client. Heal belongs to Cut.
@@ -121,6 +121,9 @@ const (
 
 	// Operator is not a fault: it says that the Locker must be a lock.Operator, too.
 	Operator Fault = "Operator"
+
+	// Values is not one either: the Locker must be a lock.Values, too.
+	Values Fault = "Values"
 )
 
 // A Verdict is how a case went.

@@ -65,7 +65,7 @@ func (r *runner) pulseEvery() time.Duration {
 	if r.config.HangTimeout < 0 || !r.config.witnessed() {
 		return never
 	}
-	return r.config.HangTimeout / 10
+	return r.config.HangTimeout / 5
 }
 
 // check asks whether this process is healthy, until Run ends.

@@ -103,6 +103,7 @@ type runner struct {
 	refusals  map[string]error  // why the store refuses a role, by role
 	failures  map[string]error  // the last failure of a role's work
 	unwell    error             // the last answer of the health check
+	lingers   bool              // it was said that a stop waits for the session's end
 	disk      error             // why the canary cannot be written
 	dead      lock.SessionID    // the session that had our ID and whose process is proven dead
 	fenced    lock.SessionID    // the session whose host is dead, as our fence command said last
@@ -259,6 +260,7 @@ func (r *runner) take(n news) {
 		if n.err == nil && e.Number == r.number {
 			r.config.Witness.Session("")
 		}
+		r.tellClosing(n.err)
 	case machine.Fenced:
 		r.endFence(e, n)
 		return

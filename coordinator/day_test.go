@@ -55,7 +55,7 @@ func TestDay(t *testing.T) {
 // endDay stops every contender after a day of troubles: terms were many.
 func (s *stage) endDay(day context.Context, stops []func() error) {
 	<-day.Done()
-	time.Sleep(time.Hour)
+	time.Sleep(time.Hour) // virtual time, in which all recover
 	for _, stop := range stops {
 		stop()
 	}

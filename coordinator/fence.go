@@ -60,9 +60,11 @@ func (r *runner) endFence(e machine.Fenced, n news) {
 	case errors.Is(n.err, errFenceLate):
 		r.board.fenced(fenceLate)
 		log.Warn("the fence command did not succeed in time: the promise counts", "error", n.err)
+		r.annals.Unfenced(n.role, n.err)
 	case n.err != nil:
 		r.board.fenced(fenceFailed)
 		log.Warn("the fence command failed: the promise counts", "error", n.err)
+		r.annals.Unfenced(n.role, n.err)
 	case !same:
 		r.board.fenced(fenceMoved)
 		log.Warn("the fence command succeeded, but that session had another beat meanwhile, or was over: nothing is ended for it")

@@ -44,7 +44,7 @@ func newFencedStage(t *testing.T, fence func(s *fencedStage, ctx context.Context
 		}
 		s.stops = append(s.stops, s.contend(c, untilTold))
 	}
-	time.Sleep(30 * time.Second)
+	time.Sleep(30 * time.Second) // virtual time
 	s.link.cut.Store(true)
 	return s
 }

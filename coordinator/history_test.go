@@ -126,7 +126,7 @@ func TestHistoryOfASilentActive(t *testing.T) {
 		stopA := s.contendOver(la, config("a"), untilTold)
 		time.Sleep(time.Minute)
 		stopB := s.contend(config("b"), untilTold)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + time.Second) // between two beats, which begin every 2.5s
 		la.cut.Store(true)
 		time.Sleep(5 * time.Second) // shorter than the promise
 		la.cut.Store(false)
@@ -138,7 +138,7 @@ func TestHistoryOfASilentActive(t *testing.T) {
 		wantHistory(t, operator(s), `a began 1 after "" 0 first notice grant start
 a outage 1  (no answer within 1.25s) outage
 a ended 1 deadline (no answer within 1.25s) work drain
-b began 2 after "a" 1 silent (seen by b) silent notice grant start
+b began 2 after "a" 1 silent (seen by b; it had no witness) silent notice grant start
 `)
 		all, err := operator(s).History(t.Context(), "r")
 		if err != nil {

@@ -161,7 +161,7 @@ func (j *journal) lines(roles []string, key func(role string) string) (all [][]s
 }
 
 // transition logs that a role, or several alike, changed from one state to another. Losing a role,
-// or giving it up for good, is a warning.
+// giving it up for good, or waiting for an operator, is a warning.
 func (r *runner) transition(now Instant, roles ...string) {
 	role := roles[0]
 	from, to := r.journal.states[role], r.state(now, role)
@@ -175,17 +175,18 @@ func (r *runner) transition(now Instant, roles ...string) {
 	var reason any = r.machine.Reason(now, role) // an error: a logger may know how to show it
 	cause := r.machine.Role(role).Cause
 	asked := to == Stopped && !r.machine.Role(role).Done || errors.Is(cause, ErrStopping)
+	why := r.whyNot(now, role, to)
 	switch {
 	case asked:
 		reason = r.whyStop()
 		if r.err != nil {
 			level = slog.LevelWarn
 		}
-	case cause != nil && !Asked(cause):
+	case cause != nil && !Asked(cause), to == Paused && errors.Is(why, lock.ErrRolledBack):
 		level = slog.LevelWarn
 	}
 	attrs := []any{named(roles), "id", r.config.ID, "from", string(from.state), "to", string(to), "reason", reason, counted(roles, r.journal.states[role].token), "after", took}
-	if why := r.whyNot(role, to); why != nil && why.Error() != fmt.Sprint(reason) {
+	if why != nil && why.Error() != fmt.Sprint(reason) {
 		attrs = append(attrs, "error", why)
 	}
 	r.config.Logger.Log(context.Background(), r.journal.loud(level, role, to, cause), "transition", attrs...)
@@ -211,7 +212,7 @@ func counted(roles []string, token lock.Token) slog.Attr {
 // the store does not answer.
 func (r *runner) heartbeat(s State, roles ...string) {
 	role := roles[0]
-	st, why := r.standings[role], r.whyNot(role, s)
+	st, why := r.standings[role], r.whyNot(r.config.Now(), role, s)
 	active, token := st.Term.Holder.ID, st.Term.Token
 	switch {
 	case s == Active:
@@ -265,10 +266,13 @@ func (j *journal) next(now Instant) time.Duration {
 }
 
 // whyNot is what goes wrong, if it matters to a role in its state; else nil.
-func (r *runner) whyNot(role string, s State) error {
+func (r *runner) whyNot(now Instant, role string, s State) error {
+	if s == Paused {
+		if cause, why := r.whyPaused(now, role); cause == CauseRolledBack || cause == CauseRefused {
+			return why
+		}
+	}
 	switch {
-	case s == Paused && r.machine.Role(role).Refused:
-		return r.refusals[role]
 	case (s == Registering || s == Stopped) && r.why != nil:
 		return r.why
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -151,7 +152,7 @@ func (m *Monitor) Names() []string {
 
 // ErrorKinds are the kinds of errors of a store: no answer, a refusal that no retry cures,
 // another store in its place, and a store that was rolled back.
-func ErrorKinds() []string { return errorKinds[:] }
+func ErrorKinds() []string { return slices.Clone(errorKinds[:]) }
 
 var (
 	errorKinds    = [...]string{"unanswered", "refused", "other_store", "rolled_back"}

@@ -68,13 +68,16 @@ func TestTransitions(t *testing.T) {
 		"stop": {happens: func(_ *stage, _ *link, _ *Config, stop func() error) { _ = stop() }, want: "draining:stopping stopped:stopping", last: ErrStopping},
 		"cut off": {happens: func(_ *stage, cut *link, _ *Config, stop func() error) {
 			cut.cut.Store(true)
-			time.Sleep(20 * time.Second)
+			time.Sleep(20 * time.Second) // virtual time
 			cut.cut.Store(false)
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // virtual time
 			_ = stop()
 		}, want: "draining:deadline registering:session_lost activating:vacant active:granted draining:stopping stopped:stopping", last: ErrStopping},
-		"done":   {work: func(context.Context, Term) error { return nil }, want: "draining:returned stopped:done"},
-		"failed": {work: func(context.Context, Term) error { time.Sleep(time.Second); return errors.New(held) }, want: "draining:failed paused:held_down activating:vacant active:granted draining:failed paused:held_down"},
+		"done": {work: func(context.Context, Term) error { return nil }, want: "draining:returned stopped:done"},
+		"failed": {work: func(context.Context, Term) error {
+			time.Sleep(time.Second) // virtual time
+			return errors.New(held)
+		}, want: "draining:failed paused:held_down activating:vacant active:granted draining:failed paused:held_down"},
 	}
 	for name, story := range stories {
 		t.Run(name, func(t *testing.T) {

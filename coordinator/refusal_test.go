@@ -341,14 +341,19 @@ func TestStopIsBounded(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Second, time.Minute} { // the stop, after the store is cut off
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t)
-			l := &link{Locker: s.store.Open()}
-			c := config("a").Defaults()
+			l, log := &link{Locker: s.store.Open()}, new(strings.Builder)
+			c := config("a")
+			c.Logger = slog.New(slog.NewTextHandler(log, nil))
+			c = c.Defaults()
 			stop := s.contendOver(l, c, untilTold)
 			time.Sleep(time.Minute)
 			l.cut.Store(true)
 			time.Sleep(after)
 			at := time.Now()
 			must(t, stop())
+			if n := strings.Count(log.String(), "not ended yet: the store may have our session"); n != 1 {
+				t.Errorf("a stop %v after the store was cut off says %d times what it waits for:\n%s", after, n, log.String())
+			}
 			if took, most := time.Since(at), c.rules("").CloseFor; took > most {
 				t.Errorf("a stop %v after the store was cut off took %v, want at most %v", after, took, most)
 			}

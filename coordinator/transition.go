@@ -171,7 +171,7 @@ func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Ca
 		return CauseReturned, nil
 	}
 	switch cause := CauseOf(view.Cause); {
-	case view.Cause != nil && cause == CauseStopping:
+	case cause == CauseStopping:
 		return cause, r.whyStop()
 	case cause == CauseStalled && r.disk != nil:
 		return cause, fmt.Errorf("%w: %w", ErrStalled, r.disk)
@@ -186,9 +186,10 @@ func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Ca
 // whyPaused is why this process does not compete for a role that is in line.
 func (r *runner) whyPaused(now Instant, role string) (Cause, error) {
 	why, view := r.machine.Reason(now, role), r.machine.Role(role)
+	tokens, rolledBack := strings.CutPrefix(why, lock.ErrRolledBack.Error())
 	switch {
-	case strings.HasPrefix(why, lock.ErrRolledBack.Error()):
-		return CauseRolledBack, errors.New(why)
+	case rolledBack:
+		return CauseRolledBack, fmt.Errorf("%w%s", lock.ErrRolledBack, tokens)
 	case r.machine.Session().Unfit:
 		return CauseUnhealthy, r.unfit()
 	case view.Drained:

@@ -100,10 +100,11 @@ func (t *troubles) note(now Instant, n news) {
 	}
 }
 
-// blind is why nothing is known about the store at the moment; nil: it answers.
+// blind is why nothing is known about the store at the moment; nil: it answers. A watch that is
+// refused may have been unanswered before: the refusal is the news.
 func (t *troubles) blind() error {
-	for _, what := range []string{theStore, theWatch} {
-		if one := t.now[fault{what: what}]; one != nil && one.on {
+	for _, f := range []fault{{what: theStore}, {what: theRefusal, call: watches}, {what: theWatch}} {
+		if one := t.now[f]; one != nil && one.on {
 			return one.err
 		}
 	}
@@ -206,6 +207,16 @@ func (f fault) attrs() (all []any) {
 		all = append(all, "role", f.role)
 	}
 	return all
+}
+
+// tellClosing says once why a stop takes a while, though every role has stopped.
+func (r *runner) tellClosing(err error) {
+	if r.lingers || outcomeOf(err) != lock.Unknown || !r.machine.Session().Stopping {
+		return
+	}
+	r.lingers = true
+	r.config.Logger.Info("not ended yet: the store may have our session, and does not answer; the end is tried for a while, and then left to the others",
+		"id", r.config.ID, "error", err)
 }
 
 // refused keeps the store's reason for refusing something for good.

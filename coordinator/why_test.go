@@ -97,7 +97,7 @@ func TestLossIsTold(t *testing.T) {
 		a := config("a")
 		a.Logger = r.logger()
 		stop := s.contend(a, untilTold)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + 700*time.Millisecond) // between two beats: one that is refused does not say who it was
 		l := s.store.Open()
 		for st := range l.Watch(t.Context(), "r") {
 			if err := l.Evict(t.Context(), st.Term.Holder.Session, lock.AnyBeat, lock.End{By: "operator@h1", Why: "a test"}); err != nil {

@@ -18,6 +18,13 @@ import (
 
 var long = flag.Bool("long", false, "run the commands that take more than two minutes or a network, too: hours")
 
+var (
+	postgres    = flag.Bool("postgres", false, "run the commands of postgres.md, too: they take a PostgreSQL server (make testpostgres)")
+	s3          = flag.Bool("s3", false, "run the commands of s3.md, too: they take versitygw (make test-s3)")
+	natsServers = flag.Bool("nats", false, "run the commands of nats.md, too: they take NATS servers (make test-nats)")
+	kubernetes  = flag.Bool("kubernetes", false, "run the commands of kubernetes.md, too: they take an API server and kubectl (make test-kubernetes)")
+)
+
 // scenarios are those of testdata, by the page that each is about.
 func scenarios(t *testing.T) map[string]script.Script {
 	t.Helper()
@@ -101,6 +108,9 @@ func TestCommands(t *testing.T) {
 	bin := t.TempDir()
 	ship(t, bin)
 	for name, s := range scenarios(t) {
+		if name == "postgres.md" && !*postgres || name == "kubernetes.md" && !*kubernetes || name == "nats.md" && !*natsServers || name == "s3.md" && !*s3 {
+			continue
+		}
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".md"), func(t *testing.T) {
 			p, err := readPage(name)
 			lab.Must(t, err)

@@ -14,10 +14,10 @@ type page struct {
 }
 
 // checkedElsewhere are the languages of blocks that other tests compile or read.
-var checkedElsewhere = map[string]bool{"go": true, "yaml": true, "haproxy": true}
+var checkedElsewhere = map[string]bool{"go": true, "yaml": true, "json": true, "haproxy": true, "dockerfile": true, "nats": true}
 
 // a command within a sentence begins like this.
-var inline = regexp.MustCompile(`^([A-Z]+=\S+ )?(understudy|make|etcdctl|consul|go [a-z]+) [^-\s]`)
+var inline = regexp.MustCompile(`^([A-Z]+=\S+ )?(understudy|make|etcdctl|psql|consul|go [a-z]+) [^-\s]`)
 
 // readPage finds every block and every command of a page. Each line of a block that no other
 // test reads is taken for a command, so that nothing is overlooked.

@@ -42,8 +42,8 @@ type replacement struct {
 
 // A started command goes on.
 type started struct {
-	cmd       *exec.Cmd
-	text, log string
+	cmd             *exec.Cmd
+	page, text, log string // page: as the page has it
 }
 
 func newRunner(t *testing.T, bin string, p page) *runner {
@@ -115,7 +115,9 @@ func (r *runner) step(s step, want string) {
 	case "until":
 		r.until(text, want)
 	case "start", "also":
-		r.start(text, want)
+		r.start(s.text, text, want)
+	case "killed":
+		r.killed(s.text)
 	case "stop":
 		r.stop()
 	}
@@ -200,7 +202,7 @@ func (r *runner) until(text, want string) {
 }
 
 // start starts a command that goes on, and waits until it has said what is wanted.
-func (r *runner) start(text, want string) {
+func (r *runner) start(page, text, want string) {
 	r.t.Helper()
 	log, err := os.Create(filepath.Join(r.t.TempDir(), "log"))
 	lab.Must(r.t, err)
@@ -208,7 +210,7 @@ func (r *runner) start(text, want string) {
 	cmd := r.shell(context.Background(), "exec "+text)
 	cmd.Stdout, cmd.Stderr = log, log
 	lab.Must(r.t, cmd.Start())
-	r.going = append(r.going, &started{cmd, text, log.Name()})
+	r.going = append(r.going, &started{cmd, page, text, log.Name()})
 	_, lines := wanted(want)
 	for deadline := time.Now().Add(waits); ; {
 		output, err := os.ReadFile(log.Name())
@@ -222,6 +224,22 @@ func (r *runner) start(text, want string) {
 		}
 		time.Sleep(20 * time.Millisecond) // it says so in a file
 	}
+}
+
+// killed waits until the last one that was started so has ended, and expects that SIGKILL did it.
+func (r *runner) killed(text string) {
+	r.t.Helper()
+	for i, s := range slices.Backward(r.going) {
+		if s.page == text {
+			r.going = slices.Delete(r.going, i, i+1)
+			_ = s.cmd.Wait()
+			if status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+				r.fail("%s: %v, want SIGKILL", text, s.cmd.ProcessState)
+			}
+			return
+		}
+	}
+	r.fail("%s: nothing was started so", text)
 }
 
 // stop ends what was started, all at once as on one machine, and expects each to end well.

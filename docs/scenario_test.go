@@ -18,10 +18,11 @@ import (
 //	names COMMAND   the page only speaks of it: there is such a command, or such a target of make
 //	block FILE LANGUAGE N  the page's nth block of that language goes into that file
 //	with OLD => NEW what differs per machine: OLD is replaced in the lines of the page
-//	server NAME     begins one: etcd, consul, guarded (HTTP behind the fence); or finds ports
+//	server NAME     begins one: etcd, consul, postgres, kubernetes, nats, s3, guarded (HTTP behind the fence); or finds ports
 //	also COMMAND    the scenario's own; it goes on until `stop`
 //	do COMMAND      the scenario's own
 //	until COMMAND   the scenario's own, again and again until it says what is wanted
+//	killed COMMAND  what was started so has ended by SIGKILL
 //	stop            SIGTERM to all that was started, and all end with 0
 //
 // What is expected after a step is lines that come in this order in what it says; "..." is
@@ -31,7 +32,7 @@ type step struct{ word, text string }
 // ofPage are the words of the steps that are in the page, word for word.
 var ofPage = []string{"run", "long", "start", "line", "names"}
 
-var words = append([]string{"block", "also", "with", "server", "do", "until", "stop"}, ofPage...)
+var words = append([]string{"block", "also", "with", "server", "do", "until", "killed", "stop"}, ofPage...)
 
 // readSteps splits the lines of a scenario.
 func readSteps(s script.Script) (all []step, err error) {

@@ -24,9 +24,9 @@ const managers = "5f1ccbd2-6a5d-4e0f-8b0f-2f6c1f6f1c11"
 func (r *runner) serve(what string) {
 	switch what {
 	case "ports":
-		at, err := servers.Addresses(5)
+		at, err := servers.Addresses(6)
 		lab.Must(r.t, err)
-		r.leave(fmt.Sprintf("export A=%s B=%s C=%s D=%s E=%s", at[0], at[1], at[2], at[3], at[4]))
+		r.leave(fmt.Sprintf("export A=%s B=%s C=%s D=%s E=%s F=%s", at[0], at[1], at[2], at[3], at[4], at[5]))
 	case "etcd":
 		c := serve.Start(r.t, what, 3, servers.Options{})
 		r.leave("export ETCD=" + strings.Join(addresses(c), ","))
@@ -37,6 +37,20 @@ func (r *runner) serve(what string) {
 			tokens { initial_management = "` + managers + `" }
 		}`})
 		r.leave("export CONSUL=" + addresses(c)[0] + " MANAGERS=" + managers)
+	case "postgres":
+		c := serve.Start(r.t, what, 1, servers.Options{})
+		host, port, _ := strings.Cut(addresses(c)[0], ":")
+		r.leave("export POSTGRES=" + addresses(c)[0] + " PGHOST=" + host + " PGPORT=" + port + " PGUSER=postgres")
+	case "nats":
+		c := serve.Start(r.t, what, 3, servers.Options{})
+		r.leave("export NATS=nats://" + strings.Join(addresses(c), ","))
+	case "kubernetes":
+		m := serve.Start(r.t, what, 1, servers.Options{}).Members[0]
+		host, port, _ := strings.Cut(m.Addr(), ":")
+		r.leave("export KUBECONFIG=" + m.Kubeconfig() + " KUBERNETES_CA=" + m.CAFile() + " KUBERNETES_SERVICE_HOST=" + host + " KUBERNETES_SERVICE_PORT=" + port)
+	case "s3":
+		m := serve.Start(r.t, what, 1, servers.Options{}).Members[0]
+		r.leave("export S3=http://" + m.Addr() + " MANAGER=" + m.Credentials() + " USER=" + m.UserCredentials() + " BUCKET=" + servers.Bucket)
 	case "guarded":
 		r.guarded()
 	default:

@@ -50,6 +50,12 @@
 // Every contender heeds them: one too old to know them must be kept out by the store's
 // format.
 //
+// # Values
+//
+// Some stores keep small values beside the roles: their Locker is a [Values]. What is written
+// there is refused by the store itself once the writer's term is over, in the commit that would
+// write it. Package state keeps a replicated log there.
+//
 // # Outcomes
 //
 // Errors are told apart by what the caller does next: [ErrHeld] wait, [ErrLost]

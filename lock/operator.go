@@ -184,7 +184,7 @@ const (
 // The parts that events have, in this order.
 const (
 	PartSilent = "silent" // began: from the former active's last sign of life until its session was ended, or a standby set out to fence it
-	PartFence  = "fence"  // began: from then until its session was ended, because the fence command succeeded
+	PartFence  = "fence"  // began: from then until its session was ended, because the fence command succeeded; of a term that was silent: because it did not, until the promise was over
 	PartNotice = "notice" // began: from then, or from the handoff, until the first attempt at the role
 	PartGrant  = "grant"  // began: from then until it was granted
 	PartStart  = "start"  // began: from then until the work began

@@ -60,6 +60,9 @@ func TestBadDecisions(t *testing.T) {
 		{"why: has 1025 bytes, the limit is 1024", CheckPause(Pause{By: "op", Why: long})},
 		{"why: has the unprintable character U+000A at byte", CheckPause(Pause{By: "op", Why: "a\nb"})},
 		{"why: is not valid UTF-8", CheckPause(Pause{By: "op", Why: "\xff"})},
+		{"beat 0: must be the one that was seen", CheckFence(Fence{By: "b", Session: "s", Beat: Absent})},
+		{"must be the one that was seen", CheckFence(Fence{By: "b", Session: "s", Beat: AnyBeat})},
+		{`session "": must not be empty`, CheckFence(Fence{By: "b", Beat: 1})},
 		{"must be after", CheckPause(Pause{By: "op", At: at, Until: at})},
 		{`by "": must not be empty`, CheckSettings(Settings{Drained: true})},
 		{`role "": must not be empty`, CheckSettings(Settings{By: "op", Priorities: map[string]int{"": 1}})},
@@ -76,7 +79,29 @@ func TestBadDecisions(t *testing.T) {
 			t.Errorf("%v, want %q", bad.err, bad.want)
 		}
 	}
-	if err := errors.Join(CheckPause(Pause{}), CheckSettings(Settings{}), CheckEvent(good), CheckPause(Pause{By: "op", At: at, Until: at.Add(1)})); err != nil {
+	if err := errors.Join(CheckPause(Pause{}), CheckPause(Pause{By: "op", At: at}), CheckFence(Fence{By: "b", Session: "s", Beat: 1}), CheckSettings(Settings{}), CheckEvent(good), CheckPause(Pause{By: "op", At: at, Until: at.Add(1)})); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEventsOfOthers are other events, however much alike.
+func TestEventsOfOthers(t *testing.T) {
+	e := Event{At: time.Unix(1, 0), By: "a", Kind: Began, Token: 1}
+	all, _ := AddEvent(nil, e)
+	for _, change := range []func(*Event){
+		func(e *Event) { e.By = "b" }, func(e *Event) { e.Kind = Ended }, func(e *Event) { e.Token = 2 }, func(e *Event) { e.At = e.At.Add(1) },
+	} {
+		other := e
+		change(&other)
+		if two, added := AddEvent(all, other); !added || len(two) != 2 {
+			t.Errorf("%+v is not added to %+v", other, all)
+		}
+	}
+}
+
+// TestFenceIsZero where nobody is named.
+func TestFenceIsZero(t *testing.T) {
+	if !(Fence{}).IsZero() || (Fence{Session: "s"}).IsZero() {
+		t.Error("zero is another")
 	}
 }

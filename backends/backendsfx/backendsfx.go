@@ -20,8 +20,12 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/consul"
 	"github.com/understudy-ha/understudy/backends/etcd"
+	"github.com/understudy-ha/understudy/backends/kubernetes"
 	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/backends/nats"
+	"github.com/understudy-ha/understudy/backends/postgres"
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/backends/s3"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -35,6 +39,16 @@ var (
 	Etcd = module(func(c etcd.Config) backends.Config { return backends.Config{Backend: "etcd", Etcd: c} })
 	// Consul takes a consul.Config.
 	Consul = module(func(c consul.Config) backends.Config { return backends.Config{Backend: "consul", Consul: c} })
+	// Postgres takes a postgres.Config.
+	Postgres = module(func(c postgres.Config) backends.Config { return backends.Config{Backend: "postgres", Postgres: c} })
+	// Kubernetes takes a kubernetes.Config.
+	Kubernetes = module(func(c kubernetes.Config) backends.Config {
+		return backends.Config{Backend: "kubernetes", Kubernetes: c}
+	})
+	// NATS takes a nats.Config.
+	NATS = module(func(c nats.Config) backends.Config { return backends.Config{Backend: "nats", NATS: c} })
+	// S3 takes an s3.Config.
+	S3 = module(func(c s3.Config) backends.Config { return backends.Config{Backend: "s3", S3: c} })
 	// Memory takes a *memory.Store, which applications of one process share.
 	Memory = fx.Module("memory", fx.Provide(func(p Params, s *memory.Store) Result {
 		return p.open(true, func(context.Context) (lock.Locker, error) { return s.Open(), nil })

@@ -93,7 +93,7 @@ func TestModules(t *testing.T) {
 					t.Fatal(err)
 				}
 				keepsDecisions(t, ctx, l)
-				keepsValues(t, ctx, l, token, name == "raft" || name == "memory")
+				keepsValues(t, ctx, l, token, true)
 				if err := s.Close(ctx); err != nil {
 					t.Error(err)
 				}

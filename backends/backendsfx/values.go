@@ -3,39 +3,33 @@ package backendsfx
 import (
 	"context"
 	"fmt"
+	"iter"
 
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// Values are what package ledger's are: small values beside the roles, which the Lockers
-// of some backends keep, and package fencingraft asks for.
-type values interface {
-	Write(ctx context.Context, role string, t lock.Token, changes map[string][]byte) (current lock.Token, err error)
-	Read(ctx context.Context, keys ...string) (map[string][]byte, error)
-}
-
 // A keeping is a later whose Locker keeps values.
 type keeping struct{ *later }
 
-var _ values = keeping{}
+var _ lock.Values = keeping{}
 
-func (k keeping) values(ctx context.Context) (values, error) {
+func (k keeping) values(ctx context.Context) (lock.Values, error) {
 	locker, err := k.wait(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if v, ok := locker.(values); ok {
+	if v, ok := locker.(lock.Values); ok {
 		return v, nil
 	}
-	return nil, lock.Permanent(fmt.Errorf("a %T keeps no values", locker))
+	return nil, lock.Permanent(fmt.Errorf("a %T keeps no values: use one of %s", locker, lock.ValueStores))
 }
 
-func (k keeping) Write(ctx context.Context, role string, t lock.Token, changes map[string][]byte) (lock.Token, error) {
+func (k keeping) Write(ctx context.Context, role string, t lock.Token, changes, when map[string][]byte) (lock.Token, error) {
 	v, err := k.values(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return v.Write(ctx, role, t, changes)
+	return v.Write(ctx, role, t, changes, when)
 }
 
 func (k keeping) Read(ctx context.Context, keys ...string) (map[string][]byte, error) {
@@ -44,4 +38,23 @@ func (k keeping) Read(ctx context.Context, keys ...string) (map[string][]byte, e
 		return nil, err
 	}
 	return v.Read(ctx, keys...)
+}
+
+func (k keeping) Follow(ctx context.Context, key string) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		v, err := k.values(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		v.Follow(ctx, key)(yield)
+	}
+}
+
+func (k keeping) Limits(ctx context.Context) (lock.Limits, error) {
+	v, err := k.values(ctx)
+	if err != nil {
+		return lock.Limits{}, err
+	}
+	return v.Limits(ctx)
 }

@@ -69,6 +69,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, t.failed(err)
 	}
+	if err := foreign(res); err != nil {
+		return nil, err
+	}
 	t.worked.Store(true)
 	switch res.StatusCode {
 	case http.StatusForbidden, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusInternalServerError:
@@ -81,6 +84,21 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return nil, t.answered(res.StatusCode, strings.TrimSpace(string(text)))
+}
+
+// foreign means that another server answers in place of the agent, or a proxy before it. An agent sends this
+// header with each answer to a call of its API.
+func foreign(res *http.Response) error {
+	known := res.StatusCode == http.StatusBadRequest || res.StatusCode == http.StatusConflict // to a call without TLS, and to a transaction
+	html := strings.HasPrefix(res.Header.Get("Content-Type"), "text/html")
+	if res.Header.Get("X-Consul-Default-Acl-Policy") != "" || known || res.StatusCode == http.StatusOK && !html {
+		return nil
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, _ := io.ReadAll(io.LimitReader(res.Body, maxWords)) // what there is of it
+	at := res.Request.URL.Scheme + "://" + res.Request.URL.Host
+	return lock.InFields(fmt.Errorf("what answers at %s is not a Consul agent, or is a proxy that does not reach one (it says %s, %.100q): write the address of an agent's HTTP API, whose port is 8500 by default",
+		at, res.Status, strings.Join(strings.Fields(string(text)), " ")), "Address")
 }
 
 // failed names what is wrong with TLS.

@@ -194,8 +194,11 @@ func (m *members) whyNot(ctx context.Context, conn *grpc.ClientConn, err error) 
 		return err
 	}
 	why := status.Convert(told).Message()
-	if strings.Contains(why, "looked like an HTTP/1.1 header") {
+	switch {
+	case strings.Contains(why, "looked like an HTTP/1.1 header"):
 		why = "what answers there speaks HTTP/1.1, not gRPC, as etcd's port for peers does; write its port for clients, which is 2379 by default"
+	case strings.Contains(why, "error reading server preface") && strings.Contains(why, "frame too large"):
+		why = "what answers there does not speak gRPC, as etcd's port for clients does, which is 2379 by default: it is another server, or wants TLS"
 	}
 	err = fmt.Errorf("%w: %s", err, why)
 	if m.config.CertFile != "" {

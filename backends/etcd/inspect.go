@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -17,6 +18,7 @@ type Cluster struct {
 	Members  []string // the names of those that vote
 	Leader   string   // its name; "": unknown
 	Answered []string // Members that answered at an endpoint; nil: not each of them has one
+	Full     bool     // its alarm NOSPACE is raised: it refuses every write until that is disarmed
 }
 
 // Inspect asks every endpoint of c who the members are, and whether it answers. Asking for the
@@ -46,6 +48,7 @@ func Inspect(ctx context.Context, c Config) (Cluster, error) {
 type answer struct {
 	member, leader uint64 // 0: unknown
 	members        []*pb.Member
+	full           bool
 	err            error // of either question
 }
 
@@ -59,6 +62,7 @@ func inspect(ctx context.Context, c Config, endpoint string) (a answer) {
 			return nil, rpctypes.Error(err)
 		}
 		a.member, a.leader = st.Header.MemberId, st.Leader
+		a.full = strings.Contains(strings.Join(st.Errors, "\n"), pb.AlarmType_NOSPACE.String()) // alarms come as texts
 		list, err := pb.NewClusterClient(client.ActiveConnection()).MemberList(ctx, &pb.MemberListRequest{})
 		if err != nil {
 			return nil, rpctypes.Error(err)
@@ -83,6 +87,7 @@ func clusterOf(all []answer) (found Cluster) {
 	}
 	for _, a := range all {
 		found.Leader = cmp.Or(found.Leader, names[a.leader])
+		found.Full = found.Full || a.full
 	}
 	if len(all) < len(found.Members) {
 		return found

@@ -17,12 +17,13 @@ func TestClusterOf(t *testing.T) {
 		want Cluster
 	}{
 		"nobody answers":    {[]answer{silent}, Cluster{Answered: []string{}}},
-		"all answer":        {[]answer{{1, 2, three, nil}, {2, 2, three, nil}, {3, 2, three, nil}}, Cluster{[]string{"a", "b", "3"}, "b", []string{"a", "b", "3"}}},
-		"one is silent":     {[]answer{{1, 0, three, nil}, silent, {3, 1, three, nil}}, Cluster{[]string{"a", "b", "3"}, "a", []string{"a", "3"}}},
-		"one endpoint":      {[]answer{{1, 2, three, nil}}, Cluster{[]string{"a", "b", "3"}, "b", nil}},
-		"one twice":         {[]answer{{1, 1, three, nil}, {1, 1, three, nil}, silent}, Cluster{[]string{"a", "b", "3"}, "a", []string{"a"}}},
-		"no leader":         {[]answer{{1, 0, three[:1], nil}}, Cluster{[]string{"a"}, "", []string{"a"}}},
-		"only a learner is": {[]answer{{4, 1, three[3:], nil}}, Cluster{Answered: []string{}}},
+		"all answer":        {[]answer{{1, 2, three, false, nil}, {2, 2, three, false, nil}, {3, 2, three, false, nil}}, Cluster{[]string{"a", "b", "3"}, "b", []string{"a", "b", "3"}, false}},
+		"one is silent":     {[]answer{{1, 0, three, false, nil}, silent, {3, 1, three, false, nil}}, Cluster{[]string{"a", "b", "3"}, "a", []string{"a", "3"}, false}},
+		"one endpoint":      {[]answer{{1, 2, three, false, nil}}, Cluster{[]string{"a", "b", "3"}, "b", nil, false}},
+		"one twice":         {[]answer{{1, 1, three, false, nil}, {1, 1, three, false, nil}, silent}, Cluster{[]string{"a", "b", "3"}, "a", []string{"a"}, false}},
+		"no leader":         {[]answer{{1, 0, three[:1], false, nil}}, Cluster{[]string{"a"}, "", []string{"a"}, false}},
+		"one is full":       {[]answer{{1, 1, three[:1], true, nil}}, Cluster{[]string{"a"}, "a", []string{"a"}, true}},
+		"only a learner is": {[]answer{{4, 1, three[3:], false, nil}}, Cluster{Answered: []string{}}},
 	} {
 		if got := clusterOf(c.all); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)

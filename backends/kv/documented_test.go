@@ -16,12 +16,12 @@ func TestRecordsAreDocumented(t *testing.T) {
 	}
 	page, _, _ := strings.Cut(string(text), "## In embedded Raft")
 	k := keys("")
-	for _, key := range []string{k.identity(), k.name("IDENTITY"), k.role("ROLE"), k.wish("ROLE"), k.pause("ROLE"), k.setting("CONTENDER"), k.history("ROLE"), k.floor(), k.end("SESSION"), k.session("SESSION"), k.claim("CONTENDER")} {
+	for _, key := range []string{k.identity(), k.name("IDENTITY"), k.role("ROLE"), k.wish("ROLE"), k.pause("ROLE"), k.setting("CONTENDER"), k.history("ROLE"), k.floor(), k.end("SESSION"), k.session("SESSION"), k.claim("CONTENDER"), k.value("KEY")} {
 		if !strings.Contains(page, "**`"+key+"`**") {
 			t.Errorf("docs/records.md lacks the key %s", key)
 		}
 	}
-	for _, record := range []any{roleRecord{}, sessionRecord{}, claimRecord{}, endRecord{}, wishRecord{}, pauseRecord{}, settingsRecord{}, historyRecord{}, floorRecord{}, identityRecord{}, nameRecord{}} {
+	for _, record := range []any{roleRecord{}, sessionRecord{}, claimRecord{}, endRecord{}, wishRecord{}, pauseRecord{}, settingsRecord{}, historyRecord{}, floorRecord{}, identityRecord{}, nameRecord{}, valueHeader{}} {
 		eachField(reflect.TypeOf(record), func(of reflect.Type, name string) {
 			if !strings.Contains(page, "`"+name+"`") {
 				t.Errorf("docs/records.md lacks field %s of %s", name, of)

@@ -37,6 +37,8 @@ type locker struct {
 	follower *follower // nil: no watch runs
 	read     *picture  // what the last watch had been shown when it ended; nil: nothing
 
+	memo memo
+
 	took atomic.Int64 // how long the last reading of everything took
 }
 

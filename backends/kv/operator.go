@@ -50,9 +50,7 @@ func (l *locker) pause(ctx context.Context, role string, p lock.Pause, seen *loc
 	key, identity := l.keys.pause(role), l.keys.identity()
 	found, err := l.readHere(ctx, key)
 	if err == nil && !p.IsZero() && found.Get(identity).Revision == 0 { // the identity is drawn in a step of its own
-		if _, err = l.commitHere(ctx, Txn{}); err == nil {
-			found, err = l.readHere(ctx, key)
-		}
+		_, err = l.commitHere(ctx, Txn{})
 	}
 	if err != nil {
 		return err
@@ -67,7 +65,7 @@ func (l *locker) pause(ctx context.Context, role string, p lock.Pause, seen *loc
 			return Txn{}, fmt.Errorf("another pause is in force, by %q: %w", was.Pause.By, lock.ErrMoved)
 		}
 		t.Writes = []Write{{Key: key, Value: encode(pauseRecord{newHeader(), p})}, {Key: l.keys.wish(role)}}
-		if !p.IsZero() && store.Format < heeded {
+		if store.Format < heeded {
 			store.header = store.renewed(heeded)
 			t.Guards = append(t.Guards, Guard{Key: identity, Revision: store.revision})
 			t.Writes = append(t.Writes, Write{Key: identity, Value: encode(store)})
@@ -216,11 +214,11 @@ func (l *locker) rewrite(ctx context.Context, key string, next func(found View) 
 }
 
 // change commits what next makes of a key, as it was found, if it has not changed since. It
-// commits nothing if next writes nothing.
+// commits nothing if next writes nothing, as where it fails.
 func (l *locker) change(ctx context.Context, key string, found View, next func(found View) (Txn, error)) error {
 	for {
 		t, err := next(found)
-		if err != nil || len(t.Writes) == 0 {
+		if len(t.Writes) == 0 {
 			return err
 		}
 		t.Guards = append(t.Guards, Guard{Key: key, Revision: found.Get(key).Revision})

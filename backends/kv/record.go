@@ -24,6 +24,7 @@ import (
 //	state/name/IDENTITY   one for each that the store answers to, for comparisons; durable
 //	state/end/SESSION     on the lease that the session's record was on
 //	state/fence/SESSION   the intent to have its host killed; on its lease
+//	value/KEY             what lock.Values keeps; not followed with the rest; durable
 //	line/session/SESSION  on the session's lease
 //	line/claim/CONTENDER  the session that has this contender's ID; on its lease
 type keys string

@@ -87,7 +87,7 @@ func (p *picture) add(r Record) {
 		}
 	case "state/contender":
 		delete(p.settings, name)
-		if s, err := decode[settingsRecord](r); err == nil && !s.Settings.IsZero() {
+		if s, _ := decode[settingsRecord](r); !s.Settings.IsZero() { // what is unreadable sets nothing
 			p.settings[name] = s.Settings
 		}
 	case "state/end":

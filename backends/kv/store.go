@@ -85,7 +85,7 @@ func (v View) Get(key string) Record {
 // A Txn is one transaction.
 type Txn struct {
 	Guards []Guard
-	Writes []Write
+	Writes []Write // one of a key at most
 }
 
 // A Guard is a condition on a key.

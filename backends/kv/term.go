@@ -108,8 +108,8 @@ func (s *session) takeAsFound(ctx context.Context, name string, found View) (loc
 			return 0, err
 		}
 	}
-	if changed, err := l.groundOf(name, r.Found); err != nil || changed.floor.revision != g.floor.revision || changed.pause != g.pause {
-		return s.acquire(ctx, name) // the term is the one that was read
+	if changed, _ := l.groundOf(name, r.Found); changed.floor.revision != g.floor.revision || changed.pause != g.pause {
+		return s.acquire(ctx, name) // the term is the one that was read, and what is unreadable is said then
 	}
 	return 0, &lock.HeldError{Name: name, Holder: now.holder(), Token: now.token()}
 }

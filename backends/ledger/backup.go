@@ -58,14 +58,11 @@ func (l *locker) Restore(ctx context.Context, b Backup, above lock.Token) error 
 
 // Backup returns what outlives l. It is a copy.
 func (l *Ledger) Backup() Backup {
-	b := Backup{
+	return Backup{
 		Identity: l.Identity, Adopted: slices.Clone(l.Adopted), Revision: l.Revision,
 		Last: max(l.Floor, lock.Token(l.Revision+l.Offset)), Paused: maps.Clone(l.Paused), Settings: l.configured().Settings,
+		Values: l.read(Command{}).Values,
 	}
-	if len(l.Values) > 0 {
-		b.Values = l.read(Command{}).Values
-	}
-	return b
 }
 
 func (l *Ledger) save() Result {
@@ -75,7 +72,7 @@ func (l *Ledger) save() Result {
 
 // Check says what is wrong with a backup that is to be restored. The error is lock.ErrPermanent.
 func (b Backup) Check() error {
-	errs := []error{checkValues(b.Values), lock.CheckFloor(b.Last)}
+	errs := []error{checkValues(b.Values, MaxValues), lock.CheckFloor(b.Last)}
 	for _, id := range b.identities() {
 		errs = append(errs, lock.CheckName("identity", id))
 	}
@@ -134,5 +131,6 @@ func (l *Ledger) restore(c Command) Result {
 		l.Values[key] = bytes.Clone(value)
 		l.Size += len(key) + len(value)
 	}
+	l.Written, l.Conditions = l.Revision, l.Conditions || c.Conditional()
 	return l.raise(Command{Token: max(c.Token, b.Last)})
 }

@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -79,7 +81,7 @@ func TestRestoreIsRefused(t *testing.T) {
 		`1 contenders are registered, such as "a"`: {Op: Restore, Backup: &b},
 		"without a backup":                         {Op: Restore},
 		"must be at most":                          {Op: Restore, Backup: &b, Token: lock.MaxFloor + 1},
-		"the limit is 1048576":                     {Op: Restore, Backup: bad(func(b *Backup) { b.Values = map[string][]byte{"k": []byte(long)} })},
+		"the limit is 4194304":                     {Op: Restore, Backup: bad(func(b *Backup) { b.Values = map[string][]byte{"k": make([]byte, MaxValues)} })},
 		"must not end in a slash":                  {Op: Restore, Backup: bad(func(b *Backup) { b.Values = map[string][]byte{"k/": {}} })},
 		"by":                                       {Op: Restore, Backup: bad(func(b *Backup) { b.Paused = map[string]lock.Pause{"r": {Why: "no name"}} })},
 		"identity":                                 {Op: Restore, Backup: bad(func(b *Backup) { b.Identity = long })},
@@ -96,5 +98,59 @@ func TestRestoreIsRefused(t *testing.T) {
 		if !errors.Is(r.Err(), lock.ErrPermanent) || !strings.Contains(r.Why, says) || string(before) != string(after) {
 			t.Errorf("want %q, got %+v", says, r)
 		}
+	}
+}
+
+// TestBackupIsBounded: the largest backup is restored, and one decision or byte more is not.
+func TestBackupIsBounded(t *testing.T) {
+	pauses := func(n int) (b Backup) {
+		b.Paused = map[string]lock.Pause{}
+		for i := range n {
+			b.Paused[fmt.Sprint("r", i)] = lock.Pause{By: "op"}
+		}
+		return b
+	}
+	if err := pauses(MaxDecisions).Check(); err != nil {
+		t.Errorf("as many decisions as there may be: %v", err)
+	}
+	if err := pauses(MaxDecisions + 1).Check(); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), fmt.Sprintf("%d decisions of one kind, the limit is %d", MaxDecisions+1, MaxDecisions)) {
+		t.Errorf("one more: %v", err)
+	}
+	bytes := func(n int) Backup {
+		b := Backup{Paused: map[string]lock.Pause{}}
+		for i := 0; n > 0; i++ {
+			role, p := fmt.Sprintf("%04d", i), lock.Pause{By: "o"}
+			p.Why = strings.Repeat("x", max(0, min(lock.MaxText, n-len(role)-len(p.By))))
+			b.Paused[role], n = p, n-len(role)-len(p.By)-len(p.Why)
+		}
+		return b
+	}
+	if err := bytes(MaxBackup).Check(); err != nil {
+		t.Errorf("as many bytes as there may be: %v", err)
+	}
+	if err := bytes(MaxBackup + 1).Check(); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "bytes of decisions, the limit is") {
+		t.Errorf("one more: %v", err)
+	}
+}
+
+// An answering store has one answer to everything.
+type answering struct {
+	Store
+	Result
+}
+
+func (a answering) Propose(context.Context, Command) (Result, error) { return a.Result, nil }
+
+// TestSave returns the store's backup, or why there is none.
+func TestSave(t *testing.T) {
+	save := func(r Result) (Backup, error) { return NewLocker(answering{Result: r}).(Keeper).Save(t.Context()) }
+	if b, err := save(Result{Backup: &Backup{Identity: "x", Last: 7}}); err != nil || b.Identity != "x" || b.Last != 7 {
+		t.Errorf("%+v, %v", b, err)
+	}
+	if _, err := save(Result{}); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "without a backup") {
+		t.Errorf("no backup: %v", err)
+	}
+	if _, err := save(Result{Code: Moved}); !errors.Is(err, lock.ErrMoved) {
+		t.Errorf("a refusal: %v", err)
 	}
 }

@@ -3,6 +3,8 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -41,7 +43,7 @@ func (c Command) checkOp() error {
 	case Raise:
 		return lock.CheckFloor(c.Token)
 	case Write:
-		return errors.Join(role, checkValues(c.Values))
+		return errors.Join(role, checkValues(c.Values, MaxWrite), checkKeys(slices.Collect(maps.Keys(c.When))))
 	case Read:
 		return checkKeys(c.Keys)
 	case Pause, Resume:
@@ -132,7 +134,8 @@ func checkKeys(keys []string) error {
 	return errors.Join(errs...)
 }
 
-func checkValues(values map[string][]byte) error {
+// checkValues says what is wrong with values of which at most so many bytes can be there.
+func checkValues(values map[string][]byte, most int) error {
 	var errs []error
 	n := 0
 	for key, value := range values {
@@ -144,8 +147,8 @@ func checkValues(values map[string][]byte) error {
 			errs = append(errs, lock.Permanent(fmt.Errorf("key %q: must not end in a slash, which stands for many keys", key)))
 		}
 	}
-	if n > MaxValues {
-		errs = append(errs, lock.Permanent(fmt.Errorf("values: %d bytes in one write, the limit is %d", n, MaxValues)))
+	if n > most {
+		errs = append(errs, lock.Permanent(fmt.Errorf("values: %d bytes in one write, the limit is %d", n, most)))
 	}
 	return errors.Join(errs...)
 }

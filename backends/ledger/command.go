@@ -11,7 +11,7 @@ import (
 // An Op is what a command does.
 type Op string
 
-// The operations. Each is one call of package lock, including its Operator, of Values or of Keeper; Begin and Nothing
+// The operations. Each is one call of package lock, including its Operator and Values, or of Keeper; Begin and Nothing
 // are for a store that keeps a ledger.
 const (
 	Register   Op = "register"
@@ -62,6 +62,7 @@ type Command struct {
 	Fence     lock.Fence     `json:",omitzero"`
 
 	Values map[string][]byte `json:",omitempty"` // Write: nil deletes
+	When   map[string][]byte `json:",omitempty"` // Write: only if these values are as given; nil: there is none
 	Keys   []string          `json:",omitempty"` // Read
 	Backup *Backup           `json:",omitempty"` // Restore
 }
@@ -75,6 +76,7 @@ const (
 	Held       Code = "held"
 	Lost       Code = "lost"
 	Moved      Code = "moved"
+	Differs    Code = "differs"
 	Gone       Code = "gone"
 	OtherStore Code = "other store"
 	Permanent  Code = "permanent"
@@ -108,6 +110,8 @@ func (r Result) Err() error {
 		return lock.ErrLost
 	case Moved:
 		return r.because(lock.ErrMoved)
+	case Differs:
+		return lock.ErrDiffers
 	case Gone:
 		return r.because(lock.ErrGone)
 	case OtherStore:

@@ -29,11 +29,24 @@ type View struct {
 	Adopted   []string `json:",omitempty"`
 	Standings []lock.Standing
 	Epoch     uint64 `json:",omitempty"` // see Mark; set by the Store
+	Written   uint64 `json:",omitempty"` // the revision of the last Write of values
 }
 
 // View has the standings of the named roles, or of all roles if none is named.
 func (l *Ledger) View(roles ...string) View {
-	return View{Revision: l.Revision, Identity: l.Identity, Adopted: slices.Clone(l.Adopted), Standings: l.Standings(roles...)}
+	return View{Revision: l.Revision, Identity: l.Identity, Adopted: slices.Clone(l.Adopted), Standings: l.Standings(roles...), Written: l.Written}
+}
+
+// Standings returns the standings of the named roles, or of all roles if none is named.
+func (l *Ledger) Standings(roles ...string) []lock.Standing {
+	if len(roles) == 0 {
+		roles = l.names()
+	}
+	all := make([]lock.Standing, 0, len(roles))
+	for _, role := range roles {
+		all = append(all, l.Standing(role))
+	}
+	return all
 }
 
 // Is reports whether v's ledger answers to an identity.
@@ -54,8 +67,6 @@ type Mark struct {
 // After reports whether v is after m: it has a greater revision or a later epoch, or is of another
 // ledger. A copy that has no identity yet may only be late.
 func (v View) After(m Mark) bool {
-	if v.Epoch != m.Epoch {
-		return v.Epoch > m.Epoch
-	}
-	return v.Revision > m.Revision || m.Identity != "" && v.Identity != "" && v.Identity != m.Identity
+	other := m.Identity != "" && v.Identity != "" && v.Identity != m.Identity
+	return v.Epoch > m.Epoch || v.Epoch == m.Epoch && (v.Revision > m.Revision || other)
 }

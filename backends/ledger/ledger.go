@@ -36,8 +36,11 @@ type Ledger struct {
 	Settings map[string]lock.Settings      `json:",omitempty"` // by the contender's ID
 	History  map[string][]lock.Event       `json:",omitempty"` // by role
 	Fences   map[lock.SessionID]lock.Fence `json:",omitempty"` // by the session that is silent
-	Values   map[string][]byte             `json:",omitempty"` // see Values
+	Values   map[string][]byte             `json:",omitempty"` // see lock.Values
 	Size     int                           `json:",omitempty"` // of Values, in bytes
+	Written  uint64                        `json:",omitempty"` // the revision of the last Write
+
+	Conditions bool `json:",omitempty"` // a Write had conditions: who shares this ledger knows them, and that MaxValues bytes are kept
 }
 
 // A Session is a session's record.
@@ -333,18 +336,6 @@ func (l *Ledger) Standing(role string) lock.Standing {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(l.Sessions[a.Session].Created, l.Sessions[b.Session].Created))
 	})
 	return st
-}
-
-// Standings returns the standings of the named roles, or of all roles if none is named.
-func (l *Ledger) Standings(roles ...string) []lock.Standing {
-	if len(roles) == 0 {
-		roles = l.names()
-	}
-	all := make([]lock.Standing, 0, len(roles))
-	for _, role := range roles {
-		all = append(all, l.Standing(role))
-	}
-	return all
 }
 
 // names returns the name of every role that has a record or a bid, or is paused, sorted.

@@ -101,7 +101,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 					continue
 				}
 				shown[st.Role] = st
-				if len(roles) == 0 && st.Term.Token == 0 && len(st.Line) == 0 && st.Pause.IsZero() {
+				if st.Term.Token == 0 && len(st.Line) == 0 && st.Pause.IsZero() {
 					delete(shown, st.Role) // the role is gone
 				}
 				if !yield(st, nil) {
@@ -112,11 +112,11 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 	}
 }
 
-// look is the store's Look, for a watch that has shown some roles. If it looks at all of them,
-// the result has those once more that are gone: that is a change, too.
+// look is the store's Look, for a watch that has shown some roles. The result has those once more
+// that are gone: that is a change, too. None is gone that is asked for by name.
 func (l *locker) look(ctx context.Context, after Mark, shown map[string]lock.Standing, roles ...string) (View, error) {
 	v, err := l.store.Look(ctx, after, roles...)
-	if err != nil || len(roles) > 0 {
+	if err != nil {
 		return v, err
 	}
 	gone := maps.Clone(shown)
@@ -215,10 +215,11 @@ func (l *locker) accept(v View) error {
 func (l *locker) hold(seen string, m Mark) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch same := l.acked.Identity == m.Identity; {
-	case same && l.acked.Epoch == m.Epoch:
+	switch same := m.Identity == l.acked.Identity; {
+	case same && m.Epoch < l.acked.Epoch:
+	case same && m.Epoch == l.acked.Epoch:
 		l.acked.Revision = max(l.acked.Revision, m.Revision)
-	case same && l.acked.Epoch < m.Epoch, !same && l.acked.Identity == seen:
+	case same || l.acked.Identity == seen:
 		l.acked, l.changed = m, map[string]uint64{}
 	}
 }
@@ -237,8 +238,11 @@ func (l *locker) change(role string, r Result) {
 func (l *locker) late(v View, role string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if v.Identity == l.acked.Identity && v.Epoch != l.acked.Epoch {
-		return v.Epoch < l.acked.Epoch
+	switch same := v.Identity == l.acked.Identity; {
+	case same && v.Epoch < l.acked.Epoch:
+		return true
+	case same && v.Epoch > l.acked.Epoch:
+		return false
 	}
 	return v.Revision < max(l.changed[role], l.changed[""])
 }
@@ -249,12 +253,12 @@ func (l *locker) after(seen Mark) Mark {
 	defer l.mu.Unlock()
 	acked := Mark{l.acked.Identity, max(l.acked.Revision, 1) - 1, l.acked.Epoch}
 	switch same := seen.Identity == "" || seen.Identity == acked.Identity; {
-	case same && seen.Epoch == acked.Epoch:
-		return Mark{acked.Identity, max(seen.Revision, acked.Revision), acked.Epoch}
-	case same && seen.Epoch < acked.Epoch:
-		return acked
+	case !same || seen.Epoch > acked.Epoch:
+		return seen
+	case seen.Epoch == acked.Epoch:
+		acked.Revision = max(seen.Revision, acked.Revision)
 	}
-	return seen
+	return acked
 }
 
 type session struct {

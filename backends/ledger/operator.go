@@ -58,7 +58,7 @@ func (l *locker) Fence(ctx context.Context, role string, f lock.Fence) error {
 // pause also withdraws the request about the term: nobody may act on it.
 func (l *Ledger) pause(c Command) Result {
 	r := decide(&l.Paused, c.Role, c.Pause, "paused roles")
-	if role, ok := l.Roles[c.Role]; ok && r.Code == OK && l.isPaused(c.Role) {
+	if role, ok := l.Roles[c.Role]; ok && l.isPaused(c.Role) {
 		role.Request = lock.Request{}
 		l.Roles[c.Role] = role
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -159,4 +160,44 @@ func TestWatchOfAllShowsTheLastOfARole(t *testing.T) {
 			t.Errorf("%v: what is gone is shown again: %q", err, shown)
 		}
 	})
+}
+
+// TestWatchShowsNothingTwice: a change elsewhere is not shown as news of a role that is held, with nobody
+// in line.
+func TestWatchShowsNothingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := memory.New().Open()
+		defer l.Close()
+		op, ctx := l.(lock.Operator), t.Context()
+		s, err := l.Register(ctx, lock.Contender{ID: "a", Session: "s"}, lock.Promise{TTL: time.Second})
+		lab.Must(t, err)
+		_, err = s.TryAcquire(ctx, "held")
+		lab.Must(t, err)
+		shown := map[string]int{}
+		go func() {
+			for st := range l.Watch(ctx) {
+				shown[st.Role]++
+			}
+		}()
+		for i := range 3 {
+			synctest.Wait()
+			lab.Must(t, op.Pause(ctx, "other", lock.Pause{By: "op", Why: fmt.Sprint(i)}))
+		}
+		synctest.Wait()
+		if shown["held"] != 1 || shown["other"] != 3 {
+			t.Errorf("shown so often: %v", shown)
+		}
+	})
+}
+
+// TestWhatEndsNoPauseWithdrawsNoRequest: a pause that ends none changes nothing.
+func TestWhatEndsNoPauseWithdrawsNoRequest(t *testing.T) {
+	l, token := active()
+	ask := lock.Request{Token: token, To: "b"}
+	if r := apply(l, ledger.Command{Op: ledger.Ask, Role: "r", Request: ask}); r.Err() != nil {
+		t.Fatal(r.Err())
+	}
+	if r := apply(l, ledger.Command{Op: ledger.Pause, Role: "r"}); r.Err() != nil || l.Standing("r").Request != ask {
+		t.Errorf("%v: %+v, want %+v", r.Err(), l.Standing("r").Request, ask)
+	}
 }

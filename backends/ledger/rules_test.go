@@ -190,23 +190,26 @@ func TestHandoffsAreOne(t *testing.T) {
 // it; one that never saw anything yields why when it ends.
 func TestWatchOfABrokenStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &flaky{swapped: swapped{ledger: ledger.New(), changed: make(chan struct{})}, fails: map[int]bool{2: true}}
+		s := &flaky{swapped: swapped{ledger: ledger.New(), changed: make(chan struct{})}}
 		l := ledger.NewLocker(s)
 		if _, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "s"}, lock.Promise{TTL: time.Second}, lock.Bid{Role: "r"}); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		var shown []string
-		for st, err := range l.Watch(ctx, "r") {
-			if err != nil {
-				shown = append(shown, "error")
-				continue
+		for _, roles := range [][]string{{"r"}, nil} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			s.fails = map[int]bool{s.looks + 2: true}
+			var shown []string
+			for st, err := range l.Watch(ctx, roles...) {
+				if err != nil {
+					shown = append(shown, "error")
+					continue
+				}
+				shown = append(shown, fmt.Sprint(len(st.Line), " in line"))
 			}
-			shown = append(shown, fmt.Sprint(len(st.Line), " in line"))
-		}
-		if want := "1 in line, error, 1 in line"; strings.Join(shown, ", ") != want {
-			t.Errorf("it shows %q, want %q", shown, want)
+			if want := "1 in line, error, 1 in line"; strings.Join(shown, ", ") != want {
+				t.Errorf("a watch of %q shows %q, want %q", roles, shown, want)
+			}
 		}
 		s.fails = nil
 		s.broken = true
@@ -284,5 +287,35 @@ func TestWatchThatIsOver(t *testing.T) {
 	}
 	if len(all) != 1 || !errors.Is(all[0], why) {
 		t.Errorf("it yields %v, want %v", all, why)
+	}
+}
+
+// TestFencesEndWithTheirSession: the intent to fence one goes with it and leaves another's, and is
+// not shown of a term that is over.
+func TestFencesEndWithTheirSession(t *testing.T) {
+	l, token := active()
+	apply(l, ledger.Command{Op: ledger.Register, Contender: lock.Contender{ID: "b", Session: "other"}})
+	apply(l, ledger.Command{Op: ledger.Acquire, Session: "other", Role: "q"})
+	fence := func(role, session string) lock.Fence {
+		t.Helper()
+		f := lock.Fence{Token: l.Roles[role].Term.Token, Beat: l.Sessions[lock.SessionID(session)].Beat, By: "c", Session: "c-1", At: noon}
+		if r := apply(l, ledger.Command{Op: ledger.Fence, Role: role, Fence: f}); r.Err() != nil || l.Standing(role).Fence != f {
+			t.Fatalf("%v: %+v, want %+v", r.Err(), l.Standing(role).Fence, f)
+		}
+		return f
+	}
+	fence("r", "s")
+	others := fence("q", "other")
+	apply(l, ledger.Command{Op: ledger.Release, Session: "s", Role: "r", Token: token})
+	if st := l.Standing("r"); st.Fence != (lock.Fence{}) {
+		t.Errorf("of a term that is over: %+v", st.Fence)
+	}
+	apply(l, ledger.Command{Op: ledger.Evict, Session: "s", Seen: lock.AnyBeat, End: lock.End{By: "c"}})
+	if st := l.Standing("q"); st.Fence != others || len(l.Fences) != 1 {
+		t.Errorf("another's: %+v, want %+v", st.Fence, others)
+	}
+	apply(l, ledger.Command{Op: ledger.Close, Session: "other", End: lock.End{By: "b", Why: "closed"}})
+	if l.Fences != nil {
+		t.Errorf("left of nobody: %+v", l.Fences)
 	}
 }

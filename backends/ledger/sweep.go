@@ -51,3 +51,13 @@ func eventSize(e lock.Event) int {
 	}
 	return n
 }
+
+// Renew goes on at a revision as if every session had beaten just then. It is for a Store that may
+// have lost beats which it had acknowledged: silence is counted from the beginning again.
+func (l *Ledger) Renew(revision uint64) {
+	l.Revision = revision
+	for id, s := range l.Sessions {
+		s.Beat = lock.Beat(revision)
+		l.Sessions[id] = s
+	}
+}

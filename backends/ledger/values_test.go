@@ -59,7 +59,7 @@ func TestOnlyTheCurrentTermWrites(t *testing.T) {
 
 func TestValuesAreBounded(t *testing.T) {
 	l, token := active()
-	big := make([]byte, ledger.MaxValues-1)
+	big := make([]byte, ledger.MaxWrite-1)
 	if err := write(l, token, map[string][]byte{"a": big}).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +72,45 @@ func TestValuesAreBounded(t *testing.T) {
 	}
 	if err := write(l, token, map[string][]byte{"b": nil, "gone": nil}).Err(); err != nil || l.Size != 0 || len(l.Values) != 0 {
 		t.Fatalf("%v, size %d, %d values", err, l.Size, len(l.Values))
+	}
+}
+
+// TestConditions: a write happens only where the values are as given. From the first one on, more
+// is kept: who knows conditions knows that too.
+func TestConditions(t *testing.T) {
+	l, token := active()
+	on := func(t lock.Token, values, when map[string][]byte) ledger.Result {
+		return l.Apply(l.Revision+1, ledger.Command{Op: ledger.Write, Role: "r", Token: t, Values: values, When: when})
+	}
+	one, two := map[string][]byte{"k": []byte("1")}, map[string][]byte{"k": []byte("2")}
+	for what, c := range map[string]struct {
+		token lock.Token
+		when  map[string][]byte
+		want  error
+	}{
+		"another value where there is none": {token, one, lock.ErrDiffers},
+		"a stale term":                      {token - 1, map[string][]byte{"k": nil}, lock.ErrMoved},
+		"a bad key":                         {token, map[string][]byte{"": nil}, lock.ErrPermanent},
+	} {
+		if r := on(c.token, two, c.when); !errors.Is(r.Err(), c.want) || len(l.Values) > 0 || errors.Is(r.Err(), lock.ErrDiffers) != errors.Is(c.want, lock.ErrDiffers) {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+	for i, c := range []struct{ when, values map[string][]byte }{
+		{map[string][]byte{"k": nil, "other": nil}, one}, {one, two}, {two, map[string][]byte{"k": {}}}, {map[string][]byte{"k": {}}, map[string][]byte{"k": nil}},
+	} {
+		if r := on(token, c.values, c.when); r.Err() != nil {
+			t.Fatalf("step %d: %+v", i, r)
+		}
+		if r := on(token, c.values, c.when); !errors.Is(r.Err(), lock.ErrDiffers) {
+			t.Errorf("step %d once more: %+v", i, r)
+		}
+	}
+	for i := range ledger.MaxValues/ledger.MaxWrite + 1 {
+		err := write(l, token, map[string][]byte{string(rune('a' + i)): make([]byte, ledger.MaxWrite-1)}).Err()
+		if want := i == ledger.MaxValues/ledger.MaxWrite; (err != nil) != want || want && !strings.Contains(err.Error(), "the limit is 4194304") {
+			t.Errorf("write %d: %v", i, err)
+		}
 	}
 }
 

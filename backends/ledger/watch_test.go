@@ -59,6 +59,7 @@ func TestAfter(t *testing.T) {
 		{Mark{"", 5, 0}, Mark{"x", 7, 0}, false},  // a late copy
 		{Mark{"x", 5, 1}, Mark{"x", 7, 0}, true},  // it was put back
 		{Mark{"x", 7, 0}, Mark{"x", 5, 1}, false}, // from before that
+		{Mark{"x", 7, 0}, Mark{"y", 5, 1}, false},
 	} {
 		if got := (View{Identity: c.view.Identity, Revision: c.view.Revision, Epoch: c.view.Epoch}).After(c.mark); got != c.want {
 			t.Errorf("%v is after %v: %v", c.view, c.mark, got)

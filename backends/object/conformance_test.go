@@ -2,9 +2,7 @@ package object_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -48,6 +46,7 @@ func suite() conformance.Suite {
 		Lacks: map[conformance.Fault]string{
 			conformance.KillLeader:  "the store has no leader",
 			conformance.LoseNode:    "the store has no machines",
+			conformance.Values:      "the store keeps no values",
 			conformance.Compact:     "an object has no history",
 			conformance.Restart:     "the object ends with this process",
 			conformance.Pause:       "the object is in this process",
@@ -76,27 +75,11 @@ func inMemory(server *objectmem.Server, dumb bool) *conformance.Store {
 			back := server.Save()
 			return func(context.Context) error { back(); return nil }, nil
 		},
-		DeleteSession: func(_ context.Context, id lock.SessionID) (err error) {
-			server.Edit(func(data []byte) []byte { data, err = withoutSession(data, id); return data })
-			return err
+		DeleteSession: func(ctx context.Context, id lock.SessionID) error {
+			c := server.Open()
+			return errors.Join(object.DeleteSession(ctx, c, id), c.Close())
 		},
 	}
-}
-
-// withoutSession is the object without a session's record, as somebody leaves it who edits it.
-func withoutSession(data []byte, id lock.SessionID) ([]byte, error) {
-	var text map[string]any
-	if err := json.Unmarshal(data, &text); err != nil {
-		return data, err
-	}
-	of := func(name string) map[string]any { return text["Ledger"].(map[string]any)[name].(map[string]any) }
-	session, ok := of("Sessions")[string(id)]
-	if !ok {
-		return data, fmt.Errorf("there is no session %s", id)
-	}
-	delete(of("Claims"), session.(map[string]any)["Contender"].(map[string]any)["ID"].(string))
-	delete(of("Sessions"), string(id))
-	return json.Marshal(text)
 }
 
 // A wire is the network between one process and the store.

@@ -30,6 +30,7 @@ var (
 type record struct {
 	Store  string // always ours
 	Format int
+	Era    string  `json:",omitempty"` // in which it was written, see Value
 	Writes []write // the latest, oldest first
 	Ledger *ledger.Ledger
 }
@@ -55,8 +56,9 @@ func decode(data []byte) (record, error) {
 		Store  string
 		Format int
 	}
-	if err := json.Unmarshal(data, &head); err != nil || head.Store != ours || head.Format < 1 {
-		return record{}, lock.Permanent(fmt.Errorf("%w stands in our place: %.60q; name another one, or remove it", ErrForeign, data))
+	_ = json.Unmarshal(data, &head) // if this fails there is no store, or no format
+	if head.Store != ours || head.Format < 1 {
+		return record{}, lock.Permanent(fmt.Errorf("%w: %.60q; name another one, or remove it", ErrForeign, data))
 	}
 	if head.Format > Format {
 		return record{}, lock.Permanent(fmt.Errorf("%w: it has %d, this program knows %d; run a newer one", ErrNewer, head.Format, Format))

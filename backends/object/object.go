@@ -39,7 +39,8 @@ type Object interface {
 
 	// Start returns a count that is greater than any that an earlier value in this place can have
 	// come to, also where it was deleted by hand: by a clockwork of the store's own that nobody
-	// turns back. Each command counts one.
+	// turns back. Each command counts one. In a new era it is greater than any that a value of an
+	// earlier one can have come to.
 	Start(ctx context.Context) (uint64, error)
 
 	// Close ends every call. It may be repeated.
@@ -50,6 +51,11 @@ type Object interface {
 type Value struct {
 	Data    []byte
 	Version string
+
+	// Era is another one when the store may have lost what it had acknowledged: when a database went
+	// on with a replica, say. No version of one era is equal to one of another. It is empty where
+	// nothing is ever lost.
+	Era string
 }
 
 // ErrConflict is what Put returns when the version is not the one named.
@@ -59,7 +65,14 @@ var ErrConflict = errors.New("another version is there")
 func Open(o Object, limit int) lock.Locker {
 	s := &store{object: o, limit: limit, changed: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	return ledger.NewLocker(s)
+	l := ledger.NewLocker(s)
+	return locker{l, l.(lock.Operator)}
+}
+
+// A locker keeps no values: every beat would write them again.
+type locker struct {
+	lock.Locker
+	lock.Operator
 }
 
 var errClosed = errors.New("the locker is closed")
@@ -122,7 +135,7 @@ func (s *store) take(v Value, l *ledger.Ledger, before sight, from source) (back
 	defer s.mu.Unlock()
 	s.watched = s.watched || from == read
 	now, there := &s.seen, v.Version != ""
-	same := there && l.Identity == now.top.Identity
+	same := l.Identity == now.top.Identity
 	switch {
 	case !there && now.top != before.top: // it was written meanwhile
 		return false, now.epoch
@@ -133,7 +146,7 @@ func (s *store) take(v Value, l *ledger.Ledger, before sight, from source) (back
 		now.epoch++
 	case same && l.Revision < now.top.Revision:
 		return l.Revision < before.top.Revision, now.epoch
-	case now.ledger != nil && now.top != (ledger.Mark{}) && there != (now.value.Version != ""):
+	case now.top != (ledger.Mark{}) && there != (now.value.Version != ""):
 		now.epoch++ // what is gone, and what comes back, is news whatever its revision
 	}
 	now.value, now.ledger = v, l

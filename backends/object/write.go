@@ -140,7 +140,7 @@ func (s *store) write(ctx context.Context, calls []*call) {
 			if d.since < before.top.Revision {
 				from = proven
 			}
-			s.publish(d, Value{d.data, now.Version}, d.next.Ledger, before, from)
+			s.publish(d, Value{d.data, now.Version, now.Era}, d.next.Ledger, before, from)
 			return
 		}
 		if errors.Is(err, lock.ErrPermanent) {
@@ -203,6 +203,14 @@ func (s *store) prepare(ctx context.Context, d *draft, calls []*call) (done bool
 		}
 	}
 	d.id, d.since, d.calls = rand.Text(), r.Ledger.Revision, calls
+	if d.base.Version != "" && r.Era != d.base.Era { // beats are lost, perhaps, and tokens
+		start, err := s.object.Start(ctx)
+		if err != nil {
+			return false, err
+		}
+		r.Ledger.Renew(max(d.since+1, start))
+	}
+	r.Era = d.base.Era
 	d.next, d.results = r.next(d.id, calls)
 	if d.next.Ledger.Identity == "" {
 		for i := range d.results {
@@ -242,14 +250,14 @@ func others(results []ledger.Result) bool {
 // settle finds out what became of a Put that failed, and whether it is to be made again: as it was,
 // where it may still arrive, or on what is there now. now is what the store told, if it did.
 func (s *store) settle(ctx context.Context, d *draft, now Value, before sight, why error) (again bool) {
-	if now.Version == "" || !errors.Is(why, ErrConflict) {
+	if now.Version == "" {
 		var err error
 		if now, err = s.object.Get(ctx); err != nil {
 			answer(d.calls, nil, fmt.Errorf("%w, after %w", err, why))
 			return false
 		}
 	}
-	if d.sent && (now.Version == d.base.Version || now.Version == "") {
+	if d.sent && now.Era == d.base.Era && (now.Version == d.base.Version || now.Version == "") {
 		return true // it has not arrived yet, if it ever will; or this is a copy without a value
 	}
 	r := record{Ledger: absent()}
@@ -264,7 +272,7 @@ func (s *store) settle(ctx context.Context, d *draft, now Value, before sight, w
 		case did:
 			s.publish(d, now, r.Ledger, before, written)
 			return false
-		case d.sent && r.Ledger.Identity == d.next.Ledger.Identity && r.Ledger.Revision < d.since: // an old copy says nothing
+		case d.sent && now.Era == d.base.Era && r.Ledger.Identity == d.next.Ledger.Identity && r.Ledger.Revision < d.since: // an old copy says nothing
 			return true
 		case d.sent && !known:
 			answer(d.calls, nil, fmt.Errorf("%w; since then there were more writes than the object names", why))

@@ -25,7 +25,7 @@ func TestOnlyNodesSaveAndRestore(t *testing.T) {
 	_, err = Save(ctx, operator)
 	_, restoreErr := Restore(ctx, operator, b, 0)
 	for _, err := range []error{err, restoreErr} {
-		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), `yours names ["operator"]`) {
+		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), `yours names "operator"`) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -42,9 +42,9 @@ func TestRecoverIsWhatTheGroupHas(t *testing.T) {
 	g := newGroup(t, 1, func(c *Config) { c.snapshots = snapshots{threshold: 16, trailing: 4, interval: 10 * time.Millisecond} }).start()
 	s := register(t, g.lockers[0], "a")
 	token := acquire(t, s)
-	values := g.lockers[0].(ledger.Values)
+	values := g.lockers[0].(lock.Values)
 	write := func(key string) {
-		_, err := values.Write(timeout(t, 5*time.Second), "r", token, map[string][]byte{key: []byte(key)})
+		_, err := values.Write(timeout(t, 5*time.Second), "r", token, map[string][]byte{key: []byte(key)}, nil)
 		must(t, err)
 	}
 	write("early")
@@ -76,7 +76,7 @@ func TestRecoverIsWhatTheGroupHas(t *testing.T) {
 // it alike.
 func TestOnlyARestoreNeedsANewerProgram(t *testing.T) {
 	t.Parallel()
-	for op, want := range map[ledger.Op]int{ledger.Save: plain, ledger.Restore: format} {
+	for op, want := range map[ledger.Op]int{ledger.Save: plain, ledger.Restore: restored} {
 		if got := formatOf(ledger.Command{Op: op}); got != want {
 			t.Errorf("%s has format %d, want %d", op, got, want)
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 // A Checkup is what Check found in a data directory. Where it is damaged, it has what could be
-// read all the same, which then may be wrong.
+// read all the same, which then may be wrong. A zero value is none, or unknown.
 type Checkup struct {
 	Dir       string `json:"dir"`
 	Empty     bool   `json:"empty"`            // no node has begun here: one that starts is a new one
@@ -27,16 +27,16 @@ type Checkup struct {
 	Group     string `json:"group,omitempty"` // its identity
 
 	Members []Member `json:"members,omitempty"` // of the group, as far as this node has heard
-	Starts  uint64   `json:"starts"`            // how often the node was started here
-	Writes  uint64   `json:"writes"`            // how often raft.db was written
-	Size    int64    `json:"size"`              // of raft.db, in bytes
+	Starts  uint64   `json:"starts,omitempty"`  // how often the node was started here
+	Writes  uint64   `json:"writes,omitempty"`  // how often raft.db was written
+	Size    int64    `json:"size,omitempty"`    // of raft.db, in bytes
 
-	Term      uint64     `json:"term"`      // that the node knows
-	Voted     uint64     `json:"voted"`     // the last term in which it voted
-	First     uint64     `json:"first"`     // the index of the log's first entry; 0: it has none
-	Last      uint64     `json:"last"`      // the index of the last entry, in the log or in a snapshot
-	LastTerm  uint64     `json:"lastTerm"`  // the term of that entry
-	Snapshots []Snapshot `json:"snapshots"` // the newest first
+	Term      uint64     `json:"term,omitempty"`     // that the node knows
+	Voted     uint64     `json:"voted,omitempty"`    // the last term in which it voted
+	First     uint64     `json:"first,omitempty"`    // the index of the log's first entry
+	Last      uint64     `json:"last,omitempty"`     // the index of the last entry, in the log or in a snapshot
+	LastTerm  uint64     `json:"lastTerm,omitempty"` // the term of that entry
+	Snapshots []Snapshot `json:"snapshots"`          // the newest first
 }
 
 // A Member is one of a group by the group's own configuration, whatever a list of peers says.
@@ -102,6 +102,9 @@ func (c *Checkup) read() error {
 	}
 	if info, err := os.Stat(filepath.Join(c.Dir, logFile)); err == nil {
 		c.Size = info.Size()
+	}
+	if c.Size == 0 { // what inspect says then is of one that will be made
+		c.Writes = 0
 	}
 	if err := c.readLog(); err != nil && damage == nil {
 		damage = err

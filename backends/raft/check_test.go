@@ -33,10 +33,32 @@ func TestCheckNamesEveryDamage(t *testing.T) {
 		if damaged := c.Damage != ""; damaged != (d.says != "") || !strings.Contains(c.Damage, d.says) {
 			t.Fatalf("want %q, got %+v", d.says, c)
 		}
+		if (c.Cure != "") != strings.Contains(errorOf(dir), partialCure) || c.Cure != "" && c.Cure != partialCure {
+			t.Errorf("the start says %s, and Check: %s", errorOf(dir), c.Cure)
+		}
 		if c.Damage == "" && !c.Empty && (c.Node != "a" || c.Last == 0 || c.Term == 0 || len(c.Members) != 1 || c.Members[0].ID != "a") {
 			t.Errorf("%+v", c)
 		}
 	})
+}
+
+// errorOf is what a start on a directory says.
+func errorOf(dir string) string {
+	_, _, err := inspect(dir, "")
+	return fmt.Sprint(err)
+}
+
+// TestOneCure: the page that people read says word for word what a start and Check say.
+func TestOneCure(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/raft.md")
+	must(t, err)
+	if text := strings.Join(strings.Fields(string(page)), " "); !strings.Contains(text, strings.ReplaceAll(partialCure, "understudy raft recover", "`raft recover`")) {
+		t.Errorf("docs/raft.md does not say: %s", partialCure)
+	}
+	if strings.Contains(partialCure, "put back") {
+		t.Error(partialCure)
+	}
 }
 
 // fingerprint is every name in a directory with its mode, the time of its last change, and the

@@ -30,7 +30,7 @@ type client struct {
 
 var _ ledger.Store = (*client)(nil)
 
-// Dial returns a Locker on the group of which this process is no member. It
+// Dial returns a Locker on the group of which this process is not a member. It
 // needs Peers, and under TLS the three files; with a certificate that names no
 // peer it may watch and do what operators do, and neither sees values nor records events. Where ID is a peer's, that peer
 // is never asked: it is the process that the caller is a witness of. It connects when it
@@ -48,19 +48,34 @@ func Dial(c Config) (lock.Locker, error) {
 	}
 	cl := newClient(c.others(), d)
 	l := ledger.NewLocker(cl)
-	return outsider{l, l.(ledger.Values), l.(ledger.Keeper), l.(lock.Operator), cl}, nil
+	return outsider{l, l.(lock.Values), l.(ledger.Keeper), l.(lock.Operator), cl}, nil
 }
 
 // An outsider is what Dial returns.
 type outsider struct {
 	lock.Locker
-	ledger.Values
+	lock.Values
 	ledger.Keeper
 	lock.Operator
 	client *client
 }
 
 func (o outsider) Close() error { return o.Locker.Close() }
+
+// Limits are less than a node's own: a node takes no large call from outside.
+func (o outsider) Limits(ctx context.Context) (lock.Limits, error) {
+	most, err := o.Values.Limits(ctx)
+	most.Keys, most.Write = maxSmall/(2*lock.MaxName), maxSmall/2
+	return most, err
+}
+
+func (o outsider) Write(ctx context.Context, role string, t lock.Token, changes, when map[string][]byte) (lock.Token, error) {
+	most, err := o.Limits(ctx)
+	if err := errors.Join(err, most.CheckWrite(role, changes, when)); err != nil {
+		return 0, err
+	}
+	return o.Values.Write(ctx, role, t, changes, when)
+}
 
 // Elect has one peer stand for election, the one with the longest log, and another only
 // when that brought no leader soon: two at once would split the votes. A peer that knows

@@ -32,6 +32,14 @@ type Config struct {
 
 	Bind string `member:"HOST:PORT to listen on (default the node's address in raft.peers)"`
 
+	// Observer: the node follows the group and is not counted, until an operator promotes it. The
+	// group's lists leave it out; it is let in once the group is there.
+	Observer bool `member:"follow the group and be no voter, until understudy raft member promote" default:"false"`
+
+	// DeadAfter: the leader takes out a voter that has not answered it for so long, if those that are
+	// left are a majority that lives. Zero: never. At least a hundred times the timing.
+	DeadAfter time.Duration `member:"take out a voter that is silent for so long, while the rest is a living majority (default never)"`
+
 	// Timing is Raft's heartbeat and election timeout, and the group's: it must be the same
 	// on every node, and should exceed the disk's slowest fsync and twice the round trip
 	// between peers. Zero means one second. TimingFor derives it from a ttl.
@@ -61,6 +69,7 @@ func (p Peer) String() string { return p.ID + "=" + p.Address }
 type snapshots struct {
 	threshold, trailing uint64
 	interval            time.Duration
+	bytes               int // of the log
 }
 
 const (
@@ -159,7 +168,7 @@ func (c Config) Validate() error {
 			errs = append(errs, noTLS("the address to listen on", c.Bind))
 		}
 	}
-	errs = append(errs, c.ValidateTiming())
+	errs = append(errs, c.ValidateTiming(), c.checkDead())
 	return errors.Join(errs...)
 }
 
@@ -186,6 +195,7 @@ func (c Config) ValidatePeers() error {
 				errs = append(errs, inPeers("ID %q: under TLS an ID is the DNS name in the node's certificate, write letters, digits, '-', '_' and '.' only", p.ID))
 			}
 		}
+		errs = append(errs, c.checkFiles(""))
 	case given > 0:
 		errs = append(errs, lock.InFields(errors.New("give all of them, or none"), "CAFile", "CertFile", "KeyFile"))
 	default:
@@ -196,6 +206,17 @@ func (c Config) ValidatePeers() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkFiles says what is wrong with the files for TLS, as they are now. Our certificate must bear the name
+// where that is not empty.
+func (c Config) checkFiles(name string) error {
+	_, err := c.files().Roots()
+	err = errors.Join(lock.InFields(err, "CAFile"), lock.InFields(c.files().Check(), "CertFile"))
+	if err == nil {
+		err = lock.InFields(c.files().CheckPeer(name), "CertFile")
+	}
+	return err
 }
 
 func noTLS(what, address string) error {

@@ -34,9 +34,12 @@ type counter struct {
 	missed atomic.Uint64             // the last entry that the disk did not take, which no later one has made good; 0: none
 	began  atomic.Pointer[time.Time] // when the write of entries that is under way began; nil: none is
 
+	diverged atomic.Pointer[raft.Log] // in place of the entry with its index; nil: none is another than it should be
+
 	sizes map[uint64]int // of the entries of the log, by index, in bytes
 	bytes int            // of all of them
-	full  chan struct{}  // signalled while they are more than maxLog
+	most  int            // how many they may be before the log is cut
+	full  chan struct{}  // signalled while they are more
 }
 
 var (
@@ -77,6 +80,7 @@ func (c *counter) DeleteRange(low, high uint64) error {
 	err := c.count(c.BoltStore.DeleteRange(low, high))
 	if err == nil {
 		c.unweigh(low, high)
+		c.cutOff(low)
 	}
 	return err
 }
@@ -156,7 +160,7 @@ func (n *node) settle(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := n.dir.bolt.settle(); err != nil {
+		if err := errors.Join(n.dir.bolt.settle(), n.keepHeard()); err != nil && n.said.due("settle") {
 			n.log.Error("an older raft.db may not be noticed", "dir", n.config.Dir, "error", err)
 		}
 	}

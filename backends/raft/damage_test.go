@@ -96,7 +96,7 @@ func TestDamageIsToldByName(t *testing.T) {
 		select {
 		case ok := <-works:
 			ended = !ok
-		case <-time.After(3 * time.Second): // it waits for a leader: the damage says that it is no member
+		case <-time.After(3 * time.Second): // it waits for a leader: the damage says that it is not a member
 		}
 		_ = cmd.Process.Kill() // unless it has ended
 		_ = cmd.Wait()

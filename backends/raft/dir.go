@@ -22,13 +22,14 @@ import (
 
 // A directory is a node's data on disk. One process at a time has it.
 type directory struct {
-	path  string
-	log   *slog.Logger
-	said  sayings
-	lock  *os.File
-	bolt  *counter
-	snaps kept
-	full  atomic.Bool // there was hardly any room when entries were written last
+	path   string
+	log    *slog.Logger
+	said   sayings
+	lock   *os.File
+	bolt   *counter
+	snaps  kept
+	opened atomic.Pointer[raft.SnapshotMeta] // the snapshot that was read last
+	full   atomic.Bool                       // there was hardly any room when entries were written last
 
 	mu     sync.Mutex
 	record record
@@ -39,6 +40,9 @@ var (
 	ownerKey = []byte("Node")
 	// recordKey is where it says what belongs to it.
 	recordKey = []byte("Directory")
+
+	// heardKey is where it says how often the directories of the peers were written.
+	heardKey = []byte("Heard")
 
 	// termKey is where the Raft library keeps the term that a node knows.
 	termKey = []byte("CurrentTerm")

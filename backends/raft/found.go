@@ -64,13 +64,17 @@ func (n *node) found(ctx context.Context) error {
 			s = last // the round was cut short, and says nothing
 		}
 		last = s
+		if s.twin != nil {
+			return s.twin
+		}
 		if s.founders != nil {
+			if n.config.Observer {
+				return lock.InFields(errors.New("an observer begins no group: leave it out of the list of the others, and let it in later by understudy raft member add"), "Observer")
+			}
 			return n.bootstrap(s.founders)
 		}
 		why, what := "waiting for every peer to say that it is new", s.missing
-		if s.twin {
-			why = "waiting for the other process with this node's ID to end"
-		} else if s.old {
+		if s.old {
 			group, err := n.join(ctx, "remove")
 			if err == nil {
 				return n.dir.adopt(group)
@@ -102,7 +106,7 @@ func (n *node) found(ctx context.Context) error {
 type survey struct {
 	founders map[string]string // with whom to begin
 	old      bool              // a peer has been part of a group with a leader
-	twin     bool              // another process answers at this node's own address
+	twin     error             // another process runs with this node's ID
 	nearly   bool              // all are new, and not all have heard of it
 	missing  []string          // who is silent, or says otherwise
 	lost     string            // that the group has lost its majority
@@ -110,16 +114,19 @@ type survey struct {
 
 // survey asks every peer, and this node's own address.
 func (n *node) survey(ctx context.Context) (s survey) {
-	answers := n.askAll(ctx)
+	answers := n.askAll(ctx, 2*ask)
 	self := n.config.ID
 	mine := map[string]string{self: n.dir.read().Directory}
 	var begun []hello
 	group, last := Group{Empty: []string{self}}, uint64(0)
 	for _, p := range n.config.Peers {
 		a := answers[p.ID]
+		if a.err == nil && s.twin == nil {
+			s.twin = n.objects(p, a.h)
+		}
 		if p.ID == self {
-			if s.twin = a.err == nil && a.h.Process != n.process; s.twin {
-				s.missing = append(s.missing, fmt.Sprintf("another process answers at this node's own address %s, as %q: stop one of them", p.Address, a.h.ID))
+			if a.err == nil && a.h.ID != self {
+				s.missing = append(s.missing, fmt.Sprintf("another node answers at this node's own address %s, as %q: correct raft.peers", p.Address, a.h.ID))
 			}
 			continue
 		}
@@ -201,8 +208,9 @@ type answer struct {
 	err error
 }
 
-// askAll says hello to every peer and to this node's own address, at once.
-func (n *node) askAll(ctx context.Context) map[string]answer {
+// askAll says hello to every peer and to this node's own address, at once. Not everywhere a node
+// reaches its own address: that has its own limit.
+func (n *node) askAll(ctx context.Context, own time.Duration) map[string]answer {
 	type from struct {
 		id string
 		answer
@@ -211,8 +219,8 @@ func (n *node) askAll(ctx context.Context) map[string]answer {
 	for _, p := range n.config.Peers {
 		go func() {
 			ctx, stop := ctx, func() {}
-			if p.ID == n.config.ID { // not everywhere a node reaches its own address
-				ctx, stop = context.WithTimeout(ctx, 2*ask)
+			if p.ID == n.config.ID {
+				ctx, stop = context.WithTimeout(ctx, own)
 			}
 			h, err := n.greetOne(ctx, p)
 			stop()

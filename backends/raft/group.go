@@ -46,31 +46,36 @@ func (n *node) join(ctx context.Context, phase string) (group string, err error)
 
 // change is what the leader does for a peer that joins, once that has answered at its
 // address in the list: of two with the same ID the one that others reach is the member.
-func (n *node) change(ctx context.Context, c candidate, phase string) error {
+func (n *node) change(ctx context.Context, c candidate, as Member, phase string) error {
 	if !n.running() || !n.leading() {
 		return fmt.Errorf("%w: node %q is not the leader", errNotApplied, n.config.ID)
 	}
 	if phase != "remove" && phase != "add" {
 		return lock.Permanent(fmt.Errorf("unknown phase %q, use remove or add", phase))
 	}
-	asked, stop := context.WithTimeout(ctx, n.config.attempt()/2) // who joins waits for twice as long
-	h, err := n.greetOne(asked, c.Peer)
-	stop()
+	h, err := n.hear(ctx, c.Peer)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: a node joins only if it answers at its address in the list: %w", errNotApplied, err)
-	case h.ID != c.ID || h.Directory != c.Directory:
+	case h.Directory != c.Directory:
 		return fmt.Errorf("%w: another process answers at %s, as %q on another directory: stop one of them", errNotApplied, c.Peer, h.ID)
 	case n.member(c.ID) == (phase == "add"):
+		return nil
+	case phase == "remove" && len(h.Voters) > 0: // it has begun since, and its vote is its own: the call is a late one
 		return nil
 	}
 	if phase == "remove" {
 		return n.wait(ctx, n.raft.DemoteVoter(raft.ServerID(c.ID), 0, patience))
 	}
+	return n.count(ctx, as, h)
+}
+
+// count makes a voter of a member that has caught up. It stays where the log has it.
+func (n *node) count(ctx context.Context, m Member, h hello) error {
 	if last := n.raft.CommitIndex(); h.Last+near < last {
-		return fmt.Errorf("%w: %q has %d of %d entries: it is counted once it has caught up", errNotApplied, c.ID, h.Last, last)
+		return later("%q is not counted yet, as it has %d of %d entries: that comes by itself, and this may be repeated", m.ID, h.Last, last)
 	}
-	return n.wait(ctx, n.raft.AddVoter(raft.ServerID(c.ID), raft.ServerAddress(c.Address), 0, patience))
+	return n.wait(ctx, n.raft.AddVoter(raft.ServerID(m.ID), raft.ServerAddress(m.Address), 0, patience))
 }
 
 // near is how many entries a member may be behind that has caught up.
@@ -90,14 +95,19 @@ func (n *node) wait(ctx context.Context, f raft.IndexFuture) error {
 	}
 }
 
-// enter has the leader count this node, until it sees that it is counted.
+// enter has the leader count this node whenever it sees that it is not counted: also one that was taken out
+// and is let in again while it runs.
 func (n *node) enter(ctx context.Context) {
-	began := time.Now()
-	for pause := ask; ctx.Err() == nil && !n.member(n.config.ID); pause = min(2*pause, time.Second) {
-		if _, err := n.join(ctx, "add"); err != nil && time.Since(began) >= report && n.said.due("entering") {
+	began, pause := time.Now(), ask
+	for ; !n.config.Observer && ctx.Err() == nil; rest(ctx, pause) {
+		if n.member(n.config.ID) {
+			began, pause = time.Now(), report
+			continue
+		}
+		if _, err := n.join(ctx, "add"); err != nil && time.Since(began) >= report && n.out.Load() == nil && n.said.due("entering") {
 			n.log.Warn("waiting for the group's leader to count this node", "id", n.config.ID, "error", err)
 		}
-		rest(ctx, pause)
+		pause = min(2*pause, time.Second)
 	}
 }
 
@@ -162,6 +172,11 @@ func (n *node) find(id string) (Member, bool) {
 
 // peer is the one with the ID, of the list or else of the group; the zero Peer where there is none.
 func (n *node) peer(id string) Peer {
+	for _, p := range n.moved() {
+		if p.ID == id {
+			return p
+		}
+	}
 	m, _ := n.find(id)
 	return cmp.Or(n.config.peer(id), Peer{m.ID, m.Address})
 }
@@ -200,6 +215,7 @@ type Group struct {
 	Leader   string        // its ID; being Raft's leader is not being active
 	Voters   []string      // their IDs, sorted
 	Silent   []string      // those of Voters that gave no answer
+	Failing  []string      // those that gave one, and cannot be relied on: one has no room for its log, or has lost its directory
 	Empty    []string      // the IDs of peers that wait on an empty data directory
 	Trip     time.Duration // the longest round trip between two of them, measured once a minute; 0: not measured yet
 
@@ -308,7 +324,7 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 	}
 	last := uint64(0)
 	g.Leader, g.Trip = "", 0
-	var heard []string
+	var heard []hello
 	for range c.Peers {
 		a := <-answers
 		if a.err != nil {
@@ -316,7 +332,7 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 			continue
 		}
 		g.note(a.h)
-		heard = append(heard, a.h.ID)
+		heard = append(heard, a.h)
 		if a.h.Last >= last && len(a.h.Voters) > 0 {
 			last, g.Identity, g.Voters, g.members = a.h.Last, a.h.Group, a.h.Voters, a.h.Members
 		}
@@ -325,6 +341,14 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 		}
 		g.Trip = max(g.Trip, a.h.Trip)
 	}
-	g.Silent = slices.DeleteFunc(slices.Clone(g.Voters), func(id string) bool { return slices.Contains(heard, id) })
+	g.Silent, g.Failing = nil, nil
+	for _, id := range g.Voters {
+		switch i := slices.IndexFunc(heard, func(h hello) bool { return h.ID == id }); {
+		case i < 0:
+			g.Silent = append(g.Silent, id)
+		case !heard[i].works(g.Identity):
+			g.Failing = append(g.Failing, id)
+		}
+	}
 	return failed
 }

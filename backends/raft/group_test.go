@@ -127,11 +127,11 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	g := newGroup(t, 1, nil).start()
 	g.leader()
 	s := register(t, g.lockers[0], "a")
-	must(t, g.nodes[0].raft.Apply([]byte(`{"Format":7,"Command":{"Op":"fly"}}`), time.Second).Error())
+	must(t, g.nodes[0].raft.Apply([]byte(`{"Format":8,"Command":{"Op":"fly"}}`), time.Second).Error())
 	ctx := timeout(t, 10*time.Second)
 	refused := func(what string, err error) {
 		t.Helper()
-		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "format 7") {
+		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "format 8") {
 			t.Errorf("%s: want ErrPermanent that names the format, got %v", what, err)
 		}
 	}
@@ -144,7 +144,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 	_, err = g.nodes[0].machine.Snapshot()
 	refused("snapshot", err)
-	refused("restore", newMachine().Restore(readCloser(`{"Format":7}`)))
+	refused("restore", newMachine().Restore(readCloser(`{"Format":8}`)))
 }
 
 // TestCloseLeavesNoCall closes a node in the midst of entries that are committed and

@@ -2,6 +2,7 @@ package raft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -24,11 +25,18 @@ type hello struct {
 	Members   []Peer            `json:",omitempty"` // all of it, those that learn, too
 	Leader    string            `json:",omitempty"` // whom it takes for the leader
 	Last      uint64            `json:",omitempty"` // the index of its last entry
+	Fails     string            `json:",omitempty"` // why it cannot be relied on: "": it can
 	Trip      time.Duration     `json:",omitempty"` // its longest round trip to a peer
 	Process   string            `json:",omitempty"` // drawn when it was opened
 	Writes    uint64            `json:",omitempty"` // how often its directory was written
 	Known     uint64            `json:",omitempty"` // in an answer: the same of who asked, as last heard
 	Twin      bool              `json:",omitempty"` // in an answer: not who asked, but another process answers at its address
+	Unsure    bool              `json:",omitempty"` // in an answer: the process that takes connections there has not said yet who it is
+}
+
+// works reports whether a voter of the group can vote and keep what it acknowledges.
+func (h hello) works(group string) bool {
+	return h.Fails == "" && len(h.Voters) > 0 && (group == "" || h.Group == group)
 }
 
 func (n *node) hello() (hello, error) {
@@ -37,7 +45,7 @@ func (n *node) hello() (hello, error) {
 	h := hello{
 		ID: n.config.ID, Peers: formatPeers(n.config.Peers), Timing: n.config.timing(), State: state,
 		Directory: r.Directory, Group: r.Group, Founders: r.Founders,
-		Process: n.process, Writes: n.dir.bolt.writes(),
+		Process: n.process, Writes: n.dir.bolt.writes(), Fails: n.fails(),
 	}
 	n.mu.Lock()
 	h.Seen = n.seen
@@ -60,19 +68,22 @@ func (n *node) greetOne(ctx context.Context, p Peer) (hello, error) {
 		return hello{}, err
 	}
 	var theirs hello
-	if err := n.caller.call(ctx, p, pathHello, mine, &theirs); err != nil {
+	if err := n.caller.greet(ctx, p, mine, &theirs); err != nil {
 		return hello{}, err
 	}
 	n.compare(theirs)
 	n.remember(p, theirs)
 	n.heed(p, theirs)
+	n.trust(p, theirs)
 	return theirs, nil
 }
 
-// compare warns about a peer that is set up differently, once for each way in which it is.
+// compare warns about a peer that is set up differently, once for each way in which it is. Once a group has
+// begun, a list is only how the group is found: a new node names itself and one other.
 func (n *node) compare(h hello) {
 	mine := formatPeers(n.config.Peers)
-	if h.ID == n.config.ID || n.config.peer(h.ID).ID == "" || h.Peers == mine && h.Timing == n.config.timing() {
+	same := h.Peers == mine || h.Group != "" || n.dir.read().Group != ""
+	if h.ID == n.config.ID || n.config.peer(h.ID).ID == "" || same && h.Timing == n.config.timing() {
 		return
 	}
 	if n.said.news("differs: "+h.ID, fmt.Sprint(h.Timing, brief(h.Peers))) {
@@ -113,30 +124,67 @@ func (n *node) greet(ctx context.Context) {
 	}
 }
 
-// tellLeader says that nobody has led the group for a while, or that somebody does again.
-func (n *node) tellLeader(leader string, without int) {
-	const nobody = "the group has no leader"
-	if without > 1 && n.said.news(nobody, "") {
-		g := Group{Voters: n.voters()}
-		n.log.Warn(nobody+": too few of its voters reach each other", "id", n.config.ID, "voters", strings.Join(g.Voters, ","), "must_live", g.Quorum())
+const nobody = "the group has no leader"
+
+// tellNobody says that nobody has led the group for a while and why peers do not answer, and that
+// the group has lost its majority, if it has.
+func (n *node) tellNobody(ctx context.Context) {
+	g, answers := Group{Voters: n.voters()}, n.askAll(ctx, 2*ask)
+	g.heard(n.config.ID, answers)
+	if n.said.news(nobody, "") {
+		attrs := []any{"id", n.config.ID, "voters", strings.Join(g.Voters, ","), "must_live", g.Quorum()}
+		if err := n.unanswered(answers); err != nil {
+			attrs = append(attrs, "error", err)
+		}
+		n.log.Warn(nobody+": too few of its voters reach each other", attrs...)
 	}
+	n.warnLost(g.Lost())
+}
+
+// unanswered is why other peers do not answer; nil: all do.
+func (n *node) unanswered(answers map[string]answer) error {
+	var errs []error
+	for _, p := range n.config.others() {
+		errs = append(errs, answers[p.ID].err)
+	}
+	return errors.Join(errs...)
+}
+
+// tellLeader says that somebody leads the group again.
+func (n *node) tellLeader(leader string) {
 	if leader != "" && n.said.over(nobody) {
 		n.log.Info("the group has a leader again", "id", n.config.ID, "leader", leader)
 	}
+}
+
+// tellWeak says what is unwise about the number of voters, if it was so before: a node that
+// takes another's place makes them one more for a moment.
+func (n *node) tellWeak(before string) string {
+	const thing = "number of voters"
+	text := (Group{Voters: n.voters()}).Weak()
+	if text == "" {
+		n.said.over(thing)
+	} else if text == before && n.said.news(thing, text) {
+		n.log.Warn(text, "id", n.config.ID)
+	}
+	return text
 }
 
 // mind says, at the start and whenever it changes, how the group differs from the list,
 // which peers are too far away, and that nobody leads. It looks after other processes with this node's ID.
 func (n *node) mind(ctx context.Context) {
 	said, far, without := "", map[string]bool{}, 0
+	weak := (Group{Voters: n.voters()}).Weak()
 	for round := 0; ; round++ {
+		weak = n.tellWeak(weak)
+		n.noteAddresses()
 		_, leader := n.raft.LeaderWithID() // until there is one, what is known here may be old
 		without++
-		if leader != "" {
+		if leader != "" || n.isOut(ctx) {
 			without = 0
-		}
-		if n.tellLeader(string(leader), without); without > 1 {
-			n.tellLost(ctx)
+			n.tellLeader(string(leader))
+		} else if without > 1 {
+			n.tellNobody(ctx)
 		}
 		if text := (Group{Voters: n.voters()}).Differs(n.config.Peers); text != said && (leader != "" || round > 1) {
 			said = text

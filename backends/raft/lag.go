@@ -26,13 +26,33 @@ func (n *node) takes(c ledger.Command) error {
 	if c.Op != ledger.Acquire && !answers || n.holds(c) {
 		return nil
 	}
-	if index := n.dir.bolt.missed.Load(); index != 0 {
-		return fmt.Errorf("raft: node %q takes no role: the disk of %s has not taken entry %d; is it full?", n.config.ID, n.config.Dir, index)
-	}
-	if n.dir.full.Load() {
-		return fmt.Errorf("raft: node %q takes no role: the disk of %s is full", n.config.ID, n.config.Dir)
+	if why := n.shortage(); why != "" {
+		return fmt.Errorf("raft: node %q takes no role: %s", n.config.ID, why)
 	}
 	return nil
+}
+
+// shortage says what this node's disk does not take; "": nothing is known. A full one may take
+// a write now and then, and nobody may count on that.
+func (n *node) shortage() string {
+	dir, limit := n.config.Dir, n.longestWrite()
+	switch index := n.dir.bolt.missed.Load(); {
+	case index != 0:
+		return fmt.Sprintf("the disk of %s has not taken entry %d; is it full?", dir, index)
+	case n.dir.full.Load():
+		return fmt.Sprintf("the disk of %s is full", dir)
+	case n.dir.bolt.hangs() > limit:
+		return fmt.Sprintf("the disk of %s has not answered for more than %v", dir, limit)
+	}
+	return ""
+}
+
+// fails says why this node cannot be relied on; "": it can.
+func (n *node) fails() string {
+	if err := n.machine.err(); err != nil {
+		return err.Error()
+	}
+	return n.shortage()
 }
 
 // holds reports whether the session that a command is about has the role already.
@@ -74,12 +94,14 @@ func (n *node) acknowledged(revision uint64) {
 // unfit says why this node should lead no more: its disk has hung for so long that the
 // others had better choose another leader.
 func (n *node) unfit() error {
-	limit := max(n.config.timing(), leastHang)
-	if hangs := n.dir.bolt.hangs(); hangs > limit {
+	if limit := n.longestWrite(); n.dir.bolt.hangs() > limit {
 		return n.dir.cannot("write "+logFile, fmt.Errorf("the disk has not answered for more than %v, and this node leads no more", limit))
 	}
 	return nil
 }
+
+// longestWrite is how long entries may be under way to a disk that works.
+func (n *node) longestWrite() time.Duration { return max(n.config.timing(), leastHang) }
 
 // leastHang is what any disk may take now and then.
 const leastHang = 500 * time.Millisecond

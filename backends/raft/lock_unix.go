@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // lockDirectory takes the lock of a directory. The kernel frees it when the
@@ -31,8 +32,13 @@ func lockDirectory(path string) (*os.File, error) {
 	return f, nil
 }
 
+// take tries for a second: a child that was just forked holds its parent's lock until it runs its own
+// program.
 func take(f *os.File, path string) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	for end := time.Now().Add(time.Second); err != nil && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
 	if err != nil {
 		pid, _ := io.ReadAll(io.LimitReader(f, 32)) // for people only
 		err = fmt.Errorf("data directory %s is in use by process %s: stop it, or give another directory (%w)", path, strings.TrimSpace(string(pid)), err)

@@ -17,11 +17,13 @@ import (
 // format is the newest version of what stands in log entries and snapshots. A newer
 // one is refused by name, and is never overwritten. What is written has the oldest that
 // can say it: format 2 has values, format 3 an identity, format 4 what operators decide and
-// what happened, format 5 who is about to be fenced, format 6 a backup that is restored. So a
-// program that does not know one of them stops by name, where it would forget it in silence.
+// what happened, format 5 who is about to be fenced, format 6 a backup that is restored, format 7
+// values that are written on a condition. So a program that does not know one of them stops by
+// name, where it would forget it in silence.
 const (
-	format     = 6
-	fenced     = 5 // without a backup
+	format     = 7
+	restored   = 6 // without conditions
+	fenced     = 5 // without a backup, too
 	steered    = 4 // without who is about to be fenced, too
 	identified = 3 // without what operators decide, too
 	valued     = 2 // without an identity, too
@@ -31,8 +33,10 @@ const (
 // formatOf is the format of a command.
 func formatOf(c ledger.Command) int {
 	switch {
-	case c.Op == ledger.Restore:
+	case c.Conditional():
 		return format
+	case c.Op == ledger.Restore:
+		return restored
 	case c.Op == ledger.Fence:
 		return fenced
 	case c.Op == ledger.Pause || c.Op == ledger.Resume || c.Op == ledger.Configure || c.Op == ledger.Record:
@@ -67,12 +71,13 @@ type machine struct {
 	refused error
 	group   string             // to which the directory is held already
 	adopt   func(string) error // holds it to another, or refuses that
+	after   func()             // called when a snapshot was restored
 }
 
 var _ raft.FSM = (*machine)(nil)
 
 func newMachine() *machine {
-	return &machine{ledger: ledger.New(), changed: make(chan struct{}), adopt: func(string) error { return nil }}
+	return &machine{ledger: ledger.New(), changed: make(chan struct{}), adopt: func(string) error { return nil }, after: func() {}}
 }
 
 func encode(c ledger.Command) ([]byte, error) { return json.Marshal(entry{formatOf(c), c}) }
@@ -195,6 +200,8 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 	}
 	i := image{plain, m.ledger}
 	switch {
+	case m.ledger.Conditions:
+		i.Format = format
 	case len(m.ledger.Fences) > 0:
 		i.Format = fenced
 	case len(m.ledger.Paused) > 0 || len(m.ledger.Settings) > 0 || len(m.ledger.History) > 0:
@@ -228,7 +235,9 @@ func (m *machine) Restore(r io.ReadCloser) error {
 		return fmt.Errorf("decode snapshot: %w", err)
 	}
 	m.ledger = i.Ledger
-	m.belong()
+	if m.belong(); m.refused == nil {
+		m.after()
+	}
 	return m.refused
 }
 

@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,15 +37,14 @@ func (g *Group) note(h hello) {
 	}
 }
 
-// tellLost says that the group has lost its majority, where nobody leads it.
-func (n *node) tellLost(ctx context.Context) {
-	g := Group{Voters: n.voters()}
-	for id, a := range n.askAll(ctx) {
-		if a.err == nil && a.h.ID == id && id != n.config.ID {
+// heard keeps what the others say of their directories. What answers at a peer's address under
+// another ID is not that peer.
+func (g *Group) heard(me string, answers map[string]answer) {
+	for id, a := range answers {
+		if a.err == nil && a.h.ID == id && id != me {
 			g.note(a.h)
 		}
 	}
-	n.warnLost(g.Lost())
 }
 
 func (n *node) warnLost(text string) {

@@ -26,6 +26,31 @@ func (g *group) voting(ids string, nodes ...*node) {
 	})
 }
 
+// TestMemberComesBackOnItsDirectory: c is taken out while it does not run, and comes back with what it had. Whoever
+// uses it is told, until it is let in while it runs: it is counted.
+func TestMemberComesBackOnItsDirectory(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3, nil).start()
+	g.leader()
+	g.stop(2)
+	change := func(m MemberChange) error { return Change(timeout(t, 20*time.Second), g.configs[0], m) }
+	must(t, change(MemberChange{Remove: "c"}))
+	g.voting("ab", g.nodes[:2]...)
+	g.start(2)
+	const want = `node "c" was taken out of the group`
+	told := func() bool {
+		err := g.lockers[2].Raise(timeout(t, time.Second), 1000)
+		return errors.Is(err, lock.ErrPermanent) && strings.Contains(err.Error(), want)
+	}
+	eventually(t, want, told)
+	must(t, change(MemberChange{Add: g.configs[0].Peers[2]}))
+	g.voting("abc", g.nodes...)
+	g.raises(2, 2000)
+	must(t, change(MemberChange{Remove: "c"})) // while it runs
+	g.voting("ab", g.nodes[:2]...)
+	eventually(t, want, told)
+}
+
 // TestMemberIsReplaced: d, which knows one peer only, takes the place of c, which is dead, over
 // mutual TLS and by an operator's word. c does not come back by itself.
 func TestMemberIsReplaced(t *testing.T) {
@@ -40,7 +65,7 @@ func TestMemberIsReplaced(t *testing.T) {
 	stranger := operator
 	ca.give(&stranger, "stranger")
 	d := Peer{"d", freeAddress(t)}
-	if err := Change(timeout(t, 20*time.Second), stranger, MemberChange{Add: d}); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), `yours names ["stranger"]`) {
+	if err := Change(timeout(t, 20*time.Second), stranger, MemberChange{Add: d}); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), `yours names "stranger"`) {
 		t.Errorf("by a stranger: %v", err)
 	}
 
@@ -69,14 +94,25 @@ func TestMemberIsReplaced(t *testing.T) {
 		must(t, Change(timeout(t, 20*time.Second), operator, MemberChange{Remove: "c"}))
 	}
 	g.voting("abd", g.nodes[0], g.nodes[1], n)
+	if text := said.String(); strings.Contains(text, "voters survive no") || strings.Contains(text, "set up differently") {
+		t.Errorf("d, whose list has two peers, says of a group of three: %s", said.String())
+	}
 	g.start(2) // on its directory
 	eventually(t, "word of what to do", func() bool {
 		_, err := g.nodes[2].join(timeout(t, 5*time.Second), "add")
-		return err != nil && strings.Contains(err.Error(), `"c" is no member of the group: let it in by understudy raft member add c=`)
+		return err != nil && strings.Contains(err.Error(), `"c" is not a member of the group: let it in by understudy raft member add c=`)
 	})
 	g.stop(0) // which d knows by its list
 	eventually(t, "a raised floor", func() bool { return g.lockers[1].Raise(timeout(t, 5*time.Second), 1000) == nil })
 	g.voting("abd", g.nodes[1], n)
+}
+
+// refused expects a change to be refused for good, with these words.
+func (g *group) refused(m MemberChange, says string) {
+	g.t.Helper()
+	if err := Change(timeout(g.t, 20*time.Second), g.configs[0], m); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), says) {
+		g.t.Errorf("%+v: want %q, got %v", m, says, err)
+	}
 }
 
 // TestRemovalKeepsTheQuorum: it is refused with the numbers where the voters that are left would
@@ -89,26 +125,20 @@ func TestRemovalKeepsTheQuorum(t *testing.T) {
 	ids := []string{"a", "b", "c"}
 	g.stop(third)
 	change := func(m MemberChange) error { return Change(timeout(t, 20*time.Second), g.configs[0], m) }
-	refused := func(m MemberChange, says string) {
-		t.Helper()
-		if err := change(m); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), says) {
-			t.Errorf("%+v: want %q, got %v", m, says, err)
-		}
-	}
-	refused(MemberChange{Remove: ids[follower]}, "of which 2 must live, and 1 answer")
-	refused(MemberChange{Add: Peer{ids[follower], "127.0.0.1:1"}}, "is a member already, at "+g.configs[follower].Peers[follower].Address)
-	refused(MemberChange{Add: Peer{"d", g.configs[0].Peers[0].Address}}, `is that of the member "a"`)
+	g.refused(MemberChange{Remove: ids[follower]}, "of which 2 must live, and 1 answer")
+	g.refused(MemberChange{Add: Peer{ids[follower], "127.0.0.1:1"}}, "is a member already, at "+g.configs[follower].Peers[follower].Address)
+	g.refused(MemberChange{Add: Peer{"d", g.configs[0].Peers[0].Address}}, `is that of the member "a"`)
 	if err := change(MemberChange{Add: Peer{"d", "10.1.2.3:7001"}}); err == nil || !strings.Contains(err.Error(), "is not loopback") {
 		t.Errorf("got %v", err)
 	}
-	refused(MemberChange{}, "ID")
+	g.refused(MemberChange{}, "ID")
 	must(t, change(MemberChange{Remove: ids[third]}))
 	left := []string{ids[leader], ids[follower]}
 	slices.Sort(left)
 	g.voting(strings.Join(left, ""), g.nodes[leader], g.nodes[follower])
 	must(t, change(MemberChange{Remove: ids[leader]}))
 	g.voting(ids[follower], g.nodes[follower])
-	refused(MemberChange{Remove: ids[follower]}, "stays")
+	g.refused(MemberChange{Remove: ids[follower]}, "stays")
 }
 
 // TestLearnerIsNotCounted until it runs and has caught up: a group of one goes on by itself beside one

@@ -56,15 +56,19 @@ type node struct {
 	seen      map[string]string  // whom the last survey has heard from; never changed
 	met       []Peer             // the group's members by a peer's word, for as long as our log says nothing of them
 	known     map[string]uint64  // by directory of a peer, how often that was written
+	kept      map[string]uint64  // what of known is in raft.db; for settle alone
 	verdicts  map[string]verdict // by process
+	vouchers  map[string]bool    // the peers that have no objection to this node
 	calls     sync.WaitGroup     // what Close waits for
 	ready     chan struct{}      // closed once raft is set
 	down      chan struct{}      // closed once raft has ended
 	said      sayings
-	large     chan struct{} // a place for each call with a large body
-	asking    chan struct{} // and for each question of isTwin
-	reloading sync.Mutex    // of the library's configuration
-	trip      atomic.Int64  // the longest to a peer, as last measured
+	large     chan struct{}                            // a place for each call with a large body
+	asking    chan struct{}                            // and for each question of isTwin
+	reloading sync.Mutex                               // of the library's configuration
+	out       atomic.Pointer[string]                   // why this node is not a member any more; nil: it is one, as far as it knows
+	trip      atomic.Int64                             // the longest to a peer, as last measured
+	silent    atomic.Pointer[map[string]time.Duration] // the voters that this node, which leads, does not hear; nil: it asks nobody
 	once      sync.Once
 	err       error
 }
@@ -89,9 +93,6 @@ func open(ctx context.Context, c Config) (*node, error) {
 		return nil, err
 	}
 	c.Logger = asynclog.Logger(c.logger())
-	if text := GroupOf(c.Peers).Weak(); text != "" {
-		c.Logger.Warn(text)
-	}
 	n := newNode(c)
 	if err := n.start(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -103,7 +104,7 @@ func newNode(c Config) *node {
 	n := &node{
 		config: c, log: c.logger(), process: rand.Text(), machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{}),
 		large: make(chan struct{}, maxLarge), asking: make(chan struct{}, maxAsking),
-		known: map[string]uint64{}, verdicts: map[string]verdict{},
+		known: map[string]uint64{}, verdicts: map[string]verdict{}, vouchers: map[string]bool{},
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	return n
@@ -127,7 +128,7 @@ func (n *node) start(ctx context.Context) error {
 	if err := n.run(); err != nil {
 		return err
 	}
-	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter, n.settle, n.trim} {
+	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter, n.settle, n.trim, n.bury} {
 		n.background(f)
 	}
 	return nil
@@ -146,13 +147,20 @@ func (n *node) prepare() error {
 	if err != nil {
 		return err
 	}
-	if n.dir, err = openDirectory(n.config.Dir, n.config.ID, n.log); err != nil {
+	if err := n.recall(); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	n.dir.bolt.limit(cmp.Or(n.config.snapshots.bytes, maxLog))
 	d.member, n.machine.adopt = n.dir, n.dir.adopt
+	n.machine.after = func() {
+		if n.running() { // before that the library has not read its log yet
+			n.dir.bolt.restored(n.dir.opened.Load())
+		}
+	}
 	n.caller = newCaller(d)
-	more := n.others
+	more, moved := n.others, n.moved
 	d.more.Store(&more)
+	d.moved.Store(&moved)
 	n.port = openPort(d, listener, n.log)
 	n.server = n.serve()
 	n.background(func(ctx context.Context) { n.config.files().Mind(ctx, n.log) })
@@ -169,6 +177,7 @@ func (n *node) run() error {
 	}
 	n.raft, n.halt = r, sync.OnceValue(r.Shutdown)
 	close(n.ready)
+	n.noteAddresses()
 	n.port.raftOpen.Store(true)
 	return nil
 }
@@ -212,21 +221,14 @@ func (n *node) options() *raft.Config {
 	if n.config.patient() {
 		o.CommitTimeout = timing / 2
 	}
-	o.SnapshotThreshold = or(s.threshold, 4096)
-	o.TrailingLogs = or(s.trailing, 1024)
-	o.SnapshotInterval = or(s.interval, 30*time.Second)
+	o.SnapshotThreshold = cmp.Or(s.threshold, 4096)
+	o.TrailingLogs = cmp.Or(s.trailing, 1024)
+	o.SnapshotInterval = cmp.Or(s.interval, 30*time.Second)
 	o.MaxAppendEntries = maxEntries
 	o.ShutdownOnRemove = false // a node that was removed to be added again stays
 	o.NoLegacyTelemetry = true
 	o.Logger = raftLogger(n.log)
 	return o
-}
-
-func or[T comparable](value, otherwise T) T {
-	if value == *new(T) {
-		return otherwise
-	}
-	return value
 }
 
 // begin counts a call, whose context ends with the node too.
@@ -301,7 +303,7 @@ func (n *node) try(ctx context.Context, c ledger.Command) (ledger.Result, error)
 	}
 	address, id := n.raft.LeaderWithID()
 	if id == "" || string(id) == n.config.ID {
-		return ledger.Result{}, fmt.Errorf("%w: no leader is known", errNotApplied)
+		return ledger.Result{}, n.leaderless()
 	}
 	leader := cmp.Or(n.config.peer(string(id)), Peer{string(id), string(address)})
 	return n.caller.propose(ctx, leader, pathPropose+onlyLeader, c)

@@ -169,7 +169,7 @@ func TestJoin(t *testing.T) {
 		last         bool
 	}{
 		{"operator", "b", "takes one that names a peer's ID", true},
-		{"a", "x", "is no member of the group", false}, // an operator may let it in later
+		{"a", "x", "is not a member of the group", false}, // an operator may let it in later
 	} {
 		err := join(one.as, candidate{Peer: Peer{one.id, "127.0.0.1:1"}})
 		if errors.Is(err, lock.ErrPermanent) != one.last || !strings.Contains(err.Error(), one.want) {

@@ -54,6 +54,8 @@ type record struct {
 	Starts    uint64            // as in the marker, or one more
 	Group     string            `json:",omitempty"` // to which the directory belongs
 	Founders  map[string]string `json:",omitempty"` // by ID, the directories with which the group began
+	Addresses map[string]string `json:",omitempty"` // of the members, as the log has them; never changed
+	Moved     map[string]string `json:",omitempty"` // addresses from the log that replace those in the list; never changed
 	Begun     uint64            `json:",omitempty"` // the index of the last snapshot that was begun
 	Kept      uint64            `json:",omitempty"` // the index of the last one that was finished: at least so much is known here
 	Metas     map[string]string `json:",omitempty"` // by snapshot, the sum of its meta.json; never changed
@@ -62,8 +64,9 @@ type record struct {
 // A partialError is about a directory that cannot be used as it is.
 type partialError struct{ path, what string }
 
-const partialCure = "put back the whole directory as it was last, or, where a majority of the group is well without this node, remove the directory, " +
-	"and the node comes back as a new one"
+// partialCure stands word for word in docs/raft.md, too.
+const partialCure = "put no copy of it back: an older one has forgotten votes. Where a majority of the group is well without this node, " +
+	"remove the directory and start the node: it joins anew. Where none is, take what the other directories hold to a new group: understudy raft recover"
 
 func (e *partialError) Error() string {
 	return fmt.Sprintf("data directory %s: %s; it holds only a part of this node's state: %s", e.path, e.what, partialCure)

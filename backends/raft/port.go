@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,6 +33,7 @@ const greeting = 10 * time.Second
 type dialer struct {
 	peers  []Peer
 	more   atomic.Pointer[func() []Peer] // the group's members, some of whom may not be in peers; nil: not known yet
+	moved  atomic.Pointer[func() []Peer] // the members whose address the group has changed
 	certs  *certs.Reader                 // nil: no TLS, loopback only
 	conns  *conns
 	member belonging // nil: we are none
@@ -43,7 +45,7 @@ func newDialer(c Config, name string) (*dialer, error) {
 	if c.CertFile == "" {
 		return d, nil
 	}
-	if err := c.files().CheckPeer(name); err != nil {
+	if err := c.checkFiles(name); err != nil {
 		return nil, lock.Permanent(err)
 	}
 	var err error
@@ -69,13 +71,13 @@ func (d *dialer) tls(name string) *tls.Config {
 func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn, error) {
 	ctx, stop := context.WithTimeout(ctx, greeting)
 	defer stop()
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", d.route(address))
 	if err != nil {
 		return nil, err
 	}
 	conn := d.conns.add(raw)
 	if d.certs != nil {
-		name := d.id(address)
+		name := cmp.Or(d.id(address), calledOf(ctx))
 		secure := tls.Client(conn, d.tls(name))
 		err := secure.HandshakeContext(ctx)
 		if first := (tls.RecordHeaderError{}); errors.As(err, &first) {

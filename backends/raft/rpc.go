@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
@@ -65,6 +67,26 @@ const (
 // which a proposal may be made again.
 var errNotApplied = errors.New("not applied")
 
+// A laterError is a leader's answer to a change that it did not make yet. The text says what must happen first.
+type laterError struct{ why string }
+
+func (e *laterError) Error() string        { return e.why }
+func (e *laterError) Is(target error) bool { return target == errNotApplied }
+
+func later(format string, args ...any) error { return &laterError{fmt.Sprintf(format, args...)} }
+
+// short says in a few words why a call got no answer.
+func short(err error) string {
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op):
+		return op.Err.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "it is silent"
+	}
+	return err.Error()
+}
+
 // groupHeader names the group of a node that calls, or answers.
 const groupHeader = "Understudy-Group"
 
@@ -94,6 +116,15 @@ func newCaller(d *dialer) caller {
 
 func (c caller) close() { c.http.CloseIdleConnections() }
 
+// called is the context key for the ID of the node that is called: under TLS it must prove that, also
+// at an address that no list has yet.
+type called struct{}
+
+func calledOf(ctx context.Context) string {
+	id, _ := ctx.Value(called{}).(string)
+	return id
+}
+
 // call makes one call. Its error wraps errNotApplied, or lock.ErrPermanent, or
 // leaves the outcome unknown.
 func (c caller) call(ctx context.Context, p Peer, path string, in, out any) error {
@@ -101,6 +132,7 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 	if err != nil {
 		return lock.Permanent(err)
 	}
+	ctx = context.WithValue(ctx, called{}, p.ID)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.Address+path, bytes.NewReader(body))
 	if err != nil {
 		return lock.Permanent(err)
@@ -109,6 +141,9 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 		req.Header.Set(groupHeader, c.member.group())
 	}
 	resp, err := c.http.Do(req)
+	if err != nil && strings.Contains(err.Error(), "malformed HTTP") { // such as what ssh says first
+		return noNode(p, err.Error())
+	}
 	if err != nil {
 		return fmt.Errorf("peer %s: %w", p, err)
 	}
@@ -130,18 +165,51 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 		return fmt.Errorf("peer %s: its answer to %s has more than %d bytes", p, path, most)
 	}
 	text := brief(strings.TrimSpace(string(answer)))
-	switch resp.StatusCode {
-	case http.StatusOK:
-		if err := json.Unmarshal(answer, out); err != nil {
-			return fmt.Errorf("peer %s: %w", p, err)
-		}
+	ok := resp.StatusCode == http.StatusOK
+	if ok {
+		err = json.Unmarshal(answer, out)
+	}
+	_, node := resp.Header[groupHeader]
+	switch {
+	case ok && err == nil:
 		return nil
+	case !node && resp.StatusCode != statusNo:
+		return noNode(p, resp.Status+" "+text)
+	case ok:
+		return fmt.Errorf("peer %s: %w", p, err)
+	}
+	switch resp.StatusCode {
+	case http.StatusConflict:
+		return &laterError{text}
 	case statusNo:
 		return fmt.Errorf("%w: peer %s: %s", errNotApplied, p, text)
 	case http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return lock.Permanent(fmt.Errorf("peer %s: %s", p, text))
 	}
 	return fmt.Errorf("peer %s: %s: %s", p, resp.Status, text)
+}
+
+// greet says hello. Its error wraps errSilent if the connection was made and no answer came before ctx
+// ended.
+func (c caller) greet(ctx context.Context, p Peer, mine hello, theirs *hello) error {
+	var taken atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		ConnectDone: func(_, _ string, err error) { taken.Store(taken.Load() || err == nil) },
+		GotConn:     func(httptrace.GotConnInfo) { taken.Store(true) },
+	})
+	err := c.call(ctx, p, pathHello, mine, theirs)
+	if err != nil && taken.Load() && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", errSilent, err)
+	}
+	return err
+}
+
+var errSilent = errors.New("it takes connections, and does not answer")
+
+// noNode means that another server answers at a peer's address, or an older node without this call.
+func noNode(p Peer, says string) error {
+	says = strings.Join(strings.Fields(says), " ")
+	return fmt.Errorf("peer %s: what answers there is not a node of this version (it says %.100q): check its address in the list of peers", p, says)
 }
 
 // propose asks a peer to apply a command.

@@ -1,9 +1,7 @@
 package raft
 
 import (
-	"cmp"
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -134,7 +133,10 @@ var (
 )
 
 func status(err error) int {
+	var later *laterError
 	switch {
+	case errors.As(err, &later):
+		return http.StatusConflict
 	case errors.Is(err, errTooLarge):
 		return http.StatusRequestEntityTooLarge
 	case errors.Is(err, errForbidden):
@@ -152,16 +154,7 @@ func (n *node) onlyPeers(r *http.Request, what string) error {
 	if n.port.isPeer(r.TLS) {
 		return nil
 	}
-	return fmt.Errorf("%w: to %s takes one that names a peer's ID, yours names %q", errForbidden, what, namesOf(r.TLS.PeerCertificates[0]))
-}
-
-// namesOf are the names that a certificate bears: a node's DNS names, and an operator's URIs.
-func namesOf(c *x509.Certificate) []string {
-	all := slices.Clone(c.DNSNames)
-	for _, u := range c.URIs {
-		all = append(all, u.String())
-	}
-	return all
+	return fmt.Errorf("%w: to %s takes one that names a peer's ID, yours names %s", errForbidden, what, certs.Names(r.TLS.PeerCertificates[0]))
 }
 
 // operators are the commands of who has no peer's certificate, beside Nothing.
@@ -224,7 +217,7 @@ func (n *node) serveJoin(ctx context.Context, r *http.Request, c candidate) (wel
 		return welcome{}, errNoLeader
 	}
 	if !ok {
-		return welcome{}, fmt.Errorf("%w: %q is no member of the group: let it in by understudy raft member add %s=HOST:PORT", errNotApplied, c.ID, c.ID)
+		return welcome{}, fmt.Errorf("%w: %q is not a member of the group: let it in by understudy raft member add %s=HOST:PORT", errNotApplied, c.ID, c.ID)
 	}
 	if err := n.onlyPeers(r, "join"); err != nil {
 		return welcome{}, err
@@ -233,8 +226,8 @@ func (n *node) serveJoin(ctx context.Context, r *http.Request, c candidate) (wel
 		var w welcome
 		return w, n.toLeader(ctx, pathJoin+onlyLeader+"&phase="+r.URL.Query().Get("phase"), c, &w)
 	}
-	c.Peer = cmp.Or(n.config.peer(c.ID), Peer{m.ID, m.Address})
-	return welcome{n.dir.read().Group}, n.change(ctx, c, r.URL.Query().Get("phase"))
+	c.Peer = n.peer(c.ID)
+	return welcome{n.dir.read().Group}, n.change(ctx, c, m, r.URL.Query().Get("phase"))
 }
 
 // serveElect makes this node stand for election at once where the leader that it knows

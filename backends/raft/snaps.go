@@ -116,7 +116,11 @@ func (k kept) Open(name string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if err := k.dir.read().checkMeta(k.dir.path, name); err != nil {
 		return nil, nil, k.dir.cannot("read a snapshot", err)
 	}
-	return k.FileSnapshotStore.Open(name)
+	meta, data, err := k.FileSnapshotStore.Open(name)
+	if err == nil {
+		k.dir.opened.Store(meta)
+	}
+	return meta, data, err
 }
 
 // A stored snapshot is what the library has written of one.

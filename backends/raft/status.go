@@ -23,15 +23,19 @@ type NodeStatus struct {
 	Leader  string   `json:"leader"` // whom it takes for the leader; "": nobody
 	Members []Member `json:"members"`
 
-	Term         uint64    `json:"term"`
-	Last         uint64    `json:"last"`     // the index of its last entry
-	Applied      uint64    `json:"applied"`  // and of the last one that its ledger has
-	Snapshot     uint64    `json:"snapshot"` // and of the last one that is in a snapshot; 0: there is none
-	SnapshotAt   time.Time `json:"snapshotAt,omitzero"`
-	Used         int64     `json:"used"`              // bytes of its data directory
-	Free         int64     `json:"free"`              // bytes that its disk has free; 0: that is not known
-	Refused      string    `json:"refused,omitempty"` // why it takes no part any more; "": it does
-	Certificates Ends      `json:"certificates,omitempty"`
+	Term         uint64                   `json:"term"`
+	Last         uint64                   `json:"last"`     // the index of its last entry
+	Applied      uint64                   `json:"applied"`  // and of the last one that its ledger has
+	Snapshot     uint64                   `json:"snapshot"` // and of the last one that is in a snapshot; 0: there is none
+	SnapshotAt   time.Time                `json:"snapshotAt,omitzero"`
+	Used         int64                    `json:"used"`                // bytes of its data directory
+	Free         *uint64                  `json:"free"`                // bytes that its disk has free; nil: that is not known
+	Refused      string                   `json:"refused,omitempty"`   // why it takes no part any more; "": it does
+	Observes     bool                     `json:"observes,omitempty"`  // it does not ask to be counted
+	DeadAfter    time.Duration            `json:"deadAfter,omitempty"` // it takes out voters that are silent for so long, while it leads
+	SilentFor    map[string]time.Duration `json:"silentFor,omitempty"` // and how long those are already
+	Disk         string                   `json:"disk,omitempty"`      // what its disk does not take; "": nothing is known
+	Certificates Ends                     `json:"certificates,omitempty"`
 }
 
 // Ends are when certificates end, by their files.
@@ -48,13 +52,22 @@ func (e Ends) First() (first time.Time, ok bool) {
 }
 
 func (n *node) status() (s NodeStatus) {
-	s = NodeStatus{ID: n.config.ID, Group: n.dir.group(), State: "starting", Certificates: Ends(n.config.files().Ends())}
-	s.Used, s.Free = used(n.config.Dir), free(n.config.Dir)
+	s = NodeStatus{ID: n.config.ID, Group: n.dir.group(), State: starting, Disk: n.shortage(), Observes: n.config.Observer, DeadAfter: n.config.DeadAfter, Certificates: Ends(n.config.files().Ends())}
+	s.Used = used(n.config.Dir)
+	if left, err := room(n.config.Dir); err == nil {
+		s.Free = &left
+		if s.Disk == "" && left < least { // nothing has been written since
+			s.Disk = fmt.Sprintf("the disk of %s is full", n.config.Dir)
+		}
+	}
 	if err := n.machine.err(); err != nil {
 		s.Refused = err.Error()
 	}
 	if !n.running() {
 		return s
+	}
+	if silent := n.silent.Load(); silent != nil {
+		s.SilentFor = *silent
 	}
 	_, leader := n.raft.LeaderWithID()
 	s.State, s.Leader = map[raft.RaftState]string{
@@ -96,22 +109,44 @@ type GroupStatus struct {
 type MemberStatus struct {
 	Member
 	Silent string      `json:"silent,omitempty"` // why there is no answer; "": there is one
-	Behind uint64      `json:"behind"`           // entries of the leader's that it has not applied
+	Fails  string      `json:"fails,omitempty"`  // why it cannot be relied on, though it answers; "": it can
+	Behind *uint64     `json:"behind"`           // entries of the leader's that it has not applied; nil: unknown, as where nobody leads
 	Node   *NodeStatus `json:"node"`             // nil: it gives no answer
 }
 
-// Voters are the IDs of those that count, and silent of them those that gave no answer.
-func (g GroupStatus) Voters() (voters, silent []string) {
+// Voters are the IDs of those that count, silent of them those that gave no answer, and failing
+// those that gave one and cannot be relied on.
+func (g GroupStatus) Voters() (voters, silent, failing []string) {
 	for _, m := range g.Members {
-		if m.Voter {
-			voters = append(voters, m.ID)
-			if m.Silent != "" {
-				silent = append(silent, m.ID)
-			}
+		switch {
+		case !m.Voter:
+			continue
+		case m.Silent != "":
+			silent = append(silent, m.ID)
+		case m.Fails != "":
+			failing = append(failing, m.ID)
+		}
+		voters = append(voters, m.ID)
+	}
+	return voters, silent, failing
+}
+
+// Lost says that the group has lost its majority, as Group.Lost does.
+func (g GroupStatus) Lost() string {
+	var of Group
+	of.Voters, _, _ = g.Voters()
+	for _, m := range g.Members {
+		if m.Node != nil && m.Node.empty() {
+			of.Empty = append(of.Empty, m.ID)
 		}
 	}
-	return voters, silent
+	return of.Lost()
 }
+
+// empty reports whether a node waits on an empty data directory.
+func (s NodeStatus) empty() bool { return s.Group == "" && s.State == starting }
+
+const starting = "starting"
 
 // Status asks every peer of c, and every member that is no peer of c, how it is. An error says
 // that none knows a group.
@@ -130,7 +165,8 @@ func Status(ctx context.Context, c Config) (g GroupStatus, err error) {
 	}
 	var more []Peer
 	for _, m := range known.Members {
-		if c.peer(m.ID).ID == "" {
+		heard := slices.ContainsFunc(answers, func(a statusAnswer) bool { return a.peer.ID == m.ID && a.err == nil })
+		if !heard && c.peer(m.ID).Address != m.Address { // it is not in the list, or has moved
 			more = append(more, Peer{m.ID, m.Address})
 		}
 	}
@@ -220,15 +256,31 @@ func groupStatus(known NodeStatus, answers []statusAnswer) GroupStatus {
 			case a.peer.ID != m.ID:
 			case a.err != nil:
 				one.Silent = a.err.Error()
-			case a.node.Group != known.Group:
-				one.Silent = fmt.Sprintf("the node at %s belongs to group %q", a.peer.Address, a.node.Group)
 			default:
-				one.Silent, one.Node = "", &a.node
-				one.Behind = known.Last - min(known.Last, a.node.Applied)
+				one.Silent, one.Fails, one.Node = "", a.node.fails(known.Group), &a.node
+				if g.Leader != "" && a.node.State != starting {
+					behind := known.Last - min(known.Last, a.node.Applied)
+					one.Behind = &behind
+				}
 			}
 		}
 		g.Members = append(g.Members, one)
 	}
 	slices.SortFunc(g.Members, func(a, b MemberStatus) int { return cmp.Compare(a.ID, b.ID) })
 	return g
+}
+
+// fails says why a node that answers cannot be relied on as a member of the group; "": it can.
+func (s NodeStatus) fails(group string) string {
+	switch {
+	case s.Refused != "":
+		return "it takes no part any more: " + s.Refused
+	case s.empty():
+		return "it waits on an empty data directory"
+	case s.Group != group:
+		return fmt.Sprintf("it belongs to group %s", cmp.Or(s.Group, "none yet"))
+	case s.State == starting:
+		return "it is starting"
+	}
+	return s.Disk
 }

@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -90,9 +89,9 @@ func TestMutualTLS(t *testing.T) {
 		defer func() { must(t, l.Close()) }()
 		standing(t, l, holds(token))
 		must(t, l.Ask(timeout(t, 5*time.Second), "r", lock.Request{Token: token, To: other.ID()}))
-		values := l.(ledger.Values)
+		values := l.(lock.Values)
 		_, readErr := values.Read(timeout(t, 5*time.Second))
-		_, writeErr := values.Write(timeout(t, 5*time.Second), "r", token, map[string][]byte{"k": {}})
+		_, writeErr := values.Write(timeout(t, 5*time.Second), "r", token, map[string][]byte{"k": {}}, nil)
 		op := l.(lock.Operator)
 		must(t, op.Pause(timeout(t, 5*time.Second), "r", lock.Pause{By: "operator"}))
 		must(t, op.Pause(timeout(t, 5*time.Second), "r", lock.Pause{}))
@@ -188,7 +187,7 @@ func TestCertificateIsCheckedAtTheStart(t *testing.T) {
 		do   func(c *Config)
 		says string
 	}{
-		"another node's name": {func(c *Config) { ours.give(c, "b") }, `names ["b"], and this node is "a"`},
+		"another node's name": {func(c *Config) { ours.give(c, "b") }, `names "b", and this node is "a"`},
 		"expired":             {func(c *Config) { ours.giveUntil(c, "a", time.Now().Add(-time.Minute)) }, "expired at"},
 		"another authority":   {func(c *Config) { theirs.give(c, "a"); c.CAFile = ours.file("ca.pem") }, "unknown authority"},
 		"another key":         {func(c *Config) { ours.give(c, "b"); key := c.KeyFile; ours.give(c, "a"); c.KeyFile = key }, "does not match"},
@@ -212,7 +211,7 @@ func TestCertificateIsCheckedAtTheStart(t *testing.T) {
 // of a client too. The old ones expire, and an authority is replaced by another.
 func TestRenewedCertificateNeedsNoRestart(t *testing.T) {
 	ca := newAuthority(t)
-	soon := time.Now().Add(4 * time.Second)
+	soon := time.Now().Add(12 * time.Second)
 	var said lab.Said
 	g := newGroup(t, 3, func(c *Config) {
 		ca.giveUntil(c, c.ID, soon)
@@ -250,6 +249,28 @@ func TestRenewedCertificateNeedsNoRestart(t *testing.T) {
 		t.Errorf("token %d after %d", second, first)
 	}
 	must(t, l.Raise(timeout(t, 5*time.Second), second))
+}
+
+// TestNobodyLeadsIsToldWithTheReason: all certificates have expired, and the nodes elect nobody any more. Who
+// reads that nobody leads reads why.
+func TestNobodyLeadsIsToldWithTheReason(t *testing.T) {
+	t.Parallel()
+	ca, soon := newAuthority(t), time.Now().Add(4*time.Second)
+	var said lab.Said
+	g := newGroup(t, 3, func(c *Config) {
+		ca.giveUntil(c, c.ID, soon)
+		c.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	}).start()
+	time.Sleep(time.Until(soon) + 100*time.Millisecond) // they are over
+	for _, n := range g.nodes {
+		n.port.conns.drop()
+	}
+	eventually(t, "the warning that nobody leads", func() bool { return strings.Contains(said.String(), nobody) })
+	for line := range strings.Lines(said.String()) {
+		if strings.Contains(line, nobody) && !strings.Contains(line, "expired") {
+			t.Errorf("it does not say why: %s", line)
+		}
+	}
 }
 
 func TestSilentConnectionIsClosed(t *testing.T) {

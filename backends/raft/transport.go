@@ -42,12 +42,14 @@ func (d *dialer) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	return "", net.UnknownNetworkError("no peer " + string(id))
 }
 
-// A transport is the library's, with two of its ways mended.
+// A transport is the library's with two flaws mended. It asks a peer for a vote only if that peer vouches for
+// this node.
 type transport struct {
 	*raft.NetworkTransport
 	log interface {
 		leads(raft.ServerID) bool
 		unfit() error // why this node should lead no more; nil: it may
+		vouched(raft.ServerID) error
 	}
 	done <-chan struct{}
 	rest time.Duration // between two tries
@@ -56,6 +58,22 @@ type transport struct {
 // SetHeartbeatHandler does nothing: heartbeats stay in Raft's main loop, which
 // the fast path races (hashicorp/raft#695).
 func (*transport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+// RequestVote is the library's.
+func (t *transport) RequestVote(id raft.ServerID, address raft.ServerAddress, in *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
+	if err := t.log.vouched(id); err != nil {
+		return err
+	}
+	return t.NetworkTransport.RequestVote(id, address, in, out)
+}
+
+// RequestPreVote is the library's.
+func (t *transport) RequestPreVote(id raft.ServerID, address raft.ServerAddress, in *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
+	if err := t.log.vouched(id); err != nil {
+		return err
+	}
+	return t.NetworkTransport.RequestPreVote(id, address, in, out)
+}
 
 // AppendEntries tries again by itself, as long as this node leads the peer. The
 // library would wait after each failure, twice as long each time, up to 10 s, and

@@ -14,7 +14,7 @@ import (
 // node cuts it by bytes as well.
 const (
 	maxLog  = 16 << 20 // bytes of the log, before it is cut
-	keptLog = 4 << 20  // bytes that are left at most, for a follower that is a little behind
+	leftLog = 4        // a quarter of them stays at most, for a follower that is a little behind
 )
 
 // measure weighs the log as it is. Before what a snapshot of the leader replaced there may
@@ -36,9 +36,12 @@ func (c *counter) measure() error {
 		}
 		return err == nil
 	}
-	for ; first > 0 && first <= last && there(first); first++ {
+	for ; there(first); first++ {
 	}
-	for ; first > 0 && first < last && (err == nil || errors.Is(err, raft.ErrLogNotFound)) && there(last); last-- {
+	if !errors.Is(err, raft.ErrLogNotFound) {
+		return err
+	}
+	for ; first < last && there(last); last-- {
 	}
 	if errors.Is(err, raft.ErrLogNotFound) {
 		return nil
@@ -54,12 +57,18 @@ func (c *counter) weigh(logs ...*raft.Log) {
 		c.sizes[l.Index] = len(l.Data)
 		c.bytes += len(l.Data)
 	}
-	if c.bytes > maxLog {
+	if c.most > 0 && c.bytes > c.most {
 		select {
 		case c.full <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// limit says how many bytes the log may have.
+func (c *counter) limit(most int) {
+	c.most = most
+	c.weigh()
 }
 
 func (c *counter) unweigh(low, high uint64) {
@@ -71,12 +80,12 @@ func (c *counter) unweigh(low, high uint64) {
 	}
 }
 
-// trailing is how many of the last entries have keptLog bytes.
+// trailing is how many of the last entries have the bytes that are left.
 func (c *counter) trailing(last uint64) (n uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for sum := 0; n < last; n++ {
-		if sum += c.sizes[last-n]; sum > keptLog {
+		if sum += c.sizes[last-n]; sum > c.most/leftLog {
 			break
 		}
 	}

@@ -2,8 +2,13 @@ package raft
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -13,6 +18,9 @@ import (
 // processes with the same ID, the one that answers at the address in the list is the node.
 // The other is refused, at its start and whenever it appears, as long as the first one
 // answers. So is a directory of which a peer knows that it was written more often.
+//
+// A process that takes connections and does not answer may only be slow. So a node asks a peer for a
+// vote only once that peer has found out who answers at the node's address.
 
 // A verdict is what asking back has shown about a process.
 type verdict struct {
@@ -20,24 +28,41 @@ type verdict struct {
 	at   time.Time
 }
 
-// meet asks this node's own address and its peers, before Raft runs, whether it may.
+// meet asks this node's own address and its peers, before Raft runs, whether it may. A peer that is
+// far away or slow gets more time. Raft does not begin while another process takes connections at
+// this node's own address and does not answer.
 func (n *node) meet(ctx context.Context) error {
 	ctx, end, err := n.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
-	ctx, stop := context.WithTimeout(ctx, 2*ask)
-	defer stop()
-	answers := n.askAll(ctx)
-	for _, p := range n.config.Peers {
-		if a := answers[p.ID]; a.err == nil {
-			if err := n.objects(p, a.h); err != nil {
-				return err
+	began, limit, taken := time.Now(), 2*ask, false
+	for {
+		try, stop := context.WithTimeout(ctx, limit)
+		answers := n.askAll(try, limit)
+		stop()
+		unclear := false
+		for _, p := range n.config.Peers {
+			a := answers[p.ID]
+			unclear = unclear || errors.Is(a.err, errSilent) || a.h.Unsure
+			if a.err == nil {
+				if err := n.objects(p, a.h); err != nil {
+					return err
+				}
 			}
 		}
+		taken = errors.Is(answers[n.config.ID].err, errSilent) || taken && ctx.Err() != nil // the last round was cut short
+		switch {
+		case taken && ctx.Err() != nil:
+			return fmt.Errorf("%w: another process takes connections at this node's own address %s, and does not answer: end it, or, if this node's data directory %s is a copy, remove that",
+				context.Cause(ctx), n.config.peer(n.config.ID).Address, n.config.Dir)
+		case !taken && (!unclear || time.Since(began) > n.config.attempt()):
+			return nil
+		}
+		limit = n.config.attempt()
+		rest(ctx, ask)
 	}
-	return nil
 }
 
 // objects says why this node must not run, as the answer of p shows; nil: it may.
@@ -83,6 +108,42 @@ func (n *node) remember(p Peer, h hello) {
 	n.known[h.Directory] = h.Writes
 }
 
+// keepHeard stores what this node has heard of its peers' directories. So an older directory that replaces one
+// while the whole group is stopped is noticed, too.
+func (n *node) keepHeard() error {
+	n.mu.Lock()
+	heard := maps.Clone(n.known)
+	n.mu.Unlock()
+	if maps.Equal(heard, n.kept) {
+		return nil
+	}
+	n.kept = heard // tried once: the next minute brings news
+	data, err := json.Marshal(heard)
+	if err != nil {
+		return err
+	}
+	return n.dir.bolt.Set(heardKey, data)
+}
+
+// recall opens the directory, and reads what keepHeard has stored there.
+func (n *node) recall() (err error) {
+	if n.dir, err = openDirectory(n.config.Dir, n.config.ID, n.log); err != nil {
+		return err
+	}
+	data, err := n.dir.bolt.Get(heardKey)
+	if errors.Is(err, errNoKey) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &n.known)
+	}
+	if err != nil {
+		return partial(n.config.Dir, "%s is damaged: what it says of the peers' directories cannot be read: %v", logFile, err)
+	}
+	n.kept = maps.Clone(n.known)
+	return nil
+}
+
 // reply adds to a hello what this node knows of the one who asked.
 func (n *node) reply(ctx context.Context, to hello, with *hello) {
 	if to.Process == "" || len(to.Process) > 2*len(n.process) { // it is no node's
@@ -97,30 +158,59 @@ func (n *node) reply(ctx context.Context, to hello, with *hello) {
 	if p.ID == "" || p.ID == n.config.ID {
 		return
 	}
-	with.Twin = n.isTwin(ctx, p, to.Process)
+	var sure bool
+	with.Twin, sure = n.isTwin(ctx, p, to.Process)
+	with.Unsure = !sure
 	n.mu.Lock()
 	with.Known = n.known[to.Directory]
 	n.mu.Unlock()
 }
 
-// isTwin reports whether another process than the one named answers at p's address.
-func (n *node) isTwin(ctx context.Context, p Peer, process string) bool {
+// isTwin reports whether another process than the one named answers at p's address. It is not
+// sure while one takes connections there and has not answered.
+func (n *node) isTwin(ctx context.Context, p Peer, process string) (twin, sure bool) {
 	n.mu.Lock()
 	v, asked := n.verdicts[process]
 	n.mu.Unlock()
 	if asked && time.Since(v.at) < report {
-		return v.twin
+		return v.twin, true
+	}
+	asking, end, err := n.begin(context.Background()) // the peer may ask again meanwhile
+	if err != nil {
+		return false, false
 	}
 	select {
 	case n.asking <- struct{}{}:
-		defer func() { <-n.asking }()
 	default: // it asks again, when fewer do
-		return false
+		end()
+		return false, false
 	}
+	found := make(chan verdict, 1)
+	go func() {
+		defer func() { <-n.asking; end() }()
+		if v, sure := n.judge(asking, p, process); sure {
+			found <- v
+		}
+	}()
 	ctx, stop := context.WithTimeout(ctx, n.config.attempt()/4) // who asked waits
 	defer stop()
+	select {
+	case v := <-found:
+		return v.twin, true
+	case <-ctx.Done():
+		return false, false
+	}
+}
+
+// judge asks back, and remembers the answer.
+func (n *node) judge(ctx context.Context, p Peer, process string) (v verdict, sure bool) {
+	ctx, stop := context.WithTimeout(ctx, greeting) // on a busy machine a handshake may take long
+	defer stop()
 	var h hello
-	err := n.caller.call(ctx, p, pathHello, hello{}, &h) // who asks without a name is not asked back
+	err := n.caller.greet(ctx, p, hello{}, &h) // who asks without a name is not asked back
+	if errors.Is(err, errSilent) {
+		return v, false
+	}
 	v = verdict{err == nil && h.ID == p.ID && h.Process != process, time.Now()}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -128,5 +218,31 @@ func (n *node) isTwin(ctx context.Context, p Peer, process string) bool {
 		clear(n.verdicts)
 	}
 	n.verdicts[process] = v
-	return v.twin
+	return v, true
+}
+
+// vouched returns nil if a peer has found that no other process answers at this node's address. It asks
+// the peer where that is not known yet.
+func (n *node) vouched(id raft.ServerID) error {
+	n.mu.Lock()
+	ok := n.vouchers[string(id)]
+	n.mu.Unlock()
+	if ok {
+		return nil
+	}
+	p := n.peer(string(id))
+	h, err := n.greetOne(n.ctx, p)
+	if err == nil && (h.Unsure || h.ID != p.ID) {
+		err = fmt.Errorf("peer %s has not found out yet whether another process runs as node %q", p, n.config.ID)
+	}
+	return errors.Join(err, n.objects(p, h))
+}
+
+// trust remembers that a peer has no objection to this node.
+func (n *node) trust(p Peer, h hello) {
+	if h.ID == p.ID && !h.Unsure && n.objects(p, h) == nil {
+		n.mu.Lock()
+		n.vouchers[p.ID] = true
+		n.mu.Unlock()
+	}
 }

@@ -16,7 +16,7 @@ import (
 func writeValue(t testing.TB, l lock.Locker, token lock.Token, key, value string) (current lock.Token, err error) {
 	t.Helper()
 	eventually(t, "a known outcome", func() bool {
-		current, err = l.(ledger.Values).Write(timeout(t, 10*time.Second), "r", token, map[string][]byte{key: []byte(value)})
+		current, err = l.(lock.Values).Write(timeout(t, 10*time.Second), "r", token, map[string][]byte{key: []byte(value)}, nil)
 		return err == nil || errors.Is(err, lock.ErrMoved)
 	})
 	return current, err
@@ -25,7 +25,7 @@ func writeValue(t testing.TB, l lock.Locker, token lock.Token, key, value string
 func readValue(t testing.TB, l lock.Locker, key string) (value string) {
 	t.Helper()
 	eventually(t, "an answer", func() bool {
-		found, err := l.(ledger.Values).Read(timeout(t, 10*time.Second), key)
+		found, err := l.(lock.Values).Read(timeout(t, 10*time.Second), key)
 		value = string(found[key])
 		return err == nil
 	})
@@ -125,4 +125,10 @@ func TestFormatIsTheOldestThatCanSayIt(t *testing.T) {
 	image(`{"Format":5,`)
 	apply(ledger.Command{Op: ledger.Evict, Session: "s", Seen: f.Beat, End: lock.End{By: "b", Why: "dead"}}, `{"Format":1,`)
 	image(`{"Format":3,`)
+	apply(ledger.Command{Op: ledger.Restore, Backup: &ledger.Backup{}}, `{"Format":6,`)
+	apply(ledger.Command{Op: ledger.Register, Contender: lock.Contender{ID: "a", Session: "t"}}, `{"Format":1,`)
+	token := m.Apply(&raft.Log{Index: index + 1, Data: []byte(`{"Format":1,"Command":{"Op":"acquire","Session":"t","Role":"q"}}`)}).(ledger.Result).Token
+	index++
+	apply(ledger.Command{Op: ledger.Write, Role: "q", Token: token, When: map[string][]byte{"k": nil}}, `{"Format":7,`)
+	image(`{"Format":7,`)
 }

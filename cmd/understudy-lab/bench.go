@@ -29,7 +29,8 @@ the PATH; raft needs none. With --etcd-endpoints or --consul-address yours are u
 prefix of the bench's own: nothing is done to them, so store-leader is left out. PostgreSQL, for
 --baselines, is what UNDERSTUDY_POSTGRES names, stands on the PATH, or Debian installs.
 
-A fault's name stands for its variants too: crash is also crash-leader, where the dead led Raft.`,
+A fault's name stands for its variants too: crash is also crash-leader, where the dead led Raft.
+` + cli.Codes{0: "every run is measured, and no two worked at once", cli.NotDone: "two worked at once, or it was stopped, or the report cannot be written", cli.Unavailable: "a store or a contender does not answer"}.String(),
 		Example: `  understudy bench --quick
   understudy bench --backends etcd,consul,raft --faults clean,crash,partition --runs 30 --ttl 2s --out report
   understudy bench compare before/ after/`,
@@ -46,7 +47,7 @@ A fault's name stands for its variants too: crash is also crash-leader, where th
 		if err != nil {
 			return err
 		}
-		return b.measure(cmd, plan)
+		return cli.Refused(b.measure(cmd, plan))
 	}
 	cmd.AddCommand(newBenchCompare())
 	return cmd
@@ -110,16 +111,18 @@ func newBenchCompare() *cobra.Command {
 	return &cobra.Command{
 		Use:   "compare BEFORE AFTER",
 		Short: "Say what got better or worse between two reports, and whether that is more than noise",
-		Args:  cobra.ExactArgs(2),
+		Long: "Says what got better or worse between two reports, which are folders that bench has written.\n" +
+			cli.Codes{0: "it is said", cli.NotDone: "a report cannot be read, or they have nothing in common"}.String(),
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, before, errBefore := failover.Load(args[0])
 			_, after, errAfter := failover.Load(args[1])
 			if err := errors.Join(errBefore, errAfter); err != nil {
-				return err
+				return cli.Refused(err)
 			}
 			changes := failover.Compare(before, after)
 			if len(changes) == 0 {
-				return fmt.Errorf("%s and %s have no fault on a store in common, at the same ttl", args[0], args[1])
+				return cli.Exit(cli.NotDone, fmt.Errorf("%s and %s have no fault on a store in common, at the same ttl", args[0], args[1]))
 			}
 			return failover.PrintChanges(cmd.OutOrStdout(), changes)
 		},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
@@ -50,7 +52,8 @@ func (o *options) benchBackend(name string) failover.Backend {
 		text, _ := json.Marshal(store) // it holds nothing that fails
 		self, err := os.Executable()
 		cmd := exec.Command(self, "bench-contender", "--id", c.ID, "--ttl", c.TTL.String(), "--roles", fmt.Sprint(c.Roles), fmt.Sprintf("--witness=%t", c.Witness))
-		cmd.Env = append(os.Environ(), "UNDERSTUDY_CONFIG=", "UNDERSTUDY_STORE="+string(text)) // where nobody else sees it: there are secrets in it
+		own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "UNDERSTUDY_CONFIG=") })
+		cmd.Env = append(own, "UNDERSTUDY_STORE="+string(text)) // where nobody else sees it: there are secrets in it
 		return cmd, err
 	}
 	b.Dial = func(ctx context.Context, space string, addresses []string) (lock.Locker, error) {
@@ -67,7 +70,7 @@ func benchStore(c backends.Config, space string, addresses []string) backends.Co
 	}
 	s := c.Row().Servers(&c)
 	s.Use(addresses)
-	*s.Prefix = benchPrefix(space)
+	*s.Prefix = s.Join(strings.Split(strings.Trim(benchPrefix(space), "/"), "/")...)
 	return c
 }
 

@@ -33,7 +33,7 @@ func TestBenchRefusesBadInput(t *testing.T) {
 		"all at once": {
 			[]string{"--backends", "rat,raft,raft", "--faults", "crush", "--runs", "0", "--ttl", "10", "--out", full},
 			[]string{
-				`backends: "rat" cannot be measured, use some of raft, etcd, consul, did you mean "raft"?`, `backends: "raft" is given twice`,
+				`backends: "rat" cannot be measured, use some of raft, etcd, consul, postgres, kubernetes, nats, s3, did you mean "raft"?`, `backends: "raft" is given twice`,
 				`faults: there is no "crush"`, `did you mean "crash"?`, "runs 0: must be at least 1", `ttl: "10" has no unit; write 10s`,
 				`out "` + full + `": holds another report; write another directory, or add --force`,
 			},

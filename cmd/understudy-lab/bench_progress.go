@@ -3,13 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/mattn/go-isatty"
-
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/failover"
 )
 
@@ -28,12 +26,7 @@ type progress struct {
 const sayEvery = 10 * time.Second
 
 func newProgress(out io.Writer) *progress {
-	return &progress{out: out, tty: isTerminal(out), at: map[string]failover.Progress{}}
-}
-
-func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
+	return &progress{out: out, tty: cli.Terminal(out), at: map[string]failover.Progress{}}
 }
 
 func (p *progress) show(now failover.Progress) {

@@ -18,26 +18,22 @@ import (
 
 	"github.com/understudy-ha/understudy/conformance"
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/failover"
 )
 
 func newConformance() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "conformance",
 		Short: "Prove on a store of yours that it keeps every rule",
-		Long: `Runs the suite that every backend must pass: each case quotes the rule that it tests. On etcd
-and Consul it uses your servers, under a prefix of its own that it removes afterwards: below
---etcd-prefix or --consul-prefix where one is given (use one under which nobody competes), else below
-understudy-conformance/. It touches no other key, and kills no server. Networks it cuts by proxies
+		Long: `Runs the suite that every backend must pass: each case quotes the rule that it tests. On etcd,
+Consul, PostgreSQL, Kubernetes, NATS and S3 it uses your servers, under a prefix of its own that it removes afterwards: below
+--etcd-prefix, --consul-prefix, --postgres-group, --kubernetes-lease, --nats-group or --s3-object where one is given (use one under which
+nobody competes), else below understudy-conformance. It touches no other key, row, Lease or object, and kills no server. Networks it cuts by proxies
 between itself and the servers. With raft it starts a group of three in this process: a group of yours
 would keep what the cases leave there. What takes a fault that it cannot make here is shown as not run.
 
 It takes some minutes, and writes as fast as the store can at times: not beside your own contenders.
-
-Exit codes:
-  0   every case that ran has passed
-  1   a case failed, or it was stopped
-  64  a mistake in flags or environment, or what no retry can cure
-  69  the store cannot be reached`,
+` + cli.Codes{0: "every case that ran has passed", cli.NotDone: "a case failed, or it was stopped", cli.Unavailable: ""}.String(),
 		Example: `  understudy conformance --backend etcd --etcd-endpoints h1:2379,h2:2379,h3:2379
   understudy conformance --backend consul --case '^Acquire'`,
 		Args: cli.NoArgs,
@@ -70,7 +66,7 @@ func (c *check) run(cmd *cobra.Command) error {
 	context.AfterFunc(ctx, stop) // a second interrupt ends us at once
 	remove, err := c.prepare(ctx, cmd.OutOrStdout())
 	if err != nil {
-		return cli.Unreachable(err)
+		return cli.Unreachable(c.Explain(err))
 	}
 	results, err := c.check(ctx, cmd.OutOrStdout())
 	removed := remove()
@@ -123,7 +119,7 @@ func (c *check) check(ctx context.Context, out io.Writer) (results map[string]co
 		_, err = c.suite.Check(ctx, func(r conformance.Result) { reports <- r })
 	}()
 	total, failed, last := len(c.suite.Cases()), 0, "none yet"
-	tty := isTerminal(out)
+	tty := cli.Terminal(out)
 	say := time.NewTicker(sayEvery)
 	defer say.Stop()
 	line := func() {
@@ -134,6 +130,9 @@ func (c *check) check(ctx context.Context, out io.Writer) (results map[string]co
 			text += "\n"
 		}
 		fmt.Fprint(out, text)
+	}
+	if load := overload(); load != "" {
+		fmt.Fprintf(out, "The machine is busy, with a load of %s: a case that measures time may fail for that alone.\n", load)
 	}
 	for line(); ; {
 		select {
@@ -149,11 +148,7 @@ func (c *check) check(ctx context.Context, out io.Writer) (results map[string]co
 			}
 			if results[r.Case], last = r, r.Case; r.Verdict == conformance.Failed {
 				failed++
-				first, _, _ := strings.Cut(r.Why, "\n")
-				if tty {
-					fmt.Fprint(out, "\r\x1b[2K")
-				}
-				fmt.Fprintf(out, "%s FAILED: %s\n", r.Case, first)
+				results[r.Case] = fail(out, r, tty)
 			}
 			if tty {
 				line()
@@ -162,6 +157,23 @@ func (c *check) check(ctx context.Context, out io.Writer) (results map[string]co
 			line()
 		}
 	}
+}
+
+// overload is the machine's load where it is busy; a variable for tests.
+var overload = failover.Overload
+
+// fail shows a failure when it happens, and returns it with the machine's load where that may be why.
+func fail(out io.Writer, r conformance.Result, tty bool) conformance.Result {
+	first, _, _ := strings.Cut(r.Why, "\n")
+	if load := overload(); load != "" {
+		busy := fmt.Sprintf("the machine is busy, with a load of %s: try it again while it does nothing else", load)
+		first, r.Why = first+" ("+busy+")", r.Why+"\n"+busy
+	}
+	if tty {
+		fmt.Fprint(out, "\r\x1b[2K")
+	}
+	fmt.Fprintf(out, "%s FAILED: %s\n", r.Case, first)
+	return r
 }
 
 // showResults prints the table, what each failure is, and why something was not run.

@@ -88,7 +88,7 @@ func (g *raftGroup) stop() error {
 // restart is the suite's: no case runs beside it.
 func (g *raftGroup) restart(ctx context.Context) error { return errors.Join(g.stop(), g.start(ctx)) }
 
-// client reaches the group from outside, as a process that is no member does.
+// client reaches the group from outside, as a process that is not a member does.
 func (g *raftGroup) client(ctx context.Context) (*conformance.Client, error) {
 	w, store := ways.New(), backends.Config{Backend: "raft"}
 	for _, p := range g.configs[0].Peers {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,8 +69,9 @@ func inOneLedger(lacks map[conformance.Fault]string) map[conformance.Fault]strin
 // prepareGiven is prepare for servers that are the user's. Each case has a prefix of
 // its own, and all of them one that is new.
 func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() error, err error) {
-	given := *c.Store.Row().Servers(&c.Store).Prefix
-	root := strings.TrimSuffix(cmp.Or(given, "understudy-conformance"), "/") + "/" + rand.Text() + "/"
+	reach := c.Store.Row().Servers(&c.Store)
+	given := *reach.Prefix
+	root := reach.Join(strings.TrimSuffix(cmp.Or(given, "understudy-conformance"), "/"), rand.Text())
 	store := c.Store
 	all, err := serversUnder(&store, root).Hand()
 	if err != nil {
@@ -83,14 +85,14 @@ func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() 
 	if err := wipe(ctx); err != nil { // it is empty: this says whether the store answers us
 		err = fmt.Errorf("the store cannot be used: %w", err)
 		if given == "" && errors.Is(err, lock.ErrPermanent) {
-			err = fmt.Errorf("%w; or name a prefix below which it may, by --etcd-prefix or --consul-prefix", err)
+			err = fmt.Errorf("%w; or name a prefix below which it may, by --etcd-prefix, --consul-prefix, --postgres-group, --kubernetes-lease, --nats-group or --s3-object", err)
 		}
 		return nil, err
 	}
-	fmt.Fprintf(out, "everything is under %s, and removed afterwards\n", root)
+	fmt.Fprintf(out, "everything is under %s, and removed afterwards\n", reach.Join(root, ""))
 	var cases atomic.Int64
 	c.suite.New = func(context.Context) (*conformance.Store, error) {
-		return c.store(fmt.Sprintf("%s%d/", root, cases.Add(1)))
+		return c.store(reach.Join(root, strconv.FormatInt(cases.Add(1), 10)))
 	}
 	c.suite.Lacks = map[conformance.Fault]string{
 		conformance.Restart: notOurs, conformance.Pause: notOurs, conformance.KillLeader: notOurs,
@@ -99,10 +101,16 @@ func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() 
 		conformance.Leftovers: "it takes longer than you want to wait until the store itself removes what is left",
 		conformance.Compact:   "it would make the store forget the history of your keys too, where it has one",
 	}
+	if _, ok := all.(keys); !ok {
+		for _, f := range []conformance.Fault{conformance.RevokeLease, conformance.DeleteRole, conformance.Overwrite} {
+			c.suite.Lacks[f] = "the store keeps all roles and sessions in one value"
+		}
+		c.suite.Lacks[conformance.Values] = "the store keeps no values"
+	}
 	return func() error {
 		defer func() { _ = all.Close() }()
 		if err := wipe(context.Background()); err != nil {
-			return fmt.Errorf("remove what stands under %s: %w", root, err)
+			return fmt.Errorf("remove what stands under %s: %w", reach.Join(root, ""), err)
 		}
 		return nil
 	}, nil
@@ -122,13 +130,23 @@ func (c *check) store(prefix string) (*conformance.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conformance.Store{
+	s := &conformance.Store{
 		Open: func(ctx context.Context) (*conformance.Client, error) {
 			w, config := ways.New(), c.Store
 			*serversUnder(&config, prefix).Dial = w.Dial
 			return w.Client(backends.Dial(ctx, config))
 		},
-		Close:         h.Close,
-		DeleteSession: h.DeleteSession, RevokeLease: h.RevokeLease, DeleteRole: h.DeleteRole, Overwrite: h.Overwrite,
-	}, nil
+		Close: h.Close, DeleteSession: h.DeleteSession,
+	}
+	if more, ok := h.(keys); ok {
+		s.RevokeLease, s.DeleteRole, s.Overwrite = more.RevokeLease, more.DeleteRole, more.Overwrite
+	}
+	return s, nil
+}
+
+// keys is what a backends.Hand can do besides where each record has a key of its own.
+type keys interface {
+	RevokeLease(ctx context.Context, id lock.SessionID) error
+	DeleteRole(ctx context.Context, role string) error
+	Overwrite(ctx context.Context, role string) error
 }

@@ -82,7 +82,12 @@ func TestConformanceCommandFails(t *testing.T) {
 		keys.changed()
 		server.Stop()
 	}()
+	defer func(before func() string) { overload = before }(overload)
+	overload = func() string { return "3.10 on 2 cores" }
 	text := conform(t, cli.NotDone, append(flags, "--case", "^TokenIncreases$")...)
+	if n := strings.Count(text, "he machine is busy, with a load of 3.10 on 2 cores"); n != 3 { // at the start, and twice beside the failure
+		t.Errorf("that the machine is busy is said %d times", n)
+	}
 	for _, want := range []string{"TokenIncreases failed. The rule: ", "failed cases: 1", "remove what stands under understudy-conformance/"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not said:\n%s", want, text)

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backends/raft"
@@ -35,7 +34,8 @@ func newDemo() *cobra.Command {
 		Long: `Starts three processes on loopback, each a voter of one Raft group, with a ttl of 1s and
 a witness beside it. Kills the active with SIGKILL, freezes the next with SIGSTOP, freezes
 one together with its witness and wakes both again, hands over, stops one cleanly, then
-stops everything and leaves nothing behind. The times are those that the works stamped themselves.`,
+stops everything and leaves nothing behind. The times are those that the works stamped themselves.
+` + cli.Codes{0: "all of it was shown", cli.NotDone: "something failed, or it was stopped"}.String(),
 		Example: "  understudy demo",
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -279,8 +279,7 @@ func short(d time.Duration) time.Duration {
 // newStage finds three free ports.
 func newStage(dir string, out io.Writer) (*demoStage, error) {
 	s := &demoStage{dir: dir, out: out, ttl: demoTTL, every: time.Millisecond, began: time.Now(), procs: map[string]*process.Process{}, told: map[*process.Process]bool{}, news: make(chan struct{}, 1)}
-	f, tty := out.(*os.File)
-	s.colour = tty && isatty.IsTerminal(f.Fd()) && os.Getenv("NO_COLOR") == ""
+	s.colour = cli.Terminal(out) && os.Getenv("NO_COLOR") == ""
 	addresses, err := servers.Addresses(3)
 	for i, address := range addresses {
 		s.ids = append(s.ids, string(rune('a'+i)))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,8 +25,12 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 }
 
 func newRoot() *cobra.Command {
+	name := "understudy-lab"
+	if filepath.Base(os.Args[0]) == "understudy" { // which has started this in its place: usage and errors are as was typed
+		name = "understudy"
+	}
 	root := &cobra.Command{
-		Use:   "understudy-lab",
+		Use:   name,
 		Short: "Measure failover, prove a store, and see an active lost and regained",
 		Long: `Measures failover on real processes and stores, proves that a store keeps every rule, and
 shows an active lost and regained. Each command is also one of understudy: understudy bench
@@ -34,7 +39,7 @@ runs understudy-lab bench.`,
   understudy-lab bench --quick
   understudy-lab conformance --backend etcd --etcd-endpoints h1:2379`,
 	}
-	root.AddCommand(newDemo(), newDemoContender(), newBench(), newBenchContender(), newConformance(), cli.NewVersion())
+	root.AddCommand(newDemo(), newDemoContender(), newBench(), newBenchContender(), newConformance(), newProbe(), cli.NewVersion())
 	return root
 }
 

@@ -25,7 +25,7 @@ then go on by themselves. Nothing else is changed, and the command may be repeat
 Be sure that nobody works with the old store any more: two stores can have two actives. If it
 gave greater tokens than this one, raise the floor as well: see token-floor. The identity of
 a store is in the line "store" of status.
-` + cli.ExitCodes,
+` + cli.Codes{0: "the store answers to that identity", cli.NotDone: "refused: it is the store's own", cli.Unavailable: ""}.String(),
 		Example: `  understudy adopt --identity 5ALCDDCG6LVT5YUIMMXLXHZWAJ --etcd-endpoints h1:2379,h2:2379,h3:2379`,
 		Args:    cli.NoArgs,
 	}
@@ -71,7 +71,7 @@ func checkIdentity(identity, own string) error {
 	case identity == own:
 		return fmt.Errorf("identity %q: is that of the store that answers here; give the one that the waiting contenders name in their logs", identity)
 	case !anIdentity.MatchString(identity):
-		return fmt.Errorf("identity %q: an identity is 26 letters and digits, or 32 with embedded Raft, as the waiting contenders name it in their logs; the store that answers here has %s", identity, shown)
+		return cli.Mistake(fmt.Errorf("identity %q: an identity is 26 letters and digits, or 32 with embedded Raft, as the waiting contenders name it in their logs; the store that answers here has %s", identity, shown))
 	}
 	return nil
 }

@@ -22,10 +22,11 @@ import (
 
 // commands are the user's programs, one for each role. Each runs and ends independently.
 type commands struct {
-	options *options
-	byRole  map[string]*command
-	giveUp  context.CancelCauseFunc // stops the whole run
-	witness *witness.Witness        // nil: none
+	options  *options
+	byRole   map[string]*command
+	giveUp   context.CancelCauseFunc // stops the whole run
+	witness  *witness.Witness        // nil: none
+	terminal bool                    // this process was started from one
 
 	stopped chan struct{} // closed by the first stop
 	stopAt  time.Time     // when that was
@@ -35,6 +36,7 @@ type commands struct {
 
 func newCommands(o *options, giveUp context.CancelCauseFunc) *commands {
 	c := &commands{options: o, byRole: map[string]*command{}, giveUp: giveUp, stopped: make(chan struct{}), hurry: make(chan struct{})}
+	c.terminal = atTerminal()
 	c.kills = rate.NewLimiter(rate.Every(15*time.Second), 2)
 	for _, r := range o.Roles {
 		c.byRole[r.Name] = &command{commands: c, role: r, log: o.Coordinator.Logger.With("role", r.Name)}
@@ -53,7 +55,7 @@ func (c *commands) listen(heard <-chan os.Signal) {
 	for s := range heard {
 		switch {
 		case count > 0 && s == first && time.Since(c.stopAt) < together: // sent to us and to our group, as timeout(1) does
-		case stops(s):
+		case stops(s) || c.hangsUp(s):
 			switch count++; count {
 			case 1:
 				c.stopAt, first = time.Now(), s
@@ -69,6 +71,20 @@ func (c *commands) listen(heard <-chan os.Signal) {
 			}
 		}
 	}
+}
+
+// hangsUp reports whether a signal says that the terminal of this process is gone, and no command is
+// there to hear it: who closes a terminal does not mean to leave a standby behind that works later.
+func (c *commands) hangsUp(s os.Signal) bool {
+	if s != syscall.SIGHUP || !c.terminal {
+		return false
+	}
+	for _, one := range c.byRole {
+		if one.now.Load() != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // exit kills every command and ends this process: one outlived its time. It does not wait: a

@@ -41,7 +41,7 @@ func testCompletion(t *testing.T, r *trio) {
 		{[]string{"handoff", "--role", "r", "--to", line[0]}, line[:1]},
 		{[]string{"handoff", "--to", now.id}, []string{}},
 		{[]string{"status", "-o", ""}, []string{"table", "json"}},
-		{[]string{"status", "--backend", ""}, []string{"raft", "etcd", "consul", "memory"}},
+		{[]string{"status", "--backend", ""}, []string{"raft", "etcd", "consul", "postgres", "kubernetes", "nats", "s3", "memory"}},
 		{[]string{"run", "--on-loss", ""}, []string{"standby", "exit"}},
 		{[]string{"run", "--ttl", ""}, []string{}},
 		{[]string{"status", ""}, []string{}},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,7 +30,8 @@ func newConfigShow() *cobra.Command {
 		Short: "Print the effective value of every setting; secrets are left out",
 		Long: `Prints every setting as run would use it, each as a line of YAML. --origin adds where it
 came from: the default, a line of the file, a variable, or a flag. Mistakes in the settings are
-printed after them, and then the exit code is 64.`,
+printed after them.
+` + cli.Codes{0: "there are none"}.String(),
 		Example: `  understudy config show --origin --config understudy.yaml`,
 		Args:    cli.NoArgs,
 	}
@@ -43,6 +45,7 @@ printed after them, and then the exit code is 64.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		wrong := o.Read(cmd)
 		wrong = errors.Join(wrong, o.ForPlan()) // defaults that depend on other settings
+		var text strings.Builder
 		for _, v := range o.Values() {
 			line := v.Key.Name + ": " + v.Text
 			switch {
@@ -54,11 +57,10 @@ printed after them, and then the exit code is 64.`,
 			if *origin {
 				line = fmt.Sprintf("%-40s # %s", line, v.Origin) // a long value pushes no other
 			}
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
-				return err
-			}
+			fmt.Fprintln(&text, line)
 		}
-		return wrong
+		_, err := io.WriteString(cmd.OutOrStdout(), text.String())
+		return errors.Join(cli.Mistake(wrong), err)
 	}
 	return cmd
 }

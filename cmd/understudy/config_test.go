@@ -90,7 +90,7 @@ func TestConfigSchema(t *testing.T) {
 
 // TestSecretFlag says how a secret is given instead.
 func TestSecretFlag(t *testing.T) {
-	var errs bytes.Buffer
+	var errs lab.Said
 	code := execute(t.Context(), []string{"status", "--role", "r", "--consul-token", "x"}, &errs, &errs)
 	if want := "set UNDERSTUDY_CONSUL_TOKEN, or name a file by --consul-token-file"; code != cli.Usage || !strings.Contains(errs.String(), want) {
 		t.Errorf("exit code %d, want %s\ngot %s", code, want, errs.String())
@@ -131,7 +131,7 @@ func TestFileForEveryCommand(t *testing.T) {
 	t.Parallel()
 	path := settings(t, "role: r\nonLoss: exit\nttl: 2s\nbackend: memory\nlabel: {a: b}\n")
 	for want, command := range map[string]string{"ttl 2s": "plan", "lives in the process that runs it": "status"} {
-		var out bytes.Buffer
+		var out lab.Said
 		execute(t.Context(), []string{command, "--config", path}, &out, &out)
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%s: want %s\ngot %s", command, want, out.String())
@@ -159,7 +159,7 @@ func TestOtherTools(t *testing.T) {
 	for variable, store := range map[string]string{"ETCDCTL_ENDPOINTS": "etcd", "CONSUL_HTTP_ADDR": "consul"} {
 		r := newTrio(t, store)
 		t.Setenv(variable, r.flags[3])
-		var out bytes.Buffer
+		var out lab.Said
 		code := execute(t.Context(), []string{"status", "--backend", r.store.Backend, "--role", "r"}, &out, &out)
 		if code != cli.NotDone || !strings.Contains(out.String(), "nobody is active") {
 			t.Errorf("%s: exit code %d\n%s", variable, code, out.String())

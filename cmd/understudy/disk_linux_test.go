@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestFullDisk fills the disk of one of three nodes, first of a standby and then of the
@@ -57,6 +57,11 @@ func TestFullDisk(t *testing.T) {
 			if _, since, _ := strings.Cut(r.log("a"), "does not follow its group's log"); strings.Contains(since, "the store answers again") || strings.Contains(since, "active=nobody") {
 				t.Errorf("a says of a store that does not answer it:\n%s", since)
 			}
+			r.expect(0, "failing: a; none may fail", "raft", "status")
+			r.expect(0, "a fails: ", "raft", "status")
+			r.expect(0, "failing: a; none may fail", "status", "--role", "r")
+			standby := map[string]string{"b": "c", "c": "b"}[now.id]
+			r.expect(cli.NotDone, "1 answer", "raft", "member", "remove", standby)
 			if strings.Contains(r.log("a"), "can write raft.db again") {
 				t.Errorf("a says that it can write, and its disk is full:\n%s", r.log("a"))
 			}
@@ -83,16 +88,75 @@ func fillDisk(t *testing.T, path string) {
 	}
 }
 
-// TestAnswerOnAFullDisk: an answer that cannot be written is no mistake of the command line, and no success.
-func TestAnswerOnAFullDisk(t *testing.T) {
-	t.Parallel()
+// onFull runs a command line whose answer goes to a disk that is full.
+func onFull(t *testing.T, args ...string) (code int, errs string) {
+	t.Helper()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	must(t, err)
 	defer full.Close()
-	for _, args := range [][]string{{"plan"}, {"plan", "-o", "json"}, {"version"}, {"version", "-o", "json"}, {"config", "show"}, {"config", "schema"}} {
-		var errs bytes.Buffer
-		if code := execute(t.Context(), args, full, &errs); code != cli.NotDone || !strings.Contains(errs.String(), "no space left on device") {
-			t.Errorf("%q: code %d, want %d, and %s", args, code, cli.NotDone, errs.String())
+	var text lab.Said
+	code = execute(t.Context(), args, full, &text)
+	return code, text.String()
+}
+
+// TestAnswerOnAFullDisk: an answer that cannot be written is neither a mistake in the command line nor a success.
+func TestAnswerOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	lines := []string{"plan", "plan -o json", "version", "version -o json", "--version", "config show", "config schema", "--help", "help", "raft", "completion bash", "__complete ra", "raft certs --raft-peers a=127.0.0.1:1 --dir " + t.TempDir() + "/c"}
+	for name := range exits {
+		lines = append(lines, name+" --help")
+	}
+	for _, line := range lines {
+		if code, errs := onFull(t, strings.Fields(line)...); code != cli.Unwritten || !strings.Contains(errs, "understudy: done, but the answer could not be written") || !strings.Contains(errs, "no space left on device") {
+			t.Errorf("%q: code %d, want %d, and %s", line, code, cli.Unwritten, errs)
+		}
+	}
+	if code, errs := onFull(t, "config", "show", "--skew", "x"); code != cli.Usage || !strings.Contains(errs, `skew: "x" is not a duration`) {
+		t.Errorf("with a mistake: code %d, %s", code, errs)
+	}
+}
+
+// TestDoneButUnwritten: a command that has changed something, and cannot say so on its output, says it on
+// standard error, with an exit code of its own; one that was refused has the code of that.
+func TestDoneButUnwritten(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onRaft)
+	r.startAll()
+	was := r.active(0)
+	r.inLine(2)
+	for _, test := range []struct {
+		code       int
+		says, line string
+	}{
+		{cli.Unwritten, "r: " + was.id + " -> ", "handoff --role r"},
+		{cli.Unwritten, "is asked to hand over to", "step-down --role r"},
+		{cli.Unwritten, "undo it with: understudy resume --role r", "pause --role r"},
+		{cli.Unwritten, "r is resumed", "resume --role r"},
+		{cli.Unwritten, "undo it with: understudy drain --id a --undo", "drain --id a"},
+		{cli.Unwritten, "is back in line", "drain --id a --undo"},
+		{cli.Unwritten, "a has priority 3", "priority --id a --role r 3"},
+		{cli.Unwritten, "every later one is greater than", "token-floor --role r --above 5"},
+		{cli.Unwritten, "", "status"},
+		{cli.Unwritten, "", "status -o json"},
+		{cli.Unwritten, "", "status --watch"},
+		{cli.Unwritten, "", "why"},
+		{cli.Unwritten, "", "raft status"},
+		{cli.Unwritten, "", "raft member list"},
+		{cli.Unwritten, "holds group", "raft backup " + filepath.Join(t.TempDir(), "f")},
+		{cli.NotDone, "nobody has taken part", "status --role x"},
+		{cli.NotDone, "lives: its beat moved", "evict --role r"},
+		{another, "could not be written", "status --role r --is-active --id z"},
+	} {
+		code, errs := onFull(t, append(strings.Fields(test.line), r.flags...)...)
+		if code != test.code || !strings.Contains(errs, test.says) || !strings.Contains(errs, "no space left on device") {
+			t.Errorf("%s: code %d, want %d and %q\n%s", test.line, code, test.code, test.says, errs)
+		}
+		if test.code == cli.Unwritten != strings.Contains(errs, "done, but the answer") {
+			t.Errorf("%s: is it done? %s", test.line, errs)
+		}
+		if strings.HasPrefix(test.line, "handoff") || strings.HasPrefix(test.line, "step-down") {
+			was = r.active(was.token)
+			r.inLine(2)
 		}
 	}
 }

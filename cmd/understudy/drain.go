@@ -24,7 +24,7 @@ running: stop it, update its machine, start it, and undo.
 
 An ID that is neither active nor in line, and for which nothing is set, needs --force: it may be
 misspelt. --wait waits until the contender is active in no role.
-` + cli.ExitCodes,
+` + cli.Codes{0: "it is drained, or back in line; with --wait it has taken effect", cli.NotDone: "refused, as nobody has that ID, or not in time", cli.Unavailable: ""}.String(),
 		Example: `  understudy drain --id host1 --wait
   understudy drain --id host1 --undo`,
 		Args: cli.NoArgs,
@@ -165,10 +165,15 @@ make a contender ready that is not. Write a negative N after two dashes: -- -5.
 
 An ID that is neither active nor in line for the role, and for which nothing is set, needs --force: it may
 be misspelt.
-` + cli.ExitCodes,
+` + cli.Codes{0: "the priority holds", cli.NotDone: "refused, as nobody has that ID in the role, or not in time", cli.Unavailable: ""}.String(),
 		Example: `  understudy priority --id host1 --role billing 10
   understudy priority --id host1 --role billing --undo`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("%s takes one number; it was given %d arguments", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
 	}
 	p := &prioritizing{steering: newSteering(cmd, "id", "role")}
 	cmd.Flags().BoolVar(&p.undo, "undo", false, "use its own priority again")

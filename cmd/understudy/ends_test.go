@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"io"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // A wrapped is a wrapper in a process of its own, on a store of its own.
@@ -208,7 +208,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 func TestRestartsAreFewLines(t *testing.T) {
 	t.Parallel()
 	w := wrap(t, `echo again`, "--on-exit", "restart", "--log-level", "info")
-	var log bytes.Buffer
+	var log lab.Said
 	w.cmd.Stderr = &log
 	w.start()
 	for range 20 {
@@ -240,7 +240,7 @@ func TestNotStarted(t *testing.T) {
 	if err := os.WriteFile(path, []byte("\x7fgarbage\x00"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	var errs strings.Builder
+	var errs lab.Said
 	cmd := exec.Command(os.Args[0], "run", "--backend", "memory", "--role", "r", "--", path)
 	cmd.Env, cmd.Stderr = append(os.Environ(), "UNDERSTUDY_TEST=wrapper"), &errs
 	_ = cmd.Run()
@@ -267,7 +267,7 @@ func TestLost(t *testing.T) {
 		t.Errorf("exit code %d, want %d", code, cli.Lost)
 	}
 	for _, args := range [][]string{{"status", "--timeout", "300ms"}, {"handoff", "--timeout", "300ms"}} {
-		var errs strings.Builder
+		var errs lab.Said
 		code := execute(t.Context(), append(args, "--role", "r", "--raft-peers", r.store.Raft.Peers[0].String()), io.Discard, &errs)
 		if code != cli.Unavailable || !strings.Contains(errs.String(), "the store cannot be reached") {
 			t.Errorf("%s: exit code %d, want %d\n%s", args[0], code, cli.Unavailable, errs.String())

@@ -28,7 +28,7 @@ beside its successor until its next beat fails, at most until its own deadline; 
 token protects then.
 
 With raft under TLS it needs the certificate of a peer.
-` + cli.ExitCodes,
+` + cli.Codes{0: "its session is ended", cli.NotDone: "refused: it lives, or nobody is active, or nobody has that ID", cli.Unavailable: ""}.String(),
 		Example: `  understudy evict --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy evict --id host1-billing --force`,
 		Args: cli.NoArgs,

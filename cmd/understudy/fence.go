@@ -49,10 +49,7 @@ var notInNames = regexp.MustCompile("[^a-zA-Z0-9_]")
 // tells, where the shell does not make another one of it.
 func (o *options) checkFence() error {
 	words := strings.Fields(o.Run.Fence)
-	switch {
-	case o.Run.Fence == "" && o.Given("fence"), o.Run.Fence != "" && len(words) == 0:
-		return fmt.Errorf("fence %q: is no command; write one, or leave it out", o.Run.Fence)
-	case o.Run.Fence == "" || strings.ContainsAny(words[0], "=$`\"'\\;&|<>(){}*?[#~!"):
+	if len(words) == 0 || strings.ContainsAny(words[0], "=$`\"'\\;&|<>(){}*?[#~!") {
 		return nil
 	}
 	var err error

@@ -121,7 +121,7 @@ func testFenceInVain(t *testing.T, r *trio) {
 	script, hung := filepath.Join(r.dir, "script"), filepath.Join(r.dir, "hung")
 	r.more = []string{"--hang-timeout", "0", "--fence", k.fencing("sh " + script)}
 	r.startAll()
-	silent := func(what, then string, meanwhile func()) {
+	silent := func(what, then, why string, meanwhile func()) {
 		was := r.settle()
 		must(t, os.WriteFile(script, []byte(then), 0o600))
 		before, begun := len(k.runs()), time.Now()
@@ -135,15 +135,20 @@ func testFenceInVain(t *testing.T, r *trio) {
 		if n := len(k.runs()) - before; n != 1 {
 			t.Errorf("%s: the fence command ran %d times, want once", what, n)
 		}
-		r.because(was, lock.CauseSilent)
+		ran, _, _ := strings.Cut(k.runs()[len(k.runs())-1], ":")
+		r.because(was, lock.CauseSilent, "it had a witness; the fence command of "+ran+" did not succeed: ", why, was.id+" had a witness, which could not end its session",
+			"no fence command succeeded in the", "a fence command that succeeds ends the wait")
 		k.bury(was)
 		r.start(was.id)
 	}
-	silent("it fails", "exit 1", func() {})
+	silent("it fails", "seq 20; echo no power; exit 3", "", func() {
+		id, _, _ := strings.Cut(k.runs()[len(k.runs())-1], ":")
+		r.awaitLog(id, `msg="the fence command says" line="no power" dropped=`)
+	})
 	l, err := backends.Dial(t.Context(), r.store)
 	must(t, err)
 	defer l.Close()
-	silent("it hangs", "trap '' TERM; echo $$ > "+hung+"; sleep 1000", func() {
+	silent("it hangs", "trap '' TERM; echo $$ > "+hung+"; sleep 1000", "", func() {
 		st, err := standing(t.Context(), l, "r")
 		if must(t, err); !strings.HasPrefix(k.runs()[len(k.runs())-1], st.Fence.By+":") {
 			t.Errorf("the intent that stands is %+v, and %s ran", st.Fence, k.runs())
@@ -155,7 +160,7 @@ func testFenceInVain(t *testing.T, r *trio) {
 		_, err := fmt.Sscan(string(text), &pid)
 		return err == nil && syscall.Kill(pid, 0) != nil
 	})
-	silent("it dies with its standby", "sleep 1000", func() {
+	silent("it dies with its standby", "sleep 1000", "its log says why", func() {
 		id, _, _ := strings.Cut(k.runs()[len(k.runs())-1], ":")
 		r.kill(id, syscall.SIGKILL)
 		r.start(id)

@@ -49,9 +49,9 @@ func TestFifthStore(t *testing.T) {
 	from := settings(t, "backend: file\nfile:\n  path: "+path+"\n")
 	understudy(0, "file.path: "+path+" # "+from+":3", "config", "show", "--origin", "--config", from)
 	understudy(0, `"description": "the file, on a disk of this machine"`, "config", "schema")
-	understudy(0, "raft, etcd, consul, memory, file", "version")
+	understudy(0, "raft, etcd, consul, postgres, kubernetes, nats, s3, memory, file", "version")
 	understudy(0, "changes a day", "plan", "--backend", "file")
-	understudy(cli.Usage, `backend: "fil" must be one of raft, etcd, consul, memory, file, did you mean "file"?`, "plan", "--backend", "fil")
+	understudy(cli.Usage, `backend: "fil" must be one of raft, etcd, consul, postgres, kubernetes, nats, s3, memory, file, did you mean "file"?`, "plan", "--backend", "fil")
 	understudy(cli.Usage, "file-path: must not be empty", "run", "--backend", "file", "--role", "r", "--", "true")
 	understudy(cli.Usage, "file-path: must not be empty", "status", "--backend", "file", "--role", "r")
 

@@ -20,7 +20,7 @@ func newTokenFloor() *cobra.Command {
 		Long: `A store that was rolled back gives tokens again that it gave before; whoever saw the
 greater ones refuses to compete in it. This raises every later token of every role above
 a number: one at least as great as any token that was ever seen. It never lowers one.
-` + cli.ExitCodes,
+` + cli.Codes{0: "every later token is greater", cli.NotDone: "the store refuses", cli.Unavailable: ""}.String(),
 		Example: `  understudy token-floor --role billing --above 120000 --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`,
 		Args:    cli.NoArgs,
 	}

@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"time"
-
-	"github.com/mattn/go-isatty"
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/internal/cli"
@@ -45,10 +42,7 @@ type follower struct {
 }
 
 // terminal reports whether the page goes to a terminal, where it can be redrawn.
-func (f *follower) terminal() bool {
-	file, ok := f.out.(*os.File)
-	return ok && isatty.IsTerminal(file.Fd()) && *f.output != "json"
-}
+func (f *follower) terminal() bool { return cli.Terminal(f.out) && *f.output != "json" }
 
 // inspectEvery is how often the store's servers are asked for their health.
 const inspectEvery = 5 * time.Second

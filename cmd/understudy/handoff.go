@@ -28,7 +28,7 @@ that is dead. Waits for the outcome and shows it.
 Without --to and --selector it is the first standby in line that can take over. One that is not
 ready, not healthy or drained gets nothing, and a role that is paused is not handed over. Exits with 1
 then, and when the role did not move in time, or moved to another.
-` + cli.ExitCodes,
+` + cli.Codes{0: "the role has moved", cli.NotDone: "refused, as nobody there can take over, or not in time, or another has the role", cli.Unavailable: ""}.String(),
 		Example: `  understudy handoff --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy handoff --role billing --to b
   understudy handoff --role billing --selector zone=east,disk=fast`,
@@ -65,7 +65,7 @@ func newStepDown() *cobra.Command {
 		Long: `Asks the active to hand the role to the first standby in line that is ready, healthy and not drained. Where
 there is none it refuses, and exits with 1: pause --stop stops the active without a successor. With --wait
 it waits for the outcome, as handoff does.
-` + cli.ExitCodes,
+` + cli.Codes{0: "the active was asked; with --wait the role has moved", cli.NotDone: "refused, as nobody can take over, or not in time", cli.Unavailable: ""}.String(),
 		Example: `  understudy step-down --role billing --wait`,
 		Args:    cli.NoArgs,
 	}

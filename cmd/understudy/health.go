@@ -1,16 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
-	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/understudy-ha/understudy/internal/procgroup"
 )
@@ -24,6 +20,7 @@ type health struct {
 
 	checks *procgroup.Series // nil: none can run
 	out    *os.File          // where they write to
+	ended  chan bool         // tells who logs that when one is over, and whether it failed
 }
 
 // check runs the command once. The coordinator makes one call at a time.
@@ -47,7 +44,12 @@ func (h *health) run(ctx context.Context) (code int, err error) {
 			return 0, err
 		}
 	}
-	if code, err = h.checks.Run(ctx); err != nil { // another series is started for the next check
+	code, err = h.checks.Run(ctx)
+	select {
+	case h.ended <- code != 0 || err != nil:
+	default: // nobody waits for a log
+	}
+	if err != nil { // another series is started for the next check
 		h.checks.End()
 		h.checks = nil
 		_ = h.out.Close() // nothing of ours was written to it
@@ -70,33 +72,7 @@ func (h *health) start() error {
 		return errors.Join(err, out.Close(), in.Close())
 	}
 	h.out = in
-	go relay(out, h.log, "the health command says")
+	h.ended = make(chan bool, 8)
+	go relayFrom(out, h.log, "the health command says", h.ended)
 	return nil
-}
-
-// longestLine is how much of a line printed by a check is logged.
-const longestLine = 1024
-
-// relay logs what a check or a hook prints, until no process is left that could print. A check may run
-// each second and print each time: a line equal to the last one is dropped, and so are lines beyond
-// eight a minute.
-func relay(out *os.File, log *slog.Logger, says string) {
-	defer out.Close()
-	seldom := rate.NewLimiter(rate.Every(15*time.Second), 4)
-	lines, last, dropped, rest := bufio.NewReaderSize(out, longestLine), "", 0, false
-	for {
-		line, more, err := lines.ReadLine()
-		switch {
-		case err != nil:
-			return
-		case rest: // the rest of a line whose beginning was logged, or dropped
-		case string(line) == last || !seldom.Allow():
-			dropped++
-		default:
-			last = string(line)
-			log.Info(says, "line", last, "dropped", dropped)
-			dropped = 0
-		}
-		rest = more
-	}
 }

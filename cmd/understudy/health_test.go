@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestChecksLeaveNothing has a check leave a daemon behind ten times a second: each is
@@ -112,6 +114,36 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestCheckThatFails: the last lines of a check that fails are told whenever it begins to fail, or fails in another way,
+// also where the same was told before; while it goes on failing in the same way, and where it succeeds, they are not.
+func TestCheckThatFails(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "script")
+	said := new(lab.Said)
+	h := &health{command: "sh " + file, log: slog.New(slog.NewTextHandler(said, nil))}
+	trace := "for i in $(seq 20); do echo called from $i; done; "
+	told := func(line string) int { return strings.Count(said.String(), `line="`+line+`"`) }
+	checks := func(n int, script, line string, want int) {
+		t.Helper()
+		must(t, os.WriteFile(file, []byte(trace+script), 0o600))
+		before := told(line)
+		for range n {
+			_ = h.check(t.Context())
+			time.Sleep(3 * settling) // that something is told no more cannot be waited for
+		}
+		lab.Eventually(t, line+" is told", func() bool { return told(line) >= before+want })
+		if got := told(line) - before; got != want {
+			t.Errorf("%q is told %d times, want %d:\n%s", line, got, want, said.String())
+		}
+	}
+	defer func() { h.checks.End() }()
+	checks(2, "echo all is well", "all is well", 0)
+	checks(3, "echo no database; exit 1", "no database", 1)
+	checks(2, "echo no disk; exit 1", "no disk", 1)
+	checks(2, "echo all is well", "all is well", 0)
+	checks(2, "echo no disk; exit 1", "no disk", 1)
+}
+
 // TestCheckThatTalks: a check that prints each time costs a few lines, however much it prints,
 // and something new is told.
 func TestCheckThatTalks(t *testing.T) {
@@ -120,7 +152,7 @@ func TestCheckThatTalks(t *testing.T) {
 		most          int
 	}{
 		"the same":     {"for i in $(seq 100); do echo fine; done; echo the disk is full", `msg="the health command says" line="the disk is full" dropped=99`, 2},
-		"each another": {"seq 100", "line=1 ", 4},
+		"each another": {"seq 100", "line=1 ", 8},
 		"one long":     {"head -c 100000 /dev/zero | tr '\\0' x; echo; echo short", "line=short", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,7 +169,7 @@ func TestCheckThatTalks(t *testing.T) {
 			if _, err := in.Seek(0, io.SeekStart); err != nil {
 				t.Fatal(err)
 			}
-			relay(in, slog.New(slog.NewTextHandler(&said, nil)), "the health command says")
+			relayFrom(in, slog.New(slog.NewTextHandler(&said, nil)), "the health command says", nil)
 			if n := strings.Count(said.String(), "\n"); n > c.most || !strings.Contains(said.String(), c.want) || said.Len() > 4096 {
 				t.Errorf("%d lines, want %q and at most %d:\n%s", n, c.want, c.most, said.String())
 			}

@@ -29,7 +29,7 @@ is by the clock of the contender that recorded it.
 JSON is one document: role and events, each with at, by, kind (began, ended, outage), token,
 from and previous (the ID and token of the term before), cause, detail, and parts with name and
 seconds. These names are stable.
-` + cli.ExitCodes,
+` + cli.Codes{0: "it is shown", cli.NotDone: "nothing is recorded, or nobody has taken part in the role", cli.Unavailable: ""}.String(),
 		Example: `  understudy history --role billing
   understudy history --role billing -o json | jq '.events[-1].cause'`,
 		Args: cli.NoArgs,
@@ -73,7 +73,7 @@ func firstOf(texts ...string) string {
 func eventsOf(ctx context.Context, l lock.Locker, role string) ([]lock.Event, error) {
 	o, ok := l.(lock.Operator)
 	if !ok {
-		return nil, errors.New("this store keeps no history: look in the contenders' logs")
+		return nil, cli.Mistake(errors.New("this store keeps no history: look in the contenders' logs"))
 	}
 	for {
 		events, err := o.History(ctx, role)

@@ -77,7 +77,7 @@ func script(ctx context.Context, log *slog.Logger, what string, s procgroup.Spec
 	if err != nil {
 		return 0, err
 	}
-	go relay(out, log, what+" says")
+	go relayFrom(out, log, what+" says", nil)
 	s.Stdout, s.Stderr = in, in
 	g, err := procgroup.Start(s)
 	_ = in.Close() // nothing of ours was written to it

@@ -19,13 +19,13 @@ var badInput = map[string]struct {
 }{
 	"backend": {
 		args: []string{"run", "--backend", "rfat", "--role", "r", "--", "true"},
-		want: []string{`backend: "rfat" must be one of raft, etcd, consul, memory, did you mean "raft"?`},
+		want: []string{`backend: "rfat" must be one of raft, etcd, consul, postgres, kubernetes, nats, s3, memory, did you mean "raft"?`},
 	},
 	"all at once": {
 		args: []string{"run", "--role", "", "--id", "z", "--ttl", "15", "--grace", "x", "--on-loss", "panic", "--log-level", "loud", peers, "--", "no-such-command"},
 		want: []string{
 			`ttl: "15" has no unit; write 15s`, `grace: "x" is not a duration; write it as 15s or 1m30s`,
-			`role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file`, `id: "z" is not in the list of peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`, `raft-dir: must not be empty; name a data directory of this node alone`,
+			`role: is empty; write a value, or leave out --role`, `id: "z" is not in the list of peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003`, `raft-dir: must not be empty; name a data directory of this node alone`,
 			`on-loss: "panic" must be one of standby, exit`, `log-level: "loud" must be one of debug, info, warn, error`,
 			`command "no-such-command": executable file not found`,
 		},
@@ -63,7 +63,88 @@ var badInput = map[string]struct {
 	},
 	"an empty fence command": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--fence", "  ", "--", "true"},
-		want: []string{`fence "  ": is no command; write one, or leave it out`},
+		want: []string{`fence: "  " is no command; write one, or leave it out`},
+	},
+	"a handoff to an ID that a script left empty": {
+		args: []string{"handoff", "--role", "r", "--to", "", "--selector", "", peers},
+		want: []string{"to: is empty; write a value, or leave out --to", "selector: is empty; write a value, or leave out --selector"},
+	},
+	"a pause until a time that a script has not set": {
+		args: []string{"pause", "--role", "r", "--until", "", peers},
+		want: []string{"until: is empty; write a value, or leave out --until"},
+	},
+	"an ID and files that a script left empty": {
+		args: []string{"run", "--backend", "etcd", "--etcd-endpoints", "", "--etcd-ca-file=", "--role", "r", "--id", "", "--", "true"},
+		want: []string{"id: is empty; write a value, or leave out --id", "etcd-endpoints: is empty; write a value, or leave out --etcd-endpoints", "etcd-ca-file: is empty; write a value"},
+	},
+	"an ID whose variable is empty and not quoted": {
+		args: []string{"run", "--role", "r", "--id", "--", "true"},
+		want: []string{`id: --id has no value, but "--" follows it; is a variable empty? write a value, or leave out --id`},
+	},
+	"a role whose variable is empty and not quoted": {
+		args: []string{"run", "--role", "--id", "a", "--", "true"},
+		want: []string{`role: --role has no value, but "--id" follows it; is a variable empty?`},
+	},
+	"a target whose variable is empty and not quoted": {
+		args: []string{"handoff", "--to", "--raft-peers=a=127.0.0.1:1", "--role", "r"},
+		want: []string{`to: --to has no value, but "--raft-peers=a=127.0.0.1:1" follows it; is a variable empty?`},
+	},
+	"a file whose variable is empty and not quoted": {
+		args: []string{"config", "show", "--config", "--origin"},
+		want: []string{`config: --config has no value, but "--origin" follows it; is a variable empty?`},
+	},
+	"a role whose variable is empty at the end": {
+		args: []string{"status", peers, "--role"},
+		want: []string{`role: --role has no value, and nothing follows it; is a variable empty? write a value, or leave out --role`},
+	},
+	"status of a role that a script has not named": {
+		args: []string{"status", "--role", "", peers},
+		want: []string{"role: is empty; write a value, or leave out --role"},
+	},
+	"why, of a role that a script has not named": {
+		args: []string{"why", "--role", "", peers},
+		want: []string{"role: is empty; write a value, or leave out --role"},
+	},
+	"a file that a script has not named": {args: []string{"plan", "--config", ""}, want: []string{"config: is empty; name a file, or leave out --config"}},
+	"a command without a name":           {args: []string{""}, want: []string{`unknown command "" for "understudy"; it has`}},
+	"a negative priority":                {args: []string{"priority", "--role", "r", "--id", "a", "-5", peers}, want: []string{"write a negative number after two dashes: understudy priority [flags] -- -5"}},
+	"two priorities":                     {args: []string{"priority", "--role", "r", "--id", "a", "1", "2", peers}, want: []string{"understudy priority takes one number; it was given 2 arguments"}},
+	"certificates for no days":           {args: []string{"raft", "certs", "--days", "x", peers}, want: []string{`days: "x" must be a whole number from 1 to 3650`}},
+	"settings that say nothing": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--canary", "", "--health", "", "--on-active", " ", "--", "true"}, env: "UNDERSTUDY_ON_STANDBY=",
+		want: []string{
+			`canary: is empty; write a value, or leave out --canary`, `health: is empty; write a value, or leave out --health`,
+			`on-active: " " is no command`, `UNDERSTUDY_ON_STANDBY: is empty; write a value, or unset it`,
+		},
+	},
+	"an ID whose variable is empty": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--", "true"}, env: "UNDERSTUDY_ID=",
+		want: []string{"UNDERSTUDY_ID: is empty; write a value, or unset it"},
+	},
+	"endpoints whose variable is empty": {
+		args: []string{"status", "--backend", "etcd"}, env: "UNDERSTUDY_ETCD_ENDPOINTS=",
+		want: []string{"UNDERSTUDY_ETCD_ENDPOINTS: is empty; write a value, or unset it"},
+	},
+	"a file whose variable is empty": {
+		args: []string{"plan"}, env: "UNDERSTUDY_CONFIG=", want: []string{"UNDERSTUDY_CONFIG: is empty; name a file, or unset it"},
+	},
+	"a handoff to an empty variable": {
+		args: []string{"handoff", "--role", "r", peers}, env: "UNDERSTUDY_TO=",
+		want: []string{"UNDERSTUDY_TO: is empty; write a value, or unset it"},
+	},
+	"a handoff of a role that a script left empty": {
+		args: []string{"handoff", "--role", "", peers}, want: []string{"role: is empty; write a value, or leave out --role"},
+	},
+	"a ttl from which no timing follows": {
+		args: []string{"run", "--role", "r", "--id", "a", "--raft-dir", "d", peers, "--ttl", "1ms", "--", "true"},
+		want: []string{`ttl: 1ms must be from 100ms to 12h0m0s`},
+	},
+	"status for everybody": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--admin-listen", "0.0.0.0:1", "--admin-agent-listen", "0.0.0.0:2", "--", "true"},
+		want: []string{
+			"give admin-token-file, a file with a token, or admin-ca-file, one with the authorities of the clients' certificates, or listen on 127.0.0.1",
+			`say by admin-open that it is open to everybody`,
+		},
 	},
 	"a watchdog longer than the ttl": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--ttl", "2s", "--watchdog", "1m", "--", "true"},

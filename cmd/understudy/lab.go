@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // labProgram has the commands that measure and prove. They are a program of their own so that the
@@ -20,13 +22,13 @@ func inLab(name, short string) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: short, DisableFlagParsing: true, Example: "  understudy " + name, ValidArgsFunction: askLab(name),
 		Long: short + ".\n\nThis runs " + labProgram + " " + name + " with the same arguments.",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := findLab()
 			if err != nil {
-				return err
+				return cli.Refused(err)
 			}
-			err = syscall.Exec(path, slices.Concat([]string{labProgram, name}, args), os.Environ())
-			return fmt.Errorf("run %s: %w", path, err)
+			err = syscall.Exec(path, slices.Concat([]string{cmd.Root().Name(), name}, args), os.Environ())
+			return cli.Refused(fmt.Errorf("run %s: %w", path, err))
 		},
 	}
 }

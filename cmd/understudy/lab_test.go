@@ -32,12 +32,29 @@ func TestLab(t *testing.T) {
 	}
 	elsewhere := t.TempDir()
 	must(t, os.Rename(filepath.Join(dir, labProgram), filepath.Join(elsewhere, labProgram)))
-	if text, code := run(); code != 64 || !strings.Contains(text, "go install github.com/understudy-ha/understudy/cmd/understudy-lab@latest") {
+	if text, code := run(); code != 1 || !strings.Contains(text, "go install github.com/understudy-ha/understudy/cmd/understudy-lab@latest") {
 		t.Errorf("nowhere: exit code %d\n%s", code, text)
 	}
 	env = append(env, "PATH="+elsewhere)
 	if text, code := run(); code != 0 || !strings.Contains(text, "1 passed, 0 failed") {
 		t.Errorf("on the PATH: exit code %d\n%s", code, text)
+	}
+}
+
+// TestLabSpeaksOfWhatWasTyped: help and errors of a command of understudy-lab name the program that was typed.
+func TestLabSpeaksOfWhatWasTyped(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"understudy", labProgram} {
+		for _, args := range [][]string{{"bench", "--help"}, {"conformance", "-h"}, {"bench", "x"}, {"demo", "--no-such-flag"}} {
+			out, _ := exec.Command(filepath.Join(shipped(t), program), args...).CombinedOutput()
+			text, typed := string(out), program+" "+args[0]+" "
+			if args[1] == "--no-such-flag" {
+				typed = program + ": "
+			}
+			if !strings.Contains(text, typed) || program != labProgram && strings.Contains(text, labProgram) {
+				t.Errorf("%s %q:\n%s", program, args, text)
+			}
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ func TestMajorityThatLostItsDirectories(t *testing.T) {
 		return log, stop
 	}
 	ask := func(args ...string) string {
-		var out bytes.Buffer
+		var out lab.Said
 		execute(t.Context(), append(args, "--raft-peers", list), &out, &out)
 		return out.String()
 	}
@@ -68,10 +69,32 @@ func TestMajorityThatLostItsDirectories(t *testing.T) {
 			return err == nil && strings.Contains(string(text), want) && strings.Contains(string(text), cure)
 		})
 	}
-	for _, args := range [][]string{{"status", "--role", "r", "--timeout", "2s"}, {"plan"}} {
+	for _, args := range [][]string{{"status", "--role", "r", "--timeout", "2s"}, {"plan"}, {"raft", "status"}} {
 		lab.Eventually(t, args[0]+" says it", func() bool {
 			said := ask(args...)
 			return strings.Count(said, want) == 1 && strings.Contains(said, cure)
 		})
+	}
+	lostStatus(t, ask)
+}
+
+// lostStatus expects both status commands to promise nothing of a group that has lost its majority.
+func lostStatus(t *testing.T, ask func(...string) string) {
+	t.Helper()
+	if said := ask("raft", "status"); strings.Contains(said, "may fail") || strings.Contains(said, `""`) || strings.Count(said, "waits on an empty data directory") != 2 || strings.Count(said, "unknown") < 6 {
+		t.Errorf("raft status of a lost majority:\n%s", said)
+	}
+	if said := ask("status", "--role", "r", "--timeout", "2s"); strings.Contains(said, "may fail") {
+		t.Errorf("status of a lost majority:\n%s", said)
+	}
+	var r groupReport
+	must(t, json.Unmarshal([]byte(ask("raft", "status", "-o", "json")), &r))
+	if r.Margin != -1 || len(r.Members) != 3 {
+		t.Fatalf("%+v", r)
+	}
+	for _, m := range r.Members {
+		if m.Behind != nil {
+			t.Errorf("nobody leads, and %s is %d behind", m.ID, *m.Behind)
+		}
 	}
 }

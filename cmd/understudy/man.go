@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -15,9 +15,10 @@ func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use: "man DIR", Hidden: true, Example: "  understudy man /usr/local/share/man/man1",
 		Short: "Write a man page for every command into a folder",
+		Long:  "Writes a man page for every command into a folder, which is made where it is not there.\n" + cli.Codes{0: "they are written", cli.NotDone: "they cannot be written"}.String(),
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("man: takes one folder, and %d are given; write understudy man DIR", len(args))
+			if len(args) != 1 || args[0] == "" {
+				return errors.New("man: takes one folder; write understudy man DIR")
 			}
 			return nil
 		},

@@ -51,7 +51,7 @@ func TestManInput(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"man"}, cli.Usage, "man: takes one folder, and 0 are given; write understudy man DIR"},
+		{[]string{"man"}, cli.Usage, "man: takes one folder; write understudy man DIR"},
 		{[]string{"man", file}, cli.NotDone, file + ": not a directory"},
 	} {
 		var errs strings.Builder

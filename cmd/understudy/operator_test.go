@@ -17,12 +17,13 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 // operate runs one command line against the trio.
 func (r *trio) operate(args ...string) (code int, text string) {
-	var out, errs strings.Builder
+	var out, errs lab.Said
 	code = execute(r.t.Context(), append(args, r.flags...), &out, &errs)
 	return code, out.String() + errs.String()
 }
@@ -32,6 +33,17 @@ func (r *trio) expect(code int, text string, args ...string) {
 	r.t.Helper()
 	if got, out := r.operate(args...); got != code || !strings.Contains(out, text) {
 		r.t.Errorf("%v: exit code %d, want %d and %q\n%s", args, got, code, text, out)
+	}
+}
+
+func (r *trio) handoff(to ...string) {
+	r.t.Helper()
+	args := append([]string{"handoff", "--role", "r"}, r.flags...)
+	for _, id := range to {
+		args = append(args, "--to", id)
+	}
+	if code := execute(r.t.Context(), args, io.Discard, os.Stderr); code != 0 {
+		r.t.Errorf("handoff: exit code %d", code)
 	}
 }
 
@@ -62,24 +74,24 @@ func testOperator(t *testing.T, r *trio) {
 	r.expect(0, now.id+"   active", "status", "--role", "r", "--is-active", "--id", now.id)
 	r.expect(another, now.id+"   active", "status", "--role", "r", "--is-active", "--id", "z")
 	r.expect(cli.Usage, "needs the contender; write --id ID", "status", "--role", "r", "--is-active")
-	r.expect(cli.Usage, "is active already", "handoff", "--role", "r", "--to", now.id)
-	r.expect(cli.Usage, `to "z": does not stand by; these do: `, "handoff", "--role", "r", "--to", "z")
+	r.expect(cli.NotDone, "is active already", "handoff", "--role", "r", "--to", now.id)
+	r.expect(cli.NotDone, `to "z": does not stand by; these do: `, "handoff", "--role", "r", "--to", "z")
 	r.expect(0, "r: "+now.id+" -> ", "handoff", "--role", "r")
 	now = r.active(now.token)
 
 	r.expect(cli.NotDone, "lives: its beat moved", "evict", "--role", "r")
 	r.expect(cli.NotDone, "lives: its beat moved", "evict", "--id", now.id)
-	r.expect(cli.Usage, `id "z": is neither active nor standing by in any role`, "evict", "--id", "z")
+	r.expect(cli.NotDone, `id "z": is neither active nor standing by in any role`, "evict", "--id", "z")
 	r.judge() // what a forced eviction lets overlap is not judged
 	r.expect(0, now.id+" is evicted", "evict", "--id", now.id, "--force")
 	now = r.active(now.token)
 	r.inLine(2)
 
-	r.expect(0, "every later one is greater than 1000000", "token-floor", "--role", "r", "--above", "1000000")
-	r.expect(0, "every later one is greater than 1000000", "token-floor", "--role", "r", "--above", "5")
+	r.expect(0, "every later one is greater than 5000000000000000", "token-floor", "--role", "r", "--above", "5000000000000000")
+	r.expect(0, "every later one is greater than 5000000000000000", "token-floor", "--role", "r", "--above", "5")
 	r.expect(0, "r: "+now.id+" -> ", "handoff", "--role", "r")
-	if now = r.active(now.token); now.token <= 1000000 {
-		t.Errorf("token %d, want more than 1000000", now.token)
+	if now = r.active(now.token); now.token <= 5e15 {
+		t.Errorf("token %d, want more than 5e15", now.token)
 	}
 	r.inLine(2)
 
@@ -102,7 +114,7 @@ func TestEvictTheSilent(t *testing.T) {
 		if _, err := s.TryAcquire(t.Context(), "r"); err != nil {
 			t.Fatal(err)
 		}
-		var out strings.Builder
+		var out lab.Said
 		begin := time.Now()
 		e := eviction{locker: l, role: "r", timeout: time.Second, out: &out}
 		if err := e.run(t.Context(), t.Context()); err != nil || !strings.Contains(out.String(), "a is evicted") {
@@ -281,7 +293,7 @@ func TestSameID(t *testing.T) {
 // run runs a wrapper until it ends by itself.
 func (r *trio) run(id string, flags ...string) (code int, errs string) {
 	r.t.Helper()
-	var text strings.Builder
+	var text lab.Said
 	cmd := exec.CommandContext(r.t.Context(), os.Args[0], r.args(id, flags...)...)
 	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper")
 	cmd.Stdout, cmd.Stderr = io.Discard, &text

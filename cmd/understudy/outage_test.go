@@ -73,7 +73,7 @@ func TestOutageOfManyRoles(t *testing.T) {
 	const roles = 20
 	r := newTrio(t, "etcd")
 	var file strings.Builder
-	fmt.Fprintf(&file, "backend: etcd\nttl: 1s\nlog: {level: info}\netcd:\n  endpoints: %q\nroles:\n", r.store.Etcd.Endpoints)
+	fmt.Fprintf(&file, "backend: etcd\nttl: 5s\nlog: {level: info}\netcd:\n  endpoints: %q\nroles:\n", r.store.Etcd.Endpoints)
 	for i := range roles {
 		fmt.Fprintf(&file, "- name: r%d\n  command: \"trap '' TERM; sleep 1000 & wait; wait\"\n", i)
 	}
@@ -82,7 +82,7 @@ func TestOutageOfManyRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.launch("a", "run", "--config", path, "--id", "a")
-	r.within(time.Minute, "all roles are active", func() bool { return strings.Count(r.log("a"), "to=active") == roles })
+	r.eventually("all roles are active", func() bool { return strings.Count(r.log("a"), "to=active") == roles })
 	before := len(r.log("a"))
 	r.cluster.Members[0].Kill()
 	time.Sleep(time.Minute) // it is the lines of a minute that are counted

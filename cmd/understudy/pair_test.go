@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
@@ -21,7 +22,7 @@ func TestTwoVoters(t *testing.T) {
 	const want = "two voters survive no failure"
 	ask := func(args ...string) {
 		t.Helper()
-		var out, errs bytes.Buffer
+		var out, errs lab.Said
 		execute(t.Context(), append(args, "--raft-peers", list), &out, &errs)
 		if n := strings.Count(out.String()+errs.String(), want); n != 1 {
 			t.Errorf("%q says it %d times:\n%s%s", args, n, out.String(), errs.String())
@@ -31,9 +32,9 @@ func TestTwoVoters(t *testing.T) {
 	ask("status", "--role", "r", "--timeout", "500ms")
 
 	ctx, stop := context.WithCancel(t.Context())
-	dir, said, done := t.TempDir(), map[string]*bytes.Buffer{}, make(chan int, 2)
+	dir, said, done := t.TempDir(), map[string]*lab.Said{}, make(chan int, 2)
 	for _, id := range []string{"a", "b"} {
-		errs := new(bytes.Buffer)
+		errs := new(lab.Said)
 		said[id] = errs
 		go func() {
 			done <- execute(ctx, []string{"raft-voter", "--id", id, "--raft-dir", filepath.Join(dir, id), "--raft-peers", list, "--ttl", "2s"}, new(bytes.Buffer), errs)

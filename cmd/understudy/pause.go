@@ -30,7 +30,7 @@ clocks, if one of them runs and reaches the store. Nothing else compares a clock
 
 Exits with 1 if nobody ever took part in the role, and if what --wait waits for does not happen:
 that everybody can see the pause, and with --stop that the role was given back.
-` + cli.ExitCodes,
+` + cli.Codes{0: "it is paused; with --wait it has taken effect", cli.NotDone: "nobody has taken part in the role, or not in time", cli.Unavailable: ""}.String(),
 		Example: `  understudy pause --role billing --why "a new disk" --until 30m
   understudy pause --role billing --stop --wait
   understudy pause --role billing --until 2026-12-24T06:00:00Z`,
@@ -74,7 +74,7 @@ func (s *steering) does(run func(ctx context.Context, l lock.Locker, op lock.Ope
 		return s.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			op, ok := l.(lock.Operator)
 			if !ok {
-				return fmt.Errorf("backend %q: does not keep operators' decisions; these do: raft, etcd, consul", s.Store.Backend)
+				return cli.Mistake(fmt.Errorf("backend %q: does not keep operators' decisions; every store that comes with understudy does", s.Store.Backend))
 			}
 			return run(ctx, l, op)
 		})
@@ -219,7 +219,7 @@ func newResume() *cobra.Command {
 		Short: "End the pause of a role",
 		Long: `Ends the current pause, and no other that replaces it meanwhile. Exits with 1 if there is none.
 With --wait it waits until somebody is active.
-` + cli.ExitCodes,
+` + cli.Codes{0: "it is resumed; with --wait somebody is active", cli.NotDone: "it was not paused, or not in time", cli.Unavailable: ""}.String(),
 		Example: `  understudy resume --role billing --wait`,
 		Args:    cli.NoArgs,
 	}

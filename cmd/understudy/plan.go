@@ -22,7 +22,8 @@ func newPlan() *cobra.Command {
 earliest and at the latest. Refuses settings that do not fit each other.
 
 JSON: what, bound, why; and min and max, the bound in seconds, if it has them. These names
-are stable.`,
+are stable.
+` + cli.Codes{0: "these settings fit each other"}.String(),
 		Example: `  understudy plan
   understudy plan --ttl 500ms -o json`,
 		Args: cli.NoArgs,

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,25 +36,35 @@ copy of itself only the node's peers know, which are asked at its start.
 
 JSON is one document: dir, empty, damage and cure (where it is damaged), node, directory and
 group (their names), members, starts, writes, size, term, voted, first, last, lastTerm and
-snapshots. These names stay.
-
-Exit codes:
-  0   it is whole, or empty
-  1   it is damaged
-  64  it cannot be read, as where a node runs on it`,
+snapshots. What there is none of, or what cannot be read, is left out. These names stay.
+` + cli.Codes{0: "it is whole, or empty", cli.NotDone: "it is damaged", unread: "it cannot be read, as where a node runs on it"}.String(),
 		Example: `  understudy raft check /var/lib/a
   understudy raft check -o json /var/lib/a | jq .last`,
 		Args: cli.OneArg("DIR, the data directory"),
 	}
 	output := cli.Output(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := isThere(args[0]); err != nil {
+			return err
+		}
 		c, err := raft.Check(args[0])
 		if err != nil {
-			return err
+			return cli.Exit(unread, err)
 		}
 		return errors.Join(show(cmd.OutOrStdout(), *output, c, func(w io.Writer) { showCheckup(w, c) }), well(c.Damage == ""))
 	}
 	return cmd
+}
+
+// unread is raft check's exit code where a data directory cannot be read.
+const unread = 2
+
+// isThere refuses a path that the command line names and that is not there.
+func isThere(path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return cli.Mistake(fmt.Errorf("%q: there is no such file or directory", path))
+	}
+	return nil
 }
 
 // well tells by the exit code alone whether what was shown is well.
@@ -81,15 +93,23 @@ func showCheckup(w io.Writer, c raft.Checkup) {
 		fmt.Fprintf(w, "directory %s holds nothing of a node: one that starts on it is a new one\n", c.Dir)
 		return
 	}
-	fmt.Fprintf(w, "directory %s of node %s, group %s\n", c.Dir, named(c.Node), named(c.Group))
-	fmt.Fprintf(w, "  started %d times, raft.db written %d times, %d bytes\n", c.Starts, c.Writes, c.Size)
-	fmt.Fprintf(w, "  term %d, last voted in term %d\n", c.Term, c.Voted)
-	fmt.Fprintf(w, "  last entry %d of term %d, the log begins at %d\n", c.Last, c.LastTerm, c.First)
+	fmt.Fprint(w, "directory ", c.Dir)
+	known(w, " of node %s", c.Node)
+	known(w, ", group %s", c.Group)
+	known(w, "\n  started %d times", c.Starts)
+	known(w, "\n  raft.db written %d times", c.Writes)
+	known(w, "\n  raft.db has %d bytes", c.Size)
+	known(w, "\n  term %d", c.Term)
+	known(w, "\n  last voted in term %d", c.Voted)
+	known(w, "\n  the log begins at entry %d", c.First)
+	known(w, "\n  last entry %d", c.Last)
+	known(w, " of term %d", c.LastTerm)
 	var members []string
 	for _, m := range c.Members {
 		members = append(members, m.ID+"="+m.Address)
 	}
-	fmt.Fprintf(w, "  members %s\n", named(strings.Join(members, ",")))
+	known(w, "\n  members %s", strings.Join(members, ","))
+	fmt.Fprintln(w)
 	for _, s := range c.Snapshots {
 		fmt.Fprintf(w, "  snapshot %s up to entry %d, %d bytes", s.ID, s.Index, s.Size)
 		if s.Damage != "" {
@@ -107,10 +127,9 @@ func showCheckup(w io.Writer, c raft.Checkup) {
 	}
 }
 
-// named is a name, or that it is not known.
-func named(name string) string {
-	if name == "" {
-		return "unknown"
+// known says a fact, unless there is none or it is not known.
+func known[T comparable](w io.Writer, format string, fact T) {
+	if fact != *new(T) {
+		fmt.Fprintf(w, format, fact)
 	}
-	return name
 }

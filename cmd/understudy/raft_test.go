@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -12,13 +11,14 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
 // said runs one command line, and returns its exit code and all that it says.
 func said(t *testing.T, args ...string) (int, string) {
 	t.Helper()
-	var out bytes.Buffer
+	var out lab.Said
 	code := execute(t.Context(), args, &out, &out)
 	return code, out.String()
 }
@@ -27,7 +27,7 @@ func said(t *testing.T, args ...string) (int, string) {
 func votes(t *testing.T, id, dir, peers string, more ...string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	done, out := make(chan int, 1), new(bytes.Buffer)
+	done, out := make(chan int, 1), new(lab.Said)
 	go func() {
 		done <- execute(ctx, append([]string{"raft-voter", "--id", id, "--raft-dir", dir, "--raft-peers", peers, "--ttl", "5s"}, more...), out, out)
 	}()
@@ -65,7 +65,7 @@ func TestRaftCheck(t *testing.T) {
 	peers := stores.Peers(t, "a")
 	stop := votes(t, "a", dir, stores.List(peers))
 	led(t, peers)
-	if code, text := said(t, "raft", "check", dir); code != cli.Usage || !strings.Contains(text, "in use by process") {
+	if code, text := said(t, "raft", "check", dir); code != unread || !strings.Contains(text, "in use by process") {
 		t.Errorf("of a node that runs: exit code %d, %s", code, text)
 	}
 	stop()
@@ -79,8 +79,13 @@ func TestRaftCheck(t *testing.T) {
 	if code != cli.NotDone || !strings.Contains(c.Damage, "raft.db is damaged") || c.Cure == "" || c.Node != "a" {
 		t.Errorf("exit code %d, %+v", code, c)
 	}
-	if code, text := said(t, "raft", "check", dir); code != cli.NotDone || !strings.Contains(text, "DAMAGED: raft.db is damaged") || !strings.Contains(text, "what to do: ") {
+	if code, text := said(t, "raft", "check", dir); code != cli.NotDone || !strings.Contains(text, "DAMAGED: raft.db is damaged") || !strings.Contains(text, "what to do: put no copy of it back") ||
+		strings.Contains(text, "unknown") || strings.Contains(text, " 0") {
 		t.Errorf("exit code %d, %s", code, text)
+	}
+	must(t, os.Remove(filepath.Join(dir, "raft.db")))
+	if _, text := said(t, "raft", "check", "-o", "json", dir); strings.Contains(text, `"writes"`) || strings.Contains(text, `"term"`) {
+		t.Errorf("of a raft.db that is gone: %s", text)
 	}
 }
 
@@ -95,5 +100,23 @@ func TestUnknownSubcommand(t *testing.T) {
 	}
 	if code, text := said(t, "raft", "check"); code != cli.Usage || !strings.Contains(text, "DIR, the data directory") {
 		t.Errorf("exit code %d, %s", code, text)
+	}
+}
+
+// TestSecondNodeEnds, with what to do, while the first one runs: on its directory, at its address, or elsewhere.
+func TestSecondNodeEnds(t *testing.T) {
+	t.Parallel()
+	dir, peers := t.TempDir(), stores.Peers(t, "a")
+	defer votes(t, "a", filepath.Join(dir, "a"), stores.List(peers))()
+	led(t, peers)
+	for want, args := range map[string][]string{
+		"is in use by process":                                        {"a"},
+		"cannot listen on " + peers[0].Address:                        {"b"},
+		`another process runs as node "a" and answers at its address`: {"b", "--raft-bind", "127.0.0.1:0"},
+	} {
+		args = append([]string{"raft-voter", "--id", "a", "--raft-peers", stores.List(peers), "--raft-dir", filepath.Join(dir, args[0])}, args[1:]...)
+		if code, text := said(t, args...); code != cli.Usage || !strings.Contains(text, want) {
+			t.Errorf("%v: exit code %d, want %q\n%s", args, code, want, text)
+		}
 	}
 }

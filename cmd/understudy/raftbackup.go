@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ sessions and history are of the group alone. See raft restore. A data directory 
 copy one back.
 
 Under TLS it takes the certificate of a node, as values are for nodes only.
-` + cli.ExitCodes,
+` + cli.Codes{0: "the file is written", cli.NotDone: "the file cannot be written, or the group refuses", cli.Unavailable: ""}.String(),
 		Example: `  understudy raft backup group.backup --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
 		Args:    cli.OneArg("FILE, which is not there yet"),
 	}
@@ -33,6 +34,9 @@ Under TLS it takes the certificate of a node, as values are for nodes only.
 	o.Duration(&o.Timeout, "timeout", 5*time.Second, "for an answer")
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := isNew("backup", args[0]); err != nil {
+			return err
+		}
 		return o.onRaft(cmd, func(ctx context.Context) error {
 			b, err := raft.Save(ctx, o.Store.Raft)
 			if err != nil {
@@ -48,6 +52,20 @@ Under TLS it takes the certificate of a node, as values are for nodes only.
 	return cmd
 }
 
+// isNew refuses to write a file that is there already. A file is synced, which standard output is not.
+func isNew(what, file string) error {
+	_, err := os.Lstat(file)
+	switch {
+	case file == "-":
+		return fmt.Errorf("%s %q: it is written to a file, not to standard output; give another name, or ./- for a file of that name", what, file)
+	case file == "":
+		return fmt.Errorf("%s: no file is given; write the name of one that is not there yet", what)
+	case err == nil:
+		return fmt.Errorf("%s %q: there is such a file already: give another name", what, file)
+	}
+	return nil
+}
+
 // onRaft does something with the group of the settings, within the timeout.
 func (o *options) onRaft(cmd *cobra.Command, do func(context.Context) error) error {
 	if err := o.readRaft(cmd); err != nil {
@@ -55,7 +73,7 @@ func (o *options) onRaft(cmd *cobra.Command, do func(context.Context) error) err
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), o.Timeout)
 	defer cancel()
-	return o.Explain(do(ctx))
+	return cli.Refused(o.Explain(do(ctx)))
 }
 
 func newRaftRestore() *cobra.Command {
@@ -73,7 +91,7 @@ contender is registered: run voters only, by understudy raft-voter. It may be re
 has done is read back and checked.
 
 Under TLS it takes the certificate of a node.
-` + cli.ExitCodes,
+` + cli.Codes{0: "it is restored", cli.NotDone: "refused: the file is damaged, or a contender is registered", cli.Unavailable: ""}.String(),
 		Example: `  understudy raft restore group.backup --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
 		Args:    atLeastOne("FILE, a backup"),
 	}
@@ -87,6 +105,9 @@ Under TLS it takes the certificate of a node.
 			var all []*raft.Backup
 			floor := lock.Token(*above)
 			for _, file := range args {
+				if err := isThere(file); err != nil {
+					return err
+				}
 				b, err := raft.ReadBackup(file)
 				if err != nil {
 					return err
@@ -130,10 +151,7 @@ all the files.
 It is refused while a majority of the directories is whole: then the group goes on by itself. Stop every
 process of the group before, on every machine: most of its nodes together would go on as the old group
 beside the new one. docs/raft.md has every step.
-
-Exit codes:
-  0   the file is written
-  64  it is refused, and says why`,
+` + cli.Codes{0: "the file is written", cli.NotDone: "refused, as where a majority is whole, a node runs there or a directory is damaged, or the file cannot be written"}.String(),
 		Example: `  understudy raft recover --out a.backup /var/lib/a`,
 		Args:    atLeastOne("DIR, a data directory"),
 	}
@@ -143,6 +161,14 @@ Exit codes:
 		if *to == "" {
 			return errors.New("out: no file is given; write --out FILE, which is not there yet")
 		}
+		if err := isNew("out", *to); err != nil {
+			return err
+		}
+		for _, dir := range args {
+			if err := isThere(dir); err != nil {
+				return err
+			}
+		}
 		r, err := recoverFrom(args)
 		if err == nil {
 			err = r.refuse(*force)
@@ -151,7 +177,7 @@ Exit codes:
 			err = r.newest.Write(*to)
 		}
 		if err != nil {
-			return err
+			return cli.Refused(err)
 		}
 		_, err = fmt.Fprint(cmd.OutOrStdout(), r.text(*to))
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,26 +28,22 @@ be copied, and nodes read them again for every connection, without a restart. No
 written where the directory holds what this authority has not signed.
 
 Give each machine ca.pem and its own two files, and none of them ca.key: whoever has that can
-be any node. A group that matters gets its certificates from the authority that you have.`,
+be any node. A group that matters gets its certificates from the authority that you have.
+` + cli.Codes{0: "they are made, or renewed", cli.NotDone: "refused, as the directory holds what this authority has not signed, or they cannot be written"}.String(),
 		Example: `  understudy raft certs --dir certs --operator alice --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
 		Args:    cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), []string{"raft.peers"})
 	dir := cmd.Flags().String("dir", "certs", "where they are, and are made")
 	operators := cmd.Flags().StringArray("operator", nil, "the name of one who looks and steers; may be repeated")
-	days := cmd.Flags().Int("days", 365, "how long the certificates of nodes and operators are valid")
+	life := days(365)
+	cmd.Flags().Var(&life, "days", "how long the certificates of nodes and operators are valid")
 	output := cli.Output(cmd.Flags())
 	o.Collect()
-	o.Judge = func() error {
-		if *days < 1 || *days > 3650 {
-			return fmt.Errorf("days %d: must be from 1 to 3650", *days)
-		}
-		return nil
-	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		err := o.Read(cmd)
-		if len(o.Store.Raft.Peers) == 0 && !o.Given("raft.peers") {
-			err = errors.Join(err, errors.New("raft-peers: none is given; write ID=HOST:PORT for every node, separated by commas"))
+		if err == nil && len(o.Store.Raft.Peers) == 0 && (len(*operators) == 0 || !o.Given("raft.peers")) {
+			err = errors.New("raft-peers: none is given; write ID=HOST:PORT for every node, separated by commas; with --operator alone write --raft-peers \"\"")
 		}
 		if err != nil {
 			return err
@@ -58,13 +55,39 @@ be any node. A group that matters gets its certificates from the authority that 
 		for _, name := range *operators {
 			wanted = append(wanted, certs.Wanted{Name: name, Operator: true})
 		}
-		made, err := certs.Make(*dir, wanted, time.Duration(*days)*24*time.Hour)
-		if err != nil {
+		if err := errors.Join(certs.Check(wanted), nameDir(*dir)); err != nil {
 			return err
+		}
+		made, err := certs.Make(*dir, wanted, time.Duration(life)*24*time.Hour)
+		if err != nil {
+			return cli.Refused(err)
 		}
 		return show(cmd.OutOrStdout(), *output, reportOf(made), func(w io.Writer) { showCerts(w, made, *operators) })
 	}
 	return cmd
+}
+
+// A days is how long certificates are valid.
+type days int
+
+func (d *days) Type() string   { return "days" }
+func (d *days) String() string { return strconv.Itoa(int(*d)) }
+
+func (d *days) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 3650 {
+		return fmt.Errorf("%q must be a whole number from 1 to 3650", text)
+	}
+	*d = days(n)
+	return nil
+}
+
+// nameDir refuses a directory without a name, which would be the working directory.
+func nameDir(dir string) error {
+	if dir == "" {
+		return errors.New("dir: must not be empty; name a directory, or leave it out for certs")
+	}
+	return nil
 }
 
 // A certReport is a certificate in JSON.

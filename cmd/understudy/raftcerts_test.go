@@ -60,10 +60,12 @@ func TestRaftCertsRefuse(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "certs")
 	for want, args := range map[string][]string{
-		"raft-peers: none is given":      {},
-		"days 0: must be from 1 to 3650": {"--raft-peers", "a=h1:7001", "--days", "0"},
-		"missing port in address":        {"--raft-peers", "a=h1"},
-		`name "a": stands there twice`:   {"--raft-peers", "a=h1:7001", "--operator", "a"},
+		"raft-peers: none is given; w":                    {"--operator", "alice"},
+		"raft-peers: none is given":                       {"--raft-peers", ""},
+		"dir: is empty; write a value":                    {"--raft-peers", "a=h1:7001", "--dir", ""},
+		`days: "0" must be a whole number from 1 to 3650`: {"--raft-peers", "a=h1:7001", "--days", "0"},
+		"missing port in address":                         {"--raft-peers", "a=h1"},
+		`name "a": stands there twice`:                    {"--raft-peers", "a=h1:7001", "--operator", "a"},
 	} {
 		code, text := said(t, append([]string{"raft", "certs", "--dir", dir}, args...)...)
 		if code != cli.Usage || !strings.Contains(text, want) {

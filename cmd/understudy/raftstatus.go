@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -25,20 +28,17 @@ machine; needs no data directory. Who is active in a role says understudy status
 
 The first line says how many more voters may fail. A line for each member has its state, how many
 entries it is behind the leader, the age of its last snapshot, how much its data directory has and its
-disk has free, and when the first of its certificates ends. Where the group differs from the list,
-where a node takes no part any more, and where a member does not answer, a line says so and why.
+disk has free, and when the first of its certificates ends. Where the group differs from the list, where
+a member does not answer, and where one cannot be relied on, as its disk is full, a line says so and why.
 
 JSON is one document: group, leader, quorum, margin (how many more voters may fail), health (the same
 in words), differs (how the group differs from --raft-peers), and members, each with id, address,
-voter, silent (why it did not answer), behind, and node (null: it did not answer) with state, leader,
-members, term, last, applied, snapshot, snapshotAt, used, free, refused and certificates (their ends
-by file). These names stay.
-
-Exit codes:
-  0   somebody leads, and a majority answers
-  1   nobody leads, or no majority answers
-  64  a mistake in flags, environment or file
-  69  nobody answers`,
+voter, silent (why it did not answer), fails (why it cannot be relied on), behind (null: unknown, as
+where nobody leads), and node (null: it did not answer) with state, leader, members, term, last, applied,
+snapshot, snapshotAt, used, free (null: unknown), refused, disk, observes, deadAfter and silentFor
+(in ns) and certificates (their ends by file).
+These names stay.
+` + cli.Codes{0: "somebody leads, and a majority answers", cli.NotDone: "nobody leads, or no majority answers", cli.Unavailable: "nobody answers"}.String(),
 		Example: `  understudy raft status --raft-peers a=h1:7001,b=h2:7001,c=h3:7001
   understudy raft status -o json | jq .margin`,
 		Args: cli.NoArgs,
@@ -86,10 +86,10 @@ type groupReport struct {
 }
 
 func newGroupReport(g raft.GroupStatus, peers []raft.Peer) groupReport {
-	voters, silent := g.Voters()
-	h := backends.Health{Members: voters, Leader: g.Leader, Silent: silent}
+	voters, silent, failing := g.Voters()
+	h := backends.Health{Members: voters, Leader: g.Leader, Silent: silent, Failing: failing}
 	margin, _ := h.Margin()
-	return groupReport{g, h.Quorum(), margin, h.String(), (raft.Group{Voters: voters}).Differs(peers)}
+	return groupReport{g, h.Quorum(), margin, cmp.Or(g.Lost(), h.String()), (raft.Group{Voters: voters}).Differs(peers)}
 }
 
 func (r groupReport) write(w io.Writer, now time.Time) {
@@ -103,20 +103,12 @@ func (r groupReport) write(w io.Writer, now time.Time) {
 			more = append(more, m.ID+" is silent: "+m.Silent)
 			continue
 		}
-		n, snapshot, until := m.Node, "none", "none"
-		if n.Snapshot > 0 {
-			snapshot = fmt.Sprintf("to %d, %s ago", n.Snapshot, short(now.Sub(n.SnapshotAt)))
+		fmt.Fprintf(table, "%s\t%s\t%s\n", m.ID, m.Address, strings.Join(columns(m, now), "\t"))
+		if m.Fails != "" {
+			more = append(more, m.ID+" fails: "+m.Fails)
 		}
-		if end, ok := n.Certificates.First(); ok {
-			until = end.UTC().Format(time.DateOnly)
-		}
-		state := n.State
-		if !m.Voter {
-			state += ", learns"
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", m.ID, m.Address, state, n.Term, n.Last, m.Behind, snapshot, size(n.Used), size(n.Free), until)
-		if n.Refused != "" {
-			more = append(more, m.ID+" takes no part any more: "+n.Refused)
+		for _, id := range slices.Sorted(maps.Keys(m.Node.SilentFor)) {
+			more = append(more, fmt.Sprintf("%s is taken out after %v of silence, of which %v are over, while the rest is a living majority", id, m.Node.DeadAfter, m.Node.SilentFor[id].Round(time.Second)))
 		}
 	}
 	_ = table.Flush() // into a string
@@ -127,6 +119,34 @@ func (r groupReport) write(w io.Writer, now time.Time) {
 		fmt.Fprintln(w, line)
 	}
 }
+
+// columns are what a member says of itself, from its state on. One that is starting does not know
+// where it is yet, and how far it is behind is known where somebody leads.
+func columns(m raft.MemberStatus, now time.Time) []string {
+	n, state, snapshot, until := m.Node, m.Node.State, "none", "none"
+	term, last, behind, left := fmt.Sprint(n.Term), fmt.Sprint(n.Last), unsaid, unsaid
+	if !m.Voter {
+		state += ", learns"
+	}
+	if n.Term == 0 {
+		term, last, snapshot = unsaid, unsaid, unsaid
+	}
+	if m.Behind != nil {
+		behind = fmt.Sprint(*m.Behind)
+	}
+	if n.Free != nil {
+		left = size(int64(*n.Free))
+	}
+	if n.Snapshot > 0 {
+		snapshot = fmt.Sprintf("to %d, %s ago", n.Snapshot, short(now.Sub(n.SnapshotAt)))
+	}
+	if end, ok := n.Certificates.First(); ok {
+		until = end.UTC().Format(time.DateOnly)
+	}
+	return []string{state, term, last, behind, snapshot, size(n.Used), left, until}
+}
+
+const unsaid = "unknown"
 
 // size is a number of bytes for people.
 func size(n int64) string {

@@ -27,8 +27,10 @@ type storeRow struct {
 	Members  []string `json:"members,omitempty"`
 	Leader   string   `json:"leader,omitempty"`
 	Silent   []string `json:"silent,omitempty"`
+	Failing  []string `json:"failing,omitempty"`
 	Quorum   int      `json:"quorum,omitempty"`
-	Margin   *int     `json:"margin,omitempty"` // nil: unknown
+	Margin   *int     `json:"margin,omitempty"`  // nil: unknown
+	Refuses  string   `json:"refuses,omitempty"` // why every write is refused although members answer
 
 	text string // for people
 }
@@ -93,7 +95,7 @@ type memberRow struct {
 
 // newReport combines what the store and its servers said.
 func newReport(name string, h backends.Health, all []heard) report {
-	r := report{Store: storeRow{Name: name, Members: h.Members, Leader: h.Leader, Silent: h.Silent, text: h.String()}, Roles: []roleRow{}}
+	r := report{Store: storeRow{Name: name, Members: h.Members, Leader: h.Leader, Silent: h.Silent, Failing: h.Failing, Refuses: h.Refuses, text: h.String()}, Roles: []roleRow{}}
 	if len(h.Members) > 0 {
 		r.Store.Quorum = h.Quorum()
 	}

@@ -58,7 +58,7 @@ func (r several) start(id, config string) {
 // by role.
 func (r several) who() (all map[string]span) {
 	r.t.Helper()
-	r.within(time.Minute, "each role has one active and one standby", func() bool {
+	r.eventually("each role has one active and one standby", func() bool {
 		all = map[string]span{}
 		for _, role := range threeRoles {
 			code, text := r.operate("status", "--role", role, "--timeout", "1s", "-o", "json")
@@ -178,7 +178,7 @@ func (r several) end(now map[string]span, id, config string, sig syscall.Signal,
 	began := time.Now()
 	r.kill(id, sig)
 	for _, role := range roles {
-		r.within(time.Minute, role+" leaves "+id+", which is gone", func() bool {
+		r.eventually(role+" leaves "+id+", which is gone", func() bool {
 			s, _ := r.last(role)
 			return s.token != now[role].token
 		})

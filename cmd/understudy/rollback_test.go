@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -53,9 +54,16 @@ func testRolledBack(t *testing.T, r *trio, held bool) {
 	}
 	restore()
 	for _, id := range r.ids {
-		r.awaitLog(id, lock.ErrRolledBack.Error())
+		r.eventually(id+" warns of it, and each heartbeat says so", func() bool {
+			warned := r.lastLine(id, "to=paused reason=\""+lock.ErrRolledBack.Error())
+			return strings.Contains(warned, "level=WARN") && strings.Contains(r.lastLine(id, "msg=paused"), "error=\""+lock.ErrRolledBack.Error())
+		})
 	}
 	r.awaitIdle()
+	r.eventually("why has that as a reason, once somebody is in line again", func() bool {
+		_, text := r.operate("why", "--role", "r")
+		return strings.Contains(text, "or the store was put back to an earlier state")
+	})
 	r.expect(0, "every later one is greater than ", "token-floor", "--role", "r", "--above", fmt.Sprint(now.token))
 	r.active(now.token)
 	r.handOver()
@@ -69,6 +77,19 @@ func (r *trio) awaitLog(id, text string) {
 		log, err := os.ReadFile(filepath.Join(r.dir, id+".log"))
 		return err == nil && bytes.Contains(log, []byte(text))
 	})
+}
+
+// lastLine is the last line of a wrapper's log that contains a text; "": none.
+func (r *trio) lastLine(id, text string) (last string) {
+	r.t.Helper()
+	log, err := os.ReadFile(filepath.Join(r.dir, id+".log"))
+	must(r.t, err)
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, text) {
+			last = line
+		}
+	}
+	return last
 }
 
 // settled waits until the term that the store names is the one that was stamped last,

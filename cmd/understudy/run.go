@@ -26,7 +26,8 @@ On a loss, a stop (SIGTERM, SIGINT) or a handoff the command's whole process gro
 gets SIGTERM, and SIGKILL when the time is over: --stop-timeout, or after a loss three
 quarters of --grace. If something cannot be killed, this process exits with 75. A second
 SIGTERM or SIGINT kills at once, but the same signal again within half a second counts as one
-stop, sent twice. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command.
+stop, sent twice. SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the command. Where none runs, SIGHUP
+ends a process that was started from a terminal, and does nothing elsewhere; nohup(1) keeps it.
 
 The command has ended when its first process has. All its descendants belong to it, even
 daemons: those left then get SIGTERM and SIGKILL in the same way, and the role is released
@@ -60,11 +61,21 @@ One process can have several roles, each with a command of its own and active or
 independently: list them as "roles" in the file that --config names; see docs/configuration.md.
 `
 
+// runCodes are the exit codes of run.
+var runCodes = cli.Codes{
+	0:               "a stop was requested, or the command ended with 0",
+	cli.Usage:       "a mistake in the command line, the environment or the file of settings, or an error that no retry can cure",
+	cli.Unavailable: "the store did not answer within --connect-timeout",
+	cli.Held:        "another process has the ID, or the role with --active-standby=false",
+	cli.Lost:        "the role was lost, with --on-loss=exit; or work outlived the promise",
+	127:             "the command could not be started; any other code is the command's",
+}
+
 func newRun(s *signals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] [-- COMMAND [ARG...]]",
 		Short: "Run a command only while this process is active",
-		Long:  runText + cli.ExitCodes,
+		Long:  runText + runCodes.String(),
 		Example: `  export UNDERSTUDY_ROLE=billing UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy run --id a --raft-dir /tmp/a -- ./billing --port 80
   understudy run --id b --raft-dir /tmp/b --ttl 2s --on-exit restart -- sh -c 'exec ./billing'

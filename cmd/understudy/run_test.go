@@ -104,7 +104,7 @@ var buildShipped = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	atEnd = append(atEnd, func() { _ = os.RemoveAll(dir) })
-	build := exec.Command("go", "build", "-o", dir, ".", "../understudy-lab")
+	build := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", dir, ".", "../understudy-lab") // as make build
 	build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
 	return dir, build.Run()
 })
@@ -192,7 +192,7 @@ func (r *trio) killed(was span) {
 	go func() { defer close(ended); _ = cmd.Wait() }()
 	select {
 	case <-ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(lab.Patience):
 		if syscall.Kill(was.pid, 0) == nil {
 			r.t.Errorf("%s is stopped and not killed, and its command lives\n%s", was.id, r.situation())
 		}
@@ -235,7 +235,7 @@ func TestSignals(t *testing.T) {
 		`trap 'echo hup' HUP; trap '' TERM; (trap '' TERM; sleep 1000) & echo ready; while :; do sleep 0.05; done`)
 	cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper")
 	out := lab.Output(t, cmd)
-	watchdog := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	watchdog := time.AfterFunc(lab.Patience, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer watchdog.Stop()
 	lines := bufio.NewScanner(out)
 	expect := func(want string) {

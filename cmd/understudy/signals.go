@@ -64,3 +64,13 @@ func (s *signals) take(command bool) chan os.Signal {
 
 // stops reports whether a signal asks this process to stop.
 func stops(s os.Signal) bool { return s == syscall.SIGTERM || s == syscall.SIGINT }
+
+// atTerminal reports whether this process has a terminal that sends it SIGHUP when it is closed.
+func atTerminal() bool {
+	f, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return true
+}

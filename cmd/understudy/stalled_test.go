@@ -3,7 +3,6 @@
 package main
 
 import (
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -55,7 +54,7 @@ func TestStalledLog(t *testing.T) {
 // refill starts what has ended, until a and b are in line and one works; c only votes.
 func (r *trio) refill() (now span, standby string) {
 	r.t.Helper()
-	r.within(40*time.Second, "one is active and one stands by", func() (ok bool) {
+	r.eventually("one is active and one stands by", func() (ok bool) {
 		for _, id := range r.ids {
 			r.restart(id)
 		}
@@ -109,19 +108,6 @@ func (r *trio) sicken(id string) {
 	}
 }
 
-// ended waits until a process is gone, and returns how it ended.
-func (r *trio) ended(id string) *os.ProcessState {
-	r.t.Helper()
-	cmd := r.procs[id]
-	watchdog := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
-	_ = cmd.Wait()
-	if !watchdog.Stop() {
-		r.t.Errorf("%s did not end", id)
-	}
-	delete(r.procs, id)
-	return cmd.ProcessState
-}
-
 // told tells a process to stop, and expects that it does.
 func (r *trio) told(id string) {
 	r.t.Helper()
@@ -136,17 +122,6 @@ func (r *trio) ends(id string, sig syscall.Signal) {
 	r.t.Helper()
 	r.signal(id, sig)
 	r.ended(id)
-}
-
-func (r *trio) handoff(to ...string) {
-	r.t.Helper()
-	args := append([]string{"handoff", "--role", "r"}, r.flags...)
-	for _, id := range to {
-		args = append(args, "--to", id)
-	}
-	if code := execute(r.t.Context(), args, io.Discard, os.Stderr); code != 0 {
-		r.t.Errorf("handoff: exit code %d", code)
-	}
 }
 
 // alone kills all processes but those of one.

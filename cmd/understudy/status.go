@@ -19,13 +19,12 @@ import (
 )
 
 // statusCodes are the exit codes of status.
-const statusCodes = `
-Exit codes:
-  0   every role that was asked about has an active; with --is-active, it is --id
-  1   in one of them nobody is active, or nobody ever was
-  2   with --is-active: another one is active
-  64  a mistake in flags, environment or file, or an error that no retry can cure
-  69  the store cannot be reached`
+var statusCodes = cli.Codes{
+	0:               "every role that was asked about has an active; with --is-active, it is --id",
+	cli.NotDone:     "in one of them nobody is active, or nobody ever was, or a record cannot be read",
+	another:         "with --is-active: another one is active",
+	cli.Unavailable: "",
+}
 
 // another is status's exit code if another contender is active.
 const another = 2
@@ -46,7 +45,8 @@ clock, which may differ from yours.
 each change.
 
 JSON is one document, or with --watch one for each line: store (name, identity, members, leader,
-silent, quorum, margin: how many more members may fail) and roles, each with role,
+silent, failing, quorum, margin: how many more members may fail, refuses: why every write is refused
+although members answer) and roles, each with role,
 active (null: nobody), last (how the last term ended, if nobody is active), paused (by, why, at, until, stop;
 if present, nobody takes over), fence (by, at; that contender's fence command runs, or ran, against
 the active), request (if a handoff was asked for) and standbys by rank.
@@ -55,7 +55,7 @@ record is missing), beatAt, promiseLeft (seconds, by its owner's clock), silent,
 one: a crash costs milliseconds), priority (its rank in line goes by this: lowered while it is not ready),
 ready, drained, unfit (why it would not take over), setPriority and setBy (what an operator has set), address,
 labels. A standby has the same without token, since, promiseLeft and silent. These names are stable.
-` + statusCodes,
+` + statusCodes.String(),
 		Example: `  understudy status --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy status --role billing -o json | jq .roles[0].active.id
   understudy status --role billing --is-active --id a && echo "a is active"
@@ -128,14 +128,12 @@ func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func() 
 		return cli.Unreachable(unread)
 	}
 	r := newReport(s.Store.Backend, found.Health, listen(ctx, l, all))
-	if err := r.show(s.out, *s.output); err != nil {
-		return err
-	}
+	shown := r.show(s.out, *s.output)
 	s.remark(ctx, l, all)
 	if unread != nil {
 		return unread
 	}
-	return s.verdict(r)
+	return errors.Join(shown, s.verdict(r))
 }
 
 // remark says on standard error what is wrong with the store, and with the names of roles.

@@ -83,7 +83,7 @@ func TestDrain(t *testing.T) { onEveryStore(t, testDrain) }
 
 func testDrain(t *testing.T, r *trio) {
 	now := r.labelled()
-	r.expect(cli.Usage, `id "z": is neither active nor standing by in any role; if the ID is right, and will be used later, give --force`, "drain", "--id", "z")
+	r.expect(cli.NotDone, `id "z": is neither active nor standing by in any role; if the ID is right, and will be used later, give --force`, "drain", "--id", "z")
 	r.expect(cli.Usage, `id "": must not be empty`, "drain")
 	r.expect(cli.NotDone, `id "z": is not drained`, "drain", "--id", "z", "--undo", "--force")
 	r.expect(0, "undo it with: understudy drain --id z --undo", "drain", "--id", "z", "--force")
@@ -121,7 +121,7 @@ func testPriority(t *testing.T, r *trio) {
 	r.expect(cli.Usage, "priority: missing; write a number, or --undo", "priority", "--id", last, "--role", "r")
 	r.expect(cli.Usage, `priority "5000000000": must be a number from -536870912 to 536870912`, "priority", "--id", last, "--role", "r", "5000000000")
 	r.expect(cli.Usage, `priority "x": must be a number`, "priority", "--id", last, "--role", "r", "x")
-	r.expect(cli.Usage, `id "z": is neither active nor standing by in role "r"`, "priority", "--id", "z", "--role", "r", "5")
+	r.expect(cli.NotDone, `id "z": is neither active nor standing by in role "r"`, "priority", "--id", "z", "--role", "r", "5")
 	r.expect(cli.NotDone, "no priority is set for it", "priority", "--id", last, "--role", "r", "--undo")
 	for _, id := range r.others(now.id) {
 		r.expect(0, "undo it with: understudy priority --id "+id+" --role r --undo", "priority", "--id", id, "--role", "r", "5", "--wait")

@@ -21,6 +21,7 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/fencing"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/internal/lab/stores"
 	"github.com/understudy-ha/understudy/lock"
@@ -329,14 +330,9 @@ func (r *trio) active(not uint64) (now span) {
 // eventually waits until something is so of processes that tell nobody when it is.
 func (r *trio) eventually(what string, ok func() bool) {
 	r.t.Helper()
-	r.within(30*time.Second, what, ok)
-}
-
-func (r *trio) within(most time.Duration, what string, ok func() bool) {
-	r.t.Helper()
-	for deadline := time.Now().Add(most); !ok(); time.Sleep(2 * time.Millisecond) { // processes tell nobody
+	for deadline := time.Now().Add(lab.Patience); !ok(); time.Sleep(2 * time.Millisecond) { // processes tell nobody
 		if time.Now().After(deadline) {
-			r.t.Fatalf("waited %v in vain until %s\n%s", most, what, r.situation())
+			r.t.Fatalf("waited %v in vain until %s\n%s", lab.Patience, what, r.situation())
 		}
 	}
 }
@@ -348,10 +344,23 @@ func (r *trio) kill(id string, sig syscall.Signal) {
 	delete(r.procs, id)
 }
 
+// ended waits until a process is gone, and returns how it ended.
+func (r *trio) ended(id string) *os.ProcessState {
+	r.t.Helper()
+	cmd := r.procs[id]
+	watchdog := time.AfterFunc(lab.Patience, func() { _ = cmd.Process.Kill() })
+	_ = cmd.Wait()
+	if !watchdog.Stop() {
+		r.t.Errorf("%s did not end", id)
+	}
+	delete(r.procs, id)
+	return cmd.ProcessState
+}
+
 // inLine waits until n stand by.
 func (r *trio) inLine(n int) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), lab.Patience)
 	defer cancel()
 	l, err := backends.Dial(ctx, r.store)
 	if err != nil {

@@ -18,7 +18,8 @@ func newVoter(s *signals) *cobra.Command {
 		Use:   "raft-voter",
 		Short: "A third voter for a pair of coordinators; it competes for nothing",
 		Long: `Votes in the group, and keeps its log, but takes part in no role. Give it the --ttl of the
-contenders, or the same --raft-timing.`,
+contenders, or the same --raft-timing.
+` + cli.Codes{0: "a stop was requested", cli.Usage: "a mistake in the command line, the environment or the file of settings, or an error that no retry can cure"}.String(),
 		Example: `  understudy raft-voter --id c --raft-dir /var/lib/voter --ttl 2s --raft-peers a=h1:7001,b=h2:7001,c=h3:7001 \
     --raft-ca-file ca.pem --raft-cert-file c.pem --raft-key-file c.key`,
 		Args: cli.NoArgs,

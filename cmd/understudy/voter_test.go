@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
@@ -23,8 +24,8 @@ func TestVoterOfAnotherGroupEnds(t *testing.T) {
 	for i := range lists {
 		lists[i] = stores.List(stores.Peers(t, "a", "b", "c"))
 	}
-	voter := func(ctx context.Context, group int, id, dir string) (done chan int, said *bytes.Buffer) {
-		done, said = make(chan int, 1), new(bytes.Buffer)
+	voter := func(ctx context.Context, group int, id, dir string) (done chan int, said *lab.Said) {
+		done, said = make(chan int, 1), new(lab.Said)
 		go func() {
 			done <- execute(ctx, []string{"raft-voter", "--id", id, "--raft-dir", dir, "--raft-peers", lists[group], "--ttl", "2s"}, new(bytes.Buffer), said)
 		}()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -63,7 +62,7 @@ func TestEmptyStoreAnswers(t *testing.T) {
 			"the store has none": {"status", "--role", "r"}, "write --id ID; the store has none": {"evict"},
 			`id "a": is neither active nor standing by in any role`: {"evict", "--id", "a"},
 		} {
-			var errs bytes.Buffer
+			var errs lab.Said
 			execute(t.Context(), append(args, r.flags...), io.Discard, &errs)
 			if text := errs.String(); !strings.Contains(text, want) || strings.Contains(text, "does not answer") || strings.Contains(text, "waiting") {
 				t.Errorf("%q: want %q, and nothing else of the store:\n%s", args, want, text)

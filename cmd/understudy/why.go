@@ -23,7 +23,8 @@ func newWhy() *cobra.Command {
 		Short: "Explain where a role is: its last move, or why nobody is active",
 		Long: `Explains the last move of a role from what the store has: who had it, who has it now, why it
 moved, how long each part took, and what would have been faster. If nobody is active it explains
-why nobody takes over. Without --role it explains the roles in the file that --config names, or
+why nobody takes over. A move is written ttl/4 after it: one that was just made is waited for, for up
+to 3s. Without --role it explains the roles in the file that --config names, or
 else every role in the store.
 
 A time is by the clock of the contender that recorded it. An active that fell silent without a
@@ -33,7 +34,7 @@ JSON is one document: roles, each with role, active (empty: nobody), token, from
 (a word; see docs/why.md), without (seconds for which nobody was active, as far as is known), outage
 (seconds of the store's last outage, if nothing moved), text, steps (each with at, by, text) and faster.
 These names are stable.
-` + cli.ExitCodes,
+` + cli.Codes{0: "it is explained", cli.NotDone: "nobody has taken part in the role", cli.Unavailable: ""}.String(),
 		Example: `  understudy why --role billing
   understudy why --role billing -o json | jq -r .roles[0].cause`,
 		Args: cli.NoArgs,
@@ -66,11 +67,12 @@ func stories(ctx context.Context, l lock.Locker, roles ...string) (all []story, 
 	if len(found) == 0 && err != nil {
 		return nil, cli.Unreachable(err)
 	}
+	limit := time.Now().Add(untoldFor)
 	for _, st := range listen(ctx, l, found) {
 		if text := unknown(ctx, l, st.Standing); text != "" && len(roles) > 0 {
 			return nil, cli.Exit(cli.NotDone, errors.New(text))
 		}
-		events, err := eventsOf(ctx, l, st.Role)
+		st, events, err := lastMove(ctx, l, st, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -80,6 +82,42 @@ func stories(ctx context.Context, l lock.Locker, roles ...string) (all []story, 
 		return nil, cli.Exit(cli.NotDone, errors.New("nobody has taken part in any role here: start a contender, or look at another store or prefix"))
 	}
 	return all, err
+}
+
+// untoldFor is how long why waits for the event of a move that was just made. At the default ttl it comes after 2.5s.
+const untoldFor = 3 * time.Second
+
+// lastMove is a role's standing and its history, both of the last move: one that was made between the two reads,
+// or that its owner has not written yet, is waited for until limit.
+func lastMove(ctx context.Context, l lock.Locker, st heard, limit time.Time) (heard, []lock.Event, error) {
+	for {
+		events, err := eventsOf(ctx, l, st.Role)
+		if err != nil || st.toldBy(events) {
+			return st, events, err
+		}
+		cli.Pause(ctx)
+		if ctx.Err() != nil || time.Now().After(limit) {
+			return st, events, nil
+		}
+		now, err := standings(ctx, l, st.Role)
+		if err != nil {
+			return st, nil, cli.Unreachable(err)
+		}
+		st = listen(ctx, l, now)[0]
+	}
+}
+
+// toldBy reports whether the events have the role's last move, or never will: one that could not be written is
+// dropped.
+func (h heard) toldBy(events []lock.Event) bool {
+	t, written := h.Term, false
+	for _, e := range events {
+		if e.Token > t.Token {
+			return false
+		}
+		written = written || e.Kind == lock.Began && e.Token == t.Token
+	}
+	return written || t.Vacant() || h.silent != "" || h.at.Sub(t.Since).Abs() > t.Holder.TTL
 }
 
 // A story is why's answer about a role. Its names are stable.
@@ -237,7 +275,7 @@ func (m *move) tellNobody(s *story) {
 		s.Text = fmt.Sprintf("Nobody is active. %s was the last, with token %d: %s.", t.Holder.ID, t.Token, sentence(cause, detail))
 	}
 	if f := m.Fence; !f.IsZero() {
-		s.Text += fmt.Sprintf(" %s has set out to fence its host, and the role is free as soon as that is dead.", f.By)
+		s.Text += fmt.Sprintf(" %s has set out to fence its host, and the role is free as soon as its fence command succeeds, or the promise is over. Whether it has failed only its log says.", f.By)
 	}
 	s.Text += " " + m.whyNobody()
 	if m.began != nil {
@@ -280,7 +318,7 @@ func (m *move) whyNobody() string {
 	case ready == 0:
 		return fmt.Sprintf("%d stand by, and none of them is ready.", able)
 	}
-	return fmt.Sprintf("%s stands by, the first of %d: it takes over next, unless its health check fails or its last try did; its log says so.", m.Line[0].ID, able)
+	return fmt.Sprintf("%s stands by, the first of %d: it takes over next, unless its health check fails, its last try failed, or the store was put back to an earlier state; its log says so.", m.Line[0].ID, able)
 }
 
 func showStories(out io.Writer, format string, all []story) error {

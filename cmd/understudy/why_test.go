@@ -6,8 +6,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // TestStoreIsLost takes the store away from an active and its standbys. Each says what the
@@ -97,7 +100,7 @@ func TestScripts(t *testing.T) {
 	} {
 		path := filepath.Join(t.TempDir(), "script")
 		must(t, os.WriteFile(path, []byte(test.text), 0o755))
-		var out, errs strings.Builder
+		var out, errs lab.Said
 		code := execute(t.Context(), []string{"run", "--backend", "memory", "--role", "r", "--", path}, &out, &errs)
 		switch {
 		case test.want == "" && code != 0:
@@ -119,6 +122,27 @@ func TestWhyThatCannotBeWritten(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		if err := showStories(out, format, []story{{Role: "r", Text: "nobody"}}); err == nil {
 			t.Errorf("%s: no error", format)
+		}
+	}
+}
+
+// TestWitnessOfTheSilent: why says of an active that is gone what was recorded, and that it does not know what was not,
+// as by an older program; one that was only cut off had no use for a witness.
+func TestWitnessOfTheSilent(t *testing.T) {
+	for detail, want := range map[string]string{
+		"seen by b; it had a witness": "a had a witness, which could not end its session",
+		"seen by b; it had no witness; the fence command of b did not succeed: it ended with code 1": "a had no witness",
+		"seen by b": "whether a had a witness is not recorded",
+	} {
+		st := lock.Standing{Role: "r", Term: lock.Term{Token: 8, Holder: lock.Member{Contender: lock.Contender{ID: "b"}, Promise: lock.Promise{TTL: time.Second}}}}
+		events := []lock.Event{{Kind: lock.Began, By: "b", Token: 8, From: "a", Previous: 7, Cause: lock.CauseSilent, Detail: detail}}
+		s := storyOf(heard{Standing: st}, events)
+		if got := strings.Join(s.Faster, "\n"); !strings.Contains(got, want) || strings.Count(got, "witness") < 2 || !strings.Contains(s.Text, detail) {
+			t.Errorf("%q: want %q, got %q and %q", detail, want, s.Text, got)
+		}
+		events = append(events, lock.Event{Kind: lock.Ended, By: "a", Token: 7, Cause: lock.CauseDeadline})
+		if got := strings.Join(storyOf(heard{Standing: st}, events).Faster, "\n"); strings.Contains(got, "a had ") || strings.Contains(got, "whether a ") {
+			t.Errorf("%q: it was cut off, and why says %q", detail, got)
 		}
 	}
 }

@@ -59,7 +59,7 @@ func TestWitnessReplaced(t *testing.T) {
 		_ = syscall.Kill(old, syscall.SIGKILL)
 		r.eventually("there is another witness", func() bool { pid := r.witness(now.id); return pid != old && pid != 0 })
 	}
-	r.within(20*time.Second, fmt.Sprintf("there are no more descriptors than the %d before ten witnesses", before), func() bool {
+	r.eventually(fmt.Sprintf("there are no more descriptors than the %d before ten witnesses", before), func() bool {
 		return descriptors() <= before+2 // connections come and go
 	})
 	if still := r.settle(); still.token != now.token {
@@ -84,7 +84,7 @@ func TestWitnessWithoutStore(t *testing.T) {
 	r.inLine(1)
 	store.Kill()
 	r.kill("a", syscall.SIGKILL)
-	r.within(20*time.Second, "the witness gives up", func() bool { return strings.Contains(r.log("a"), "it expires with its promise") })
+	r.eventually("the witness gives up", func() bool { return strings.Contains(r.log("a"), "it expires with its promise") })
 	r.eventually("nothing is left of a", func() bool {
 		return !slices.ContainsFunc(r.left(), func(s string) bool {
 			return !strings.Contains(s, "--id b") && !strings.Contains(s, "understudy-witness")

@@ -110,7 +110,7 @@ func (r *trio) unguard(now span, first syscall.Signal, between time.Duration) {
 // returns who works.
 func (r *trio) settle() (now span) {
 	r.t.Helper()
-	r.within(40*time.Second, "one is active and two stand by", func() (ok bool) {
+	r.eventually("one is active and two stand by", func() (ok bool) {
 		for _, id := range r.ids {
 			if state, _ := r.state(r.procs[id].Process.Pid); state == "Z" {
 				_ = r.procs[id].Wait()
@@ -134,7 +134,7 @@ func (r *trio) whole() (span, bool) { return r.wholeWith(3) }
 
 // wholeWith returns who works, if the store says that so many have a session.
 func (r *trio) wholeWith(n int) (span, bool) {
-	var out, errs bytes.Buffer
+	var out, errs lab.Said
 	args := append([]string{"status", "--role", "r", "--timeout", "1s", "-o", "json"}, r.flags...)
 	if execute(r.t.Context(), args, &out, &errs) != 0 {
 		return span{}, false
@@ -234,7 +234,7 @@ func (r *trio) noProcessLeft() {
 			r.t.Logf("still there: %q", r.left())
 		}
 	}()
-	r.within(20*time.Second+r.ttl, "no process is left", func() bool { return len(r.left()) == 0 })
+	r.eventually("no process is left", func() bool { return len(r.left()) == 0 })
 }
 
 // killLeft kills what carries the trio's mark.
@@ -313,9 +313,7 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	for _, said := range []string{"the health check hangs", "it hangs: it did not turn, or its health check did not return"} { // by itself, and by its witness
-		if !strings.Contains(r.log(third), said) {
-			t.Errorf("%s: nobody said that %s", third, said)
-		}
+		r.awaitLog(third, said)
 	}
 	r.judge()
 }
@@ -345,7 +343,7 @@ func TestWitnessStays(t *testing.T) {
 	r.startAll()
 	now := r.settle()
 	pid := r.witness(now.id)
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGUSR1} {
 		_ = syscall.Kill(pid, sig)
 	}
 	time.Sleep(100 * time.Millisecond) // a signal that ends it has ended it by then

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -64,8 +65,11 @@ func beginningText(e lock.Event) string {
 			lock.PartGrant:  "was granted it in %s",
 			lock.PartStart:  "began its work %s later",
 		}[p.Name]
-		if !known {
+		switch {
+		case !known:
 			said = p.Name + " %s"
+		case p.Name == lock.PartFence && e.Cause == lock.CauseSilent:
+			said = "no fence command succeeded in the %s until the promise was over"
 		}
 		parts = append(parts, fmt.Sprintf(said, short(p.Took)))
 	}
@@ -93,11 +97,13 @@ func (m *move) hint(s *story, cause string) {
 	add := func(format string, args ...any) { s.Faster = append(s.Faster, fmt.Sprintf(format, args...)) }
 	p := m.Term.Holder.Promise
 	half := coordinator.Config{TTL: p.TTL / 2}
-	if silent := took(m.began, lock.PartSilent); m.began.Cause == lock.CauseSilent {
-		if m.witnessed(m.began.From) {
-			add("%s has a witness, which could not end its session: the whole host was lost or cut off", m.began.From)
-		} else {
-			add("%s", noWitness(m.began.From))
+	fenced := took(m.began, lock.PartFence)
+	if silent := took(m.began, lock.PartSilent) + fenced; m.began.Cause == lock.CauseSilent {
+		if cause == lock.CauseSilent { // otherwise it lives, and a witness changes nothing
+			s.Faster = append(s.Faster, witnessed(m.began))
+		}
+		if fenced > 0 {
+			add("a fence command that succeeds ends the wait at once: the log of who ran it says why it did not")
 		}
 		add("the silence of %s is the ttl (%s) and how long others take to be sure; a ttl of %s would halve it, and outlasts an outage of the store of %s instead of %s",
 			short(silent), p.TTL, half.TTL, short(half.Defaults().Outage()), short(coordinator.Config{TTL: p.TTL}.Defaults().Outage()))
@@ -123,12 +129,13 @@ func (m *move) hint(s *story, cause string) {
 	}
 }
 
-// witnessed reports whether a contender in line has a witness.
-func (m *move) witnessed(id string) bool {
-	for _, one := range m.Line {
-		if one.ID == id {
-			return one.Witness
-		}
+// witnessed says what a witness has changed, or would have, for a former active that was silent.
+func witnessed(began *lock.Event) string {
+	switch {
+	case history.Says(began.Detail, history.HadWitness):
+		return began.From + " had a witness, which could not end its session: the whole host was lost, frozen or cut off"
+	case history.Says(began.Detail, history.NoWitness):
+		return noWitness(began.From)
 	}
-	return false
+	return "whether " + began.From + " had a witness is not recorded: with one (--witness, on Linux) a crash costs milliseconds, and without it the ttl"
 }

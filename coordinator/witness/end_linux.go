@@ -88,8 +88,8 @@ func (c *child) elect(ctx context.Context) error {
 }
 
 // evict ends the session, and tries as long as it may: another try begins while one has no
-// answer, because that one may be far away, or lost. It evicts on any beat: one may still arrive
-// that the process had sent before it died.
+// answer, because that one may be far away, or lost at a member of the store that hangs. It evicts
+// on any beat: one may still arrive that the process had sent before it died.
 func (c *child) evict(ctx context.Context, id lock.SessionID) error {
 	answers := make(chan error, tries)
 	why := history.Dead
@@ -116,7 +116,7 @@ func (c *child) evict(ctx context.Context, id lock.SessionID) error {
 			c.log.Debug("the session is not ended yet", "error", err)
 			time.Sleep(pause)
 			pause = max(retry, min(2*pause, c.Promise.TTL/100))
-		case <-time.After(reading):
+		case <-time.After(hedge):
 		}
 	}
 }

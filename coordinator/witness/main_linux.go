@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -26,8 +27,10 @@ func Main(open Open) {
 	if os.Args[0] != name {
 		return
 	}
-	// These end a process group, a terminal or a pipeline, but must not end a witness.
-	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP)
+	runtime.GOMAXPROCS(1) // it does little, and each more costs memory, and threads that look for something to do
+	// These end a process group, a terminal, a pipeline or a service that missed its watchdog, but
+	// must not end a witness.
+	signal.Ignore(syscall.SIGTERM, syscall.SIGABRT, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP)
 	c, err := newChild()
 	if err != nil {
 		log := asynclog.Logger(slog.New(slog.NewTextHandler(os.Stderr, nil)))
@@ -150,9 +153,9 @@ func (c *child) due() string {
 	c.looked = now
 	switch pulse := time.Duration(c.page.pulse.Load()); {
 	case pulse != c.pulse:
-		c.pulse, c.silent = pulse, min(now.Mono-pulse, 2*c.tick())
+		c.pulse, c.silent = pulse, min(now.Mono-pulse, c.tick())
 	default:
-		c.silent += min(slept, 2*c.tick())
+		c.silent += min(slept, c.tick())
 	}
 	switch {
 	case c.Spare:
@@ -164,8 +167,10 @@ func (c *child) due() string {
 	return ""
 }
 
-// tick is how often a pulse is looked for.
-func (c *child) tick() time.Duration { return c.HangTimeout / 10 }
+// tick is how often a pulse is looked for, which is as often as the process gives one. Each look
+// wakes a process that sleeps otherwise, so it is most of what a witness costs. No more than that
+// counts as silence at one look: this process may have slept, and the other one with it.
+func (c *child) tick() time.Duration { return c.HangTimeout / 5 }
 
 // arm sets the timer for the next look. The timer's clock may be slewed by no more than a tenth:
 // so it is set for nine tenths of what is left.

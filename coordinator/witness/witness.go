@@ -38,5 +38,6 @@ const (
 	warm     = 20 * time.Second // between two reads that keep its connection
 	reading  = 2 * time.Second  // for a store that is not far to answer
 	retry    = 5 * time.Millisecond
-	tries    = 4 // open at once
+	hedge    = 250 * time.Millisecond // without an answer, until another try begins
+	tries    = 4                      // open at once
 )

@@ -64,8 +64,13 @@ func (c *Canary) Stop(patience time.Duration) bool {
 	}
 }
 
-// write writes the file once, and makes it where it is not there.
+// write writes the file once, and makes it where it is not there, or not any more: what was removed with
+// its directory can be written for ever, and nobody finds it.
 func (c *Canary) write() error {
+	if c.file != nil && !c.there() {
+		_ = c.file.Close()
+		c.file = nil
+	}
 	if c.file == nil {
 		if err := c.open(); err != nil {
 			return err
@@ -81,6 +86,13 @@ func (c *Canary) write() error {
 		return fmt.Errorf("%w; make room there", err)
 	}
 	return err
+}
+
+// there reports whether the file is still the one at its path.
+func (c *Canary) there() bool {
+	ours, errOurs := c.file.Stat()
+	now, errNow := os.Lstat(c.path)
+	return errOurs == nil && errNow == nil && os.SameFile(ours, now)
 }
 
 // open makes the file. What a process that was killed has left there is removed: whoever can

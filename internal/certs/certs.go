@@ -13,6 +13,8 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -117,9 +119,25 @@ func (f Files) CheckPeer(name string) error {
 		}
 	}
 	if name != "" && pair.Leaf.VerifyHostname(name) != nil {
-		return fmt.Errorf("certificate %s names %q, and this node is %q: give it one with its ID as a DNS name", f.Cert, pair.Leaf.DNSNames, name)
+		return fmt.Errorf("certificate %s names %s, and this node is %q: give it one with its ID as a DNS name", f.Cert, Names(pair.Leaf), name)
 	}
 	return nil
+}
+
+// Names are those that a certificate bears, for an error about them: a node's DNS names, and an
+// operator's URIs.
+func Names(c *x509.Certificate) string {
+	var all []string
+	for _, name := range c.DNSNames {
+		all = append(all, strconv.Quote(name))
+	}
+	for _, u := range c.URIs {
+		all = append(all, strconv.Quote(u.String()))
+	}
+	if len(all) == 0 {
+		return "nobody, as it has neither a DNS name nor a URI"
+	}
+	return strings.Join(all, ", ")
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

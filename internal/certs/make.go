@@ -50,7 +50,7 @@ func OperatorURI(name string) *url.URL {
 // The authority comes first in what it returns.
 func Make(dir string, wanted []Wanted, life time.Duration) (all []Made, err error) {
 	now := time.Now()
-	if err := check(wanted); err != nil {
+	if err := Check(wanted); err != nil {
 		return nil, err
 	}
 	ca, err := load(dir, authority)
@@ -105,8 +105,8 @@ func Make(dir string, wanted []Wanted, life time.Duration) (all []Made, err erro
 
 var name = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9_.-]*$`)
 
-// check says what is wrong with names: they are those of files, and a node's is a DNS name.
-func check(wanted []Wanted) error {
+// Check says what is wrong with names: they are those of files, and a node's is a DNS name.
+func Check(wanted []Wanted) error {
 	var errs []error
 	seen := map[string]bool{authority: true}
 	for _, w := range wanted {

@@ -4,14 +4,13 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +20,6 @@ import (
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/asynclog"
-	"github.com/understudy-ha/understudy/lock"
 )
 
 // Prepare comes before anything else in a program: this process may be a witness. gRPC's messages
@@ -34,96 +32,39 @@ func Prepare() {
 	witness.Main(backends.Beside)
 }
 
-// The exit codes, in addition to the command's own. They follow sysexits.h if that has one.
-const (
-	NotDone     = 1  // what was asked for did not happen
-	Usage       = 64 // flags, environment, file, or an error that no retry can cure
-	Unavailable = 69 // the store cannot be reached
-	Held        = 73 // another process has the ID, or the role with --active-standby=false
-	Lost        = 75 // the role was lost, with --on-loss=exit
-)
-
-// ExitCodes is the part of a help text about them.
-const ExitCodes = `
-Exit codes:
-  0   a requested stop, or the request is done
-  1   the request was not done
-  64  a mistake in flags, environment or file, or an error that no retry can cure
-  69  the store cannot be reached
-  73  another process has the ID, or the role with --active-standby=false
-  75  the role was lost, with --on-loss=exit; or work outlived the promise`
-
-// An ExitError is an error with an exit code of its own.
-type ExitError struct {
-	Code int
-	err  error // nil: there is nothing to print
-}
-
-// Exit gives err an exit code. A nil err prints nothing.
-func Exit(code int, err error) *ExitError { return &ExitError{code, err} }
-
-// Error is the error's own text, or the code if there is none.
-func (e *ExitError) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit code %d", e.Code)
-	}
-	return e.err.Error()
-}
-
-// Unwrap returns the error that was given a code; nil: there is none.
-func (e *ExitError) Unwrap() error { return e.err }
-
-// Unreachable gives an error of the store its exit code: some are permanent.
-func Unreachable(err error) error {
-	if err == nil || errors.Is(err, lock.ErrPermanent) {
-		return err
-	}
-	return Exit(Unavailable, err)
-}
-
 // Execute runs one command line of the program and returns the exit code.
 func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs io.Writer) int {
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(unknownFlag)
 	root.Version = built().String()
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n") // as the command version
-	prepare(root.Commands())
-	offerWords(root)
 	root.SetArgs(args)
-	root.SetOut(out)
+	answer := &answer{to: out}
+	root.SetOut(answer)
 	root.SetErr(errs)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	prepare(root.Commands())
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		offerWords(root)
 	}
-	var exit *ExitError
-	var held *lock.HeldError
-	switch {
-	case errors.As(err, &exit):
-		if exit.err != nil {
-			complain(root, err)
+	var err error
+	if len(args) > 0 && args[0] == "" { // cobra takes it for nothing
+		err = unknownBelow(root, "")
+	} else {
+		err = root.ExecuteContext(ctx)
+	}
+	code, says := codeOf(err)
+	if says {
+		complain(root, err)
+	}
+	if answer.err != nil {
+		if code == 0 { // nobody has noticed
+			code = Unwritten
 		}
-		return exit.Code
-	case errors.As(err, &held):
-		complain(root, err)
-		return Held
-	case errors.Is(err, context.DeadlineExceeded):
-		complain(root, err)
-		return Unavailable
-	case unwritten(err, out):
-		complain(root, err)
-		return NotDone
+		answer.tell(root.Name(), code, errs)
 	}
-	complain(root, err)
-	return Usage
-}
-
-// unwritten reports whether err is that the answer could not be written to out, as to a disk that is
-// full: that is no mistake of the command line.
-func unwritten(err error, out io.Writer) bool {
-	var path *fs.PathError
-	file, ok := out.(*os.File)
-	return ok && errors.As(err, &path) && path.Op == "write" && path.Path == file.Name()
+	return code
 }
 
 // suggestion is how cobra says which command may have been meant.
@@ -140,11 +81,29 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 func prepare(all []*cobra.Command) {
 	for _, c := range all {
 		c.SilenceUsage = true
-		if c.HasSubCommands() && !c.Runnable() {
-			c.RunE = subcommand
+		switch {
+		case c.HasSubCommands() && !c.Runnable():
+			c.Args, c.RunE = cobra.ArbitraryArgs, subcommand
+		case c.Name() == "help":
+			c.Args = topic
 		}
 		prepare(c.Commands())
+		if !c.HasSubCommands() && !strings.Contains(c.Long, "Exit codes:") {
+			if c.Long == "" {
+				c.Long = c.Short + ".\n"
+			}
+			c.Long = strings.TrimRight(c.Long, "\n") + "\n" + Codes{0: ""}.String()
+		}
 	}
+}
+
+// topic refuses help for an unknown command. Cobra alone would print an error and exit with 0.
+func topic(cmd *cobra.Command, args []string) error {
+	found, rest, err := cmd.Root().Find(args)
+	if err == nil && len(rest) > 0 {
+		err = unknownBelow(found, rest[0])
+	}
+	return err
 }
 
 // subcommand refuses what is no command of a command that only has others. By itself it would
@@ -153,11 +112,19 @@ func subcommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
+	return unknownBelow(cmd, args[0])
+}
+
+// unknownBelow says which commands a command has, where it is given another one.
+func unknownBelow(cmd *cobra.Command, given string) error {
 	var names []string
 	for _, c := range cmd.Commands() {
 		names = append(names, c.Name())
 	}
-	return fmt.Errorf("unknown command %q for %q%s; see %s --help", args[0], cmd.CommandPath(), config.DidYouMean(args[0], names), cmd.CommandPath())
+	if len(names) == 0 {
+		return fmt.Errorf("%q is no command: %s has none below it", given, cmd.CommandPath())
+	}
+	return fmt.Errorf("unknown command %q for %q%s; it has %s", given, cmd.CommandPath(), config.DidYouMean(given, names), strings.Join(names, ", "))
 }
 
 // OneArg takes one argument beside the flags, which what describes.
@@ -182,11 +149,11 @@ func complain(root *cobra.Command, err error) {
 }
 
 // endless is a value that is too long to be repeated: what is wrong with it is seen at its begin.
-var endless = regexp.MustCompile(`"[^"\n]{300,}"|\S{400,}`)
+var endless = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"[^"\n]{300,}"|\S{400,}`) })
 
 // abridge shortens what somebody gave by mistake, such as a file in place of its name.
 func abridge(line string) string {
-	return endless.ReplaceAllStringFunc(line, func(value string) string {
+	return endless().ReplaceAllStringFunc(line, func(value string) string {
 		head, tail := value[:100], value[len(value)-20:]
 		return fmt.Sprintf("%s...(%d bytes)...%s", strings.ToValidUTF8(head, ""), len(value), strings.ToValidUTF8(tail, ""))
 	})

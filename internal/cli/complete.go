@@ -9,7 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/config"
 )
 
-// offerWords has the shell offer the values of each flag that has few, and a file only where one is
+// offerWords, for a process that the shell asks, has it offer the values of each flag that has few, and a file only where one is
 // meant. What a program has said of a flag itself stays so.
 func offerWords(cmd *cobra.Command) {
 	for _, below := range cmd.Commands() {

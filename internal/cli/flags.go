@@ -56,7 +56,16 @@ func (d *durationFlag) Set(s string) error {
 // unknownFlag says which flag may have been meant, or that it is not ours.
 func unknownFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) {
+	var nothing *pflag.ValueRequiredError
+	var instead *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &nothing):
+		name := nothing.GetFlag().Name
+		return fmt.Errorf("%s: --%s has no value, and nothing follows it; is a variable empty? write a value, or leave out --%s", name, name, name)
+	case errors.As(err, &instead) && errors.Is(err, config.ErrNoValue):
+		name := instead.GetFlag().Name
+		return fmt.Errorf("%s: --%s has no value, but %q follows it; is a variable empty? write a value, or leave out --%s", name, name, instead.GetValue(), name)
+	case !errors.As(err, &unknown):
 		return err
 	}
 	if args := cmd.Flags().Args(); len(args) > 0 && strings.Contains(cmd.Use, "-- COMMAND") {
@@ -67,6 +76,9 @@ func unknownFlag(cmd *cobra.Command, err error) error {
 		if k.Secret && variable(name) == k.Variable() {
 			return fmt.Errorf("--%s: a secret is given by no flag, which everybody sees; set %s, or name a file by --%s-file", name, k.Variable(), name)
 		}
+	}
+	if name >= "0" && name <= "9" && strings.HasSuffix(cmd.Use, " N") {
+		return fmt.Errorf("%w; write a negative number after two dashes: %s [flags] -- -%s", err, cmd.CommandPath(), name)
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })

@@ -83,6 +83,9 @@ func (o *Options) Read(cmd *cobra.Command) error {
 
 // OneRole says what is wrong with the role that is asked about.
 func (o *Options) OneRole() error {
+	if o.Role() == "" && o.Given("role") {
+		return nil // it is empty: Read says so
+	}
 	if o.Role() == "" {
 		return NoRole("role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE")
 	}
@@ -104,7 +107,9 @@ func (o *Options) Ask(cmd *cobra.Command, do func(context.Context, lock.Locker) 
 	err := errors.Join(o.Read(cmd), o.ForClient())
 	var missing NoRole
 	if errors.As(err, &missing) && err.Error() == missing.Error() {
-		do = func(ctx context.Context, l lock.Locker) error { return fmt.Errorf("%w; %s", missing, Roles(ctx, l)) }
+		do = func(ctx context.Context, l lock.Locker) error {
+			return Mistake(fmt.Errorf("%w; %s", missing, Roles(ctx, l)))
+		}
 	} else if err != nil {
 		return err
 	}
@@ -115,7 +120,7 @@ func (o *Options) Ask(cmd *cobra.Command, do func(context.Context, lock.Locker) 
 	if err != nil {
 		return o.Explain(err)
 	}
-	return o.Explain(errors.Join(do(ctx, l), l.Close()))
+	return Refused(o.Explain(errors.Join(do(ctx, l), l.Close())))
 }
 
 // NoRole says that no role was given, and how to give one.

@@ -35,7 +35,7 @@ func (o *Options) tellWait(ctx context.Context, to io.Writer) context.Context {
 		why := w.why
 		w.mu.Unlock()
 		text := fmt.Sprintf("understudy: waiting for the store %s, which has not answered yet", o.storeAt())
-		if why != nil {
+		if why = o.Explain(why); why != nil {
 			first, _, more := strings.Cut(why.Error(), "\n")
 			if text += ": " + first; more {
 				text += " ..."

@@ -35,7 +35,7 @@ func (f TLSFiles) Check() error {
 	} else if f.Cert != "" {
 		errs = append(errs, lock.InFields(f.files().Check(), "CertFile"))
 	}
-	_, err := f.files().Roots()
+	_, err := f.Roots()
 	return errors.Join(append(errs, lock.InFields(err, "CAFile"))...)
 }
 
@@ -68,24 +68,35 @@ func (f TLSFiles) Config(host string, failed func(error)) *tls.Config {
 	}
 	if f.Cert != "" {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return f.files().Pair()
+			return f.Pair()
 		}
 	}
 	return c
 }
 
 func (f TLSFiles) verify(s tls.ConnectionState, host string) error {
-	roots, err := f.files().Roots()
+	roots, err := f.Roots()
 	if err != nil {
 		return err
 	}
+	return Verify(s, roots, host)
+}
+
+// Verify says what is wrong with the certificate that a server shows. Nil roots are the system's.
+func Verify(s tls.ConnectionState, roots *x509.CertPool, host string) error {
 	o := x509.VerifyOptions{Roots: roots, DNSName: host, Intermediates: x509.NewCertPool()}
 	for _, c := range s.PeerCertificates[1:] {
 		o.Intermediates.AddCert(c)
 	}
-	_, err = s.PeerCertificates[0].Verify(o)
+	_, err := s.PeerCertificates[0].Verify(o)
 	return err
 }
+
+// Roots reads the authorities; nil: those of the system.
+func (f TLSFiles) Roots() (*x509.CertPool, error) { return f.files().Roots() }
+
+// Pair reads our certificate and its key.
+func (f TLSFiles) Pair() (*tls.Certificate, error) { return f.files().Pair() }
 
 // distrust says why the server's certificate is not accepted, and what cures that.
 func (f TLSFiles) distrust(err error) error {

@@ -38,12 +38,23 @@ type Environment struct {
 // Busy says that the machine had more to do than it has cores when the bench began; "": it
 // had not.
 func (e Environment) Busy() string {
-	first, _, _ := strings.Cut(e.Load, " ")
-	load, err := strconv.ParseFloat(first, 64)
-	if err != nil || load <= float64(e.Cores) {
+	load := overload(e.Load, e.Cores)
+	if load == "" {
 		return ""
 	}
-	return fmt.Sprintf("The machine was busy: its load was %s on %d cores when this began, and the times are those of a busy machine", first, e.Cores)
+	return fmt.Sprintf("The machine was busy: its load was %s when this began, and the times are those of a busy machine", load)
+}
+
+// Overload is the machine's load where that is more than it has cores, as in "3.10 on 2 cores"; "": it is not.
+func Overload() string { return overload(firstLine("/proc/loadavg"), runtime.NumCPU()) }
+
+func overload(loads string, cores int) string {
+	first, _, _ := strings.Cut(loads, " ")
+	load, err := strconv.ParseFloat(first, 64)
+	if err != nil || load <= float64(cores) {
+		return ""
+	}
+	return fmt.Sprintf("%s on %d cores", first, cores)
 }
 
 // Few says that there were too few runs for a figure to show; "": there were enough.

@@ -165,8 +165,8 @@ func TestReportSaysWhatWasPutIn(t *testing.T) {
 				t.Errorf("%s, %s: %v was measured, %v was put in", s.Fault, part.name, part.got, part.want)
 			}
 		}
-		if detect+grant+activate != s.Gap() {
-			t.Errorf("the parts %v, %v, %v do not make the gap %v", detect, grant, activate, s.Gap())
+		if detect+grant+activate != s.Started {
+			t.Errorf("the parts %v, %v, %v do not make the gap %v", detect, grant, activate, s.Started)
 		}
 		if s.OldEnd > s.Told {
 			t.Errorf("%s: the old work ended at %v, after the next was told at %v", s.Fault, s.OldEnd, s.Told)

@@ -219,9 +219,6 @@ func (s *stage) overlap(paused func(*term) bool) (most time.Duration, stale int)
 	return most, stale
 }
 
-// Gap is the time from the fault to the start of the new work.
-func (r Sample) Gap() Moment { return r.Started }
-
 // Measure is what a run is about: the gap, or how long the store took no write.
 func (r Sample) Measure() Moment {
 	if r.Fault == "store-leader" {

@@ -23,6 +23,21 @@ const (
 	Fenced  = "its fence command succeeded"      // by the contender that ran it
 )
 
+// The words in which the event that a term began says more of a former active that was silent. They
+// are parts of its detail, with "; " between them. Older programs write none of them.
+const (
+	HadWitness = "it had a witness"
+	NoWitness  = "it had no witness"
+)
+
+// Joined are the parts of a detail that are not empty.
+func Joined(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "; ")
+}
+
+// Says reports whether a detail has a part.
+func Says(detail, part string) bool { return slices.Contains(strings.Split(detail, "; "), part) }
+
 // CauseOf is why a term ended, as the store's record of it says, and what more there is to say.
 // "": it stands. Where the record says both that its owner gave it back and that the session was
 // ended by another, that end came first, as its owner goes on to give back what it had; but the

@@ -83,7 +83,7 @@ func (c *Child) Hear() string {
 			c.t.Fatalf("process %d ended: %v", c.PID(), c.Wait())
 		}
 		return line
-	case <-time.After(2 * patience):
+	case <-time.After(Patience):
 		c.t.Fatalf("process %d is silent", c.PID())
 		return ""
 	}

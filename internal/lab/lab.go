@@ -48,16 +48,17 @@ func Within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// patience is how long Eventually waits: longer than anything takes on a busy machine.
-const patience = 30 * time.Second
+// Patience is how long a test waits for what must come: longer than anything takes on a machine that is
+// ten times too busy.
+const Patience = 2 * time.Minute
 
 // Eventually waits until something is so of which nobody tells. It is for real time: in a
 // bubble of testing/synctest everybody tells.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) { // nobody tells
 		if time.Now().After(end) {
-			t.Fatalf("waited %v in vain for %s", patience, what)
+			t.Fatalf("waited %v in vain for %s", Patience, what)
 		}
 	}
 }

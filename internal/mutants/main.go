@@ -43,6 +43,7 @@ var suites = []suite{
 	// The planted mistakes are compiled without the mutants.
 	{mutated: "coordinator/internal/machine", flags: []string{"-test.short"}, skip: []string{"TestMutants", "TestFind"}},
 	{mutated: "backends/ledger"},
+	{mutated: "backends/object", skip: []string{"TestSuite/History", "TestSuite/HistoryCut", "TestSuiteFar"}},
 	// hand.go breaks what the tests want broken, and random histories notice what they happen to meet.
 	{mutated: "backends/kv", skip: []string{"TestSuite/History", "TestSuite/HistoryCut"}, without: "hand.go"},
 	{mutated: "fencing"},

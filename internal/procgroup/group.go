@@ -66,7 +66,7 @@ func Start(s Spec) (*Group, error) {
 // then, as by Terminate.
 func (g *Group) Done() <-chan struct{} { return g.done }
 
-// Gone is closed when nothing is left.
+// Gone is closed when nothing of the command is left. On Linux its init may still be ending then.
 func (g *Group) Gone() <-chan struct{} { return g.gone }
 
 // Code is the first process's exit code, or 128 and its signal. It is known when Done is

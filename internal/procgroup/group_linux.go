@@ -71,7 +71,18 @@ func (g *Group) run(s Spec, theirs int, started chan<- error, live func(chan<- e
 	if byItself := g.reap(pid); !empty && !byItself { // the init was killed
 		endStrays()
 	}
-	close(g.gone)
+	if !g.isGone() { // the init did not say so
+		close(g.gone)
+	}
+}
+
+func (g *Group) isGone() bool {
+	select {
+	case <-g.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 // keepAwake wakes the init whenever somebody stops it, until it has ended: only the init hears
@@ -156,8 +167,9 @@ func (g *Group) follow() (empty bool) {
 		case ok && r.what == hasEnded:
 			g.code, ended = int(r.number), true
 			close(g.done)
-		case ok && r.what == isEmpty:
+		case ok && r.what == isEmpty: // the init only has to end itself, and does nothing for the program any more
 			empty = true
+			close(g.gone)
 		case !ok && !ended:
 			close(g.done)
 			return empty

@@ -49,6 +49,14 @@ func TestMain(m *testing.M) {
 		<-g.Gone()
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "storm" {
+		forkForever()
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "below" {
+		killAbove(os.Args[2])
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == "supervisor" {
 		os.Args[1] = "supervised"
 		os.Exit(Supervise(make(chan os.Signal, 16)))

@@ -2,6 +2,7 @@ package procgroup
 
 import (
 	"os"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -75,9 +76,13 @@ func Kill(handles ...Handle) {
 	}
 }
 
+// stubborn is how long KillBelow tries: what sleeps in the kernel cannot be killed.
+const stubborn = 10 * time.Second
+
 // KillBelow kills all that descends from this process's parent but this process, if the
 // init of any of the Groups is dead. What that had adopted is the parent's now, and nobody
-// finds it any more once the parent is dead.
+// finds it any more once the parent is dead: so it returns when nothing of it is left, or when it
+// has tried for ten seconds to kill what sleeps in the kernel.
 func KillBelow(handles ...Handle) {
 	if !slices.ContainsFunc(handles, func(h Handle) bool { return h.id != 0 && !h.lives() }) {
 		return
@@ -87,8 +92,14 @@ func KillBelow(handles ...Handle) {
 		root: parent, spare: func(pid int) bool { return pid == self },
 		alive: func() bool { return os.Getppid() == parent },
 	}
-	for range 3 { // it may fork meanwhile
-		if t.signal(syscall.SIGKILL); t.dead() {
+	runtime.LockOSThread() // the priority is a thread's
+	defer runtime.UnlockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)                             // where that is allowed: it races with what forks for ever
+	for end := time.Now().Add(stubborn); t.alive() && time.Now().Before(end); { // it may fork meanwhile
+		for young := 0; young < 100 && t.killYoung(); young++ {
+			end = time.Now().Add(stubborn)
+		}
+		if !t.signal(syscall.SIGKILL) && t.dead() {
 			return
 		}
 	}
@@ -104,6 +115,10 @@ func (h Handle) wake() {
 
 func (h Handle) tree() tree { return tree{root: h.id.pid(), alive: h.lives} }
 
+// slow is the pause of End after which an init that is the last of its Group counts as one that
+// cannot run, and is killed.
+const slow = 10 * time.Millisecond
+
 // End kills all of the Groups, and what they fork meanwhile, and returns when nothing of
 // them is left but zombies.
 func End(handles ...Handle) {
@@ -117,7 +132,7 @@ func End(handles ...Handle) {
 			for _, h := range handles {
 				h.wake()
 				if t := h.tree(); h.lives() {
-					if t.signal(syscall.SIGKILL); t.dead() {
+					if !t.signal(syscall.SIGKILL) && wait > slow && t.dead() {
 						_ = unix.PidfdSendSignal(h.fd, syscall.SIGKILL, nil, 0)
 					}
 				}

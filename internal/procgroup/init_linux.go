@@ -279,6 +279,9 @@ func (k *keeper) ask() {
 		k.signalFirst(syscall.SIGCONT)
 		return
 	}
+	if childless() { // as usual
+		return
+	}
 	if isolated() {
 		_ = syscall.Kill(-1, syscall.SIGTERM)
 		_ = syscall.Kill(-1, syscall.SIGCONT)
@@ -301,6 +304,12 @@ func (k *keeper) signalFirst(sig syscall.Signal) {
 	if syscall.Kill(-k.first, sig) != nil {
 		_ = syscall.Kill(k.first, sig)
 	}
+}
+
+// childless reports whether this process has no child, and so no descendant: it adopts each that
+// loses its parent.
+func childless() bool {
+	return errors.Is(unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|unix.WALL|unix.WNOHANG, nil), unix.ECHILD)
 }
 
 // kill kills all that is below, until this process ends because nothing is.
@@ -335,7 +344,9 @@ func (k *keeper) killOnce() {
 		k.signalFirst(syscall.SIGKILL)
 	}
 	k.mu.Unlock()
-	tree{root: os.Getpid()}.signal(syscall.SIGKILL)
+	if !childless() {
+		tree{root: os.Getpid()}.signal(syscall.SIGKILL)
+	}
 }
 
 // isolated reports whether this is the first process of a namespace: /proc, which is the

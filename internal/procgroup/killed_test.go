@@ -4,9 +4,14 @@ package procgroup
 
 import (
 	"bufio"
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -61,6 +66,89 @@ func TestInitKilled(t *testing.T) {
 	if g.Code() != 137 || isGone(other) || !lives(child.Process.Pid) {
 		t.Errorf("code %d, want 137; another group is gone: %v; another child lives: %v", g.Code(), isGone(other), lives(child.Process.Pid))
 	}
+}
+
+// TestKillBelow stops a process and kills the init of its group, whose daemons fork anew for ever: what
+// is told to end all that is below the process returns when nothing of it is left.
+func TestKillBelow(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "storm")
+	lines := bufio.NewScanner(lab.Output(t, cmd))
+	t.Cleanup(Spare(cmd.Process.Pid))
+	init := numbers(t, lines, 1)[0]
+	_ = cmd.Process.Signal(syscall.SIGSTOP)
+	_ = syscall.Kill(init, syscall.SIGKILL)
+	if lines.Scan(); lines.Text() != "dead: true" {
+		t.Errorf("what is below a stopped process whose init is dead: %q", lines.Text())
+	}
+}
+
+// forkForever has a group of daemons that fork anew, and beside it what is to kill them. Each does so a thousand
+// times, which takes far longer than the test: more would take all numbers of the machine if they won.
+func forkForever() {
+	begun, w, err := os.Pipe()
+	if err != nil {
+		panic(err)
+	}
+	s := shell(strings.Repeat(`sh -c "$RELAY"; `, 8) + "echo; sleep 1000")
+	s.Stdout, s.Env = w, append(s.Env, "LEFT=1000", `RELAY=LEFT=$((LEFT-1)); [ $LEFT -gt 0 ] || { echo; exit; }; setsid sh -c "$RELAY" & exit 0`)
+	g, err := Start(s)
+	if err != nil {
+		panic(err)
+	}
+	if _, err := begun.Read(make([]byte, 1)); err != nil {
+		panic(err)
+	}
+	killer := exec.Command(os.Args[0], "below", strconv.FormatUint(uint64(g.id), 10))
+	killer.Stdout, killer.Stderr = os.Stdout, os.Stderr
+	if err := killer.Start(); err != nil {
+		panic(err)
+	}
+	Spare(killer.Process.Pid)
+	fmt.Println(g.id.pid())
+	<-g.Gone()
+}
+
+// killAbove waits until an init is dead, and says what KillBelow has left of it.
+func killAbove(id string) {
+	n, err := strconv.ParseUint(id, 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	h := Find(ID(n))
+	for h.lives() {
+		time.Sleep(time.Millisecond) // until it is killed
+	}
+	KillBelow(h)
+	t := tree{root: os.Getppid(), spare: func(pid int) bool { return pid == os.Getpid() }}
+	fmt.Println("dead:", t.dead())
+	_ = syscall.Kill(t.root, syscall.SIGKILL)
+}
+
+// TestDeadBesideOthers says that nothing is left below a process, while other processes of the machine come
+// and go: a role must not wait until they rest.
+func TestDeadBesideOthers(t *testing.T) {
+	alone := exec.Command("sleep", "1000")
+	if err := alone.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = alone.Process.Kill(); _ = alone.Wait() }()
+	ctx, stop := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	for range 4 {
+		others.Go(func() {
+			for ctx.Err() == nil {
+				_ = exec.Command("true").Run()
+			}
+		})
+	}
+	for look := range 200 {
+		if !(tree{root: alone.Process.Pid}).dead() {
+			t.Errorf("look %d: something lives below a process that has no children", look)
+			break
+		}
+	}
+	stop()
+	others.Wait()
 }
 
 // TestHandle ends a group from without, also where its init is stopped.

@@ -96,15 +96,84 @@ func (t tree) look(visit func(proc)) (whole bool) {
 	return whole
 }
 
-// signal sends a signal to everything below root that lives.
-func (t tree) signal(sig syscall.Signal) {
-	t.look(func(p proc) {
+// walk calls visit for every process below root, by the list that the kernel keeps of each one's
+// children: it costs as much as there is below, where look costs as much as runs on the machine.
+// A process that ends meanwhile may hide others, so a walk proves nothing; the next one finds them. It begins with
+// the youngest, before they have forked anew: the zombies of a parent that is stopped are many.
+func (t tree) walk(visit func(proc)) (found bool) {
+	for above := []int{t.root}; len(above) > 0; above = above[1:] {
+		below, _ := children(above[0])
+		for _, pid := range slices.Backward(below) {
+			p, err := stat(pid)
+			if err != nil || p.parent != above[0] && p.parent != t.root { // it is gone, or its number another's
+				continue
+			}
+			if p.parent == t.root && t.spare != nil && t.spare(pid) {
+				continue
+			}
+			if found = true; !p.dead() { // the dead have left their children to root
+				above = append(above, pid)
+			}
+			visit(p)
+		}
+	}
+	return found
+}
+
+// children lists the children of all threads of a process; none where the kernel keeps no lists. whole:
+// no thread ended meanwhile.
+func children(pid int) (pids []int, whole bool) {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	whole = err == nil
+	for _, thread := range threads {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, thread.Name()))
+		whole = whole && err == nil // otherwise its children are another's
+		for field := range strings.FieldsSeq(string(text)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, child)
+			}
+		}
+	}
+	return pids, whole
+}
+
+// signal sends a signal to everything below root that lives, and reports whether it found any that
+// did. What a walk missed is found by the next call, for which there is reason until all is dead.
+func (t tree) signal(sig syscall.Signal) (alive bool) {
+	visit := func(p proc) {
 		if !p.dead() {
+			alive = true
 			t.send(p, sig)
 		} else if t.root == os.Getpid() && p.parent == t.root {
 			_, _ = syscall.Wait4(p.pid, nil, syscall.WNOHANG|unix.WALL, nil)
 		}
-	})
+	}
+	if !t.walk(visit) {
+		t.look(visit)
+	}
+	return alive
+}
+
+// killYoung kills what root adopted last, and reports whether it found any of that that can be killed at once.
+// The kernel's list has the young at its end. It stops at a few dead in a row: those of a root that is
+// stopped are thousands, and what forks for ever goes on while all are looked at.
+func (t tree) killYoung() (alive bool) {
+	pids, _ := children(t.root)
+	dead := 0
+	for _, pid := range slices.Backward(pids) {
+		p, err := stat(pid)
+		switch {
+		case err != nil || p.parent != t.root || t.spare != nil && t.spare(pid):
+		case !p.dead():
+			alive, dead = alive || p.state != "D", 0
+			t.send(p, syscall.SIGKILL)
+		case dead == 32:
+			return alive
+		default:
+			dead++
+		}
+	}
+	return alive
 }
 
 // send signals one process, if it is still the one that was seen.
@@ -123,14 +192,50 @@ func (t tree) send(p proc, sig syscall.Signal) {
 	}
 }
 
-// dead reports whether nothing below root lives. One of them may fork another and end
+// dead reports whether nothing below root lives. Where the kernel keeps lists of children, those of root
+// alone say so: who ends leaves its children to root, at the end of such a list. So if every child
+// was dead, and then there are the same ones, nobody can be left below them. A list may lack somebody only
+// where one that it has was reaped while it was read, and then that one is gone: what other processes of the
+// machine do does not matter. The third list is for a child that moves from a thread of root that ends to
+// another one.
+func (t tree) dead() bool {
+	if _, err := os.Stat("/proc/self/task/" + strconv.Itoa(os.Getpid()) + "/children"); err != nil {
+		return t.deadByLooks()
+	}
+	first, ok := t.deadChildren()
+	for range 2 {
+		if !ok {
+			return false
+		}
+		var again []proc
+		again, ok = t.deadChildren()
+		ok = ok && slices.Equal(first, again)
+	}
+	return ok
+}
+
+// deadChildren lists the children of root. ok: the list is whole, and each that counts is dead.
+func (t tree) deadChildren() (all []proc, ok bool) {
+	pids, ok := children(t.root)
+	for _, pid := range pids {
+		p, err := stat(pid)
+		spared := t.spare != nil && t.spare(pid)
+		if err != nil || p.parent != t.root || !spared && !p.dead() {
+			return nil, false
+		}
+		all = append(all, proc{pid: pid, start: p.start})
+	}
+	return all, ok
+}
+
+// deadByLooks is dead without such lists. One of them may fork another and end
 // while it is looked for, so one look proves nothing. Two that find the same dead do:
 // whoever could fork between them was alive in the second one's listing, and would have
 // been found alive, gone, or newly dead. That holds while numbers rise, for they are
 // listed in that order: where they began anew meanwhile, nothing is proven. The third look is
 // for a process that has its number and is not listed yet: on a machine that keeps us waiting
 // in between, two of a chain can be passed over in one look.
-func (t tree) dead() bool {
+func (t tree) deadByLooks() bool {
 	before := newest()
 	first, ok := t.zombies()
 	for range 2 {

@@ -127,7 +127,12 @@ func (s *Server) commit(t kv.Txn) (kv.Result, error) {
 			return kv.Result{Found: s.view(keys)}, nil
 		}
 	}
+	written := map[string]bool{}
 	for _, w := range t.Writes {
+		if written[w.Key] {
+			return kv.Result{}, fmt.Errorf("key %q is written twice in one transaction", w.Key)
+		}
+		written[w.Key] = true
 		if w.Value != nil && w.Lease != "" && s.leases[w.Lease] == nil {
 			return kv.Result{}, kv.ErrNoLease
 		}

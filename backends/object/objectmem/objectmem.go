@@ -11,6 +11,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
@@ -22,6 +23,7 @@ type Server struct {
 	mu      sync.Mutex
 	past    []object.Value // what it was, oldest first; the last one is what it is
 	version int
+	era     int
 	started uint64
 	puts    int
 	news    chan struct{} // closed and replaced with every change
@@ -71,15 +73,23 @@ func (s *Server) Save() (restore func()) {
 	}
 }
 
+// Promote begins a new era, in which the object is what it was so many changes ago.
+func (s *Server) Promote(lost int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.era++
+	s.set(s.was(lost).Data)
+}
+
 // was is the object as it was so many changes ago.
 func (s *Server) was(ago int) object.Value { return s.past[max(0, len(s.past)-1-ago)] }
 
 // set writes the object and returns it; nil deletes it.
 func (s *Server) set(data []byte) object.Value {
-	v := object.Value{}
+	v := object.Value{Era: strings.Repeat("I", s.era)}
 	if data != nil {
 		s.version++
-		v = object.Value{Data: data, Version: strconv.Itoa(s.version)}
+		v.Data, v.Version = data, strconv.Itoa(s.version)
 	}
 	s.show(v)
 	return v
@@ -216,7 +226,7 @@ func (c *Client) Start(ctx context.Context) (count uint64, err error) {
 		c.server.mu.Lock()
 		defer c.server.mu.Unlock()
 		c.server.started++
-		count = c.server.started << 40
+		count = uint64(c.server.era)<<50 + c.server.started<<40
 		return nil
 	})
 	return count, err

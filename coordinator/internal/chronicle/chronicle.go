@@ -31,6 +31,8 @@ type role struct {
 	former lock.Term       // the last term before ours
 	lived  machine.Instant // when the former active's last sign of life was seen
 	fenced machine.Instant // when somebody was first seen to set out to fence it; zero: nobody is
+	fencer string          // the ID of who that was
+	failed string          // why our own fence command did not succeed; empty: it did not run, or has
 	ended  machine.Instant // when the former term was first seen to be over, or the role to be ours
 	how    string          // why the former term ended, as first seen
 	more   string          // its details
@@ -77,24 +79,39 @@ func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionI
 		return
 	case t.Vacant():
 		if t.Token != r.former.Token {
-			r.lived, r.ended = machine.Instant{}, machine.Instant{}
+			r.lived, r.ended, r.fenced, r.failed = machine.Instant{}, machine.Instant{}, machine.Instant{}, ""
 		}
 		if r.ended.IsZero() {
 			r.ended = at
 			r.how, r.more = history.CauseOf(t) // a later record describes a later moment
 		}
 	case t.Token != r.former.Token || t.Holder.Beat != r.former.Holder.Beat && t.Holder.Beat != lock.Absent:
-		r.lived, r.ended = at, machine.Instant{}
+		r.lived, r.ended, r.fenced, r.failed = at, machine.Instant{}, machine.Instant{}, ""
 	default:
 		r.ended = machine.Instant{}
 	}
-	switch {
-	case st.Fence.IsZero() && !t.Vacant():
-		r.fenced = machine.Instant{}
-	case r.fenced.IsZero():
-		r.fenced = at
+	if r.fenced.IsZero() && !st.Fence.IsZero() {
+		r.fenced, r.fencer = at, st.Fence.By
 	}
 	r.former = t
+}
+
+// Unfenced notes that our own fence command did not succeed, and why.
+func (c *Chronicle) Unfenced(name string, why error) { c.roles[name].failed = why.Error() }
+
+// silence says more of a former active that was silent for its whole promise.
+func (r *role) silence(id string) string {
+	witness, fence := history.NoWitness, ""
+	if r.former.Holder.Witness {
+		witness = history.HadWitness
+	}
+	switch {
+	case r.failed != "":
+		fence = "the fence command of " + id + " did not succeed: " + r.failed
+	case !r.fenced.IsZero():
+		fence = "the fence command of " + r.fencer + " did not succeed: its log says why"
+	}
+	return history.Joined(r.more, witness, fence)
 }
 
 // Granted notes that the role was granted.
@@ -140,6 +157,9 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 		e.Cause = lock.CauseFirst
 	case r.former.Vacant():
 		e.Cause, e.Detail = r.how, r.more
+		if r.how == lock.CauseSilent {
+			e.Detail = r.silence(c.id)
+		}
 	default: // it stood when it was seen last: then its owner has handed it to us
 		e.Cause = lock.CauseReleased
 		if r.wish.Token == r.former.Token && r.wish.To != "" {
@@ -147,11 +167,11 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 		}
 	}
 	e.Detail = history.Text(e.Detail)
-	switch {
-	case e.Cause == lock.CauseFenced && !r.fenced.IsZero():
+	switch silent := e.Cause == lock.CauseSilent || e.Cause == lock.CauseFenced; {
+	case silent && !r.fenced.IsZero():
 		e.Parts = part(e.Parts, lock.PartSilent, r.lived, r.fenced)
 		e.Parts = part(e.Parts, lock.PartFence, r.fenced, r.ended)
-	case e.Cause == lock.CauseSilent || e.Cause == lock.CauseFenced:
+	case silent:
 		e.Parts = part(e.Parts, lock.PartSilent, r.lived, r.ended)
 	}
 	e.Parts = part(e.Parts, lock.PartNotice, r.ended, r.asked)

@@ -132,7 +132,7 @@ func (m *Machine) Reason(now Instant, name string) string {
 
 // why is why the work of our term must stop, or had to.
 func (r role) why(s session) error {
-	if r.term.cause == nil && r.phase == Ceding && s.phase != live && !r.term.began.IsZero() {
+	if r.term.cause == nil && r.phase == Ceding && s.phase != live && !r.term.began.IsZero() && !r.done {
 		return ErrDeadline // the guard beside the work was faster
 	}
 	return r.term.cause

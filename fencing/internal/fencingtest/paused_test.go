@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/understudy-ha/understudy/fencing/fencinggrpc"
 	"github.com/understudy-ha/understudy/fencing/fencinghttp"
 	"github.com/understudy-ha/understudy/fencing/fencingraft"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
@@ -64,15 +66,12 @@ func TestPaused(t *testing.T) {
 func pausedAmong(t *testing.T, all []*process, read func() string) {
 	active := func() (*process, uint64) {
 		t.Helper()
-		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) { // the kernel tells nobody of a stopped process
-			for _, p := range all {
-				if p.Speaks() {
-					return p, p.token(t)
-				}
-			}
-		}
-		t.Fatal("nobody is active")
-		return nil, 0
+		var speaks int
+		lab.Eventually(t, "one that is active", func() bool {
+			speaks = slices.IndexFunc(all, func(p *process) bool { return p.Speaks() })
+			return speaks >= 0
+		})
+		return all[speaks], all[speaks].token(t)
 	}
 	first, token := active()
 	paused(t, first, token, active, read)

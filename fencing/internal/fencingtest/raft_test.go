@@ -43,10 +43,10 @@ func TestRaft(t *testing.T) {
 	}
 }
 
-// TestRaftTakesNoOtherStore says so, and does not wait.
-func TestRaftTakesNoOtherStore(t *testing.T) {
-	c := newContest(t, storeOf(t, "etcd", nil, 0))
-	if _, err := fencingraft.NewKV(c.Locker, "r", 1); !errors.Is(err, lock.ErrPermanent) {
+// TestRaftTakesNoStoreWithoutValues says so, and does not wait.
+func TestRaftTakesNoStoreWithoutValues(t *testing.T) {
+	bare := struct{ lock.Locker }{newContest(t, backends.Config{Backend: "memory"}).Locker}
+	if _, err := fencingraft.NewKV(bare, "r", 1); !errors.Is(err, lock.ErrPermanent) {
 		t.Fatalf("%v", err)
 	}
 }

@@ -129,7 +129,7 @@ func (p *Process) Pause() error {
 		if stands(p.PID()) {
 			break
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // the system tells nobody
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package servers
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -32,12 +33,30 @@ func (c *Cluster) Save(ctx context.Context, dir string) (restore func(ctx contex
 		return nil, err
 	}
 	copyTo := func(m *Member) string { return filepath.Join(dir, m.name) }
-	err = c.down(ctx, func(m *Member) error { return os.CopyFS(copyTo(m), os.DirFS(m.data)) })
+	err = c.down(ctx, func(m *Member) error { return copyData(copyTo(m), m.data) })
 	return func(ctx context.Context) error {
 		return c.down(ctx, func(m *Member) error {
-			return errors.Join(os.RemoveAll(m.data), os.CopyFS(m.data, os.DirFS(copyTo(m))))
+			return errors.Join(os.RemoveAll(m.data), copyData(m.data, copyTo(m)), os.Chmod(m.data, 0o700), m.own(m.data))
 		})
 	}, err
+}
+
+// copyData copies a folder with its files' permissions, which os.CopyFS leaves behind: a key would be readable by all.
+func copyData(to, from string) error {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return err
+	}
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		inside, err := filepath.Rel(from, path)
+		return errors.Join(err, os.Chmod(filepath.Join(to, inside), info.Mode().Perm()))
+	})
 }
 
 // KillLeader kills the member that leads, waits until another one does, and starts
@@ -59,8 +78,10 @@ func (c *Cluster) KillLeader(ctx context.Context) error {
 
 // down does something to every member while none runs.
 func (c *Cluster) down(ctx context.Context, do func(m *Member) error) error {
-	c.Stop()
 	var errs []error
+	for _, m := range c.Members {
+		m.Kill()
+	}
 	for _, m := range c.Members {
 		errs = append(errs, do(m))
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,18 +21,19 @@ import (
 // A Member is one server: a child process that can be killed, paused and started
 // again with its data. Its methods may be called concurrently.
 type Member struct {
-	name  string
-	addr  string // where clients reach it
-	probe string // base URL of a port without TLS, for us alone
-	token string // for the probe
-	peers string // where the other servers reach it; Consul only
-	data  string // its data directory
-	log   string // its output
-	path  string
-	args  []string
-	as    *syscall.Credential                        // nil: as we are
-	kill  syscall.Signal                             // ends it at once; 0: SIGKILL
-	up    func(ctx context.Context, m *Member) error // whether it answers
+	name   string
+	addr   string // where clients reach it
+	probe  string // base URL of a port without TLS, for us alone
+	token  string // for the probe
+	peers  string // where the other servers reach it; Consul only
+	data   string // its data directory
+	log    string // its output
+	path   string
+	args   []string
+	as     *syscall.Credential                        // nil: as we are
+	family bool                                       // it answers by children: PostgreSQL only
+	kill   syscall.Signal                             // ends it at once; 0: SIGKILL
+	up     func(ctx context.Context, m *Member) error // whether it answers
 
 	mu   sync.Mutex
 	proc *process.Process // nil: it was never started
@@ -65,10 +67,29 @@ func (m *Member) Stop() { m.end(syscall.SIGTERM) }
 
 // Pause stops the process with SIGSTOP: its sockets stay open, and nothing
 // answers. It returns when the process stands, where the system tells (Linux).
-func (m *Member) Pause() error { return m.do((*process.Process).Pause) }
+func (m *Member) Pause() error {
+	return errors.Join(m.do((*process.Process).Pause), m.toChildren(syscall.SIGSTOP))
+}
 
 // Resume lets a paused process go on.
-func (m *Member) Resume() error { return m.do((*process.Process).Resume) }
+func (m *Member) Resume() error {
+	return errors.Join(m.toChildren(syscall.SIGCONT), m.do((*process.Process).Resume))
+}
+
+// toChildren sends a signal to each child of a family, while the parent makes none.
+func (m *Member) toChildren(sig syscall.Signal) error {
+	if !m.family {
+		return nil
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", m.PID()))
+	for pid := range strings.FieldsSeq(string(text)) {
+		n, _ := strconv.Atoi(pid) // 0 is none
+		if n > 0 {
+			_ = syscall.Kill(n, sig) // it may have ended
+		}
+	}
+	return err
+}
 
 // Restart starts a member that was killed or stopped, with its data and its
 // ports, and returns when it answers: where most members are down that is not

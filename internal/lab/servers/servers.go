@@ -1,4 +1,4 @@
-// Package servers runs real etcd, Consul and PostgreSQL servers as child processes on
+// Package servers runs real etcd, Consul, PostgreSQL, NATS, S3 and Kubernetes API servers as child processes on
 // loopback, so that tests and benchmarks can kill, pause and restart them, and a
 // proxy that spoils the network between a client and one of them.
 package servers
@@ -32,7 +32,7 @@ type Cluster struct {
 type Options struct {
 	TLS    *Files   // the clients' port speaks TLS alone, and asks for a certificate of the same authority
 	Args   []string // more arguments for every server
-	Config string   // Consul only: more configuration, as HCL; it overrides what is set here
+	Config string   // Consul and NATS only: more configuration, in their own language; with Consul it overrides what is set here
 	Token  string   // Consul only: a token that may read the catalog, where Config turns ACLs on
 }
 
@@ -100,12 +100,16 @@ func startAll(ctx context.Context, members []*Member) error {
 
 // starts are the stores that have servers here.
 var starts = map[string]func(ctx context.Context, dir string, n int, o Options) (*Cluster, error){
-	"etcd": StartEtcd, "consul": StartConsul,
+	"etcd": StartEtcd, "consul": StartConsul, "nats": StartNATS,
 	"postgres": func(ctx context.Context, _ string, _ int, _ Options) (*Cluster, error) { return StartPostgres(ctx) },
+	"kubernetes": func(ctx context.Context, dir string, _ int, _ Options) (*Cluster, error) {
+		return StartKubernetes(ctx, dir)
+	},
+	"s3": func(ctx context.Context, dir string, _ int, o Options) (*Cluster, error) { return StartS3(ctx, dir, o) },
 }
 
-// Start starts servers of a store by its name. See StartEtcd, StartConsul and
-// StartPostgres, which is one server somewhere else, with no options.
+// Start starts servers of a store by its name. See StartEtcd, StartConsul, StartNATS, StartS3, which is one server,
+// StartKubernetes, which is one API server, and StartPostgres, which is one somewhere else; these two have no options.
 func Start(ctx context.Context, store, dir string, n int, o Options) (*Cluster, error) {
 	start, ok := starts[store]
 	if !ok {
@@ -116,8 +120,15 @@ func Start(ctx context.Context, store, dir string, n int, o Options) (*Cluster, 
 
 // Path returns where the server of a store is found, as a start would.
 func Path(store string) (string, error) {
-	if store == "postgres" {
+	switch store {
+	case "postgres":
 		return postgresPath()
+	case "nats":
+		return binary("UNDERSTUDY_NATS_SERVER", "nats-server")
+	case "kubernetes":
+		return binary("UNDERSTUDY_KUBE_APISERVER", "kube-apiserver")
+	case "s3":
+		return binary("UNDERSTUDY_VERSITYGW", "versitygw")
 	}
 	return binary("UNDERSTUDY_"+strings.ToUpper(store), store)
 }
@@ -148,7 +159,7 @@ func binary(variable, name string) (string, error) {
 
 func runnable(path, what string) (string, error) {
 	if !isProgram(path) {
-		return "", fmt.Errorf("%s: no such program: run `make servers` once, or set UNDERSTUDY_ETCD and UNDERSTUDY_CONSUL to the servers", what)
+		return "", fmt.Errorf("%s: no such program: run `make servers` once, or set UNDERSTUDY_ETCD and UNDERSTUDY_CONSUL to the servers (for NATS make bin/nats-server, and UNDERSTUDY_NATS_SERVER; for Kubernetes make bin/kube-apiserver, and UNDERSTUDY_KUBE_APISERVER; for S3 make bin/versitygw, and UNDERSTUDY_VERSITYGW)", what)
 	}
 	return filepath.Abs(path)
 }

@@ -71,10 +71,10 @@ func Idle(b *testing.B, open func() kv.Store) {
 	}
 	defer all.Wait()
 	defer cancel()
-	time.Sleep(2 * ttl)
+	time.Sleep(2 * ttl) // until what the start caused has passed
 	for b.Loop() {
 		beforeCalls, beforeTold := calls.Load(), told.Load()
-		time.Sleep(window)
+		time.Sleep(window) // the time that is measured
 		b.ReportMetric(float64(calls.Load()-beforeCalls)/window.Seconds(), "calls/s")
 		b.ReportMetric(float64(told.Load()-beforeTold)/window.Seconds(), "told/s")
 	}

@@ -3,12 +3,15 @@ package stores
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/backends/kubernetes"
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/backends/s3"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
@@ -23,6 +26,8 @@ type Store struct {
 	Cluster *servers.Cluster // nil: the store is in its processes
 	Key     string           // the setting that says where it is, as a flag has it
 	Where   string           // and what it says
+
+	more []string // other settings that it takes, each with what it says
 }
 
 // Start starts a store by its name, with its files in dir. It ends with the test.
@@ -41,21 +46,44 @@ func Start(t testing.TB, name, dir string) *Store {
 	t.Cleanup(s.Cluster.Stop)
 	s.Where = s.Cluster.Members[0].Addr()
 	row.Servers(&s.Config).Use([]string{s.Where})
-	s.Key = map[string]string{"etcd": "etcd-endpoints", "consul": "consul-address"}[name]
+	s.Key = map[string]string{"etcd": "etcd-endpoints", "consul": "consul-address", "postgres": "postgres-url", "kubernetes": "kubernetes-kubeconfig", "nats": "nats-url", "s3": "s3-endpoint"}[name]
+	switch name {
+	case "postgres":
+		s.Where = s.Config.Postgres.URL
+	case "nats":
+		s.Where, s.Config.NATS.MayForget = s.Config.NATS.URL, true
+		s.more = []string{"nats-may-forget", "true"}
+	case "s3":
+		m := s.Cluster.Members[0]
+		s.Where = "http://" + s.Where
+		s.Config.S3 = s3.Config{Endpoint: s.Where, Bucket: servers.Bucket, CredentialsFile: m.Credentials()}
+		s.more = []string{"s3-bucket", servers.Bucket, "s3-credentials-file", m.Credentials()}
+	case "kubernetes":
+		s.Where = s.Cluster.Members[0].Kubeconfig()
+		s.Config.Kubernetes = kubernetes.Config{Kubeconfig: s.Where}
+	}
 	return s
 }
 
 // Flags name the store on a command line.
 func (s *Store) Flags() []string {
-	return []string{"--backend", s.Config.Backend, "--" + s.Key, s.Where}
+	all := []string{"--backend", s.Config.Backend}
+	for one := range slices.Chunk(append([]string{s.Key, s.Where}, s.more...), 2) {
+		all = append(all, "--"+one[0])
+		if one[1] != "true" {
+			all = append(all, one[1])
+		}
+	}
+	return all
 }
 
 // Environment names the store in variables.
 func (s *Store) Environment() []string {
-	return []string{
-		"UNDERSTUDY_BACKEND=" + s.Config.Backend,
-		"UNDERSTUDY_" + strings.ToUpper(strings.ReplaceAll(s.Key, "-", "_")) + "=" + s.Where,
+	all := []string{"UNDERSTUDY_BACKEND=" + s.Config.Backend}
+	for one := range slices.Chunk(append([]string{s.Key, s.Where}, s.more...), 2) {
+		all = append(all, "UNDERSTUDY_"+strings.ToUpper(strings.ReplaceAll(one[0], "-", "_"))+"="+one[1])
 	}
+	return all
 }
 
 // Peers are peers of embedded Raft, each with an address that nobody uses now.

@@ -81,15 +81,19 @@ func (w *Ways) Client(l lock.Locker, err error) (*conformance.Client, error) {
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
-	op, ok := l.(lock.Operator)
-	if !ok {
+	op, decides := l.(lock.Operator)
+	if !decides {
 		return nil, errors.Join(fmt.Errorf("a %T is no lock.Operator", l), l.Close(), w.Close())
+	}
+	way := lock.Locker(over{l, op, w})
+	if values, keeps := l.(lock.Values); keeps {
+		way = keeping{over{l, op, w}, values}
 	}
 	hold := func(requests, replies bool) func() error {
 		return func() error { w.hold(requests, replies); return nil }
 	}
 	return &conformance.Client{
-		Locker: over{l, op, w}, Cut: hold(true, true), CutReplies: hold(false, true), CutRequests: hold(true, false),
+		Locker: way, Cut: hold(true, true), CutReplies: hold(false, true), CutRequests: hold(true, false),
 		Refuse: w.refuse, Heal: w.heal, Far: w.far,
 	}, nil
 }
@@ -155,6 +159,12 @@ type over struct {
 	lock.Locker
 	lock.Operator
 	ways *Ways
+}
+
+// keeping is over a Locker that keeps values, too.
+type keeping struct {
+	over
+	lock.Values
 }
 
 func (o over) Close() error { return errors.Join(o.Locker.Close(), o.ways.Close()) }

@@ -1,0 +1,262 @@
+package postgres
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A conn is one connection to the primary.
+type conn struct {
+	*pgconn.PgConn
+	server server          // as it was when the connection was made
+	life   context.Context // the pool's
+	busy   <-chan struct{} // closed when the abandoned query is over; nil: there is none
+	direct bool            // no pooler stands between
+	heard  bool            // a notification has come through it
+	news   string          // the version that was told last
+}
+
+// A text is written into a statement as a quoted literal.
+type text string
+
+// query sends one message, and returns the result of each statement in it. When ctx ends first the connection stays
+// busy until the answer comes. To close it would cost the next call several round trips, and a server
+// that is already slow another process.
+func (c *conn) query(ctx context.Context, format string, args ...any) ([]*pgconn.Result, error) {
+	for i, arg := range args {
+		if t, ok := arg.(text); ok {
+			quoted, err := c.EscapeString(string(t))
+			if err != nil {
+				return nil, err
+			}
+			args[i] = "'" + quoted + "'"
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	var all []*pgconn.Result
+	var err error
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		late, cancel := context.WithTimeout(c.life, patience)
+		defer cancel()
+		all, err = c.Exec(late, fmt.Sprintf(format, args...)).ReadAll()
+	}()
+	select {
+	case <-answered:
+		return all, err
+	case <-ctx.Done():
+		c.busy = answered
+		return nil, context.Cause(ctx)
+	}
+}
+
+// poll is how often a connection reads through which no notification has come yet.
+const poll = 100 * time.Millisecond
+
+// wait returns when something has changed, or may have.
+func (c *conn) wait(ctx context.Context) error {
+	short, cancel := ctx, func() {}
+	if !c.heard {
+		short, cancel = context.WithTimeout(ctx, poll)
+	}
+	defer cancel()
+	err := c.WaitForNotification(short)
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		c.news, err = "", nil
+	}
+	return err
+}
+
+// end ends the connection at once, whatever is on its way.
+func (c *conn) end() {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	_ = c.Close(ctx)
+	wire := c.Conn()
+	if secure, ok := wire.(*tls.Conn); ok {
+		wire = secure.NetConn()
+	}
+	_ = wire.Close() // after an abandoned call Close leaves that to later
+}
+
+const (
+	farewell = 50 * time.Millisecond  // how long a connection may take to say that it ends
+	patience = 15 * time.Second       // and to be made
+	hedge    = 500 * time.Millisecond // after which another one is begun beside it
+	dials    = 4                      // how many are made at once
+	kept     = 4                      // how many are kept while nobody needs them
+)
+
+// A pool makes connections, and keeps some that are idle. Those that are being made belong to no
+// call, because a far one takes longer than a call does.
+type pool struct {
+	config func(number int) (*pgconn.Config, error)
+	begin  func(ctx context.Context, c *conn) error // what comes first on a new connection
+
+	ctx    context.Context // of everything, until close
+	cancel context.CancelCauseFunc
+	idle   chan *conn
+	slots  chan struct{} // one for each that is being made; after close all are taken
+	full   sync.Once
+	made   atomic.Int64
+}
+
+var errClosed = errors.New("the locker is closed")
+
+func newPool(config func(int) (*pgconn.Config, error), begin func(context.Context, *conn) error) *pool {
+	p := &pool{config: config, begin: begin, idle: make(chan *conn, kept), slots: make(chan struct{}, dials)}
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	return p
+}
+
+// with does something on a connection. If that ended the connection, or got no answer, the idle ones are
+// dropped: what happened to it has happened to them.
+func (p *pool) with(ctx context.Context, do func(ctx context.Context, c *conn) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(p.ctx, func() { cancel(errClosed) })()
+	c, err := p.get(ctx)
+	if err != nil {
+		return err
+	}
+	err = do(ctx, c)
+	if c.busy != nil {
+		p.drop()
+		go p.put(c)
+	} else {
+		if c.IsClosed() {
+			p.drop()
+		}
+		p.put(c)
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// get returns a connection that is idle, or the next that is made.
+func (p *pool) get(ctx context.Context) (*conn, error) {
+	failed := make(chan error, dials)
+	for {
+		select {
+		case c := <-p.idle:
+			return c, nil
+		default:
+		}
+		p.dial(failed)
+		select {
+		case c := <-p.idle:
+			return c, nil
+		case err := <-failed:
+			return nil, err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(hedge):
+		}
+	}
+}
+
+// dial begins a connection, unless too many are being made.
+func (p *pool) dial(failed chan<- error) {
+	select {
+	case p.slots <- struct{}{}:
+	default:
+		return
+	}
+	go func() {
+		defer func() { <-p.slots }()
+		ctx, cancel := context.WithTimeout(p.ctx, patience)
+		defer cancel()
+		c, err := p.connect(ctx)
+		if err == nil {
+			p.put(c)
+			return
+		}
+		select {
+		case failed <- err:
+		default: // its caller has given up
+		}
+	}()
+}
+
+// connect makes a connection. When a call is given up the library would have the server cancel
+// it, on a second connection. It must not: a commit that waits for a synchronous replica and is
+// cancelled becomes visible without it.
+func (p *pool) connect(ctx context.Context) (*conn, error) {
+	config, err := p.config(int(p.made.Add(1) - 1))
+	if err != nil {
+		return nil, err
+	}
+	c := conn{life: p.ctx}
+	var over atomic.Bool
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if over.Load() {
+			return nil, errors.New("nothing is cancelled")
+		}
+		return dial(ctx, network, address)
+	}
+	config.ConnectTimeout = patience
+	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { c.heard, c.news = c.direct, n.Payload }
+	config.ValidateConnect = func(ctx context.Context, pg *pgconn.PgConn) error {
+		c.PgConn = pg
+		return p.begin(ctx, &c)
+	}
+	_, err = pgconn.ConnectConfig(ctx, config)
+	over.Store(true)
+	return &c, err
+}
+
+// put keeps a connection for the next call, once it is not busy.
+func (p *pool) put(c *conn) {
+	if c.busy != nil {
+		<-c.busy
+		c.busy = nil
+	}
+	if !c.IsClosed() {
+		select {
+		case p.idle <- c:
+			if p.ctx.Err() != nil {
+				p.drop()
+			}
+			return
+		default:
+		}
+	}
+	c.end()
+}
+
+// drop ends every connection that is idle.
+func (p *pool) drop() {
+	for {
+		select {
+		case c := <-p.idle:
+			c.end()
+		default:
+			return
+		}
+	}
+}
+
+// close ends every call. It may be repeated.
+func (p *pool) close() {
+	p.cancel(errClosed)
+	p.full.Do(func() {
+		for range dials {
+			p.slots <- struct{}{}
+		}
+	})
+	p.drop()
+}

@@ -1,0 +1,133 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// What is refused, by name.
+var (
+	// ErrStandby means that the server is a standby, not the primary.
+	ErrStandby = errors.New("this server is a standby; name the primary, or every server that may be it")
+
+	// ErrOlder means that a replica was promoted since this server was the primary.
+	ErrOlder = errors.New("this server is a primary that came back after another was promoted; stop it, and make it a standby of that one")
+
+	// ErrForgets means that the server may lose what it has acknowledged when it crashes.
+	ErrForgets = errors.New("this server may forget what it has acknowledged")
+)
+
+// A server is whose data a connection led to, and in which history of it: a promotion begins one.
+type server struct {
+	system   string
+	timeline uint64
+}
+
+func (s server) era() string { return fmt.Sprintf("%s/%d", s.system, s.timeline) }
+
+// fresh says whose the answer is that came with this timeline, if it may be believed. Else the
+// connection has ended.
+func (s *store) fresh(c *conn, timeline string) (now server, err error) {
+	defer func() {
+		if err != nil {
+			c.end()
+		}
+	}()
+	if timeline == "" {
+		return server{}, ErrStandby
+	}
+	n, err := strconv.ParseUint(timeline, 16, 32)
+	if err != nil {
+		return server{}, err
+	}
+	now = server{c.server.system, n}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.system == s.latest.system && now.timeline < s.latest.timeline {
+		return now, fmt.Errorf("%w: it is on timeline %d, and %d was seen", ErrOlder, now.timeline, s.latest.timeline)
+	}
+	s.latest = now
+	return now, nil
+}
+
+// oldest is the first version that has everything that is asked for here.
+const oldest = 12
+
+// begin looks at the server before anything else is asked of it.
+func (s *store) begin(ctx context.Context, c *conn) error {
+	major, _, _ := strings.Cut(c.ParameterStatus("server_version"), ".")
+	if n, err := strconv.Atoi(major); err == nil && n < oldest { // a version that is not a number is a newer one: 19beta1
+		return lock.Permanent(fmt.Errorf("PostgreSQL %d is too old: %d or later is needed", n, oldest))
+	}
+	rs, err := c.query(ctx, `select system_identifier, current_setting('fsync'), `+timeline+`, current_setting('synchronous_commit'), pg_backend_pid() from pg_control_system()`)
+	if err != nil {
+		return err
+	}
+	said := rs[0].Rows[0]
+	c.direct = string(said[4]) == strconv.FormatUint(uint64(c.PID()), 10) // a pooler makes up its own
+	c.server.system = string(said[0])
+	if c.server, err = s.fresh(c, string(said[2])); err != nil || s.MayForget {
+		return err
+	}
+	for name, value := range map[string][]byte{"fsync": said[1], "synchronous_commit": said[3]} {
+		if string(value) == "off" {
+			return lock.Permanent(lock.InFields(fmt.Errorf("%w: %s is off; set it on, or allow it here", ErrForgets, name), "MayForget"))
+		}
+	}
+	return nil
+}
+
+// Inspect returns HOST:PORT of the primary.
+func Inspect(ctx context.Context, c Config) (address string, err error) {
+	c.Logger = nil
+	s, err := newStore(c)
+	if err != nil {
+		return "", err
+	}
+	err = s.calls.with(ctx, func(_ context.Context, c *conn) error {
+		address = c.Conn().RemoteAddr().String()
+		return nil
+	})
+	return address, errors.Join(err, s.Close())
+}
+
+// SQLSTATEs.
+const (
+	noTable  = "42P01"
+	noRight  = "42501"
+	noColumn = "42703"
+)
+
+var (
+	overtaken = []string{"40001", "40P01"}                   // by another transaction: nothing was written
+	refused   = []string{"28000", "28P01", "3D000", noRight} // until somebody changes something
+)
+
+func is(err error, states ...string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && slices.Contains(states, pg.Code)
+}
+
+// named says what to do about an error, and whether trying again can help.
+func (s *store) named(err error) error {
+	s.mu.Lock()
+	worked := s.latest != server{}
+	s.mu.Unlock()
+	switch {
+	case is(err, noColumn):
+		return lock.Permanent(lock.InFields(fmt.Errorf("%s is not a table of ours; name another one: %w", s.Table, err), "Table"))
+	case is(err, noRight):
+		return lock.Permanent(fmt.Errorf("%w; see docs/postgres.md for the rights, and for how the table is made", err))
+	case is(err, refused...) && !worked: // a password that has worked is being changed
+		return lock.Permanent(err)
+	}
+	return err
+}

@@ -1,0 +1,28 @@
+//go:build nats
+
+package main
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/understudy-ha/understudy/internal/lab"
+)
+
+// TestNATS runs some cases on a NATS server, and leaves nothing there.
+func TestNATS(t *testing.T) {
+	server, flags := serve(t, "nats")
+	conformsInOneValue(t, flags)
+	c, err := nats.Connect("nats://" + server.Members[0].Addr())
+	lab.Must(t, err)
+	defer c.Close()
+	js, err := jetstream.New(c)
+	lab.Must(t, err)
+	stream, err := js.Stream(t.Context(), "KV_understudy")
+	lab.Must(t, err)
+	if n := stream.CachedInfo().State.Msgs; n != 0 {
+		t.Errorf("%d keys are left", n)
+	}
+}

@@ -1,0 +1,19 @@
+//go:build postgres || kubernetes || nats || s3
+
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// conformsInOneValue runs some cases on a store that keeps one value.
+func conformsInOneValue(t *testing.T, flags []string) {
+	t.Helper()
+	text := conform(t, 0, append(flags, "--case", someCases)...)
+	for _, want := range []string{"AcquireFree", "not run: needs DeleteRole", "cannot be done here: DeleteRole: the store keeps all roles", " 0 failed"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not said:\n%s", want, text)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/internal/cli"
+)
+
+// TestAnotherServer: where something else than the store answers, every command names the address, what answers
+// there and what to check, and takes it for a store that cannot be reached: it may be a proxy without its server.
+func TestAnotherServer(t *testing.T) {
+	t.Parallel()
+	page := func(code int) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(code)
+			_, _ = w.Write([]byte("<html>\n<title>a page</title>\n</html>\n"))
+		})
+	}
+	addresses := map[string]string{}
+	for name, handler := range map[string]http.Handler{"nothing found": http.NotFoundHandler(), "a page": page(200), "not allowed": page(403), "bad gateway": page(502)} {
+		s := httptest.NewServer(handler)
+		t.Cleanup(s.Close)
+		addresses[name] = strings.TrimPrefix(s.URL, "http://")
+	}
+	addresses["no HTTP"] = greets(t, "SSH-2.0-another\r\n")
+	ask := func(t *testing.T, server, command string) {
+		address := addresses[server]
+		for store, want := range map[string]struct{ flags, says string }{
+			"raft":   {"--raft-peers=a=" + address, "peer a=" + address + ": what answers there is not a node of this version (it says "},
+			"consul": {"--backend=consul --consul-address=" + address, "consul-address: what answers at http://" + address + " is not a Consul agent"},
+			"etcd":   {"--backend=etcd --etcd-endpoints=" + address, "etcd " + address + ": there is no connection: what answers there "},
+		} {
+			switch {
+			case store != "raft" && strings.HasPrefix(command, "raft "):
+				continue
+			case store == "consul" && server == "no HTTP":
+				want.says = "malformed HTTP"
+			}
+			args := append(strings.Fields(command), strings.Fields(want.flags)...)
+			if code, text := said(t, append(args, "--timeout", "2s")...); code != cli.Unavailable || !strings.Contains(text, want.says) {
+				t.Errorf("%s: %q: exit code %d, want %d and %q\n%s", server, args, code, cli.Unavailable, want.says, text)
+			}
+		}
+	}
+	for server := range addresses {
+		t.Run(server, func(t *testing.T) {
+			t.Parallel()
+			ask(t, server, "status --role r")
+		})
+	}
+	for name, command := range exits {
+		if command.asks != "" && name != "run" {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				ask(t, "nothing found", name+" "+command.asks)
+			})
+		}
+	}
+}
+
+// greets listens, and says a line to whoever connects.
+func greets(t *testing.T, line string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte(line))
+			go func() { _, _ = conn.Read(make([]byte, 1<<10)); _ = conn.Close() }()
+		}
+	}()
+	return l.Addr().String()
+}

@@ -1,0 +1,36 @@
+//go:build kubernetes || s3
+
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
+)
+
+// eachOnItsOwn runs what every store is tested with on one server, each on an object of its own, which flag and setting name.
+func eachOnItsOwn(t *testing.T, store, flag string, setting func(*backends.Config) *string) {
+	t.Helper()
+	s := stores.Start(t, store, t.TempDir())
+	for name, test := range map[string]func(*testing.T, *trio){
+		"Operator": testOperator, "Pause": testPause, "Drain": testDrain, "Why": testWhy, "StatusWatch": testStatusWatch,
+		"HandoffToTheDead": testHandoffToTheDead, "AnyOne": testAnyOne,
+	} {
+		t.Run(name, func(t *testing.T) {
+			test(t, newTrioOn(t, func(*trio) (backends.Config, []string) {
+				c, object := s.Config, strings.ToLower(name)
+				*setting(&c) = object
+				return c, append(s.Flags(), flag, object)
+			}))
+		})
+	}
+	t.Run("StoreIsLost", func(t *testing.T) {
+		test := newTrioOn(t, func(r *trio) (backends.Config, []string) {
+			r.cluster = s.Cluster
+			return s.Config, s.Flags()
+		})
+		testStoreIsLost(t, test)
+	})
+}

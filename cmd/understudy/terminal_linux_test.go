@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/internal/lab"
+)
+
+// TestTerminalCloses closes the terminal of a standby: it ends as if it were told to stop. One that
+// has no terminal stays: there SIGHUP is the command's, and means what it likes.
+func TestTerminalCloses(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onEtcd)
+	r.start("a")
+	r.active(0)
+	r.start("c")
+	r.inLine(1)
+
+	terminal, name := openTerminal(t)
+	log, err := os.Create(filepath.Join(r.dir, "b.log"))
+	lab.Must(t, err)
+	defer log.Close()
+	b := exec.Command(os.Args[0], r.args("b")...)
+	b.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper", "UNDERSTUDY_TEST_MARK="+r.dir)
+	b.Stderr, b.SysProcAttr = log, &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	stdin, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+	lab.Must(t, err)
+	b.Stdin = stdin
+	lab.Must(t, b.Start())
+	lab.Must(t, stdin.Close())
+	r.procs["b"] = b
+	r.inLine(2)
+
+	r.signal("c", syscall.SIGHUP)
+	lab.Must(t, terminal.Close())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Wait() }()
+	select {
+	case err := <-ended:
+		lab.Must(t, err)
+	case <-lab.Within(t, time.Minute).Done():
+		t.Fatal("the standby lives on")
+	}
+	delete(r.procs, "b")
+	r.awaitLog("b", "stop was asked for: hangup")
+	r.inLine(1)
+	r.judge()
+}
+
+// openTerminal makes a terminal, and returns its other end and its name.
+func openTerminal(t *testing.T) (end *os.File, name string) {
+	t.Helper()
+	end, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	lab.Must(t, err)
+	lab.Must(t, unix.IoctlSetPointerInt(int(end.Fd()), unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetInt(int(end.Fd()), unix.TIOCGPTN)
+	lab.Must(t, err)
+	return end, fmt.Sprintf("/dev/pts/%d", n)
+}
