@@ -91,10 +91,11 @@ func (c Config) url() (*url.URL, error) {
 	return u, nil
 }
 
-// Hosts are HOST:PORT of the server.
+// Hosts are HOST:PORT of the server; none where c names no bucket, as the server that is meant without an endpoint
+// is nobody's choice then.
 func (c Config) Hosts() []string {
 	u, err := c.url()
-	if err != nil {
+	if err != nil || c.Bucket == "" {
 		return nil
 	}
 	port := "443"

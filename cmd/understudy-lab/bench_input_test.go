@@ -22,9 +22,9 @@ func TestBenchRefusesBadInput(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := filepath.Join(dir, "none")
-	t.Setenv("UNDERSTUDY_ETCD", none)
-	t.Setenv("UNDERSTUDY_CONSUL", none)
-	t.Setenv("UNDERSTUDY_POSTGRES", none)
+	for _, server := range []string{"ETCD", "CONSUL", "POSTGRES", "KUBE_APISERVER", "NATS_SERVER", "VERSITYGW"} {
+		t.Setenv("UNDERSTUDY_"+server, none)
+	}
 	t.Setenv("UNDERSTUDY_BASELINE_PROGRAM", os.Args[0])
 	for name, c := range map[string]struct {
 		args []string
@@ -42,7 +42,14 @@ func TestBenchRefusesBadInput(t *testing.T) {
 		"memory":   {[]string{"--backends", "memory"}, []string{`"memory" cannot be measured`}},
 		"no server": {
 			[]string{"--backends", "etcd"},
-			[]string{none + ": no such program: run `make servers` once, or set UNDERSTUDY_ETCD and UNDERSTUDY_CONSUL"},
+			[]string{none + ": no such program: run `make bin/etcd` once where understudy's source is, or set UNDERSTUDY_ETCD"},
+		},
+		"no servers at all": { // raft is measured, and nothing else is said to be wrong
+			[]string{"--quick", "--runs", "0"},
+			[]string{
+				"etcd is left out", "consul is left out", "postgres is left out", "kubernetes is left out", "nats is left out", "s3 is left out",
+				"understudy-lab: runs 0: must be at least 1\n",
+			},
 		},
 		"endpoints": {[]string{"--backends", "etcd", "--etcd-endpoints", "nowhere"}, []string{`etcd-endpoints: "nowhere" is not an endpoint`}},
 		"latency": {

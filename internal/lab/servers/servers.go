@@ -136,32 +136,36 @@ func Path(store string) (string, error) {
 // binary finds a server: what the variable names, else what `make servers` built
 // in the module around the working directory, else what stands in PATH.
 func binary(variable, name string) (string, error) {
-	if path := os.Getenv(variable); path != "" {
-		return runnable(path, fmt.Sprintf("%s=%s", variable, path))
+	paths := []string{os.Getenv(variable)}
+	what := variable + "=" + paths[0]
+	if paths[0] == "" {
+		built, err := built(name)
+		if err != nil {
+			return "", err
+		}
+		inPath, _ := exec.LookPath(name) // "" where there is none
+		paths, what = []string{built, inPath}, fmt.Sprintf("%s and %s in PATH", built, name)
 	}
+	for _, path := range paths {
+		if isProgram(path) {
+			return filepath.Abs(path)
+		}
+	}
+	return "", fmt.Errorf("%s: no such program: run `make bin/%s` once where understudy's source is, or set %s", what, name, variable)
+}
+
+// built is where make puts a server: in the module around the working directory, where there is one.
+func built(name string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
-	built := "bin/" + name
 	for ; filepath.Dir(dir) != dir; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			built = filepath.Join(dir, "bin", name)
-			break
+			return filepath.Join(dir, "bin", name), nil
 		}
 	}
-	if path, err := runnable(built, built); err == nil {
-		return path, nil
-	}
-	path, _ := exec.LookPath(name) // "" where there is none
-	return runnable(path, fmt.Sprintf("%s and %s in PATH", built, name))
-}
-
-func runnable(path, what string) (string, error) {
-	if !isProgram(path) {
-		return "", fmt.Errorf("%s: no such program: run `make servers` once, or set UNDERSTUDY_ETCD and UNDERSTUDY_CONSUL to the servers (for NATS make bin/nats-server, and UNDERSTUDY_NATS_SERVER; for Kubernetes make bin/kube-apiserver, and UNDERSTUDY_KUBE_APISERVER; for S3 make bin/versitygw, and UNDERSTUDY_VERSITYGW)", what)
-	}
-	return filepath.Abs(path)
+	return "bin/" + name, nil
 }
 
 func isProgram(path string) bool {
