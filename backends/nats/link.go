@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -198,7 +199,7 @@ func (s *store) current(ctx context.Context) (*link, error) {
 				return nil, one.err
 			}
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, fmt.Errorf("%s has not answered as NATS yet: %w", strings.Join(s.Hosts(), ", "), context.Cause(ctx))
 		case <-s.ctx.Done():
 			return nil, errClosed
 		}

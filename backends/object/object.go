@@ -11,6 +11,7 @@ package object
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -189,11 +190,22 @@ func (s *store) Look(ctx context.Context, after ledger.Mark, roles ...string) (l
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return ledger.View{}, context.Cause(ctx)
+			return ledger.View{}, s.late(ctx)
 		case <-s.ctx.Done():
 			return ledger.View{}, errClosed
 		}
 	}
+}
+
+// late is why a call ended that had no time left. What the last read failed with is told as a text: whether that
+// is cured since is not known.
+func (s *store) late(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w; the last read: %v", context.Cause(ctx), s.failed)
 }
 
 // spawn runs f until the store is closed, unless it is.

@@ -36,11 +36,19 @@ func (s *store) Propose(ctx context.Context, c ledger.Command) (ledger.Result, e
 	case <-one.done:
 		return one.result, one.err
 	case <-ctx.Done():
-		return ledger.Result{}, context.Cause(ctx)
+		select {
+		case <-one.done: // its write was given up with it, and says what it waited for
+			return one.result, one.err
+		case <-time.After(lastWord):
+			return ledger.Result{}, s.late(ctx)
+		}
 	case <-s.ctx.Done():
 		return ledger.Result{}, errClosed
 	}
 }
+
+// lastWord is how long a call whose time is over waits for its write to say why.
+const lastWord = 20 * time.Millisecond
 
 // next begins a write with all calls that wait, if none is on its way.
 func (s *store) next() {
@@ -71,14 +79,14 @@ func (s *store) begin(calls []*call) {
 	defer free()
 	timer := time.AfterFunc(hedge, free)
 	defer timer.Stop()
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	defer cancel(nil)
 	left := atomic.Int64{} // who waits still
 	left.Store(int64(len(calls)))
 	for _, c := range calls {
 		defer context.AfterFunc(c.ctx, func() {
 			if left.Add(-1) == 0 {
-				cancel()
+				cancel(context.Cause(c.ctx))
 			}
 		})()
 	}

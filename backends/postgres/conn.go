@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,6 +102,7 @@ const (
 // A pool makes connections, and keeps some that are idle. Those that are being made belong to no
 // call, because a far one takes longer than a call does.
 type pool struct {
+	where  string // the servers, for people
 	config func(number int) (*pgconn.Config, error)
 	begin  func(ctx context.Context, c *conn) error // what comes first on a new connection
 
@@ -114,8 +116,8 @@ type pool struct {
 
 var errClosed = errors.New("the locker is closed")
 
-func newPool(config func(int) (*pgconn.Config, error), begin func(context.Context, *conn) error) *pool {
-	p := &pool{config: config, begin: begin, idle: make(chan *conn, kept), slots: make(chan struct{}, dials)}
+func newPool(c Config, begin func(context.Context, *conn) error) *pool {
+	p := &pool{where: strings.Join(c.Hosts(), ", "), config: c.config, begin: begin, idle: make(chan *conn, kept), slots: make(chan struct{}, dials)}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	return p
 }
@@ -162,7 +164,7 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 		case err := <-failed:
 			return nil, err
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, fmt.Errorf("%s has not answered as PostgreSQL yet: %w", p.where, context.Cause(ctx))
 		case <-time.After(hedge):
 		}
 	}

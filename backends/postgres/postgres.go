@@ -50,8 +50,8 @@ func newStore(c Config) (*store, error) {
 	}
 	c.Table, c.Group = cmp.Or(c.Table, DefaultName), cmp.Or(c.Group, DefaultName)
 	s := &store{Config: c}
-	s.calls = newPool(c.config, s.begin)
-	s.ears = newPool(c.config, s.listen)
+	s.calls = newPool(c, s.begin)
+	s.ears = newPool(c, s.listen)
 	if c.Logger != nil && c.files().Used() {
 		s.minding.Go(func() { c.files().Mind(s.calls.ctx, c.Logger) })
 	}
