@@ -9,18 +9,15 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/failover"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestBenchRefusesBadInput expects all that is wrong before anything is started.
 func TestBenchRefusesBadInput(t *testing.T) {
 	dir := t.TempDir()
 	full := filepath.Join(dir, "full")
-	if err := os.MkdirAll(full, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(full, failover.RunsFile), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	lab.Must(t, os.MkdirAll(full, 0o755))
+	lab.Must(t, os.WriteFile(filepath.Join(full, failover.RunsFile), nil, 0o644))
 	none := filepath.Join(dir, "none")
 	for _, server := range []string{"ETCD", "CONSUL", "POSTGRES", "KUBE_APISERVER", "NATS_SERVER", "VERSITYGW"} {
 		t.Setenv("UNDERSTUDY_"+server, none)
