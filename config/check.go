@@ -169,7 +169,27 @@ func (c *Config) judge(wrong func(backends.Config) error) error {
 	if c.bad["backend"] {
 		return nil
 	}
-	return c.Explain(c.news(wrong(c.Store)))
+	err := c.Explain(c.news(wrong(c.Store)))
+	if err != nil {
+		err = errors.Join(c.anotherStore(), err)
+	}
+	return err
+}
+
+// anotherStore says that settings of a store are given that is not chosen, where none is: the other errors are about
+// the default one.
+func (c *Config) anotherStore() error {
+	if c.Given("backend") {
+		return nil
+	}
+	for _, s := range backends.Stores() {
+		for _, k := range Keys() {
+			if strings.HasPrefix(k.Name, s.Name+".") && s.Name != c.Store.Row().Name && c.Given(k.Name) {
+				return fmt.Errorf("%s: is %s by default, and %s is given; write --backend %s", c.values["backend"].where, c.Store.Row().Name, c.values[k.Name].where, s.Name)
+			}
+		}
+	}
+	return nil
 }
 
 // checkAddress refuses an advertised address that leads nowhere.

@@ -48,7 +48,7 @@ func (c Config) Validate() error {
 	}
 	switch host, _, err := c.address(); {
 	case err != nil:
-		bad("Address", "%q %w", c.Address, err)
+		bad("Address", "%q %w", clientconf.Shown(c.Address), err)
 	case strings.HasPrefix(c.Address, "http://") && c.files().Used():
 		bad("Address", "%q is without TLS, and there are files for TLS; write https://%s", c.Address, host)
 	}

@@ -71,11 +71,11 @@ func (c Config) Validate() error {
 		host, err := address(e)
 		switch {
 		case err != nil:
-			bad("Endpoints", "%q %w", e, err)
+			bad("Endpoints", "%q %w", clientconf.Shown(e), err)
 		case seen[host]:
 			bad("Endpoints", "%q is given twice", e)
 		case strings.HasPrefix(e, "http://") && c.secure():
-			bad("Endpoints", "%q is without TLS beside others with it; write https://", e)
+			bad("Endpoints", "%q is without TLS, which other endpoints or the files have; write https://%s", e, host)
 		}
 		seen[host] = true
 	}

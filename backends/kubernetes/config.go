@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -73,7 +74,7 @@ func (c Config) Validate() error {
 func address(text, field string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, lock.InFields(fmt.Errorf("%q is not the URL of an API server; write it as https://10.0.0.1:6443", text), field)
+		return nil, lock.InFields(fmt.Errorf("%q is not the URL of an API server; write it as https://10.0.0.1:6443", clientconf.Shown(text)), field)
 	}
 	return u.JoinPath("."), nil
 }

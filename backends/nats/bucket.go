@@ -107,6 +107,10 @@ func (s *store) named(err error) error {
 	worked := s.worked
 	s.mu.Unlock()
 	switch {
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return lock.InFields(fmt.Errorf("the server speaks no TLS (%w); if that is meant, write nats://", err), "URL")
+	case errors.Is(err, nats.ErrSecureConnRequired):
+		return lock.InFields(fmt.Errorf("the server wants TLS (%w); write tls://", err), "URL")
 	case errors.Is(err, nats.ErrMaxPayload):
 		return lock.Permanent(err) // nothing was sent
 	case err != nil && !worked && strings.Contains(strings.ToLower(err.Error()), "authorization violation"): // a password that has worked is being changed

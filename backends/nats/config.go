@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/lock"
@@ -68,7 +69,10 @@ func (c Config) Validate() error {
 		if one.value != "" && one.file != "" {
 			errs = append(errs, lock.InFields(errors.New("give one of them"), one.field, one.field+"File"))
 		} else if one.file != "" {
-			_, err := clientconf.Secret(one.file)
+			text, err := clientconf.Secret(one.file)
+			if err == nil && one.field == "Credentials" {
+				err = checkCredentials(one.file, text)
+			}
 			errs = append(errs, lock.InFields(err, one.field+"File"))
 		}
 	}
@@ -82,6 +86,16 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// checkCredentials says what is missing in a file of credentials. The library would say so with every connection.
+func checkCredentials(path, text string) error {
+	_, noToken := nkeys.ParseDecoratedJWT([]byte(text))
+	_, noSeed := nkeys.ParseDecoratedUserNKey([]byte(text))
+	if noToken != nil || noSeed != nil {
+		return fmt.Errorf("%s: holds no user's JWT with its seed, as nsc writes them", path)
+	}
+	return nil
+}
+
 func (c Config) files() clientconf.TLSFiles {
 	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName}
 }
@@ -90,13 +104,16 @@ func (c Config) files() clientconf.TLSFiles {
 func (c Config) servers() (all []*url.URL, err error) {
 	scheme, hosts, _ := strings.Cut(c.URL, "://")
 	if scheme != "nats" && scheme != "tls" || hosts == "" {
-		return nil, fmt.Errorf("%.20q is not the URL of NATS servers; write it as tls://h1:4222,h2:4222", c.URL) // there may be a password further on
+		if c.URL == "" {
+			return nil, errors.New("none given; write it as tls://h1:4222,h2:4222")
+		}
+		return nil, fmt.Errorf("%q is not the URL of NATS servers; write it as tls://h1:4222,h2:4222", clientconf.Shown(c.URL))
 	}
 	for host := range strings.SplitSeq(hosts, ",") {
 		u, err := url.Parse(scheme + "://" + strings.TrimPrefix(host, scheme+"://"))
 		switch {
 		case strings.Contains(host, "@"):
-			return nil, errors.New("has a user in it, where others see the password; give user and passwordFile, or tokenFile")
+			return nil, errors.New("has a user in it, where others see the password; give --nats-user and --nats-password-file, or --nats-token-file")
 		case err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/")+u.RawQuery != "":
 			return nil, fmt.Errorf("%q is not HOST:PORT of a NATS server", host)
 		}

@@ -80,11 +80,17 @@ func (c Config) parse() (config *pgconn.Config, secure bool, err error) {
 	base, query, _ := strings.Cut(c.URL, "?")
 	scheme, rest, ok := strings.Cut(base, "://")
 	if !ok || scheme != "postgres" && scheme != "postgresql" || rest == "" {
-		return nil, false, fmt.Errorf("%.20q %w", c.URL, wrong) // there may be a password further on
+		if c.URL == "" {
+			return nil, false, errors.New("none given; write it as " + example)
+		}
+		if strings.Contains(c.URL, "password") {
+			return nil, false, wrong
+		}
+		return nil, false, fmt.Errorf("%q %w", clientconf.Shown(c.URL), wrong)
 	}
 	authority, _, _ := strings.Cut(rest, "/")
 	if at := strings.LastIndex(authority, "@"); at >= 0 && strings.Contains(authority[:at], ":") {
-		return nil, false, errors.New("has a password in it, where others see it; give it by passwordFile, or UNDERSTUDY_POSTGRES_PASSWORD")
+		return nil, false, errors.New("has a password in it, where others see it; give it by --postgres-password-file, or UNDERSTUDY_POSTGRES_PASSWORD")
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {

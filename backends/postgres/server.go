@@ -96,7 +96,7 @@ func Inspect(ctx context.Context, c Config) (address string, err error) {
 		address = c.Conn().RemoteAddr().String()
 		return nil
 	})
-	return address, errors.Join(err, s.Close())
+	return address, errors.Join(s.named(err), s.Close())
 }
 
 // SQLSTATEs.
@@ -122,12 +122,14 @@ func (s *store) named(err error) error {
 	worked := s.latest != server{}
 	s.mu.Unlock()
 	switch {
+	case err != nil && strings.Contains(err.Error(), "server refused TLS connection"): // the library has no value for it
+		return lock.InFields(fmt.Errorf("the server speaks no TLS (%w); if that is meant, add ?sslmode=disable", err), "URL")
 	case is(err, noColumn):
 		return lock.Permanent(lock.InFields(fmt.Errorf("%s is not a table of ours; name another one: %w", s.Table, err), "Table"))
 	case is(err, noRight):
 		return lock.Permanent(fmt.Errorf("%w; see docs/postgres.md for the rights, and for how the table is made", err))
 	case is(err, refused...) && !worked: // a password that has worked is being changed
-		return lock.Permanent(err)
+		return lock.Permanent(lock.InFields(err, "URL"))
 	}
 	return err
 }

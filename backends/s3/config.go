@@ -51,7 +51,10 @@ var (
 // value and what to write instead.
 func (c Config) Validate() error {
 	var errs []error
-	if !bucketName.MatchString(c.Bucket) {
+	switch {
+	case c.Bucket == "":
+		errs = append(errs, lock.InFields(errors.New("none given; write the bucket's name, such as my-locks"), "Bucket"))
+	case !bucketName.MatchString(c.Bucket):
 		errs = append(errs, lock.InFields(fmt.Errorf("%q must be small letters, digits, dots and dashes, 3 to 63, such as my-locks", c.Bucket), "Bucket"))
 	}
 	if c.Object != "" && (lock.CheckName("", c.Object) != nil || len(c.Object) > longestObject) {
@@ -65,10 +68,7 @@ func (c Config) Validate() error {
 		errs = append(errs, lock.InFields(fmt.Errorf("%q speaks no TLS, and there is a CA file; write https, or leave the file out", c.Endpoint), "Endpoint", "CAFile"))
 	}
 	if c.CredentialsFile != "" {
-		_, err := clientconf.Secret(c.CredentialsFile)
-		if err == nil {
-			_, err = c.provider().RetrieveWithCredContext(nil)
-		}
+		_, err := c.fromFile()
 		errs = append(errs, lock.InFields(err, "CredentialsFile"))
 	}
 	return errors.Join(append(errs, c.files().Check())...)
@@ -85,7 +85,7 @@ func (c Config) url() (*url.URL, error) {
 	text := cmp.Or(c.Endpoint, "https://s3."+c.region()+".amazonaws.com")
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
-		return nil, lock.InFields(fmt.Errorf("%.60q is not the URL of a server; write it as https://s3.example.com or https://10.0.0.1:9000", text), "Endpoint")
+		return nil, lock.InFields(fmt.Errorf("%q is not the URL of a server; write it as https://s3.example.com or https://10.0.0.1:9000", clientconf.Shown(text)), "Endpoint")
 	}
 	u.Path = ""
 	return u, nil

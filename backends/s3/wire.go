@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/xml"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,15 +93,30 @@ func (c Config) provider() credentials.Provider {
 	}}
 }
 
+// fromFile reads the file that is named. The library's errors quote its lines, and there are secrets in them.
+func (c Config) fromFile() (v credentials.Value, err error) {
+	text, err := clientconf.Secret(c.CredentialsFile)
+	if err != nil {
+		return v, err
+	}
+	if v, err = c.provider().RetrieveWithCredContext(nil); err == nil {
+		return v, nil
+	}
+	for n, line := range strings.Split(text, "\n") {
+		if line = strings.TrimSpace(line); line != "" && strings.Contains(err.Error(), line) {
+			return v, fmt.Errorf("%s: line %d is neither [PROFILE] nor KEY = VALUE", c.CredentialsFile, n+1)
+		}
+	}
+	return v, fmt.Errorf("%s: %w", c.CredentialsFile, err)
+}
+
 // refresh reads the credentials, and reports whether we are somebody else since. While they cannot be read, as in the
 // middle of a renewal, those that were read last count.
 func (w *wire) refresh() (changed bool) {
 	var v credentials.Value
 	var err error
 	if w.config.CredentialsFile != "" {
-		if _, err = clientconf.Secret(w.config.CredentialsFile); err == nil {
-			v, err = w.config.provider().RetrieveWithCredContext(nil)
-		}
+		v, err = w.config.fromFile()
 	} else {
 		base := &http.Transport{DisableKeepAlives: true}
 		ask := &lasting.Transport{Base: base, Open: w.ctx, Ends: func(*http.Request) bool { return false }}
@@ -230,8 +247,11 @@ func (w *wire) once(ctx context.Context, as credentials.Value, method, key strin
 // something is final, unless a request worked before: then a credential is being replaced, say.
 func (w *wire) named(err error) error {
 	var r *refusal
+	var plain tls.RecordHeaderError
 	final := !w.worked.Load()
 	switch {
+	case errors.As(err, &plain):
+		return lock.InFields(fmt.Errorf("%s speaks no TLS (%w); if that is meant, write http://", w.server.Host, err), "Endpoint")
 	case !errors.As(err, &r):
 		return err
 	case r.Code == "NoSuchBucket":

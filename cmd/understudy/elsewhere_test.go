@@ -4,6 +4,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -84,4 +87,33 @@ func greets(t *testing.T, line string) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// TestServerWithoutTLS: the error says which setting asked for TLS, and what to write where none is meant.
+func TestServerWithoutTLS(t *testing.T) {
+	t.Parallel()
+	page := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(page.Close)
+	file := filepath.Join(t.TempDir(), "credentials")
+	must(t, os.WriteFile(file, []byte("[default]\naws_access_key_id = a\naws_secret_access_key = b\n"), 0o600))
+	nats, postgres := greets(t, `INFO {"server_id":"a","version":"2.12.0","max_payload":1048576}`+"\r\n"), greets(t, "N") // as PostgreSQL refuses TLS
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"nats":     {[]string{"--nats-url=tls://" + nats}, "nats-url: the server speaks no TLS"},
+		"postgres": {[]string{"--postgres-url=postgres://u@" + postgres + "/db"}, "postgres-url: the server speaks no TLS"},
+		"s3":       {[]string{"--s3-bucket=my-locks", "--s3-endpoint=https://" + strings.TrimPrefix(page.URL, "http://"), "--s3-credentials-file", file}, "s3-endpoint: " + strings.TrimPrefix(page.URL, "http://") + " speaks no TLS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, text := said(t, append([]string{"status", "--role=r", "--timeout=3s", "--backend=" + name}, c.args...)...)
+			if code != cli.Unavailable || !strings.Contains(text, c.want) {
+				t.Errorf("code %d, want %d and %q:\n%s", code, cli.Unavailable, c.want, text)
+			}
+			if fields := regexp.MustCompile(`(?m)^understudy: [A-Z]\w+: `).FindString(text); fields != "" {
+				t.Errorf("%q is a name in Go:\n%s", fields, text)
+			}
+		})
+	}
 }

@@ -30,6 +30,22 @@ var badInput = map[string]struct {
 			`command "no-such-command": executable file not found`,
 		},
 	},
+	"a store that is not chosen": {
+		args: []string{"status", "--role", "r", "--postgres-url", "postgres://h/db"},
+		want: []string{"backend: is raft by default, and postgres-url is given; write --backend postgres", "raft-peers: the list is empty"},
+	},
+	"no TLS beside a file for it": {
+		args: []string{"status", "--role", "r", "--backend", "etcd", "--etcd-endpoints", "http://h:2379", "--etcd-ca-file", "missing"},
+		want: []string{`etcd-endpoints: "http://h:2379" is without TLS, which other endpoints or the files have; write https://h:2379`, "etcd-ca-file: CA file: open missing"},
+	},
+	"no bucket": {
+		args: []string{"status", "--role", "r", "--backend", "s3"},
+		want: []string{"s3-bucket: none given; write the bucket's name, such as my-locks"},
+	},
+	"no URL": {
+		args: []string{"status", "--role", "r", "--backend", "nats"},
+		want: []string{"nats-url: none given; write it as tls://h1:4222,h2:4222"},
+	},
 	"flags of the command": {
 		args: []string{"run", "--role", "r", "./billing", "--port", "80"},
 		want: []string{`unknown flag: --port: it stands after the command "./billing"; write -- before that: understudy run [flags] -- ./billing`},

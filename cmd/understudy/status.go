@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -122,7 +123,7 @@ func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func() 
 		switch text := found.String(); {
 		case text != "":
 			unread = fmt.Errorf("store %s: %s\n%w", s.Store.Backend, text, unread)
-		case found.err != nil:
+		case found.err != nil && !strings.Contains(s.Explain(unread).Error(), found.err.Error()):
 			unread = fmt.Errorf("%w\n%w", unread, found.err)
 		}
 		return cli.Unreachable(unread)
@@ -187,7 +188,10 @@ func (o *options) askServers(ctx context.Context) func() inspection {
 	var found inspection
 	var both sync.WaitGroup
 	row := o.Store.Row()
-	both.Go(func() { found.Health, found.err = row.Health(ctx, o.Store) })
+	both.Go(func() {
+		found.Health, found.err = row.Health(ctx, o.Store)
+		found.err = o.Explain(found.err)
+	})
 	both.Go(func() { found.differs = row.Differs(ctx, o.Store) })
 	return func() inspection {
 		defer cancel(nil)

@@ -127,7 +127,7 @@ func probe(ctx context.Context, l lock.Locker, answered func()) (why error) {
 func (o *Options) storeAt() string {
 	name := o.Store.Backend
 	for _, v := range o.Values() {
-		if k := v.Key.Name; v.Text != "" && (k == name+".peers" || k == name+".endpoints" || k == name+".address") {
+		if k := v.Key.Name; v.Text != "" && (k == name+".peers" || k == name+".endpoints" || k == name+".address" || k == name+".url" || k == name+".endpoint") {
 			return name + " at " + v.Text
 		}
 	}

@@ -59,3 +59,16 @@ func Clean(text string) (string, error) {
 	}
 	return strings.TrimRight(text, "\r\n"), nil
 }
+
+// Shown is an address as an error may show it: a user and a password before the host are left out.
+func Shown(address string) string {
+	at := strings.LastIndex(address, "@")
+	if at < 0 {
+		return address
+	}
+	scheme, _, found := strings.Cut(address[:at], "://")
+	if !found {
+		return "..." + address[at:]
+	}
+	return scheme + "://..." + address[at:]
+}
