@@ -36,6 +36,16 @@ type Options struct {
 	Token  string   // Consul only: a token that may read the catalog, where Config turns ACLs on
 }
 
+// Addresses returns HOST:PORT of each member that clients reach.
+func (c *Cluster) Addresses() (all []string) {
+	for _, m := range c.Members {
+		if !m.below {
+			all = append(all, m.addr)
+		}
+	}
+	return all
+}
+
 // Leader returns the index of the member that leads the store. It asks every
 // member that runs, and fails where none of them says that it leads.
 func (c *Cluster) Leader(ctx context.Context) (int, error) {
@@ -98,24 +108,38 @@ func startAll(ctx context.Context, members []*Member) error {
 	return nil
 }
 
+// A starter starts n servers of a store, or one.
+type starter struct {
+	one bool // whatever n is
+	do  func(ctx context.Context, dir string, n int, o Options) (*Cluster, error)
+}
+
 // starts are the stores that have servers here.
-var starts = map[string]func(ctx context.Context, dir string, n int, o Options) (*Cluster, error){
-	"etcd": StartEtcd, "consul": StartConsul, "nats": StartNATS,
-	"postgres": func(ctx context.Context, _ string, _ int, _ Options) (*Cluster, error) { return StartPostgres(ctx) },
-	"kubernetes": func(ctx context.Context, dir string, _ int, _ Options) (*Cluster, error) {
+var starts = map[string]starter{
+	"etcd": {do: StartEtcd}, "consul": {do: StartConsul}, "nats": {do: StartNATS},
+	"postgres": {true, func(ctx context.Context, _ string, _ int, _ Options) (*Cluster, error) { return StartPostgres(ctx) }},
+	"kubernetes": {true, func(ctx context.Context, dir string, _ int, _ Options) (*Cluster, error) {
 		return StartKubernetes(ctx, dir)
-	},
-	"s3": func(ctx context.Context, dir string, _ int, o Options) (*Cluster, error) { return StartS3(ctx, dir, o) },
+	}},
+	"s3": {true, func(ctx context.Context, dir string, _ int, o Options) (*Cluster, error) { return StartS3(ctx, dir, o) }},
 }
 
 // Start starts servers of a store by its name. See StartEtcd, StartConsul, StartNATS, StartS3, which is one server,
 // StartKubernetes, which is one API server, and StartPostgres, which is one somewhere else; these two have no options.
 func Start(ctx context.Context, store, dir string, n int, o Options) (*Cluster, error) {
-	start, ok := starts[store]
+	starter, ok := starts[store]
 	if !ok {
 		return nil, fmt.Errorf("%q: no servers are known for it", store)
 	}
-	return start(ctx, dir, n, o)
+	return starter.do(ctx, dir, n, o)
+}
+
+// Number is how many servers clients can choose from where Start is asked for n.
+func Number(store string, n int) int {
+	if starts[store].one {
+		return 1
+	}
+	return n
 }
 
 // Path returns where the server of a store is found, as a start would.
