@@ -1,4 +1,4 @@
-// Package servers runs real etcd, Consul, PostgreSQL, NATS, S3 and Kubernetes API servers as child processes on
+// Package servers runs real etcd, Consul, PostgreSQL, NATS, S3, ZooKeeper and Kubernetes API servers as child processes on
 // loopback, so that tests and benchmarks can kill, pause and restart them, and a
 // proxy that spoils the network between a client and one of them.
 package servers
@@ -32,7 +32,7 @@ type Cluster struct {
 type Options struct {
 	TLS    *Files   // the clients' port speaks TLS alone, and asks for a certificate of the same authority
 	Args   []string // more arguments for every server
-	Config string   // Consul and NATS only: more configuration, in their own language; with Consul it overrides what is set here
+	Config string   // Consul, NATS and ZooKeeper only: more configuration, in their own language; with Consul it overrides what is set here
 	Token  string   // Consul only: a token that may read the catalog, where Config turns ACLs on
 }
 
@@ -116,7 +116,7 @@ type starter struct {
 
 // starts are the stores that have servers here.
 var starts = map[string]starter{
-	"etcd": {do: StartEtcd}, "consul": {do: StartConsul}, "nats": {do: StartNATS},
+	"etcd": {do: StartEtcd}, "consul": {do: StartConsul}, "nats": {do: StartNATS}, "zookeeper": {do: StartZooKeeper},
 	"postgres": {true, func(ctx context.Context, _ string, _ int, _ Options) (*Cluster, error) { return StartPostgres(ctx) }},
 	"kubernetes": {true, func(ctx context.Context, dir string, _ int, _ Options) (*Cluster, error) {
 		return StartKubernetes(ctx, dir)
@@ -124,7 +124,7 @@ var starts = map[string]starter{
 	"s3": {true, func(ctx context.Context, dir string, _ int, o Options) (*Cluster, error) { return StartS3(ctx, dir, o) }},
 }
 
-// Start starts servers of a store by its name. See StartEtcd, StartConsul, StartNATS, StartS3, which is one server,
+// Start starts servers of a store by its name. See StartEtcd, StartConsul, StartNATS, StartZooKeeper, StartS3, which is one server,
 // StartKubernetes, which is one API server, and StartPostgres, which is one somewhere else; these two have no options.
 func Start(ctx context.Context, store, dir string, n int, o Options) (*Cluster, error) {
 	starter, ok := starts[store]
@@ -147,6 +147,8 @@ func Path(store string) (string, error) {
 	switch store {
 	case "postgres":
 		return postgresPath()
+	case "zookeeper":
+		return zooKeeperPath()
 	case "nats":
 		return binary("UNDERSTUDY_NATS_SERVER", "nats-server")
 	case "kubernetes":
