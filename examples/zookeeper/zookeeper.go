@@ -6,6 +6,7 @@
 package zookeeper
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -86,11 +87,8 @@ func (s *store) Put(ctx context.Context, data []byte, old string) (object.Value,
 			return s.create(l, data)
 		}
 		if l.last() != old {
-			if v, err = s.get(l); err != nil {
-				return object.Value{}, err
-			}
-			if v.Version != old {
-				return v, object.ErrConflict
+			if v, err = s.get(l); err != nil || v.Version != old {
+				return v, cmp.Or(err, object.ErrConflict)
 			}
 		}
 		word, number, err := parse(old)

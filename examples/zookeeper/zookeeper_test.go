@@ -30,8 +30,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestSuite proves the store on one real server, which some cases kill and start again.
 func TestSuite(t *testing.T) { conformancetest.Run(t, suite(t)) }
 
-// A write that met another reads first, as docs/backend.md has it for stores that do not tell what is there.
-var distances = flag.String("far", "2s/0.15", "see conformancetest.RunFar")
+// A write that met another takes four trips more.
+var distances = flag.String("far", "2s/0.1", "see conformancetest.RunFar")
 
 // TestSuiteFar proves it far away.
 func TestSuiteFar(t *testing.T) { conformancetest.RunFar(t, suite(t), *distances) }
