@@ -43,7 +43,7 @@ func (s *store) current(ctx context.Context) (l *link, err error) {
 	}
 	s.mu.Unlock()
 	if err != nil {
-		return nil, lock.Permanent(err) // of the addresses
+		return nil, lock.Permanent(err) // no address is given
 	}
 	if l == nil {
 		return nil, errClosed
@@ -68,7 +68,7 @@ func (s *store) connect() (*link, error) {
 	}
 	var err error
 	var events <-chan zk.Event
-	l.conn, events, err = zk.Connect(s.Servers, silence, zk.WithLogInfo(false), zk.WithLogger(quiet{}),
+	l.conn, events, err = zk.Connect(s.Servers, silence, zk.WithLogInfo(false), zk.WithLogger(quiet{}), zk.WithHostProvider(new(hosts)),
 		zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
 			if left == 0 {
 				return nil, errLost
@@ -116,6 +116,22 @@ func (s *store) connect() (*link, error) {
 		}
 	})
 	return l, nil
+}
+
+// hosts are the servers in turn. The library's own looks names up at once, whatever a call's context says.
+type hosts struct {
+	all  []string
+	next int
+}
+
+func (h *hosts) Init(all []string) error { h.all = all; return nil }
+func (h *hosts) Len() int                { return len(h.all) }
+func (h *hosts) Connected()              {}
+
+// Next reports, too, whether each was tried: then the library makes a pause, in which it can be closed.
+func (h *hosts) Next() (server string, again bool) {
+	h.next++
+	return h.all[(h.next-1)%len(h.all)], h.next > len(h.all)
 }
 
 // value is one that the connection has told.

@@ -53,7 +53,8 @@ func newStore(c Config) *store {
 	return s
 }
 
-// Get is object.Object's. A server may be behind the leader, so it has to catch up first.
+// Get is object.Object's. A server may be behind the leader, so it has to catch up first. The leader itself does not, and may
+// be behind its followers by a moment: see docs/backend.md.
 func (s *store) Get(ctx context.Context) (object.Value, error) { return with(ctx, s, s.get) }
 
 func (s *store) get(l *link) (v object.Value, err error) {

@@ -123,14 +123,17 @@ func TestDeletedByHand(t *testing.T) {
 	}
 }
 
-// TestBehind reads from a follower what was just written through the leader.
+// TestBehind reads from followers what was just written through the leader.
 func TestBehind(t *testing.T) {
 	cluster := serve.Start(t, "zookeeper", 3, servers.Options{})
 	ctx := lab.Within(t, time.Minute)
 	all := cluster.Addresses()
+	leader, err := cluster.Leader(ctx)
+	lab.Must(t, err)
+	all[0], all[leader] = all[leader], all[0]
 	writer := newStore(Config{Servers: all[:1], Path: "/a/b"})
 	defer func() { lab.Must(t, writer.Close()) }()
-	_, err := writer.Start(ctx)
+	_, err = writer.Start(ctx)
 	lab.Must(t, err)
 	v, err := writer.Put(ctx, []byte("0"), "")
 	lab.Must(t, err)
