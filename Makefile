@@ -52,6 +52,7 @@ test: servers build ## every test, with the race detector where the machine has 
 	go test -timeout 20m ./docs # the suite's own command is among the pages', and measures time, too
 	cd fencing/fencingsql/databases && go vet -tags postgres . && go test -timeout 5m .
 	cd coordinator/coordinatorotel/sdktest && go vet . && go test -timeout 5m .
+	cd examples/zookeeper && go vet -tags zookeeper .
 
 test-docs-long: servers ## every command that README and docs/ show, the long ones too, and with a network: hours
 	go test ./docs -run TestCommands -long -timeout 24h -v
@@ -131,6 +132,9 @@ test-s3-suite: bin/versitygw build ## the suite on S3, near and far, and the com
 	go test ./backends/s3 -tags s3 -run '^TestSuite' -timeout 30m -v
 	go test ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags s3 -run 'TestS3$$' -timeout 15m -v
 
+test-zookeeper: ## the example on ZooKeeper, and the suite on it, on real servers: takes Debian's zookeeper; three minutes
+	cd examples/zookeeper && go vet -tags zookeeper . && go test -tags zookeeper -timeout 15m -v .
+
 # FAR: the ttl and the part of a try that a round trip takes.
 FAR ?= 1s/0.1,1s/0.5,1s/0.85,4s/0.1,4s/0.5,4s/0.85,10s/0.85
 
@@ -184,4 +188,4 @@ export UNDERSTUDY_NATS_SERVER ?= $(CURDIR)/bin/nats-server
 export UNDERSTUDY_KUBE_APISERVER ?= $(CURDIR)/bin/kube-apiserver
 export UNDERSTUDY_VERSITYGW ?= $(CURDIR)/bin/versitygw
 
-.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite testcontainer test-systemd release release-images test-deploy api api-update lint mutants
+.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-zookeeper testcontainer test-systemd release release-images test-deploy api api-update lint mutants

@@ -48,7 +48,7 @@ var s3Row = Store{
 
 func s3News(ttl time.Duration) Bound {
 	most := ttl / s3.ReadsPerTTL
-	return Bound{"news of another's write", "after " + most.String() + " at most", "S3 sends no news: the object is read every ttl/20; a takeover after a clean stop, a handoff or a crash takes that much longer", most}
+	return Bound{"news of another's write", "after " + most.String() + " at most", "S3 sends no news: the object is read every ttl/20; a takeover after a clean stop or a crash takes that much longer, and a handoff twice that, as the active has to see the wish first", most}
 }
 
 // What a request costs, in dollars: the list price of S3 Standard in us-east-1, see https://aws.amazon.com/s3/pricing.

@@ -24,10 +24,10 @@ func newBench() *cobra.Command {
 an active, beside what the store itself takes for one write. Writes a report that can be shown:
 report.html, runs.csv, summary.json, environment.json and the figures as SVG.
 
-Servers are found by UNDERSTUDY_ETCD and UNDERSTUDY_CONSUL, where 'make servers' puts them, or on
-the PATH; raft needs none. With --etcd-endpoints or --consul-address yours are used instead, under a
-prefix of the bench's own: nothing is done to them, so store-leader is left out. PostgreSQL, for
---baselines, is what UNDERSTUDY_POSTGRES names, stands on the PATH, or Debian installs.
+Servers are found where make puts them, on the PATH, or by UNDERSTUDY_ETCD, UNDERSTUDY_CONSUL,
+UNDERSTUDY_NATS_SERVER, UNDERSTUDY_VERSITYGW (S3), UNDERSTUDY_KUBE_APISERVER and UNDERSTUDY_POSTGRES; raft
+needs none. With --etcd-endpoints, --nats-url and so on yours are used instead, under a prefix of the
+bench's own: nothing is done to them, so store-leader is left out.
 
 A fault's name stands for its variants too: crash is also crash-leader, where the dead led Raft.
 ` + cli.Codes{0: "every run is measured, and no two worked at once", cli.NotDone: "two worked at once, or it was stopped, or the report cannot be written", cli.Unavailable: "a store or a contender does not answer"}.String(),

@@ -13,6 +13,8 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/internal/failover"
+	"github.com/understudy-ha/understudy/internal/lab/reach"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -44,7 +46,8 @@ func (o *options) benchBackend(name string) failover.Backend {
 	} else if s := row.Servers(&given); len(s.Addresses) > 0 {
 		b.Given, b.Plain, b.One = s.Addresses, !s.TLS, s.One
 	} else {
-		given, b.One = backends.Config{Backend: name}, s.One
+		b.One = s.One
+		b.Servers = func(c *servers.Cluster) { given = reach.Config(name, c) }
 	}
 	b.Command = func(c failover.Contender) (*exec.Cmd, error) {
 		store := benchStore(given, c.Space, c.Addresses)

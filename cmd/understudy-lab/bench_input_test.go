@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -86,33 +87,48 @@ func TestBenchRefusesBadInput(t *testing.T) {
 
 // TestBenchMeasuresRaft is the smallest bench, whole: it needs no server.
 func TestBenchMeasuresRaft(t *testing.T) {
-	t.Setenv("UNDERSTUDY_TEST", "lab")
-	out := filepath.Join(t.TempDir(), "report")
-	var said, errs bytes.Buffer
-	args := []string{"bench", "--quick", "--backends", "raft", "--faults", "clean,crash-witness", "--runs", "1", "--ttl", "1s", "--sweep=false", "--cost=false", "--out", out}
-	if code := execute(t.Context(), args, &said, &errs); code != 0 {
-		t.Fatalf("code %d\n%s%s", code, said.String(), errs.String())
+	out, said, samples := measures(t, "raft", "clean,crash-witness")
+	if !strings.Contains(said, "A first look, no figure to show: runs of each fault: 1. ") {
+		t.Errorf("it does not say how little it is:\n%s", said)
 	}
-	if !strings.Contains(said.String(), "A first look, no figure to show: runs of each fault: 1. ") {
-		t.Errorf("it does not say how little it is:\n%s", said.String())
+	if len(samples) != 2 {
+		t.Errorf("runs: %+v", samples)
+	}
+	if page, err := os.ReadFile(filepath.Join(out, failover.ReportFile)); err != nil || !bytes.Contains(page, []byte("Never two at once")) {
+		t.Errorf("%v: the report lacks its verdict", err)
+	}
+	var same, errs bytes.Buffer
+	if code := execute(t.Context(), []string{"bench", "compare", out, out}, &same, &errs); code != 0 || !strings.Contains(same.String(), "too few runs to say") {
+		t.Errorf("code %d: %s%s", code, same.String(), errs.String())
+	}
+}
+
+// measures runs each fault once on a store whose servers the bench starts. Each must move the role, with its moments in
+// order, and the store must have a floor. The ttl is one that a busy machine keeps; nothing here waits for it.
+func measures(t *testing.T, store, faults string) (out, said string, samples []failover.Sample) {
+	t.Helper()
+	t.Setenv("UNDERSTUDY_TEST", "lab")
+	out = filepath.Join(t.TempDir(), "report")
+	var text, errs bytes.Buffer
+	args := []string{"bench", "--quick", "--backends", store, "--faults", faults, "--runs", "1", "--ttl", "5s", "--sweep=false", "--cost=false", "--out", out}
+	if code := execute(t.Context(), args, &text, &errs); code != 0 {
+		t.Fatalf("code %d\n%s%s", code, text.String(), errs.String())
 	}
 	env, samples, err := failover.Load(out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !env.Complete || len(samples) != 2 {
-		t.Errorf("complete: %t, runs: %+v", env.Complete, samples)
+	said = errs.String() + text.String()
+	if !env.Complete || !regexp.MustCompile(`floor +`+store+` +one commit [1-9]`).MatchString(said) {
+		t.Errorf("complete: %t, or there is no floor:\n%s", env.Complete, said)
 	}
 	for _, s := range samples {
+		if s.Outcome == failover.Stayed && s.Fault == "store-leader" {
+			continue // another led soon
+		}
 		if s.Outcome != failover.Moved || s.Overlap != 0 || s.Told > s.Granted || s.Granted > s.Started || s.Started > s.Success {
 			t.Errorf("%+v", s)
 		}
 	}
-	if page, err := os.ReadFile(filepath.Join(out, failover.ReportFile)); err != nil || !bytes.Contains(page, []byte("Never two at once")) {
-		t.Errorf("%v: the report lacks its verdict", err)
-	}
-	said.Reset()
-	if code := execute(t.Context(), []string{"bench", "compare", out, out}, &said, &errs); code != 0 || !strings.Contains(said.String(), "too few runs to say") {
-		t.Errorf("code %d: %s%s", code, said.String(), errs.String())
-	}
+	return out, said, samples
 }

@@ -19,4 +19,5 @@ func TestKubernetes(t *testing.T) {
 	if strings.Contains(left, "understudy") {
 		t.Errorf("Leases are left: %s", left)
 	}
+	measuresOne(t, "kubernetes")
 }

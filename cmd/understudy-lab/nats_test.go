@@ -3,11 +3,13 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/understudy-ha/understudy/internal/failover"
 	"github.com/understudy-ha/understudy/internal/lab"
 )
 
@@ -24,5 +26,9 @@ func TestNATS(t *testing.T) {
 	lab.Must(t, err)
 	if n := stream.CachedInfo().State.Msgs; n != 0 {
 		t.Errorf("%d keys are left", n)
+	}
+	_, _, samples := measures(t, "nats", "clean,crash-witness,store-leader")
+	if len(samples) != 3 || !slices.ContainsFunc(samples, func(s failover.Sample) bool { return s.Fault == "store-leader" && s.Stall > 0 }) {
+		t.Errorf("%+v", samples)
 	}
 }

@@ -17,3 +17,12 @@ func conformsInOneValue(t *testing.T, flags []string) {
 		}
 	}
 }
+
+// measuresOne measures a store of which the bench starts one server.
+func measuresOne(t *testing.T, store string) {
+	t.Helper()
+	_, said, samples := measures(t, store, "clean,crash-witness,store-leader")
+	if want := "store-leader on " + store + " is left out: it has one server here"; len(samples) != 2 || !strings.Contains(said, want) {
+		t.Errorf("%q is not said, or these are not two runs: %+v\n%s", want, samples, said)
+	}
+}

@@ -17,6 +17,7 @@ func TestPostgres(t *testing.T) {
 	if left := rows(t, server.Members[0].Addr()); left != "0" {
 		t.Errorf("%s rows are left", left)
 	}
+	measuresOne(t, "postgres")
 }
 
 // rows counts what is in the table.

@@ -22,4 +22,5 @@ func TestS3(t *testing.T) {
 			t.Errorf("%s is left", one.Name())
 		}
 	}
+	measuresOne(t, "s3")
 }

@@ -169,12 +169,13 @@ func (f Fault) fits(s *stage) bool {
 	return f.witness == s.witness && (!f.inside || s.site.backend.Inside) && f.Lacks(s.site.backend) == ""
 }
 
-// Lacks says why a fault cannot be done to a store whose servers are somebody else's, or
-// nothing.
+// Lacks says why a fault cannot be done to a store, or nothing.
 func (f Fault) Lacks(b Backend) string {
 	switch {
 	case f.servers && len(b.Given) > 0:
 		return "the servers are not ours to kill"
+	case f.servers && b.members() == 1:
+		return "it has one server here, and none is left when that is killed"
 	case f.spoils && !b.Plain:
 		return "through TLS no proxy can stand between"
 	}

@@ -19,7 +19,7 @@ type Column struct {
 // Columns are those of runs.csv, in their order.
 var Columns = []Column{
 	text("who", "what contended: understudy, or a baseline", func(s *Sample) *string { return &s.Who }),
-	text("store", "raft, etcd or consul; of a baseline postgres, too", func(s *Sample) *string { return &s.Store }),
+	text("store", "its name", func(s *Sample) *string { return &s.Store }),
 	text("fault", "what was done; see Faults", func(s *Sample) *string { return &s.Fault }),
 	duration("ttl_ms", "the contenders' ttl; 0: they have none", func(s *Sample) *time.Duration { return &s.TTL }),
 	whole("run", "counts the runs of this fault on this store", func(s *Sample) *int { return &s.Run }),

@@ -73,7 +73,7 @@ type Settings struct {
 	TTL        Millis   `json:"ttl_ms"`
 	Sweep      []Millis `json:"sweep_ttl_ms"`
 	Contenders int      `json:"contenders"`
-	Members    int      `json:"store_members"`
+	Members    int      `json:"store_members"` // of a store that has several here
 	Network    string   `json:"network"`
 	LeftOut    []string `json:"left_out"` // what was not measured, and why
 }

@@ -221,7 +221,7 @@ func (s *stage) leader(ctx context.Context) (string, error) {
 		return "", nil
 	case s.site.backend.Inside:
 		return s.site.backend.Leader(ctx, s.network.outside)
-	case s.site.backend.One && s.site.cluster != nil:
+	case s.site.backend.One && s.site.backend.members() > 1:
 		i, err := s.site.cluster.Leader(ctx)
 		if err != nil {
 			return "", err

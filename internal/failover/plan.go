@@ -71,9 +71,7 @@ const (
 func (p Plan) CheckRoom() error {
 	processes, most := 0, contenders
 	for _, b := range p.Backends {
-		if !b.Inside && len(b.Given) == 0 {
-			processes += members
-		}
+		processes += b.members()
 	}
 	need := int64(processes) * serverMemory
 	if p.Cost {

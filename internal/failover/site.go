@@ -26,6 +26,8 @@ type Backend struct {
 	One    bool     // a contender reaches one server, its agent
 	Plain  bool     // no TLS: proxies can stand between
 
+	Servers func(*servers.Cluster) // told of those that are started here, before Command and Dial are called; nil: not
+
 	Patience time.Duration // how much longer than a silent active's promise a failover may take, or it is late
 
 	Command func(c Contender) (*exec.Cmd, error)                                             // how a contender is started; it runs Contend
@@ -54,7 +56,7 @@ func IDs(n int) []string {
 	return ids
 }
 
-// members is how many servers a store has.
+// members is how many servers a store has that can have several.
 const members = 3
 
 // A site is a store that is up, with a network to it that can be spoiled.
@@ -74,6 +76,9 @@ func open(ctx context.Context, b Backend, dir string) (*site, error) {
 	defer cancel()
 	var err error
 	s.cluster, err = servers.Start(ctx, b.Name, filepath.Join(dir, "servers"), members, servers.Options{})
+	if err == nil && b.Servers != nil {
+		b.Servers(s.cluster)
+	}
 	return s, err
 }
 
@@ -84,14 +89,19 @@ func (s *site) close() {
 }
 
 // addresses are those of the servers.
-func (s *site) addresses() (all []string) {
+func (s *site) addresses() []string {
 	if s.cluster == nil {
 		return s.backend.Given
 	}
-	for _, m := range s.cluster.Members {
-		all = append(all, m.Addr())
+	return s.cluster.Addresses()
+}
+
+// members is how many servers are started here for a store.
+func (b Backend) members() int {
+	if b.Inside || len(b.Given) > 0 {
+		return 0
 	}
-	return all
+	return servers.Number(b.Name, members)
 }
 
 // A network is the ways from contenders to the store: each contender's are its own.

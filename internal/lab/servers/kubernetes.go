@@ -59,6 +59,7 @@ func kubernetes(api, etcd, dir string) ([]*Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	below[0].below = true
 	tokens := filepath.Join(m.data, "tokens")
 	host, port, _ := strings.Cut(m.addr, ":")
 	m.args = []string{

@@ -32,6 +32,7 @@ type Member struct {
 	args   []string
 	as     *syscall.Credential                        // nil: as we are
 	family bool                                       // it answers by children: PostgreSQL only
+	below  bool                                       // no client reaches it: the etcd of an API server
 	kill   syscall.Signal                             // ends it at once; 0: SIGKILL
 	up     func(ctx context.Context, m *Member) error // whether it answers
 

@@ -1,4 +1,4 @@
-// Package servers runs real etcd, Consul, PostgreSQL, NATS, S3 and Kubernetes API servers as child processes on
+// Package servers runs real etcd, Consul, PostgreSQL, NATS, S3, ZooKeeper and Kubernetes API servers as child processes on
 // loopback, so that tests and benchmarks can kill, pause and restart them, and a
 // proxy that spoils the network between a client and one of them.
 package servers
@@ -32,8 +32,18 @@ type Cluster struct {
 type Options struct {
 	TLS    *Files   // the clients' port speaks TLS alone, and asks for a certificate of the same authority
 	Args   []string // more arguments for every server
-	Config string   // Consul and NATS only: more configuration, in their own language; with Consul it overrides what is set here
+	Config string   // Consul, NATS and ZooKeeper only: more configuration, in their own language; with Consul it overrides what is set here
 	Token  string   // Consul only: a token that may read the catalog, where Config turns ACLs on
+}
+
+// Addresses returns HOST:PORT of each member that clients reach.
+func (c *Cluster) Addresses() (all []string) {
+	for _, m := range c.Members {
+		if !m.below {
+			all = append(all, m.addr)
+		}
+	}
+	return all
 }
 
 // Leader returns the index of the member that leads the store. It asks every
@@ -98,24 +108,38 @@ func startAll(ctx context.Context, members []*Member) error {
 	return nil
 }
 
-// starts are the stores that have servers here.
-var starts = map[string]func(ctx context.Context, dir string, n int, o Options) (*Cluster, error){
-	"etcd": StartEtcd, "consul": StartConsul, "nats": StartNATS,
-	"postgres": func(ctx context.Context, _ string, _ int, _ Options) (*Cluster, error) { return StartPostgres(ctx) },
-	"kubernetes": func(ctx context.Context, dir string, _ int, _ Options) (*Cluster, error) {
-		return StartKubernetes(ctx, dir)
-	},
-	"s3": func(ctx context.Context, dir string, _ int, o Options) (*Cluster, error) { return StartS3(ctx, dir, o) },
+// A starter starts n servers of a store, or one.
+type starter struct {
+	one bool // whatever n is
+	do  func(ctx context.Context, dir string, n int, o Options) (*Cluster, error)
 }
 
-// Start starts servers of a store by its name. See StartEtcd, StartConsul, StartNATS, StartS3, which is one server,
+// starts are the stores that have servers here.
+var starts = map[string]starter{
+	"etcd": {do: StartEtcd}, "consul": {do: StartConsul}, "nats": {do: StartNATS}, "zookeeper": {do: StartZooKeeper},
+	"postgres": {true, func(ctx context.Context, _ string, _ int, _ Options) (*Cluster, error) { return StartPostgres(ctx) }},
+	"kubernetes": {true, func(ctx context.Context, dir string, _ int, _ Options) (*Cluster, error) {
+		return StartKubernetes(ctx, dir)
+	}},
+	"s3": {true, func(ctx context.Context, dir string, _ int, o Options) (*Cluster, error) { return StartS3(ctx, dir, o) }},
+}
+
+// Start starts servers of a store by its name. See StartEtcd, StartConsul, StartNATS, StartZooKeeper, StartS3, which is one server,
 // StartKubernetes, which is one API server, and StartPostgres, which is one somewhere else; these two have no options.
 func Start(ctx context.Context, store, dir string, n int, o Options) (*Cluster, error) {
-	start, ok := starts[store]
+	starter, ok := starts[store]
 	if !ok {
 		return nil, fmt.Errorf("%q: no servers are known for it", store)
 	}
-	return start(ctx, dir, n, o)
+	return starter.do(ctx, dir, n, o)
+}
+
+// Number is how many servers clients can choose from where Start is asked for n.
+func Number(store string, n int) int {
+	if starts[store].one {
+		return 1
+	}
+	return n
 }
 
 // Path returns where the server of a store is found, as a start would.
@@ -123,6 +147,8 @@ func Path(store string) (string, error) {
 	switch store {
 	case "postgres":
 		return postgresPath()
+	case "zookeeper":
+		return zooKeeperPath()
 	case "nats":
 		return binary("UNDERSTUDY_NATS_SERVER", "nats-server")
 	case "kubernetes":

@@ -146,7 +146,7 @@ func TestAStartThatHasNoTimeLeavesNothing(t *testing.T) {
 func TestAMissingServerIsTold(t *testing.T) {
 	t.Setenv("UNDERSTUDY_ETCD", filepath.Join(t.TempDir(), "none"))
 	_, err := StartEtcd(timeout(t), t.TempDir(), 1, Options{})
-	if err == nil || !strings.Contains(err.Error(), "make servers") {
+	if err == nil || !strings.Contains(err.Error(), "make bin/etcd") {
 		t.Errorf("%v", err)
 	}
 }

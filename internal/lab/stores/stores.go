@@ -3,16 +3,15 @@ package stores
 
 import (
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends"
-	"github.com/understudy-ha/understudy/backends/kubernetes"
 	"github.com/understudy-ha/understudy/backends/raft"
-	"github.com/understudy-ha/understudy/backends/s3"
+	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/reach"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
 
@@ -24,54 +23,44 @@ var Names = []string{"raft", "etcd", "consul"}
 type Store struct {
 	Config  backends.Config
 	Cluster *servers.Cluster // nil: the store is in its processes
-	Key     string           // the setting that says where it is, as a flag has it
-	Where   string           // and what it says
-
-	more []string // other settings that it takes, each with what it says
+	Where   string           // what its first setting says: where it is
 }
 
 // Start starts a store by its name, with its files in dir. It ends with the test.
 func Start(t testing.TB, name, dir string) *Store {
 	t.Helper()
 	s := &Store{Config: backends.Config{Backend: name}}
-	row := s.Config.Row()
-	if row.Inside {
+	if s.Config.Row().Inside {
 		s.Config.Raft.Peers = Peers(t, "a", "b", "c")
-		s.Key, s.Where = "raft-peers", List(s.Config.Raft.Peers)
-		return s
+	} else {
+		var err error
+		s.Cluster, err = servers.Start(lab.Within(t, time.Minute), name, filepath.Join(dir, name), 1, servers.Options{})
+		lab.Must(t, err)
+		t.Cleanup(s.Cluster.Stop)
+		s.Config = reach.Config(name, s.Cluster)
 	}
-	var err error
-	s.Cluster, err = servers.Start(lab.Within(t, time.Minute), name, filepath.Join(dir, name), 1, servers.Options{})
-	lab.Must(t, err)
-	t.Cleanup(s.Cluster.Stop)
-	s.Where = s.Cluster.Members[0].Addr()
-	row.Servers(&s.Config).Use([]string{s.Where})
-	s.Key = map[string]string{"etcd": "etcd-endpoints", "consul": "consul-address", "postgres": "postgres-url", "kubernetes": "kubernetes-kubeconfig", "nats": "nats-url", "s3": "s3-endpoint"}[name]
-	switch name {
-	case "postgres":
-		s.Where = s.Config.Postgres.URL
-	case "nats":
-		s.Where, s.Config.NATS.MayForget = s.Config.NATS.URL, true
-		s.more = []string{"nats-may-forget", "true"}
-	case "s3":
-		m := s.Cluster.Members[0]
-		s.Where = "http://" + s.Where
-		s.Config.S3 = s3.Config{Endpoint: s.Where, Bucket: servers.Bucket, CredentialsFile: m.Credentials()}
-		s.more = []string{"s3-bucket", servers.Bucket, "s3-credentials-file", m.Credentials()}
-	case "kubernetes":
-		s.Where = s.Cluster.Members[0].Kubeconfig()
-		s.Config.Kubernetes = kubernetes.Config{Kubeconfig: s.Where}
-	}
+	s.Where = s.settings()[0].Text
 	return s
+}
+
+// settings are those that name the store.
+func (s *Store) settings() (all []config.Value) {
+	usual := new(config.Config).Values()
+	for i, v := range (&config.Config{Store: s.Config}).Values() {
+		if v.Key.Store != "" && v.Text != usual[i].Text {
+			all = append(all, v)
+		}
+	}
+	return all
 }
 
 // Flags name the store on a command line.
 func (s *Store) Flags() []string {
 	all := []string{"--backend", s.Config.Backend}
-	for one := range slices.Chunk(append([]string{s.Key, s.Where}, s.more...), 2) {
-		all = append(all, "--"+one[0])
-		if one[1] != "true" {
-			all = append(all, one[1])
+	for _, one := range s.settings() {
+		all = append(all, "--"+one.Key.Flag())
+		if one.Key.Type() != "bool" {
+			all = append(all, one.Text)
 		}
 	}
 	return all
@@ -80,8 +69,8 @@ func (s *Store) Flags() []string {
 // Environment names the store in variables.
 func (s *Store) Environment() []string {
 	all := []string{"UNDERSTUDY_BACKEND=" + s.Config.Backend}
-	for one := range slices.Chunk(append([]string{s.Key, s.Where}, s.more...), 2) {
-		all = append(all, "UNDERSTUDY_"+strings.ToUpper(strings.ReplaceAll(one[0], "-", "_"))+"="+one[1])
+	for _, one := range s.settings() {
+		all = append(all, one.Key.Variable()+"="+one.Text)
 	}
 	return all
 }
