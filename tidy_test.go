@@ -79,6 +79,7 @@ var arrows = map[string][]string{
 	"cmd/understudy-lab":             {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/cli", "internal/failover", "internal/lab/process", "internal/lab/servers", "internal/lab/ways", "coordinator/witness"},
 	"examples":                       {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
 	"examples/filestore":             {"lock", "backends", "backends/ledger"},
+	"examples/rootcoord":             {"lock", "coordinator", "coordinator/witness", "config", "backends", "fencing", "state"},
 	"internal/procgroup":             {},
 	"internal/asynclog":              {},
 	"internal/certs":                 {"internal/smallfile"},
