@@ -234,9 +234,6 @@ func (f *field) answered(after lock.Token, fault time.Time) (took time.Duration)
 // judge compares what was acknowledged with what there is, and with itself.
 func (f *field) judge() {
 	st := f.settled(f.latest())
-	for _, id := range f.ids {
-		f.sameAs(id)
-	}
 	slices.SortFunc(f.created, func(a, b creation) int { return a.began.Compare(b.began) })
 	byEnd := slices.SortedFunc(slices.Values(f.created), func(a, b creation) int { return a.ended.Compare(b.ended) })
 	var before entry // the latest that was acknowledged
@@ -258,6 +255,9 @@ func (f *field) judge() {
 	f.Logf("%d creations, %d linearizable reads, %d entries at last, under token %d", len(f.created), f.exact.Load(), len(f.said), st.Term.Token)
 	if f.exact.Load() == 0 {
 		f.Error("no read was linearizable")
+	}
+	for _, id := range f.ids {
+		f.sameAs(id)
 	}
 }
 

@@ -112,6 +112,8 @@ func (g *group) settled(token lock.Token) (st lock.Standing) {
 	return st
 }
 
+var clients = http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+
 // An answer is what a process says.
 type answer struct {
 	status int
@@ -130,7 +132,7 @@ func ask(ctx context.Context, most time.Duration, method, url, key, about string
 		return a, err
 	}
 	r.Header.Set("Idempotency-Key", key)
-	got, err := http.DefaultClient.Do(r)
+	got, err := clients.Do(r)
 	if err != nil {
 		return a, err
 	}
