@@ -1,5 +1,6 @@
 // Package examples holds no code of its own: scheduler embeds a coordinator, schedulerfx
 // is the same with go.uber.org/fx, wrapped/job.sh is a script that `understudy run`
 // runs, and follower is a client that follows whoever is active. The test runs each on
-// embedded Raft, etcd and Consul.
+// embedded Raft, etcd and Consul. rootcoord keeps its state in the replicated log of package state,
+// and filestore is a store of one's own; each has tests of its own.
 package examples

@@ -25,6 +25,7 @@ const (
 var (
 	names = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,254}$`)
 	keys  = regexp.MustCompile(`^[!-~]{1,64}$`)
+	says  = map[int]string{http.StatusNotFound: "there is no such collection or partition", http.StatusConflict: "it is there already"}
 )
 
 func (s *server) handler() http.Handler {
@@ -74,10 +75,8 @@ func (s *server) write(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "nobody knows whether it was done: ask again with the same Idempotency-Key", http.StatusGatewayTimeout)
 	case o.Of != c.sum():
 		http.Error(w, fmt.Sprintf("Idempotency-Key %q was used for something else: draw a new one for each change", c.Key), http.StatusUnprocessableEntity)
-	case o.Status == http.StatusConflict:
-		http.Error(w, "it is there already", o.Status)
-	case o.Status == http.StatusNotFound:
-		missing(w)
+	case says[o.Status] != "":
+		http.Error(w, says[o.Status], o.Status)
 	default:
 		show(w, o.Status, encode(entry{ID: o.ID, Token: o.Token, About: c.About}))
 	}
@@ -117,14 +116,10 @@ func (s *server) read(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Age", fmt.Sprint(math.Ceil(age.Seconds())))
 	if text == nil {
-		missing(w)
+		http.Error(w, says[http.StatusNotFound], http.StatusNotFound)
 		return
 	}
 	show(w, http.StatusOK, text)
-}
-
-func missing(w http.ResponseWriter) {
-	http.Error(w, "there is no such collection or partition", http.StatusNotFound)
 }
 
 func show(w http.ResponseWriter, status int, text []byte) {
