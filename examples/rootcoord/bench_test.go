@@ -54,13 +54,14 @@ func median(all []time.Duration) float64 {
 	return float64(all[len(all)/2].Microseconds()) / 1000
 }
 
-// place is where an entry is, and what it is about: with its name about 200 bytes.
+// place is where an entry is, and what it is about, which is the same for all of a collection: with its
+// name about 200 bytes.
 func place(i int) (path, about string) {
 	path = fmt.Sprintf("/collections/collection_%04d", i/100)
 	if i%100 > 0 {
 		path += fmt.Sprintf("/partitions/partition_%04d", i%100)
 	}
-	return path, fmt.Sprintf(`{"db":"default","shards":2,"state":"Created","channels":["rootcoord-dml_%d","rootcoord-dml_%d"],"consistency":"Bounded","properties":{"collection.ttl.seconds":"%d"}}`, i%16, (i+1)%16, 3600*(i/100%5))
+	return path, fmt.Sprintf(`{"db":"default","shards":2,"state":"Created","channels":["rootcoord-dml_%d","rootcoord-dml_%d"],"consistency":"Bounded","properties":{"collection.ttl.seconds":"%d"}}`, i/100%16, (i/100+1)%16, 3600*(i/100%5))
 }
 
 // fill creates all entries: collections first, from many clients at once.

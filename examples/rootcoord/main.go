@@ -31,17 +31,17 @@ type server struct {
 
 func main() {
 	witness.Main(backends.Beside) // first: this program is its own witness
-	if err := run(); err != nil {
+	listen := pflag.String("listen", "127.0.0.1:0", "where clients reach this process")
+	config.Flags(pflag.CommandLine)
+	pflag.Parse()
+	if err := run(*listen); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run() error {
+func run(listen string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	listen := pflag.String("listen", "127.0.0.1:0", "where clients reach this process")
-	config.Flags(pflag.CommandLine)
-	pflag.Parse()
 	c, err := config.Load(pflag.CommandLine)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func run() error {
 	if row := c.Store.Row(); !row.Values {
 		return fmt.Errorf("backend: %s keeps no values, and the log is made of them: use one of %s", row.Name, lock.ValueStores)
 	}
-	clients, err := net.Listen("tcp", *listen)
+	clients, err := net.Listen("tcp", listen)
 	if err != nil {
 		return err
 	}
