@@ -69,7 +69,7 @@ func (s *server) write(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("not active; the active was last heard of at %q", active), http.StatusServiceUnavailable)
 	case errors.Is(err, lock.ErrPermanent): // the log is full
 		http.Error(w, err.Error(), http.StatusInsufficientStorage)
-	case err != nil && !errors.Is(err, state.ErrUnknown):
+	case err != nil && ctx.Err() != nil && !errors.Is(err, state.ErrUnknown): // it was never sent
 		http.Error(w, "not done: "+err.Error(), http.StatusServiceUnavailable)
 	case err != nil || o.Of == "": // or what came of it was forgotten before it was read
 		http.Error(w, "nobody knows whether it was done: ask again with the same Idempotency-Key", http.StatusGatewayTimeout)

@@ -66,8 +66,10 @@ func run(listen string) error {
 	s.term.Store(&coordinator.Term{Role: c.Role()}) // nobody's
 	s.active.Store(new(string))
 	go func() {
-		for term := range coordinator.Observe(ctx, locker, c.Role()) {
-			s.active.Store(&term.Holder.Address)
+		for term, err := range coordinator.Observe(ctx, locker, c.Role()) {
+			if err == nil {
+				s.active.Store(&term.Holder.Address)
+			}
 		}
 	}()
 	go func() { _ = http.Serve(clients, s.handler()) }()
