@@ -66,7 +66,6 @@ func place(i int) (path, about string) {
 
 // fill creates all entries: collections first, from many clients at once.
 func (g *group) fill(at string) {
-	var next atomic.Int64
 	create := func(i int) {
 		path, about := place(i)
 		for !g.Failed() {
@@ -80,20 +79,20 @@ func (g *group) fill(at string) {
 			time.Sleep(10 * time.Millisecond) // its work may be about to begin
 		}
 	}
-	for i := 0; i < *entries; i += 100 {
-		create(i)
-	}
-	var busy sync.WaitGroup
-	for range 256 {
-		busy.Go(func() {
-			for i := int(next.Add(1)); i < *entries; i = int(next.Add(1)) {
-				if i%100 > 0 {
-					create(i)
+	for _, collections := range []bool{true, false} {
+		var next atomic.Int64
+		var busy sync.WaitGroup
+		for range 256 {
+			busy.Go(func() {
+				for i := int(next.Add(1)) - 1; i < *entries; i = int(next.Add(1)) - 1 {
+					if (i%100 == 0) == collections {
+						create(i)
+					}
 				}
-			}
-		})
+			})
+		}
+		busy.Wait()
 	}
-	busy.Wait()
 	if g.Failed() {
 		g.FailNow()
 	}
