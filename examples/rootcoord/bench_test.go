@@ -16,7 +16,7 @@ import (
 	"github.com/understudy-ha/understudy/state"
 )
 
-var entries = flag.Int("entries", 100_000, "collections and partitions of BenchmarkTakeover")
+var entries = flag.Int("entries", 10_000, "collections and partitions of BenchmarkTakeover")
 
 // BenchmarkTakeover times a takeover: from the moment at which the active is killed until another gives
 // a linearizable answer that is right. In turn with it, it times what that would cost a process which
