@@ -81,6 +81,7 @@ var arrows = map[string][]string{
 	"examples":                       {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
 	"examples/filestore":             {"lock", "backends", "backends/ledger"},
 	"examples/zookeeper":             {"lock", "backends/object"},
+	"examples/rootcoord":             {"lock", "coordinator", "coordinator/witness", "config", "backends", "fencing", "state"},
 	"internal/procgroup":             {},
 	"internal/asynclog":              {},
 	"internal/certs":                 {"internal/smallfile"},
