@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	lab.Together()
 	os.Exit(m.Run())
 }
 
@@ -198,6 +199,7 @@ type field struct {
 func TestKilled(t *testing.T) {
 	for _, name := range stores.Names {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			f := &field{

@@ -83,6 +83,7 @@ func enableAuth(ctx context.Context, t *testing.T, c *servers.Cluster) {
 // TestLeastPrivilege walks through the contract as a user with exactly the role in
 // docs/etcd.md, and expects each refusal to be named.
 func TestLeastPrivilege(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1, servers.Options{})
 	root := raw(t, clientv3.Config{Endpoints: endpoints(c)})
 	ctx := timeout(t, 30*time.Second)
@@ -129,6 +130,7 @@ func TestLeastPrivilege(t *testing.T) {
 // TestTLS speaks to a server that asks for certificates, with a right one, after
 // it was replaced, and with each that is wrong.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	ca, server := serve.CA(t)
 	c := cluster(t, 1, servers.Options{TLS: &server})
 	ours, err := ca.Issue("ours", time.Now().Add(time.Hour))
@@ -182,6 +184,7 @@ func TestTLS(t *testing.T) {
 
 // TestTLSWhereThereIsNone speaks TLS to a server that does not, and without to one that does.
 func TestTLSWhereThereIsNone(t *testing.T) {
+	t.Parallel()
 	_, server := serve.CA(t)
 	for _, test := range []struct {
 		options      servers.Options
@@ -242,6 +245,7 @@ func expire(t *testing.T, c *servers.Cluster, ca *servers.CA, l lock.Locker) {
 // never looked for in the other, and work goes on in the first that answered; when that is
 // gone the other one is refused, as it is another store.
 func TestTwoClusters(t *testing.T) {
+	t.Parallel()
 	a, b := cluster(t, 1, servers.Options{}), cluster(t, 1, servers.Options{})
 	l := open(t, Config{Endpoints: append(endpoints(a), endpoints(b)...)})
 	s, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "a-1"}, lock.Promise{TTL: time.Minute}, lock.Bid{Role: "r"})
@@ -280,6 +284,7 @@ func TestTwoClusters(t *testing.T) {
 
 // TestNobodyThere is bounded by the context, and nothing that gives up for good.
 func TestNobodyThere(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1, servers.Options{})
 	l := open(t, Config{Endpoints: endpoints(c)})
 	must(t, walk(t, l, "a"))

@@ -16,6 +16,7 @@ import (
 // TestServerRestarts: a watch survives its server, and says meanwhile that there is
 // none.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, start(t, 1))
 	l := r.locker()
 	a := lab.Join(r.ctx, r, l, "a")
@@ -96,6 +97,7 @@ func TestPaused(t *testing.T) {
 // TestNotThere: an endpoint that refuses, or swallows everything, hinders no call,
 // also when it is the first.
 func TestNotThere(t *testing.T) {
+	t.Parallel()
 	c := start(t, 1)
 	proxy, err := servers.StartProxy(c.Members[0].Addr())
 	must(t, err)
@@ -118,6 +120,7 @@ func TestNotThere(t *testing.T) {
 // TestDeadMember: with one member of three dead or silent, whichever it is, calls
 // and watches go on at the others.
 func TestDeadMember(t *testing.T) {
+	t.Parallel()
 	c := start(t, 3)
 	r := newRig(t, c)
 	l := r.locker()

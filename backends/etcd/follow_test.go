@@ -18,6 +18,7 @@ import (
 // TestPasswordChanges: a new password in the file is used when the old one is
 // refused, without a restart.
 func TestPasswordChanges(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1, servers.Options{})
 	ctx := timeout(t, 30*time.Second)
 	enableAuth(ctx, t, c)
@@ -42,6 +43,7 @@ func TestPasswordChanges(t *testing.T) {
 // TestFollow is what package kv cannot bring about by itself: a revision that was
 // compacted, and a watch that is cut.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1, servers.Options{})
 	proxy, err := servers.StartProxy(c.Members[0].Addr())
 	must(t, err)

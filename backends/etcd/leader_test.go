@@ -19,6 +19,7 @@ import (
 // TestLeaderDies kills the leader of three members, twice, under a role that is
 // held with default settings: the role does not move.
 func TestLeaderDies(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 3, servers.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	var terms atomic.Int32

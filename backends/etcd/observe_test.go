@@ -12,6 +12,7 @@ import (
 // TestObserveTellsTheEndOfAnOutage: when the store answers again the term is told again,
 // though nothing has changed.
 func TestObserveTellsTheEndOfAnOutage(t *testing.T) {
+	t.Parallel()
 	p, err := servers.StartProxy(start(t, 1).Members[0].Addr())
 	must(t, err)
 	t.Cleanup(p.Close)

@@ -17,6 +17,7 @@ import (
 // never. So a token is of one connection: a Locker that only watches sees the store that was
 // put back, too.
 func TestTokenOfAStorePutBack(t *testing.T) {
+	t.Parallel()
 	ctx := within(t, time.Minute)
 	r := restricted(t, serve.Start(t, "etcd", 1, servers.Options{Args: []string{"--bcrypt-cost=4"}}))
 	open := func() lock.Locker {

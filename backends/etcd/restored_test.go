@@ -17,6 +17,7 @@ import (
 // address. An empty one is refused; what was restored into it is accepted, whatever
 // etcd's own ID is.
 func TestRestoredUnderAnotherClusterID(t *testing.T) {
+	t.Parallel()
 	a, b := cluster(t, 1, servers.Options{}), cluster(t, 1, servers.Options{})
 	var now atomic.Pointer[string]
 	now.Store(&endpoints(a)[0])

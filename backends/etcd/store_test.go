@@ -32,6 +32,7 @@ func BenchmarkIdle(b *testing.B) { storebench.Idle(b, opener(b)) }
 
 // TestKeep: a lease that is kept alive is renewed by the server.
 func TestKeep(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1, servers.Options{})
 	s, ctx := newStore(Config{Endpoints: endpoints(c)}), timeout(t, 20*time.Second)
 	t.Cleanup(func() { must(t, s.Close()) })
@@ -62,6 +63,7 @@ func renewals(ctx context.Context, t *testing.T, c *servers.Cluster) (n int) {
 // TestARecordThatIsTooLarge registers a contender whose record is more than the server takes
 // in one request: that is said at once, is for good, and leaves nothing.
 func TestARecordThatIsTooLarge(t *testing.T) {
+	t.Parallel()
 	open := opener(t)
 	s, l, ctx := open(), kv.NewLocker(open(), ""), timeout(t, 20*time.Second)
 	t.Cleanup(func() { must(t, s.Close()); must(t, l.Close()) })

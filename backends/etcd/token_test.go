@@ -13,6 +13,7 @@ import (
 // TestTokenExpires lets every token expire before each takeover: no call fails for that,
 // and what a watch must follow from then on it follows without an error.
 func TestTokenExpires(t *testing.T) {
+	t.Parallel()
 	const life = 2 * time.Second
 	c := cluster(t, 1, servers.Options{Args: []string{"--auth-token-ttl=2", "--bcrypt-cost=4"}})
 	ctx := timeout(t, time.Minute)

@@ -49,6 +49,7 @@ func spoil(t *testing.T, dir string, r *rand.Rand) string {
 // TestOneBitOfASnapshotsMeta: what meta.json says of a snapshot, its members and its index, is what
 // the library believes. So one bit that is another is refused by name, whichever it is.
 func TestOneBitOfASnapshotsMeta(t *testing.T) {
+	t.Parallel()
 	ours, _, _, _ := grownDirectory(t)
 	newest := newestSnapshot(t, ours)
 	dir := filepath.Join(t.TempDir(), "a")

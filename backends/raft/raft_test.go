@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv("RAFT_TEST_NODE"); config != "" {
 		runNode(config)
 	}
+	lab.Together()
 	goleak.VerifyTestMain(m)
 }
 

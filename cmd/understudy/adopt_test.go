@@ -120,6 +120,7 @@ func TestIdentities(t *testing.T) {
 // TestDeletedIdentity: somebody deletes the record of the store's identity by hand. The active works
 // on, and nobody takes over from it; everybody says so, status too, and adopt leads out of it.
 func TestDeletedIdentity(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onEtcd)
 	r.ids = []string{"a", "b"}
 	for _, id := range r.ids {

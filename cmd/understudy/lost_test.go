@@ -12,6 +12,7 @@ import (
 // TestLostWithStubbornDaemon loses the store while a daemon of the command ignores SIGTERM: the
 // wrapper ends by itself, with the code of a lost role, and not by its witness.
 func TestLostWithStubbornDaemon(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, onRaft)
 	r.more = []string{"--on-loss", "exit"}
 	r.command = []string{"sh", "-c", `setsid -f sh -c 'trap "" TERM; while sleep 0.1; do :; done'; exec ` + os.Args[0]}

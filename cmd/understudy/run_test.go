@@ -3,12 +3,10 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -72,9 +70,7 @@ func TestMain(m *testing.M) {
 	// With the race detector every process of ours would sleep for a second as it ends: more
 	// than what stops a command leaves.
 	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
-	if runtime.GOMAXPROCS(0) < atOnce {
-		_ = flag.Set("test.parallel", strconv.Itoa(atOnce)) // the flag is there, and a number is one
-	}
+	lab.Together()
 	lab.Heed()
 	code := m.Run()
 	for _, one := range atEnd {
@@ -82,9 +78,6 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
-
-// atOnce is how many tests run at once on a small machine, too: they mostly wait.
-const atOnce = 4
 
 // atEnd is what is done after all tests.
 var atEnd []func()

@@ -19,8 +19,11 @@ package lab
 
 import (
 	"context"
+	"flag"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -30,6 +33,17 @@ func Must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// atOnce is how many tests run at once on a small machine, too.
+const atOnce = 4
+
+// Together has so many of the tests that say t.Parallel run at once. It is for a TestMain whose tests mostly
+// wait, each with a store of its own.
+func Together() {
+	if runtime.GOMAXPROCS(0) < atOnce {
+		_ = flag.Set("test.parallel", strconv.Itoa(atOnce)) // the flag is there, and a number is one
 	}
 }
 
