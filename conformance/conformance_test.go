@@ -33,7 +33,6 @@ func onShelf(m mistake) Suite {
 // TestShelf runs the suite on the store in which mistakes are planted later,
 // without one.
 func TestShelf(t *testing.T) {
-	t.Parallel()
 	passes(t, onShelf(mistake{}))
 }
 

@@ -18,10 +18,7 @@ func TestAnyNumberOfRequests(t *testing.T) {
 		"every call reads before":   {via: func(w *wire) ledger.Store { return &chatty{wire: w, before: 2} }},
 		"every call reads after it": {via: func(w *wire) ledger.Store { return &chatty{wire: w, after: 1} }},
 	} {
-		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			passes(t, onShelf(m))
-		})
+		t.Run(what, func(t *testing.T) { passes(t, onShelf(m)) })
 		if lab.Race {
 			break
 		}

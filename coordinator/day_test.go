@@ -28,7 +28,6 @@ func aDay() time.Duration {
 // TestDay runs three contenders for a virtual day over links that lose and delay
 // requests and replies and let them commit late, with works that dawdle.
 func TestDay(t *testing.T) {
-	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
 		day, cancel := context.WithTimeout(t.Context(), aDay())
@@ -79,7 +78,6 @@ func (s *stage) endDay(day context.Context, stops []func() error) {
 // to three promises and go on. Their works look at Valid before every stamp: no
 // stamp is older than one under a greater token.
 func TestPauses(t *testing.T) {
-	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
 		s.forced = true // a paused work does not return: what it stamps is judged
