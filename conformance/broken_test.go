@@ -36,6 +36,7 @@ func TestMutants(t *testing.T) {
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			mistake, err := script.Read(filepath.Join("../coordinator/internal/machine/testdata/mutants", name+".txt"))
 			if err != nil {
 				t.Fatal(err)

@@ -10,18 +10,27 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 // seed is that of the random numbers in this file's tests.
 var seed = flag.Uint64("seed", 1, "of TestDay and TestPauses")
 
+// aDay is how long the troubles last: an eighth of a day with the race detector.
+func aDay() time.Duration {
+	if lab.Race {
+		return 3 * time.Hour
+	}
+	return 24 * time.Hour
+}
+
 // TestDay runs three contenders for a virtual day over links that lose and delay
 // requests and replies and let them commit late, with works that dawdle.
 func TestDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
-		day, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		day, cancel := context.WithTimeout(t.Context(), aDay())
 		defer cancel()
 		var stops []func() error
 		for i, id := range []string{"a", "b", "c"} {
@@ -52,16 +61,16 @@ func TestDay(t *testing.T) {
 	})
 }
 
-// endDay stops every contender after a day of troubles: terms were many.
+// endDay stops every contender after the day of troubles: terms were many.
 func (s *stage) endDay(day context.Context, stops []func() error) {
 	<-day.Done()
 	time.Sleep(time.Hour) // virtual time, in which all recover
 	for _, stop := range stops {
 		stop()
 	}
-	s.t.Logf("seed %d: %d terms in a day", *seed, len(s.active()))
-	if len(s.active()) < 24 {
-		s.t.Errorf("seed %d: only %d terms in a day", *seed, len(s.active()))
+	s.t.Logf("seed %d: %d terms in %v", *seed, len(s.active()), aDay())
+	if len(s.active()) < int(aDay().Hours()) {
+		s.t.Errorf("seed %d: only %d terms in %v", *seed, len(s.active()), aDay())
 	}
 }
 
@@ -72,7 +81,7 @@ func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
 		s.forced = true // a paused work does not return: what it stamps is judged
-		day, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		day, cancel := context.WithTimeout(t.Context(), aDay())
 		defer cancel()
 		var newest atomic.Uint64
 		var stops []func() error

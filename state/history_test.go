@@ -18,11 +18,12 @@ import (
 	"github.com/understudy-ha/understudy/backends/kv"
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
 	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 	"github.com/understudy-ha/understudy/state"
 )
 
-var rounds = flag.Int("rounds", 40, "histories of TestHistory")
+var rounds = flag.Int("rounds", map[bool]int{false: 40, true: 8}[lab.Race], "histories of TestHistory")
 
 // A scroll is a machine that keeps every command, in order.
 type scroll struct{ All []string }

@@ -205,7 +205,7 @@ func (s *store) late(ctx context.Context) error {
 	if s.failed == nil {
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("%w; the last read: %v", context.Cause(ctx), s.failed)
+	return fmt.Errorf("%w; the last read: %s", context.Cause(ctx), s.failed.Error())
 }
 
 // spawn runs f until the store is closed, unless it is.

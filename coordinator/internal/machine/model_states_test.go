@@ -26,7 +26,7 @@ var beginnings = map[string]string{
 
 // TestStates searches breadth first and says how far it came.
 func TestStates(t *testing.T) {
-	budget := 8 * time.Second
+	budget := 4 * time.Second
 	if testing.Short() {
 		budget = time.Second
 	}

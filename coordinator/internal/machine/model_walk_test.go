@@ -32,7 +32,7 @@ var walks = []string{
 
 // TestWalks walks at random for as long as -soak says, by default a few seconds.
 func TestWalks(t *testing.T) {
-	budget := 12 * time.Second
+	budget := 6 * time.Second
 	switch {
 	case *soak > 0:
 		budget = *soak
