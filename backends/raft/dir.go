@@ -47,7 +47,8 @@ var (
 	// termKey is where the Raft library keeps the term that a node knows.
 	termKey = []byte("CurrentTerm")
 
-	votedKey = []byte("LastVoteTerm") // and the last one in which it voted
+	votedKey    = []byte("LastVoteTerm") // and the last one in which it voted
+	votedForKey = []byte("LastVoteCand") // and for whom
 
 	errNoKey = raftboltdb.ErrKeyNotFound
 )
