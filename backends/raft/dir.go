@@ -31,6 +31,8 @@ type directory struct {
 	opened atomic.Pointer[raft.SnapshotMeta] // the snapshot that was read last
 	full   atomic.Bool                       // there was hardly any room when entries were written last
 
+	creates sync.Mutex // one snapshot begins at a time
+
 	mu     sync.Mutex
 	record record
 }

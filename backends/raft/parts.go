@@ -37,6 +37,8 @@ const (
 	snapFolder = "snapshots"
 	metaFile   = "meta.json" // of a snapshot
 	stateFile  = "state.bin" // and its content
+
+	unfinishedSuffix = ".tmp" // of a snapshot's folder, as the library has it
 )
 
 // A marker is what node.json holds.
@@ -191,7 +193,7 @@ var errNoLog = lock.Permanent(fmt.Errorf("%s is blank: remove the data directory
 func listSnapshots(path string) (names []string) {
 	entries, _ := os.ReadDir(filepath.Join(path, snapFolder)) // without the folder there are none
 	for _, e := range entries {
-		if e.IsDir() && !strings.HasSuffix(e.Name(), ".tmp") {
+		if e.IsDir() && !strings.HasSuffix(e.Name(), unfinishedSuffix) {
 			names = append(names, e.Name())
 		}
 	}
