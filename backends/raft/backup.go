@@ -243,7 +243,7 @@ func replay(dir string) (l *ledger.Ledger, err error) {
 	last, err := bolt.LastIndex()
 	for i := from + 1; err == nil && i <= last; i++ {
 		var entry raft.Log
-		if err = bolt.GetLog(i, &entry); err == nil && entry.Type == raft.LogCommand {
+		if err = entryAt(bolt, i, &entry); err == nil && entry.Type == raft.LogCommand {
 			m.Apply(&entry)
 			err = m.err()
 		}

@@ -134,10 +134,10 @@ func (c *Checkup) readLog() (err error) {
 	if owner, err := bolt.Get(ownerKey); err == nil && c.Node == "" {
 		c.Node = string(owner)
 	}
-	if term, err := bolt.GetUint64(termKey); err == nil {
+	if term, err := numberAt(bolt, termKey); err == nil {
 		c.Term = term
 	}
-	if voted, err := bolt.GetUint64(votedKey); err == nil {
+	if voted, err := numberAt(bolt, votedKey); err == nil {
 		c.Voted = voted
 	}
 	if c.First, err = bolt.FirstIndex(); err != nil {
@@ -147,7 +147,7 @@ func (c *Checkup) readLog() (err error) {
 	found := false // the last entry about the group's members
 	for i := last; err == nil && i >= c.First && i > 0; i-- {
 		var l raft.Log
-		if err := bolt.GetLog(i, &l); err != nil {
+		if err := entryAt(bolt, i, &l); err != nil {
 			continue // a gap, which the damage names where it is one
 		}
 		if i == last && i > c.Last {

@@ -54,7 +54,7 @@ func (c *counter) StoreLogs(l []*raft.Log) error {
 	c.began.Store(&now)
 	defer c.began.Store(nil)
 	last := l[len(l)-1].Index
-	if err := c.count(c.BoltStore.StoreLogs(l)); err != nil {
+	if err := c.count(c.BoltStore.StoreLogs(summed(l))); err != nil {
 		c.missed.Store(max(c.missed.Load(), last))
 		return err
 	}
@@ -83,12 +83,6 @@ func (c *counter) DeleteRange(low, high uint64) error {
 		c.cutOff(low)
 	}
 	return err
-}
-
-func (c *counter) Set(key, value []byte) error { return c.count(c.BoltStore.Set(key, value)) }
-
-func (c *counter) SetUint64(key []byte, value uint64) error {
-	return c.count(c.BoltStore.SetUint64(key, value))
 }
 
 // count counts a write that came to err. That its number could not be noted fails nothing:

@@ -31,6 +31,8 @@ type directory struct {
 	opened atomic.Pointer[raft.SnapshotMeta] // the snapshot that was read last
 	full   atomic.Bool                       // there was hardly any room when entries were written last
 
+	creates sync.Mutex // one snapshot begins at a time
+
 	mu     sync.Mutex
 	record record
 }
@@ -47,7 +49,8 @@ var (
 	// termKey is where the Raft library keeps the term that a node knows.
 	termKey = []byte("CurrentTerm")
 
-	votedKey = []byte("LastVoteTerm") // and the last one in which it voted
+	votedKey    = []byte("LastVoteTerm") // and the last one in which it voted
+	votedForKey = []byte("LastVoteCand") // and for whom
 
 	errNoKey = raftboltdb.ErrKeyNotFound
 )

@@ -22,7 +22,7 @@ func (c *counter) restored(s *raft.SnapshotMeta) {
 	var l raft.Log
 	last, err := c.LastIndex()
 	if err == nil && last > s.Index {
-		err = c.BoltStore.GetLog(s.Index, &l)
+		err = entryAt(c.BoltStore, s.Index, &l)
 	}
 	if last > s.Index && (errors.Is(err, raft.ErrLogNotFound) || err == nil && l.Term != s.Term) {
 		c.diverged.Store(&raft.Log{Index: s.Index, Term: s.Term, Type: raft.LogNoop})
@@ -35,7 +35,7 @@ func (c *counter) GetLog(index uint64, l *raft.Log) error {
 		*l = *end
 		return nil
 	}
-	return c.BoltStore.GetLog(index, l)
+	return c.unread(entryAt(c.BoltStore, index, l))
 }
 
 // cutOff forgets the end of a snapshot once the log was cut after it.

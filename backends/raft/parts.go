@@ -37,6 +37,8 @@ const (
 	snapFolder = "snapshots"
 	metaFile   = "meta.json" // of a snapshot
 	stateFile  = "state.bin" // and its content
+
+	unfinishedSuffix = ".tmp" // of a snapshot's folder, as the library has it
 )
 
 // A marker is what node.json holds.
@@ -191,7 +193,7 @@ var errNoLog = lock.Permanent(fmt.Errorf("%s is blank: remove the data directory
 func listSnapshots(path string) (names []string) {
 	entries, _ := os.ReadDir(filepath.Join(path, snapFolder)) // without the folder there are none
 	for _, e := range entries {
-		if e.IsDir() && !strings.HasSuffix(e.Name(), ".tmp") {
+		if e.IsDir() && !strings.HasSuffix(e.Name(), unfinishedSuffix) {
 			names = append(names, e.Name())
 		}
 	}
@@ -242,6 +244,9 @@ func readLog(path string) (owner string, r record, writes uint64, err error) {
 		}
 		if b := tx.Bucket([]byte("conf")); b != nil {
 			owner = string(b.Get(ownerKey))
+			if err := b.ForEach(known); err != nil {
+				return partial(path, "%s is damaged: %v", logFile, err)
+			}
 			if data := b.Get(recordKey); data != nil && json.Unmarshal(data, &r) != nil {
 				return partial(path, "%s is damaged: its record of the directory is %q", logFile, data)
 			}
@@ -261,9 +266,6 @@ func addUp(path string, r record) (_ record, err error) {
 	}
 	newest, snap, err := usable(path, r)
 	if err != nil {
-		return r, errors.Join(err, bolt.Close())
-	}
-	if _, err := bolt.GetUint64(votedKey); err != nil && !errors.Is(err, errNoKey) {
 		return r, errors.Join(err, bolt.Close())
 	}
 	term, last, err := reach(path, bolt, snap.Index)
@@ -313,19 +315,36 @@ func usable(path string, r record) (newest uint64, snap raft.SnapshotMeta, err e
 // reach returns the term that this node knows, and the last entry of its log, which must
 // go on from the snapshot without a gap.
 func reach(path string, bolt *raftboltdb.BoltStore, snapshot uint64) (term, last uint64, err error) {
-	term, err = bolt.GetUint64(termKey)
-	if err != nil && !errors.Is(err, errNoKey) {
-		return 0, 0, err
+	term, err = numberAt(bolt, termKey)
+	_, err2 := numberAt(bolt, votedKey)
+	_, err3 := valueAt(bolt, votedForKey)
+	for _, err := range []error{err, err2, err3} {
+		if err != nil && !errors.Is(err, errNoKey) {
+			return 0, 0, partial(path, "%s is damaged: %v", logFile, err)
+		}
 	}
 	if last, err = bolt.LastIndex(); err != nil {
 		return 0, 0, err
 	}
 	for i := snapshot + 1; i <= last; i++ {
 		var entry raft.Log
-		if err := bolt.GetLog(i, &entry); err != nil || entry.Index != i {
-			return 0, 0, partial(path, "entry %d is neither in %s (%v) nor in a snapshot in %s/, of which the last one that can be read ends at %d", i, logFile, err, snapFolder, snapshot)
+		err := entryAt(bolt, i, &entry)
+		if err == nil {
+			err = sound(entry)
 		}
-		if err := sound(entry); err != nil {
+		switch {
+		case errors.Is(err, raft.ErrLogNotFound):
+			return 0, 0, partial(path, "entry %d is neither in %s nor in a snapshot in %s/, of which the last one that can be read ends at %d", i, logFile, snapFolder, snapshot)
+		case err != nil:
+			return 0, 0, partial(path, "%s is damaged: entry %d %v", logFile, i, err)
+		}
+	}
+	for i := min(snapshot, last); i > 0; i-- { // others may be sent these
+		var entry raft.Log
+		switch err := entryAt(bolt, i, &entry); {
+		case errors.Is(err, raft.ErrLogNotFound): // it was cut off
+			return term, last, nil
+		case err != nil:
 			return 0, 0, partial(path, "%s is damaged: entry %d %v", logFile, i, err)
 		}
 	}

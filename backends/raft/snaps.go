@@ -31,7 +31,7 @@ func (k kept) Create(version raft.SnapshotVersion, index, term uint64, c raft.Co
 	if err := k.dir.update(func(r *record) { r.Begun = max(r.Begun, index) }); err != nil {
 		return nil, err
 	}
-	sink, err := k.FileSnapshotStore.Create(version, index, term, c, at, t)
+	sink, err := k.create(version, index, term, c, at, t)
 	if err != nil {
 		return nil, k.dir.cannot("keep a snapshot", err)
 	}
@@ -39,6 +39,35 @@ func (k kept) Create(version raft.SnapshotVersion, index, term uint64, c raft.Co
 		return nil, errors.Join(err, sink.Cancel())
 	}
 	return &keptSink{SnapshotSink: sink, dir: k.dir, index: index}, nil
+}
+
+// create is the library's, which leaves what it has made of one that fails. Such remains are removed here and
+// in keptSink: on a full disk there would be more with every try, of the leader's, too, which sends a snapshot until it is taken.
+func (k kept) create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, at uint64, t raft.Transport) (raft.SnapshotSink, error) {
+	k.dir.creates.Lock()
+	defer k.dir.creates.Unlock()
+	before := unfinished(k.dir.path)
+	sink, err := k.FileSnapshotStore.Create(version, index, term, c, at, t)
+	if err == nil {
+		return sink, nil
+	}
+	for _, name := range unfinished(k.dir.path) {
+		if !slices.Contains(before, name) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(k.dir.path, snapFolder, name)))
+		}
+	}
+	return nil, err
+}
+
+// unfinished are the names of the snapshots that are being made, and of what is left of such.
+func unfinished(path string) (names []string) {
+	entries, _ := os.ReadDir(filepath.Join(path, snapFolder)) // without the folder there are none
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), unfinishedSuffix) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 // own makes snapshots, and their folder, the owner's alone: the library makes them for all to
@@ -65,12 +94,9 @@ func own(folder string) error {
 // tidy removes what snapshots left that were cut short, and owns the others.
 func (k kept) tidy() error {
 	folder := filepath.Join(k.dir.path, snapFolder)
-	entries, err := os.ReadDir(folder)
-	errs := []error{err}
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".tmp") {
-			errs = append(errs, os.RemoveAll(filepath.Join(folder, e.Name())))
-		}
+	var errs []error
+	for _, name := range unfinished(k.dir.path) {
+		errs = append(errs, os.RemoveAll(filepath.Join(folder, name)))
 	}
 	return errors.Join(append(errs, own(folder))...)
 }
@@ -84,14 +110,19 @@ type keptSink struct {
 
 func (k *keptSink) Cancel() error {
 	k.over = true
-	return k.SnapshotSink.Cancel()
+	return errors.Join(k.SnapshotSink.Cancel(), k.remove())
+}
+
+// remove removes what is left of a snapshot that was not finished.
+func (k *keptSink) remove() error {
+	return os.RemoveAll(filepath.Join(k.dir.path, snapFolder, k.ID()+unfinishedSuffix))
 }
 
 // Close says that the snapshot must be there from now on, once it is: only then the log
 // is cut.
 func (k *keptSink) Close() error {
 	if err := k.SnapshotSink.Close(); err != nil || k.over {
-		return k.dir.cannot("keep a snapshot", err)
+		return k.dir.cannot("keep a snapshot", errors.Join(err, k.remove()))
 	}
 	k.dir.can("keep a snapshot")
 	k.over = true

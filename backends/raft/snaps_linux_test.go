@@ -1,0 +1,75 @@
+package raft
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+// TestSnapshotsThatFail: of a snapshot for which a disk has no room nothing is left, wherever the room ends: the
+// folder does not grow with every try. With room the next one is kept.
+func TestSnapshotsThatFail(t *testing.T) {
+	const variable = "RAFT_TEST_SMALL_DISK"
+	if os.Getenv(variable) == "" { // once more, on a disk of its own, in a mount namespace of its own
+		disk := t.TempDir()
+		script := `mount -t tmpfs -o size=400k none "$0" && exec "$@"`
+		cmd := exec.Command("unshare", "--map-root-user", "--mount", "sh", "-c", script, disk, os.Args[0], "-test.run=^TestSnapshotsThatFail$")
+		cmd.Env = append(os.Environ(), variable+"="+disk)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return
+	}
+	disk := os.Getenv(variable)
+	d, err := openDirectory(filepath.Join(disk, "a"), "a", slog.New(slog.DiscardHandler))
+	must(t, err)
+	outcomes := map[string]int{}
+	for left := int64(0); left <= 6*4096; left += 4096 {
+		for _, end := range []string{"close", "cancel"} {
+			how := try(t, d, disk, left, end)
+			outcomes[how]++
+			if names := unfinished(d.path); len(names) > 0 {
+				t.Errorf("%d bytes left, %s, %s: there still is %q", left, end, how, names)
+			}
+		}
+	}
+	for _, how := range []string{"create", "close", "cancel", "kept"} {
+		if outcomes[how] == 0 {
+			t.Errorf("no snapshot ended at %s: %v", how, outcomes)
+		}
+	}
+	if got := len(listSnapshots(d.path)); got == 0 {
+		t.Error("no snapshot is kept")
+	}
+	must(t, d.close())
+}
+
+// try makes a snapshot on a disk with so much room, and says at which step it ended.
+func try(t *testing.T, d *directory, disk string, left int64, end string) string {
+	t.Helper()
+	var s syscall.Statfs_t
+	must(t, syscall.Statfs(disk, &s))
+	junk := filepath.Join(disk, "junk")
+	must(t, os.WriteFile(junk, make([]byte, max(0, int64(s.Bavail)*s.Bsize-left)), 0o600))
+	defer func() { must(t, os.Remove(junk)) }()
+	sink, err := d.snaps.Create(raft.SnapshotVersionMax, 7, 1, raft.Configuration{}, 1, nil)
+	if err != nil {
+		return "create"
+	}
+	_, err = fmt.Fprintf(sink, "%08000d", 1)
+	if end == "cancel" {
+		_ = sink.Cancel() // that it cannot be written is no news
+		return "cancel"
+	}
+	if err != nil || sink.Close() != nil {
+		_ = sink.Cancel()
+		return "close"
+	}
+	return "kept"
+}

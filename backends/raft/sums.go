@@ -1,0 +1,134 @@
+package raft
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+)
+
+// bbolt sums up the head of its file and nothing else. One bit of an entry that is another would be
+// applied, and a node that led by it could grant a role that somebody holds. So what a node goes by has
+// sums of ours: an entry in its Extensions, which the library keeps and does not read, and what it knows of terms
+// and votes behind the value, where programs that know no sums do not look. What such a program
+// wrote has none, and is believed.
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+	// seal stands between a value and its sum.
+	seal = make([]byte, 4)
+
+	errDamaged = errors.New("is not what was written: its sum is another")
+)
+
+// sumOf is over all of an entry that counts.
+func sumOf(l *raft.Log) []byte {
+	head := binary.BigEndian.AppendUint64(nil, l.Index)
+	head = binary.BigEndian.AppendUint64(head, l.Term)
+	sum := crc32.Checksum(append(head, byte(l.Type)), castagnoli)
+	return binary.BigEndian.AppendUint32(nil, crc32.Update(sum, castagnoli, l.Data))
+}
+
+// summed returns copies with sums: the library goes on using its own, and sends them.
+func summed(logs []*raft.Log) []*raft.Log {
+	all := make([]*raft.Log, len(logs))
+	for i, l := range logs {
+		one := *l
+		one.Extensions = sumOf(l)
+		all[i] = &one
+	}
+	return all
+}
+
+// entryAt reads an entry, as it was given to summed.
+func entryAt(bolt *raftboltdb.BoltStore, index uint64, l *raft.Log) error {
+	*l = raft.Log{}
+	err := bolt.GetLog(index, l)
+	if err != nil {
+		return err
+	}
+	if l.Index != index || len(l.Extensions) > 0 && !bytes.Equal(l.Extensions, sumOf(l)) {
+		return errDamaged
+	}
+	l.Extensions = nil
+	return nil
+}
+
+func sealed(key, value []byte) []byte {
+	sum := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+	return binary.BigEndian.AppendUint32(append(bytes.Clone(value), seal...), sum)
+}
+
+// valueAt reads a value as it was given to sealed. Without a seal it is a number or an address.
+func valueAt(bolt *raftboltdb.BoltStore, key []byte) ([]byte, error) {
+	data, err := bolt.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(data) - len(seal) - crc32.Size; n >= 0 && bytes.Equal(data, sealed(key, data[:n])) {
+		return data[:n], nil
+	}
+	if len(data) != 8 && bytes.IndexByte(data, 0) >= 0 {
+		return nil, fmt.Errorf("%s %w", key, errDamaged)
+	}
+	return data, nil
+}
+
+// numberAt reads a number that was sealed. There is none with errNoKey.
+func numberAt(bolt *raftboltdb.BoltStore, key []byte) (uint64, error) {
+	data, err := valueAt(bolt, key)
+	if err != nil {
+		return 0, err
+	}
+	if len(data) != 8 {
+		return 0, fmt.Errorf("%s %w", key, errDamaged)
+	}
+	return binary.BigEndian.Uint64(data), nil
+}
+
+// known refuses a key that is none: one whose name is damaged would pass for a vote that was never given.
+func known(key, _ []byte) error {
+	for _, one := range [][]byte{ownerKey, recordKey, heardKey, termKey, votedKey, votedForKey} {
+		if bytes.Equal(key, one) {
+			return nil
+		}
+	}
+	return fmt.Errorf("it has a key %.40q, which no program writes", key)
+}
+
+func (c *counter) SetUint64(key []byte, value uint64) error {
+	return c.count(c.BoltStore.Set(key, sealed(key, binary.BigEndian.AppendUint64(nil, value))))
+}
+
+func (c *counter) GetUint64(key []byte) (uint64, error) {
+	n, err := numberAt(c.BoltStore, key)
+	return n, c.unread(err)
+}
+
+func (c *counter) Set(key, value []byte) error {
+	if bytes.Equal(key, votedForKey) {
+		value = sealed(key, value)
+	}
+	return c.count(c.BoltStore.Set(key, value))
+}
+
+func (c *counter) Get(key []byte) ([]byte, error) {
+	if !bytes.Equal(key, votedForKey) {
+		return c.BoltStore.Get(key)
+	}
+	value, err := valueAt(c.BoltStore, key)
+	return value, c.unread(err)
+}
+
+// unread says that raft.db was damaged since it was opened: then it was whole.
+func (c *counter) unread(err error) error {
+	if errors.Is(err, errDamaged) {
+		return c.dir.cannot("read "+logFile, partial(c.dir.path, "%s is damaged: %v", logFile, err))
+	}
+	return err
+}
