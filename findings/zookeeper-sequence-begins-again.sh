@@ -109,7 +109,7 @@ free() { # a port that nobody listens at
 port=$(free)
 printf '%s\n' "dataDir=$dir/data" "clientPort=$port" clientPortAddress=127.0.0.1 tickTime=1000 admin.enableServer=false > zoo.cfg
 # ZooKeeper looks for empty containers once a minute; here once a second.
-java -Xmx256m -Dznode.container.checkIntervalMs=1000 -cp "root/usr/share/java/*" org.apache.zookeeper.server.quorum.QuorumPeerMain zoo.cfg > server.log 2>&1 &
+java -Xmx256m -Dznode.container.checkIntervalMs=1000 -cp "root/usr/share/java/*:/usr/share/java/*" org.apache.zookeeper.server.quorum.QuorumPeerMain zoo.cfg > server.log 2>&1 &
 server=$!
 out=$(go run . "127.0.0.1:$port")
 echo "$out"
