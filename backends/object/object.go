@@ -207,11 +207,19 @@ func (s *store) late(ctx context.Context) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.failed != nil:
-		return fmt.Errorf("%w; the last read: %s", context.Cause(ctx), s.failed.Error())
+		return asked(fmt.Errorf("%w; the last read: %s", context.Cause(ctx), s.failed.Error()), s.failed)
 	case s.refusal != nil:
-		return fmt.Errorf("%w; the last call: %s", context.Cause(ctx), s.refusal.Error())
+		return asked(fmt.Errorf("%w; the last call: %s", context.Cause(ctx), s.refusal.Error()), s.refusal)
 	}
 	return context.Cause(ctx)
+}
+
+// asked is err, and a refusal where the last answer was one.
+func asked(err, last error) error {
+	if errors.Is(last, lock.ErrRefused) {
+		return lock.Refusal(err)
+	}
+	return err
 }
 
 // spawn runs f until the store is closed, unless it is.

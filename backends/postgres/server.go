@@ -104,6 +104,7 @@ const (
 	noTable  = "42P01"
 	noRight  = "42501"
 	noColumn = "42703"
+	tooMany  = "53300" // connections
 )
 
 var (
@@ -129,8 +130,10 @@ func (s *store) named(err error) error {
 		return lock.Permanent(lock.InFields(fmt.Errorf("%s is not a table of ours; name another one: %w", s.Table, err), "Table"))
 	case is(err, noRight):
 		return lock.Permanent(fmt.Errorf("%w; see docs/postgres.md for the rights, and for how the table is made", err))
-	case is(err, refused...) && !worked: // a password that has worked is being changed
+	case is(err, refused...) && !worked:
 		return lock.Permanent(lock.InFields(err, "URL"))
+	case is(err, refused...), is(err, tooMany): // a password that has worked is being changed, say
+		return lock.Refusal(err)
 	}
 	return err
 }
