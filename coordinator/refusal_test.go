@@ -17,8 +17,9 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A refusing Locker refuses, for good, the calls that are named, about any role or one.
+// A refusing Locker refuses the calls that are named, about any role or one: for good, or for a reason of its own.
 type refusing struct {
+	why error // nil: for good
 	lock.Locker
 	refuse  atomic.Pointer[[]string]
 	watches atomic.Int32
@@ -30,6 +31,9 @@ func (r *refusing) set(calls ...string) { r.refuse.Store(&calls) }
 
 func (r *refusing) refuses(call string) error {
 	if calls := r.refuse.Load(); calls != nil && slices.Contains(*calls, call) {
+		if r.why != nil {
+			return r.why
+		}
 		return errRefused
 	}
 	return nil
@@ -145,6 +149,35 @@ func TestRefusedForGood(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRefusedForNow: a store that answers, and refuses for now, is not said to be silent. It is tried
+// again all the same, and the log says when it is over.
+func TestRefusedForNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newStage(t), &refusing{why: lock.Refusal(errors.New("too many connections"))}
+		l.Locker = s.store.Open()
+		var log bytes.Buffer
+		a := config("a")
+		a.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- Run(ctx, l, a, untilTold) }()
+		time.Sleep(time.Minute)
+		l.set("beat")
+		time.Sleep(a.TTL / 2)
+		l.set()
+		time.Sleep(time.Minute)
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		text := log.String()
+		if strings.Count(text, `level=WARN msg="the store refuses a call" id=a error="too many connections"`) != 1 ||
+			strings.Count(text, `msg="the store no longer refuses the call"`) != 1 || strings.Contains(text, "does not answer") || strings.Count(text, "to=active") != 1 {
+			t.Error(text)
+		}
+	})
 }
 
 // TestRefusedToStandby: what the store has in the role's place is not for us.

@@ -32,7 +32,8 @@ type trouble struct {
 	err   error   // of the last failure
 	told  bool    // it was logged since it began
 	said  Instant // when it was last logged, in this or an earlier trouble; zero: never
-	text  string  // what was logged then
+	what  string  // by which words
+	text  string  // and with which error
 }
 
 // sayAgain is the least time between two warnings about one trouble. Each call has words of its
@@ -182,8 +183,8 @@ func (t *troubles) fails(now Instant, f fault, err error, patience time.Duration
 	case one.told && text == one.text:
 	case f.what == theWatch && store != nil && store.told:
 	default:
-		one.told, one.said, one.text = true, now, text
-		t.config.Logger.Warn(f.what, append(f.attrs(), "id", t.config.ID, "error", err)...)
+		one.told, one.said, one.what, one.text = true, now, f.words(err), text
+		t.config.Logger.Warn(one.what, append(f.attrs(), "id", t.config.ID, "error", err)...)
 	}
 }
 
@@ -194,9 +195,17 @@ func (t *troubles) over(now Instant, f fault) {
 		return
 	}
 	if one.told {
-		t.config.Logger.Info(endings[f.what], append(f.attrs(), "id", t.config.ID, "after", now.Most(one.since).Round(time.Millisecond))...)
+		t.config.Logger.Info(endings[one.what], append(f.attrs(), "id", t.config.ID, "after", now.Most(one.since).Round(time.Millisecond))...)
 	}
 	one.on, one.told, one.beats = false, false, false
+}
+
+// words say what fails. A store that answers, and refuses for now, is no less away; but it answers.
+func (f fault) words(err error) string {
+	if f.what == theStore && errors.Is(err, lock.ErrRefused) {
+		return theRefusal
+	}
+	return f.what
 }
 
 func (f fault) attrs() (all []any) {

@@ -42,7 +42,21 @@ var (
 	// a foreign value in our place, a newer format. It is never returned for a store that is
 	// merely unreachable.
 	ErrPermanent = errors.New("permanent failure")
+
+	// ErrRefused means that the store answered, and refused the call for a reason that may pass
+	// without anybody's doing here: a password that is being changed, no connection left. Try
+	// again, as after any error whose outcome is unknown.
+	ErrRefused = errors.New("refused for now")
 )
+
+// Refusal returns err as an ErrRefused. It says what err says, and err stays in its chain.
+// Refusal(nil) is nil.
+func Refusal(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &namedError{err, ErrRefused}
+}
 
 // Permanent returns err as an ErrPermanent. It says what err says, and err stays in its
 // chain. Permanent(nil) is nil.
@@ -50,14 +64,15 @@ func Permanent(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &permanentError{err}
+	return &namedError{err, ErrPermanent}
 }
 
-type permanentError struct{ err error }
+// A namedError is also the error of this package that is its name.
+type namedError struct{ err, name error }
 
-func (e *permanentError) Error() string        { return e.err.Error() }
-func (e *permanentError) Unwrap() error        { return e.err }
-func (e *permanentError) Is(target error) bool { return target == ErrPermanent }
+func (e *namedError) Error() string        { return e.err.Error() }
+func (e *namedError) Unwrap() error        { return e.err }
+func (e *namedError) Is(target error) bool { return target == e.name }
 
 // An Outcome classifies how a call went by what its caller does next.
 type Outcome uint8

@@ -68,6 +68,7 @@ func TestErrors(t *testing.T) {
 		{&lock.OtherStoreError{Seen: "x"}, lock.OtherStore, "it has no identity"},
 		{&lock.OtherStoreError{Seen: "x", Found: "x"}, lock.OtherStore, "is incomplete"},
 		{lock.Permanent(errors.New("no right")), lock.Refused, "no right"},
+		{lock.Refusal(errors.New("no room")), lock.Unknown, "no room"},
 	} {
 		err := c.err
 		if err != nil {
@@ -76,5 +77,9 @@ func TestErrors(t *testing.T) {
 		if got := lock.OutcomeOf(err); got != c.want || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%v: %v, want %v and %q", err, got, c.want, c.says)
 		}
+	}
+	refusal := lock.Refusal(errors.New("no room"))
+	if !errors.Is(refusal, lock.ErrRefused) || errors.Is(refusal, lock.ErrPermanent) || errors.Is(lock.Permanent(refusal), lock.ErrHeld) || lock.Refusal(nil) != nil {
+		t.Errorf("a refusal is %v", refusal)
 	}
 }

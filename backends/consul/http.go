@@ -110,7 +110,7 @@ func (t *transport) failed(err error) error {
 		return refused("Address", "the agent does not speak TLS at this address (%w); write http:// and give no files for TLS, or its HTTPS port", err)
 	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate"):
 		if t.worked.Load() { // it has run out, or is being renewed: the file is read again
-			return lock.InFields(fmt.Errorf("the agent refuses our certificate: %w", err), "CertFile")
+			return lock.Refusal(lock.InFields(fmt.Errorf("the agent refuses our certificate: %w", err), "CertFile"))
 		}
 		return refused("CertFile", "the agent refuses our certificate: %w", err)
 	}

@@ -221,7 +221,7 @@ func (m *members) explain(err error) error {
 	case errors.Is(err, rpctypes.ErrUserEmpty):
 		return permanent("it requires a login; give a user and a password, or a certificate", "Username", "PasswordFile")
 	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow
-		return lock.InFields(fmt.Errorf("etcd: the password of %s was changed; write the new one into the file, or start anew: %w", user, err), m.password())
+		return lock.Refusal(lock.InFields(fmt.Errorf("etcd: the password of %s was changed; write the new one into the file, or start anew: %w", user, err), m.password()))
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
 		return permanent("it refuses user "+user+" and this password", "Username", m.password())
 	case strings.Contains(err.Error(), "remote error: tls: ") && !m.worked.Load(): // otherwise the file is read again

@@ -219,7 +219,7 @@ func testToken(t *testing.T, r *rig) {
 		if errors.Is(err, lock.ErrPermanent) {
 			t.Fatalf("%v: it is being replaced", err)
 		}
-		return err != nil && strings.Contains(err.Error(), "401")
+		return errors.Is(err, lock.ErrRefused) && strings.Contains(err.Error(), "401")
 	})
 	must(t, os.WriteFile(file, []byte(r.token()), 0o644))
 	must(t, until(ctx, beat(s)))

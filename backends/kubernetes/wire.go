@@ -255,7 +255,7 @@ func (w *wire) once(ctx context.Context, a access, method, path string, query ur
 // before, or if the API server is not ready: until then it refuses those whom it will let in.
 func (w *wire) refused(ctx context.Context, err error) error {
 	if w.worked.Load() {
-		return err
+		return lock.Refusal(err)
 	}
 	a, _ := w.access()
 	a.token = "" // everybody may ask that

@@ -113,10 +113,12 @@ func (s *store) named(err error) error {
 		return lock.InFields(fmt.Errorf("the server wants TLS (%w); write tls://", err), "URL")
 	case errors.Is(err, nats.ErrMaxPayload):
 		return lock.Permanent(err) // nothing was sent
-	case err != nil && !worked && strings.Contains(strings.ToLower(err.Error()), "authorization violation"): // a password that has worked is being changed
-		return lock.Permanent(err)
+	case err == nil || !strings.Contains(strings.ToLower(err.Error()), "authorization violation"):
+		return err
+	case worked: // the password is being changed
+		return lock.Refusal(err)
 	}
-	return err
+	return lock.Permanent(err)
 }
 
 // Inspect returns the servers that keep the bucket, the one that leads, and those that are well.

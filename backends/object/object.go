@@ -12,11 +12,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/backoff"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -64,7 +64,8 @@ var ErrConflict = errors.New("another version is there")
 
 // Open returns the Locker on an object of at most limit bytes, and closes it.
 func Open(o Object, limit int) lock.Locker {
-	s := &store{object: o, limit: limit, changed: make(chan struct{})}
+	s := &store{limit: limit, changed: make(chan struct{})}
+	s.object = paced{o, s}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	l := ledger.NewLocker(s)
 	return locker{l, l.(lock.Operator)}
@@ -86,12 +87,14 @@ type store struct {
 	cancel context.CancelCauseFunc
 	group  sync.WaitGroup // guarded by mu until Close
 	follow sync.Once
+	gate   backoff.Gate // of Get, Put and Start
 
 	mu      sync.Mutex
 	seen    sight
 	watched bool          // the object was read once at least; what was only written may be old
 	failed  error         // what the last read failed with; nil: it did not
 	fails   int           // how many did
+	refusal error         // what the last call failed with at once; nil: one was answered since
 	changed chan struct{} // closed with every change of these
 	waiting []*call       // for the next write
 	busy    bool          // a write is on its way that others wait for
@@ -197,15 +200,26 @@ func (s *store) Look(ctx context.Context, after ledger.Mark, roles ...string) (l
 	}
 }
 
-// late is why a call ended that had no time left. What the last read failed with is told as a text: whether that
-// is cured since is not known.
+// late is why a call ended that had no time left. What the last read or call failed with is told as a text: whether
+// that is cured since is not known.
 func (s *store) late(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed == nil {
-		return context.Cause(ctx)
+	switch {
+	case s.failed != nil:
+		return asked(fmt.Errorf("%w; the last read: %s", context.Cause(ctx), s.failed.Error()), s.failed)
+	case s.refusal != nil:
+		return asked(fmt.Errorf("%w; the last call: %s", context.Cause(ctx), s.refusal.Error()), s.refusal)
 	}
-	return fmt.Errorf("%w; the last read: %s", context.Cause(ctx), s.failed.Error())
+	return context.Cause(ctx)
+}
+
+// asked is err, and a refusal where the last answer was one.
+func asked(err, last error) error {
+	if errors.Is(last, lock.ErrRefused) {
+		return lock.Refusal(err)
+	}
+	return err
 }
 
 // spawn runs f until the store is closed, unless it is.
@@ -227,8 +241,8 @@ func (s *store) Close() error {
 	return err
 }
 
-// How long a read may take at least, a pause after one that failed, and how long nothing is read
-// where nobody says how often: between two beats of the shortest ttl, something must have changed.
+// How long a read may take at least, a pause before what was told of is read again, and how long nothing is
+// read where nobody says how often: between two beats of the shortest ttl, something must have changed.
 const (
 	leastPatience = 250 * time.Millisecond
 	readPause     = 20 * time.Millisecond
@@ -237,9 +251,10 @@ const (
 )
 
 // watch keeps up with the object. What it waits for is bounded, so that news that are lost are
-// found by reading.
+// found by reading. After what failed it rests, longer each time: Changed may fail for reasons of its
+// own, while every Get is answered.
 func (s *store) watch() {
-	patience, told := leastPatience, false
+	patience, told, rest := leastPatience, false, time.Duration(0)
 	for s.ctx.Err() == nil {
 		begun, before := time.Now(), s.sight().value.Version
 		err := s.read(patience)
@@ -254,9 +269,12 @@ func (s *store) watch() {
 			patience = max(leastPatience, 3*time.Since(begun))
 			told, err = s.waitChanged(pace)
 		}
-		if err != nil {
-			pause(s.ctx, readPause+rand.N(readPause))
+		if err == nil {
+			rest = 0
+			continue
 		}
+		rest = backoff.Next(rest, s.most())
+		pause(s.ctx, backoff.Jitter(rest))
 	}
 }
 
@@ -287,6 +305,9 @@ func (s *store) waitChanged(pace time.Duration) (told bool, err error) {
 // read reads the object once. A ledger that is older than it was is not believed until a write
 // on it succeeds.
 func (s *store) read(patience time.Duration) error {
+	if err := s.gate.Wait(s.ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	before := s.sight()
@@ -322,17 +343,27 @@ func (s *store) saw(v Value, before sight) (back bool, err error) {
 
 // pace is how long nothing needs to be read: a quarter of the shortest ttl.
 func (s *store) pace() time.Duration {
-	now, pace := s.sight(), longest
-	if now.ledger == nil {
+	now := s.sight()
+	switch {
+	case now.ledger == nil:
 		return longest
-	}
-	if len(now.ledger.Sessions) == 0 {
+	case len(now.ledger.Sessions) == 0:
 		return idle
 	}
-	for _, one := range now.ledger.Sessions {
-		pace = min(pace, one.Promise.TTL/4)
+	return min(max(now.shortest()/4, readPause), longest)
+}
+
+// shortest is the shortest ttl of all sessions; 0: there are none.
+func (s sight) shortest() (ttl time.Duration) {
+	if s.ledger == nil {
+		return 0
 	}
-	return max(pace, readPause)
+	for _, one := range s.ledger.Sessions {
+		if ttl == 0 || one.Promise.TTL < ttl {
+			ttl = one.Promise.TTL
+		}
+	}
+	return ttl
 }
 
 // pause waits, unless ctx is done.

@@ -50,16 +50,25 @@ func (s *store) Propose(ctx context.Context, c ledger.Command) (ledger.Result, e
 // lastWord is how long a call whose time is over waits for its write to say why.
 const lastWord = 20 * time.Millisecond
 
-// next begins a write with all calls that wait, if none is on its way.
+// next begins a write with all calls that wait, if none is on its way. While the store refuses each
+// call at once it waits, and so do they.
 func (s *store) next() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.busy || len(s.waiting) == 0 || s.ctx.Err() != nil {
 		return
 	}
-	calls := s.waiting
-	s.waiting, s.busy = nil, true
-	s.group.Go(func() { s.begin(calls) })
+	s.busy = true
+	s.group.Go(func() {
+		if s.gate.Wait(s.ctx) != nil {
+			return
+		}
+		s.mu.Lock()
+		calls := s.waiting
+		s.waiting = nil
+		s.mu.Unlock()
+		s.begin(calls)
+	})
 }
 
 // leastHedge is how long a write is waited for at least, before the next calls go on their way in
@@ -259,8 +268,11 @@ func others(results []ledger.Result) bool {
 // where it may still arrive, or on what is there now. now is what the store told, if it did.
 func (s *store) settle(ctx context.Context, d *draft, now Value, before sight, why error) (again bool) {
 	if now.Version == "" {
-		var err error
-		if now, err = s.object.Get(ctx); err != nil {
+		err := s.gate.Wait(ctx)
+		if err == nil {
+			now, err = s.object.Get(ctx)
+		}
+		if err != nil {
 			answer(d.calls, nil, fmt.Errorf("%w, after %w", err, why))
 			return false
 		}

@@ -178,6 +178,9 @@ func (s *store) Start(ctx context.Context) (count uint64, err error) {
 		if is(err, noTable) {
 			rs, err = c.query(ctx, tables+next, s.Table, s.Table, s.Table)
 		}
+		for tries := 0; is(err, made...) && tries < 2; tries++ { // once for the table, once for the sequence
+			rs, err = c.query(ctx, tables+next, s.Table, s.Table, s.Table)
+		}
 		if err != nil {
 			return err
 		}

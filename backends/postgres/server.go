@@ -104,9 +104,11 @@ const (
 	noTable  = "42P01"
 	noRight  = "42501"
 	noColumn = "42703"
+	tooMany  = "53300" // connections
 )
 
 var (
+	made      = []string{"23505", "42P07"}                   // by another just now: "if not exists" does not see what is not committed
 	overtaken = []string{"40001", "40P01"}                   // by another transaction: nothing was written
 	refused   = []string{"28000", "28P01", "3D000", noRight} // until somebody changes something
 )
@@ -128,8 +130,10 @@ func (s *store) named(err error) error {
 		return lock.Permanent(lock.InFields(fmt.Errorf("%s is not a table of ours; name another one: %w", s.Table, err), "Table"))
 	case is(err, noRight):
 		return lock.Permanent(fmt.Errorf("%w; see docs/postgres.md for the rights, and for how the table is made", err))
-	case is(err, refused...) && !worked: // a password that has worked is being changed
+	case is(err, refused...) && !worked:
 		return lock.Permanent(lock.InFields(err, "URL"))
+	case is(err, refused...), is(err, tooMany): // a password that has worked is being changed, say
+		return lock.Refusal(err)
 	}
 	return err
 }

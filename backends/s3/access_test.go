@@ -236,7 +236,7 @@ func testRenewed(t *testing.T, r *rig) {
 	})
 	s := register(t, ctx, open(t, c), "a")
 	refuse.Store(true)
-	if err := s.Beat(ctx); err == nil || errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "ExpiredToken") {
+	if err := s.Beat(ctx); !errors.Is(err, lock.ErrRefused) || errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "ExpiredToken") {
 		t.Errorf("%v: it is being replaced", err)
 	}
 	other, err := os.ReadFile(r.Members[0].Credentials())

@@ -271,7 +271,7 @@ func (w *wire) named(err error) error {
 		return err
 	}
 	if final {
-		err = lock.Permanent(err)
+		return lock.Permanent(err)
 	}
-	return err
+	return lock.Refusal(err)
 }
