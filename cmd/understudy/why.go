@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -238,7 +239,7 @@ func (m *move) without() (sum time.Duration) {
 		sum += p.Took
 	}
 	if m.ended != nil {
-		sum += took(m.ended, lock.PartDrain)
+		sum += took(m.ended, lock.PartDrain) + took(m.ended, lock.PartRelease)
 	}
 	return sum
 }
@@ -251,6 +252,11 @@ func took(e *lock.Event, name string) time.Duration {
 		}
 	}
 	return 0
+}
+
+// has reports whether an event has a part.
+func has(e *lock.Event, name string) bool {
+	return slices.ContainsFunc(e.Parts, func(p lock.Part) bool { return p.Name == name })
 }
 
 // tellNobody says how the last term ended, and why nobody takes over.

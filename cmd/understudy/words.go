@@ -51,7 +51,14 @@ func endingText(e lock.Event) string {
 	if work := took(&e, lock.PartWork); work > 0 {
 		text += fmt.Sprintf("; its work had run for %s", short(work))
 	}
-	return text + fmt.Sprintf("; stopping it and giving the role up took %s", short(took(&e, lock.PartDrain)))
+	drain, release, told := took(&e, lock.PartDrain), took(&e, lock.PartRelease), has(&e, lock.PartRelease)
+	switch {
+	case !told: // by an older program
+		return text + fmt.Sprintf("; stopping it and giving the role up took %s", short(drain))
+	case release > slowGrant && has(&e, lock.PartOutage):
+		return text + fmt.Sprintf("; its work ended in %s; the store did not answer, so the role was given back only %s after that", short(drain), short(release))
+	}
+	return text + fmt.Sprintf("; its work ended in %s, and giving the role back took %s", short(drain), short(release))
 }
 
 // beginningText is a began event as a line.
@@ -112,8 +119,13 @@ func (m *move) hint(s *story, cause string) {
 		add("a ttl of %s would have outlasted an outage of the store of %s; this one outlasts %s", 2*p.TTL,
 			short(coordinator.Config{TTL: 2 * p.TTL}.Defaults().Outage()), short(coordinator.Config{TTL: p.TTL}.Defaults().Outage()))
 	}
-	if m.ended != nil && took(m.ended, lock.PartDrain) > slowDrain {
-		add("the work of %s took %s to stop: have it end sooner when it is told to, or shorten --stop-timeout", m.ended.By, short(took(m.ended, lock.PartDrain)))
+	if e := m.ended; e != nil && has(e, lock.PartRelease) {
+		if d := took(e, lock.PartDrain); d > slowDrain {
+			add("the work of %s took %s to stop: have it end sooner when it is told to, or shorten --stop-timeout", e.By, short(d))
+		}
+		if d := took(e, lock.PartRelease); d > slowGrant && !has(e, lock.PartOutage) {
+			add("the store took %s to take the role back from %s", short(d), e.By)
+		}
 	}
 	if d := took(m.began, lock.PartNotice); d > max(p.TTL/4, slowGrant) && m.began.Previous != 0 {
 		add("%s waited for %s before it asked: it was not ready, not healthy, held down after a failure, or not the first in line", s.Active, short(d))

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// noon is when the terms of the following answers ended or began, by the clocks of those who say so.
+var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+// ended is what a says of the end of its term, 7.
+func ended(cause string, at time.Duration, parts ...lock.Part) lock.Event {
+	return lock.Event{At: noon.Add(at), By: "a", Kind: lock.Ended, Token: 7, Cause: cause, Parts: parts}
+}
+
+// began is what its successor says of its own, 8.
+func began(by, cause string, at time.Duration, parts ...lock.Part) lock.Event {
+	return lock.Event{At: noon.Add(at), By: by, Kind: lock.Began, Token: 8, From: "a", Previous: 7, Cause: cause, Parts: parts}
+}
+
+// TestWhyAnswers: what why says of a move, by the events of it, and what it must not say.
+func TestWhyAnswers(t *testing.T) {
+	const ms, s = time.Millisecond, time.Second
+	took := func(name string, d time.Duration) lock.Part { return lock.Part{Name: name, Took: d} }
+	soon := []lock.Part{took(lock.PartNotice, 5*ms), took(lock.PartGrant, 4*ms), took(lock.PartStart, ms)}
+	for _, test := range []struct {
+		name      string
+		events    []lock.Event
+		want, not []string
+	}{
+		{"the store was away while the role was to be given back", []lock.Event{
+			ended(lock.CauseDeadline, 0, took(lock.PartWork, 60*s), took(lock.PartDrain, ms), took(lock.PartRelease, 19270*ms), took(lock.PartOutage, 21*s)),
+			began("b", lock.CauseReleased, 0, soon...),
+		}, []string{"its work ended in 1ms; the store did not answer, so the role was given back only 19.27s after that"}, []string{"the work of a took", "--stop-timeout", "stopping it"}},
+		{"the work was slow", []lock.Event{
+			ended(lock.CauseStopped, 0, took(lock.PartWork, 60*s), took(lock.PartDrain, 4*s), took(lock.PartRelease, 5*ms)), began("b", lock.CauseReleased, 0, soon...),
+		}, []string{"its work ended in 4s, and giving the role back took 5ms", "the work of a took 4s to stop: have it end sooner"}, []string{"did not answer"}},
+		{"the store was slow to take the role back", []lock.Event{
+			ended(lock.CauseStopped, 0, took(lock.PartWork, 60*s), took(lock.PartDrain, 4*ms), took(lock.PartRelease, 2*s)), began("b", lock.CauseReleased, 0, soon...),
+		}, []string{"and giving the role back took 2s", "the store took 2s to take the role back from a"}, []string{"the work of a took"}},
+		{"an older program does not tell the work's end from the role's", []lock.Event{
+			ended(lock.CauseStopped, 0, took(lock.PartWork, 60*s), took(lock.PartDrain, 19*s)), began("b", lock.CauseReleased, 0, soon...),
+		}, []string{"stopping it and giving the role up took 19s"}, []string{"the work of a took", "its work ended in"}},
+	} {
+		now := test.events[len(test.events)-1].By
+		st := lock.Standing{Role: "r", Term: lock.Term{Token: 8, Holder: lock.Member{Contender: lock.Contender{ID: now, Witness: true}, Promise: lock.Promise{TTL: 10 * time.Second}}}}
+		var text strings.Builder
+		must(t, showStories(&text, "text", []story{storyOf(heard{Standing: st}, test.events)}))
+		for _, want := range test.want {
+			if !strings.Contains(text.String(), want) {
+				t.Errorf("%s: why does not say %q:\n%s", test.name, want, text.String())
+			}
+		}
+		for _, not := range test.not {
+			if strings.Contains(text.String(), not) {
+				t.Errorf("%s: why says %q:\n%s", test.name, not, text.String())
+			}
+		}
+
+	}
+}
