@@ -26,6 +26,11 @@ func TestWhyAnswers(t *testing.T) {
 	const ms, s = time.Millisecond, time.Second
 	took := func(name string, d time.Duration) lock.Part { return lock.Part{Name: name, Took: d} }
 	soon := []lock.Part{took(lock.PartNotice, 5*ms), took(lock.PartGrant, 4*ms), took(lock.PartStart, ms)}
+	after := func(d time.Duration) []lock.Part { return append([]lock.Part{took(lock.PartSilent, d)}, soon...) }
+	away := func(d time.Duration) lock.Event {
+		return ended(lock.CauseDeadline, 0, took(lock.PartWork, 60*s), took(lock.PartDrain, ms), took(lock.PartRelease, d-7*s), took(lock.PartOutage, d))
+	}
+	const halve, outlast = "a ttl of 5s would halve it", "a ttl of 20s outlasts an outage of 10.25s"
 	for _, test := range []struct {
 		name      string
 		events    []lock.Event
@@ -44,6 +49,14 @@ func TestWhyAnswers(t *testing.T) {
 		{"an older program does not tell the work's end from the role's", []lock.Event{
 			ended(lock.CauseStopped, 0, took(lock.PartWork, 60*s), took(lock.PartDrain, 19*s)), began("b", lock.CauseReleased, 0, soon...),
 		}, []string{"stopping it and giving the role up took 19s"}, []string{"the work of a took", "its work ended in"}},
+		{"a silence that is the ttl's", []lock.Event{began("b", lock.CauseSilent, 0, after(10300*ms)...)}, []string{halve}, nil},
+		{"a silence that had begun before anybody looked", []lock.Event{began("b", lock.CauseSilent, 0, after(0)...)}, nil, []string{halve}},
+		{"a silence as long as an outage", []lock.Event{began("b", lock.CauseSilent, 0, after(34*s)...)}, nil, []string{halve}},
+		{"an outage that twice the ttl outlasts", []lock.Event{away(7500 * ms), began("b", lock.CauseReleased, 0, soon...)},
+			[]string{"the store did not answer a for 7.5s: " + outlast}, nil},
+		{"an outage that may be longer than that", []lock.Event{away(8 * s), began("b", lock.CauseReleased, 0, soon...)}, nil, []string{"a ttl of"}},
+		{"a long outage", []lock.Event{away(100 * s), began("b", lock.CauseReleased, 0, soon...)}, nil, []string{"a ttl of"}},
+		{"nobody knows how long the store was away", []lock.Event{ended(lock.CauseDeadline, 0), began("b", lock.CauseReleased, 0, soon...)}, nil, []string{"a ttl of"}},
 	} {
 		now := test.events[len(test.events)-1].By
 		st := lock.Standing{Role: "r", Term: lock.Term{Token: 8, Holder: lock.Member{Contender: lock.Contender{ID: now, Witness: true}, Promise: lock.Promise{TTL: 10 * time.Second}}}}
