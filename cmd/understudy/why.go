@@ -32,8 +32,8 @@ A time is by the clock of the contender that recorded it. An active that fell si
 witness was lost or cut off. Nobody can tell which, unless it says so itself later.
 
 JSON is one document: roles, each with role, active (empty: nobody), token, from, previous, cause
-(a word; see docs/why.md), without (seconds for which nobody was active, as far as is known), outage
-(seconds of the store's last outage, if nothing moved), text, steps (each with at, by, text) and faster.
+(a word; see docs/why.md), without (seconds for which nobody was active, as far as is known), atMost
+(true: it may have been less), outage (seconds of the store's last outage, if nothing moved), text, steps (each with at, by, text) and faster.
 These names are stable.
 ` + cli.Codes{0: "it is explained", cli.NotDone: "nobody has taken part in the role", cli.Unavailable: ""}.String(),
 		Example: `  understudy why --role billing
@@ -130,6 +130,7 @@ type story struct {
 	Previous lock.Token `json:"previous,omitempty"`
 	Cause    string     `json:"cause,omitempty"`
 	Without  float64    `json:"without,omitempty"`
+	AtMost   bool       `json:"atMost,omitempty"` // Without may be too long
 	Outage   float64    `json:"outage,omitempty"`
 	Text     string     `json:"text"` // the answer in a sentence or two
 	Steps    []step     `json:"steps"`
@@ -204,7 +205,8 @@ func (m *move) tellMove(s *story) {
 	}
 	s.Steps = append(s.Steps, step{b.At, b.By, beginningText(*b)})
 	if cause != lock.CauseFirst {
-		s.Without = m.without().Seconds()
+		without, atMost := m.without()
+		s.Without, s.AtMost = without.Seconds(), atMost
 	}
 	if m.outage != nil {
 		took := m.outage.Parts[0].Took
@@ -232,16 +234,29 @@ func causeOf(began, ended *lock.Event) (cause, detail string) {
 	return cause, detail
 }
 
-// without is how long nobody was active, as far as is known: the time from a crash until it was
-// seen is not.
-func (m *move) without() (sum time.Duration) {
+// without is for how long nobody was active, from the end of the old work to the beginning of the new one, and whether
+// it may have been shorter. The time from a crash until it was seen is not known.
+func (m *move) without() (gap time.Duration, atMost bool) {
 	for _, p := range m.began.Parts {
-		sum += p.Took
+		gap += p.Took
 	}
-	if m.ended != nil {
-		sum += took(m.ended, lock.PartDrain) + took(m.ended, lock.PartRelease)
+	given := m.began.Cause == lock.CauseReleased || m.began.Cause == lock.CauseAsked
+	silent := has(m.began, lock.PartSilent) // the work may have gone on until the promise was over
+	e := m.ended
+	if e == nil {
+		return gap, silent
 	}
-	return sum
+	told, release := has(e, lock.PartRelease), took(e, lock.PartRelease)
+	dated := m.began.At.Sub(e.At) + release // by the clocks of both
+	switch {
+	case told && e.By == m.began.By && dated >= 0, told && silent && dated >= 0 && dated <= gap:
+		return dated, false
+	case given && told: // the successor saw the role free from then on
+		return gap + release, false
+	case given: // by an older program: the work may have ended at any time until then
+		return gap + took(e, lock.PartDrain), true
+	}
+	return gap, silent
 }
 
 // took is how long a part of an event took; 0 if that is not recorded.
@@ -345,7 +360,11 @@ func showStories(out io.Writer, format string, all []story) error {
 			fmt.Fprintf(&text, "  %s  %s: %s\n", one.At.Local().Format(stamp), one.By, one.Text)
 		}
 		if s.Without > 0 {
-			fmt.Fprintf(&text, "Nobody was active for %s, as far as is known.\n", short(time.Duration(s.Without*float64(time.Second))))
+			most := ""
+			if s.AtMost {
+				most = "at most "
+			}
+			fmt.Fprintf(&text, "Nobody was active for %s%s, as far as is known.\n", most, short(time.Duration(s.Without*float64(time.Second))))
 		}
 		for _, how := range s.Faster {
 			fmt.Fprintf(&text, "Faster: %s\n", how)
