@@ -137,8 +137,8 @@ func TestHistoryOfASilentActive(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantHistory(t, operator(s), `a began 1 after "" 0 first notice grant start
 a outage 1  (no answer within 1.25s) outage
-a ended 1 deadline (no answer within 1.25s) work drain release outage
 b began 2 after "a" 1 silent (seen by b; it had no witness) silent notice grant start
+a ended 1 deadline (no answer within 1.25s) work drain release outage
 `)
 		all, err := operator(s).History(t.Context(), "r")
 		if err != nil {

@@ -200,10 +200,13 @@ func (m *move) tellMove(s *story) {
 	default:
 		s.Text = fmt.Sprintf("%s is active with token %d. It took over from %s, token %d: %s.", s.Active, s.Token, b.From, s.Previous, sentence(cause, detail))
 	}
+	events := []lock.Event{*b}
 	if m.ended != nil {
-		s.Steps = append(s.Steps, step{m.ended.At, m.ended.By, endingText(*m.ended)})
+		events = append(events, *m.ended)
 	}
-	s.Steps = append(s.Steps, step{b.At, b.By, beginningText(*b)})
+	for _, e := range history.Sorted(events) {
+		s.Steps = append(s.Steps, step{e.At, e.By, eventText(e)})
+	}
 	if cause != lock.CauseFirst {
 		without, atMost := m.without()
 		s.Without, s.AtMost = without.Seconds(), atMost

@@ -45,6 +45,14 @@ func sentence(cause, detail string) string {
 	return text
 }
 
+// eventText is a term's beginning or end as a line.
+func eventText(e lock.Event) string {
+	if e.Kind == lock.Ended {
+		return endingText(e)
+	}
+	return beginningText(e)
+}
+
 // endingText is an ended event as a line.
 func endingText(e lock.Event) string {
 	text := "lost the role or gave it up: " + sentence(e.Cause, e.Detail)

@@ -119,12 +119,28 @@ func Rows(events []lock.Event) []Row {
 	return rows
 }
 
-// Sorted are events in the order of their terms.
+// Sorted are events in the order of their terms. Only an owner that could not give its role back at once, and so learned
+// late that its term was over, comes where its clock says: another may have begun since its work ended. Other events of two
+// contenders are not ordered by time, as their clocks differ.
 func Sorted(events []lock.Event) []lock.Event {
 	kinds := []string{lock.Began, lock.Outage, lock.Ended}
 	events = slices.Clone(events)
 	slices.SortStableFunc(events, func(a, b lock.Event) int {
 		return cmp.Or(cmp.Compare(a.Token, b.Token), cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)))
 	})
+	for i := len(events) - 2; i >= 0; i-- {
+		for j := i; j+1 < len(events) && meanwhile(events[j], events[j+1]); j++ {
+			events[j], events[j+1] = events[j+1], events[j]
+		}
+	}
 	return events
+}
+
+// meanwhile reports whether the next event was while the end of an earlier term was being given up.
+func meanwhile(end, next lock.Event) bool {
+	i := slices.IndexFunc(end.Parts, func(p lock.Part) bool { return p.Name == lock.PartRelease })
+	if end.Kind != lock.Ended || i < 0 || next.By == end.By {
+		return false
+	}
+	return next.At.Before(end.At) && !next.At.Before(end.At.Add(-end.Parts[i].Took))
 }
