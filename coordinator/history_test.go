@@ -219,7 +219,7 @@ func TestHistoryOfAnOperatorsActs(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantHistory(t, o, `a began 1 after "" 0 first notice grant start
 a ended 1 paused (by h1) work drain release
-a began 2 after "a" 1 released notice grant start
+a began 2 after "a" 1 released (the role was paused by h1) notice grant start
 a ended 2 drained (by h2) work drain release
 `)
 		_ = stop()

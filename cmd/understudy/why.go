@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
@@ -315,14 +314,15 @@ func (m *move) tellNobody(s *story) {
 
 // whyNobody is what keeps the role from being taken.
 func (m *move) whyNobody() string {
-	able, ready := 0, 0
+	var fit, not []string
 	for _, one := range m.Line {
-		if one.Settings.Drained || one.Session == m.Term.Holder.Session && m.Term.Vacant() {
-			continue
-		}
-		able++
-		if coordinator.Ready(one) {
-			ready++
+		switch text := unfit(one); {
+		case text != "":
+			not = append(not, one.ID+" is "+text)
+		case one.Session == m.Term.Holder.Session && m.Term.Vacant():
+			not = append(not, one.ID+" has just given the role up")
+		default:
+			fit = append(fit, one.ID)
 		}
 	}
 	switch p := m.Pause; {
@@ -337,12 +337,10 @@ func (m *move) whyNobody() string {
 		return text + " until " + p.Until.Local().Format(stamp) + ", and nobody takes over before."
 	case len(m.Line) == 0:
 		return "Nobody stands by: start a contender."
-	case able == 0:
-		return "Nobody may take over: every standby is drained, or has just given the role up."
-	case ready == 0:
-		return fmt.Sprintf("%d stand by, and none of them is ready.", able)
+	case len(fit) == 0:
+		return "Nobody may take over: " + strings.Join(not, "; ") + "."
 	}
-	return fmt.Sprintf("%s stands by, the first of %d: it takes over next, unless its health check fails, its last try failed, or the store was put back to an earlier state; its log says so.", m.Line[0].ID, able)
+	return fmt.Sprintf("%s stands by, the first of %d: it takes over next, unless its health check fails, its last try failed, or the store was put back to an earlier state; its log says so.", fit[0], len(fit))
 }
 
 func showStories(out io.Writer, format string, all []story) error {

@@ -92,6 +92,47 @@ var answers = []struct {
 	{"an evicted one that noticed late", []lock.Event{
 		ended(lock.CauseEvicted, 8*sec, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 2*sec)), began("b", lock.CauseEvicted, 0, soon...),
 	}, []string{"Nobody was active for 10ms, as far as is known"}, nil},
+	{"a role that was paused", []lock.Event{paused(began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms)))},
+		[]string{"b waited for 3.34s before it asked: the role was paused by h1\n"}, []string{"not ready"}},
+	{"a wait for which nobody has said why", []lock.Event{began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms))},
+		[]string{"not ready, not healthy, drained, held down after a failure, or not the first in line, or the role was paused"}, nil},
+}
+
+// paused is an event of a term that began after a pause.
+func paused(e lock.Event) lock.Event {
+	e.Detail = "seen by b; the role was paused by h1"
+	return e
+}
+
+// TestWhyNobody: who stands by and may not take over is named, with why, as status has it.
+func TestWhyNobody(t *testing.T) {
+	member := func(id string) lock.Member {
+		return lock.Member{Contender: lock.Contender{ID: id, Session: lock.SessionID("s" + id)}}
+	}
+	sick := func(id string) lock.Member {
+		m := member(id)
+		m.Priority = -lock.NotReady
+		return m
+	}
+	drained := member("c")
+	drained.Settings = lock.Settings{By: "h1", Drained: true}
+	for want, line := range map[string][]lock.Member{
+		"Nobody may take over: a is not ready, or not healthy.":                                                   {sick("a")},
+		"Nobody may take over: b is not ready, or not healthy; a is not ready, or not healthy.":                   {sick("b"), sick("a")},
+		"Nobody may take over: a has just given the role up; b is not ready, or not healthy; c is drained by h1.": {member("a"), sick("b"), drained},
+		"b stands by, the first of 1: it takes over next":                                                         {member("a"), member("b"), drained},
+		"Nobody stands by": nil,
+	} {
+		st := lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: member("a"), Over: "released"}, Line: line}
+		if text := storyOf(heard{Standing: st}, nil).Text; !strings.Contains(text, want) {
+			t.Errorf("why does not say %q: %s", want, text)
+		}
+		for _, one := range newRole(heard{Standing: st}).Standbys {
+			if one.Unfit != "" && !strings.Contains(want, one.ID+" is "+one.Unfit) && !strings.Contains(want, "stands by") {
+				t.Errorf("status says that %s is %s, and why %q", one.ID, one.Unfit, want)
+			}
+		}
+	}
 }
 
 // TestWhyAnswers: why blames and advises as it should, by what the events of a move say.

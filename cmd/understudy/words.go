@@ -133,7 +133,11 @@ func (m *move) hint(s *story, cause string) {
 		}
 	}
 	if d := took(m.began, lock.PartNotice); d > max(p.TTL/4, slowGrant) && m.began.Previous != 0 {
-		add("%s waited for %s before it asked: it was not ready, not healthy, held down after a failure, or not the first in line", s.Active, short(d))
+		if by := history.PausedBy(m.began.Detail); by != "" {
+			add("%s waited for %s before it asked: the role was paused by %s", s.Active, short(d), by)
+		} else {
+			add("%s waited for %s before it asked: it was not ready, not healthy, drained, held down after a failure, or not the first in line, or the role was paused", s.Active, short(d))
+		}
 	}
 	if d := took(m.began, lock.PartGrant); d > slowGrant {
 		add("the store took %s to grant the role", short(d))

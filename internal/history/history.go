@@ -30,6 +30,27 @@ const (
 	NoWitness  = "it had no witness"
 )
 
+// paused begins the part of the detail that says who had paused the role while nobody was active.
+const paused = "the role was paused by "
+
+// Paused is the part of a detail that says who had paused the role while nobody was active. by: empty if nobody had.
+func Paused(by string) string {
+	if by == "" {
+		return ""
+	}
+	return paused + by
+}
+
+// PausedBy is who had paused the role while nobody was active, as a detail says. Empty: nobody, or it does not say.
+func PausedBy(detail string) string {
+	for part := range strings.SplitSeq(detail, "; ") {
+		if by, ok := strings.CutPrefix(part, paused); ok {
+			return by
+		}
+	}
+	return ""
+}
+
 // Joined are the parts of a detail that are not empty.
 func Joined(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "; ")

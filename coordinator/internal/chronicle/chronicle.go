@@ -36,6 +36,7 @@ type role struct {
 	ended  machine.Instant // when the former term was first seen to be over, or the role to be ours
 	how    string          // why the former term ended, as first seen
 	more   string          // its details
+	paused string          // who had paused the role while it was free
 	wish   lock.Request    // the last one seen
 
 	state                       machine.State
@@ -86,6 +87,10 @@ func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionI
 		if r.ended.IsZero() {
 			r.ended = at
 			r.how, r.more = history.CauseOf(t) // a later record describes a later moment
+			r.paused = ""
+		}
+		if !st.Pause.IsZero() {
+			r.paused = st.Pause.By
 		}
 	case t.Token != r.former.Token || t.Holder.Beat != r.former.Holder.Beat && t.Holder.Beat != lock.Absent:
 		r.lived, r.ended, r.fenced, r.failed = at, machine.Instant{}, machine.Instant{}, ""
@@ -166,6 +171,7 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 		if r.how == lock.CauseSilent {
 			e.Detail = r.silence(c.id)
 		}
+		e.Detail = history.Joined(e.Detail, history.Paused(r.paused))
 	default: // it stood when it was seen last: then its owner has handed it to us
 		e.Cause = lock.CauseReleased
 		if r.wish.Token == r.former.Token && r.wish.To != "" {
