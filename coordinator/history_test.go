@@ -104,15 +104,15 @@ func TestHistory(t *testing.T) {
 		time.Sleep(time.Minute)
 		_ = stop()
 		wantHistory(t, operator(s), `a began 1 after "" 0 first notice grant start
-a ended 1 unhealthy (the disk is full) work drain
+a ended 1 unhealthy (the disk is full) work drain release
 b began 2 after "a" 1 released notice grant start
-b ended 2 asked (by h1) work drain
+b ended 2 asked (by h1) work drain release
 a began 3 after "b" 2 asked (by h1) notice grant start
-a ended 3 evicted (by operator@h1) work drain
+a ended 3 evicted (by operator@h1) work drain release
 b began 4 after "a" 3 evicted (by operator@h1) notice grant start
-b ended 4 stopped work drain
+b ended 4 stopped work drain release
 a began 5 after "b" 4 released notice grant start
-a ended 5 stopped work drain
+a ended 5 stopped work drain release
 `)
 	})
 }
@@ -137,8 +137,8 @@ func TestHistoryOfASilentActive(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantHistory(t, operator(s), `a began 1 after "" 0 first notice grant start
 a outage 1  (no answer within 1.25s) outage
-a ended 1 deadline (no answer within 1.25s) work drain
 b began 2 after "a" 1 silent (seen by b; it had no witness) silent notice grant start
+a ended 1 deadline (no answer within 1.25s) work drain release outage
 `)
 		all, err := operator(s).History(t.Context(), "r")
 		if err != nil {
@@ -218,9 +218,9 @@ func TestHistoryOfAnOperatorsActs(t *testing.T) {
 		must(o.Configure(t.Context(), "a", lock.Settings{By: "h2", At: time.Now(), Drained: true}))
 		time.Sleep(time.Minute)
 		wantHistory(t, o, `a began 1 after "" 0 first notice grant start
-a ended 1 paused (by h1) work drain
-a began 2 after "a" 1 released notice grant start
-a ended 2 drained (by h2) work drain
+a ended 1 paused (by h1) work drain release
+a began 2 after "a" 1 released (the role was paused by h1) notice grant start
+a ended 2 drained (by h2) work drain release
 `)
 		_ = stop()
 	})

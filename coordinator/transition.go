@@ -288,6 +288,8 @@ func (r *runner) keepHistory(now Instant, n news) {
 		if e.Outcome == lock.OK {
 			r.annals.Granted(now, e.Role)
 		}
+	case machine.Returned:
+		r.annals.Returned(now, e.Role)
 	case machine.Beaten:
 		r.annals.Beaten(now, e.At, e.Outcome, n.err, time.Now())
 	}

@@ -189,8 +189,10 @@ const (
 	PartGrant  = "grant"  // began: from then until it was granted
 	PartStart  = "start"  // began: from then until the work began
 	PartWork   = "work"   // ended: how long the work ran before it was told to stop, or returned
-	PartDrain  = "drain"  // ended: from then until the role was given up
-	PartOutage = "outage" // outage: from the first call without an answer until the next answer
+	PartDrain  = "drain"  // ended: from then until the work had returned; in events without a release, until the role was given up
+
+	PartRelease = "release" // ended: from then until the role was given up
+	PartOutage  = "outage"  // outage, and ended if it was so: from the first call without an answer until the next answer
 )
 
 // AddEvent returns a history with one more event, as Record keeps it, and whether it was added.

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
@@ -31,8 +31,8 @@ A time is by the clock of the contender that recorded it. An active that fell si
 witness was lost or cut off. Nobody can tell which, unless it says so itself later.
 
 JSON is one document: roles, each with role, active (empty: nobody), token, from, previous, cause
-(a word; see docs/why.md), without (seconds for which nobody was active, as far as is known), outage
-(seconds of the store's last outage, if nothing moved), text, steps (each with at, by, text) and faster.
+(a word; see docs/why.md), without (seconds for which nobody was active, as far as is known), atMost
+(true: it may have been less), outage (seconds of the store's last outage, if nothing moved), text, steps (each with at, by, text) and faster.
 These names are stable.
 ` + cli.Codes{0: "it is explained", cli.NotDone: "nobody has taken part in the role", cli.Unavailable: ""}.String(),
 		Example: `  understudy why --role billing
@@ -129,6 +129,7 @@ type story struct {
 	Previous lock.Token `json:"previous,omitempty"`
 	Cause    string     `json:"cause,omitempty"`
 	Without  float64    `json:"without,omitempty"`
+	AtMost   bool       `json:"atMost,omitempty"` // Without may be too long
 	Outage   float64    `json:"outage,omitempty"`
 	Text     string     `json:"text"` // the answer in a sentence or two
 	Steps    []step     `json:"steps"`
@@ -198,12 +199,16 @@ func (m *move) tellMove(s *story) {
 	default:
 		s.Text = fmt.Sprintf("%s is active with token %d. It took over from %s, token %d: %s.", s.Active, s.Token, b.From, s.Previous, sentence(cause, detail))
 	}
+	events := []lock.Event{*b}
 	if m.ended != nil {
-		s.Steps = append(s.Steps, step{m.ended.At, m.ended.By, endingText(*m.ended)})
+		events = append(events, *m.ended)
 	}
-	s.Steps = append(s.Steps, step{b.At, b.By, beginningText(*b)})
+	for _, e := range history.Sorted(events) {
+		s.Steps = append(s.Steps, step{e.At, e.By, eventText(e)})
+	}
 	if cause != lock.CauseFirst {
-		s.Without = m.without().Seconds()
+		without, atMost := m.without()
+		s.Without, s.AtMost = without.Seconds(), atMost
 	}
 	if m.outage != nil {
 		took := m.outage.Parts[0].Took
@@ -231,16 +236,29 @@ func causeOf(began, ended *lock.Event) (cause, detail string) {
 	return cause, detail
 }
 
-// without is how long nobody was active, as far as is known: the time from a crash until it was
-// seen is not.
-func (m *move) without() (sum time.Duration) {
+// without is for how long nobody was active, from the end of the old work to the beginning of the new one, and whether
+// it may have been shorter. The time from a crash until it was seen is not known.
+func (m *move) without() (gap time.Duration, atMost bool) {
 	for _, p := range m.began.Parts {
-		sum += p.Took
+		gap += p.Took
 	}
-	if m.ended != nil {
-		sum += took(m.ended, lock.PartDrain)
+	given := m.began.Cause == lock.CauseReleased || m.began.Cause == lock.CauseAsked
+	silent := has(m.began, lock.PartSilent) // the work may have gone on until the promise was over
+	e := m.ended
+	if e == nil {
+		return gap, silent
 	}
-	return sum
+	told, release := has(e, lock.PartRelease), took(e, lock.PartRelease)
+	dated := m.began.At.Sub(e.At) + release // by the clocks of both
+	switch {
+	case told && e.By == m.began.By && dated >= 0, told && silent && dated >= 0 && dated <= gap:
+		return dated, false
+	case given && told: // the successor saw the role free from then on
+		return gap + release, false
+	case given: // by an older program: the work may have ended at any time until then
+		return gap + took(e, lock.PartDrain), true
+	}
+	return gap, silent
 }
 
 // took is how long a part of an event took; 0 if that is not recorded.
@@ -251,6 +269,11 @@ func took(e *lock.Event, name string) time.Duration {
 		}
 	}
 	return 0
+}
+
+// has reports whether an event has a part.
+func has(e *lock.Event, name string) bool {
+	return slices.ContainsFunc(e.Parts, func(p lock.Part) bool { return p.Name == name })
 }
 
 // tellNobody says how the last term ended, and why nobody takes over.
@@ -291,14 +314,15 @@ func (m *move) tellNobody(s *story) {
 
 // whyNobody is what keeps the role from being taken.
 func (m *move) whyNobody() string {
-	able, ready := 0, 0
+	var fit, not []string
 	for _, one := range m.Line {
-		if one.Settings.Drained || one.Session == m.Term.Holder.Session && m.Term.Vacant() {
-			continue
-		}
-		able++
-		if coordinator.Ready(one) {
-			ready++
+		switch text := unfit(one); {
+		case text != "":
+			not = append(not, one.ID+" is "+text)
+		case one.Session == m.Term.Holder.Session && m.Term.Vacant():
+			not = append(not, one.ID+" has just given the role up")
+		default:
+			fit = append(fit, one.ID)
 		}
 	}
 	switch p := m.Pause; {
@@ -313,12 +337,10 @@ func (m *move) whyNobody() string {
 		return text + " until " + p.Until.Local().Format(stamp) + ", and nobody takes over before."
 	case len(m.Line) == 0:
 		return "Nobody stands by: start a contender."
-	case able == 0:
-		return "Nobody may take over: every standby is drained, or has just given the role up."
-	case ready == 0:
-		return fmt.Sprintf("%d stand by, and none of them is ready.", able)
+	case len(fit) == 0:
+		return "Nobody may take over: " + strings.Join(not, "; ") + "."
 	}
-	return fmt.Sprintf("%s stands by, the first of %d: it takes over next, unless its health check fails, its last try failed, or the store was put back to an earlier state; its log says so.", m.Line[0].ID, able)
+	return fmt.Sprintf("%s stands by, the first of %d: it takes over next, unless its health check fails, its last try failed, or the store was put back to an earlier state; its log says so.", fit[0], len(fit))
 }
 
 func showStories(out io.Writer, format string, all []story) error {
@@ -339,7 +361,11 @@ func showStories(out io.Writer, format string, all []story) error {
 			fmt.Fprintf(&text, "  %s  %s: %s\n", one.At.Local().Format(stamp), one.By, one.Text)
 		}
 		if s.Without > 0 {
-			fmt.Fprintf(&text, "Nobody was active for %s, as far as is known.\n", short(time.Duration(s.Without*float64(time.Second))))
+			most := ""
+			if s.AtMost {
+				most = "at most "
+			}
+			fmt.Fprintf(&text, "Nobody was active for %s%s, as far as is known.\n", most, short(time.Duration(s.Without*float64(time.Second))))
 		}
 		for _, how := range s.Faster {
 			fmt.Fprintf(&text, "Faster: %s\n", how)

@@ -45,13 +45,28 @@ func sentence(cause, detail string) string {
 	return text
 }
 
+// eventText is a term's beginning or end as a line.
+func eventText(e lock.Event) string {
+	if e.Kind == lock.Ended {
+		return endingText(e)
+	}
+	return beginningText(e)
+}
+
 // endingText is an ended event as a line.
 func endingText(e lock.Event) string {
 	text := "lost the role or gave it up: " + sentence(e.Cause, e.Detail)
 	if work := took(&e, lock.PartWork); work > 0 {
 		text += fmt.Sprintf("; its work had run for %s", short(work))
 	}
-	return text + fmt.Sprintf("; stopping it and giving the role up took %s", short(took(&e, lock.PartDrain)))
+	drain, release, told := took(&e, lock.PartDrain), took(&e, lock.PartRelease), has(&e, lock.PartRelease)
+	switch {
+	case !told: // by an older program
+		return text + fmt.Sprintf("; stopping it and giving the role up took %s", short(drain))
+	case release > slowGrant && has(&e, lock.PartOutage):
+		return text + fmt.Sprintf("; its work ended in %s; the store did not answer, so the role was given back only %s after that", short(drain), short(release))
+	}
+	return text + fmt.Sprintf("; its work ended in %s, and giving the role back took %s", short(drain), short(release))
 }
 
 // beginningText is a began event as a line.
@@ -96,7 +111,6 @@ const (
 func (m *move) hint(s *story, cause string) {
 	add := func(format string, args ...any) { s.Faster = append(s.Faster, fmt.Sprintf(format, args...)) }
 	p := m.Term.Holder.Promise
-	half := coordinator.Config{TTL: p.TTL / 2}
 	fenced := took(m.began, lock.PartFence)
 	if silent := took(m.began, lock.PartSilent) + fenced; m.began.Cause == lock.CauseSilent {
 		if cause == lock.CauseSilent { // otherwise it lives, and a witness changes nothing
@@ -105,18 +119,25 @@ func (m *move) hint(s *story, cause string) {
 		if fenced > 0 {
 			add("a fence command that succeeds ends the wait at once: the log of who ran it says why it did not")
 		}
-		add("the silence of %s is the ttl (%s) and how long others take to be sure; a ttl of %s would halve it, and outlasts an outage of the store of %s instead of %s",
-			short(silent), p.TTL, half.TTL, short(half.Defaults().Outage()), short(coordinator.Config{TTL: p.TTL}.Defaults().Outage()))
+		s.Faster = append(s.Faster, shorterTTL(silent, p.TTL)...)
 	}
-	if cause == lock.CauseDeadline {
-		add("a ttl of %s would have outlasted an outage of the store of %s; this one outlasts %s", 2*p.TTL,
-			short(coordinator.Config{TTL: 2 * p.TTL}.Defaults().Outage()), short(coordinator.Config{TTL: p.TTL}.Defaults().Outage()))
+	if cause == lock.CauseDeadline && m.ended != nil {
+		s.Faster = append(s.Faster, longerTTL(m.ended, p.TTL)...)
 	}
-	if m.ended != nil && took(m.ended, lock.PartDrain) > slowDrain {
-		add("the work of %s took %s to stop: have it end sooner when it is told to, or shorten --stop-timeout", m.ended.By, short(took(m.ended, lock.PartDrain)))
+	if e := m.ended; e != nil && has(e, lock.PartRelease) {
+		if d := took(e, lock.PartDrain); d > slowDrain {
+			add("the work of %s took %s to stop: have it end sooner when it is told to, or shorten --stop-timeout", e.By, short(d))
+		}
+		if d := took(e, lock.PartRelease); d > slowGrant && !has(e, lock.PartOutage) {
+			add("the store took %s to take the role back from %s", short(d), e.By)
+		}
 	}
 	if d := took(m.began, lock.PartNotice); d > max(p.TTL/4, slowGrant) && m.began.Previous != 0 {
-		add("%s waited for %s before it asked: it was not ready, not healthy, held down after a failure, or not the first in line", s.Active, short(d))
+		if by := history.PausedBy(m.began.Detail); by != "" {
+			add("%s waited for %s before it asked: the role was paused by %s", s.Active, short(d), by)
+		} else {
+			add("%s waited for %s before it asked: it was not ready, not healthy, drained, held down after a failure, or not the first in line, or the role was paused", s.Active, short(d))
+		}
 	}
 	if d := took(m.began, lock.PartGrant); d > slowGrant {
 		add("the store took %s to grant the role", short(d))
@@ -127,6 +148,32 @@ func (m *move) hint(s *story, cause string) {
 	if !m.Term.Holder.Witness {
 		add("%s, which is active now, has no witness: its crash will cost %s", s.Active, p.TTL)
 	}
+}
+
+// shorterTTL says what half the ttl would have changed about a silence. One that is much longer than the ttl was an
+// outage of the store, and one that is much shorter had begun before the successor looked: then it changes nothing.
+func shorterTTL(silent, ttl time.Duration) []string {
+	if silent < ttl/2 || silent > ttl*3/2 || ttl/2 < coordinator.MinTTL {
+		return nil
+	}
+	return []string{fmt.Sprintf("the silence of %s is the ttl (%s) and how long others take to be sure; a ttl of %s would halve it, and outlasts an outage of the store of %s instead of %s",
+		short(silent), ttl, ttl/2, short(outlasts(ttl/2)), short(outlasts(ttl)))}
+}
+
+// longerTTL says what twice the ttl would have changed for an active whose beats had no answer. That is nothing if
+// the outage was longer, or nobody knows how long it was. It may have begun a beat before the first call without an answer.
+func longerTTL(ended *lock.Event, ttl time.Duration) []string {
+	outage := took(ended, lock.PartOutage)
+	if outage == 0 || outage+(coordinator.Config{TTL: ttl}).BeatEvery() > outlasts(2*ttl) || 2*ttl > coordinator.MaxTTL {
+		return nil
+	}
+	return []string{fmt.Sprintf("the store did not answer %s for %s: a ttl of %s outlasts an outage of %s, this one %s",
+		ended.By, short(outage), 2*ttl, short(outlasts(2*ttl)), short(outlasts(ttl)))}
+}
+
+// outlasts is the longest outage of the store that changes nothing with a ttl.
+func outlasts(ttl time.Duration) time.Duration {
+	return coordinator.Config{TTL: ttl}.Defaults().Outage()
 }
 
 // witnessed says what a witness has changed, or would have, for a former active that was silent.

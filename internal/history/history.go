@@ -30,6 +30,27 @@ const (
 	NoWitness  = "it had no witness"
 )
 
+// paused begins the part of the detail that says who had paused the role while nobody was active.
+const paused = "the role was paused by "
+
+// Paused is the part of a detail that says who had paused the role while nobody was active. by: empty if nobody had.
+func Paused(by string) string {
+	if by == "" {
+		return ""
+	}
+	return paused + by
+}
+
+// PausedBy is who had paused the role while nobody was active, as a detail says. Empty: nobody, or it does not say.
+func PausedBy(detail string) string {
+	for part := range strings.SplitSeq(detail, "; ") {
+		if by, ok := strings.CutPrefix(part, paused); ok {
+			return by
+		}
+	}
+	return ""
+}
+
 // Joined are the parts of a detail that are not empty.
 func Joined(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "; ")
@@ -119,12 +140,28 @@ func Rows(events []lock.Event) []Row {
 	return rows
 }
 
-// Sorted are events in the order of their terms.
+// Sorted are events in the order of their terms. Only an owner that could not give its role back at once, and so learned
+// late that its term was over, comes where its clock says: another may have begun since its work ended. Other events of two
+// contenders are not ordered by time, as their clocks differ.
 func Sorted(events []lock.Event) []lock.Event {
 	kinds := []string{lock.Began, lock.Outage, lock.Ended}
 	events = slices.Clone(events)
 	slices.SortStableFunc(events, func(a, b lock.Event) int {
 		return cmp.Or(cmp.Compare(a.Token, b.Token), cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)))
 	})
+	for i := len(events) - 2; i >= 0; i-- {
+		for j := i; j+1 < len(events) && meanwhile(events[j], events[j+1]); j++ {
+			events[j], events[j+1] = events[j+1], events[j]
+		}
+	}
 	return events
+}
+
+// meanwhile reports whether the next event was while the end of an earlier term was being given up.
+func meanwhile(end, next lock.Event) bool {
+	i := slices.IndexFunc(end.Parts, func(p lock.Part) bool { return p.Name == lock.PartRelease })
+	if end.Kind != lock.Ended || i < 0 || next.By == end.By {
+		return false
+	}
+	return next.At.Before(end.At) && !next.At.Before(end.At.Add(-end.Parts[i].Took))
 }

@@ -36,10 +36,13 @@ type role struct {
 	ended  machine.Instant // when the former term was first seen to be over, or the role to be ours
 	how    string          // why the former term ended, as first seen
 	more   string          // its details
+	paused string          // who had paused the role while it was free
 	wish   lock.Request    // the last one seen
 
 	state                       machine.State
 	asked, granted, began, told machine.Instant
+	returned                    machine.Instant // when the work returned
+	lapsed, back                machine.Instant // an outage that ended while the role was being given up
 	token                       lock.Token
 	cause, detail               string
 }
@@ -84,6 +87,10 @@ func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionI
 		if r.ended.IsZero() {
 			r.ended = at
 			r.how, r.more = history.CauseOf(t) // a later record describes a later moment
+			r.paused = ""
+		}
+		if !st.Pause.IsZero() {
+			r.paused = st.Pause.By
 		}
 	case t.Token != r.former.Token || t.Holder.Beat != r.former.Holder.Beat && t.Holder.Beat != lock.Absent:
 		r.lived, r.ended, r.fenced, r.failed = at, machine.Instant{}, machine.Instant{}, ""
@@ -117,6 +124,9 @@ func (r *role) silence(id string) string {
 // Granted notes that the role was granted.
 func (c *Chronicle) Granted(at machine.Instant, name string) { c.roles[name].granted = at }
 
+// Returned notes that the work of a role has returned.
+func (c *Chronicle) Returned(at machine.Instant, name string) { c.roles[name].returned = at }
+
 // A Move is a change of a role's state in this process.
 type Move struct {
 	Role   string
@@ -137,6 +147,7 @@ func (c *Chronicle) Moved(at machine.Instant, m Move, s lock.Standing) {
 		r.asked, r.granted, r.began = at, machine.Instant{}, machine.Instant{}
 	case machine.StateActive:
 		r.began, r.token = at, m.Token
+		r.returned, r.lapsed, r.back = machine.Instant{}, machine.Instant{}, machine.Instant{}
 		c.Put(m.Role, c.beginning(r, m.Wall))
 	case machine.StateDraining:
 		r.told, r.token, r.cause, r.detail = at, m.Token, m.Cause, m.Detail
@@ -160,6 +171,7 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 		if r.how == lock.CauseSilent {
 			e.Detail = r.silence(c.id)
 		}
+		e.Detail = history.Joined(e.Detail, history.Paused(r.paused))
 	default: // it stood when it was seen last: then its owner has handed it to us
 		e.Cause = lock.CauseReleased
 		if r.wish.Token == r.former.Token && r.wish.To != "" {
@@ -188,7 +200,18 @@ func (c *Chronicle) ending(at machine.Instant, r *role, wall time.Time, last loc
 	}
 	e.Detail = history.Text(e.Detail)
 	e.Parts = part(e.Parts, lock.PartWork, r.began, r.told)
-	e.Parts = part(e.Parts, lock.PartDrain, r.told, at)
+	if r.began.IsZero() { // there was no work to wait for
+		r.returned = r.told
+	}
+	e.Parts = part(e.Parts, lock.PartDrain, r.told, r.returned)
+	e.Parts = part(e.Parts, lock.PartRelease, r.returned, at)
+	from, to := r.lapsed, r.back
+	if !c.failing.IsZero() { // what gave the role up was the first answer since
+		from, to = c.failing, at
+	}
+	if !from.IsZero() && to.Most(from) > c.beat {
+		e.Parts = part(e.Parts, lock.PartOutage, from, to)
+	}
 	r.told, r.began = machine.Instant{}, machine.Instant{}
 	return e
 }
@@ -218,6 +241,11 @@ func (c *Chronicle) Beaten(now, began machine.Instant, o lock.Outcome, words err
 	}
 	since := c.failing
 	c.failing = machine.Instant{}
+	for _, r := range c.roles {
+		if r.state == machine.StateDraining && !since.IsZero() {
+			r.lapsed, r.back = since, now
+		}
+	}
 	if o != lock.OK || since.IsZero() || now.Most(since) <= c.beat {
 		return
 	}

@@ -3,6 +3,7 @@ package chronicle
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,6 +37,64 @@ func TestOutageBeginsWithTheFirst(t *testing.T) {
 		})
 		if took != want {
 			t.Errorf("answered after %v, an outage of %v is told, want %v", answered, took, want)
+		}
+	}
+}
+
+// TestDrainEndsWithTheWork: how long the work took to end, and how long the role could not be given up after that because
+// the store was away, are told apart.
+func TestDrainEndsWithTheWork(t *testing.T) {
+	const beat = time.Second
+	at := func(d time.Duration) machine.Instant {
+		return machine.Instant{Boot: time.Hour + d, Mono: time.Hour + d, Raw: time.Hour + d}
+	}
+	silent := errors.New("no answer")
+	for _, test := range []struct {
+		name   string
+		happen func(c *Chronicle, move func(d time.Duration, to machine.State))
+		want   []lock.Part
+	}{
+		{"well", func(c *Chronicle, move func(time.Duration, machine.State)) {
+			move(5*beat, machine.StateDraining)
+			c.Returned(at(7*beat), "r")
+			move(8*beat, machine.StateStandby)
+		}, []lock.Part{{Name: lock.PartWork, Took: 5 * beat}, {Name: lock.PartDrain, Took: 2 * beat}, {Name: lock.PartRelease, Took: beat}}},
+		{"given up by the first answer", func(c *Chronicle, move func(time.Duration, machine.State)) {
+			c.Beaten(at(5*beat), at(3*beat), lock.Unknown, silent, time.Now())
+			move(5*beat, machine.StateDraining)
+			c.Returned(at(5*beat), "r")
+			move(9*beat, machine.StateRegistering)
+		}, []lock.Part{{Name: lock.PartWork, Took: 5 * beat}, {Name: lock.PartDrain, Took: 0}, {Name: lock.PartRelease, Took: 4 * beat}, {Name: lock.PartOutage, Took: 6 * beat}}},
+		{"given up after a beat", func(c *Chronicle, move func(time.Duration, machine.State)) {
+			c.Beaten(at(5*beat), at(3*beat), lock.Unknown, silent, time.Now())
+			move(5*beat, machine.StateDraining)
+			c.Returned(at(6*beat), "r")
+			c.Beaten(at(8*beat), at(8*beat-1), lock.OK, nil, time.Now())
+			move(9*beat, machine.StateStandby)
+		}, []lock.Part{{Name: lock.PartWork, Took: 5 * beat}, {Name: lock.PartDrain, Took: beat}, {Name: lock.PartRelease, Took: 3 * beat}, {Name: lock.PartOutage, Took: 5 * beat}}},
+		{"after an outage of its own", func(c *Chronicle, move func(time.Duration, machine.State)) {
+			c.Beaten(at(2*beat), at(beat), lock.Unknown, silent, time.Now())
+			c.Beaten(at(4*beat), at(4*beat-1), lock.OK, nil, time.Now())
+			c.Returned(at(5*beat), "r")
+			move(5*beat, machine.StateDraining)
+			move(5*beat, machine.StateStandby)
+		}, []lock.Part{{Name: lock.PartWork, Took: 5 * beat}, {Name: lock.PartDrain, Took: 0}, {Name: lock.PartRelease, Took: 0}}},
+	} {
+		c := New("a", beat, "r")
+		move := func(d time.Duration, to machine.State) {
+			c.Moved(at(d), Move{Role: "r", To: to, Token: 1, Wall: time.Now()}, lock.Standing{Role: "r"})
+		}
+		move(0, machine.StateActive)
+		test.happen(c, move)
+		var got []lock.Part
+		c.Write(t.Context(), true, func(_ context.Context, _ string, e lock.Event) error {
+			if e.Kind == lock.Ended {
+				got = e.Parts
+			}
+			return nil
+		})
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: the parts are %v, want %v", test.name, got, test.want)
 		}
 	}
 }

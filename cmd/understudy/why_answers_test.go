@@ -1,0 +1,156 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/lock"
+)
+
+// noon is when the terms of the following answers ended or began, by the clocks of those who say so.
+var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+// ended is what a says of the end of its term, 7.
+func ended(cause string, at time.Duration, parts ...lock.Part) lock.Event {
+	return lock.Event{At: noon.Add(at), By: "a", Kind: lock.Ended, Token: 7, Cause: cause, Parts: parts}
+}
+
+// began is what its successor says of its own, 8.
+func began(by, cause string, at time.Duration, parts ...lock.Part) lock.Event {
+	return lock.Event{At: noon.Add(at), By: by, Kind: lock.Began, Token: 8, From: "a", Previous: 7, Cause: cause, Parts: parts}
+}
+
+// lasted is a part of an event.
+func lasted(name string, d time.Duration) lock.Part { return lock.Part{Name: name, Took: d} }
+
+// soon is how long a takeover takes where nothing is wrong.
+var soon = []lock.Part{lasted(lock.PartNotice, 5*ms), lasted(lock.PartGrant, 4*ms), lasted(lock.PartStart, ms)}
+
+// after is a takeover after a silence.
+func after(silent time.Duration) []lock.Part {
+	return append([]lock.Part{lasted(lock.PartSilent, silent)}, soon...)
+}
+
+// away is the end of a term by an outage that the role could not be given back in.
+func away(outage time.Duration) lock.Event {
+	return ended(lock.CauseDeadline, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, ms), lasted(lock.PartRelease, outage-7*sec), lasted(lock.PartOutage, outage))
+}
+
+const (
+	ms, sec = time.Millisecond, time.Second
+
+	halve, outlast = "a ttl of 5s would halve it", "a ttl of 20s outlasts an outage of 10.25s"
+)
+
+// answers are what why says of a move, by the events of it, and what it must not say.
+var answers = []struct {
+	name      string
+	events    []lock.Event
+	want, not []string
+}{
+	{"the store was away while the role was to be given back", []lock.Event{
+		ended(lock.CauseDeadline, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, ms), lasted(lock.PartRelease, 19270*ms), lasted(lock.PartOutage, 21*sec)),
+		began("b", lock.CauseReleased, 0, soon...),
+	}, []string{"its work ended in 1ms; the store did not answer, so the role was given back only 19.27s after that"}, []string{"the work of a took", "--stop-timeout", "stopping it"}},
+	{"the work was slow", []lock.Event{
+		ended(lock.CauseStopped, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 5*ms)), began("b", lock.CauseReleased, 0, soon...),
+	}, []string{"its work ended in 4s, and giving the role back took 5ms", "the work of a took 4s to stop: have it end sooner"}, []string{"did not answer"}},
+	{"the store was slow to take the role back", []lock.Event{
+		ended(lock.CauseStopped, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*ms), lasted(lock.PartRelease, 2*sec)), began("b", lock.CauseReleased, 0, soon...),
+	}, []string{"and giving the role back took 2s", "the store took 2s to take the role back from a"}, []string{"the work of a took"}},
+	{"an older program does not tell the work's end from the role's", []lock.Event{
+		ended(lock.CauseStopped, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 19*sec)), began("b", lock.CauseReleased, 0, soon...),
+	}, []string{"stopping it and giving the role up took 19s"}, []string{"the work of a took", "its work ended in"}},
+	{"a silence that is the ttl's", []lock.Event{began("b", lock.CauseSilent, 0, after(10300*ms)...)}, []string{halve}, nil},
+	{"a silence that had begun before anybody looked", []lock.Event{began("b", lock.CauseSilent, 0, after(0)...)}, nil, []string{halve}},
+	{"a silence as long as an outage", []lock.Event{began("b", lock.CauseSilent, 0, after(34*sec)...)}, nil, []string{halve}},
+	{"an outage that twice the ttl outlasts", []lock.Event{away(7500 * ms), began("b", lock.CauseReleased, 0, soon...)},
+		[]string{"the store did not answer a for 7.5s: " + outlast}, nil},
+	{"an outage that may be longer than that", []lock.Event{away(8 * sec), began("b", lock.CauseReleased, 0, soon...)}, nil, []string{"a ttl of"}},
+	{"a long outage", []lock.Event{away(100 * sec), began("b", lock.CauseReleased, 0, soon...)}, nil, []string{"a ttl of"}},
+	{"nobody knows how long the store was away", []lock.Event{ended(lock.CauseDeadline, 0), began("b", lock.CauseReleased, 0, soon...)}, nil, []string{"a ttl of"}},
+	{"drain and silence overlap", []lock.Event{
+		ended(lock.CauseDeadline, 34900*ms, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, ms), lasted(lock.PartRelease, 27200*ms), lasted(lock.PartOutage, 33*sec)),
+		began("b", lock.CauseSilent, 34300*ms, after(34230*ms)...),
+	}, []string{"Nobody was active for 26.6s, as far as is known"}, nil},
+	{"clocks that differ", []lock.Event{
+		ended(lock.CauseDeadline, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, ms), lasted(lock.PartRelease, 27200*ms), lasted(lock.PartOutage, 33*sec)),
+		began("b", lock.CauseSilent, time.Hour, after(34230*ms)...),
+	}, []string{"Nobody was active for at most 34.24s, as far as is known"}, nil},
+	{"a former active that tells nothing", []lock.Event{began("b", lock.CauseSilent, 0, after(10300*ms)...)},
+		[]string{"Nobody was active for at most 10.31s, as far as is known"}, nil},
+	{"a role that was given back", []lock.Event{
+		ended(lock.CauseStopped, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 5*ms)), began("b", lock.CauseReleased, 0, soon...),
+	}, []string{"Nobody was active for 15ms, as far as is known"}, nil},
+	{"it is active again, and was away meanwhile", []lock.Event{
+		ended(lock.CauseDeadline, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 2*sec)), began("a", lock.CauseReleased, 3*sec, soon...),
+	}, []string{"Nobody was active for 5s, as far as is known"}, nil},
+	{"an older program", []lock.Event{
+		ended(lock.CauseStopped, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec)), began("b", lock.CauseReleased, 0, soon...),
+	}, []string{"Nobody was active for at most 4.01s, as far as is known"}, nil},
+	{"an evicted one that noticed late", []lock.Event{
+		ended(lock.CauseEvicted, 8*sec, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 2*sec)), began("b", lock.CauseEvicted, 0, soon...),
+	}, []string{"Nobody was active for 10ms, as far as is known"}, nil},
+	{"a role that was paused", []lock.Event{paused(began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms)))},
+		[]string{"b waited for 3.34s before it asked: the role was paused by h1\n"}, []string{"not ready"}},
+	{"a wait for which nobody has said why", []lock.Event{began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms))},
+		[]string{"not ready, not healthy, drained, held down after a failure, or not the first in line, or the role was paused"}, nil},
+}
+
+// paused is an event of a term that began after a pause.
+func paused(e lock.Event) lock.Event {
+	e.Detail = "seen by b; the role was paused by h1"
+	return e
+}
+
+// TestWhyNobody: who stands by and may not take over is named, with why, as status has it.
+func TestWhyNobody(t *testing.T) {
+	member := func(id string) lock.Member {
+		return lock.Member{Contender: lock.Contender{ID: id, Session: lock.SessionID("s" + id)}}
+	}
+	sick := func(id string) lock.Member {
+		m := member(id)
+		m.Priority = -lock.NotReady
+		return m
+	}
+	drained := member("c")
+	drained.Settings = lock.Settings{By: "h1", Drained: true}
+	for want, line := range map[string][]lock.Member{
+		"Nobody may take over: a is not ready, or not healthy.":                                                   {sick("a")},
+		"Nobody may take over: b is not ready, or not healthy; a is not ready, or not healthy.":                   {sick("b"), sick("a")},
+		"Nobody may take over: a has just given the role up; b is not ready, or not healthy; c is drained by h1.": {member("a"), sick("b"), drained},
+		"b stands by, the first of 1: it takes over next":                                                         {member("a"), member("b"), drained},
+		"Nobody stands by": nil,
+	} {
+		st := lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: member("a"), Over: "released"}, Line: line}
+		if text := storyOf(heard{Standing: st}, nil).Text; !strings.Contains(text, want) {
+			t.Errorf("why does not say %q: %s", want, text)
+		}
+		for _, one := range newRole(heard{Standing: st}).Standbys {
+			if one.Unfit != "" && !strings.Contains(want, one.ID+" is "+one.Unfit) && !strings.Contains(want, "stands by") {
+				t.Errorf("status says that %s is %s, and why %q", one.ID, one.Unfit, want)
+			}
+		}
+	}
+}
+
+// TestWhyAnswers: why blames and advises as it should, by what the events of a move say.
+func TestWhyAnswers(t *testing.T) {
+	for _, test := range answers {
+		now := test.events[len(test.events)-1].By
+		st := lock.Standing{Role: "r", Term: lock.Term{Token: 8, Holder: lock.Member{Contender: lock.Contender{ID: now, Witness: true}, Promise: lock.Promise{TTL: 10 * time.Second}}}}
+		var text strings.Builder
+		must(t, showStories(&text, "text", []story{storyOf(heard{Standing: st}, test.events)}))
+		for _, want := range test.want {
+			if !strings.Contains(text.String(), want) {
+				t.Errorf("%s: why does not say %q:\n%s", test.name, want, text.String())
+			}
+		}
+		for _, not := range test.not {
+			if strings.Contains(text.String(), not) {
+				t.Errorf("%s: why says %q:\n%s", test.name, not, text.String())
+			}
+		}
+	}
+}
