@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 	"backends/backendsfx":            {"lock", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "backends/postgres", "backends/kubernetes", "backends/nats", "backends/s3"},
 	"backends/ledger":                {"lock"},
 	"backends/memory":                {"lock", "backends/ledger"},
-	"backends/object":                {"lock", "backends/ledger"},
+	"backends/object":                {"lock", "backends/ledger", "internal/backoff"},
 	"backends/object/objectmem":      {"backends/object", "backends/kv/kvmem"},
 	"backends/raft":                  {"lock", "backends/ledger", "internal/asynclog", "internal/certs", "internal/lasting", "internal/smallfile"},
 	"backends/kv":                    {"lock"},
@@ -86,6 +86,7 @@ var arrows = map[string][]string{
 	"internal/asynclog":              {},
 	"internal/certs":                 {"internal/smallfile"},
 	"internal/smallfile":             {},
+	"internal/backoff":               {},
 	"internal/lasting":               {},
 
 	"internal/canary":                     {},

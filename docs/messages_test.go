@@ -18,9 +18,9 @@ import (
 
 // elsewhere are the messages that a variable holds where they are logged, by its name.
 var elsewhere = map[string][]string{
-	"f.what": {"the store does not answer", "the roles cannot be watched", "not registered yet; trying again", "the store refuses a call", "the health check hangs"},
-	"text":   {"the group has lost its majority", "two voters survive no failure: ", "4 voters survive no more failures than 3 do: 1"},
-	"err":    {"the command did not start: "},
+	"one.what": {"the store does not answer", "the roles cannot be watched", "not registered yet; trying again", "the store refuses a call", "the health check hangs"},
+	"text":     {"the group has lost its majority", "two voters survive no failure: ", "4 voters survive no more failures than 3 do: 1"},
+	"err":      {"the command did not start: "},
 }
 
 // TestTroubleshooting: the page has every warning and every error that the log can say, and whatever

@@ -57,7 +57,7 @@ func TestStoreThatRefuses(t *testing.T) {
 				defer cancel()
 				_ = s.Beat(short) // the last ones get their answer
 			})
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // of the bubble
 		}
 		if n := count.Load(); n < 10 || n > 40 {
 			t.Errorf("%d calls within 10 s, want 10 to 40", n)

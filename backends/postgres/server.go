@@ -108,7 +108,7 @@ const (
 )
 
 var (
-	made      = []string{"23505", "42P07"}                   // by another just now: "if not exists" does not see what is not committed
+	made      = []string{"23505", "42P07", "42710"}          // by another just now: "if not exists" does not see what is not committed
 	overtaken = []string{"40001", "40P01"}                   // by another transaction: nothing was written
 	refused   = []string{"28000", "28P01", "3D000", noRight} // until somebody changes something
 )
