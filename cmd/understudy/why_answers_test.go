@@ -65,8 +65,12 @@ var answers = []struct {
 	{"a silence that is the ttl's", []lock.Event{began("b", lock.CauseSilent, 0, after(10300*ms)...)}, []string{halve}, nil},
 	{"a silence that had begun before anybody looked", []lock.Event{began("b", lock.CauseSilent, 0, after(0)...)}, nil, []string{halve}},
 	{"a silence as long as an outage", []lock.Event{began("b", lock.CauseSilent, 0, after(34*sec)...)}, nil, []string{halve}},
-	{"an outage that twice the ttl outlasts", []lock.Event{away(7500 * ms), began("b", lock.CauseReleased, 0, soon...)},
-		[]string{"the store did not answer a for 7.5s: " + outlast}, nil},
+	{
+		"an outage that twice the ttl outlasts",
+		[]lock.Event{away(7500 * ms), began("b", lock.CauseReleased, 0, soon...)},
+		[]string{"the store did not answer a for 7.5s: " + outlast},
+		nil,
+	},
 	{"an outage that may be longer than that", []lock.Event{away(8 * sec), began("b", lock.CauseReleased, 0, soon...)}, nil, []string{"a ttl of"}},
 	{"a long outage", []lock.Event{away(100 * sec), began("b", lock.CauseReleased, 0, soon...)}, nil, []string{"a ttl of"}},
 	{"nobody knows how long the store was away", []lock.Event{ended(lock.CauseDeadline, 0), began("b", lock.CauseReleased, 0, soon...)}, nil, []string{"a ttl of"}},
@@ -78,8 +82,12 @@ var answers = []struct {
 		ended(lock.CauseDeadline, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, ms), lasted(lock.PartRelease, 27200*ms), lasted(lock.PartOutage, 33*sec)),
 		began("b", lock.CauseSilent, time.Hour, after(34230*ms)...),
 	}, []string{"Nobody was active for at most 34.24s, as far as is known"}, nil},
-	{"a former active that tells nothing", []lock.Event{began("b", lock.CauseSilent, 0, after(10300*ms)...)},
-		[]string{"Nobody was active for at most 10.31s, as far as is known"}, nil},
+	{
+		"a former active that tells nothing",
+		[]lock.Event{began("b", lock.CauseSilent, 0, after(10300*ms)...)},
+		[]string{"Nobody was active for at most 10.31s, as far as is known"},
+		nil,
+	},
 	{"a role that was given back", []lock.Event{
 		ended(lock.CauseStopped, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 5*ms)), began("b", lock.CauseReleased, 0, soon...),
 	}, []string{"Nobody was active for 15ms, as far as is known"}, nil},
@@ -92,10 +100,18 @@ var answers = []struct {
 	{"an evicted one that noticed late", []lock.Event{
 		ended(lock.CauseEvicted, 8*sec, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 2*sec)), began("b", lock.CauseEvicted, 0, soon...),
 	}, []string{"Nobody was active for 10ms, as far as is known"}, nil},
-	{"a role that was paused", []lock.Event{paused(began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms)))},
-		[]string{"b waited for 3.34s before it asked: the role was paused by h1\n"}, []string{"not ready"}},
-	{"a wait for which nobody has said why", []lock.Event{began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms))},
-		[]string{"not ready, not healthy, drained, held down after a failure, or not the first in line, or the role was paused"}, nil},
+	{
+		"a role that was paused",
+		[]lock.Event{paused(began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms)))},
+		[]string{"b waited for 3.34s before it asked: the role was paused by h1\n"},
+		[]string{"not ready"},
+	},
+	{
+		"a wait for which nobody has said why",
+		[]lock.Event{began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms))},
+		[]string{"not ready, not healthy, drained, held down after a failure, or not the first in line, or the role was paused"},
+		nil,
+	},
 }
 
 // paused is an event of a term that began after a pause.
