@@ -27,8 +27,10 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -55,18 +57,30 @@ func to(address string) *zk.Conn {
 	panic("no session")
 }
 
+// ask is what a server says of itself; "": it does not answer yet.
+func ask(address string) string {
+	c, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	_, _ = io.WriteString(c, "srvr")
+	said, _ := io.ReadAll(c)
+	return string(said)
+}
+
 func main() {
 	var leader string
 	var followers []string
 	for end := time.Now().Add(time.Minute); leader == "" || len(followers) < 2; time.Sleep(200 * time.Millisecond) {
 		leader, followers = "", nil
-		all, _ := zk.FLWSrvr(os.Args[1:], time.Second) // not all of them may answer yet
-		for i, s := range all {
-			switch s.Mode {
-			case zk.ModeLeader:
-				leader = os.Args[1+i]
-			case zk.ModeFollower:
-				followers = append(followers, os.Args[1+i])
+		for _, address := range os.Args[1:] {
+			switch said := ask(address); {
+			case strings.Contains(said, "Mode: leader"):
+				leader = address
+			case strings.Contains(said, "Mode: follower"):
+				followers = append(followers, address)
 			}
 		}
 		if time.Now().After(end) {
