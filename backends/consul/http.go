@@ -113,6 +113,9 @@ func (t *transport) failed(err error) error {
 			return lock.Refusal(lock.InFields(fmt.Errorf("the agent refuses our certificate: %w", err), "CertFile"))
 		}
 		return refused("CertFile", "the agent refuses our certificate: %w", err)
+	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "readLoopPeekFail"): // the latter: it spoke before it was asked
+		at, _, _ := t.config.address()
+		return lock.InFields(fmt.Errorf("what answers at %s is not a Consul agent, as it speaks no HTTP: write the address of an agent's HTTP API, whose port is 8500 by default", at), "Address")
 	}
 	return err
 }

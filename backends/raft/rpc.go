@@ -141,7 +141,7 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 		req.Header.Set(groupHeader, c.member.group())
 	}
 	resp, err := c.http.Do(req)
-	if err != nil && strings.Contains(err.Error(), "malformed HTTP") { // such as what ssh says first
+	if err != nil && (strings.Contains(err.Error(), "malformed HTTP") || strings.Contains(err.Error(), "readLoopPeekFail")) { // such as what ssh says first, or before it is asked
 		return noNode(p, err.Error())
 	}
 	if err != nil {

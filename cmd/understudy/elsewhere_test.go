@@ -47,7 +47,7 @@ func TestAnotherServer(t *testing.T) {
 			case store != "raft" && strings.HasPrefix(command, "raft "), want.says == address && !silent[name]:
 				continue
 			case store == "consul" && server == "no HTTP":
-				want.says = "malformed HTTP"
+				want.says = "consul-address: what answers at " + address + " is not a Consul agent, as it speaks no HTTP"
 			}
 			args := append(strings.Fields(command), strings.Fields(want.flags)...)
 			if code, text := said(t, append(args, "--timeout", "2s")...); code != cli.Unavailable || !strings.Contains(text, want.says) {
