@@ -200,7 +200,7 @@ func (t *troubles) over(now Instant, f fault) {
 	one.on, one.told, one.beats = false, false, false
 }
 
-// words say what fails. A store that answers, and refuses for now, is no less away; but it answers.
+// words say what fails. A store that refuses every call is as useless as a silent one, but the log must not call it silent.
 func (f fault) words(err error) string {
 	if f.what == theStore && errors.Is(err, lock.ErrRefused) {
 		return theRefusal
