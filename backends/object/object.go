@@ -99,6 +99,7 @@ type store struct {
 	waiting []*call       // for the next write
 	busy    bool          // a write is on its way that others wait for
 	trip    time.Duration // how long the last write took
+	burst   burst
 }
 
 // A sight is what a store has seen of the object. Its ledger is never changed.

@@ -60,6 +60,7 @@ func (s *store) next() {
 	}
 	s.busy = true
 	s.group.Go(func() {
+		s.yield()
 		if s.gate.Wait(s.ctx) != nil {
 			return
 		}
@@ -69,6 +70,36 @@ func (s *store) next() {
 		s.mu.Unlock()
 		s.begin(calls)
 	})
+}
+
+// A burst is a number of writes that each began as soon as the one before it had ended.
+type burst struct {
+	writes int           // since its last pause
+	pause  time.Duration // its last one
+	ended  time.Time     // when its last write did
+}
+
+// longestBurst is how many writes of one process follow each other without a pause.
+const longestBurst = 8
+
+// yield pauses within a burst, so that other processes can write. Each write is conditional on the one
+// before it, so a process that writes all the time overtakes all that are farther away from the store.
+// Nobody knows how far away they are: the pauses double while the burst lasts.
+func (s *store) yield() {
+	most := s.most() // less than a try: the role that this process may hold comes first
+	s.mu.Lock()
+	b, rest := &s.burst, time.Duration(0)
+	switch b.writes++; {
+	case time.Since(b.ended) > max(s.trip, time.Millisecond):
+		*b = burst{writes: 1}
+	case b.writes > longestBurst:
+		b.writes, b.pause = 1, min(max(2*b.pause, 2*s.trip), longestPause, most)
+		rest = b.pause
+	}
+	s.mu.Unlock()
+	if rest > 0 {
+		pause(s.ctx, rest)
+	}
 }
 
 // leastHedge is how long a write is waited for at least, before the next calls go on their way in
@@ -81,7 +112,7 @@ func (s *store) begin(calls []*call) {
 	s.mu.Unlock()
 	free := sync.OnceFunc(func() {
 		s.mu.Lock()
-		s.busy = false
+		s.busy, s.burst.ended = false, time.Now()
 		s.mu.Unlock()
 		s.next()
 	})
@@ -170,7 +201,7 @@ func (s *store) write(ctx context.Context, calls []*call) {
 		if !s.settle(ctx, d, now, before, err) {
 			return
 		}
-		if tries <= 1 { // mostly there is one other
+		if tries == 0 || tries%2 == 1 { // mostly there is one other; after a pause the conflict tells what stands now
 			continue
 		}
 		pause(ctx, jitter.N(min(s.lastTrip()<<min(tries+2, 6), longestPause)))
