@@ -3,6 +3,7 @@ package raft
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -104,6 +106,60 @@ func TestLeaderThatHandsOverLeadsAgain(t *testing.T) {
 	for floor := lock.Token(1000); floor < 1006; floor++ {
 		eventually(t, "a raised floor", func() bool { return g.lockers[0].Raise(timeout(t, 5*time.Second), floor) == nil })
 	}
+}
+
+// TestHandingOverWaitsForNobody (hashicorp/raft#696): the library's transfer to a peer that is silent may never end, and
+// until it does the leader refuses every entry. Here the leadership goes to one that answers. Where the second half of
+// this test fails, the library is mended: have handOver use its transfer, and remove that half.
+func TestHandingOverWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3, nil)
+	var way *servers.Proxy
+	peers := g.configs[0].Peers
+	far := through(t, peers[:1], func(p *servers.Proxy) { way = p }) // the one that the library would choose first
+	for i := range 2 {
+		g.configs[i+1].Peers = slices.Concat(far, peers[1:])
+	}
+	g.start()
+	ctx := timeout(t, time.Minute)
+	lead := func() *node {
+		l, _ := g.leader()
+		for ; l == 0; l, _ = g.leader() {
+			_ = g.nodes[0].handOver(ctx) // it says who leads
+		}
+		return g.nodes[l]
+	}
+	raise := func(floor lock.Token) {
+		eventually(t, "a raised floor", func() bool { return g.lockers[1].Raise(timeout(t, 5*time.Second), floor) == nil })
+	}
+	raise(1000)
+	n := lead()
+	way.Hold(true, true)
+	if err := n.handOver(ctx); !errors.Is(err, errNotApplied) {
+		t.Errorf("got %v", err)
+	}
+	if lead() == n {
+		t.Error("it leads, although another answers")
+	}
+	raise(1001) // the silent one lacks it
+
+	data, err := encode(ledger.Command{Op: ledger.Nothing})
+	must(t, err)
+	eventually(t, "a transfer of the library's that does not end", func() bool {
+		n := lead()
+		for range 2 {
+			_ = n.raft.LeadershipTransferToServer("a", raft.ServerAddress(peers[0].Address)).Error() // that it takes too long
+		}
+		for range 20 { // the first may come a moment early
+			if _, err := n.commit(data, patience); !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+				return false
+			}
+			time.Sleep(retry) // between two tries
+		}
+		return true
+	})
+	way.Hold(false, false)
+	raise(1002)
 }
 
 // diverge adds entries to a node's log that nobody else has.
