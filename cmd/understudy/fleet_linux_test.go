@@ -91,19 +91,6 @@ func (f *fleet) vote(id string) {
 	f.launch(id, slices.Concat([]string{"raft-voter", "--id", id, "--ttl", f.ttl.String(), "--log-level", "debug", "--raft-dir", filepath.Join(f.dir, id)}, f.flags[2:], f.own[id])...)
 }
 
-// leader waits until somebody leads Raft who is not the one named.
-func (f *fleet) leader(not string) (id string) {
-	f.t.Helper()
-	f.eventually("somebody leads who is not "+not, func() bool {
-		ctx, cancel := context.WithTimeout(f.t.Context(), 3*time.Second)
-		defer cancel()
-		g, err := raft.Status(ctx, f.store.Raft)
-		id = g.Leader
-		return err == nil && id != "" && id != not
-	})
-	return id
-}
-
 // off takes the power of a machine away.
 func (f *fleet) off(id string) {
 	f.t.Helper()

@@ -42,7 +42,7 @@ func testRaftReturns(t *testing.T, loaders int) {
 	if is := f.leader(""); is != leader {
 		t.Fatalf("%s leads, and it was %s: another election has nothing to wait for: run this alone", is, leader)
 	}
-	if next.id != away || took > usual+backoff/2 {
+	if next.id != away || took > usual+backoff*3/4 {
 		t.Errorf("%s took over %v after the active was lost; it was to be %s, and one that was never away took %v", next.id, took, away, usual)
 	}
 	if is := strings.Count(f.log(leader), "installing snapshot on") > sent; is != (loaders > 0) {
