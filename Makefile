@@ -43,7 +43,7 @@ LONG := ^Test(Day|Pauses|History|AnyNumberOfRequests)$$
 
 test: servers build ## every test, with the race detector where the machine has a C compiler
 	go vet ./...
-	go vet -tags soak,report,postgres,kubernetes,nats,s3,haproxy,systemd,compose ./admin ./backends/... ./cmd/... ./deploy/... ./internal/... ./conformance/...
+	go vet -tags soak,chaos,mixed,report,postgres,kubernetes,nats,s3,haproxy,systemd,compose ./admin ./backends/... ./cmd/... ./deploy/... ./internal/... ./conformance/...
 	cd internal/failover/baselines && go vet .
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=amd64 go build ./...
@@ -147,6 +147,17 @@ FAR ?= 1s/0.1,1s/0.5,1s/0.85,4s/0.1,4s/0.5,4s/0.85,10s/0.85
 test-far: servers ## the suite far away from each store, at many distances: about a quarter of an hour
 	go test ./backends/etcd ./backends/consul ./backends/raft -p 1 -run TestSuiteFar -far $(FAR) -timeout 60m -v
 
+# CHAOS: how long machines fail; a night is CHAOS=8h.
+CHAOS ?= 5m
+
+raft-chaos: ## embedded Raft while its machines and their network fail, for CHAOS=5m and some minutes more: takes iproute2, and the right to make network namespaces
+	go vet -tags chaos ./cmd/understudy ./internal/lab/hosts
+	go test ./cmd/understudy -tags chaos -exec "unshare --net $$(test $$(id -u) = 0 || echo --map-root-user)" -run '^TestRaft(Returns|Chaos)$$' -chaos $(CHAOS) -timeout 24h -v
+
+test-mixed: ## a group of embedded Raft of this build and an earlier one, which it builds from the repository's history: two minutes
+	go vet -tags mixed ./cmd/understudy
+	go test ./cmd/understudy -tags mixed -run TestMixedBuilds -timeout 15m -v
+
 soak: ## random walks over the protocol for an hour, and the search for every planted mistake
 	go test ./coordinator/internal/machine -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v
 
@@ -196,4 +207,4 @@ export UNDERSTUDY_NATS_SERVER ?= $(CURDIR)/bin/nats-server
 export UNDERSTUDY_KUBE_APISERVER ?= $(CURDIR)/bin/kube-apiserver
 export UNDERSTUDY_VERSITYGW ?= $(CURDIR)/bin/versitygw
 
-.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-zookeeper testcontainer test-systemd release release-images test-deploy api api-update lint mutants
+.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-zookeeper testcontainer test-systemd release release-images test-deploy api api-update lint mutants

@@ -119,6 +119,7 @@ type trio struct {
 	program string   // the command as it is shipped; "": this binary
 
 	commands map[string][]string // of one wrapper alone
+	own      map[string][]string // flags of one wrapper alone
 	through  map[string][]string // what starts one wrapper, whose command line comes after it
 
 	mu      sync.Mutex
@@ -221,7 +222,7 @@ func (r *trio) args(id string, flags ...string) []string {
 	if !ok {
 		command = r.command
 	}
-	return slices.Concat(args, r.more, flags, []string{"--"}, command)
+	return slices.Concat(args, r.more, r.own[id], flags, []string{"--"}, command)
 }
 
 func (r *trio) start(id string, flags ...string) {
