@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -140,8 +139,7 @@ func askFor(ctx context.Context, l lock.Locker, role string, pick picker) (befor
 	if target, err = pick(st); err != nil {
 		return before, target, err
 	}
-	host, _ := os.Hostname()
-	if err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: host}); err != nil {
+	if err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: by()}); err != nil {
 		if errors.Is(err, lock.ErrMoved) {
 			return before, target, cli.Exit(cli.NotDone, errors.New("the term ended meanwhile, or the role was paused; look at status and ask again"))
 		}
@@ -320,6 +318,9 @@ func parseSelector(text string) (map[string]string, error) {
 		key, value, ok := strings.Cut(one, "=")
 		if !ok || key == "" {
 			return nil, fmt.Errorf("selector %q: %q is no label; write KEY=VALUE", text, one)
+		}
+		if before, twice := labels[key]; twice && before != value {
+			return nil, fmt.Errorf("selector %q: asks for %s=%s and for %s; no standby has both", text, key, before, one)
 		}
 		labels[key] = value
 	}

@@ -99,7 +99,7 @@ func (r groupReport) write(w io.Writer, now time.Time) {
 	var more []string
 	for _, m := range r.Members {
 		if m.Node == nil {
-			fmt.Fprintf(table, "%s\t%s\tsilent\n", m.ID, m.Address)
+			fmt.Fprintf(table, "%s\t%s\tsilent%s\n", m.ID, m.Address, strings.Repeat("\t-", 7)) // a row that ends early would part the table in two
 			more = append(more, m.ID+" is silent: "+m.Silent)
 			continue
 		}

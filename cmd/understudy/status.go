@@ -104,9 +104,9 @@ func (s *statusCommand) judge() error {
 	case !s.isActive:
 	case s.follow:
 		errs = append(errs, errors.New("is-active: cannot be combined with --watch; leave out one of them"))
-	case s.Coordinator.ID == "":
+	case s.Coordinator.ID == "" && !s.Given("id"):
 		errs = append(errs, errors.New("is-active: needs the contender; write --id ID"))
-	case s.Role() == "":
+	case s.Role() == "" && !s.Given("role"):
 		errs = append(errs, cli.NoRole("role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE"))
 	}
 	return errors.Join(errs...)
