@@ -40,8 +40,12 @@ var problems = map[string]struct {
 			`FILE:8: stop-timeout: there is no such key, did you mean "stopTimeout"?`,
 			`UNDERSTUDY_SKEW: "x" is not a duration; write it as 15s or 1m30s`,
 			`UNDERSTUDY_GRACE: 3s must be from 10ms to 2s; leave it out for the default`,
-			`address "0.0.0.0:80": no other machine can reach that`,
+			`FILE:9: address: "0.0.0.0:80": no other machine can reach that`,
 		},
+	},
+	"names": {
+		file: "role: \"a\\tb\"\nid: \"\\u200b\"\nbackend: memory\n", alone: true,
+		want: []string{`FILE:1: role: "a\tb": has the unprintable character U+0009 at byte 1`, `FILE:2: id: "\u200b": has the unprintable character U+200B at byte 0`},
 	},
 	"absurd times": {
 		file: "ttl: 2s\ngrace: 1ns\nstopTimeout: 1ns\nheartbeat: 1ms\nhealthInterval: 1ms\nhangTimeout: -1s\nconnectTimeout: 1ns\npriority: 99999999999999999999\n", env: node,

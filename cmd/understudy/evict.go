@@ -61,15 +61,15 @@ func (o *options) eitherRoleOrID(flag func(name string) bool) error {
 	case o.Role() != "" && id != "" && flag("id") == flag("role"):
 		return errors.New("role and id: give only one of them, as --role or --id")
 	case o.Role() != "" && id != "":
-		return errors.Join(lock.CheckName("role", o.Role()), lock.CheckName("id", id))
+		return errors.Join(o.CheckName("role", o.Role()), o.CheckName("id", id))
 	case o.Role() == "" && id == "" && (o.Given("role") || o.Given("id")): // it is empty, or no text: Read says so
 		return nil
 	case o.Role() == "" && id == "":
 		return cli.NoRole("role or id: none is given; write --role ROLE, or set UNDERSTUDY_ROLE, or write --id ID")
 	case o.Role() == "":
-		return lock.CheckName("id", id)
+		return o.CheckName("id", id)
 	}
-	return lock.CheckName("role", o.Role())
+	return o.CheckName("role", o.Role())
 }
 
 // An eviction is one run of evict.

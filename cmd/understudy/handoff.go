@@ -79,7 +79,7 @@ it waits for the outcome, as handoff does.
 			before, target, err := askFor(ctx, l, s.Role(), yielding)
 			if err == nil {
 				s.say("%s: %s is asked to hand over to %s", s.Role(), before.Holder.ID, target.ID)
-				s.say("undo it, once that is done, with: understudy handoff --role %s --to %s", s.Role(), before.Holder.ID)
+				s.say("undo it, once that is done, with: understudy handoff --role %s --to %s", word(s.Role()), word(before.Holder.ID))
 			}
 			return err
 		})
@@ -91,7 +91,7 @@ it waits for the outcome, as handoff does.
 func yielding(st lock.Standing) (lock.Member, error) {
 	m, err := choose(st, "")
 	if err != nil && !st.Term.Vacant() && st.Pause.IsZero() {
-		err = cli.Exit(cli.NotDone, fmt.Errorf("%w; to stop %s without a successor: understudy pause --role %s --stop", err, st.Term.Holder.ID, st.Role))
+		err = cli.Exit(cli.NotDone, fmt.Errorf("%w; to stop %s without a successor: understudy pause --role %s --stop", err, st.Term.Holder.ID, word(st.Role)))
 	}
 	return m, err
 }
@@ -255,7 +255,7 @@ func chooseLabelled(st lock.Standing, labels map[string]string) (lock.Member, er
 func movable(st lock.Standing) error {
 	switch {
 	case !st.Pause.IsZero():
-		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: is %s; first run: understudy resume --role %s", st.Role, pausedBy(st.Pause), st.Role))
+		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: is %s; first run: understudy resume --role %s", st.Role, pausedBy(st.Pause), word(st.Role)))
 	case st.Term.Vacant():
 		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: nobody is active", st.Role)) // who asks later may find somebody
 	case len(st.Line) == 0:

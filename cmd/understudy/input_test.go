@@ -58,7 +58,14 @@ var badInput = map[string]struct {
 	},
 	"unprintable": {
 		args: []string{"run", "--role", "a\x01b", "--id", "a", "--raft-dir", "d", peers, "--", "true"},
-		want: []string{`role "a\x01b": has the unprintable character U+0001 at byte 1`},
+		want: []string{`role: "a\x01b": has the unprintable character U+0001 at byte 1`},
+	},
+	"unprintable, by variable": {
+		args: []string{"run", "--role", "r", "--raft-dir", "d", peers, "--", "true"}, env: "UNDERSTUDY_ID=a\tb",
+		want: []string{`UNDERSTUDY_ID: "a\tb": has the unprintable character U+0009 at byte 1`, `UNDERSTUDY_ID: "a\tb" is not in the list`},
+	},
+	"unprintable, asked about": {
+		args: []string{"status", "--role", "a\x01b", peers}, want: []string{`role: "a\x01b": has the unprintable character U+0001 at byte 1`},
 	},
 	"times": {
 		args: []string{"plan", "--ttl", "1s", "--grace", "900ms", "--skew", "1ms"},
@@ -228,7 +235,7 @@ var badInput = map[string]struct {
 	},
 	"addresses": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--address", "0.0.0.0:80", "--", "true"},
-		want: []string{`address "0.0.0.0:80": no other machine can reach that; write the one that clients dial`},
+		want: []string{`address: "0.0.0.0:80": no other machine can reach that; write the one that clients dial`},
 	},
 	"plan, all at once": {
 		args: []string{"plan", "--backend", "raft", "--raft-timing", "1ms", "--skew", "1ms", "-o", "yaml"},

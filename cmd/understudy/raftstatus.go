@@ -89,7 +89,14 @@ func newGroupReport(g raft.GroupStatus, peers []raft.Peer) groupReport {
 	voters, silent, failing := g.Voters()
 	h := backends.Health{Members: voters, Leader: g.Leader, Silent: silent, Failing: failing}
 	margin, _ := h.Margin()
-	return groupReport{g, h.Quorum(), margin, cmp.Or(g.Lost(), h.String()), (raft.Group{Voters: voters}).Differs(peers)}
+	health := h.String()
+	if barred := g.Barred(); margin < 0 && margin+len(barred) >= 0 {
+		health = fmt.Sprintf("whether a majority works is not known here: TLS with %s fails", strings.Join(barred, ", "))
+		if g.Leader != "" {
+			health += "; " + g.Leader + " says that it leads"
+		}
+	}
+	return groupReport{g, h.Quorum(), margin, cmp.Or(g.Lost(), health), (raft.Group{Voters: voters}).Differs(peers)}
 }
 
 func (r groupReport) write(w io.Writer, now time.Time) {

@@ -98,7 +98,7 @@ func (s *statusCommand) judge() error {
 		s.first, s.Timeout = s.Timeout, forever
 	}
 	if s.Role() != "" {
-		errs = append(errs, lock.CheckName("role", s.Role()))
+		errs = append(errs, s.CheckName("role", s.Role()))
 	}
 	switch {
 	case !s.isActive:

@@ -90,7 +90,12 @@ func (o *Options) OneRole() error {
 	if o.Role() == "" {
 		return NoRole("role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE")
 	}
-	return lock.CheckName("role", o.Role())
+	return o.CheckName("role", o.Role())
+}
+
+// CheckName says what is wrong with the name that the setting key was given.
+func (o *Options) CheckName(key, name string) error {
+	return o.Explain(lock.InFields(lock.CheckName("", name), key))
 }
 
 // isVariable reports whether any command has a flag with this variable.
