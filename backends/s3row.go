@@ -14,6 +14,7 @@ var s3Row = Store{
 	Name:     "s3",
 	Settings: func(c *Config) any { return &c.S3 },
 	Open:     func(ctx context.Context, c Config) (lock.Locker, error) { return s3.Open(ctx, c.S3) },
+	Dial:     func(ctx context.Context, c Config) (lock.Locker, error) { return s3.Dial(ctx, c.S3) },
 	Validate: func(c Config) error { return c.S3.Validate() },
 	Join: func(c *Config, _ string, _ time.Duration, log *slog.Logger) {
 		if c.S3.Logger == nil {

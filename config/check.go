@@ -51,7 +51,12 @@ func (c *Config) completeRoles() error {
 	if c.role == "" {
 		return errors.New("role: none is given; write --role ROLE, set UNDERSTUDY_ROLE, or write role or roles in the file")
 	}
-	return lock.CheckName("role", c.role)
+	return c.checkName("role", c.role)
+}
+
+// checkName says what is wrong with the name that a key was set to.
+func (c *Config) checkName(key, name string) error {
+	return place(c.values[key].where, lock.CheckName("", name))
 }
 
 func (c *Config) checkRoles() error {
@@ -88,7 +93,7 @@ func (c *Config) ForVoter() error {
 		}
 	}
 	c.Coordinator.Logger = c.logger()
-	errs = append(errs, lock.CheckName("id", c.Coordinator.ID), checkAddress(c.Coordinator.Address), c.complete(), c.judge(c.Store.Row().Validate))
+	errs = append(errs, c.checkName("id", c.Coordinator.ID), place(c.values["address"].where, checkAddress(c.Coordinator.Address)), c.complete(), c.judge(c.Store.Row().Validate))
 	return errors.Join(errs...)
 }
 
@@ -199,7 +204,7 @@ func checkAddress(address string) error {
 		host = address
 	}
 	if ip := net.ParseIP(host); address != "" && (host == "" || ip != nil && ip.IsUnspecified()) {
-		return fmt.Errorf("address %q: no other machine can reach that; write the one that clients dial", address)
+		return fmt.Errorf("%q: no other machine can reach that; write the one that clients dial", address)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -12,7 +13,7 @@ import (
 
 // Explain returns err in terms of the settings as they were given. An error about a field of the
 // store's Config, or of Coordinator, names the flag, the variable or the line of the file that set
-// it. The chain of err stays.
+// it, as does one that says that another process has this ID. The chain of err stays.
 func (c *Config) Explain(err error) error {
 	var all []error
 	for _, e := range leaves(err) {
@@ -27,7 +28,13 @@ func (c *Config) Explain(err error) error {
 func (c *Config) explain(err error) error {
 	var field *lock.FieldError
 	var done *explained
-	if !errors.As(err, &field) || errors.As(err, &done) {
+	var held *lock.HeldError
+	switch {
+	case errors.As(err, &done):
+		return err
+	case errors.As(err, &held) && held.Token == 0:
+		return &explained{fmt.Sprintf("%s: %v; stop that process, or give this one an ID of its own", c.where("ID"), err), err}
+	case !errors.As(err, &field):
 		return err
 	}
 	if before, after, found := strings.Cut(err.Error(), field.Error()); found {
@@ -49,9 +56,9 @@ type explained struct {
 func (e *explained) Error() string { return e.text }
 func (e *explained) Unwrap() error { return e.err }
 
-// where names what set a field, or can set it.
+// where names what set a field or a key, or can set it.
 func (c *Config) where(field string) string {
-	if v, ok := c.values[c.keyOf(field)]; ok {
+	if v, ok := c.values[cmp.Or(c.keyOf(field), field)]; ok {
 		return v.where
 	}
 	return field

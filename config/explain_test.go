@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -55,14 +57,19 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestRepeatedFlag: of a flag that may be repeated all count, of another one the last.
+// TestRepeatedFlag: of a flag that may be repeated all count, and another one is refused.
 func TestRepeatedFlag(t *testing.T) {
-	c, err := Read(Source{Flags: parse(t, "--backend", "memory", "--label", "a=1", "--label", "b=2", "--address", "x:1", "--address", "y:1"), Log: io.Discard})
+	c, err := Read(Source{Flags: parse(t, "--backend", "memory", "--label", "a=1", "--label", "b=2", "--address", "x:1"), Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Coordinator.Labels["a"] != "1" || c.Coordinator.Labels["b"] != "2" || c.Coordinator.Address != "y:1" {
+	if c.Coordinator.Labels["a"] != "1" || c.Coordinator.Labels["b"] != "2" || c.Coordinator.Address != "x:1" {
 		t.Errorf("labels %v, address %q", c.Coordinator.Labels, c.Coordinator.Address)
+	}
+	set := pflag.NewFlagSet("", pflag.ContinueOnError)
+	Flags(set)
+	if err := set.Parse([]string{"--address", "x:1", "--address", "y:1"}); !errors.Is(err, ErrTwice) || !strings.Contains(err.Error(), "--address") {
+		t.Errorf("two addresses: %v", err)
 	}
 }
 

@@ -26,6 +26,8 @@ type file struct {
 	lines map[string]int // of the keys that are there
 	roles *yaml.Node     // nil: none
 	bads  []bad
+
+	broken map[string]int // the lines of keys that are there, and have no value that could be read
 }
 
 // A bad is a mistake, and its line.
@@ -41,8 +43,8 @@ func (f *file) bad(line int, name, format string, args ...any) {
 	f.bads = append(f.bads, bad{line, fmt.Errorf("%s: %s: "+format, append([]any{f.at(line), name}, args...)...)})
 }
 
-// parse returns the values by key. Mistakes are noted in f, and left out.
-func (f *file) parse(text []byte) map[string][]string {
+// parse returns the values by key, or why there are none. Other mistakes are noted in f, and left out.
+func (f *file) parse(text []byte) (map[string][]string, error) {
 	f.lines = map[string]int{}
 	flat := map[string][]string{}
 	var doc yaml.Node
@@ -51,14 +53,17 @@ func (f *file) parse(text []byte) map[string][]string {
 	switch more := d.Decode(new(yaml.Node)); {
 	case errors.Is(err, io.EOF): // only comments
 	case err != nil:
-		f.bads = append(f.bads, bad{0, fmt.Errorf("%s: %s%s", f.path, syntax.ReplaceAllString(err.Error(), "$1"), tab(text))})
+		return nil, fmt.Errorf("%s: %s%s", f.path, syntax.ReplaceAllString(err.Error(), "$1"), tab(text))
 	case !errors.Is(more, io.EOF):
-		f.bads = append(f.bads, bad{0, fmt.Errorf("%s: holds more than one document; write one", f.path)})
+		return nil, fmt.Errorf("%s: holds more than one document; write one", f.path)
 	case len(doc.Content) == 1:
+		if top := doc.Content[0]; top.Kind != yaml.MappingNode && top.Tag != "!!null" {
+			return nil, fmt.Errorf("%s: the file: %s", f.at(top.Line), noSection)
+		}
 		f.section("", doc.Content[0], flat)
 	}
 	f.checkSecrets(flat)
-	return flat
+	return flat, nil
 }
 
 // syntax is what the parser puts before its message.
@@ -75,11 +80,18 @@ func tab(text []byte) string {
 	return ""
 }
 
+const noSection = "must be a section, KEY: VALUE on each line"
+
 // section takes in the keys below a name.
 func (f *file) section(name string, n *yaml.Node, into map[string][]string) {
 	if n.Kind != yaml.MappingNode {
 		if n.Tag != "!!null" {
-			f.bad(n.Line, cmp.Or(name, "the file"), "must be a section, KEY: VALUE on each line")
+			f.bad(n.Line, cmp.Or(name, "the file"), noSection)
+			for key := range f.keys {
+				if strings.HasPrefix(key, name+".") {
+					f.broken[key] = n.Line
+				}
+			}
 		}
 		return
 	}
@@ -94,6 +106,8 @@ func (f *file) section(name string, n *yaml.Node, into map[string][]string) {
 			f.lines[path] = key.Line
 			if parts, ok := f.value(k, path, v); ok {
 				into[path] = parts
+			} else {
+				f.broken[path] = key.Line
 			}
 		case f.isSection(path):
 			f.section(path, v, into)

@@ -22,9 +22,10 @@ func contend(s Source) (*Config, error) {
 
 // problems are files and variables, and all that is wrong with them.
 var problems = map[string]struct {
-	file string
-	env  []string
-	want []string // FILE stands for its name
+	file  string
+	env   []string
+	alone bool     // what a contender needs besides may stand in the file, and is in no variable
+	want  []string // FILE stands for its name
 }{
 	"all at once": {
 		file: "ttl: 15\nraft:\n  tming: 3s\n  dir: [x]\nlog: {level: loud}\nstdin: perhaps\npriority: {a: b}\nstop-timeout: 3s\naddress: 0.0.0.0:80\n",
@@ -39,8 +40,12 @@ var problems = map[string]struct {
 			`FILE:8: stop-timeout: there is no such key, did you mean "stopTimeout"?`,
 			`UNDERSTUDY_SKEW: "x" is not a duration; write it as 15s or 1m30s`,
 			`UNDERSTUDY_GRACE: 3s must be from 10ms to 2s; leave it out for the default`,
-			`address "0.0.0.0:80": no other machine can reach that`,
+			`FILE:9: address: "0.0.0.0:80": no other machine can reach that`,
 		},
+	},
+	"names": {
+		file: "role: \"a\\tb\"\nid: \"\\u200b\"\nbackend: memory\n", alone: true,
+		want: []string{`FILE:1: role: "a\tb": has the unprintable character U+0009 at byte 1`, `FILE:2: id: "\u200b": has the unprintable character U+200B at byte 0`},
 	},
 	"absurd times": {
 		file: "ttl: 2s\ngrace: 1ns\nstopTimeout: 1ns\nheartbeat: 1ms\nhealthInterval: 1ms\nhangTimeout: -1s\nconnectTimeout: 1ns\npriority: 99999999999999999999\n", env: node,
@@ -68,16 +73,18 @@ var problems = map[string]struct {
 			`UNDERSTUDY_ID: is empty; write a value, or unset it`,
 		},
 	},
-	"no section":    {file: "etcd: h1:2379\n", want: []string{`FILE:1: etcd: must be a section, KEY: VALUE on each line`}},
-	"a list":        {file: "- ttl\n", want: []string{`FILE:1: the file: must be a section`}},
-	"no YAML":       {file: "ttl: [2s\nrole: x\n", want: []string{`FILE: line 1: did not find expected ',' or ']'`}},
-	"a tab":         {file: "role: x\netcd:\n\tprefix: y\n", want: []string{`FILE: line 3: found character that cannot start any token; line 3 is indented by a tab: write blanks`}},
-	"two documents": {file: "ttl: 2s\n---\nttl: 3s\n", want: []string{`FILE: holds more than one document; write one`}},
-	"a list in it":  {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
-	"section":       {file: "etdc: {endpoints: x}\n", want: []string{`FILE:1: etdc: there is no such key, did you mean "etcd"?`}},
-	"label":         {file: "label: {a: {b: c}}\n", want: []string{`FILE:1: label: a must be a plain value`}},
-	"peers":         {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: address "nowhere" of "a": missing port in address`}},
-	"backend":       {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: "rafd" must be one of raft, etcd, consul, postgres, kubernetes, nats, s3, memory, did you mean "raft"?`}},
+	"no section":                {file: "etcd: h1:2379\n", env: []string{"UNDERSTUDY_ROLE=r", "UNDERSTUDY_BACKEND=etcd"}, want: []string{`FILE:1: etcd: must be a section, KEY: VALUE on each line`}},
+	"a list":                    {file: "- ttl\n", alone: true, want: []string{`FILE:1: the file: must be a section`}},
+	"no YAML":                   {file: "ttl: [2s\nrole: x\n", env: []string{"UNDERSTUDY_SKEW=x"}, alone: true, want: []string{`FILE: line 1: did not find expected ',' or ']'`, `UNDERSTUDY_SKEW: "x" is not a duration`}},
+	"a tab":                     {file: "role: x\netcd:\n\tprefix: y\n", alone: true, want: []string{`FILE: line 3: found character that cannot start any token; line 3 is indented by a tab: write blanks`}},
+	"two documents":             {file: "ttl: 2s\n---\nttl: 3s\n", alone: true, want: []string{`FILE: holds more than one document; write one`}},
+	"a role that is no text":    {file: "role: [a]\nbackend: memory\nid:\n", alone: true, want: []string{`FILE:1: role: must be a text, and is a list`, `FILE:3: id: is empty; write a value`}},
+	"a backend that is no text": {file: "role: r\nbackend: [memory]\n", alone: true, want: []string{`FILE:2: backend: must be a text, and is a list`}},
+	"a list in it":              {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
+	"section":                   {file: "etdc: {endpoints: x}\n", want: []string{`FILE:1: etdc: there is no such key, did you mean "etcd"?`}},
+	"label":                     {file: "label: {a: {b: c}}\n", want: []string{`FILE:1: label: a must be a plain value`}},
+	"peers":                     {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: address "nowhere" of "a": missing port in address`}},
+	"backend":                   {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: "rafd" must be one of raft, etcd, consul, postgres, kubernetes, nats, s3, memory, did you mean "raft"?`}},
 	"roles": {
 		file: "roles:\n- name: a\n  comand: [x]\n  priority: high\n- command: x\n- name: b\n  onExit: maybe\n  activeStandby: true\n- name: a\n- 7\n", env: []string{"UNDERSTUDY_BACKEND=memory"},
 		want: []string{
@@ -111,7 +118,7 @@ func TestProblems(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := write(t, test.file)
 			env := test.env
-			if !slices.ContainsFunc(env, func(s string) bool {
+			if !test.alone && !slices.ContainsFunc(env, func(s string) bool {
 				return strings.HasPrefix(s, "UNDERSTUDY_BACKEND") || strings.HasPrefix(s, "UNDERSTUDY_ROLE")
 			}) {
 				env = append(slices.Clone(env), node...)

@@ -101,30 +101,42 @@ func (r *reader) readFile() {
 	}
 	text, err := smallfile.Read(path)
 	if err != nil {
-		r.bad(&unreadError{path, errors.Unwrap(err)})
-		for name := range r.keys { // what else seems to be wrong may be cured there
-			r.config.bad[name] = true
-		}
+		r.unread(fmt.Errorf("config %q: %w", path, errors.Unwrap(err)))
 		return
 	}
-	r.file = &file{path: path, keys: r.keys}
-	for key, parts := range r.file.parse(text) {
+	r.file = &file{path: path, keys: r.keys, broken: map[string]int{}}
+	values, err := r.file.parse(text)
+	if err != nil {
+		r.unread(err)
+		return
+	}
+	for key, parts := range values {
 		at := r.file.at(r.file.lines[key])
 		r.set(key, value{parts: parts, rank: byFile, origin: at, where: at + ": " + key})
+	}
+	for key, line := range r.file.broken { // given, and not missing
+		at := r.file.at(line)
+		r.set(key, value{rank: byFile, origin: at, where: at + ": " + key})
+		r.config.bad[key] = true
+	}
+}
+
+// unread notes that nothing of the file could be read. What else seems to be wrong may be cured there.
+func (r *reader) unread(err error) {
+	r.bad(&unreadError{err})
+	for name := range r.keys {
+		r.config.bad[name] = true
 	}
 }
 
 // An unreadError says why the file of settings cannot be read.
-type unreadError struct {
-	path string
-	err  error
-}
+type unreadError struct{ err error }
 
-func (e *unreadError) Error() string { return fmt.Sprintf("config %q: %v", e.path, e.err) }
+func (e *unreadError) Error() string { return e.err.Error() }
 func (e *unreadError) Unwrap() error { return e.err }
 
-// IsUnread reports whether err, which Read returned, is that the file cannot be read. What else
-// seems to be missing may stand there.
+// IsUnread reports whether err, which Read returned, is that the file cannot be read, or is no file of
+// settings. What else seems to be missing may stand there.
 func IsUnread(err error) bool {
 	var unread *unreadError
 	return errors.As(err, &unread)

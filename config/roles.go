@@ -30,7 +30,7 @@ func (r *reader) roles() {
 	if len(v.parts) == 0 {
 		return
 	}
-	f := &file{path: r.file.path, keys: map[string]Key{}, roles: r.file.roles}
+	f := &file{path: r.file.path, keys: map[string]Key{}, roles: r.file.roles, broken: map[string]int{}}
 	for _, k := range roleKeys() {
 		f.keys[k.Name] = k
 	}

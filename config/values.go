@@ -169,6 +169,9 @@ func pairs(parts []string) (map[string]string, error) {
 			if !ok || k == "" {
 				return nil, fmt.Errorf("%q is not a label; write KEY=VALUE", pair)
 			}
+			if before, twice := all[k]; twice && before != v {
+				return nil, fmt.Errorf("%q: the label %s is %s already; give it one value", pair, k, before)
+			}
 			all[k] = v
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -155,10 +157,14 @@ func silence(err error, budget time.Duration) error {
 }
 
 // closing is the call that ends a session. If Register never answered, the session is known
-// by its ID only.
+// by its ID only. If no try had a connection, there is no session. One that was given up for a stop
+// counts as such if the next call has no connection either.
 func (r *runner) closing(s lock.Session, number int) func(context.Context) error {
-	if s != nil {
+	switch {
+	case s != nil:
 		return s.Close
+	case !r.sent && !r.doubt && r.registers == 0:
+		return func(context.Context) error { return nil }
 	}
 	id, why := r.machine.ID(number), lock.End{By: r.config.ID, Why: history.Closed}
 	return func(ctx context.Context) error { return r.locker.Evict(ctx, id, lock.AnyBeat, why) }
@@ -173,6 +179,7 @@ func (r *runner) register(a machine.Register) {
 	p := lock.Promise{TTL: r.config.TTL, Skew: r.config.Skew}
 	r.bidden, r.untold = r.bids(), 0
 	bids := r.bidden
+	r.registers++
 	r.group.Go(func() {
 		budget := registration * r.config.Try()
 		ctx, cancel := context.WithTimeout(r.calls, budget)
@@ -187,6 +194,33 @@ func (r *runner) register(a machine.Register) {
 		}
 		r.post(news{event: e, call: "register", session: session, err: err})
 	})
+}
+
+// doubted notes whether a registration that has returned may have reached the store.
+func (r *runner) doubted(err error) {
+	canceled := r.stop.Err() != nil && errors.Is(err, context.Canceled)
+	r.sent, r.doubt = r.sent || !canceled && !unsent(err), r.doubt || canceled
+	r.registers--
+}
+
+// unsent reports whether an error says of every try that no connection was made for it, so that the store has heard
+// nothing of the call.
+func unsent(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // it goes down the chain itself
+	case *net.OpError:
+		return e.Op == "dial"
+	case interface{ Unsent() bool }: // a backend's own, which tries one server after another
+		return e.Unsent()
+	case interface{ Unwrap() error }:
+		return unsent(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		all := e.Unwrap()
+		if plain := reflect.TypeOf(errors.New("")); reflect.TypeOf(err) != reflect.TypeOf(errors.Join(err)) {
+			all = slices.DeleteFunc(slices.Clone(all), func(e error) bool { return reflect.TypeOf(e) == plain }) // what the rest is called
+		}
+		return len(all) > 0 && !slices.ContainsFunc(all, func(e error) bool { return !unsent(e) })
+	}
+	return false
 }
 
 // watch follows the roles, once, from the first registration on: anything the store showed

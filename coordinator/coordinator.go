@@ -103,6 +103,9 @@ type runner struct {
 	refusals  map[string]error  // why the store refuses a role, by role
 	failures  map[string]error  // the last failure of a role's work
 	unwell    error             // the last answer of the health check
+	registers int               // registrations that have not returned
+	sent      bool              // one of them may have reached the store
+	doubt     bool              // one was given up for a stop; whether it had a connection is not known
 	lingers   bool              // it was said that a stop waits for the session's end
 	disk      error             // why the canary cannot be written
 	dead      lock.SessionID    // the session that had our ID and whose process is proven dead
@@ -242,6 +245,7 @@ func (r *runner) take(n news) {
 			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
 		}
 	case machine.Registered:
+		r.doubted(n.err)
 		if e.Dead {
 			r.dead = e.Holder.Session
 		}

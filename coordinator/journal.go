@@ -106,6 +106,10 @@ func (r *runner) tell(now Instant) {
 // ended logs that a role's work ended by itself. If it does so again within a minute, that is
 // logged twice a minute, with a count, and its terms are not logged any more.
 func (j *journal) ended(now Instant, role string, err error) {
+	if errors.Is(err, ErrDeadline) { // it was ended in our place
+		j.config.Logger.Warn("the work was ended at the end of its promise, while this process did not run", "role", role, "id", j.config.ID)
+		return
+	}
 	l, found := j.loops[role]
 	again := found && now.Most(l.last) < sayAgain
 	told := !again || !l.quiet || now.Most(l.said) >= sayAgain/2
@@ -182,8 +186,13 @@ func (r *runner) transition(now Instant, roles ...string) {
 		if r.err != nil {
 			level = slog.LevelWarn
 		}
+	case to == Draining && cause == nil && errors.Is(r.failures[role], ErrDeadline):
+		level, reason = slog.LevelWarn, ErrDeadline
 	case cause != nil && !Asked(cause), to == Paused && errors.Is(why, lock.ErrRolledBack):
 		level = slog.LevelWarn
+	}
+	if to == Registering && from.state != "" && why != nil && outcomeOf(why) == lock.Unknown && !errors.Is(why, lock.ErrRefused) {
+		reason = gaveUp
 	}
 	attrs := []any{named(roles), "id", r.config.ID, "from", string(from.state), "to", string(to), "reason", reason, counted(roles, r.journal.states[role].token), "after", took}
 	if why != nil && why.Error() != fmt.Sprint(reason) {
@@ -191,6 +200,9 @@ func (r *runner) transition(now Instant, roles ...string) {
 	}
 	r.config.Logger.Log(context.Background(), r.journal.loud(level, role, to, cause), "transition", attrs...)
 }
+
+// gaveUp is why a role is registered for anew where the store has not said that the session is lost: it has said nothing.
+const gaveUp = "the store did not answer for so long that the session counts as lost"
 
 // most is how many roles a line names.
 const most = 8

@@ -2,8 +2,12 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +44,85 @@ func TestStopTellsWhyNot(t *testing.T) {
 		t.Errorf("it says\n%s", r.trace())
 	})
 }
+
+// TestOutageIsTold: whoever registers anew because the store has not answered says so, and not that a session was
+// lost, which only the store can say.
+func TestOutageIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		stopA := s.contend(config("a"), untilTold)
+		time.Sleep(time.Second)
+		l, c := &link{Locker: s.store.Open()}, config("b")
+		c.Logger = r.logger()
+		stopB := s.contendOver(l, c, untilTold)
+		time.Sleep(time.Minute)
+		l.cut.Store(true)
+		time.Sleep(10 * time.Minute)
+		if trace := r.trace(); !strings.Contains(trace, "from=standby to=registering reason=\""+gaveUp) || strings.Contains(trace, "session was lost") {
+			t.Errorf("of an outage it says\n%s", trace)
+		}
+		_, _ = stopA(), stopB()
+	})
+}
+
+// TestWorkEndedInOurPlace: where something else ended the work because the promise was over, as the init above a command
+// does while this process is stopped, nobody is told that it ended by itself.
+func TestWorkEndedInOurPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r, c, first := newStage(t), &recorder{begin: time.Now()}, config("a"), true
+		c.Logger = r.logger()
+		stop := s.contend(c, func(ctx context.Context, term Term) error {
+			if first {
+				first = false
+				return ErrDeadline
+			}
+			return untilTold(ctx, term)
+		})
+		time.Sleep(time.Minute)
+		if trace := r.trace(); strings.Contains(trace, "ended by itself") || strings.Contains(trace, "the work returned") ||
+			!strings.Contains(trace, "while this process did not run") || !strings.Contains(trace, "to=draining reason=\""+ErrDeadline.Error()) {
+			t.Errorf("it says\n%s", trace)
+		}
+		_ = stop()
+	})
+}
+
+// TestNobodyWasConnected: where no connection was ever made nothing can have been left behind. So a stop waits for
+// nothing, and nothing is told of calls that end a session.
+func TestNobodyWasConnected(t *testing.T) {
+	for name, c := range map[string]struct {
+		why  error
+		left bool
+	}{
+		"refused":               {fmt.Errorf("register: %w", refusedDial), false},
+		"two members":           {errors.Join(refusedDial, fmt.Errorf("b: %w: %w", errors.New("there is no connection"), refusedDial)), false},
+		"one of two answered":   {errors.Join(refusedDial, errors.New("reset")), true},
+		"a read after a write":  {fmt.Errorf("%w, after %w", refusedDial, context.DeadlineExceeded), true},
+		"given up for the stop": {context.Canceled, true},
+		"a connection that was": {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, log, config := newStage(t), new(strings.Builder), config("a")
+				l := &refusing{why: c.why, Locker: s.store.Open()}
+				l.set("register", "evict")
+				config.Logger = slog.New(slog.NewTextHandler(log, nil))
+				stop := s.contendOver(l, config, untilTold)
+				time.Sleep(time.Minute)
+				at := time.Now()
+				must(t, stop())
+				if left := strings.Contains(log.String(), "may have our session"); left != c.left || !c.left && time.Since(at) > 0 {
+					t.Errorf("it may have left something: %v; the stop took %v:\n%s", c.left, time.Since(at), log)
+				}
+				if n := strings.Count(log.String(), "the store does not answer\""); n != 0 {
+					t.Errorf("beside the registration it tells of another call:\n%s", log)
+				}
+			})
+		})
+	}
+}
+
+var refusedDial = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 
 // TestLinesOfRoles: roles share a line where lines are shared, and have one each where not.
 func TestLinesOfRoles(t *testing.T) {

@@ -179,6 +179,8 @@ func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Ca
 		return cause, view.Cause
 	case from != Active:
 		return CauseUnused, nil
+	case errors.Is(r.failures[role], ErrDeadline): // it was ended in our place
+		return CauseDeadline, ErrDeadline
 	}
 	return CauseFailed, r.failures[role]
 }

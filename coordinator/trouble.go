@@ -165,7 +165,8 @@ func refusal(err error) bool {
 }
 
 // fails logs a failure if it has lasted long enough and there is news about it. Once the store's
-// absence was logged, its consequence that roles cannot be watched is not.
+// absence was logged, its consequence that roles cannot be watched is not. Who cannot register is told
+// of that alone.
 func (t *troubles) fails(now Instant, f fault, err error, patience time.Duration) {
 	one := t.now[f]
 	if one == nil {
@@ -176,12 +177,13 @@ func (t *troubles) fails(now Instant, f fault, err error, patience time.Duration
 		one.on, one.told, one.since = true, false, now
 	}
 	one.last, one.err = now, err
-	store, text := t.now[fault{what: theStore}], err.Error()
+	store, joining, text := t.now[fault{what: theStore}], t.now[fault{what: theJoining}], err.Error()
 	switch {
 	case now.Most(one.since) < patience:
 	case one.said != (Instant{}) && now.Most(one.said) < sayAgain:
 	case one.told && text == one.text:
 	case f.what == theWatch && store != nil && store.told:
+	case f.what == theStore && joining != nil && joining.told: // that has said so; the call was to end what an earlier try may have left
 	default:
 		one.told, one.said, one.what, one.text = true, now, f.words(err), text
 		t.config.Logger.Warn(one.what, append(f.attrs(), "id", t.config.ID, "error", err)...)
@@ -220,7 +222,8 @@ func (f fault) attrs() (all []any) {
 
 // tellClosing says once why a stop takes a while, though every role has stopped.
 func (r *runner) tellClosing(err error) {
-	if r.lingers || outcomeOf(err) != lock.Unknown || !r.machine.Session().Stopping {
+	r.doubt = r.doubt && !unsent(err)
+	if r.lingers || outcomeOf(err) != lock.Unknown || !r.machine.Session().Stopping || !r.sent && unsent(err) {
 		return
 	}
 	r.lingers = true

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/internal/lasting"
 	"github.com/understudy-ha/understudy/lock"
@@ -107,7 +108,7 @@ func (t *transport) failed(err error) error {
 	var remote *net.OpError
 	switch {
 	case errors.As(err, &record), strings.HasSuffix(err.Error(), "server gave HTTP response to HTTPS client"):
-		return refused("Address", "the agent does not speak TLS at this address (%w); write http:// and give no files for TLS, or its HTTPS port", err)
+		return refused("Address", "the agent does not speak TLS at this address (%w); write http:// and give no files for TLS, or its HTTPS port", certs.Mismatch(err))
 	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate"):
 		if t.worked.Load() { // it has run out, or is being renewed: the file is read again
 			return lock.Refusal(lock.InFields(fmt.Errorf("the agent refuses our certificate: %w", err), "CertFile"))

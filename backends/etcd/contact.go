@@ -57,6 +57,9 @@ func (c curable) Is(target error) bool {
 }
 func (c curable) As(target any) bool { return errors.As(c.err, target) }
 
+// Unsent tells package coordinator that no part of the call was sent.
+func (c curable) Unsent() bool { return true }
+
 // reachTimeout is how long a member that swallows everything keeps a call from the next one.
 const reachTimeout = time.Second
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -40,14 +41,14 @@ func (m *members) mismatch(ctx context.Context, at *member, address string) erro
 		if _, err := io.ReadFull(conn, first); err != nil || string(first) != "HTTP/" {
 			return nil
 		}
-		return lock.Permanent(fmt.Errorf("etcd: it does not speak TLS at %s; write http:// in --etcd-endpoints and give no files for TLS, or its port for TLS", at.endpoint))
+		return lock.Permanent(certs.Mismatch(lock.InFields(fmt.Errorf("etcd does not speak TLS at %s; write http:// and give no files for TLS, or its port for TLS", at.endpoint), "Endpoints")))
 	}
 	var alert tls.AlertError
 	err = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx) // nothing is said or heard over it
 	if err != nil && !errors.As(err, &alert) {
 		return nil
 	}
-	return lock.Permanent(fmt.Errorf("etcd: it speaks TLS at %s; write https:// in --etcd-endpoints, and --etcd-ca-file", at.endpoint))
+	return lock.Permanent(certs.Mismatch(lock.InFields(fmt.Errorf("etcd speaks TLS at %s; write https://, and name its authorities", at.endpoint), "Endpoints", "CAFile")))
 }
 
 // dialer makes the connections.

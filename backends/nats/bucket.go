@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -108,9 +109,11 @@ func (s *store) named(err error) error {
 	s.mu.Unlock()
 	switch {
 	case errors.Is(err, nats.ErrSecureConnWanted):
-		return lock.InFields(fmt.Errorf("the server speaks no TLS (%w); if that is meant, write nats://", err), "URL")
+		return certs.Mismatch(lock.InFields(fmt.Errorf("the server speaks no TLS (%w); if that is meant, write nats://", err), "URL"))
 	case errors.Is(err, nats.ErrSecureConnRequired):
-		return lock.InFields(fmt.Errorf("the server wants TLS (%w); write tls://", err), "URL")
+		return certs.Mismatch(lock.InFields(fmt.Errorf("the server wants TLS (%w); write tls://", err), "URL"))
+	case errors.Is(err, nats.ErrTLS):
+		return certs.Mismatch(err)
 	case errors.Is(err, nats.ErrMaxPayload):
 		return lock.Permanent(err) // nothing was sent
 	case err == nil || !strings.Contains(strings.ToLower(err.Error()), "authorization violation"):

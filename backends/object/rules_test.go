@@ -206,3 +206,16 @@ func TestNothingIsWrittenAfterClose(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSaidOnce: where a look fails as the write before it did, an operator reads that once.
+func TestSaidOnce(t *testing.T) {
+	refused, lost := errors.New("connection refused"), errors.New("connection reset")
+	for want, got := range map[string]error{
+		"connection refused":                         both(refused, fmt.Errorf("%w", refused)),
+		"connection refused, after connection reset": both(refused, lost),
+	} {
+		if got.Error() != want || !errors.Is(got, refused) {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+}

@@ -275,6 +275,14 @@ func (s *store) prepare(ctx context.Context, d *draft, calls []*call) (done bool
 	return false, fits(len(d.data), s.limit, calls)
 }
 
+// both says what a look failed with, and before it a write; once where they say the same.
+func both(look, write error) error {
+	if look.Error() == write.Error() {
+		return write
+	}
+	return fmt.Errorf("%w, after %w", look, write)
+}
+
 // names reports whether one of the calls gives a ledger its identity. No other creates the object.
 func names(calls []*call) bool {
 	for _, c := range calls {
@@ -304,7 +312,7 @@ func (s *store) settle(ctx context.Context, d *draft, now Value, before sight, w
 			now, err = s.object.Get(ctx)
 		}
 		if err != nil {
-			answer(d.calls, nil, fmt.Errorf("%w, after %w", err, why))
+			answer(d.calls, nil, both(err, why))
 			return false
 		}
 	}

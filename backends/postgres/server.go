@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -125,7 +126,7 @@ func (s *store) named(err error) error {
 	s.mu.Unlock()
 	switch {
 	case err != nil && strings.Contains(err.Error(), "server refused TLS connection"): // the library has no value for it
-		return lock.InFields(fmt.Errorf("the server speaks no TLS (%w); if that is meant, add ?sslmode=disable", err), "URL")
+		return certs.Mismatch(lock.InFields(fmt.Errorf("the server speaks no TLS (%w); if that is meant, add ?sslmode=disable", err), "URL"))
 	case is(err, noColumn):
 		return lock.Permanent(lock.InFields(fmt.Errorf("%s is not a table of ours; name another one: %w", s.Table, err), "Table"))
 	case is(err, noRight):

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -182,6 +183,9 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 	case http.StatusConflict:
 		return &laterError{text}
 	case statusNo:
+		if text == onlyTLS {
+			return fmt.Errorf("%w: peer %s: %w", errNotApplied, p, certs.Mismatch(errors.New(text)))
+		}
 		return fmt.Errorf("%w: peer %s: %s", errNotApplied, p, text)
 	case http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return lock.Permanent(fmt.Errorf("peer %s: %s", p, text))

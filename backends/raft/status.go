@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/understudy-ha/understudy/internal/certs"
 )
 
 // A NodeStatus is what a node says of itself.
@@ -112,6 +114,7 @@ type MemberStatus struct {
 	Fails  string      `json:"fails,omitempty"`  // why it cannot be relied on, though it answers; "": it can
 	Behind *uint64     `json:"behind"`           // entries of the leader's that it has not applied; nil: unknown, as where nobody leads
 	Node   *NodeStatus `json:"node"`             // nil: it gives no answer
+	barred bool        // TLS with it fails
 }
 
 // Voters are the IDs of those that count, silent of them those that gave no answer, and failing
@@ -129,6 +132,17 @@ func (g GroupStatus) Voters() (voters, silent, failing []string) {
 		voters = append(voters, m.ID)
 	}
 	return voters, silent, failing
+}
+
+// Barred are the IDs of the silent voters with which TLS fails. Something answers at their addresses, so they may well
+// work; who does not accept whose certificate is in Silent.
+func (g GroupStatus) Barred() (all []string) {
+	for _, m := range g.Members {
+		if m.Voter && m.barred {
+			all = append(all, m.ID)
+		}
+	}
+	return all
 }
 
 // Lost says that the group has lost its majority, as Group.Lost does.
@@ -255,7 +269,7 @@ func groupStatus(known NodeStatus, answers []statusAnswer) GroupStatus {
 			switch {
 			case a.peer.ID != m.ID:
 			case a.err != nil:
-				one.Silent = a.err.Error()
+				one.Silent, one.barred = a.err.Error(), certs.Failed(a.err)
 			default:
 				one.Silent, one.Fails, one.Node = "", a.node.fails(known.Group), &a.node
 				if g.Leader != "" && a.node.State != starting {

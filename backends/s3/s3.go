@@ -31,6 +31,25 @@ func Open(_ context.Context, c Config) (lock.Locker, error) {
 	return nil, err
 }
 
+// Dial is Open for a process that only looks and asks. Where there are no credentials it fails at once: nobody waits for
+// them there.
+func Dial(ctx context.Context, c Config) (lock.Locker, error) {
+	s, err := newStore(c)
+	if err != nil {
+		return nil, err
+	}
+	l := object.Open(s, limit)
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return nil, errors.Join(context.Cause(ctx), l.Close())
+	}
+	if as, why := s.who(); as.AccessKeyID == "" {
+		return nil, errors.Join(lock.Permanent(why), l.Close())
+	}
+	return l, nil
+}
+
 // limit is how many bytes an object may have. S3 takes far more; but every write and every read of news is all of it.
 const limit = 1 << 20
 

@@ -50,6 +50,7 @@ const (
 	dialTimeout = 10 * time.Second
 	keptIdle    = 4
 	idleTimeout = 20 * time.Second // less than after what S3 closes a connection
+	roleTimeout = time.Second      // to connect to what knows the machine's role, which is on the machine, or nowhere
 	often       = 10 * time.Second // how often credentials are read
 )
 
@@ -118,12 +119,12 @@ func (w *wire) refresh() (changed bool) {
 	if w.config.CredentialsFile != "" {
 		v, err = w.config.fromFile()
 	} else {
-		base := &http.Transport{DisableKeepAlives: true}
+		base := &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: roleTimeout}).DialContext}
 		ask := &lasting.Transport{Base: base, Open: w.ctx, Ends: func(*http.Request) bool { return false }}
 		v, err = w.role.GetWithContext(&credentials.CredContext{Client: &http.Client{Transport: ask, Timeout: dialTimeout}})
 	}
 	if err == nil && v.AccessKeyID == "" {
-		err = lock.InFields(errors.New("is empty, and there are no credentials in the environment, in ~/.aws or by a role of this machine; name a file"), "CredentialsFile")
+		err = lock.InFields(errors.New("there are no credentials: no file is named, and none are in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), in ~/.aws or by a role of this machine; name a file"), "CredentialsFile")
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -42,7 +42,7 @@ func TestChoosing(t *testing.T) {
 			t.Fatalf("exit code %d\n%s", code, &errs)
 		}
 		for i, says := range []string{"cut off", "store's outage ridden out", "round trip to the store *at most", `history per contender *\d+ to`} {
-			want := says + " *" + regexp.QuoteMeta(cells[i+1]) + " "
+			want := says + " *" + regexp.QuoteMeta(cells[i+1]) + "( |$)"
 			if !regexp.MustCompile("(?m)^" + want).MatchString(out.String()) {
 				t.Errorf("docs/choosing.md says of a ttl of %s %s, and plan says\n%s", cells[0], want, &out)
 			}

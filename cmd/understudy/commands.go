@@ -139,6 +139,7 @@ func (o *options) checkCommands(args []string, dash int) error {
 	case several && len(args) > 0:
 		errs = append(errs, fmt.Errorf("command %q: each role in roles has its own; give one or the other", args[0]))
 	case several:
+	case len(args) == 0 && o.Unread: // the file may have roles
 	case len(args) == 0:
 		errs = append(errs, errors.New("command: missing; write it after --"))
 	case dash != 0:

@@ -32,7 +32,7 @@ misspelt. --wait waits until the contender is active in no role.
 	d := &draining{steering: newSteering(cmd, "id")}
 	cmd.Flags().BoolVar(&d.undo, "undo", false, "it may have roles again")
 	d.forced()
-	d.start("how long to wait for an answer, and for --wait", func() error { return lock.CheckName("id", d.Coordinator.ID) })
+	d.start("how long to wait for an answer, and for --wait", func() error { return d.CheckName("id", d.Coordinator.ID) })
 	cmd.Flags().Lookup("id").Usage = "the contender"
 	cmd.RunE = d.does(d.run)
 	return cmd
@@ -113,10 +113,10 @@ func (d *draining) run(ctx context.Context, l lock.Locker, op lock.Operator) err
 	}
 	if d.undo {
 		d.say("%s is back in line; it was drained by %s", id, was)
-		d.say("undo it with: understudy drain --id %s", id)
+		d.say("undo it with: understudy drain --id %s", word(id))
 	} else {
 		d.say("%s is drained: it gives up its roles and takes none, even after a restart", id)
-		d.say("undo it with: understudy drain --id %s --undo", id)
+		d.say("undo it with: understudy drain --id %s --undo", word(id))
 	}
 	for _, st := range in {
 		if err := d.follow(ctx, l, st); err != nil {
@@ -197,7 +197,7 @@ type prioritizing struct {
 }
 
 func (p *prioritizing) judge() (err error) {
-	errs := []error{lock.CheckName("id", p.Coordinator.ID), p.OneRole()}
+	errs := []error{p.CheckName("id", p.Coordinator.ID), p.OneRole()}
 	switch {
 	case p.undo && len(p.args) > 0:
 		errs = append(errs, fmt.Errorf("priority %q: is given with --undo; leave out one of them", p.args[0]))
@@ -234,7 +234,7 @@ func (p *prioritizing) run(ctx context.Context, l lock.Locker, op lock.Operator)
 	if err := p.set(ctx, op, set); err != nil {
 		return err
 	}
-	again := fmt.Sprintf("understudy priority --id %s --role %s -- %d", id, role, was)
+	again := fmt.Sprintf("understudy priority --id %s --role %s -- %d", word(id), word(role), was)
 	switch {
 	case p.undo:
 		p.say("%s has its own priority in %s again; %d was set", id, role, was)
@@ -242,7 +242,7 @@ func (p *prioritizing) run(ctx context.Context, l lock.Locker, op lock.Operator)
 		p.say("%s has priority %d in %s; %d was set", id, p.n, role, was)
 	default:
 		p.say("%s has priority %d in %s instead of its own, even after a restart; the active stays active", id, p.n, role)
-		again = fmt.Sprintf("understudy priority --id %s --role %s --undo", id, role)
+		again = fmt.Sprintf("understudy priority --id %s --role %s --undo", word(id), word(role))
 	}
 	p.say("undo it with: %s", again)
 	if !p.wait || len(in) == 0 {

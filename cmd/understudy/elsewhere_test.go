@@ -73,6 +73,14 @@ func TestAnotherServer(t *testing.T) {
 
 // greets listens, and says a line to whoever connects.
 func greets(t *testing.T, line string) string {
+	return talks(t, func(conn net.Conn) {
+		_, _ = conn.Write([]byte(line))
+		_, _ = conn.Read(make([]byte, 1<<10))
+	})
+}
+
+// talks listens, and has talk speak with each that connects.
+func talks(t *testing.T, talk func(net.Conn)) (address string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
@@ -82,8 +90,7 @@ func greets(t *testing.T, line string) string {
 			if err != nil {
 				return
 			}
-			_, _ = conn.Write([]byte(line))
-			go func() { _, _ = conn.Read(make([]byte, 1<<10)); _ = conn.Close() }()
+			go func() { talk(conn); _ = conn.Close() }()
 		}
 	}()
 	return l.Addr().String()
@@ -108,12 +115,53 @@ func TestServerWithoutTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			code, text := said(t, append([]string{"status", "--role=r", "--timeout=3s", "--backend=" + name}, c.args...)...)
-			if code != cli.Unavailable || !strings.Contains(text, c.want) {
-				t.Errorf("code %d, want %d and %q:\n%s", code, cli.Unavailable, c.want, text)
+			if code != cli.Usage || !strings.Contains(text, c.want) {
+				t.Errorf("code %d, want %d and %q:\n%s", code, cli.Usage, c.want, text)
 			}
 			if fields := regexp.MustCompile(`(?m)^understudy: [A-Z]\w+: `).FindString(text); fields != "" {
 				t.Errorf("%q is a name in Go:\n%s", fields, text)
 			}
 		})
+	}
+}
+
+// TestNoStoreThere: where nothing listens, run says so and ends. Nothing can have been left in a store that was never
+// reached, so it tells of no session there, and of no call to end one.
+func TestNoStoreThere(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "credentials")
+	must(t, os.WriteFile(file, []byte("[default]\naws_access_key_id = a\naws_secret_access_key = b\n"), 0o600))
+	for name, flags := range map[string]string{
+		"etcd": "--etcd-endpoints 127.0.0.1:1,127.0.0.1:2", "consul": "--consul-address 127.0.0.1:1", "nats": "--nats-url nats://127.0.0.1:1,127.0.0.1:2",
+		"postgres": "--postgres-url postgres://u@127.0.0.1:1,127.0.0.1:2/db", "s3": "--s3-bucket my-locks --s3-endpoint http://127.0.0.1:1 --s3-credentials-file " + file,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := append(strings.Fields("run --role r --connect-timeout 1s --backend "+name), append(strings.Fields(flags), "--", "true")...)
+			code, text := said(t, args...)
+			if code != cli.Unavailable || !strings.Contains(text, "did not answer within --connect-timeout") || !strings.Contains(text, "connection refused") {
+				t.Errorf("exit code %d:\n%s", code, text)
+			}
+			for _, no := range []string{"may have our session", "evict: ", "close: "} {
+				if strings.Contains(text, no) {
+					t.Errorf("it says %q:\n%s", no, text)
+				}
+			}
+		})
+	}
+}
+
+// TestNoCredentials: without credentials of S3 a command says so at once, and by which setting they are given.
+func TestNoCredentials(t *testing.T) {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SHARED_CREDENTIALS_FILE", "AWS_PROFILE"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HOME", t.TempDir())
+	for _, command := range []string{"status", "history", "token-floor --above 1"} {
+		args := append(strings.Fields(command), "--role=r", "--backend=s3", "--s3-bucket=my-locks", "--timeout=1m")
+		code, text := said(t, args...)
+		if code != cli.Usage || !strings.Contains(text, "s3-credentials-file: there are no credentials: no file is named") {
+			t.Errorf("%q: exit code %d, want %d\n%s", args, code, cli.Usage, text)
+		}
 	}
 }

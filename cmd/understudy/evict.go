@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,13 +61,15 @@ func (o *options) eitherRoleOrID(flag func(name string) bool) error {
 	case o.Role() != "" && id != "" && flag("id") == flag("role"):
 		return errors.New("role and id: give only one of them, as --role or --id")
 	case o.Role() != "" && id != "":
-		return errors.Join(lock.CheckName("role", o.Role()), lock.CheckName("id", id))
+		return errors.Join(o.CheckName("role", o.Role()), o.CheckName("id", id))
+	case o.Role() == "" && id == "" && (o.Given("role") || o.Given("id")): // it is empty, or no text: Read says so
+		return nil
 	case o.Role() == "" && id == "":
 		return cli.NoRole("role or id: none is given; write --role ROLE, or set UNDERSTUDY_ROLE, or write --id ID")
 	case o.Role() == "":
-		return lock.CheckName("id", id)
+		return o.CheckName("id", id)
 	}
-	return lock.CheckName("role", o.Role())
+	return o.CheckName("role", o.Role())
 }
 
 // An eviction is one run of evict.
@@ -158,12 +159,11 @@ func (e eviction) watch(ctx context.Context, m lock.Member) error {
 func (e eviction) end(ctx context.Context, m lock.Member) error {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
-	host, _ := os.Hostname()
 	seen := m.Beat
 	if e.force {
 		seen = lock.AnyBeat
 	}
-	err := e.locker.Evict(ctx, m.Session, seen, lock.End{By: "operator@" + host, Why: history.Evicted})
+	err := e.locker.Evict(ctx, m.Session, seen, lock.End{By: by(), Why: history.Evicted})
 	switch {
 	case errors.Is(err, lock.ErrMoved):
 		return cli.Exit(cli.NotDone, fmt.Errorf("%s lives: it beat at the last moment. Nothing was changed", m.ID))

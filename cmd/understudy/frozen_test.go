@@ -6,6 +6,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestBothStopped stops every wrapper and every witness, as a machine does that is suspended, for longer
@@ -40,4 +43,24 @@ func TestBothStopped(t *testing.T) {
 		t.Errorf("the role moved from token %d to %d", now.token, last.token)
 	}
 	r.finish()
+}
+
+// TestWokenWrapper: a wrapper that was stopped for longer than its promise has lost its role, and its command was ended
+// meanwhile, by the init above it. When it is woken it ends, and does not say that the command ended by itself.
+func TestWokenWrapper(t *testing.T) {
+	t.Parallel()
+	w := wrap(t, `echo ready; exec sleep 1000`, "--ttl", "1s", "--on-exit", "restart")
+	var log lab.Said
+	w.cmd.Stderr = &log
+	w.start()
+	w.expect("ready")
+	w.signal(syscall.SIGSTOP)
+	time.Sleep(2 * time.Second) // the promise ends
+	w.signal(syscall.SIGCONT)
+	if code := w.code(); code != coordinator.ExitCode {
+		t.Errorf("exit code %d, want %d", code, coordinator.ExitCode)
+	}
+	if text := log.String(); strings.Contains(text, "ended by itself") || strings.Contains(text, "the work returned") || strings.Contains(text, "process killed") {
+		t.Errorf("of what happened while it was stopped it says:\n%s", text)
+	}
 }

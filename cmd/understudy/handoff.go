@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -80,7 +79,7 @@ it waits for the outcome, as handoff does.
 			before, target, err := askFor(ctx, l, s.Role(), yielding)
 			if err == nil {
 				s.say("%s: %s is asked to hand over to %s", s.Role(), before.Holder.ID, target.ID)
-				s.say("undo it, once that is done, with: understudy handoff --role %s --to %s", s.Role(), before.Holder.ID)
+				s.say("undo it, once that is done, with: understudy handoff --role %s --to %s", word(s.Role()), word(before.Holder.ID))
 			}
 			return err
 		})
@@ -92,7 +91,7 @@ it waits for the outcome, as handoff does.
 func yielding(st lock.Standing) (lock.Member, error) {
 	m, err := choose(st, "")
 	if err != nil && !st.Term.Vacant() && st.Pause.IsZero() {
-		err = cli.Exit(cli.NotDone, fmt.Errorf("%w; to stop %s without a successor: understudy pause --role %s --stop", err, st.Term.Holder.ID, st.Role))
+		err = cli.Exit(cli.NotDone, fmt.Errorf("%w; to stop %s without a successor: understudy pause --role %s --stop", err, st.Term.Holder.ID, word(st.Role)))
 	}
 	return m, err
 }
@@ -140,8 +139,7 @@ func askFor(ctx context.Context, l lock.Locker, role string, pick picker) (befor
 	if target, err = pick(st); err != nil {
 		return before, target, err
 	}
-	host, _ := os.Hostname()
-	if err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: host}); err != nil {
+	if err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: by()}); err != nil {
 		if errors.Is(err, lock.ErrMoved) {
 			return before, target, cli.Exit(cli.NotDone, errors.New("the term ended meanwhile, or the role was paused; look at status and ask again"))
 		}
@@ -257,7 +255,7 @@ func chooseLabelled(st lock.Standing, labels map[string]string) (lock.Member, er
 func movable(st lock.Standing) error {
 	switch {
 	case !st.Pause.IsZero():
-		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: is %s; first run: understudy resume --role %s", st.Role, pausedBy(st.Pause), st.Role))
+		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: is %s; first run: understudy resume --role %s", st.Role, pausedBy(st.Pause), word(st.Role)))
 	case st.Term.Vacant():
 		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: nobody is active", st.Role)) // who asks later may find somebody
 	case len(st.Line) == 0:
@@ -320,6 +318,9 @@ func parseSelector(text string) (map[string]string, error) {
 		key, value, ok := strings.Cut(one, "=")
 		if !ok || key == "" {
 			return nil, fmt.Errorf("selector %q: %q is no label; write KEY=VALUE", text, one)
+		}
+		if before, twice := labels[key]; twice && before != value {
+			return nil, fmt.Errorf("selector %q: asks for %s=%s and for %s; no standby has both", text, key, before, one)
 		}
 		labels[key] = value
 	}

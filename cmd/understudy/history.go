@@ -75,7 +75,7 @@ func eventsOf(ctx context.Context, l lock.Locker, role string) ([]lock.Event, er
 	if !ok {
 		return nil, cli.Mistake(errors.New("this store keeps no history: look in the contenders' logs"))
 	}
-	for {
+	for why := error(nil); ; {
 		events, err := o.History(ctx, role)
 		switch {
 		case err == nil:
@@ -85,8 +85,11 @@ func eventsOf(ctx context.Context, l lock.Locker, role string) ([]lock.Event, er
 			return nil, err
 		}
 		cli.Heard(ctx, err)
+		if why == nil || ctx.Err() == nil { // that our time is over is no reason
+			why = err
+		}
 		if cli.Pause(ctx); ctx.Err() != nil {
-			return nil, cli.Unreachable(fmt.Errorf("the store cannot be reached:\n%w", err))
+			return nil, cli.Unreachable(fmt.Errorf("the store cannot be reached:\n%w", why))
 		}
 	}
 }

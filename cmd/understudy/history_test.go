@@ -57,9 +57,8 @@ func testWhy(t *testing.T, r *trio) {
 	now := r.because(span{}, lock.CauseFirst)
 	r.inLine(2)
 
-	host, _ := os.Hostname()
 	r.expect(0, "r: "+now.id+" -> ", "handoff", "--role", "r")
-	now = r.because(now, lock.CauseAsked, "by "+host)
+	now = r.because(now, lock.CauseAsked, "by "+by())
 
 	r.kill(now.id, syscall.SIGTERM)
 	old := now.id
@@ -82,7 +81,7 @@ func testWhy(t *testing.T, r *trio) {
 
 	r.judge() // what a forced eviction lets overlap is not judged
 	r.expect(0, now.id+" is evicted", "evict", "--id", now.id, "--force")
-	now = r.because(now, lock.CauseEvicted, "by operator@"+host)
+	now = r.because(now, lock.CauseEvicted, "by "+by())
 	r.expect(0, "evicted", "history", "--role", "r")
 	r.expect(0, `"kind": "ended"`, "history", "--role", "r", "-o", "json")
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"github.com/understudy-ha/understudy/internal/cli"
 )
 
@@ -56,7 +58,14 @@ var badInput = map[string]struct {
 	},
 	"unprintable": {
 		args: []string{"run", "--role", "a\x01b", "--id", "a", "--raft-dir", "d", peers, "--", "true"},
-		want: []string{`role "a\x01b": has the unprintable character U+0001 at byte 1`},
+		want: []string{`role: "a\x01b": has the unprintable character U+0001 at byte 1`},
+	},
+	"unprintable, by variable": {
+		args: []string{"run", "--role", "r", "--raft-dir", "d", peers, "--", "true"}, env: "UNDERSTUDY_ID=a\tb",
+		want: []string{`UNDERSTUDY_ID: "a\tb": has the unprintable character U+0009 at byte 1`, `UNDERSTUDY_ID: "a\tb" is not in the list`},
+	},
+	"unprintable, asked about": {
+		args: []string{"status", "--role", "a\x01b", peers}, want: []string{`role: "a\x01b": has the unprintable character U+0001 at byte 1`},
 	},
 	"times": {
 		args: []string{"plan", "--ttl", "1s", "--grace", "900ms", "--skew", "1ms"},
@@ -84,6 +93,21 @@ var badInput = map[string]struct {
 	"a handoff to an ID that a script left empty": {
 		args: []string{"handoff", "--role", "r", "--to", "", "--selector", "", peers},
 		want: []string{"to: is empty; write a value, or leave out --to", "selector: is empty; write a value, or leave out --selector"},
+	},
+	"a handoff to two": {
+		args: []string{"handoff", "--role", "r", "--to", "a", "--to", "b", peers},
+		want: []string{`to: --to is given twice, the second time with "b", and takes one value; leave out all but one`},
+	},
+	"a handoff to two labels of one name": {
+		args: []string{"handoff", "--role", "r", "--selector", "zone=east,zone=west", peers},
+		want: []string{`selector "zone=east,zone=west": asks for zone=east and for zone=west; no standby has both`},
+	},
+	"a label given twice": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--label", "zone=east", "--label", "zone=west", "--", "true"},
+		want: []string{`label: "zone=west": the label zone is east already; give it one value`},
+	},
+	"a member of two names": {
+		args: []string{"run", "--id", "a", "--id", "b", peers}, want: []string{`id: --id is given twice, the second time with "b"`},
 	},
 	"a pause until a time that a script has not set": {
 		args: []string{"pause", "--role", "r", "--until", "", peers},
@@ -211,7 +235,7 @@ var badInput = map[string]struct {
 	},
 	"addresses": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--address", "0.0.0.0:80", "--", "true"},
-		want: []string{`address "0.0.0.0:80": no other machine can reach that; write the one that clients dial`},
+		want: []string{`address: "0.0.0.0:80": no other machine can reach that; write the one that clients dial`},
 	},
 	"plan, all at once": {
 		args: []string{"plan", "--backend", "raft", "--raft-timing", "1ms", "--skew", "1ms", "-o", "yaml"},
@@ -287,6 +311,40 @@ func TestBadInput(t *testing.T) {
 				t.Error("something was written")
 			}
 		})
+	}
+}
+
+// TestFlagsGivenTwice: every flag of every command that takes one value is refused by its name where it is given twice:
+// nobody can say which value is meant.
+func TestFlagsGivenTwice(t *testing.T) {
+	t.Parallel()
+	several := map[string]bool{"label": true, "raft-peers": true, "etcd-endpoints": true, "operator": true}
+	tried := 0
+	for _, name := range leaves(newRoot(nil)) {
+		words := strings.Fields(name)
+		cmd, _, err := newRoot(nil).Find(words)
+		must(t, err)
+		if cmd.DisableFlagParsing {
+			continue // the other program's
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if several[f.Name] {
+				return
+			}
+			tried++
+			value := f.DefValue
+			if f.Name == "output" {
+				value = "json"
+			}
+			args := append(words, "--"+f.Name+"="+value, "--"+f.Name+"="+value)
+			code, text := said(t, args...)
+			if want := f.Name + ": --" + f.Name + " is given twice"; code != cli.Usage || !strings.Contains(text, want) {
+				t.Errorf("%q: exit code %d, want %d and %q:\n%s", args, code, cli.Usage, want, text)
+			}
+		})
+	}
+	if tried < 300 {
+		t.Errorf("%d flags were tried", tried)
 	}
 }
 

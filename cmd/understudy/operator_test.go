@@ -282,7 +282,7 @@ func TestSameID(t *testing.T) {
 	r.start("a", "--address", "10.0.0.1:80")
 	r.active(0)
 	code, text := r.run("a", "--address", "10.0.0.2:80")
-	if code != cli.Held || !strings.Contains(text, `ID "a" is in use`) || !strings.Contains(text, "10.0.0.1:80") {
+	if code != cli.Held || !strings.Contains(text, `understudy: id: register: ID "a" is in use`) || !strings.Contains(text, "10.0.0.1:80") {
 		t.Errorf("exit code %d, want %d and where the other runs\n%s", code, cli.Held, text)
 	}
 	if now := r.active(0); now.id != "a" {

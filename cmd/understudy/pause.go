@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,6 +85,14 @@ func (s *steering) does(run func(ctx context.Context, l lock.Locker, op lock.Ope
 
 // say prints a line for people.
 func (s *steering) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+
+// word is a name as a shell takes it.
+func word(name string) string {
+	if regexp.MustCompile(`^[\p{L}\p{N}_./:@%+=-]+$`).MatchString(name) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+}
 
 // stands is the role's standing, if anybody ever took part in it.
 func (s *steering) stands(ctx context.Context, l lock.Locker) (lock.Standing, error) {
@@ -170,7 +180,7 @@ func (p *pausing) run(ctx context.Context, l lock.Locker, op lock.Operator) erro
 	if !before.Pause.IsZero() {
 		p.say("that replaces: %s", pausedBy(before.Pause))
 	}
-	p.say("undo it with: understudy resume --role %s", p.Role())
+	p.say("undo it with: understudy resume --role %s", word(p.Role()))
 	if !p.wait {
 		return nil
 	}
@@ -248,7 +258,7 @@ func (s *steering) resume(ctx context.Context, l lock.Locker, op lock.Operator) 
 		return cli.Unreachable(err)
 	}
 	s.say("%s is resumed; it was %s", s.Role(), pausedBy(st.Pause))
-	s.say("undo it with: understudy pause --role %s", s.Role())
+	s.say("undo it with: understudy pause --role %s", word(s.Role()))
 	if !s.wait {
 		return nil
 	}

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
-	"text/tabwriter"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -42,15 +44,46 @@ are stable.
 			e.SetIndent("", "  ")
 			return e.Encode(rows)
 		}
-		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintf(w, "backend %s, ttl %v, skew %v, grace %v, stop timeout %v, a beat every %v, a try for %v\n\n", o.Store.Backend,
+		head := fmt.Sprintf("backend %s, ttl %v, skew %v, grace %v, stop timeout %v, a beat every %v, a try for %v", o.Store.Backend,
 			o.Coordinator.TTL, o.Coordinator.Skew, o.Coordinator.Grace, o.Coordinator.StopTimeout, o.Coordinator.BeatEvery(), o.Coordinator.Try())
-		for _, r := range rows {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", r.What, r.Bound, r.Why)
-		}
-		return w.Flush()
+		_, err = io.WriteString(cmd.OutOrStdout(), planPage(head, rows))
+		return err
 	}
 	return cmd
+}
+
+// pageWidth is the most columns of plan's lines.
+const pageWidth = 100
+
+// planPage is what plan prints for people: each bound beside what it is about, and the reason below it.
+func planPage(head string, rows []bound) string {
+	side := 0
+	for _, r := range rows {
+		side = max(side, len(r.What)+2)
+	}
+	page := strings.Join(fold(head, pageWidth), "\n") + "\n\n"
+	for _, r := range rows {
+		for i, line := range slices.Concat(fold(r.Bound, pageWidth-side), fold(r.Why, pageWidth-side)) {
+			what := ""
+			if i == 0 {
+				what = r.What
+			}
+			page += fmt.Sprintf("%-*s%s\n", side, what, line)
+		}
+	}
+	return page
+}
+
+// fold breaks a text into lines of at most width columns. A longer word has a line of its own.
+func fold(text string, width int) (lines []string) {
+	for _, word := range strings.Fields(text) {
+		if last := len(lines) - 1; last >= 0 && utf8.RuneCountInString(lines[last])+1+utf8.RuneCountInString(word) <= width {
+			lines[last] += " " + word
+		} else {
+			lines = append(lines, word)
+		}
+	}
+	return lines
 }
 
 // A bound is one line of plan. Its names are stable.

@@ -7,8 +7,12 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"github.com/understudy-ha/understudy/backends"
 )
 
 // checkNumbers: the durations that a bound names are its numbers, too.
@@ -86,6 +90,32 @@ func TestPlan(t *testing.T) {
 		}
 		if !maps.Equal(got, test.want) {
 			t.Errorf("%s: got %v\nwant %v", name, got, test.want)
+		}
+	}
+}
+
+// TestPlanFitsThePage: no line is wider than a page, with any store, and nothing is cut off.
+func TestPlanFitsThePage(t *testing.T) {
+	for _, store := range backends.Names() {
+		for _, ttl := range []string{"100ms", "10s", "12h"} {
+			var out, asJSON, errs bytes.Buffer
+			args := []string{"plan", "--backend", store, "--ttl", ttl, "--fence", "poweroff"}
+			if code := execute(t.Context(), args, &out, &errs) + execute(t.Context(), append(args, "-o", "json"), &asJSON, &errs); code != 0 {
+				t.Fatalf("%q: %s", args, &errs)
+			}
+			for line := range strings.Lines(out.String()) {
+				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
+					t.Errorf("%q: a line has %d columns:\n%s", args, n, line)
+				}
+			}
+			var rows []bound
+			must(t, json.Unmarshal(asJSON.Bytes(), &rows))
+			page := strings.Join(strings.Fields(out.String()), " ")
+			for _, r := range rows {
+				if want := strings.Join(strings.Fields(r.What+" "+r.Bound+" "+r.Why), " "); !strings.Contains(page, want) {
+					t.Errorf("%q: the page lacks %q:\n%s", args, want, &out)
+				}
+			}
 		}
 	}
 }

@@ -43,6 +43,7 @@ snapshots. What there is none of, or what cannot be read, is left out. These nam
 		Args: cli.OneArg("DIR, the data directory"),
 	}
 	output := cli.Output(cmd.Flags())
+	cli.Once(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := isThere(args[0]); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,4 +120,23 @@ func TestSecondNodeEnds(t *testing.T) {
 			t.Errorf("%v: exit code %d, want %q\n%s", args, code, want, text)
 		}
 	}
+}
+
+// lastOfEach leaves out a flag that is given again later: what one test gives takes the place of what all have.
+func lastOfEach(args []string) (kept []string) {
+	var groups [][]string
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "--") || len(groups) == 0 {
+			groups = append(groups, nil)
+		}
+		groups[len(groups)-1] = append(groups[len(groups)-1], arg)
+	}
+	name := func(group []string) string { name, _, _ := strings.Cut(group[0], "="); return name }
+	for i, group := range groups {
+		again := slices.ContainsFunc(groups[i+1:], func(later []string) bool { return name(later) == name(group) })
+		if !again || name(group) == "--label" {
+			kept = append(kept, group...)
+		}
+	}
+	return kept
 }

@@ -157,6 +157,7 @@ beside the new one. docs/raft.md has every step.
 	}
 	to := cmd.Flags().String("out", "", "the file that is written, which is not there yet")
 	force := cmd.Flags().Bool("force", false, "also where a majority of the directories is whole")
+	cli.Once(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *to == "" {
 			return errors.New("out: no file is given; write --out FILE, which is not there yet")

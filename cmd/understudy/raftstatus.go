@@ -89,7 +89,14 @@ func newGroupReport(g raft.GroupStatus, peers []raft.Peer) groupReport {
 	voters, silent, failing := g.Voters()
 	h := backends.Health{Members: voters, Leader: g.Leader, Silent: silent, Failing: failing}
 	margin, _ := h.Margin()
-	return groupReport{g, h.Quorum(), margin, cmp.Or(g.Lost(), h.String()), (raft.Group{Voters: voters}).Differs(peers)}
+	health := h.String()
+	if barred := g.Barred(); margin < 0 && margin+len(barred) >= 0 {
+		health = fmt.Sprintf("whether a majority works is not known here: TLS with %s fails", strings.Join(barred, ", "))
+		if g.Leader != "" {
+			health += "; " + g.Leader + " says that it leads"
+		}
+	}
+	return groupReport{g, h.Quorum(), margin, cmp.Or(g.Lost(), health), (raft.Group{Voters: voters}).Differs(peers)}
 }
 
 func (r groupReport) write(w io.Writer, now time.Time) {
@@ -99,7 +106,7 @@ func (r groupReport) write(w io.Writer, now time.Time) {
 	var more []string
 	for _, m := range r.Members {
 		if m.Node == nil {
-			fmt.Fprintf(table, "%s\t%s\tsilent\n", m.ID, m.Address)
+			fmt.Fprintf(table, "%s\t%s\tsilent%s\n", m.ID, m.Address, strings.Repeat("\t-", 7)) // a row that ends early would part the table in two
 			more = append(more, m.ID+" is silent: "+m.Silent)
 			continue
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -72,4 +73,38 @@ func TestRaftStatus(t *testing.T) {
 	if must(t, json.Unmarshal([]byte(text), &c)); len(c.Members) != 3 || c.Members[0].Address != peers[0].Address || !c.Members[0].Voter {
 		t.Errorf("%+v", c.Members)
 	}
+}
+
+// TestRaftStatusBarred: where TLS with a majority of the members fails on this machine alone, they may well work, and
+// nobody is told that no majority does.
+func TestRaftStatusBarred(t *testing.T) {
+	t.Parallel()
+	ours, theirs, dir := t.TempDir(), t.TempDir(), t.TempDir()
+	peers := stores.Peers(t, "a", "b", "c")
+	var both []byte
+	for _, certs := range []string{ours, theirs} {
+		if code, text := said(t, "raft", "certs", "--dir", certs, "--raft-peers", stores.List(peers), "--operator", "alice"); code != 0 {
+			t.Fatal(text)
+		}
+		one, err := os.ReadFile(filepath.Join(certs, "ca.pem"))
+		must(t, err)
+		both = append(both, one...)
+	}
+	authorities := filepath.Join(dir, "both.pem")
+	must(t, os.WriteFile(authorities, both, 0o600))
+	for _, p := range peers {
+		certs := theirs
+		if p.ID == "a" {
+			certs = ours
+		}
+		files := tlsOf(certs, p.ID)
+		files[1] = authorities
+		defer votes(t, p.ID, filepath.Join(dir, p.ID), stores.List(peers), files...)()
+	}
+	alice := tlsOf(ours, "alice")
+	led(t, peers, authorities, alice[3], alice[5])
+	lab.Eventually(t, "it is not known whether a majority works", func() bool {
+		_, text := said(t, append([]string{"raft", "status", "--raft-peers", stores.List(peers)}, alice...)...)
+		return strings.Contains(text, "whether a majority works is not known here: TLS with b, c fails") && strings.Contains(text, "unknown authority") && !strings.Contains(text, "no majority")
+	})
 }

@@ -249,6 +249,16 @@ func (r roleRow) print(w io.Writer, now time.Time) {
 	if r.Paused != nil {
 		fmt.Fprintf(w, "%s: nobody takes over\n", r.Paused.text)
 	}
+	if r.Active == nil {
+		text := "nobody is active"
+		if r.Last != "" {
+			text += "; the last was " + r.Last
+		}
+		fmt.Fprintln(w, text)
+		if len(r.Standbys) == 0 {
+			return
+		}
+	}
 	fmt.Fprintln(w, "ID\tSTATE\tTOKEN\tSINCE\tLAST BEAT (ITS CLOCK)\tTTL\tA CRASH COSTS\tADDRESS\tLABELS")
 	if a := r.Active; a != nil {
 		state := "active"
@@ -259,12 +269,6 @@ func (r roleRow) print(w io.Writer, now time.Time) {
 			state += ", " + a.Unfit
 		}
 		a.print(w, now, state+a.set(), fmt.Sprint(a.Token), a.Since.Format(time.RFC3339))
-	} else {
-		last := ""
-		if r.Last != "" {
-			last = "the last was " + r.Last
-		}
-		fmt.Fprintf(w, "-\tnobody is active\t%s\n", last)
 	}
 	for i, m := range r.Standbys {
 		state := fmt.Sprintf("standby %d", i)

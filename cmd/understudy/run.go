@@ -192,7 +192,7 @@ func (o *options) stopped(ctx context.Context, err error) error {
 	case errors.Is(err, lock.ErrPermanent) || ctx.Err() == nil:
 		return err
 	case errors.Is(context.Cause(ctx), errNoAnswer):
-		return cli.Exit(cli.Unavailable, fmt.Errorf("the store did not answer within --connect-timeout %v:\n%w", o.Run.ConnectTimeout, err))
+		return cli.Unreachable(fmt.Errorf("the store did not answer within --connect-timeout %v:\n%w", o.Run.ConnectTimeout, err))
 	}
 	return nil
 }

@@ -98,15 +98,15 @@ func (s *statusCommand) judge() error {
 		s.first, s.Timeout = s.Timeout, forever
 	}
 	if s.Role() != "" {
-		errs = append(errs, lock.CheckName("role", s.Role()))
+		errs = append(errs, s.CheckName("role", s.Role()))
 	}
 	switch {
 	case !s.isActive:
 	case s.follow:
 		errs = append(errs, errors.New("is-active: cannot be combined with --watch; leave out one of them"))
-	case s.Coordinator.ID == "":
+	case s.Coordinator.ID == "" && !s.Given("id"):
 		errs = append(errs, errors.New("is-active: needs the contender; write --id ID"))
-	case s.Role() == "":
+	case s.Role() == "" && !s.Given("role"):
 		errs = append(errs, cli.NoRole("role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE"))
 	}
 	return errors.Join(errs...)

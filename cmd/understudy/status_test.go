@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/memory"
+	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -113,5 +115,52 @@ func TestStoreInOneSentence(t *testing.T) {
 		if got := h.String(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// TestTablesAreAligned: each cell stands below the head of its column, also where nobody is active, where an active is
+// silent, and where a member of a group is.
+func TestTablesAreAligned(t *testing.T) {
+	t.Parallel()
+	m := lock.Member{Contender: lock.Contender{ID: "a-long-name", Address: "10.0.0.1:80"}, Promise: lock.Promise{TTL: 10 * time.Second}, Beat: 7, BeatAt: time.Now()}
+	nobody := lock.Standing{Role: "nobody", Line: []lock.Member{m, m}, Term: lock.Term{Token: 3, Holder: m, Over: lock.CauseStopped}}
+	silent := lock.Standing{Role: "silent", Line: []lock.Member{m}, Term: lock.Term{Token: 4, Holder: m}}
+	var page, group strings.Builder
+	must(t, newReport("etcd", backends.Health{}, []heard{{Standing: nobody, at: time.Now()}, {Standing: silent, at: time.Now(), silent: "its session's record is missing"}}).show(&page, "table"))
+	node := &raft.NodeStatus{ID: "b", State: "follower", Term: 3, Last: 12345, Snapshot: 12, SnapshotAt: time.Now()}
+	groupReport{GroupStatus: raft.GroupStatus{Members: []raft.MemberStatus{
+		{Member: raft.Member{ID: "a", Address: "127.0.0.1:7001", Voter: true}, Node: node},
+		{Member: raft.Member{ID: "b", Address: "127.0.0.1:7002", Voter: true}, Silent: "no answer"},
+		{Member: raft.Member{ID: "c", Address: "127.0.0.1:7003", Voter: true}, Node: node},
+	}}}.write(&group, time.Now())
+	aligned(t, "ID ", 4, page.String())
+	aligned(t, "MEMBER ", 3, group.String())
+}
+
+// aligned expects so many rows below the heads that begin so, with a cell that begins below each column's head.
+func aligned(t *testing.T, head string, want int, page string) {
+	t.Helper()
+	var starts []int
+	rows := 0
+	for line := range strings.Lines(page) {
+		switch line = strings.TrimRight(line, "\n"); {
+		case strings.HasPrefix(line, head):
+			starts = nil
+			for _, at := range regexp.MustCompile(`\S+( \S+)*`).FindAllStringIndex(line, -1) {
+				starts = append(starts, at[0])
+			}
+		case starts != nil && strings.Contains(line, "  "):
+			rows++
+			for _, at := range starts {
+				if at > 0 && at < len(line) && line[at-1] != ' ' || at < len(line) && line[at] == ' ' {
+					t.Errorf("column %d of %q:\n%s", at, line, page)
+				}
+			}
+		default:
+			starts = nil
+		}
+	}
+	if rows != want {
+		t.Errorf("%d rows, want %d:\n%s", rows, want, page)
 	}
 }

@@ -222,7 +222,7 @@ func (r *trio) args(id string, flags ...string) []string {
 	if !ok {
 		command = r.command
 	}
-	return slices.Concat(args, r.more, r.own[id], flags, []string{"--"}, command)
+	return slices.Concat(lastOfEach(slices.Concat(args, r.more, r.own[id], flags)), []string{"--"}, command)
 }
 
 func (r *trio) start(id string, flags ...string) {

@@ -47,7 +47,7 @@ These names are stable.
 		if o.Role() == "" {
 			return nil
 		}
-		return lock.CheckName("role", o.Role())
+		return o.CheckName("role", o.Role())
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {

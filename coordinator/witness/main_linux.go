@@ -98,8 +98,7 @@ func (c *child) watch() {
 			why = c.due()
 		}
 		if why != "" {
-			c.kill()
-			if c.killed == "" {
+			if alive := c.kill(); alive && c.killed == "" {
 				c.log.Warn("process killed", "why", why)
 				c.killed = why
 			}
@@ -190,9 +189,12 @@ func (c *child) arm() {
 }
 
 // kill kills the process, and its groups at once: they may be all that works. Processes that a
-// killed init left to the process go first.
-func (c *child) kill() {
+// killed init left to the process go first. It reports whether the process was still alive: one that was
+// stopped and is woken may end by itself in this moment.
+func (c *child) kill() (alive bool) {
+	alive = !c.poll(0)
 	procgroup.KillBelow(c.held[:]...)
 	_ = unix.PidfdSendSignal(c.parent, unix.SIGKILL, nil, 0)
 	procgroup.Kill(c.held[:]...)
+	return alive
 }

@@ -8,13 +8,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 // The exit codes of every command, in addition to its own. They follow sysexits.h if that has
 // one. The rule: Usage is for what was given, the command line, the environment and the file of
-// settings, also where the store refuses it, as a wrong password; NotDone for what was refused or
-// failed as things stand; Unavailable where the store does not answer.
+// settings, also where the store refuses it, as a wrong password, and where TLS with it does not come
+// about; NotDone for what was refused or failed as things stand; Unavailable where the store does not answer.
 const (
 	NotDone     = 1  // what was asked for did not happen
 	Usage       = 64 // what was given is wrong
@@ -82,9 +83,14 @@ func Mistake(err error) error {
 	return Exit(Usage, err)
 }
 
-// Unreachable gives an error of the store its exit code: some are permanent.
+// Unreachable gives an error of the store its exit code: some are permanent, and some are about what was given.
 func Unreachable(err error) error {
-	if err == nil || errors.Is(err, lock.ErrPermanent) {
+	switch {
+	case err == nil:
+		return nil
+	case certs.Failed(err):
+		return Mistake(err)
+	case errors.Is(err, lock.ErrPermanent):
 		return err
 	}
 	return Exit(Unavailable, err)
@@ -98,6 +104,9 @@ func Refused(err error) error {
 	var unwritten *unwrittenError
 	if err == nil || errors.As(err, &exit) || errors.As(err, &field) || errors.As(err, &unwritten) || errors.Is(err, context.DeadlineExceeded) {
 		return err
+	}
+	if certs.Failed(err) {
+		return Mistake(err)
 	}
 	return Exit(NotDone, err)
 }
@@ -116,7 +125,7 @@ func codeOf(err error) (code int, says bool) {
 		return Unwritten, false // the answer says it
 	case errors.As(err, &held):
 		return Held, true
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && !certs.Failed(err):
 		return Unavailable, true
 	}
 	return Usage, true

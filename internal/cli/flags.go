@@ -23,6 +23,24 @@ func (o *Options) Collect() {
 	config.Flags(o.Set, o.keys...)
 }
 
+// Once has each flag of set, which takes one value, refused where it is given twice. Those of Collect are already.
+func Once(set *pflag.FlagSet) {
+	set.VisitAll(func(f *pflag.Flag) { f.Value = &once{Value: f.Value} })
+}
+
+type once struct {
+	pflag.Value
+	given bool
+}
+
+func (o *once) Set(s string) error {
+	if o.given {
+		return config.ErrTwice
+	}
+	o.given = true
+	return o.Value.Set(s)
+}
+
 // Output adds the flag -o.
 func Output(set *pflag.FlagSet) *string {
 	o := outputFlag("table")
@@ -65,6 +83,9 @@ func unknownFlag(cmd *cobra.Command, err error) error {
 	case errors.As(err, &instead) && errors.Is(err, config.ErrNoValue):
 		name := instead.GetFlag().Name
 		return fmt.Errorf("%s: --%s has no value, but %q follows it; is a variable empty? write a value, or leave out --%s", name, name, instead.GetValue(), name)
+	case errors.As(err, &instead) && errors.Is(err, config.ErrTwice):
+		name := instead.GetFlag().Name
+		return fmt.Errorf("%s: --%s is given twice, the second time with %q, and takes one value; leave out all but one", name, name, instead.GetValue())
 	case !errors.As(err, &unknown):
 		return err
 	}

@@ -23,6 +23,7 @@ type Options struct {
 	keys []string // that have a flag
 
 	Ours    bool         // other tools' variables are ignored
+	Unread  bool         // the file could not be read: what seems to be missing may stand there
 	Judge   func() error // says what else is wrong; nil: nothing is
 	Timeout time.Duration
 }
@@ -75,7 +76,7 @@ func (o *Options) Read(cmd *cobra.Command) error {
 	for _, w := range c.Warnings {
 		Say(cmd.ErrOrStderr(), abridge("understudy: warning: "+w)+"\n")
 	}
-	if o.Judge != nil && !config.IsUnread(err) { // what seems to be missing may stand in the file
+	if o.Unread = config.IsUnread(err); o.Judge != nil && !o.Unread {
 		err = errors.Join(err, o.Judge())
 	}
 	return err
@@ -84,12 +85,17 @@ func (o *Options) Read(cmd *cobra.Command) error {
 // OneRole says what is wrong with the role that is asked about.
 func (o *Options) OneRole() error {
 	if o.Role() == "" && o.Given("role") {
-		return nil // it is empty: Read says so
+		return nil // it is empty, or no text: Read says so
 	}
 	if o.Role() == "" {
 		return NoRole("role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE")
 	}
-	return lock.CheckName("role", o.Role())
+	return o.CheckName("role", o.Role())
+}
+
+// CheckName says what is wrong with the name that the setting key was given.
+func (o *Options) CheckName(key, name string) error {
+	return o.Explain(lock.InFields(lock.CheckName("", name), key))
 }
 
 // isVariable reports whether any command has a flag with this variable.

@@ -19,6 +19,7 @@ func NewVersion() *cobra.Command {
 		Example: "  understudy version -o json",
 	}
 	output := Output(cmd.Flags())
+	Once(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		v := built()
 		if *output == "json" {
