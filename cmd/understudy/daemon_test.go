@@ -15,7 +15,7 @@ import (
 func TestDaemon(t *testing.T) {
 	t.Parallel()
 	r := newTrio(t, onRaft)
-	r.command, r.more = daemon(), []string{"--hang-timeout", "500ms"}
+	r.command, r.more = r.daemon(), []string{"--hang-timeout", "500ms"}
 	r.startAll()
 	for _, fault := range daemonFaults {
 		t.Log(fault.name)
@@ -39,7 +39,7 @@ func TestStoppedWithoutWitness(t *testing.T) {
 			r := newTrio(t, onRaft)
 			r.more = append(more, "--witness=false")
 			if more == nil {
-				r.command = daemon()
+				r.command = r.daemon()
 			}
 			r.startAll()
 			for range 3 {
@@ -97,4 +97,12 @@ var daemonFaults = []struct {
 		r.send(r.init(now.id), syscall.SIGSTOP)
 		r.signal(now.id, syscall.SIGSTOP)
 	}},
+}
+
+// daemon is the trio's command in a session of its own, which its first process does not wait for.
+func (r *trio) daemon() []string {
+	if len(r.command) == 3 { // a shell's
+		return []string{"sh", "-c", "setsid -f sh -c '" + r.command[2] + "'; sleep 1000 & wait"}
+	}
+	return []string{"sh", "-c", "setsid -f " + os.Args[0] + "; sleep 1000 & wait"}
 }
