@@ -98,9 +98,9 @@ func (w *warm) end() {
 }
 
 // standBy keeps the command running until a term begins. It starts one that ends by itself again,
-// after a pause that grows.
+// after a pause that grows: but not one that has ended because somebody stops the whole service.
 func (w *warm) standBy(ctx context.Context) {
-	const first, most = 250 * time.Millisecond, time.Minute // as for a role whose work fails
+	const first, most = together, time.Minute
 	for ctx.Err() == nil {
 		l, err := w.run(ctx)
 		if err == nil {
@@ -118,11 +118,13 @@ func (w *warm) standBy(ctx context.Context) {
 			return
 		}
 		w.pause = min(max(2*w.pause, first), most)
-		w.log.Warn("the command ended in standby; it is started again", "error", err, "after", w.pause)
 		select {
+		case <-w.stopped:
+			return
 		case <-ctx.Done():
 		case <-time.After(w.pause):
 		}
+		w.log.Warn("the command ended in standby; it is started again", "error", err, "after", w.pause)
 	}
 }
 
