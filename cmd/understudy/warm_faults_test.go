@@ -60,11 +60,7 @@ func TestWarmCut(t *testing.T) {
 			if lives := r.lives(now.pid); lives != (fault == "") {
 				t.Errorf("the command lives: %t", lives)
 			}
-			for _, id := range r.others(now.id) {
-				if n := len(r.runs(id)); n != 1 {
-					t.Errorf("the command of %s, which stood by, was started %d times", id, n)
-				}
-			}
+			r.startedOnce(r.others(now.id)...)
 			must(t, r.cluster.Members[0].Resume())
 			r.active(now.token)
 			r.finish()
@@ -178,24 +174,6 @@ func testWarmUnguarded(t *testing.T, r *trio) {
 		t.Error("the command lives, and its deadline is over")
 	}
 	r.send(wrapper, syscall.SIGCONT)
-	r.finish()
-}
-
-// TestWarmIsolated: a warm command in a PID namespace has its socket, too.
-func TestWarmIsolated(t *testing.T) {
-	t.Parallel()
-	needRoot(t)
-	r := newTrio(t, onRaft)
-	r.warmed("--isolate")
-	r.startAll()
-	now := r.warmAt()
-	r.handoff()
-	r.active(now.token)
-	for _, id := range r.ids {
-		if n := len(r.runs(id)); n != 1 {
-			t.Errorf("the command of %s was started %d times", id, n)
-		}
-	}
 	r.finish()
 }
 

@@ -21,9 +21,16 @@ import (
 // TestWarmTakeover measures the time from SIGKILL of the active's wrapper to the work of the next, with a program
 // that takes three seconds to start: cold, and warm.
 func TestWarmTakeover(t *testing.T) {
+	t.Parallel()
+	for _, store := range []string{onRaft, onEtcd} {
+		t.Run(store, func(t *testing.T) { testWarmTakeover(t, store) })
+	}
+}
+
+func testWarmTakeover(t *testing.T, store string) {
 	took := map[string]time.Duration{}
 	for _, how := range []string{"cold", "warm"} {
-		r := newTrio(t, onRaft)
+		r := newTrio(t, store)
 		r.ttl = 10 * time.Second
 		if how == "warm" {
 			r.warmed()

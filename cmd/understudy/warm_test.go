@@ -151,6 +151,16 @@ func (r *trio) lastRun(id string) int {
 	return all[len(all)-1]
 }
 
+// startedOnce expects the commands of some contenders not to have been started anew.
+func (r *trio) startedOnce(ids ...string) {
+	r.t.Helper()
+	for _, id := range ids {
+		if n := len(r.runs(id)); n != 1 {
+			r.t.Errorf("the command of %s was started %d times", id, n)
+		}
+	}
+}
+
 // TestWarm hands the role round: the commands work in turns, and none of them is ever started anew.
 func TestWarm(t *testing.T) { onEveryStore(t, testWarm) }
 
@@ -167,11 +177,7 @@ func testWarm(t *testing.T, r *trio) {
 			t.Errorf("%s handed over to itself", now.id)
 		}
 	}
-	for _, id := range r.ids {
-		if n := len(r.runs(id)); n != 1 {
-			t.Errorf("the command of %s was started %d times", id, n)
-		}
-	}
+	r.startedOnce(r.ids...)
 	r.finish()
 }
 

@@ -78,6 +78,14 @@ func testAnyOne(t *testing.T, r *trio) {
 	r.finish()
 }
 
+// daemon is the trio's command in a session of its own, which its first process does not wait for.
+func (r *trio) daemon() []string {
+	if len(r.command) == 3 { // a shell's
+		return []string{"sh", "-c", "setsid -f sh -c '" + r.command[2] + "'; sleep 1000 & wait"}
+	}
+	return []string{"sh", "-c", "setsid -f " + os.Args[0] + "; sleep 1000 & wait"}
+}
+
 // send signals a process that must be there.
 func (r *trio) send(pid int, sig syscall.Signal) {
 	r.t.Helper()
