@@ -143,7 +143,7 @@ func (w *warm) work(ctx context.Context, t coordinator.Term) error {
 	l, err := w.run(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return w.command.ended(ctx)
+		return w.ended(ctx)
 	case err != nil:
 		return w.notStarted(err)
 	}
@@ -173,7 +173,7 @@ func (w *warm) work(ctx context.Context, t coordinator.Term) error {
 		ended := &endedError{code, over}
 		return w.over(ended, ended)
 	}
-	return w.command.ended(ctx)
+	return w.ended(ctx)
 }
 
 // activate tells the command to work, which ends at the deadline from then on.
