@@ -44,7 +44,7 @@ func (c *Config) completeRoles() error {
 	if exit == "" {
 		exit = "exit"
 	}
-	c.Roles = []Role{{Name: c.role, Priority: c.priority, ActiveStandby: c.standby, OnLoss: c.onLoss, OnExit: exit, OnActive: c.onActive, OnStandby: c.onStandby}}
+	c.Roles = []Role{{Name: c.role, Priority: c.priority, ActiveStandby: c.standby, OnLoss: c.onLoss, OnExit: exit, Warm: c.warm, OnActive: c.onActive, OnStandby: c.onStandby}}
 	if c.role == "" && c.bad["role"] {
 		return nil // the file was not read, or its flag is empty
 	}

@@ -28,9 +28,9 @@ type Config struct {
 	// and variables of other tools that have no meaning here. The caller logs them.
 	Warnings []string
 
-	role, onLoss, onExit, onActive, onStandby, logFormat, logLevel string
-	priority                                                       int
-	standby                                                        bool
+	role, onLoss, onExit, onActive, onStandby, warm, logFormat, logLevel string
+	priority                                                             int
+	standby                                                              bool
 
 	log    io.Writer
 	values map[string]value // by the key's name
@@ -46,6 +46,7 @@ type Role struct {
 	ActiveStandby bool     // stand by; false ends the process beside a living active
 	OnLoss        string   // standby or exit
 	OnExit        string   // exit or restart
+	Warm          string   // off, idle or restart
 	OnActive      string   // a shell command beside each term's; "": none
 	OnStandby     string   // a shell command after each term's; "": none
 }

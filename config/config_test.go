@@ -32,7 +32,7 @@ func sample(k Key) (file, text, shown string) {
 	case k.Type() == "bool":
 		file, text, shown = "false", "false", "false"
 	case k.Type() == "roles":
-		shown = `[{"name":"root","command":["a","b"],"priority":3,"activeStandby":{"enabled":false},"onLoss":"standby","onExit":"restart"}]`
+		shown = `[{"name":"root","command":["a","b"],"priority":3,"activeStandby":{"enabled":false},"onLoss":"standby","onExit":"restart","warm":"off"}]`
 	case k.OneOf != nil:
 		last := k.OneOf[len(k.OneOf)-1]
 		file, text, shown = last, last, last

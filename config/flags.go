@@ -25,7 +25,7 @@ func Flags(set *pflag.FlagSet, names ...string) {
 		}
 		t := &text{kind: k.Type(), shown: k.Default, set: set}
 		f := set.VarPF(t, k.Flag(), "", k.Usage)
-		if t.kind == "bool" {
+		if f.NoOptDefVal = k.alone; t.kind == "bool" {
 			f.NoOptDefVal = "true"
 		}
 	}

@@ -23,6 +23,7 @@ type Key struct {
 	Store   string   // the store that it belongs to; "": none
 	Member  bool     // a process that only looks and asks ignores it
 
+	alone  string            // what its flag means without a value; "": that is a mistake
 	to     func(*Config) any // where its value goes; that type is the key's
 	kind   string            // what Type returns
 	dashes string            // the name, as a flag has it
@@ -129,6 +130,7 @@ func listed() []Key {
 		{Name: "health", Command: true, Usage: "a shell command; exit code 0 says that this process may be active", to: func(c *Config) any { return &c.Run.Health }},
 		{Name: "fence", Command: true, Usage: "a shell command that kills the host of a silent active by power, hypervisor or cloud; exit code 0 says that it is dead", to: func(c *Config) any { return &c.Run.Fence }},
 		{Name: "onLoss", Command: true, Default: "standby", OneOf: []string{"standby", "exit"}, Usage: "after a loss: standby, or exit with code 75", to: func(c *Config) any { return &c.onLoss }},
+		{Name: "warm", Command: true, Default: "off", alone: "idle", OneOf: []string{"off", "idle", "restart"}, Usage: "run the command on every host, in standby too, see docs/warm.md: idle: it stands down when it is told to; restart: then it is ended, and started anew; off: it runs while active", to: func(c *Config) any { return &c.warm }},
 		{Name: "onExit", Command: true, OneOf: []string{"exit", "restart"}, Usage: "when a command ends by itself: exit with its code, or restart (default exit; with roles restart)", to: func(c *Config) any { return &c.onExit }},
 		{Name: "onActive", Command: true, Usage: "a shell command to run beside the command once the role is granted, for at most 30s: for an address, DNS, an alert", to: func(c *Config) any { return &c.onActive }},
 		{Name: "onStandby", Command: true, Usage: "a shell command to run when the command has ended, before the role is released, for at most 5s", to: func(c *Config) any { return &c.onStandby }},

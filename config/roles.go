@@ -19,7 +19,7 @@ func roleKeys() []Key {
 	return complete([]Key{
 		{Name: "name", Usage: "of the role", to: func(*Config) any { return new(string) }},
 		{Name: "command", Usage: "the program and its arguments; a text is run by a shell", to: func(*Config) any { return new([]string) }},
-		k["priority"], k["activeStandby.enabled"], k["onLoss"], k["onExit"], k["onActive"], k["onStandby"],
+		k["priority"], k["activeStandby.enabled"], k["onLoss"], k["onExit"], k["warm"], k["onActive"], k["onStandby"],
 	})
 }
 
@@ -59,7 +59,7 @@ func (r *reader) roles() {
 func (r *reader) role(f *file, n *yaml.Node) Role {
 	one := Role{
 		Priority: r.config.priority, ActiveStandby: r.config.standby, OnLoss: r.config.onLoss, OnExit: r.config.onExit,
-		OnActive: r.config.onActive, OnStandby: r.config.onStandby,
+		OnActive: r.config.onActive, OnStandby: r.config.onStandby, Warm: r.config.warm,
 	}
 	if one.OnExit == "" {
 		one.OnExit = "restart"
@@ -70,7 +70,7 @@ func (r *reader) role(f *file, n *yaml.Node) Role {
 	f.section("", n, given)
 	to := map[string]any{
 		"name": &one.Name, "command": &one.Command, "priority": &one.Priority,
-		"activeStandby.enabled": &one.ActiveStandby, "onLoss": &one.OnLoss, "onExit": &one.OnExit,
+		"activeStandby.enabled": &one.ActiveStandby, "onLoss": &one.OnLoss, "onExit": &one.OnExit, "warm": &one.Warm,
 		"onActive": &one.OnActive, "onStandby": &one.OnStandby,
 	}
 	for _, k := range roleKeys() {
@@ -111,12 +111,13 @@ func formatRoles(roles []Role) string {
 		ActiveStandby standby  `json:"activeStandby"`
 		OnLoss        string   `json:"onLoss"`
 		OnExit        string   `json:"onExit"`
+		Warm          string   `json:"warm"`
 		OnActive      string   `json:"onActive,omitempty"`
 		OnStandby     string   `json:"onStandby,omitempty"`
 	}
 	var all []row
 	for _, r := range roles {
-		all = append(all, row{r.Name, r.Command, r.Priority, standby{r.ActiveStandby}, r.OnLoss, r.OnExit, r.OnActive, r.OnStandby})
+		all = append(all, row{r.Name, r.Command, r.Priority, standby{r.ActiveStandby}, r.OnLoss, r.OnExit, r.Warm, r.OnActive, r.OnStandby})
 	}
 	var b strings.Builder
 	e := json.NewEncoder(&b)

@@ -22,6 +22,7 @@ var whatRuns = map[string]string{
 	"a command ends when its wrapper":             "internal/procgroup/supervise_linux.go",
 	"`--isolate`":                                 "internal/procgroup/init_linux.go",
 	"`--watchdog`":                                "cmd/understudy/notices_linux.go",
+	"`--warm`":                                    "cmd/understudy/page_linux.go",
 	"a warning when a command":                    "cmd/understudy/program_linux.go",
 	"a restart sees that its predecessor is dead": "coordinator/internal/process/process_linux.go",
 	"a clock that counts sleep":                   "coordinator/internal/clock/clock_linux.go",

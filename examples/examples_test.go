@@ -91,6 +91,11 @@ func (s *stage) takeover(followed bool, command func(id string) []string) {
 	}
 	follows(second)
 	delete(s.procs, first.id)
+	s.stop()
+}
+
+// stop stops everything in order.
+func (s *stage) stop() {
 	for name, p := range s.procs {
 		_ = p.Signal(syscall.SIGTERM)
 		if err := p.Wait(); err != nil {

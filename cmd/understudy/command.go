@@ -17,11 +17,12 @@ import (
 	"github.com/understudy-ha/understudy/internal/procgroup"
 )
 
-// A command is one role's program, run once for every term.
+// A command is one role's program, run once for every term, or warm.
 type command struct {
 	*commands
 	role config.Role
 	log  *slog.Logger
+	warm *warm // nil: it runs while it works
 
 	mu      sync.Mutex                      // held while it starts, so that no signal is missed
 	now     atomic.Pointer[procgroup.Group] // nil: none runs
@@ -41,14 +42,13 @@ func (c *command) signal(s syscall.Signal) {
 // work runs the command for one term. It returns when no descendant of the command is left. The
 // command has ended when its first process has.
 func (c *command) work(ctx context.Context, t coordinator.Term) error {
+	if c.warm != nil {
+		return c.warm.work(ctx, t)
+	}
 	g, err := c.start(t)
 	defer c.forget()
 	if err != nil {
-		err = fmt.Errorf("the command did not start: %w", err)
-		if c.role.OnExit != "restart" { // otherwise the coordinator logs it
-			c.log.Error(err.Error())
-		}
-		return c.over(&endedError{127, time.Now()}, err)
+		return c.notStarted(err)
 	}
 	active := c.hook("on-active", c.role.OnActive, onActiveFor, t, coordinator.CauseGranted, nil)
 	byItself := false
@@ -58,13 +58,28 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	case <-ctx.Done():
 	}
 	over := time.Now()
-	c.stop(ctx, g, t) // also the processes that it left behind
+	g.Terminate()
+	c.stop(ctx, g, g.Gone(), t) // also the processes that it left behind
 	c.tell(ctx, g.Code(), byItself)
 	c.onStandby(ctx, t, whyOver(ctx, g.Code(), byItself), active, over)
 	if byItself {
 		ended := &endedError{g.Code(), over}
 		return c.over(ended, ended)
 	}
+	return c.ended(ctx)
+}
+
+// notStarted says what it means that the command did not start.
+func (c *command) notStarted(err error) error {
+	err = fmt.Errorf("the command did not start: %w", err)
+	if c.role.OnExit != "restart" { // otherwise the coordinator logs it
+		c.log.Error(err.Error())
+	}
+	return c.over(&endedError{127, time.Now()}, err)
+}
+
+// ended says what it means that a term ended otherwise than by the command itself.
+func (c *command) ended(ctx context.Context) error {
 	if cause := context.Cause(ctx); !coordinator.Asked(cause) && c.role.OnLoss == "exit" {
 		c.giveUp(fmt.Errorf("%w: %w", errRoleLost, cmp.Or(cause, coordinator.ErrDeadline)))
 	}
@@ -96,7 +111,7 @@ func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := c.spec(path, t)
+	s := c.spec(path, c.options.environment(t), &c.guarded)
 	if watchdog := c.options.Coordinator.Watchdog; watchdog > 0 {
 		if c.notices, err = listenForNotices(watchdog, c.log); err != nil {
 			return nil, err
@@ -131,17 +146,20 @@ func (c *command) over(ended *endedError, why error) error {
 	return nil
 }
 
-// stop ends the group: with SIGTERM, and with SIGKILL when the time is over.
-func (c *command) stop(work context.Context, g *procgroup.Group, t coordinator.Term) {
-	g.Terminate()
+// stop waits until the work that a group was told to end is over, and kills the group when the time is.
+func (c *command) stop(work context.Context, g *procgroup.Group, over <-chan struct{}, t coordinator.Term) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.options.Coordinator.StopTimeout)
 	defer cancel()
-	go c.lose(g, cancel, work, t)
+	go c.lose(over, cancel, work, t)
 	select {
-	case <-g.Gone():
-		return
+	case <-over:
 	case <-ctx.Done():
+		c.killLate(g)
 	}
+}
+
+// killLate kills a group whose time is over.
+func (c *command) killLate(g *procgroup.Group) {
 	level := slog.LevelWarn
 	if !c.kills.Allow() { // the coordinator names every role whose work is late
 		level = slog.LevelDebug
@@ -178,14 +196,14 @@ func killAll(g *procgroup.Group, tried func(tries int)) {
 // more than the promise, less the time that killing takes. If half of that time has passed, and
 // some of the command is left, this process ends by itself, and not by its witness at the
 // deadline.
-func (c *command) lose(g *procgroup.Group, cancel func(), work context.Context, t coordinator.Term) {
+func (c *command) lose(over <-chan struct{}, cancel func(), work context.Context, t coordinator.Term) {
 	grace, hurry := c.options.Coordinator.Grace, c.hurry
 	sleep := func(d time.Duration) (gone bool) {
 		for rings := time.After(d); ; {
 			select {
 			case <-rings:
 				return false
-			case <-g.Gone():
+			case <-over:
 				return true
 			case <-hurry:
 				cancel()
@@ -229,15 +247,16 @@ func (c *command) title(hook string) string {
 	return text + ":"
 }
 
-func (c *command) spec(path string, t coordinator.Term) procgroup.Spec {
-	s := procgroup.Spec{Title: c.title(""), Path: path, Argv: c.role.Command, Env: c.options.environment(t), Stdout: os.Stdout, Stderr: os.Stderr}
+// spec is that of the role's program. It notes in guarded which group the witness answers for.
+func (c *command) spec(path string, env []string, guarded *procgroup.ID) procgroup.Spec {
+	s := procgroup.Spec{Title: c.title(""), Path: path, Argv: c.role.Command, Env: env, Stdout: os.Stdout, Stderr: os.Stderr}
 	if c.options.Run.Stdin {
 		s.Stdin = os.Stdin
 	}
 	s.Isolate, s.Deadline = c.options.Run.Isolate, c.options.deadline
 	if c.witness != nil {
 		s.Gate = func(id procgroup.ID) error {
-			c.guarded = id
+			*guarded = id
 			return c.witness.Guard(id)
 		}
 	}

@@ -80,11 +80,19 @@ func (c *commands) hangsUp(s os.Signal) bool {
 		return false
 	}
 	for _, one := range c.byRole {
-		if one.now.Load() != nil {
+		if one.works() {
 			return false
 		}
 	}
 	return true
+}
+
+// works reports whether the command runs, or if it is warm, works.
+func (c *command) works() bool {
+	if c.warm != nil {
+		return c.warm.atWork().Token != 0
+	}
+	return c.now.Load() != nil
 }
 
 // exit kills every command and ends this process: one outlived its time. It does not wait: a
@@ -142,6 +150,8 @@ func (o *options) checkCommands(args []string, dash int) error {
 	case len(args) == 0 && o.Unread: // the file may have roles
 	case len(args) == 0:
 		errs = append(errs, errors.New("command: missing; write it after --"))
+	case dash != 0 && o.Given("warm") && slices.Contains([]string{"off", "idle", "restart"}, args[0]):
+		errs = append(errs, fmt.Errorf("command %q: must come after --; write -- and then the command; if it is the value of --warm, write --warm=%s", args[0], args[0]))
 	case dash != 0:
 		errs = append(errs, fmt.Errorf("command %q: must come after --; write -- and then the command", args[0]))
 	default:
@@ -191,7 +201,7 @@ func (o *options) environment(t coordinator.Term) []string {
 
 // childEnvironment is what a command gets that is no term's.
 func (o *options) childEnvironment() []string {
-	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES", "UNDERSTUDY_CAUSE"}
+	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES", "UNDERSTUDY_CAUSE", forSocket, forPage}
 	for _, k := range config.Keys() {
 		if k.Secret {
 			own = append(own, k.Variable())

@@ -15,7 +15,7 @@ import (
 func TestDaemon(t *testing.T) {
 	t.Parallel()
 	r := newTrio(t, onRaft)
-	r.command, r.more = daemon(), []string{"--hang-timeout", "500ms"}
+	r.command, r.more = r.daemon(), []string{"--hang-timeout", "500ms"}
 	r.startAll()
 	for _, fault := range daemonFaults {
 		t.Log(fault.name)
@@ -39,7 +39,7 @@ func TestStoppedWithoutWitness(t *testing.T) {
 			r := newTrio(t, onRaft)
 			r.more = append(more, "--witness=false")
 			if more == nil {
-				r.command = daemon()
+				r.command = r.daemon()
 			}
 			r.startAll()
 			for range 3 {

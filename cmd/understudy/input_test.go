@@ -186,6 +186,22 @@ var badInput = map[string]struct {
 			`say by admin-open that it is open to everybody`,
 		},
 	},
+	"a warm command of no kind": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--warm=hot", "--", "true"},
+		want: []string{`warm: "hot" must be one of off, idle, restart`},
+	},
+	"a warm command whose kind comes after a space": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--warm", "restart", "--", "true"},
+		want: []string{`command "restart": must come after --; write -- and then the command; if it is the value of --warm, write --warm=restart`},
+	},
+	"a warm command with standard input": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--warm", "--stdin", "--", "true"},
+		want: []string{"stdin: a warm command would read it in standby; leave out one of the two"},
+	},
+	"a warm command that does not stand by": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--warm", "--active-standby=false", "--", "true"},
+		want: []string{`warm: role "r" does not stand by; leave it out, or set activeStandby.enabled: true`},
+	},
 	"a watchdog longer than the ttl": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--ttl", "2s", "--watchdog", "1m", "--", "true"},
 		want: []string{`watchdog: 1m0s must be from 100ms to ttl = 2s; leave it out for none`},

@@ -104,3 +104,17 @@ func needRoot(t *testing.T) {
 		t.Skip("a PID namespace takes root; CI runs this as root")
 	}
 }
+
+// TestWarmIsolated: a warm command in a PID namespace has its socket, too.
+func TestWarmIsolated(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	r := newTrio(t, onRaft)
+	r.warmed("--isolate")
+	r.startAll()
+	now := r.warmAt()
+	r.handoff()
+	r.active(now.token)
+	r.startedOnce(r.ids...)
+	r.finish()
+}

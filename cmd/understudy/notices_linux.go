@@ -52,9 +52,6 @@ func (n *notices) environment() []string {
 	return []string{"NOTIFY_SOCKET=" + n.conn.LocalAddr().String(), fmt.Sprint("WATCHDOG_USEC=", n.watchdog.Microseconds())}
 }
 
-// startFor is how long a command may take until it says that it is ready, or makes progress.
-const startFor = 30 * time.Second
-
 // follow receives the command's messages, until the socket is closed.
 func (n *notices) follow(t coordinator.Term) {
 	seldom, last := rate.NewLimiter(rate.Every(15*time.Second), 4), ""

@@ -45,7 +45,7 @@ over. The second runs when the command has ended and before the role is released
 and never beyond the promise: if the role is lost it may not run. A hook that fails is a
 warning.
 
-` + stallHelp + `
+` + stallHelp + warmHelp + `
 A command that ends by itself ends this process with its own exit code: 128 plus the signal
 if a signal ended it, 127 if it could not be started. A stop ends this process with 0,
 whatever the command's code is. That includes a SIGTERM to the whole service by which the
@@ -87,7 +87,7 @@ func newRun(s *signals) *cobra.Command {
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := o.Read(cmd)
-		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog(), o.checkFence())
+		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog(), o.checkWarm(), o.checkFence())
 		if err == nil {
 			err = o.Explain(o.Coordinator.CheckCanary())
 		}
@@ -103,6 +103,16 @@ func newRun(s *signals) *cobra.Command {
 	}
 	return cmd
 }
+
+// warmHelp is the part of the help text about warm commands.
+const warmHelp = `
+With --warm the command runs on every host, in standby too, so a takeover does not wait until it has
+started. It inherits a socket, whose number is in UNDERSTUDY_SOCKET, and reads a line there when its
+state changes: "standby", "active token=N deadline=D" or "stop". It writes READY=1 when it could work, and IDLE=N
+when nothing of it works under token N any more: the role is released then. A command that does not
+stand down in time is killed and started anew. --warm=restart is for a command that cannot stand
+down: it is ended then, and started anew. docs/warm.md has the rest, with examples.
+`
 
 // stallHelp is the part of the help text about stalls.
 const stallHelp = `With --watchdog the command must say that it makes progress, by the protocol of sd_notify(3),
@@ -136,6 +146,9 @@ func run(ctx context.Context, o *options, s *signals) error {
 		defer shown.Close()
 	}
 	c := newCommands(o, cancel)
+	if err := c.warmUp(&config); err != nil {
+		return err
+	}
 	c.warnOfUsers()
 	if text := o.SlowElections(); text != "" {
 		config.Logger.Warn(text)
@@ -154,9 +167,10 @@ func run(ctx context.Context, o *options, s *signals) error {
 	config.Outlives = true
 	config.StopTimeout = ages // the command has its own timeout, after which it is killed
 	config.Exit = c.exit
-	config.OnDeadline = func(at coordinator.Instant) { o.deadline.Set(at.Raw, at.Boot) }
+	config.OnDeadline = c.moveDeadline
 	c.beside(&config)
 	err = coordinator.Run(ctx, store.whole(), config, c.work)
+	c.end()
 	if err := store.Close(); err != nil { // does not change how the run ends
 		config.Logger.Error("the store was not closed in order", "error", err)
 	}

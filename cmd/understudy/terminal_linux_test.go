@@ -15,10 +15,23 @@ import (
 )
 
 // TestTerminalCloses closes the terminal of a standby: it ends as if it were told to stop. One that
-// has no terminal stays: there SIGHUP is the command's, and means what it likes.
+// has no terminal stays: there SIGHUP is the command's, and means what it likes. A warm command that stands by keeps
+// nobody there either.
 func TestTerminalCloses(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, onEtcd)
+	for _, how := range []string{"cold", "warm"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			r := newTrio(t, onEtcd)
+			if how == "warm" {
+				r.warmed()
+			}
+			testTerminalCloses(t, r)
+		})
+	}
+}
+
+func testTerminalCloses(t *testing.T, r *trio) {
 	r.start("a")
 	r.active(0)
 	r.start("c")

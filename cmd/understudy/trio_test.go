@@ -88,12 +88,6 @@ func writeForever() {
 	os.Exit(1)
 }
 
-// daemon is a command that works in a session of its own, which its first process does
-// not wait for.
-func daemon() []string {
-	return []string{"sh", "-c", "setsid -f " + os.Args[0] + "; sleep 1000 & wait"}
-}
-
 // A span is what one command stamped.
 type span struct {
 	token       uint64
@@ -245,6 +239,9 @@ func (r *trio) finish() {
 	r.settle()
 	for _, id := range r.ids {
 		r.kill(id, syscall.SIGTERM)
+		if text := r.log(id); strings.Contains(text, "\nfatal error: ") || strings.Contains(text, "\npanic: ") {
+			r.t.Errorf("%s crashed", id)
+		}
 	}
 	r.judge()
 	r.nothingLeft()

@@ -238,7 +238,10 @@ func (w *Witness) Guard(id procgroup.ID) error {
 	}
 	for range 3 {
 		w.look()
-		if w.until(guarding, func() bool { return w.page.guarded[i].Load() == uint64(id) }) {
+		if w.until(guarding, func() (ok bool) {
+			w.use(func(p *page) { ok = p.guarded[i].Load() == uint64(id) })
+			return ok
+		}) {
 			return nil
 		}
 		w.kill()
@@ -247,19 +250,35 @@ func (w *Witness) Guard(id procgroup.ID) error {
 }
 
 // place stores a group in a free place and returns which; negative: there is none.
-func (w *Witness) place(id procgroup.ID) int {
-	for i := range w.page.groups {
-		if w.page.groups[i].CompareAndSwap(0, uint64(id)) {
-			return i
+func (w *Witness) place(id procgroup.ID) (at int) {
+	at = -1
+	w.use(func(p *page) {
+		for i := range p.groups {
+			if p.groups[i].CompareAndSwap(0, uint64(id)) {
+				at = i
+				return
+			}
 		}
-	}
-	return -1
+	})
+	return at
 }
 
-// Forget makes the witness stop answering for a group.
+// Forget makes the witness stop answering for a group. After Close it does nothing: a group that does not
+// work may outlive Run.
 func (w *Witness) Forget(id procgroup.ID) {
-	for i := range w.page.groups {
-		w.page.groups[i].CompareAndSwap(uint64(id), 0)
+	w.use(func(p *page) {
+		for i := range p.groups {
+			p.groups[i].CompareAndSwap(uint64(id), 0)
+		}
+	})
+}
+
+// use calls f with the page, unless Close may have freed it.
+func (w *Witness) use(f func(*page)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		f(w.page)
 	}
 }
 

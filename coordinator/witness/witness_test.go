@@ -105,6 +105,11 @@ func TestGroups(t *testing.T) {
 			t.Errorf("place %d: answers for %d and says %d, want %d", i, h.ID(), w.page.guarded[i].Load(), want)
 		}
 	}
+	w.closed, w.page = true, nil // as Close leaves it
+	w.Forget(8)
+	if w.place(9) >= 0 {
+		t.Error("a witness that is closed has taken a group")
+	}
 }
 
 // TestPatience gives a far store what it needs for the four round trips that a call takes

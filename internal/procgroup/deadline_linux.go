@@ -36,7 +36,8 @@ func NewDeadline() (*Deadline, error) {
 }
 
 // Set says by the readings of CLOCK_MONOTONIC_RAW and CLOCK_BOOTTIME when it is over:
-// then, when either shows that much. One goroutine at a time calls it. It never blocks.
+// then, when either shows that much. One goroutine at a time calls it. It never blocks. A Group
+// sees at once that it moved back only where it is sent a signal after that, such as 0.
 func (d *Deadline) Set(raw, boot time.Duration) {
 	if d != nil {
 		d.moment.set(raw, boot)

@@ -3,8 +3,10 @@
 package procgroup
 
 import (
+	"math"
 	"os"
 	"syscall"
+	"time"
 )
 
 // A Spec says what to run.
@@ -16,6 +18,10 @@ type Spec struct {
 	Stdin  *os.File // nil: /dev/null
 	Stdout *os.File
 	Stderr *os.File
+
+	// Files are what the program inherits besides, each under a number that is free there. Only
+	// Linux has that.
+	Files []File
 
 	// Isolate puts the program and all that it starts into a PID namespace that dies with
 	// its first process, and that with this one. It takes Linux and the right to make a
@@ -31,6 +37,15 @@ type Spec struct {
 	// has run. The program runs when Gate returns nil, and never otherwise. Elsewhere than
 	// on Linux the program may run before.
 	Gate func(ID) error
+}
+
+// Never, for both clocks of a Deadline, is a moment that does not come.
+const Never = time.Duration(math.MaxInt64 / 2)
+
+// A File is one that a program inherits. The program finds its number in an environment variable.
+type File struct {
+	Variable string
+	*os.File
 }
 
 // A Group is one run of a command, with all that descends from it. Its methods may be
@@ -73,7 +88,8 @@ func (g *Group) Gone() <-chan struct{} { return g.gone }
 // closed.
 func (g *Group) Code() int { return g.code }
 
-// Signal sends a signal to the first process alone, if it has not ended.
+// Signal sends a signal to the first process alone, if it has not ended. 0 is none, and only has
+// its init look at the Deadline.
 func (g *Group) Signal(sig syscall.Signal) { g.signal(sig) }
 
 // Terminate sends SIGTERM, and SIGCONT so that what was stopped hears it: to the first

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -135,19 +136,22 @@ func attributes(s Spec) *syscall.SysProcAttr {
 }
 
 // begin passes the gate, has the init start the program, and returns why that failed. Its
-// standard input goes there by the socket, which stands in its place, and so does the
-// deadline: any other number may be that of a descriptor which the program is to inherit.
+// standard input goes there by the socket, which stands in its place, and so do the deadline and
+// the files: any other number may be that of a descriptor which the program is to inherit.
 func (g *Group) begin(s Spec) error {
 	if s.Gate != nil {
 		if err := s.Gate(g.id); err != nil {
 			return err
 		}
 	}
-	files := []int{int(s.Stdin.Fd())}
-	if s.Deadline != nil {
-		files = append(files, int(s.Deadline.memory.Fd()))
+	files, names := []int{int(s.Stdin.Fd())}, []string{forStdin}
+	for _, f := range s.Files {
+		files, names = append(files, int(f.Fd())), append(names, f.Variable)
 	}
-	order{what: begin}.send(g.wire, files...)
+	if s.Deadline != nil {
+		files, names = append(files, int(s.Deadline.memory.Fd())), append(names, forDeadline)
+	}
+	order{what: begin, text: strings.Join(names, " ")}.send(g.wire, files...)
 	if r, ok := hear(g.wire); !ok || r.what != begun {
 		return errNoInit
 	} else if r.number != 0 {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -35,13 +36,14 @@ func init() {
 type order struct {
 	what   byte
 	number int32
+	text   string
 	files  []int // that came with it
 }
 
 // What is said. The init begins when it is told to, and hears of its parent's end by the
 // end of the socket.
 const (
-	begin = byte('b') // start the program, whose standard input comes with it, and a deadline's memory
+	begin = byte('b') // start the program, with the files that come with it and are named in the text
 	pass  = byte('p') // pass a signal on to the first process
 	ask   = byte('a') // ask all to end
 
@@ -50,12 +52,18 @@ const (
 	isEmpty  = byte('X') // nothing is left, and the init ends, or waits to begin again
 )
 
+// What the files of begin are, if not what the variable of that name tells the program.
+const (
+	forStdin    = "<"
+	forDeadline = "!" // a deadline's memory
+)
+
 // again is begin's number where the init is to run the program once more when it is told.
 const again = 1
 
 // send never blocks: who does not read will be killed, or is dead. Files go with it.
 func (o order) send(wire int, files ...int) {
-	text := binary.LittleEndian.AppendUint32([]byte{o.what}, uint32(o.number))
+	text := append(binary.LittleEndian.AppendUint32([]byte{o.what}, uint32(o.number)), o.text...)
 	var rights []byte
 	if len(files) > 0 {
 		rights = unix.UnixRights(files...)
@@ -66,17 +74,17 @@ func (o order) send(wire int, files ...int) {
 
 // hear waits for a message. !ok: there will be none, the other end is gone.
 func hear(wire int) (o order, ok bool) {
-	var text [5]byte
-	rights := make([]byte, unix.CmsgSpace(2*4))
+	var text [256]byte
+	rights := make([]byte, unix.CmsgSpace(8*4))
 	for {
 		n, r, _, _, err := unix.Recvmsg(wire, text[:], rights, unix.MSG_CMSG_CLOEXEC)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if err != nil || n != len(text) {
+		if err != nil || n < 5 {
 			return order{}, false
 		}
-		o := order{what: text[0], number: int32(binary.LittleEndian.Uint32(text[1:]))}
+		o := order{what: text[0], number: int32(binary.LittleEndian.Uint32(text[1:5])), text: string(text[5:n])}
 		if m, _ := unix.ParseSocketControlMessage(rights[:r]); len(m) == 1 {
 			o.files, _ = unix.ParseUnixRights(&m[0]) // nothing else is sent
 		}
@@ -102,7 +110,8 @@ type keeper struct {
 // A beginning is an order to start the program.
 type beginning struct {
 	stdin int
-	again bool // and to wait for another one when nothing is left
+	files map[string]int // by the variable that tells the program its number
+	again bool           // and to wait for another one when nothing is left
 	err   error
 }
 
@@ -137,7 +146,7 @@ func (k *keeper) run(program []string, b beginning) {
 	k.again = b.again
 	err := b.err
 	if err == nil {
-		err = k.start(program, b.stdin)
+		err = k.start(program, b)
 	}
 	var why syscall.Errno
 	if err != nil && !errors.As(err, &why) {
@@ -171,8 +180,16 @@ func (k *keeper) catch() {
 
 // start starts the program, in a group of its own: not any more when the deadline is over
 // or all is being killed.
-func (k *keeper) start(program []string, stdin int) (err error) {
-	defer unix.Close(stdin) // the program has its own
+func (k *keeper) start(program []string, b beginning) (err error) {
+	env := os.Environ()
+	defer unix.Close(b.stdin) // the program has its own
+	for variable, fd := range b.files {
+		defer unix.Close(fd)
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return err
+		}
+		env = append(env, fmt.Sprint(variable, "=", fd))
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.guard.over() {
@@ -182,7 +199,7 @@ func (k *keeper) start(program []string, stdin int) (err error) {
 		return syscall.ECANCELED
 	}
 	k.first, err = syscall.ForkExec(program[0], program[1:], &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{uintptr(stdin), 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		Env: env, Files: []uintptr{uintptr(b.stdin), 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	return err
 }
@@ -217,14 +234,21 @@ func (k *keeper) obey() {
 // prepare takes what came with the order to begin.
 func (k *keeper) prepare(o order) (b beginning) {
 	b.again = o.number == again
-	switch len(o.files) {
-	case 2:
-		b.stdin = o.files[0]
-		k.guard, b.err = newGuard(o.files[1])
-	case 1:
-		b.stdin = o.files[0]
-	default: // there are too many descriptors
+	names := strings.Fields(o.text)
+	if len(o.files) < len(names) { // there are too many descriptors
 		b.err = syscall.EMFILE
+		return b
+	}
+	b.files = map[string]int{}
+	for i, name := range names {
+		switch name {
+		case forStdin:
+			b.stdin = o.files[i]
+		case forDeadline:
+			k.guard, b.err = newGuard(o.files[i])
+		default:
+			b.files[name] = o.files[i]
+		}
 	}
 	return b
 }

@@ -43,7 +43,7 @@ func (s *series) Run(ctx context.Context) (code int, err error) {
 		return 0, err
 	}
 	defer null.Close()
-	s.group.tell(order{what: begin, number: again}, int(null.Fd()))
+	s.group.tell(order{what: begin, number: again, text: forStdin}, int(null.Fd()))
 	for code = unknownCode; ; {
 		select {
 		case o, ok := <-s.heard:
