@@ -85,7 +85,7 @@ func eventsOf(ctx context.Context, l lock.Locker, role string) ([]lock.Event, er
 			return nil, err
 		}
 		cli.Heard(ctx, err)
-		if why == nil || ctx.Err() == nil { // that our time is over is no reason
+		if why == nil || ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) { // that a time is over is no reason
 			why = err
 		}
 		if cli.Pause(ctx); ctx.Err() != nil {

@@ -257,7 +257,9 @@ func standings(ctx context.Context, l lock.Locker, roles ...string) ([]lock.Stan
 		case errors.Is(err, lock.ErrPermanent):
 			unread[st.Role] = err
 		case watching.Err() == nil:
-			why = err
+			if why == nil || !errors.Is(err, context.DeadlineExceeded) { // that a try was too late says less than why others failed
+				why = err
+			}
 			cli.Heard(ctx, err)
 			cli.Pause(watching)
 		case why == nil: // the last word of a Locker that was trying all the time
