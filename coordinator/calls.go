@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -214,11 +213,7 @@ func unsent(err error) bool {
 	case interface{ Unwrap() error }:
 		return unsent(e.Unwrap())
 	case interface{ Unwrap() []error }:
-		all := e.Unwrap()
-		if plain := reflect.TypeOf(errors.New("")); reflect.TypeOf(err) != reflect.TypeOf(errors.Join(err)) {
-			all = slices.DeleteFunc(slices.Clone(all), func(e error) bool { return reflect.TypeOf(e) == plain }) // what the rest is called
-		}
-		return len(all) > 0 && !slices.ContainsFunc(all, func(e error) bool { return !unsent(e) })
+		return !slices.ContainsFunc(e.Unwrap(), func(e error) bool { return !unsent(e) })
 	}
 	return false
 }
