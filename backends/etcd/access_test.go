@@ -187,8 +187,8 @@ func TestTLSWhereThereIsNone(t *testing.T) {
 		options      servers.Options
 		scheme, cure string
 	}{
-		{servers.Options{}, "https://", "write http:// in --etcd-endpoints"},
-		{servers.Options{TLS: &server}, "http://", "write https:// in --etcd-endpoints"},
+		{servers.Options{}, "https://", "write http:// and give no files for TLS"},
+		{servers.Options{TLS: &server}, "http://", "write https://, and name its authorities"},
 	} {
 		c := cluster(t, 1, test.options)
 		l := open(t, Config{Endpoints: []string{test.scheme + c.Members[0].Addr()}})
