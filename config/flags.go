@@ -14,7 +14,8 @@ const configFlag = "config"
 // Flags adds a flag to set for every key, and --config for the file. With names, only for those
 // keys, and those of sections so named ("etcd" is all of etcd.*); without, for every key that an
 // embedder uses. The flags accept any value: Load reports what is wrong with it, together with
-// everything else. But one that takes one value is refused where it is given a second time. A flag that set already has stays as it is, and the key gets none.
+// everything else. But one that takes one value is refused where it is given another one. A flag that set already has
+// stays as it is, and the key gets none.
 func Flags(set *pflag.FlagSet, names ...string) {
 	if set.Lookup(configFlag) == nil {
 		set.Var(&text{kind: "string", set: set}, configFlag, "a file of settings, in YAML")
@@ -49,15 +50,18 @@ type own struct {
 }
 
 func (o *own) Set(s string) error {
-	_, several := o.Value.(pflag.SliceValue)
-	if len(o.given) > 0 && !several {
-		return ErrTwice
+	if _, several := o.Value.(pflag.SliceValue); !several {
+		if len(o.given) > 0 && o.given[0] != s {
+			return ErrTwice
+		}
+		o.given = nil
 	}
 	o.given = append(o.given, s)
 	return valueOf(o.set, s)
 }
 
-// ErrTwice means that a flag that takes one value was given before: which one is meant nobody can say.
+// ErrTwice means that a flag that takes one value was given before with another one: which one is meant nobody can
+// say. The same value again is nothing: completion parses a command line twice.
 var ErrTwice = errors.New("given twice")
 
 // ErrNoValue means that a flag was given no value, but is followed by the next flag, or by the two dashes
@@ -128,8 +132,11 @@ type text struct {
 
 // Set takes any value but the next flag. A flag that may be repeated collects them.
 func (t *text) Set(s string) error {
-	if len(t.parts) > 0 && t.kind != "map" && t.kind != "list" {
-		return ErrTwice
+	if t.kind != "map" && t.kind != "list" {
+		if len(t.parts) > 0 && t.parts[0] != s {
+			return ErrTwice
+		}
+		t.parts = nil
 	}
 	t.parts = append(t.parts, s)
 	return valueOf(t.set, s)

@@ -330,8 +330,8 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// TestFlagsGivenTwice: every flag of every command that takes one value is refused by its name where it is given twice:
-// nobody can say which value is meant.
+// TestFlagsGivenTwice: every flag of every command that takes one value is refused by its name where it is given two:
+// nobody can say which one is meant.
 func TestFlagsGivenTwice(t *testing.T) {
 	t.Parallel()
 	several := map[string]bool{"label": true, "raft-peers": true, "etcd-endpoints": true, "operator": true}
@@ -352,7 +352,7 @@ func TestFlagsGivenTwice(t *testing.T) {
 			if f.Name == "output" {
 				value = "json"
 			}
-			args := append(words, "--"+f.Name+"="+value, "--"+f.Name+"="+value)
+			args := append(words, "--"+f.Name+"="+value, "--"+f.Name+"="+value+"x")
 			code, text := said(t, args...)
 			if want := f.Name + ": --" + f.Name + " is given twice"; code != cli.Usage || !strings.Contains(text, want) {
 				t.Errorf("%q: exit code %d, want %d and %q:\n%s", args, code, cli.Usage, want, text)

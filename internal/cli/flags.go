@@ -23,21 +23,21 @@ func (o *Options) Collect() {
 	config.Flags(o.Set, o.keys...)
 }
 
-// Once has each flag of set, which takes one value, refused where it is given twice. Those of Collect are already.
+// Once has each flag of set, which takes one value, refused where it is given another one. Those of Collect are already.
 func Once(set *pflag.FlagSet) {
 	set.VisitAll(func(f *pflag.Flag) { f.Value = &once{Value: f.Value} })
 }
 
 type once struct {
 	pflag.Value
-	given bool
+	given *string
 }
 
 func (o *once) Set(s string) error {
-	if o.given {
+	if o.given != nil && *o.given != s {
 		return config.ErrTwice
 	}
-	o.given = true
+	o.given = &s
 	return o.Value.Set(s)
 }
 
