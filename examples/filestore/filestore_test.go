@@ -45,7 +45,7 @@ func TestSuite(t *testing.T) {
 			conformance.DeleteRole:    "to be written: edit the file",
 			conformance.Overwrite:     "to be written: edit the file",
 		},
-		TTL: 2 * time.Second, Slack: 3 * time.Second, // every beat of every case waits for one disk
+		TTL: 2 * time.Second, Slack: 6 * time.Second, // every write of every case waits for one disk: in RunAbandoned those of sixty sessions
 	})
 }
 
