@@ -105,7 +105,7 @@ testloss: servers ## five processes, a pause every 5 s: updates lost without the
 testpostgres: servers ## the store, the SQL guard and the bench's baseline on real PostgreSQL servers of their own: takes Debian's postgresql and pgbouncer
 	go vet -tags postgres ./backends/... ./cmd/...
 	go test ./backends/postgres -tags postgres -skip '^TestSuite' -timeout 15m -v
-	go test ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags postgres -run 'TestPostgres$$' -timeout 10m -v
+	go test -p 1 ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags postgres -run 'TestPostgres$$' -timeout 10m -v
 	go test ./docs -run 'TestCommands/postgres' -postgres -timeout 5m -v
 	cd fencing/fencingsql/databases && go test -tags postgres -timeout 10m -v .
 	go test ./internal/failover -tags postgres -run TestPostgres -timeout 5m -v
@@ -116,7 +116,7 @@ test-postgres-suite: ## the conformance suite on PostgreSQL, near, far and throu
 test-kubernetes: servers bin/kube-apiserver ## the store on a real API server of Kubernetes with an etcd of its own; builds it once, some minutes
 	go vet -tags kubernetes ./backends/... ./cmd/...
 	go test ./backends/kubernetes -tags kubernetes -skip '^TestSuite' -timeout 15m -v
-	go test ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags kubernetes -run 'TestKubernetes$$' -timeout 15m -v
+	go test -p 1 ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags kubernetes -run 'TestKubernetes$$' -timeout 15m -v
 	go test ./docs -run 'TestCommands/kubernetes' -kubernetes -timeout 5m -v
 
 test-kubernetes-suite: servers bin/kube-apiserver ## the conformance suite on Kubernetes, near and far, on a quiet machine: about ten minutes
@@ -128,7 +128,7 @@ test-nats: bin/nats-server build ## the store on real NATS servers; builds them 
 
 test-nats-suite: bin/nats-server build ## the suite on three NATS servers, near and far, and the commands, on a quiet machine: eight minutes
 	go test ./backends/nats -tags nats -run '^TestSuite' -timeout 30m -v
-	go test ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags nats -run 'TestNATS$$' -timeout 10m -v
+	go test -p 1 ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags nats -run 'TestNATS$$' -timeout 10m -v
 
 test-s3: bin/versitygw build ## the store on a real S3 server, versitygw; builds it once: a minute
 	go test ./backends/s3 -tags s3 -skip '^TestSuite' -timeout 10m -v
@@ -136,7 +136,7 @@ test-s3: bin/versitygw build ## the store on a real S3 server, versitygw; builds
 
 test-s3-suite: bin/versitygw build ## the suite on S3, near and far, and the commands, on a quiet machine: five minutes
 	go test ./backends/s3 -tags s3 -run '^TestSuite' -timeout 30m -v
-	go test ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags s3 -run 'TestS3$$' -timeout 15m -v
+	go test -p 1 ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags s3 -run 'TestS3$$' -timeout 15m -v
 
 test-zookeeper: ## the example on ZooKeeper, and the suite on it, on real servers: takes Debian's zookeeper; three minutes
 	cd examples/zookeeper && go vet -tags zookeeper . && go test -tags zookeeper -timeout 15m -v .
