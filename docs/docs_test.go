@@ -114,13 +114,29 @@ func TestCommands(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".md"), func(t *testing.T) {
 			p, err := readPage(name)
 			lab.Must(t, err)
-			r := newRunner(t, bin, p)
+			r, before := newRunner(t, bin, p), inRoot(t)
 			for _, b := range s.Trace {
 				r.play(b)
 			}
 			r.stop()
+			if left := slices.DeleteFunc(inRoot(t), func(name string) bool { return slices.Contains(before, name) }); len(left) > 0 {
+				t.Errorf("it leaves %s in the repository", left)
+			}
 		})
 	}
+}
+
+// inRoot are the names in the repository's folder, without what is built there.
+func inRoot(t *testing.T) (names []string) {
+	t.Helper()
+	all, err := os.ReadDir("..")
+	lab.Must(t, err)
+	for _, one := range all {
+		if name := one.Name(); name != "bin" && name != "dist" && name != "report" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // ship builds the command as the Makefile does, and puts the tools that the pages use beside
