@@ -24,7 +24,7 @@ func contend(s Source) (*Config, error) {
 var problems = map[string]struct {
 	file  string
 	env   []string
-	alone bool     // what a contender needs besides may stand in the file, and is in no variable
+	alone bool     // no variables are set: the file may hold everything that a contender needs
 	want  []string // FILE stands for its name
 }{
 	"all at once": {

@@ -135,8 +135,8 @@ type unreadError struct{ err error }
 func (e *unreadError) Error() string { return e.err.Error() }
 func (e *unreadError) Unwrap() error { return e.err }
 
-// IsUnread reports whether err, which Read returned, is that the file cannot be read, or is no file of
-// settings. What else seems to be missing may stand there.
+// IsUnread reports whether err, which Read returned, is that the file cannot be read, or is not a
+// file of settings. It may hold what else seems to be missing.
 func IsUnread(err error) bool {
 	var unread *unreadError
 	return errors.As(err, &unread)

@@ -45,7 +45,7 @@ func TestStopTellsWhyNot(t *testing.T) {
 	})
 }
 
-// TestOutageIsTold: whoever registers anew because the store has not answered says so, and not that a session was
+// TestOutageIsTold: a process that registers anew because the store did not answer says so, and not that a session was
 // lost, which only the store can say.
 func TestOutageIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -45,7 +45,7 @@ func TestHeartbeatsWaitForTheMainLoop(t *testing.T) {
 	}
 	first := make(chan error, 1)
 	go func() { first <- beat(f) }()
-	for range 100 { // each of which was asked later
+	for range 100 { // each is asked after the one before it
 		must(t, beat(other))
 	}
 	select {

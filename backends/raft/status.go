@@ -135,7 +135,7 @@ func (g GroupStatus) Voters() (voters, silent, failing []string) {
 }
 
 // Barred are the IDs of the silent voters with which TLS fails. Something answers at their addresses, so they may well
-// work; who does not accept whose certificate is in Silent.
+// work. Silent says which side refuses the other's certificate.
 func (g GroupStatus) Barred() (all []string) {
 	for _, m := range g.Members {
 		if m.Voter && m.barred {

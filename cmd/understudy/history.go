@@ -85,7 +85,7 @@ func eventsOf(ctx context.Context, l lock.Locker, role string) ([]lock.Event, er
 			return nil, err
 		}
 		cli.Heard(ctx, err)
-		if why == nil || ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) { // that a time is over is no reason
+		if why == nil || ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) { // running out of time explains nothing
 			why = err
 		}
 		if cli.Pause(ctx); ctx.Err() != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/lab"
 )
 
-// leader waits until somebody leads Raft who is not the one named.
+// leader waits until another node than the named one leads Raft.
 func (r *trio) leader(not string) (id string) {
 	r.t.Helper()
 	r.eventually("somebody leads who is not "+not, func() bool {

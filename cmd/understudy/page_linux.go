@@ -30,7 +30,7 @@ type pageText struct {
 	}
 }
 
-// pageFormat says that a page is one, and of which layout.
+// pageFormat marks a page, and its layout.
 const pageFormat = 0x31_59_44_54_53_52_44_55 // "UDRSTDY1" in memory, with the least byte first
 
 const pageSize = 4096

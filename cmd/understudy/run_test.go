@@ -119,7 +119,7 @@ func testFaults(t *testing.T, r *trio) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	draw := rand.New(rand.NewPCG(seed, 0))
-	r.more = append(r.more, "--hang-timeout", "0") // the deadline alone, or the witness would end who is stopped for a moment
+	r.more = append(r.more, "--hang-timeout", "0") // the deadline alone: otherwise the witness ends a process that is stopped for a moment
 	r.startAll()
 	for _, i := range append(draw.Perm(len(faults)), draw.Perm(len(faults))...) {
 		now := r.settle() // on a busy machine the last fault may have cost more than was meant

@@ -82,7 +82,7 @@ func certificate(t *testing.T, address string, left time.Duration) (pair tls.Cer
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
 }
 
-// speaksTLS listens, and makes TLS with whoever connects, after what the store says and hears before that.
+// speaksTLS listens, and begins TLS on each connection, after what the store's own protocol says before that.
 func speaksTLS(t *testing.T, store string, c *tls.Config) (address string) {
 	t.Helper()
 	if store == "etcd" {

@@ -230,7 +230,7 @@ func testWarmEnds(t *testing.T, r *trio) {
 	r.finish()
 }
 
-// lives reports whether there is a process that is no zombie.
+// lives reports whether the process is still alive. A zombie is not.
 func (r *trio) lives(pid int) bool {
 	state, _ := r.state(pid)
 	return state != "" && state != "Z"

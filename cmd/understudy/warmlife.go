@@ -35,7 +35,7 @@ func (l *life) ended() bool {
 // end tells the command to end, by the socket and by SIGTERM.
 func (l *life) end() {
 	l.stop.Do(func() {
-		_ = l.wire.say("stop") // who does not read it hears the signal, and is killed when the time is over
+		_ = l.wire.say("stop") // a command that does not read it gets the signal, and is killed when the time is over
 		l.group.Terminate()
 	})
 }

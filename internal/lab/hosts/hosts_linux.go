@@ -34,10 +34,10 @@ type host struct {
 	keeper  *process.Process // the namespace is there as long as it is
 }
 
-// networks counts those of this process, each of which has addresses of its own.
+// networks counts the networks of this process, so that no two use the same addresses.
 var networks atomic.Int32
 
-// Start starts hosts by their names. They end with the test, and whoever runs on them with them.
+// Start starts hosts by their names. They end with the test, and so does every process on them.
 func Start(t testing.TB, names ...string) *Network {
 	t.Helper()
 	n := &Network{t: t, hosts: map[string]*host{}}
