@@ -88,7 +88,7 @@ func (f *fleet) begin(loaders int) {
 // vote starts one that only votes.
 func (f *fleet) vote(id string) {
 	f.t.Helper()
-	f.launch(id, slices.Concat([]string{"raft-voter", "--id", id, "--ttl", f.ttl.String(), "--log-level", "debug", "--raft-dir", filepath.Join(f.dir, id)}, f.flags[2:], f.own[id])...)
+	f.launch(id, lastOfEach(slices.Concat([]string{"raft-voter", "--id", id, "--ttl", f.ttl.String(), "--log-level", "debug", "--raft-dir", filepath.Join(f.dir, id)}, f.flags[2:], f.own[id]))...)
 }
 
 // off takes the power of a machine away.
