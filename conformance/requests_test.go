@@ -2,7 +2,9 @@ package conformance
 
 import (
 	"context"
+	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/lab"
@@ -86,4 +88,21 @@ func (c *chatty) exchange(ctx context.Context, times int) error {
 		}
 	}
 	return nil
+}
+
+// TestFloorRaisedByAnother runs a case on a store without a mistake whose floor somebody else
+// raises meanwhile: cases run beside each other on one store, and one of them does.
+func TestFloorRaisedByAnother(t *testing.T) {
+	s := onShelf(applied(func(s *shelf, c ledger.Command, next next) ledger.Result {
+		if c.Op == ledger.Record {
+			s.ledger.Floor += 1000
+		}
+		return next(c)
+	})).defaults()
+	at := slices.IndexFunc(cases, func(c kase) bool { return c.name == "EventsQuiet" })
+	synctest.Test(t, func(t *testing.T) {
+		if r := s.try(t.Context(), cases[at]); r.Verdict == Failed {
+			t.Error(r.Why)
+		}
+	})
 }
