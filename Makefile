@@ -51,11 +51,11 @@ test: servers build ## every test, with the race detector where the machine has 
 	GOOS=windows GOARCH=amd64 go build ./lock ./coordinator/... ./config/... ./backends/... ./fencing/... ./conformance/...
 	go build ./...
 	go list $(RACE) -test -export ./... >/dev/null # compiles the tests, too, and links nothing
-	go test $(RACE) -vet=off -p 1 -timeout 40m -skip '^TestSuite' $$(go list ./... | grep -v -e '/docs$$' -e '/internal/machine$$')
+	.ci/tests "$$(go list ./... | grep -v -e '/docs$$' -e '/internal/machine$$')" $(RACE) -vet=off -p 1 -timeout 40m -skip '^TestSuite'
 	go test ./coordinator/internal/machine
 	go test -timeout 20m -run '$(LONG)' ./coordinator ./state ./conformance
-	go test -timeout 20m -run '^TestSuite' ./backends/... ./examples/filestore # it measures time, which the race detector would stretch
-	go test -timeout 20m ./docs # the suite's own command is among the pages', and measures time, too
+	.ci/tests "./backends/... ./examples/filestore" -timeout 20m -run '^TestSuite' # it measures time, which the race detector would stretch
+	.ci/tests ./docs -timeout 20m # the suite's own command is among the pages', and measures time, too
 	cd fencing/fencingsql/databases && go vet -tags postgres . && go test -timeout 5m .
 	cd coordinator/coordinatorotel/sdktest && go vet . && go test -timeout 5m .
 	cd examples/zookeeper && go vet -tags zookeeper .
@@ -90,7 +90,7 @@ record-monitoring: servers ## records anew what contenders show while one is kil
 	go test ./cmd/understudy -tags haproxy -run TestRecordFaults -v
 
 test-report: ## the bench's report in a headless Chromium
-	go test ./internal/failover -tags report -run TestReportInABrowser -v
+	.ci/tests ./internal/failover -tags report -run TestReportInABrowser
 
 # PAIRS='-pairs 5 -roles 40 -ttl 10s -idle 20s -stores etcd,consul,raft'
 bench-pairs: servers ## this build beside that of BASE=REV, in turns: herds, idle cost, memory, clean stops
@@ -104,11 +104,11 @@ testloss: servers ## five processes, a pause every 5 s: updates lost without the
 
 testpostgres: servers ## the store, the SQL guard and the bench's baseline on real PostgreSQL servers of their own: takes Debian's postgresql and pgbouncer
 	go vet -tags postgres ./backends/... ./cmd/...
-	go test ./backends/postgres -tags postgres -skip '^TestSuite' -timeout 15m -v
-	go test -p 1 ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags postgres -run 'TestPostgres$$' -timeout 10m -v
-	go test ./docs -run 'TestCommands/postgres' -postgres -timeout 5m -v
+	.ci/tests ./backends/postgres -tags postgres -skip '^TestSuite' -timeout 15m
+	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags postgres -run 'TestPostgres$$' -timeout 10m
+	.ci/tests ./docs -run 'TestCommands/postgres' -postgres -timeout 5m
 	cd fencing/fencingsql/databases && go test -tags postgres -timeout 10m -v .
-	go test ./internal/failover -tags postgres -run TestPostgres -timeout 5m -v
+	.ci/tests ./internal/failover -tags postgres -run TestPostgres -timeout 5m
 
 test-postgres-suite: ## the conformance suite on PostgreSQL, near, far and through PgBouncer, on a quiet machine: about ten minutes
 	go test ./backends/postgres -tags postgres -run '^TestSuite' -timeout 30m -v
@@ -123,16 +123,16 @@ test-kubernetes-suite: servers bin/kube-apiserver ## the conformance suite on Ku
 	go test ./backends/kubernetes -tags kubernetes -run '^TestSuite' -timeout 30m -v
 
 test-nats: bin/nats-server build ## the store on real NATS servers; builds them once: a minute
-	go test ./backends/nats -tags nats -skip '^TestSuite' -timeout 10m -v
-	go test ./docs -run 'TestCommands/nats' -nats -timeout 5m -v
+	.ci/tests ./backends/nats -tags nats -skip '^TestSuite' -timeout 10m
+	.ci/tests ./docs -run 'TestCommands/nats' -nats -timeout 5m
 
 test-nats-suite: bin/nats-server build ## the suite on three NATS servers, near and far, and the commands, on a quiet machine: eight minutes
 	go test ./backends/nats -tags nats -run '^TestSuite' -timeout 30m -v
 	go test -p 1 ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags nats -run 'TestNATS$$' -timeout 10m -v
 
 test-s3: bin/versitygw build ## the store on a real S3 server, versitygw; builds it once: a minute
-	go test ./backends/s3 -tags s3 -skip '^TestSuite' -timeout 10m -v
-	go test ./docs -run 'TestCommands/s3' -s3 -timeout 5m -v
+	.ci/tests ./backends/s3 -tags s3 -skip '^TestSuite' -timeout 10m
+	.ci/tests ./docs -run 'TestCommands/s3' -s3 -timeout 5m
 
 test-s3-suite: bin/versitygw build ## the suite on S3, near and far, and the commands, on a quiet machine: five minutes
 	go test ./backends/s3 -tags s3 -run '^TestSuite' -timeout 30m -v

@@ -59,10 +59,10 @@ func (j *judge) work(who string, m manner) coordinator.Work {
 		j.note(func() {
 			for _, before := range j.spells[term.Role] {
 				if before.ended.IsZero() {
-					j.t.errorf("%s works under token %d while %s works under token %d", who, term.Token, before.who, before.token)
+					j.t.errorf("a promise is broken: %s works under token %d while %s works under token %d", who, term.Token, before.who, before.token)
 				}
 				if before.token >= term.Token {
-					j.t.errorf("%s works under token %d after %s worked under token %d", who, term.Token, before.who, before.token)
+					j.t.errorf("a promise is broken: %s works under token %d after %s worked under token %d", who, term.Token, before.who, before.token)
 				}
 			}
 			j.spells[term.Role] = append(j.spells[term.Role], s)

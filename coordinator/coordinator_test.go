@@ -64,17 +64,17 @@ func (s *stage) judged(id string, work Work) Work {
 	return func(ctx context.Context, t Term) error {
 		s.mu.Lock()
 		if s.now[t.Role]++; s.now[t.Role] > 1 && !s.forced {
-			s.t.Errorf("%s: two active in %s", id, t.Role)
+			s.t.Errorf("a promise is broken: %s: two active in %s", id, t.Role)
 		}
 		for _, before := range s.terms {
 			if before.Role == t.Role && before.Token >= t.Token {
-				s.t.Errorf("%s: token %d after %d", id, t.Token, before.Token)
+				s.t.Errorf("a promise is broken: %s: token %d after %d", id, t.Token, before.Token)
 			}
 		}
 		s.terms, s.ids = append(s.terms, t), append(s.ids, id)
 		s.mu.Unlock()
 		if !t.Valid() {
-			s.t.Errorf("%s: started on a term that is not valid", id)
+			s.t.Errorf("a promise is broken: %s: started on a term that is not valid", id)
 		}
 		err := work(ctx, t)
 		s.mu.Lock()

@@ -22,7 +22,7 @@ func (h *history) judge(t *testing.T) {
 	at := map[string]int{}
 	for i, c := range h.final {
 		if _, twice := at[c]; twice {
-			t.Errorf("%q was appended twice", c)
+			t.Errorf("a promise is broken: %q was appended twice", c)
 		}
 		at[c] = i + 1
 	}
@@ -40,7 +40,7 @@ func (h *history) judge(t *testing.T) {
 			reads++
 			one.Input, one.Output = 0, o.seen
 		case o.err == nil && !there:
-			t.Errorf("%q was acknowledged, and is lost", o.command)
+			t.Errorf("a promise is broken: %q was acknowledged, and is lost", o.command)
 			continue
 		case o.err == nil:
 			acked++
@@ -64,7 +64,7 @@ func (h *history) judge(t *testing.T) {
 		ops = append(ops, one)
 	}
 	if r := porcupine.CheckOperationsTimeout(model, ops, 20*time.Second); r == porcupine.Illegal {
-		t.Errorf("the history is not linearizable: %s", why(ops))
+		t.Errorf("a promise is broken: the history is not linearizable: %s", why(ops))
 	} else if r == porcupine.Unknown {
 		t.Log("porcupine gave up")
 	}
@@ -87,7 +87,7 @@ var model = porcupine.Model{
 func (h *history) old(t *testing.T, read op, at map[string]int) {
 	for _, o := range h.ops {
 		if o.command != "" && o.err == nil && o.ended < read.began-time.Duration(read.age) && at[o.command] > read.seen {
-			t.Errorf("a read at %v, which is %v old at most, lacks %q, which was acknowledged at %v", read.began, time.Duration(read.age), o.command, o.ended)
+			t.Errorf("a promise is broken: a read at %v, which is %v old at most, lacks %q, which was acknowledged at %v", read.began, time.Duration(read.age), o.command, o.ended)
 		}
 	}
 }
@@ -114,7 +114,7 @@ func why(ops []porcupine.Operation) string {
 func (h *history) fenced(t *testing.T, o op) {
 	for token, when := range h.granted {
 		if token > o.token && when < o.began {
-			t.Errorf("%q was acknowledged in term %d, and asked for at %v, when term %d stood since %v at the latest", o.command, o.token, o.began, token, when)
+			t.Errorf("a promise is broken: %q was acknowledged in term %d, and asked for at %v, when term %d stood since %v at the latest", o.command, o.token, o.began, token, when)
 		}
 	}
 }

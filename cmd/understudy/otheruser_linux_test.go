@@ -49,7 +49,7 @@ func TestCommandOfAnotherUser(t *testing.T) {
 	})
 	time.Sleep(4 * r.ttl) // a real time: nobody tells that nothing happens
 	if next := r.active(0); next.token != now.token {
-		t.Errorf("%s works with token %d beside %s", next.id, next.token, now.id)
+		t.Errorf("a promise is broken: %s works with token %d beside %s", next.id, next.token, now.id)
 	}
 	must(t, syscall.Kill(now.pid, syscall.SIGKILL)) // by somebody who may
 	r.active(now.token)

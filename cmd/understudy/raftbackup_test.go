@@ -122,7 +122,7 @@ func TestRaftBackup(t *testing.T) {
 	g.kept()
 	before := g.token
 	if g.take(); g.token <= before+raft.Beyond {
-		t.Errorf("token %d after %d", g.token, before)
+		t.Errorf("a promise is broken: token %d after %d", g.token, before)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestRaftRecover(t *testing.T) {
 	g.kept() // by a client that has seen the old group
 	before := g.token
 	if g.take(); g.token <= before+raft.Beyond {
-		t.Errorf("token %d after %d", g.token, before)
+		t.Errorf("a promise is broken: token %d after %d", g.token, before)
 	}
 	var was, is groupReport
 	_, now := g.raft("status", "-o", "json")

@@ -386,10 +386,10 @@ func (r *trio) judge() {
 			continue
 		}
 		if b.first <= a.last {
-			r.t.Errorf("%s (token %d) worked until %v, %s (token %d) from %v", a.id, a.token, a.last, b.id, b.token, b.first)
+			r.t.Errorf("a promise is broken: %s (token %d) worked until %v, %s (token %d) from %v", a.id, a.token, a.last, b.id, b.token, b.first)
 		}
 		if b.token <= a.token {
-			r.t.Errorf("token %d after %d", b.token, a.token)
+			r.t.Errorf("a promise is broken: token %d after %d", b.token, a.token)
 		}
 	}
 	r.t.Logf("%d terms", len(r.spans))

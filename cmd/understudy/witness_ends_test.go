@@ -29,7 +29,7 @@ func TestRestartWaits(t *testing.T) {
 	r.start("a")
 	time.Sleep(time.Second) // nobody tells that nothing happens
 	if next := r.active(0); next.token != now.token {
-		t.Errorf("token %d works beside token %d", next.token, now.token)
+		t.Errorf("a promise is broken: token %d works beside token %d", next.token, now.token)
 	}
 	_ = syscall.Kill(pid, syscall.SIGCONT)
 	r.active(now.token)

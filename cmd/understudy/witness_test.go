@@ -109,7 +109,7 @@ func (r *trio) unguard(now span, first syscall.Signal, between time.Duration) {
 	kill()
 	next := r.active(now.token)
 	if state, _ := r.state(now.pid); state != "" && state != "Z" && !slices.Contains(r.more, "--warm") { // which may have stood down before
-		r.t.Errorf("%s works with token %d, and so does %s with %d", next.id, next.token, now.id, now.token)
+		r.t.Errorf("a promise is broken: %s works with token %d, and so does %s with %d", next.id, next.token, now.id, now.token)
 	}
 	r.send(wrapper, syscall.SIGCONT) // where it lives: a witness that came anew has killed it
 }
