@@ -17,6 +17,7 @@ type Health struct {
 	Members []string // those that vote, sorted; empty: none, or unknown
 	Leader  string   // one of Members; "": unknown
 	Silent  []string // Members that do not answer, sorted
+	Barred  []string // those of Silent with which TLS fails from here: they may well work; sorted
 	Failing []string // Members that answer and cannot be relied on, as one whose disk is full; sorted
 	Refuses string   // why every write is refused although members answer, and the way out; "": nothing is known of it
 	Unasked bool     // not each of Members was asked, so that Silent says nothing
@@ -26,9 +27,10 @@ type Health struct {
 func (h Health) Quorum() int { return len(h.Members)/2 + 1 }
 
 // Margin is how many more members may fail before nothing can be written; negative if too many
-// have failed. ok is false if that is not known.
+// have failed. ok is false if that is not known, as where it hangs on members with which TLS fails.
 func (h Health) Margin() (n int, ok bool) {
-	return len(h.Members) - len(h.Silent) - len(h.Failing) - h.Quorum(), len(h.Members) > 0 && !h.Unasked
+	n = len(h.Members) - len(h.Silent) - len(h.Failing) - h.Quorum()
+	return n, len(h.Members) > 0 && !h.Unasked && !(n < 0 && n+len(h.Barred) >= 0)
 }
 
 // String is one line for people; "": nothing is known.
@@ -44,6 +46,13 @@ func (h Health) String() string {
 		away = append(away, "failing: "+strings.Join(h.Failing, ", "))
 	}
 	margin, known := h.Margin()
+	if margin < 0 && !known && !h.Unasked {
+		text := fmt.Sprintf("whether a majority works is not known here: TLS with %s fails", strings.Join(h.Barred, ", "))
+		if h.Leader != "" {
+			text += "; the leader is " + h.Leader + " by its own word"
+		}
+		return text
+	}
 	if known && margin < 0 { // what a leader says of itself counts for nothing then
 		return fmt.Sprintf("no majority: %d of %d must work; %s", h.Quorum(), len(h.Members), strings.Join(away, ", "))
 	}
@@ -67,7 +76,7 @@ func (h Health) String() string {
 
 func raftHealth(ctx context.Context, c Config) (Health, error) {
 	g, err := raft.Inspect(ctx, c.Raft)
-	return Health{Members: g.Voters, Leader: g.Leader, Silent: g.Silent, Failing: g.Failing}, err
+	return Health{Members: g.Voters, Leader: g.Leader, Silent: g.Silent, Barred: g.Barred, Failing: g.Failing}, err
 }
 
 func etcdHealth(ctx context.Context, c Config) (Health, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -215,6 +216,7 @@ type Group struct {
 	Leader   string        // its ID; being Raft's leader is not being active
 	Voters   []string      // their IDs, sorted
 	Silent   []string      // those of Voters that gave no answer
+	Barred   []string      // those of Silent with which TLS failed: something answers at their addresses, so they may well work
 	Failing  []string      // those that gave one, and cannot be relied on: one has no room for its log, or has lost its directory
 	Empty    []string      // the IDs of peers that wait on an empty data directory
 	Trip     time.Duration // the longest round trip between two of them, measured once a minute; 0: not measured yet
@@ -314,21 +316,29 @@ func (g *Group) beyond(c Config) []Peer {
 func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Duration) (failed []error) {
 	ctx, stop := context.WithTimeout(ctx, limit)
 	defer stop()
-	answers := make(chan answer, len(c.Peers))
+	type from struct {
+		id string
+		answer
+	}
+	answers := make(chan from, len(c.Peers))
 	for _, p := range c.Peers {
 		go func() {
 			var h hello
 			err := caller.call(ctx, p, pathHello, hello{}, &h)
-			answers <- answer{h, err}
+			answers <- from{p.ID, answer{h, err}}
 		}()
 	}
 	last := uint64(0)
 	g.Leader, g.Trip = "", 0
 	var heard []hello
+	var barred []string
 	for range c.Peers {
 		a := <-answers
 		if a.err != nil {
 			failed = append(failed, a.err)
+			if certs.Failed(a.err) {
+				barred = append(barred, a.id)
+			}
 			continue
 		}
 		g.note(a.h)
@@ -341,11 +351,14 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 		}
 		g.Trip = max(g.Trip, a.h.Trip)
 	}
-	g.Silent, g.Failing = nil, nil
+	g.Silent, g.Failing, g.Barred = nil, nil, nil
 	for _, id := range g.Voters {
 		switch i := slices.IndexFunc(heard, func(h hello) bool { return h.ID == id }); {
 		case i < 0:
 			g.Silent = append(g.Silent, id)
+			if slices.Contains(barred, id) {
+				g.Barred = append(g.Barred, id)
+			}
 		case !heard[i].works(g.Identity):
 			g.Failing = append(g.Failing, id)
 		}

@@ -87,16 +87,9 @@ type groupReport struct {
 
 func newGroupReport(g raft.GroupStatus, peers []raft.Peer) groupReport {
 	voters, silent, failing := g.Voters()
-	h := backends.Health{Members: voters, Leader: g.Leader, Silent: silent, Failing: failing}
+	h := backends.Health{Members: voters, Leader: g.Leader, Silent: silent, Barred: g.Barred(), Failing: failing}
 	margin, _ := h.Margin()
-	health := h.String()
-	if barred := g.Barred(); margin < 0 && margin+len(barred) >= 0 {
-		health = fmt.Sprintf("whether a majority works is not known here: TLS with %s fails", strings.Join(barred, ", "))
-		if g.Leader != "" {
-			health += "; " + g.Leader + " says that it leads"
-		}
-	}
-	return groupReport{g, h.Quorum(), margin, cmp.Or(g.Lost(), health), (raft.Group{Voters: voters}).Differs(peers)}
+	return groupReport{g, h.Quorum(), margin, cmp.Or(g.Lost(), h.String()), (raft.Group{Voters: voters}).Differs(peers)}
 }
 
 func (r groupReport) write(w io.Writer, now time.Time) {

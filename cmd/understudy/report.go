@@ -27,6 +27,7 @@ type storeRow struct {
 	Members  []string `json:"members,omitempty"`
 	Leader   string   `json:"leader,omitempty"`
 	Silent   []string `json:"silent,omitempty"`
+	Barred   []string `json:"barred,omitempty"` // those of silent with which TLS fails from here
 	Failing  []string `json:"failing,omitempty"`
 	Quorum   int      `json:"quorum,omitempty"`
 	Margin   *int     `json:"margin,omitempty"`  // nil: unknown
@@ -95,7 +96,7 @@ type memberRow struct {
 
 // newReport combines what the store and its servers said.
 func newReport(name string, h backends.Health, all []heard) report {
-	r := report{Store: storeRow{Name: name, Members: h.Members, Leader: h.Leader, Silent: h.Silent, Failing: h.Failing, Refuses: h.Refuses, text: h.String()}, Roles: []roleRow{}}
+	r := report{Store: storeRow{Name: name, Members: h.Members, Leader: h.Leader, Silent: h.Silent, Barred: h.Barred, Failing: h.Failing, Refuses: h.Refuses, text: h.String()}, Roles: []roleRow{}}
 	if len(h.Members) > 0 {
 		r.Store.Quorum = h.Quorum()
 	}

@@ -46,8 +46,8 @@ clock, which may differ from yours.
 each change.
 
 JSON is one document, or with --watch one for each line: store (name, identity, members, leader,
-silent, failing, quorum, margin: how many more members may fail, refuses: why every write is refused
-although members answer) and roles, each with role,
+silent, barred: those of silent with which TLS fails, failing, quorum, margin: how many more members may
+fail, refuses: why every write is refused although members answer) and roles, each with role,
 active (null: nobody), last (how the last term ended, if nobody is active), paused (by, why, at, until, stop;
 if present, nobody takes over), fence (by, at; that contender's fence command runs, or ran, against
 the active), request (if a handoff was asked for) and standbys by rank.

@@ -106,11 +106,12 @@ func TestStoreInOneSentence(t *testing.T) {
 		"1 member; none may fail":              {Members: three[:1], Leader: "a"},
 		"3 members, leader a; 1 more may fail": {Members: three, Leader: "a"},
 		"3 members, leader a":                  {Members: three, Leader: "a", Unasked: true},
-		"3 members, leader a, silent: c; none may fail":        {Members: three, Leader: "a", Silent: three[2:]},
-		"3 members, leader a, failing: c; none may fail":       {Members: three, Leader: "a", Failing: three[2:]},
-		"no majority: 2 of 3 must work; silent: b, c":          {Members: three, Leader: "a", Silent: three[1:]},
-		"no majority: 2 of 3 must work; silent: b, failing: c": {Members: three, Silent: three[1:2], Failing: three[2:]},
-		"1 member; none may fail; out of space":                {Members: three[:1], Leader: "a", Refuses: "out of space"},
+		"3 members, leader a, silent: c; none may fail":                                                    {Members: three, Leader: "a", Silent: three[2:]},
+		"3 members, leader a, failing: c; none may fail":                                                   {Members: three, Leader: "a", Failing: three[2:]},
+		"no majority: 2 of 3 must work; silent: b, c":                                                      {Members: three, Leader: "a", Silent: three[1:]},
+		"no majority: 2 of 3 must work; silent: b, failing: c":                                             {Members: three, Silent: three[1:2], Failing: three[2:]},
+		"whether a majority works is not known here: TLS with b, c fails; the leader is a by its own word": {Members: three, Leader: "a", Silent: three[1:], Barred: three[1:]},
+		"1 member; none may fail; out of space":                                                            {Members: three[:1], Leader: "a", Refuses: "out of space"},
 	} {
 		if got := h.String(); got != want {
 			t.Errorf("%q, want %q", got, want)
