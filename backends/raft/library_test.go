@@ -25,18 +25,26 @@ import (
 func TestHeartbeatsWaitForTheMainLoop(t *testing.T) {
 	t.Parallel()
 	g := newGroup(t, 3, nil).start()
-	l, f := g.leader()
-	n, other := g.nodes[l], 3-l-f
-	disk := &g.nodes[f].dir.bolt.mu
-	disk.Lock()
-	answer := sync.OnceFunc(disk.Unlock)
-	defer answer()
+	var l, f int
+	var n *node
+	answer := func() {}
 	eventually(t, "an entry that waits for the disk", func() bool {
+		l, f = g.leader()
+		n = g.nodes[l]
+		disk := &g.nodes[f].dir.bolt.mu
+		disk.Lock()
+		answer = sync.OnceFunc(disk.Unlock)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, _ = n.Propose(ctx, ledger.Command{Op: ledger.Nothing}) // the leader may change
-		return g.nodes[f].dir.bolt.hangs() > 0
+		_, _ = n.Propose(ctx, ledger.Command{Op: ledger.Nothing})
+		if g.nodes[f].dir.bolt.hangs() > 0 {
+			return true
+		}
+		answer() // the leader has changed, and it is a vote that waits
+		return false
 	})
+	defer func() { answer() }()
+	other := 3 - l - f
 	beat := func(i int) error {
 		me, to := n.peer(n.config.ID), n.peer(g.configs[i].ID)
 		in := raft.AppendEntriesRequest{Term: n.raft.CurrentTerm()}
