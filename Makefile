@@ -34,11 +34,11 @@ bin/consul: internal/lab/servers/consul/go.mod
 	@echo "building Consul, for the tests only: about five minutes"
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ github.com/hashicorp/consul
 
-# All is compiled before anything runs, and one package runs after another: most tests are of real
-# processes with real deadlines, and a compiler or a second herd of them beside makes a machine of two cores
-# one on which nobody keeps a role.
-# What only computes, in virtual time, does not mind company. The model of the state machine starts no
-# goroutine, so it runs without the race detector alone; the long histories do a part with it, and the whole without.
+# All is compiled before anything runs: most tests are of real processes with real deadlines. They mostly wait, so two
+# packages run at once, and four tests of the largest; more would make a machine of two cores one on which nobody
+# keeps a role.
+# The model of the state machine starts no goroutine, so it runs without the race detector alone; the long histories
+# do a part with it, and the whole without.
 LONG := ^Test(Day|Pauses|History|AnyNumberOfRequests)$$
 
 test: servers build ## every test, with the race detector where the machine has a C compiler
@@ -51,7 +51,8 @@ test: servers build ## every test, with the race detector where the machine has 
 	GOOS=windows GOARCH=amd64 go build ./lock ./coordinator/... ./config/... ./backends/... ./fencing/... ./conformance/...
 	go build ./...
 	go list $(RACE) -test -export ./... >/dev/null # compiles the tests, too, and links nothing
-	.ci/tests "$$(go list ./... | grep -v -e '/docs$$' -e '/internal/machine$$')" $(RACE) -vet=off -p 1 -timeout 40m -skip '^TestSuite'
+	.ci/tests "$$(go list ./... | grep -v -e '/docs$$' -e '/internal/machine$$' -e '/cmd/understudy$$')" $(RACE) -vet=off -p 2 -timeout 40m -skip '^TestSuite'
+	.ci/tests ./cmd/understudy $(RACE) -vet=off -parallel 4 -timeout 40m
 	go test ./coordinator/internal/machine
 	go test -timeout 20m -run '$(LONG)' ./coordinator ./state ./conformance
 	.ci/tests "./backends/... ./examples/filestore" -timeout 20m -run '^TestSuite' # it measures time, which the race detector would stretch
