@@ -38,6 +38,30 @@ func TestRestartWaits(t *testing.T) {
 	r.nothingLeft()
 }
 
+// TestWrapperAndInitKilled kills a wrapper and its command's init in one moment. The command dies with its init, and
+// its witness kills the child of the command that works on, before another one begins.
+func TestWrapperAndInitKilled(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onEtcd)
+	r.ttl = 30 * time.Second
+	r.grandchildren()
+	r.startAll()
+	for range 3 {
+		now := r.settle()
+		wrapper, init := r.procs[now.id].Process.Pid, r.init(now.id)
+		r.send(wrapper, syscall.SIGSTOP)
+		r.send(init, syscall.SIGKILL)
+		r.kill(now.id, syscall.SIGKILL)
+		r.active(now.token)
+		r.start(now.id)
+	}
+	for _, id := range r.ids {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.judge()
+	r.nothingLeft()
+}
+
 // TestWitnessReplaced kills a wrapper's witness again and again: the command works on,
 // and no descriptor is left behind.
 func TestWitnessReplaced(t *testing.T) {

@@ -61,6 +61,7 @@ type child struct {
 	opened chan struct{} // closed when locker is set
 
 	held [MaxGroups]procgroup.Handle // the group at each place of the page, as last seen
+	soon time.Duration               // when to look again for what a new group's init starts; 0: with the next look
 
 	killed string        // why the process was killed, once that is logged; "": it was not
 	pulse  time.Duration // the last one seen
@@ -117,12 +118,24 @@ func (c *child) hold() {
 		if c.held[i].ID() != procgroup.ID(id) {
 			c.held[i].Close()
 			c.held[i] = procgroup.Find(procgroup.ID(id))
+			c.soon = first
 		}
 		if c.page.guarded[i].Load() != id {
 			c.page.guarded[i].Store(id)
 		}
 	}
+	whole := true
+	for i := range c.held {
+		whole = c.held[i].Look() && whole
+	}
+	if whole || c.soon > last {
+		c.soon = 0
+	}
 }
+
+// How soon a witness looks for what an init starts, after each look twice as long: an init starts its program within
+// milliseconds.
+const first, last = 5 * time.Millisecond, time.Second
 
 // poll waits until the process is dead, which it reports, or the timer rings, or the process
 // wakes the witness. With a timeout of 0 it only looks.
@@ -184,6 +197,10 @@ func (c *child) arm() {
 		if left := c.HangTimeout - c.silent; left > 0 {
 			wait = min(wait, left)
 		}
+	}
+	if c.soon > 0 {
+		wait = min(wait, c.soon)
+		c.soon *= 2
 	}
 	_ = unix.TimerfdSettime(c.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}, nil)
 }

@@ -27,8 +27,10 @@ func idOf(pid int) ID {
 // A Handle is a Group as another process than its parent sees it. The zero Handle is one
 // of which nothing is left.
 type Handle struct {
-	id ID
-	fd int // the init's pidfd; not positive: it is gone
+	id    ID
+	fd    int // the init's pidfd; not positive: it is gone
+	first int // the pidfd of a child of the init's that leads a process group; not positive: none was seen
+	group int // the number of that group
 }
 
 // ID returns the Group's.
@@ -44,20 +46,51 @@ func Find(id ID) Handle {
 		_ = unix.Close(fd)
 		fd = 0
 	}
-	return Handle{id, fd}
+	return Handle{id: id, fd: fd}
+}
+
+// Look takes hold of the program's process group too, once the init has started the program, and reports
+// whether it has hold of it or there is none any more. Then End ends that group even where the init was killed and
+// nobody knows any more what had descended from it.
+func (h *Handle) Look() (held bool) {
+	if !h.lives() || running(h.first) {
+		return true
+	}
+	pids, _ := children(h.id.pid()) // the oldest first
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		if p, err := stat(pid); err == nil && p.parent == h.id.pid() && p.group == pid && h.lives() {
+			closeFD(h.first)
+			h.first, h.group = fd, pid
+			return true
+		}
+		_ = unix.Close(fd)
+	}
+	return false
 }
 
 // Close frees the Handle. The Group is left alone.
 func (h Handle) Close() {
-	if h.fd > 0 {
-		_ = unix.Close(h.fd)
+	closeFD(h.fd)
+	closeFD(h.first)
+}
+
+func closeFD(fd int) {
+	if fd > 0 {
+		_ = unix.Close(fd)
 	}
 }
 
 // lives reports whether the init has not ended: it does when nothing is left.
-func (h Handle) lives() bool {
-	poll := []unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLIN}}
-	if h.fd <= 0 {
+func (h Handle) lives() bool { return running(h.fd) }
+
+// running reports whether a pidfd's process has not ended.
+func running(fd int) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if fd <= 0 {
 		return false
 	}
 	n, err := unix.Poll(poll, 0)
@@ -120,8 +153,14 @@ func (h Handle) tree() tree { return tree{root: h.id.pid(), alive: h.lives} }
 const slow = 10 * time.Millisecond
 
 // End kills all of the Groups, and what they fork meanwhile, and returns when nothing of
-// them is left but zombies.
+// them is left but zombies. Of a Group whose init was killed it ends the program's process group, if Look
+// had hold of that.
 func End(handles ...Handle) {
+	defer func(all []Handle) {
+		for _, h := range all {
+			h.endOrphans()
+		}
+	}(handles)
 	handles = slices.Clone(handles)
 	for wait := 50 * time.Microsecond; ; wait = min(3*wait/2, 20*time.Millisecond) {
 		handles = slices.DeleteFunc(handles, func(h Handle) bool { return !h.lives() })
@@ -140,4 +179,30 @@ func End(handles ...Handle) {
 		}
 		time.Sleep(wait)
 	}
+}
+
+// toGroup is PIDFD_SIGNAL_PROCESS_GROUP of Linux 6.9. It hits that very group: while somebody is in it its number is
+// nobody else's, and where nobody is there is an error.
+const toGroup = 4
+
+// endOrphans kills what is left of the program's process group after the init, and waits until that is dead. Where
+// the init had ended by itself nothing is left. The kernel kills a group in one piece: nobody forks out of it.
+func (h Handle) endOrphans() {
+	if h.first <= 0 {
+		return
+	}
+	for end := time.Now().Add(stubborn); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if unix.PidfdSendSignal(h.first, syscall.SIGKILL, nil, toGroup) != nil || !anyIn(h.group) {
+			return
+		}
+	}
+}
+
+// anyIn reports whether anybody lives in a process group.
+func anyIn(group int) bool {
+	pids, _ := processes()
+	return slices.ContainsFunc(pids, func(pid int) bool {
+		p, err := stat(pid)
+		return err == nil && p.group == group && !p.dead()
+	})
 }
