@@ -1,12 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestLab runs a command of understudy-lab through understudy, and says how to get it where
@@ -54,6 +60,69 @@ func TestLabSpeaksOfWhatWasTyped(t *testing.T) {
 			if !strings.Contains(text, typed) || program != labProgram && strings.Contains(text, labProgram) {
 				t.Errorf("%s %q:\n%s", program, args, text)
 			}
+		}
+	}
+}
+
+// TestDemoWarm runs demo --warm as it is shipped: cold the program takes as long as it takes to start, and warm it does
+// not. Each line fits 80 columns. Nothing is left behind, at its end or where its reader goes away.
+func TestDemoWarm(t *testing.T) {
+	t.Parallel()
+	for _, lines := range []int{1000, 3} {
+		if lines > 3 && testing.Short() {
+			continue
+		}
+		dir, took := t.TempDir(), map[string]time.Duration{}
+		cmd := exec.Command(filepath.Join(shipped(t), "understudy"), "demo", "--warm")
+		cmd.Env = append(os.Environ(), "TMPDIR="+dir, "UNDERSTUDY_BACKEND=etcd", "UNDERSTUDY_CONFIG=/none") // settings are not its affair
+		var errs strings.Builder
+		cmd.Stderr = &errs
+		out := lab.Output(t, cmd)
+		text := bufio.NewScanner(out)
+		for n := 0; n < lines && text.Scan(); n++ {
+			if utf8.RuneCountInString(text.Text()) > 80 {
+				t.Errorf("too wide: %s", text.Text())
+			}
+			if words := strings.Fields(text.Text()); len(words) > 2 && (words[0] == "cold" || words[0] == "warm") {
+				took[words[0]], _ = time.ParseDuration(words[1]) // zero is not what is wanted
+			}
+		}
+		_ = out.Close()
+		_ = cmd.Wait() // the exit code says it
+		if code := cmd.ProcessState.ExitCode(); (code == 0) != (lines == 1000) || code > cli.NotDone {
+			t.Errorf("after %d lines: exit code %d\n%s", lines, code, errs.String())
+		}
+		if lines == 1000 && (took["cold"] < 3*time.Second || took["warm"] <= 0 || took["warm"] > 2*time.Second) {
+			t.Errorf("took %v", took)
+		}
+		lab.Eventually(t, "the end of every process", func() bool { return len(lab.Left(t, "TMPDIR", dir)) == 0 }) // witnesses tell nobody when they end
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("after %d lines: left behind: %v, %v", lines, left, err)
+		}
+	}
+}
+
+// TestDemoWarmRefuses: a mistake in the command line is 64. Without understudy there is nothing to show, and it says how
+// to get it.
+func TestDemoWarmRefuses(t *testing.T) {
+	t.Parallel()
+	alone := filepath.Join(t.TempDir(), labProgram)
+	must(t, os.Link(filepath.Join(shipped(t), labProgram), alone))
+	for _, c := range []struct {
+		flags string
+		code  int
+		wants string
+	}{
+		{"--warm=maybe", 64, "--warm"},
+		{"--warm --warm=false", 64, "--warm"},
+		{"--warm x", 64, "x"},
+		{"--warm", 1, "go install github.com/understudy-ha/understudy/cmd/understudy@latest"},
+	} {
+		cmd := exec.Command(alone, append([]string{"demo"}, strings.Fields(c.flags)...)...)
+		cmd.Env = append(os.Environ(), "PATH="+t.TempDir())
+		out, _ := cmd.CombinedOutput() // the exit code says it
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.wants) {
+			t.Errorf("%s: exit code %d\n%s", c.flags, code, out)
 		}
 	}
 }
