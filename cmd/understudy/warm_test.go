@@ -38,7 +38,11 @@ func stampWarm() {
 	var mu sync.Mutex
 	token := ""
 	go func() {
-		for ; ; time.Sleep(2 * time.Millisecond) { // between two stamps
+		for ready := true; ; time.Sleep(2 * time.Millisecond) { // between two stamps
+			if cold := fault("unready"); cold == ready {
+				ready = !cold
+				fmt.Fprintf(socket, "READY=%d\n", map[bool]int{true: 1}[ready])
+			}
 			mu.Lock()
 			if token != "" {
 				fmt.Printf("%s %d %s %d %s\n", token, os.Getpid(), id, coordinator.Clocks().Mono, os.Getenv("UNDERSTUDY_ROLE"))
