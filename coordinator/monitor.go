@@ -48,14 +48,6 @@ type RoleStatus struct {
 // the status was taken.
 func (s RoleStatus) Works() bool { return s.State == Active && s.Left > 0 }
 
-// LagSeconds is Lag as metrics have it: infinite where this process has no copy of the state yet.
-func (s RoleStatus) LagSeconds() float64 {
-	if s.Lag == math.MaxInt64 {
-		return math.Inf(1)
-	}
-	return s.Lag.Seconds()
-}
-
 // A ProcessStatus is the state of a process, apart from its roles.
 type ProcessStatus struct {
 	ID, Address string
@@ -262,10 +254,7 @@ func (b *board) status(r *roleBoard, now Instant) RoleStatus {
 	last := r.last.Load()
 	s := RoleStatus{
 		Role: last.Role, State: last.To, Cause: last.Cause, Reason: last.Reason, Since: last.At,
-		For: now.Most(last.at), Token: last.Token, Ready: !r.cold.Load(), Lag: -1, Moves: map[Cause]uint64{},
-	}
-	if b.config.Lag != nil {
-		s.Lag = b.config.Lag(last.Role)
+		For: now.Most(last.at), Token: last.Token, Ready: !r.cold.Load(), Lag: b.config.lag(last.Role), Moves: map[Cause]uint64{},
 	}
 	if t := r.term.Load(); t != nil {
 		s.Left = max(0, t.Left())

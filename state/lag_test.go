@@ -6,26 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/understudy-ha/understudy/admin"
 	"github.com/understudy-ha/understudy/state"
 )
 
 // lag is what the metrics of a process say.
 func (p *process[M]) lag() float64 {
-	p.Helper()
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(admin.Collector(&p.shows))
-	families, err := registry.Gather()
-	p.must(err)
-	for _, f := range families {
-		if f.GetName() == "understudy_role_lag_seconds" {
-			return f.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	p.Fatal("the metrics have no lag")
-	return 0
+	status, _ := p.shows.Role("r")
+	return status.LagSeconds()
 }
 
 // TestLag: the metrics say how old a process's state may be: it is never old on the active, a little on a standby

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab"
@@ -72,32 +70,20 @@ func TestDemoWarm(t *testing.T) {
 		if lines > 3 && testing.Short() {
 			continue
 		}
-		dir, took := t.TempDir(), map[string]time.Duration{}
 		cmd := exec.Command(filepath.Join(shipped(t), "understudy"), "demo", "--warm")
-		cmd.Env = append(os.Environ(), "TMPDIR="+dir, "UNDERSTUDY_BACKEND=etcd", "UNDERSTUDY_CONFIG=/none") // settings are not its affair
-		var errs strings.Builder
-		cmd.Stderr = &errs
-		out := lab.Output(t, cmd)
-		text := bufio.NewScanner(out)
-		for n := 0; n < lines && text.Scan(); n++ {
-			if utf8.RuneCountInString(text.Text()) > 80 {
-				t.Errorf("too wide: %s", text.Text())
-			}
-			if words := strings.Fields(text.Text()); len(words) > 2 && (words[0] == "cold" || words[0] == "warm") {
+		cmd.Env = append(os.Environ(), "UNDERSTUDY_BACKEND=etcd", "UNDERSTUDY_CONFIG=/none") // settings are not its affair
+		shown, code := lab.Shows(t, cmd, lines)
+		if (code == 0) != (lines == 1000) || code > cli.NotDone {
+			t.Errorf("after %d lines: exit code %d", lines, code)
+		}
+		took := map[string]time.Duration{}
+		for _, line := range shown {
+			if words := strings.Fields(line); len(words) > 2 && (words[0] == "cold" || words[0] == "warm") {
 				took[words[0]], _ = time.ParseDuration(words[1]) // zero is not what is wanted
 			}
 		}
-		_ = out.Close()
-		_ = cmd.Wait() // the exit code says it
-		if code := cmd.ProcessState.ExitCode(); (code == 0) != (lines == 1000) || code > cli.NotDone {
-			t.Errorf("after %d lines: exit code %d\n%s", lines, code, errs.String())
-		}
 		if lines == 1000 && (took["cold"] < 3*time.Second || took["warm"] <= 0 || took["warm"] > 2*time.Second) {
 			t.Errorf("took %v", took)
-		}
-		lab.Eventually(t, "the end of every process", func() bool { return len(lab.Left(t, "TMPDIR", dir)) == 0 }) // witnesses tell nobody when they end
-		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-			t.Errorf("after %d lines: left behind: %v, %v", lines, left, err)
 		}
 	}
 }
