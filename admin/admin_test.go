@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -247,7 +248,8 @@ func TestMetrics(t *testing.T) {
 	page, err := os.ReadFile("../docs/monitoring.md")
 	must(t, err)
 	synctest.Test(t, func(t *testing.T) {
-		c := contend(t, memory.New(), "a", nil, "r")
+		lags := map[string]time.Duration{"r": 1500 * time.Millisecond, "unread": math.MaxInt64, "none": -1}
+		c := contend(t, memory.New(), "a", func(c *coordinator.Config) { c.Lag = func(role string) time.Duration { return lags[role] } }, "r", "unread", "none")
 		time.Sleep(time.Minute)
 		ends := certificates(func() map[string]time.Time { return map[string]time.Time{"a.pem": time.Now()} })
 		registry := prometheus.NewPedanticRegistry()
@@ -278,12 +280,15 @@ func TestMetrics(t *testing.T) {
 		text := c.ask("GET", "/metrics").Body.String()
 		for _, line := range []string{
 			`understudy_role_active{role="r"} 1`, `understudy_role_state{role="r",state="active"} 1`, `understudy_role_state{role="r",state="standby"} 0`,
-			`understudy_transitions_total{cause="granted",role="r"} 1`, `understudy_witness 0`, `understudy_registered 1`, `understudy_activation_duration_seconds_count 1`,
-			`understudy_store_errors_total{kind="unanswered"} 0`,
+			`understudy_transitions_total{cause="granted",role="r"} 1`, `understudy_witness 0`, `understudy_registered 1`, `understudy_activation_duration_seconds_count 3`,
+			`understudy_store_errors_total{kind="unanswered"} 0`, `understudy_role_lag_seconds{role="r"} 1.5`, `understudy_role_lag_seconds{role="unread"} +Inf`,
 		} {
 			if !strings.Contains(text, line+"\n") {
 				t.Errorf("there is no %s", line)
 			}
+		}
+		if strings.Contains(text, `understudy_role_lag_seconds{role="none"}`) {
+			t.Error("a role without a log has a lag")
 		}
 		must(t, c.stop())
 	})

@@ -33,6 +33,7 @@ var (
 	roleToken  = describe("role_token", "The fencing token of this process's latest term; 0 before the first one.", "role")
 	roleLeft   = describe("role_promise_left_seconds", "How long the role's work may still act; 0 where none runs.", "role")
 	roleReady  = describe("role_ready", "Whether this process is ready to take over the role.", "role")
+	roleLag    = describe("role_lag_seconds", "How old this process's copy of the role's replicated state may be; 0 where it is active, infinite where it has none yet.", "role")
 
 	transitions        = describe("transitions_total", "Changes of the role's state, by cause.", "role", "cause")
 	transitionsDropped = describe("transitions_dropped_total", "Transitions that the OnTransition of an embedder was not told.")
@@ -109,6 +110,9 @@ func collectRole(to chan<- prometheus.Metric, r coordinator.RoleStatus) {
 	gauge(to, roleToken, float64(r.Token), r.Role)
 	gauge(to, roleLeft, r.Left.Seconds(), r.Role)
 	gauge(to, roleReady, truth(r.Ready), r.Role)
+	if r.Lag >= 0 {
+		gauge(to, roleLag, r.LagSeconds(), r.Role)
+	}
 	for cause, n := range r.Moves {
 		count(to, transitions, n, r.Role, string(cause))
 	}

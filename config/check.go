@@ -138,8 +138,11 @@ func (c *Config) checkEmpty(name, value, cure string) error {
 const minConnect = 100 * time.Millisecond
 
 // ForPlan completes c's times, and says what is wrong with them and with the settings of the store that were
-// given. A plan needs no store, so nothing must be given.
+// given. A plan needs no store, so nothing must be given. Where no roles are, Roles has one without a name.
 func (c *Config) ForPlan() error {
+	if !c.Given("roles") {
+		c.Roles = []Role{{Warm: c.warm}}
+	}
 	return errors.Join(c.complete(), c.judge(c.Store.Row().ValidateFacts), c.judge(func(all backends.Config) error {
 		return c.given(c.Store.Row().ValidateDial(all))
 	}))

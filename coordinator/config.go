@@ -149,6 +149,12 @@ type Config struct {
 	// ttl. Nothing waits for it; until its first answer this process is not ready.
 	Ready func(role string) bool
 
+	// Lag says how old this process's copy of a role's state may be, for Monitor to show, and so for
+	// metrics: zero where it is active, the longest Duration where it has none yet, negative where the
+	// role has no such state. nil: no role has. It is called by whoever asks Monitor, by several at
+	// once, and must not wait. Package state has one.
+	Lag func(role string) time.Duration
+
 	Heartbeat time.Duration // between two log lines with the roles' states: from 100 ms on, default 10 s
 
 	// OnTransition is told every change of a role's state, one call at a time and in order, for

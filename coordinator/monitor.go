@@ -17,8 +17,8 @@ import (
 
 // A Monitor shows what a Run does, to anybody and at any moment: also while the loop of Run
 // hangs, and after Run has returned. Set it as the Config.Monitor of one Run. The zero Monitor is
-// ready. Its methods may be called concurrently; they wait for nothing, and nothing that is done
-// for a role waits for them.
+// ready. Its methods may be called concurrently; they wait for nothing but Config.Lag, and nothing
+// that is done for a role waits for them.
 type Monitor struct{ run atomic.Pointer[board] }
 
 // A RoleStatus is the state of a role in this process.
@@ -32,6 +32,7 @@ type RoleStatus struct {
 	Token  lock.Token    // of this process's latest term; zero: it has had none
 	Left   time.Duration // how long the work may still act: see Term.Left; zero if none runs
 	Ready  bool          // to take over: see Config.Ready and Config.Healthy
+	Lag    time.Duration // of this process's copy of the role's state: see Config.Lag; negative: there is none
 
 	// Outlived is for how long work has been running after the end of its promise; zero: none
 	// does. It can be more than a moment only with Config.NoExit.
@@ -126,7 +127,7 @@ func (m *Monitor) Roles() []RoleStatus {
 	}
 	now, all := b.config.Now(), make([]RoleStatus, len(b.roles))
 	for i, r := range b.roles {
-		all[i] = r.status(now)
+		all[i] = b.status(r, now)
 	}
 	return all
 }
@@ -136,7 +137,7 @@ func (m *Monitor) Roles() []RoleStatus {
 func (m *Monitor) Role(name string) (RoleStatus, bool) {
 	if b := m.run.Load(); b != nil {
 		if r := b.byName[name]; r != nil {
-			return r.status(b.config.Now()), true
+			return b.status(r, b.config.Now()), true
 		}
 	}
 	return RoleStatus{}, false
@@ -249,11 +250,11 @@ func (b *board) unhealthy(now Instant) error {
 
 var errHangs = errors.New("the health check does not return")
 
-func (r *roleBoard) status(now Instant) RoleStatus {
+func (b *board) status(r *roleBoard, now Instant) RoleStatus {
 	last := r.last.Load()
 	s := RoleStatus{
 		Role: last.Role, State: last.To, Cause: last.Cause, Reason: last.Reason, Since: last.At,
-		For: now.Most(last.at), Token: last.Token, Ready: !r.cold.Load(), Moves: map[Cause]uint64{},
+		For: now.Most(last.at), Token: last.Token, Ready: !r.cold.Load(), Lag: b.config.lag(last.Role), Moves: map[Cause]uint64{},
 	}
 	if t := r.term.Load(); t != nil {
 		s.Left = max(0, t.Left())

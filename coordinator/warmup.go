@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,21 @@ const MaxPriority = lock.MaxPriority
 // Ready reports whether the member of a line is ready to take over, healthy, and not drained; see
 // Config.Ready and Config.Healthy.
 func Ready(m lock.Member) bool { return m.Ready() }
+
+func (c *Config) lag(role string) time.Duration {
+	if c.Lag == nil {
+		return -1
+	}
+	return c.Lag(role)
+}
+
+// LagSeconds is Lag as metrics have it: infinite where this process has no copy of the state yet.
+func (s RoleStatus) LagSeconds() float64 {
+	if s.Lag == math.MaxInt64 {
+		return math.Inf(1)
+	}
+	return s.Lag.Seconds()
+}
 
 // A warmup is one run of Config.Standby. It has returned when done is closed.
 type warmup struct {

@@ -171,6 +171,7 @@ func (w *writer[M]) write(ctx context.Context, commands [][]byte, next head) err
 func (w *writer[M]) start(ctx context.Context) (stop func()) {
 	w.log.mu.Lock()
 	w.log.writer = w
+	w.log.tellAge()
 	w.log.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the work may append until it has returned
 	ended := make(chan struct{})
@@ -185,6 +186,7 @@ func (w *writer[M]) start(ctx context.Context) (stop func()) {
 func (w *writer[M]) end(stop func()) {
 	w.log.mu.Lock()
 	w.log.writer = nil
+	w.log.tellAge()
 	w.log.mu.Unlock()
 	stop()
 	w.mu.Lock()

@@ -7,7 +7,7 @@
 // that was ever acknowledged.
 //
 //	log, err := state.Open(ctx, locker, "registry", newRegistry, state.Options{})
-//	config.Standby, config.Ready = log.Standby, log.Ready
+//	config.Standby, config.Ready, config.Lag = log.Standby, log.Ready, log.Lag
 //	err = coordinator.Run(ctx, locker, config, log.Work(work))
 //
 // # What holds

@@ -74,6 +74,7 @@ func (l *Log[M]) know(h head, raw []byte, at coordinator.Instant) {
 	defer l.mu.Unlock()
 	r := &l.replica
 	r.head, r.raw, r.seen, r.loaded = h, raw, at, true
+	l.tellAge()
 }
 
 // heed skips commands from now on.
@@ -116,6 +117,7 @@ func (l *Log[M]) apply(position uint64, e entry) error {
 		}
 		if err := safely(l.role, c, func() error { r.machine.Apply(command); return nil }); err != nil {
 			r.broken = err
+			l.tellAge()
 			return err
 		}
 	}
@@ -145,6 +147,7 @@ func (l *Log[M]) load(ctx context.Context, h head, raw []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.replica = next
+	l.tellAge()
 	return nil
 }
 

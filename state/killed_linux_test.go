@@ -194,7 +194,9 @@ type field struct {
 }
 
 // TestKilled kills and stops processes that append and read on real stores, and the stores, and judges
-// what they did as TestHistory does.
+// what they did as TestHistory does. It can miss that the fence or the barrier is gone: until the next term's
+// marker is there it takes luck to meet the moment, and from then on the head's condition refuses the same. TestFence and
+// TestBarrier make that moment.
 func TestKilled(t *testing.T) {
 	for _, name := range stores.Names {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator"
@@ -26,6 +27,15 @@ type Log[M Machine] struct {
 	mu      sync.RWMutex
 	replica replica[M]
 	writer  *writer[M] // of the term whose work runs here; nil: none does
+
+	aging atomic.Pointer[aging[M]] // replaced while mu is held; read by those who must not wait for the machine
+}
+
+// An aging is what says how old the replica may be, at any moment.
+type aging[M Machine] struct {
+	knows  bool // everything that there was when it was seen
+	seen   coordinator.Instant
+	writer *writer[M]
 }
 
 // A replica is what this process knows of the state.
@@ -53,7 +63,7 @@ func Open[M Machine](ctx context.Context, locker lock.Locker, role string, fresh
 	}
 	values, ok := locker.(lock.Values)
 	if !ok {
-		err = errors.Join(err, lock.Permanent(fmt.Errorf("a %T keeps no values: use one of %s", locker, lock.ValueStores)))
+		err = errors.Join(err, lock.Permanent(fmt.Errorf("this store keeps no values, and a log is made of them: use one of %s; a Locker that wraps one of these must pass their values on", lock.ValueStores)))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
@@ -66,6 +76,7 @@ func Open[M Machine](ctx context.Context, locker lock.Locker, role string, fresh
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	l.replica.machine = fresh()
+	l.tellAge()
 	return l, nil
 }
 
@@ -88,22 +99,37 @@ func (l *Log[M]) Read(f func(M)) (age time.Duration, err error) {
 	return l.age(), nil
 }
 
-// age is how old the replica may be. It is read after what it is about. l.mu is held.
+// tellAge notes what the age depends on. l.mu is held.
+func (l *Log[M]) tellAge() {
+	r := &l.replica
+	l.aging.Store(&aging[M]{r.loaded && r.broken == nil, r.seen, l.writer})
+}
+
+// age is how old the replica may be. It is read after what it is about, and waits for nothing.
 func (l *Log[M]) age() time.Duration {
+	a := l.aging.Load()
 	switch {
-	case !l.replica.loaded || l.replica.broken != nil:
+	case !a.knows:
 		return math.MaxInt64
-	case l.writer != nil && l.writer.fails() == nil && l.writer.term.Valid():
+	case a.writer != nil && a.writer.fails() == nil && a.writer.term.Valid():
 		return 0
 	}
-	return max(l.options.Now().Most(l.replica.seen), 1)
+	return max(l.options.Now().Most(a.seen), 1)
+}
+
+// Lag is how old this process's state may be, at most: zero where it is active, the longest Duration where
+// there is nothing to show yet. It is for coordinator.Config.Lag. Of another role than the log's it is
+// negative.
+func (l *Log[M]) Lag(role string) time.Duration {
+	if role != l.role {
+		return -1
+	}
+	return l.age()
 }
 
 // Ready reports whether this process's state is not older than Options.MaxLag, so that it can take
 // over at once. It is for coordinator.Config.Ready. Of another role than the log's it is true.
 func (l *Log[M]) Ready(role string) bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
 	return role != l.role || l.age() <= l.options.MaxLag
 }
 

@@ -157,7 +157,7 @@ func TestRefused(t *testing.T) {
 		}
 		o := object.Open(objectmem.New().Open(), 1<<20)
 		defer o.Close()
-		refused("a store without values", o, "r", state.Options{}, "use one of raft, etcd, consul and memory")
+		refused("a store without values", o, "r", state.Options{}, "state: this store keeps no values, and a log is made of them: use one of raft, etcd, consul and memory;")
 		refused("no role", l, "", state.Options{}, "must not be empty")
 		refused("a long role", l, fmt.Sprintf("%0250d", 1), state.Options{}, "the limit is 256")
 		refused("a short lag", l, "r", state.Options{MaxLag: 1}, "MaxLag: 1ns must be at least 2s")

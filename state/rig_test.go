@@ -88,6 +88,7 @@ type process[M state.Machine] struct {
 	stop   context.CancelFunc
 	ended  chan struct{}
 	err    error // of Run, once it has ended
+	shows  coordinator.Monitor
 	terms  chan tenure
 }
 
@@ -128,7 +129,7 @@ func start[M state.Machine](r *rig, id string, o options[M]) *process[M] {
 	r.must(err)
 	config := coordinator.Config{
 		ID: id, Roles: []lock.Bid{{Role: "r"}}, TTL: o.ttl, Now: coordinator.Virtual, NoExit: true, Heartbeat: time.Hour,
-		Standby: p.log.Standby, Ready: p.log.Ready, Logger: slog.New(slog.NewTextHandler(r.Output(), nil)),
+		Standby: p.log.Standby, Ready: p.log.Ready, Lag: p.log.Lag, Monitor: &p.shows, Logger: slog.New(slog.NewTextHandler(r.Output(), nil)),
 	}
 	work := func(ctx context.Context, t coordinator.Term) error {
 		end := make(chan error, 1)

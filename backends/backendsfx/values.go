@@ -21,7 +21,7 @@ func (k keeping) values(ctx context.Context) (lock.Values, error) {
 	if v, ok := locker.(lock.Values); ok {
 		return v, nil
 	}
-	return nil, lock.Permanent(fmt.Errorf("a %T keeps no values: use one of %s", locker, lock.ValueStores))
+	return nil, lock.Permanent(fmt.Errorf("this store keeps no values: use one of %s", lock.ValueStores))
 }
 
 func (k keeping) Write(ctx context.Context, role string, t lock.Token, changes, when map[string][]byte) (lock.Token, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -28,28 +29,43 @@ const (
 )
 
 func newDemo() *cobra.Command {
-	return &cobra.Command{
+	warm := false
+	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Three real processes lose and regain an active, on embedded Raft, in under a minute",
 		Long: `Starts three processes on loopback, each a voter of one Raft group, with a ttl of 1s and
 a witness beside it. Kills the active with SIGKILL, freezes the next with SIGSTOP, freezes
 one together with its witness and wakes both again, hands over, stops one cleanly, then
 stops everything and leaves nothing behind. The times are those that the works stamped themselves.
+
+With --warm: kills the active of a program that takes 3s to start, first cold and then as understudy run --warm
+keeps it, and measures from SIGKILL to the first answer of the next.
 ` + cli.Codes{0: "all of it was shown", cli.NotDone: "something failed, or it was stopped"}.String(),
-		Example: "  understudy demo",
+		Example: "  understudy demo\n  understudy demo --warm",
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE) // the last: its reader went away
 			defer stop()
-			if err := demo(ctx, cmd.OutOrStdout()); err != nil {
+			show := (*demoStage).takeovers
+			if warm {
+				wrapper, err := findWrapper()
+				if err != nil {
+					return err
+				}
+				show = func(s *demoStage, ctx context.Context) error { return s.coldAndWarm(ctx, wrapper) }
+			}
+			if err := demo(ctx, cmd.OutOrStdout(), show); err != nil {
 				return cli.Exit(cli.NotDone, err)
 			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&warm, "warm", false, "show a program that takes 3s to start, cold and warm (Linux)")
+	cli.Once(cmd.Flags())
+	return cmd
 }
 
-func demo(ctx context.Context, out io.Writer) (err error) {
+func demo(ctx context.Context, out io.Writer, show func(*demoStage, context.Context) error) (err error) {
 	dir, err := os.MkdirTemp("", "understudy-demo-")
 	if err != nil {
 		return err
@@ -62,18 +78,19 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	ctx, s.fail = context.WithCancelCause(ctx)
-	s.beside = true
-	defer s.endAll()
-	for _, id := range s.ids {
-		if err := s.start(id); err != nil {
-			return err
-		}
-	}
-	s.client, err = dialStage(s)
-	if err != nil {
+	if s.client, err = dialStage(s); err != nil {
 		return err
 	}
 	defer s.client.Close()
+	defer s.endAll()
+	return show(s, ctx)
+}
+
+func (s *demoStage) takeovers(ctx context.Context) error {
+	s.beside = true
+	if err := s.startAll(); err != nil {
+		return err
+	}
 	s.print("", "three processes start: a, b, c; embedded Raft on loopback, ttl %v, a witness beside each", demoTTL)
 	for _, act := range []func(context.Context) error{s.first, s.crash, s.hang, s.freeze, s.handoff, s.cleanStop, s.stopAll} {
 		if err := act(ctx); err != nil {
@@ -204,6 +221,15 @@ func (s *demoStage) cleanStop(ctx context.Context) error {
 }
 
 func (s *demoStage) stopAll(context.Context) error {
+	if err := s.endEach(); err != nil {
+		return err
+	}
+	s.print("", "everything stopped, nothing is left behind")
+	return nil
+}
+
+// endEach stops all as they should be stopped.
+func (s *demoStage) endEach() error {
 	for _, id := range s.ids {
 		if s.running(id) {
 			s.signal(id, syscall.SIGTERM)
@@ -214,7 +240,6 @@ func (s *demoStage) stopAll(context.Context) error {
 			return err
 		}
 	}
-	s.print("", "everything stopped, nothing is left behind")
 	return nil
 }
 
@@ -234,16 +259,20 @@ func (s *demoStage) verdict() error {
 	for _, t := range terms {
 		stamps += t.stamps
 	}
-	fmt.Fprintf(s.out, "\n%-15s %10s\n", "takeover", "took")
-	for _, r := range s.results {
-		fmt.Fprintf(s.out, "%-15s %10v   %s\n", r.what, short(r.took), narrow(r.why, 29))
-	}
+	s.table()
 	if overlap > 0 {
 		return fmt.Errorf("two were active at once for %v", overlap)
 	}
 	text := fmt.Sprintf("%d terms, %d stamps by their own works: no two were ever active at once.", len(terms), stamps)
 	fmt.Fprintf(s.out, "\n%s\n", narrow(text, 0))
 	return nil
+}
+
+func (s *demoStage) table() {
+	fmt.Fprintf(s.out, "\n%-15s %10s\n", "takeover", "took")
+	for _, r := range s.results {
+		fmt.Fprintf(s.out, "%-15s %10v   %s\n", r.what, short(r.took), narrow(r.why, 29))
+	}
 }
 
 func (s *demoStage) took(t *demoTerm, what string, d time.Duration, why string) {
@@ -276,27 +305,41 @@ func short(d time.Duration) time.Duration {
 	return d.Round(time.Millisecond)
 }
 
-// newStage finds three free ports.
+// newStage finds four free ports.
 func newStage(dir string, out io.Writer) (*demoStage, error) {
-	s := &demoStage{dir: dir, out: out, ttl: demoTTL, every: time.Millisecond, began: time.Now(), procs: map[string]*process.Process{}, told: map[*process.Process]bool{}, news: make(chan struct{}, 1)}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	s := &demoStage{dir: dir, out: out, self: self, ttl: demoTTL, every: time.Millisecond, began: time.Now(), procs: map[string]*process.Process{}, told: map[*process.Process]bool{}, news: make(chan struct{}, 1)}
 	s.colour = cli.Terminal(out) && os.Getenv("NO_COLOR") == ""
-	addresses, err := servers.Addresses(3)
-	for i, address := range addresses {
+	s.command = s.contender
+	addresses, err := servers.Addresses(4)
+	if err != nil {
+		return nil, err
+	}
+	s.service = addresses[3]
+	for i, address := range addresses[:3] {
 		s.ids = append(s.ids, string(rune('a'+i)))
 		s.peers = append(s.peers, raft.Peer{ID: s.ids[i], Address: address})
 	}
-	return s, err
+	return s, nil
 }
 
 func dialStage(s *demoStage) (lock.Locker, error) { return raft.Dial(raft.Config{Peers: s.peers}) }
 
-func (s *demoStage) args(id string) []string {
+// contender is the command line of a process that stamps.
+func (s *demoStage) contender(id string) *exec.Cmd {
+	return exec.Command(s.self,
+		"demo-contender", "--id", id, "--ttl", s.ttl.String(), "--every", s.every.String(),
+		"--raft-dir", filepath.Join(s.dir, id), "--raft-peers", s.peerList(), fmt.Sprintf("--witness=%t", s.beside),
+	)
+}
+
+func (s *demoStage) peerList() string {
 	var peers []string
 	for _, p := range s.peers {
 		peers = append(peers, p.ID+"="+p.Address)
 	}
-	return []string{
-		"demo-contender", "--id", id, "--ttl", s.ttl.String(), "--every", s.every.String(),
-		"--raft-dir", filepath.Join(s.dir, id), "--raft-peers", strings.Join(peers, ","), fmt.Sprintf("--witness=%t", s.beside),
-	}
+	return strings.Join(peers, ",")
 }

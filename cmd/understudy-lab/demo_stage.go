@@ -21,18 +21,21 @@ import (
 
 // A demoStage is the demo's processes and what their works stamped.
 type demoStage struct {
-	dir    string
-	ttl    time.Duration
-	every  time.Duration // between two stamps of a work
-	out    io.Writer
-	colour bool
-	beside bool // with a witness beside each
-	began  time.Time
-	ids    []string
-	peers  []raft.Peer
-	client lock.Locker
-	procs  map[string]*process.Process
-	fail   context.CancelCauseFunc // ends the demo
+	dir     string
+	self    string                    // this program
+	command func(id string) *exec.Cmd // that takes part
+	service string                    // where --warm has its program answer
+	ttl     time.Duration
+	every   time.Duration // between two stamps of a work
+	out     io.Writer
+	colour  bool
+	beside  bool // with a witness beside each
+	began   time.Time
+	ids     []string
+	peers   []raft.Peer
+	client  lock.Locker
+	procs   map[string]*process.Process
+	fail    context.CancelCauseFunc // ends the demo
 
 	commit  time.Duration
 	results []demoResult
@@ -59,12 +62,17 @@ type demoTerm struct {
 	end         time.Duration // zero: not said
 }
 
-func (s *demoStage) start(id string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
+func (s *demoStage) startAll() error {
+	for _, id := range s.ids {
+		if err := s.start(id); err != nil {
+			return err
+		}
 	}
-	cmd := exec.Command(self, s.args(id)...)
+	return nil
+}
+
+func (s *demoStage) start(id string) error {
+	cmd := s.command(id)
 	cmd.Stderr = os.Stderr
 	p, err := process.Start(cmd, func(line string) { s.take(id, line) })
 	if err != nil {
@@ -192,10 +200,11 @@ func (s *demoStage) standing(ctx context.Context) (lock.Standing, error) {
 	return lock.Standing{}, context.Cause(ctx)
 }
 
-// inLine waits until n processes stand by.
+// inLine waits until n processes stand by and are ready.
 func (s *demoStage) inLine(ctx context.Context, n int) error {
 	for st, err := range s.client.Watch(ctx, demoRole) {
-		if err == nil && len(st.Line) >= n && !st.Term.Vacant() {
+		cold := slices.ContainsFunc(st.Line, func(m lock.Member) bool { return !m.Ready() })
+		if err == nil && len(st.Line) >= n && !cold && !st.Term.Vacant() {
 			return nil
 		}
 	}

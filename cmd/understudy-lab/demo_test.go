@@ -2,14 +2,12 @@ package main
 
 import (
 	"bufio"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab"
@@ -22,30 +20,10 @@ func TestDemo(t *testing.T) {
 		if lines > 3 && testing.Short() {
 			continue
 		}
-		dir := t.TempDir()
 		cmd := exec.Command(os.Args[0], "demo")
-		cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=lab", "TMPDIR="+dir)
-		var errs strings.Builder
-		cmd.Stderr = &errs
-		out := lab.Output(t, cmd)
-		text := bufio.NewScanner(out)
-		for n := 0; n < lines && text.Scan(); n++ {
-			if utf8.RuneCountInString(text.Text()) > 80 {
-				t.Errorf("too wide: %s", text.Text())
-			}
-		}
-		if lines < 1000 {
-			_ = out.Close()
-		} else {
-			_, _ = io.Copy(io.Discard, out)
-		}
-		_ = cmd.Wait()
-		if code := cmd.ProcessState.ExitCode(); (code == 0) != (lines == 1000) || code > cli.NotDone {
-			t.Errorf("after %d lines: exit code %d\n%s", lines, code, errs.String())
-		}
-		lab.Eventually(t, "the end of every process", func() bool { return len(lab.Left(t, "TMPDIR", dir)) == 0 }) // witnesses tell nobody when they end
-		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-			t.Errorf("after %d lines: left behind: %v, %v", lines, left, err)
+		cmd.Env = append(os.Environ(), "UNDERSTUDY_TEST=lab")
+		if _, code := lab.Shows(t, cmd, lines); (code == 0) != (lines == 1000) || code > cli.NotDone {
+			t.Errorf("after %d lines: exit code %d", lines, code)
 		}
 	}
 }

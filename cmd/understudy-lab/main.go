@@ -39,7 +39,7 @@ runs understudy-lab bench.`,
   understudy-lab bench --quick
   understudy-lab conformance --backend etcd --etcd-endpoints h1:2379`,
 	}
-	root.AddCommand(newDemo(), newDemoContender(), newBench(), newBenchContender(), newConformance(), newProbe(), cli.NewVersion())
+	root.AddCommand(newDemo(), newDemoContender(), newDemoProgram(), newBench(), newBenchContender(), newConformance(), newProbe(), cli.NewVersion())
 	return root
 }
 

@@ -7,6 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestLab runs a command of understudy-lab through understudy, and says how to get it where
@@ -54,6 +58,57 @@ func TestLabSpeaksOfWhatWasTyped(t *testing.T) {
 			if !strings.Contains(text, typed) || program != labProgram && strings.Contains(text, labProgram) {
 				t.Errorf("%s %q:\n%s", program, args, text)
 			}
+		}
+	}
+}
+
+// TestDemoWarm runs demo --warm as it is shipped: cold the program takes as long as it takes to start, and warm it does
+// not. Each line fits 80 columns. Nothing is left behind, at its end or where its reader goes away.
+func TestDemoWarm(t *testing.T) {
+	t.Parallel()
+	for _, lines := range []int{1000, 3} {
+		if lines > 3 && testing.Short() {
+			continue
+		}
+		cmd := exec.Command(filepath.Join(shipped(t), "understudy"), "demo", "--warm")
+		cmd.Env = append(os.Environ(), "UNDERSTUDY_BACKEND=etcd", "UNDERSTUDY_CONFIG=/none") // settings are not its affair
+		shown, code := lab.Shows(t, cmd, lines)
+		if (code == 0) != (lines == 1000) || code > cli.NotDone {
+			t.Errorf("after %d lines: exit code %d", lines, code)
+		}
+		took := map[string]time.Duration{}
+		for _, line := range shown {
+			if words := strings.Fields(line); len(words) > 2 && (words[0] == "cold" || words[0] == "warm") {
+				took[words[0]], _ = time.ParseDuration(words[1]) // zero is not what is wanted
+			}
+		}
+		if lines == 1000 && (took["cold"] < 3*time.Second || took["warm"] <= 0 || took["warm"] > 2*time.Second) {
+			t.Errorf("took %v", took)
+		}
+	}
+}
+
+// TestDemoWarmRefuses: a mistake in the command line is 64. Without understudy there is nothing to show, and it says how
+// to get it.
+func TestDemoWarmRefuses(t *testing.T) {
+	t.Parallel()
+	alone := filepath.Join(t.TempDir(), labProgram)
+	must(t, os.Link(filepath.Join(shipped(t), labProgram), alone))
+	for _, c := range []struct {
+		flags string
+		code  int
+		wants string
+	}{
+		{"--warm=maybe", 64, "--warm"},
+		{"--warm --warm=false", 64, "--warm"},
+		{"--warm x", 64, "x"},
+		{"--warm", 1, "go install github.com/understudy-ha/understudy/cmd/understudy@latest"},
+	} {
+		cmd := exec.Command(alone, append([]string{"demo"}, strings.Fields(c.flags)...)...)
+		cmd.Env = append(os.Environ(), "PATH="+t.TempDir())
+		out, _ := cmd.CombinedOutput() // the exit code says it
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.wants) {
+			t.Errorf("%s: exit code %d\n%s", c.flags, code, out)
 		}
 	}
 }

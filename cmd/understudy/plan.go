@@ -30,7 +30,7 @@ are stable.
   understudy plan --ttl 500ms -o json`,
 		Args: cli.NoArgs,
 	}
-	o := newOptions(cmd.Flags(), cli.PlanKeys(), cli.TimeKeys, []string{"hangTimeout", "fence"})
+	o := newOptions(cmd.Flags(), cli.PlanKeys(), cli.TimeKeys, []string{"hangTimeout", "fence", "warm"})
 	output := cli.Output(cmd.Flags())
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -135,7 +135,7 @@ func (o *options) bounds(f backends.Facts) []bound {
 		about("active: told to stop", "at ", c.TTL-c.Skew-c.Grace, "after the start of its last acknowledged beat: ttl - skew - grace"),
 		about("active: process exits", "at ", c.TTL-c.Skew, "after the same, if its work still runs: ttl - skew"),
 		{What: "clean stop", Bound: "the work's stop + commits", Why: "the role is released when the work has returned (at most " + ms(c.StopTimeout) + "); the next takes it in two commits"},
-		{What: "handoff", Bound: "the work's stop + commits", Why: "as a clean stop, to a named standby"},
+		{What: "handoff", Bound: "the work's stop + commits", Why: "as a clean stop, to a named standby" + o.warmHandoff()},
 		{What: "crash", Bound: "tens of ms", Why: "the witness ends the session when the kernel says that the process is dead, and freed its memory (75ms per GB); then two commits" + own},
 		about("hang", "about ", c.HangTimeout, "the witness kills a process that has not turned for hang-timeout; then as a crash"),
 		late("crash, no witness", "ttl + skew since the last beat that was seen, which is up to ttl/4 old; then two commits"+own),
@@ -149,6 +149,12 @@ func (o *options) bounds(f backends.Facts) []bound {
 			What: "lost host, with --fence", Bound: ms(least) + " to " + ms(most),
 			Why: "--fence runs when no beat was seen for 5/8 of the ttl, the last one being up to ttl/4 old; add what it takes. If it fails, or takes longer than the promise: as a crash without a witness",
 		}.with(least, most))
+	}
+	if o.warm() != "off" {
+		rows = append(rows, bound{
+			What: "command's start, with --warm", Bound: "in none of these",
+			Why: "it runs in standby, too, at the price of its memory and processor time on every host; where no standby has said READY=1, add what is left of its start",
+		})
 	}
 	if f.Election > 0 {
 		rows = append(rows, about("store's election", "about ", f.Election, f.Source+"; within what is ridden out: "+within(f.Election, c.Outage(), f.Cure)))
@@ -175,6 +181,25 @@ func (o *options) bounds(f backends.Facts) []bound {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// warm is how the command is kept warm, or the first of several that is; "off": none is.
+func (o *options) warm() string {
+	for _, r := range o.Roles {
+		if r.Warm != "off" {
+			return r.Warm
+		}
+	}
+	return "off"
+}
+
+// warmHandoff is what a handoff of a warm command's role waits for.
+func (o *options) warmHandoff() string {
+	ends, ok := map[string]string{"idle": "its IDLE=TOKEN", "restart": "its end"}[o.warm()]
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf(", which must be ready, so that its command is told to work and is not started; the old command's stop is %s, at most %v", ends, o.Coordinator.StopTimeout)
 }
 
 func within(election, outage time.Duration, cure string) string {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -94,12 +96,33 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestPlanOfWarm: with --warm, or a role of the file that is warm, plan says what that gives and costs, and what a handoff
+// waits for; and without, nothing of it.
+func TestPlanOfWarm(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "roles.yaml")
+	must(t, os.WriteFile(file, []byte("roles:\n  - {name: a, command: [x]}\n  - {name: b, command: [x], warm: restart}\n"), 0o600))
+	for args, handoff := range map[string]string{
+		"":                                 "",
+		"--warm=off":                       "",
+		"--warm":                           "which must be ready, so that its command is told to work and is not started; the old command's stop is its IDLE=TOKEN, at most 30s",
+		"--warm=restart --stop-timeout 5s": "which must be ready, so that its command is told to work and is not started; the old command's stop is its end, at most 5s",
+		"--config " + file:                 "the old command's stop is its end, at most 30s",
+	} {
+		code, text := said(t, append([]string{"plan"}, strings.Fields(args)...)...)
+		page := strings.Join(strings.Fields(text), " ")
+		if code != 0 || !strings.Contains(page, handoff) || strings.Contains(page, "IDLE=TOKEN") != (args == "--warm") ||
+			strings.Contains(page, "command's start, with --warm in none of these it runs in standby, too") != (handoff != "") {
+			t.Errorf("%s: exit code %d\n%s", args, code, text)
+		}
+	}
+}
+
 // TestPlanFitsThePage: no line is wider than a page, with any store, and nothing is cut off.
 func TestPlanFitsThePage(t *testing.T) {
 	for _, store := range backends.Names() {
 		for _, ttl := range []string{"100ms", "10s", "12h"} {
 			var out, asJSON, errs bytes.Buffer
-			args := []string{"plan", "--backend", store, "--ttl", ttl, "--fence", "poweroff"}
+			args := []string{"plan", "--backend", store, "--ttl", ttl, "--fence", "poweroff", "--warm"}
 			if code := execute(t.Context(), args, &out, &errs) + execute(t.Context(), append(args, "-o", "json"), &asJSON, &errs); code != 0 {
 				t.Fatalf("%q: %s", args, &errs)
 			}

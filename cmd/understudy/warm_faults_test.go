@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // TestWarmDisobeys has the active's command not stand down: its time is the stop timeout, and then it is
@@ -116,6 +118,42 @@ func TestWarmNeverReady(t *testing.T) {
 	if n := strings.Count(r.log("c"), said); n != 1 {
 		t.Errorf("its log says %d times that it is not ready", n)
 	}
+	r.finish()
+}
+
+// TestWarmGivesToTheReady: neither a handoff nor a clean stop gives the role to a standby whose command is not
+// ready, though it is the first in line otherwise; and it is given to it when it is ready again.
+func TestWarmGivesToTheReady(t *testing.T) {
+	onEach(t, []string{onRaft, onEtcd}, testWarmGivesToTheReady)
+}
+
+func testWarmGivesToTheReady(t *testing.T, r *trio) {
+	r.warmed()
+	r.startAll()
+	now := r.warmAt()
+	cold, ready := r.others(now.id)[0], r.others(now.id)[1]
+	r.expect(0, "", "priority", "--role", "r", "--id", cold, "5")
+	r.fault("unready", cold, true)
+	r.shown("not ready")
+	r.expect(cli.NotDone, cold+" is not ready, or not healthy, and "+now.id+" stays active", "handoff", "--role", "r", "--to", cold)
+	r.handoff()
+	next := r.active(now.token)
+	if next.id != ready {
+		t.Errorf("a handoff: %s works, want %s", next.id, ready)
+	}
+	r.settle()
+	r.kill(ready, syscall.SIGTERM)
+	if third := r.active(next.token); third.id != now.id {
+		t.Errorf("a clean stop: %s works, want %s", third.id, now.id)
+	}
+	r.fault("unready", cold, false)
+	r.start(ready)
+	last := r.warmAt()
+	r.handoff(cold)
+	if fourth := r.active(last.token); fourth.id != cold {
+		t.Errorf("it is ready again: %s works, want %s", fourth.id, cold)
+	}
+	r.startedOnce(cold, now.id)
 	r.finish()
 }
 

@@ -38,7 +38,8 @@ func stampWarm() {
 	var mu sync.Mutex
 	token := ""
 	go func() {
-		for ; ; time.Sleep(2 * time.Millisecond) { // between two stamps
+		for ready := true; ; time.Sleep(2 * time.Millisecond) { // between two stamps
+			ready = sayReady(socket, ready, !fault("unready"))
 			mu.Lock()
 			if token != "" {
 				fmt.Printf("%s %d %s %d %s\n", token, os.Getpid(), id, coordinator.Clocks().Mono, os.Getenv("UNDERSTUDY_ROLE"))
@@ -85,6 +86,13 @@ func stampWarm() {
 		}
 	}
 	select {} // until it is killed
+}
+
+func sayReady(socket *os.File, before, now bool) bool {
+	if now != before {
+		fmt.Fprintf(socket, "READY=%d\n", map[bool]int{true: 1}[now])
+	}
+	return now
 }
 
 // stampStalled stamps, and reads no second line from its socket.

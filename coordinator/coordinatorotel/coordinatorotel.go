@@ -56,6 +56,11 @@ var declared = []description{
 	{name: "understudy.role.token", unit: "1", help: "The fencing token of this process's latest term.", role: func(r coordinator.RoleStatus, t tell) { t(float64(r.Token)) }},
 	{name: "understudy.role.promise_left", unit: "s", help: "How long the role's work may still act.", role: func(r coordinator.RoleStatus, t tell) { t(r.Left.Seconds()) }},
 	{name: "understudy.role.ready", unit: "1", help: "Whether this process is ready to take over the role.", role: func(r coordinator.RoleStatus, t tell) { t(truth[r.Ready]) }},
+	{name: "understudy.role.lag", unit: "s", help: "How old this process's copy of the role's replicated state may be.", role: func(r coordinator.RoleStatus, t tell) {
+		if r.Lag >= 0 {
+			t(r.LagSeconds())
+		}
+	}},
 	{name: "understudy.transitions", unit: "{transition}", help: "Changes of the role's state, by cause.", counts: true, role: func(r coordinator.RoleStatus, t tell) {
 		for cause, n := range r.Moves {
 			t(float64(n), attribute.String("cause", string(cause)))

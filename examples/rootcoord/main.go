@@ -74,7 +74,7 @@ func run(listen string) error {
 	}()
 	go func() { _ = http.Serve(clients, s.handler()) }()
 	c.Coordinator.Address = clients.Addr().String()
-	c.Coordinator.Standby, c.Coordinator.Ready = s.log.Standby, s.log.Ready
+	c.Coordinator.Standby, c.Coordinator.Ready, c.Coordinator.Lag = s.log.Standby, s.log.Ready, s.log.Lag
 	return coordinator.Run(ctx, locker, c.Coordinator, s.log.Work(s.work))
 }
 

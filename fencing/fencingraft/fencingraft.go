@@ -33,7 +33,7 @@ type KV struct {
 func NewKV(locker lock.Locker, role string, t lock.Token) (*KV, error) {
 	values, ok := locker.(lock.Values)
 	if !ok {
-		return nil, lock.Permanent(fmt.Errorf("a %T keeps no values: use one of %s", locker, lock.ValueStores))
+		return nil, lock.Permanent(fmt.Errorf("this store keeps no values: use one of %s", lock.ValueStores))
 	}
 	return &KV{values, role, t}, fencing.Check(role, t)
 }

@@ -38,7 +38,7 @@ func TestSDK(t *testing.T) {
 	}
 	c := coordinator.Config{
 		ID: "a", Roles: []lock.Bid{{Role: "r"}, {Role: "s"}}, TTL: 2 * time.Second, Logger: slog.New(slog.DiscardHandler),
-		Monitor: m, OnTransition: coordinatorotel.Spans(tracer),
+		Monitor: m, OnTransition: coordinatorotel.Spans(tracer), Lag: func(role string) time.Duration { return map[string]time.Duration{"r": time.Second, "s": -1}[role] },
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended, begun, first := make(chan error, 1), make(chan string, 10), true
@@ -58,7 +58,7 @@ func TestSDK(t *testing.T) {
 	lab.Eventually(t, "the monitor to show it", func() bool { r, _ := m.Role("r"); s, _ := m.Role("s"); return r.Works() && s.Works() })
 	got := collect(t, reader)
 	for name, want := range map[string]float64{
-		"understudy.role.active role=r": 1, "understudy.role.active role=s": 1, "understudy.role.ready role=r": 1,
+		"understudy.role.active role=r": 1, "understudy.role.active role=s": 1, "understudy.role.ready role=r": 1, "understudy.role.lag role=r": 1,
 		"understudy.transitions cause=granted role=r": 2, "understudy.transitions cause=granted role=s": 1, "understudy.transitions cause=failed role=r": 1,
 		"understudy.registered": 1, "understudy.healthy": 1, "understudy.witness": 0, "understudy.beats outcome=failed": 0, "understudy.store.errors kind=refused": 0,
 	} {
@@ -70,6 +70,9 @@ func TestSDK(t *testing.T) {
 		if got[more] <= 0 {
 			t.Errorf("%s is %v, want more than 0", more, got[more])
 		}
+	}
+	if _, there := got["understudy.role.lag role=s"]; there {
+		t.Error("a role without a log has a lag")
 	}
 	stop()
 	if err := <-ended; err != nil {
