@@ -259,17 +259,14 @@ func (w *writer[M]) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		batch := w.take(w.log.limits.Write - room)
 		err := w.append(ctx, batch)
-		w.answer(batch, err)
-		busy := false
-		if !w.ends(err) {
-			busy, err = w.compact(ctx)
-		}
 		if w.ends(err) {
-			w.mu.Lock()
-			w.over = err
-			w.mu.Unlock()
-			w.answer(w.take(0), err)
-			w.failed(err)
+			w.fail(err, batch)
+			return
+		}
+		w.answer(batch, err)
+		busy, err := w.compact(ctx)
+		if w.ends(err) {
+			w.fail(err, nil)
 			return
 		}
 		if len(batch) == 0 && !busy {
@@ -279,6 +276,17 @@ func (w *writer[M]) run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// fail ends the work, because nothing can be written any more. Whoever hears of it may return from the work at once,
+// and Work must know by then that this is no work that is done.
+func (w *writer[M]) fail(err error, batch []*request) {
+	w.mu.Lock()
+	w.over = err
+	w.mu.Unlock()
+	w.failed(err)
+	w.answer(batch, err)
+	w.answer(w.take(0), err)
 }
 
 // ends reports whether nothing can be written after an error.

@@ -86,10 +86,30 @@ func TestFence(t *testing.T) {
 				}
 			}))
 		})
-		if ended != nil && !errors.Is(ended, fencing.ErrStale) { // nil: it returned before its context had ended
+		if !errors.Is(ended, fencing.ErrStale) {
 			r.Errorf("the work of term %d ended with %v", first.Token, ended)
 		}
 	})
+}
+
+// TestWorkReturnsAtOnce: a work that returns as soon as an append is refused is not done for good, whatever it
+// returns.
+func TestWorkReturnsAtOnce(t *testing.T) {
+	for range 100 {
+		inBubble(t, func(r *rig) {
+			a, b := r.hand("a"), r.hand("b")
+			first := a.take(nil)
+			ended := a.work(first, func() {
+				b.take(a)
+				if err := a.log.Append(r.Context(), first, []byte("too late")); err == nil {
+					r.Error("a stale append is acknowledged")
+				}
+			})
+			if !errors.Is(ended, fencing.ErrStale) {
+				r.Errorf("the work ended with %v", ended)
+			}
+		})
+	}
 }
 
 // TestBarrier: the work of a term sees all that was acknowledged in earlier ones, though the process had heard of none of
