@@ -182,18 +182,25 @@ func (n *node) peer(id string) Peer {
 	return cmp.Or(n.config.peer(id), Peer{m.ID, m.Address})
 }
 
-// others are the members of the group that are not in the list of peers.
-// One whose log says nothing of them yet believes a peer of its list.
+// others are the members of the group that are not in the list of peers. Where a peer of the list has a longer log
+// this node believes it, too: members may have come while it was away, and one of them may lead.
 func (n *node) others() (all []Peer) {
+	last := uint64(0)
 	if n.running() {
+		last = n.raft.LastIndex()
 		for _, m := range n.members() {
 			all = append(all, Peer{m.ID, m.Address})
 		}
 	}
-	if len(all) == 0 {
-		n.mu.Lock()
-		all = slices.Clone(n.met)
-		n.mu.Unlock()
+	n.mu.Lock()
+	met, longest := n.met, n.metLast
+	n.mu.Unlock()
+	if len(all) == 0 || longest > last {
+		for _, p := range met {
+			if !slices.ContainsFunc(all, func(known Peer) bool { return known.ID == p.ID }) {
+				all = append(all, p)
+			}
+		}
 	}
 	return slices.DeleteFunc(all, func(p Peer) bool { return n.config.peer(p.ID).ID != "" })
 }

@@ -47,3 +47,13 @@ func farewell(conn net.Conn, text string) {
 		_, _ = io.CopyN(io.Discard, conn, unread) // it hangs up when it has read that
 	}
 }
+
+var errNoMember = errors.New("a Raft stream needs a certificate with a peer's ID")
+
+// unknownMember names who wants a Raft stream. It may have become a member while this node was away.
+func unknownMember(state *tls.ConnectionState) error {
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return errNoMember
+	}
+	return fmt.Errorf("%w; this one names %q: if that is a member by now, have raft.peers name a member that lives", errNoMember, state.PeerCertificates[0].DNSNames)
+}

@@ -54,7 +54,8 @@ type node struct {
 	mu        sync.Mutex
 	closed    bool               // no call begins any more
 	seen      map[string]string  // whom the last survey has heard from; never changed
-	met       []Peer             // the group's members by a peer's word, for as long as our log says nothing of them
+	met       []Peer             // the group's members by the word of the peer in the list with the longest log
+	metLast   uint64             // the last entry of that peer's log
 	known     map[string]uint64  // by directory of a peer, how often that was written
 	kept      map[string]uint64  // what of known is in raft.db; for settle alone
 	verdicts  map[string]verdict // by process

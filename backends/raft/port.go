@@ -224,7 +224,7 @@ func (p *port) refused(conn net.Conn, err error) {
 	switch {
 	case errors.Is(err, errOtherGroup) && p.said.due("other group"):
 		level = slog.LevelError
-	case errors.Is(err, errTooMany) && p.said.due("too many"),
+	case errors.Is(err, errTooMany) && p.said.due("too many"), errors.Is(err, errNoMember) && p.said.due("no member"),
 		(errors.Is(err, errPlainCall) || errors.Is(err, errTLSCall)) && p.said.due("TLS on one side"):
 		level = slog.LevelWarn
 	}
@@ -269,7 +269,7 @@ func (p *port) sort(conn net.Conn) (err error) {
 	case kind[0] != raftStream:
 		return fmt.Errorf("unknown kind of connection %q", kind)
 	case !p.isPeer(state):
-		return errors.New("raft streams need a certificate with a peer's ID")
+		return unknownMember(state)
 	case !p.raftOpen.Load():
 		return errors.New("raft does not run yet")
 	}

@@ -42,7 +42,7 @@ func (d *dialer) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	return "", net.UnknownNetworkError("no peer " + string(id))
 }
 
-// A transport is the library's with two flaws mended. It asks a peer for a vote only if that peer vouches for
+// A transport is the library's with three flaws mended. It asks a peer for a vote only if that peer vouches for
 // this node.
 type transport struct {
 	*raft.NetworkTransport
@@ -59,20 +59,36 @@ type transport struct {
 // the fast path races (hashicorp/raft#695).
 func (*transport) SetHeartbeatHandler(func(raft.RPC)) {}
 
-// RequestVote is the library's.
+// RequestVote asks once more where a vote is refused. The library refuses one to a candidate that is no voter in what the
+// peer knows of the group, before it compares their logs. So a voter that was away while a member was replaced would
+// elect nobody, though the group needs its vote: Raft has it vote for whoever has the longer log (Ongaro,
+// "Consensus: Bridging Theory and Practice", 4.1). The name in the request serves that check alone, and the vote is
+// noted by address: under the peer's own name, which it knows, the rest is compared.
 func (t *transport) RequestVote(id raft.ServerID, address raft.ServerAddress, in *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
 	if err := t.log.vouched(id); err != nil {
 		return err
 	}
-	return t.NetworkTransport.RequestVote(id, address, in, out)
+	if err := t.NetworkTransport.RequestVote(id, address, in, out); err != nil || out.Granted || out.Term > in.Term {
+		return err
+	}
+	again := *in
+	again.ID = []byte(id)
+	*out = raft.RequestVoteResponse{}
+	return t.NetworkTransport.RequestVote(id, address, &again, out)
 }
 
-// RequestPreVote is the library's.
+// RequestPreVote does as RequestVote does.
 func (t *transport) RequestPreVote(id raft.ServerID, address raft.ServerAddress, in *raft.RequestPreVoteRequest, out *raft.RequestPreVoteResponse) error {
 	if err := t.log.vouched(id); err != nil {
 		return err
 	}
-	return t.NetworkTransport.RequestPreVote(id, address, in, out)
+	if err := t.NetworkTransport.RequestPreVote(id, address, in, out); err != nil || out.Granted || out.Term > in.Term {
+		return err
+	}
+	again := *in
+	again.ID = []byte(id)
+	*out = raft.RequestPreVoteResponse{}
+	return t.NetworkTransport.RequestPreVote(id, address, &again, out)
 }
 
 // AppendEntries tries again by itself, as long as this node leads the peer. The

@@ -96,8 +96,8 @@ func (n *node) heed(p Peer, h hello) {
 func (n *node) remember(p Peer, h hello) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if h.ID == p.ID && len(h.Members) > 0 && n.config.peer(p.ID).ID != "" {
-		n.met = h.Members
+	if h.ID == p.ID && h.ID != n.config.ID && len(h.Members) > 0 && h.Last >= n.metLast && n.config.peer(p.ID).ID != "" {
+		n.met, n.metLast = h.Members, h.Last
 	}
 	if h.ID != p.ID || h.ID == n.config.ID || h.Writes <= n.known[h.Directory] {
 		return
