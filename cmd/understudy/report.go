@@ -33,6 +33,8 @@ type storeRow struct {
 	Margin   *int     `json:"margin,omitempty"`  // nil: unknown
 	Refuses  string   `json:"refuses,omitempty"` // why every write is refused although members answer
 
+	Unanswered string `json:"unanswered,omitempty"` // with --watch: that the store does not answer, so that the roles are as last seen
+
 	text string // for people
 }
 
