@@ -42,6 +42,9 @@ status waited for one: for ttl/4, if --timeout allows that, and only if the last
 its owner's clock. A silent one does not count as active. The time of a beat is by its owner's
 clock, which may differ from yours.
 
+A crash costs milliseconds where the process has a witness, and else the ttl. Where it is a voter of embedded
+Raft of which none may fail, it costs the store's majority: nobody is active until a voter is back.
+
 --watch runs until it is interrupted: on a terminal it redraws the page, elsewhere it prints a line for
 each change. When the store stops answering, and when it answers again, a line on standard error says so.
 

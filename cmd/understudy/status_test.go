@@ -164,6 +164,33 @@ func TestStoreInOneSentence(t *testing.T) {
 	}
 }
 
+// TestCrashOfANeededVoter: a witness makes a crash cheap only where the store goes on without that process.
+func TestCrashOfANeededVoter(t *testing.T) {
+	t.Parallel()
+	member := func(id string) lock.Member {
+		return lock.Member{Contender: lock.Contender{ID: id, Witness: true}, Promise: lock.Promise{TTL: 10 * time.Second}}
+	}
+	st := lock.Standing{Role: "r", Term: lock.Term{Token: 1, Holder: member("a")}, Line: []lock.Member{member("b"), member("z")}}
+	three := []string{"a", "b", "c"}
+	for want, h := range map[string]backends.Health{
+		"a: ms (witness), b: ms (witness), z: ms (witness)":                  {Members: three, Leader: "a"},
+		"a: the store's majority, b: the store's majority, z: ms (witness)":  {Members: three, Leader: "a", Silent: three[2:]},
+		"a: the store's majority, b: ms (witness), z: ms (witness)":          {Members: three, Leader: "a", Failing: three[1:2]},
+		"a:  the store's majority, b: the store's majority, z: ms (witness)": {Members: three[:2], Leader: "a"},
+		"a: ms (witness), b:  ms (witness), z: ms (witness)":                 {Members: three, Leader: "a", Unasked: true},
+	} {
+		var page strings.Builder
+		must(t, newReport("raft", h, []heard{{Standing: st, at: time.Now()}}).show(&page, "table"))
+		var got []string
+		for _, row := range regexp.MustCompile(`(?m)^([abz]) .*(ms \(witness\)|the store's majority)`).FindAllStringSubmatch(page.String(), -1) {
+			got = append(got, row[1]+": "+row[2])
+		}
+		if want = strings.Join(strings.Fields(want), " "); strings.Join(got, ", ") != want {
+			t.Errorf("%v, want %s", got, want)
+		}
+	}
+}
+
 // TestTablesAreAligned: each cell stands below the head of its column, also where nobody is active, where an active is
 // silent, and where a member of a group is.
 func TestTablesAreAligned(t *testing.T) {
