@@ -47,24 +47,32 @@ are stable.
 		}
 		head := fmt.Sprintf("backend %s, ttl %v, skew %v, grace %v, stop timeout %v, a beat every %v, a try for %v", o.Store.Backend,
 			o.Coordinator.TTL, o.Coordinator.Skew, o.Coordinator.Grace, o.Coordinator.StopTimeout, o.Coordinator.BeatEvery(), o.Coordinator.Try())
-		_, err = io.WriteString(cmd.OutOrStdout(), planPage(head, rows))
+		_, err = io.WriteString(cmd.OutOrStdout(), planPage(head, rows, cli.Columns(cmd.OutOrStdout())))
 		return err
 	}
 	return cmd
 }
 
-// pageWidth is the most columns of plan's lines.
-const pageWidth = 100
+// The columns of plan's lines: at most mostWide, and in a narrower terminal its own, but no fewer than leastWide.
+const (
+	mostWide  = 100
+	leastWide = 60
+)
 
-// planPage is what plan prints for people: each bound beside what it is about, and the reason below it.
-func planPage(head string, rows []bound) string {
+// planPage is what plan prints for people in so many columns, 0 if that is not known: each bound beside what it is
+// about, and the reason below it.
+func planPage(head string, rows []bound, columns int) string {
+	width := mostWide
+	if columns > 0 {
+		width = min(mostWide, max(leastWide, columns))
+	}
 	side := 0
 	for _, r := range rows {
 		side = max(side, len(r.What)+2)
 	}
-	page := strings.Join(fold(head, pageWidth), "\n") + "\n\n"
+	page := strings.Join(fold(head, width), "\n") + "\n\n"
 	for _, r := range rows {
-		for i, line := range slices.Concat(fold(r.Bound, pageWidth-side), fold(r.Why, pageWidth-side)) {
+		for i, line := range slices.Concat(fold(r.Bound, width-side), fold(r.Why, width-side)) {
 			what := ""
 			if i == 0 {
 				what = r.What
