@@ -110,7 +110,7 @@ func newReport(name string, h backends.Health, all []heard) report {
 	for _, one := range all {
 		r.Store.Identity = one.Store
 		role := newRole(one)
-		if name == "raft" { // its contenders are its servers
+		if (backends.Config{Backend: name}).Row().Inside { // its contenders are its servers
 			role.need(h)
 		}
 		r.Roles = append(r.Roles, role)
