@@ -98,7 +98,7 @@ func (r *runner) tell(now Instant) {
 	} else if j.blind%rarer != 1 {
 		return
 	}
-	for _, roles := range j.lines(j.config.names(), func(name string) string { return string(m.State(now, name)) }) {
+	for _, roles := range j.lines(j.config.names(), func(name string) string { return string(m.State(now, name)) + r.rest(name) }) {
 		r.heartbeat(m.State(now, roles[0]), roles...)
 	}
 }
@@ -235,10 +235,25 @@ func (r *runner) heartbeat(s State, roles ...string) {
 		active = "nobody"
 	}
 	attrs := []any{named(roles), "id", r.config.ID, "active", active, counted(roles, token)}
+	if s == Draining {
+		attrs = append(attrs, "work", r.rest(role))
+	}
 	if why != nil {
 		attrs = append(attrs, "error", why)
 	}
 	r.config.Logger.Info(string(s), attrs...)
+}
+
+// rest says of a role that is draining whether its work still runs: an outage of the store can last for long after that,
+// until the role is given back.
+func (r *runner) rest(role string) string {
+	switch r.machine.Role(role).Phase {
+	case machine.Stopping:
+		return "stopping"
+	case machine.Ceding:
+		return "ended"
+	}
+	return ""
 }
 
 // warnLate warns about work that has used half of its time to return and has not: once the

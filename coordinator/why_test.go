@@ -80,6 +80,9 @@ func TestWhoIsActive(t *testing.T) {
 		l.cut.Store(true)
 		time.Sleep(5 * time.Minute)
 		_ = stop()
+		if text := r.trace(); !strings.Contains(text, "msg=draining id=b active=unknown") || strings.Count(text, "msg=draining") != strings.Count(text, " work=ended") {
+			t.Errorf("a heartbeat does not say that the work has ended:\n%s", text)
+		}
 		for line := range strings.Lines(r.trace()) {
 			names, works := strings.Contains(line, " active=b "), strings.Contains(line, "msg=active")
 			if strings.Contains(line, " active=") && names != works {

@@ -117,8 +117,9 @@ func TestLeastPrivilege(t *testing.T) {
 		other := config
 		test.change(&other)
 		err := walk(t, open(t, other), "b")
-		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: %v, want ErrPermanent with %q", test.what, err, test.want)
+		var field *lock.FieldError // a mistake in what was given: exit code 64
+		if !errors.Is(err, lock.ErrPermanent) || !errors.As(err, &field) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want ErrPermanent about a setting with %q", test.what, err, test.want)
 		}
 		if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "wrong\n")) {
 			t.Errorf("%s: the error shows a secret: %v", test.what, err)

@@ -217,7 +217,11 @@ func (m *members) explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
-		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()))
+		field := "Username"
+		if m.config.Username == "" {
+			field = "CertFile"
+		}
+		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()), field)
 	case errors.Is(err, rpctypes.ErrUserEmpty):
 		return permanent("it requires a login; give a user and a password, or a certificate", "Username", "PasswordFile")
 	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow

@@ -264,7 +264,11 @@ func (w *wire) refused(ctx context.Context, err error) error {
 		return err
 	}
 	_ = res.Body.Close() // it was only to be there
-	return lock.Permanent(err)
+	field := "ServiceAccount"
+	if w.config.Kubeconfig != "" {
+		field = "Kubeconfig"
+	}
+	return lock.Permanent(lock.InFields(err, field))
 }
 
 // spawn runs f until close, unless that was called.

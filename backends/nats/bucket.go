@@ -121,7 +121,7 @@ func (s *store) named(err error) error {
 	case worked: // the password is being changed
 		return lock.Refusal(err)
 	}
-	return lock.Permanent(err)
+	return lock.Permanent(lock.InFields(err, s.credential()))
 }
 
 // Inspect returns the servers that keep the bucket, the one that leads, and those that are well.

@@ -96,6 +96,21 @@ func checkCredentials(path, text string) error {
 	return nil
 }
 
+// credential is the field that says who we are.
+func (c Config) credential() string {
+	switch {
+	case c.CredentialsFile != "":
+		return "CredentialsFile"
+	case c.Token != "":
+		return "Token"
+	case c.TokenFile != "":
+		return "TokenFile"
+	case c.User != "":
+		return "User"
+	}
+	return "URL"
+}
+
 func (c Config) files() clientconf.TLSFiles {
 	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName}
 }

@@ -85,7 +85,8 @@ func (s *store) connect(ctx context.Context, server *url.URL) (*link, error) {
 		nats.ClosedHandler(func(*nats.Conn) { l.cancel(nats.ErrConnectionClosed) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) { // the call itself gets no answer
-				l.cancel(lock.Permanent(fmt.Errorf("%w; see docs/nats.md for the rights, and for how the bucket is made", err)))
+				err = fmt.Errorf("%w; see docs/nats.md for the rights, and for how the bucket is made", err)
+				l.cancel(lock.Permanent(lock.InFields(err, s.credential())))
 			}
 		}))...)
 	if err != nil && d.why != nil {

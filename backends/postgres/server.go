@@ -130,7 +130,7 @@ func (s *store) named(err error) error {
 	case is(err, noColumn):
 		return lock.Permanent(lock.InFields(fmt.Errorf("%s is not a table of ours; name another one: %w", s.Table, err), "Table"))
 	case is(err, noRight):
-		return lock.Permanent(fmt.Errorf("%w; see docs/postgres.md for the rights, and for how the table is made", err))
+		return lock.Permanent(lock.InFields(fmt.Errorf("%w; see docs/postgres.md for the rights, and for how the table is made", err), "URL"))
 	case is(err, refused...) && !worked:
 		return lock.Permanent(lock.InFields(err, "URL"))
 	case is(err, refused...), is(err, tooMany): // a password that has worked is being changed, say

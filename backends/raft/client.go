@@ -215,15 +215,20 @@ func (c *client) proposeNothing(ctx context.Context) (r ledger.Result, err error
 // Look asks the peers in turn. The first answer is no older than the question: a
 // peer that was cut off, or has only started, would show a past as the present.
 func (c *client) Look(ctx context.Context, after ledger.Mark, roles ...string) (ledger.View, error) {
-	if after.Revision == 0 {
+	first := after.Revision == 0
+	if first {
 		r, err := c.Propose(ctx, ledger.Command{Op: ledger.Nothing})
 		if err != nil {
 			return view{}, err
 		}
 		after.Revision = r.Revision - 1
 	}
+	patience := poll + c.patience(attempt)
+	if first {
+		patience = c.patience(attempt / 4) // the answer is there, at all peers but one that does not follow the log
+	}
 	var v view
-	err := c.each(ctx, poll+c.patience(attempt), func(t *turn) (bool, error) {
+	err := c.each(ctx, patience, func(t *turn) (bool, error) {
 		v = view{}
 		err := c.caller.call(t.ctx, t.peer, pathLook, question{after, roles}, &v)
 		return err == nil && v.After(after), err

@@ -205,7 +205,7 @@ func testRefused(t *testing.T, r *rig) {
 		"SignatureDoesNotMatch": func(c *Config) { c.CredentialsFile = wrong },
 		"InvalidAccessKeyId":    func(c *Config) { c.CredentialsFile = broad },
 		`Bucket: "nowhere" is not there (the server answered 404 NoSuchBucket`: func(c *Config) { c.Bucket = "nowhere" },
-		"see docs/s3.md for the rights":                                        func(c *Config) { c.Object = "another" },
+		"CredentialsFile: the server answered 403 AccessDenied":                func(c *Config) { c.Object = "another" },
 		"this machine's clock is 1h0m":                                         func(c *Config) { *c = skewed },
 		"Region":                                                               func(c *Config) { c.Region = "eu-west-1" },
 	} {

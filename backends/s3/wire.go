@@ -265,7 +265,7 @@ func (w *wire) named(err error) error {
 		_, unread := w.who()
 		err = lock.InFields(errors.Join(fmt.Errorf("the server does not take these credentials: %w", err), unread), "CredentialsFile")
 	case r.Code == "AccessDenied":
-		err = fmt.Errorf("%w; see docs/s3.md for the rights", err)
+		err = lock.InFields(fmt.Errorf("%w; see docs/s3.md for the rights", err), "CredentialsFile")
 	case r.Code == "EntityTooLarge" || r.Code == "NotImplemented":
 		final = true
 	default:

@@ -30,7 +30,7 @@ needs none. With --etcd-endpoints, --nats-url and so on yours are used instead, 
 bench's own: nothing is done to them, so store-leader is left out.
 
 A fault's name stands for its variants too: crash is also crash-leader, where the dead led Raft.
-` + cli.Codes{0: "every run is measured, and no two worked at once", cli.NotDone: "two worked at once, or it was stopped, or the report cannot be written", cli.Unavailable: "a store or a contender does not answer"}.String(),
+` + cli.Codes{0: "every run is measured, and no two worked at once", cli.NotDone: "two worked at once, or a run could not be measured, and it says why; or it was stopped, or the report cannot be written", cli.Unavailable: "a store or a contender does not answer"}.String(),
 		Example: `  understudy bench --quick
   understudy bench --backends etcd,consul,raft --faults clean,crash,partition --runs 30 --ttl 2s --out report
   understudy bench compare before/ after/`,
@@ -86,7 +86,7 @@ func (b *benchOptions) measure(cmd *cobra.Command, plan failover.Plan) (err erro
 		}
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "\n%d runs: %s\n", len(result.Samples), filepath.Join(b.out, failover.ReportFile))
-	return errors.Join(benchFailed(ctx, failed), overlaps(result))
+	return errors.Join(benchFailed(ctx, failed), proof(result))
 }
 
 // benchFailed gives what ended a bench its exit code.
@@ -100,7 +100,8 @@ func benchFailed(ctx context.Context, err error) error {
 	return cli.Exit(cli.Unavailable, err)
 }
 
-func overlaps(r failover.Result) error {
+// proof is what the result does not prove, with its exit code.
+func proof(r failover.Result) error {
 	if err := r.Check(); err != nil {
 		return cli.Exit(cli.NotDone, err)
 	}

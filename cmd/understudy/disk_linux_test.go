@@ -13,7 +13,8 @@ import (
 
 // TestFullDisk fills the disk of one of three nodes, first of a standby and then of the
 // active: its log takes nothing any more, so its watches show nothing new, but the others
-// commit its beats. The role does not stay there, and the node says why.
+// commit its beats. The role does not stay there, and the node says why. Operators wait for
+// the others only.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	for _, whose := range []string{"standby", "active"} {
@@ -62,6 +63,7 @@ func TestFullDisk(t *testing.T) {
 			r.expect(0, "failing: a; none may fail", "status", "--role", "r")
 			standby := map[string]string{"b": "c", "c": "b"}[now.id]
 			r.expect(cli.NotDone, "1 answer", "raft", "member", "remove", standby)
+			r.expect(0, now.id+" -> "+standby, "handoff", "--role", "r", "--to", standby, "--timeout", "3s") // a is asked first
 			if strings.Contains(r.log("a"), "can write raft.db again") {
 				t.Errorf("a says that it can write, and its disk is full:\n%s", r.log("a"))
 			}

@@ -35,17 +35,21 @@ func (s *statusCommand) watch(ctx context.Context, l lock.Locker) error {
 type follower struct {
 	*statusCommand
 	live  bool // on a terminal
-	store backends.Health
+	store inspection
 	found map[string]lock.Standing
 	told  map[string]string // the last line of each role
-	why   error             // why the store does not answer; nil: it does
+	lost  string            // that the store does not answer, as it was told; "": it does
+	why   error             // why the roles cannot be watched; nil: they can
 }
 
 // terminal reports whether the page goes to a terminal, where it can be redrawn.
 func (f *follower) terminal() bool { return cli.Terminal(f.out) && *f.output != "json" }
 
-// inspectEvery is how often the store's servers are asked for their health.
-const inspectEvery = 5 * time.Second
+// The store's servers are asked for their health so often, each time for so long: they may be far away.
+const (
+	inspectEvery = 3 * time.Second
+	inspectFor   = 5 * time.Second
+)
 
 // change is what a watch yields.
 type change struct {
@@ -56,11 +60,9 @@ type change struct {
 func (f *follower) run(ctx context.Context, l lock.Locker) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changes, servers := make(chan change), make(chan backends.Health)
+	changes, servers := make(chan change), make(chan inspection)
 	go f.changes(ctx, l, changes)
-	if f.live || *f.output == "json" { // lines of text do not mention them
-		go f.servers(ctx, servers)
-	}
+	go f.servers(ctx, servers)
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {
@@ -98,14 +100,24 @@ func (f *follower) changes(ctx context.Context, l lock.Locker, to chan<- change)
 	}
 }
 
-// servers sends the health of the store's servers, now and then, until ctx is done.
-func (f *follower) servers(ctx context.Context, to chan<- backends.Health) {
+// servers sends the health of the store's servers, now and then, until ctx is done. Where nobody answers, the
+// members are those that were known.
+func (f *follower) servers(ctx context.Context, to chan<- inspection) {
 	again := time.NewTicker(inspectEvery)
 	defer again.Stop()
+	var known backends.Health
 	for ctx.Err() == nil {
-		h, _ := f.Store.Row().Health(ctx, f.Store) // show what is known; the roles say why the rest is not
+		asking, cancel := context.WithTimeout(ctx, inspectFor)
+		h, err := f.Store.Row().Health(asking, f.Store)
+		cancel()
+		found := inspection{Health: h}
+		if len(h.Members) == 0 && len(known.Members) > 0 {
+			found = inspection{known, err, ""}
+		} else {
+			known = h
+		}
 		select {
-		case to <- h:
+		case to <- found:
 		case <-ctx.Done():
 		}
 		select {
@@ -115,21 +127,43 @@ func (f *follower) servers(ctx context.Context, to chan<- backends.Health) {
 	}
 }
 
+// outage says that the store does not answer, so that the roles are as they were last seen; "": it does. A
+// node of Raft that is left without a majority shows its past, and no watch fails.
+func (f *follower) outage() string {
+	margin, known := f.store.Margin()
+	switch {
+	case f.why != nil:
+		return fmt.Sprintf("the store does not answer: %v", f.why)
+	case f.store.err != nil:
+		return fmt.Sprintf("the store does not answer: %v", f.store.err)
+	case known && margin < 0:
+		return "the store does not answer: " + f.store.String()
+	}
+	return ""
+}
+
 func (f *follower) show() error {
+	if lost := f.outage(); lost == "" || f.lost == "" { // one outage is told once, though its reason may change
+		defer f.tell(f.lost)
+		f.lost = lost
+	}
 	if f.live {
 		return f.redraw()
 	}
 	for _, st := range byName(f.found) {
 		text := line(st)
-		if text == f.told[st.Role] {
+		key := text
+		if *f.output == "json" { // it shows the servers, too
+			key += fmt.Sprint(f.lost, f.store.Silent, f.store.Failing, f.store.Barred, f.store.Refuses)
+		}
+		if key == f.told[st.Role] {
 			continue
 		}
-		f.told[st.Role] = text
+		f.told[st.Role] = key
 		if *f.output != "json" {
 			text = time.Now().Format("2006-01-02T15:04:05.000Z07:00") + " " + text
 		} else {
-			r := newReport(f.Store.Backend, f.store, []heard{{Standing: st, at: time.Now()}})
-			doc, err := json.Marshal(r)
+			doc, err := json.Marshal(f.report(st))
 			if err != nil {
 				return err
 			}
@@ -139,40 +173,40 @@ func (f *follower) show() error {
 			return err
 		}
 	}
-	return f.outage()
+	return nil
 }
 
-// outage says on standard error that the store does not answer, and that it does again.
-func (f *follower) outage() error {
-	text := ""
-	if f.why != nil {
-		text = "the store does not answer"
+// report is on these roles, as they are known now.
+func (f *follower) report(some ...lock.Standing) report {
+	var all []heard
+	for _, st := range some {
+		all = append(all, heard{Standing: st, at: time.Now()})
 	}
-	if text == f.told[""] {
-		return nil
-	}
-	f.told[""] = text
-	if f.why == nil {
+	r := newReport(f.Store.Backend, f.store.Health, all)
+	r.Store.Unanswered = f.lost
+	return r
+}
+
+// tell says on standard error that the store does not answer any more, or that it does again.
+func (f *follower) tell(before string) {
+	switch {
+	case f.live || (before == "") == (f.lost == ""):
+	case f.lost == "":
 		cli.Say(f.errs, "understudy: the store answers again\n")
-	} else {
-		cli.Say(f.errs, fmt.Sprintf("understudy: warning: %s: %v\n", text, f.why))
+	default:
+		cli.Say(f.errs, fmt.Sprintf("understudy: warning: %s\n", f.lost))
 	}
-	return nil
 }
 
 // redraw shows the whole page anew.
 func (f *follower) redraw() error {
 	var page strings.Builder
 	page.WriteString("\x1b[H\x1b[2J")
-	var all []heard
-	for _, st := range byName(f.found) {
-		all = append(all, heard{Standing: st, at: time.Now()})
-	}
-	if err := newReport(f.Store.Backend, f.store, all).show(&page, *f.output); err != nil {
+	if err := f.report(byName(f.found)...).show(&page, *f.output); err != nil {
 		return err
 	}
-	if f.why != nil {
-		fmt.Fprintf(&page, "\nthe store does not answer, and this may be old: %v\n", f.why)
+	if f.lost != "" {
+		fmt.Fprintf(&page, "\n%s; what is above may be old\n", f.lost)
 	}
 	_, err := fmt.Fprint(f.out, page.String())
 	return err

@@ -123,16 +123,11 @@ func handOver(ctx context.Context, l lock.Locker, role string, pick picker) (bef
 
 // askFor asks that the role be handed to whom pick picks.
 func askFor(ctx context.Context, l lock.Locker, role string, pick picker) (before lock.Term, target lock.Member, err error) {
-	quick, cancel := ctx, context.CancelFunc(func() {})
-	if end, ok := ctx.Deadline(); ok { // to connect and read takes several trips, and the store may be far away
-		quick, cancel = context.WithTimeout(ctx, time.Until(end)/3)
-	}
-	defer cancel()
-	st, err := standing(quick, l, role)
+	st, err := standing(ctx, l, role)
 	if err != nil {
 		return before, target, cli.Unreachable(err)
 	}
-	if text := unknown(quick, l, st); text != "" {
+	if text := unknown(ctx, l, st); text != "" {
 		return before, target, cli.Exit(cli.NotDone, errors.New(text))
 	}
 	before = st.Term

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +33,7 @@ func newHealthcheck() *cobra.Command {
 needed. readyz, the default: is it active, or could it take over. livez: does its loop turn. active:
 is it active and may act. It says what was answered, in one line.
 
-` + cli.Codes{0: "yes", cli.NotDone: "no, or there was no answer within --timeout"}.String(),
+` + cli.Codes{0: "yes", cli.NotDone: "no, or there was no answer within --timeout, or another program gave it"}.String(),
 		Example: `  understudy healthcheck --admin-listen 127.0.0.1:7070
   understudy healthcheck livez --config understudy.yaml`,
 		ValidArgs: checks,
@@ -101,8 +103,27 @@ func askListener(ctx context.Context, at admin.Config, what, role string) (said 
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
 	said = strings.TrimSpace(string(body))
-	if err == nil && answer.StatusCode != http.StatusOK {
+	switch {
+	case err != nil:
+	case answer.StatusCode != http.StatusOK:
 		err = fmt.Errorf("%s: %s: %s", what, answer.Status, said)
+	case !ours(what, body):
+		err = fmt.Errorf("%s: what answers at %s is no run of understudy (it says %.100q): give run and healthcheck the same --admin-listen", what, at.Listen, said)
 	}
 	return said, err
+}
+
+// ours reports whether a run of understudy says yes by this: any other server may have the same port, and answers
+// with 200, too. A run that has not opened its store yet lives, and has no ID to say.
+func ours(what string, body []byte) bool {
+	var says struct {
+		OK    bool
+		ID    string
+		Role  string
+		State string
+		Token uint64
+	}
+	strict := json.NewDecoder(bytes.NewReader(body))
+	strict.DisallowUnknownFields()
+	return strict.Decode(&says) == nil && says.OK && (says.ID != "" || what == "livez")
 }

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/understudy-ha/understudy/admin"
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
@@ -42,4 +47,34 @@ func TestHealthcheck(t *testing.T) {
 	w.signal(syscall.SIGSTOP)
 	ask(cli.NotDone, "deadline exceeded", "livez", "--admin-listen", everywhere, "--timeout", "200ms")
 	w.signal(syscall.SIGKILL)
+}
+
+// TestHealthcheckOfAnother: whatever else answers with 200 at that address is not healthy, and is shown.
+func TestHealthcheckOfAnother(t *testing.T) {
+	t.Parallel()
+	for _, says := range []string{"ok", `{"health":"true"}`, `{"ok":true}`, `{"ok":false,"id":"a"}`, `[{"ok":true,"id":"a"}]`, ""} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(says))
+		}))
+		defer server.Close()
+		at := strings.TrimPrefix(server.URL, "http://")
+		var out, errs lab.Said
+		code := execute(t.Context(), []string{"healthcheck", "readyz", "--admin-listen", at}, &out, &errs)
+		if want := fmt.Sprintf("what answers at %s is no run of understudy (it says %q)", at, says); code != cli.NotDone || out.String() != "" || !errs.Has(want) {
+			t.Errorf("%q: code %d, %s%s", says, code, &out, &errs)
+		}
+	}
+}
+
+// TestHealthcheckBeforeTheStore: a run that has not opened its store yet lives, and is not ready.
+func TestHealthcheckBeforeTheStore(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(admin.Handler(new(coordinator.Monitor), admin.Options{}))
+	defer server.Close()
+	for what, want := range map[string]int{"livez": 0, "readyz": cli.NotDone} {
+		var errs lab.Said
+		if code := execute(t.Context(), []string{"healthcheck", what, "--admin-listen", strings.TrimPrefix(server.URL, "http://")}, &errs, &errs); code != want {
+			t.Errorf("%s: code %d, want %d: %s", what, code, want, &errs)
+		}
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/cli"
 )
 
@@ -46,24 +47,32 @@ are stable.
 		}
 		head := fmt.Sprintf("backend %s, ttl %v, skew %v, grace %v, stop timeout %v, a beat every %v, a try for %v", o.Store.Backend,
 			o.Coordinator.TTL, o.Coordinator.Skew, o.Coordinator.Grace, o.Coordinator.StopTimeout, o.Coordinator.BeatEvery(), o.Coordinator.Try())
-		_, err = io.WriteString(cmd.OutOrStdout(), planPage(head, rows))
+		_, err = io.WriteString(cmd.OutOrStdout(), planPage(head, rows, cli.Columns(cmd.OutOrStdout())))
 		return err
 	}
 	return cmd
 }
 
-// pageWidth is the most columns of plan's lines.
-const pageWidth = 100
+// The columns of plan's lines: at most mostWide, and in a narrower terminal its own, but no fewer than leastWide.
+const (
+	mostWide  = 100
+	leastWide = 60
+)
 
-// planPage is what plan prints for people: each bound beside what it is about, and the reason below it.
-func planPage(head string, rows []bound) string {
+// planPage is what plan prints for people in so many columns, 0 if that is not known: each bound beside what it is
+// about, and the reason below it.
+func planPage(head string, rows []bound, columns int) string {
+	width := mostWide
+	if columns > 0 {
+		width = min(mostWide, max(leastWide, columns))
+	}
 	side := 0
 	for _, r := range rows {
 		side = max(side, len(r.What)+2)
 	}
-	page := strings.Join(fold(head, pageWidth), "\n") + "\n\n"
+	page := strings.Join(fold(head, width), "\n") + "\n\n"
 	for _, r := range rows {
-		for i, line := range slices.Concat(fold(r.Bound, pageWidth-side), fold(r.Why, pageWidth-side)) {
+		for i, line := range slices.Concat(fold(r.Bound, width-side), fold(r.Why, width-side)) {
 			what := ""
 			if i == 0 {
 				what = r.What
@@ -118,6 +127,21 @@ func atMost(what, word string, d time.Duration, why string) bound {
 	return bound{What: what, Bound: word + d.String(), Why: why}.with(-1, d)
 }
 
+// hangs is the bound of a process that does not turn. It does not beat either, and the witness does not leave it alive
+// beyond its promise: so a longer hang-timeout is for health checks alone, which may hang while the process beats.
+func hangs(c coordinator.Config) bound {
+	most := c.TTL - c.Skew
+	least := most - c.BeatEvery()
+	if c.HangTimeout <= least {
+		return about("hang", "about ", c.HangTimeout, "the witness kills a process that has not turned for hang-timeout; then as a crash")
+	}
+	most = min(most, c.HangTimeout)
+	return bound{
+		What: "hang", Bound: fmt.Sprintf("%v to %v", least.Round(time.Millisecond), most.Round(time.Millisecond)),
+		Why: fmt.Sprintf("a process that does not turn does not beat: the witness kills it when its promise is over, also before hang-timeout, and then as a crash; a health check that hangs has all of hang-timeout, %v", c.HangTimeout),
+	}.with(least, most)
+}
+
 func (o *options) bounds(f backends.Facts) []bound {
 	c := o.Coordinator
 	silent := c.TTL + c.Skew
@@ -137,7 +161,7 @@ func (o *options) bounds(f backends.Facts) []bound {
 		{What: "clean stop", Bound: "the work's stop + commits", Why: "the role is released when the work has returned (at most " + ms(c.StopTimeout) + "); the next takes it in two commits"},
 		{What: "handoff", Bound: "the work's stop + commits", Why: "as a clean stop, to a named standby" + o.warmHandoff()},
 		{What: "crash", Bound: "tens of ms", Why: "the witness ends the session when the kernel says that the process is dead, and freed its memory (75ms per GB); then two commits" + own},
-		about("hang", "about ", c.HangTimeout, "the witness kills a process that has not turned for hang-timeout; then as a crash"),
+		hangs(c),
 		late("crash, no witness", "ttl + skew since the last beat that was seen, which is up to ttl/4 old; then two commits"+own),
 		late("hang, no witness", "as a crash: a process that is stopped does not beat; a command that works on is not stopped"),
 		late("cut off", "as a crash; the old active has stopped "+ms(2*c.Skew)+" before, by its own clocks"),

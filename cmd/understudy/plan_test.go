@@ -60,6 +60,14 @@ func TestPlan(t *testing.T) {
 			"store's outage ridden out": "4.1s", "store's election": "about 1.9s", "history per contender": "9874 to 34560 revisions a day",
 			"least rights": "readwrite on the prefix understudy/",
 		}},
+		"a hang timeout beyond the promise": {[]string{"--backend", "etcd", "--hang-timeout", "1h"}, map[string]string{
+			"active: told to stop": "at 7.85s", "active: process exits": "at 9.85s",
+			"clean stop": "the work's stop + commits", "handoff": "the work's stop + commits",
+			"crash": "tens of ms", "hang": "7.35s to 9.85s", "round trip to the store": "at most 1.125s",
+			"crash, no witness": "7.65s to 11.4s", "hang, no witness": "7.65s to 11.4s", "cut off": "7.65s to 11.4s",
+			"store's outage ridden out": "4.1s", "store's election": "about 1.9s", "history per contender": "9874 to 34560 revisions a day",
+			"least rights": "readwrite on the prefix understudy/",
+		}},
 		"timing beyond the try": {[]string{"--ttl", "2s", "--raft-timing", "1s"}, map[string]string{
 			"active: told to stop": "at 1.53s", "active: process exits": "at 1.93s",
 			"clean stop": "the work's stop + commits", "handoff": "the work's stop + commits",

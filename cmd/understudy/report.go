@@ -33,6 +33,8 @@ type storeRow struct {
 	Margin   *int     `json:"margin,omitempty"`  // nil: unknown
 	Refuses  string   `json:"refuses,omitempty"` // why every write is refused although members answer
 
+	Unanswered string `json:"unanswered,omitempty"` // with --watch: that the store does not answer, so that the roles are as last seen
+
 	text string // for people
 }
 
@@ -92,6 +94,8 @@ type memberRow struct {
 	Unfit    string            `json:"unfit,omitempty"`       // why it would not take over, or must not
 	Set      *int              `json:"setPriority,omitempty"` // by an operator, in place of its own
 	SetBy    string            `json:"setBy,omitempty"`       // who drained it, or set the priority
+
+	needed bool // as a voter of the store: without it there is no majority
 }
 
 // newReport combines what the store and its servers said.
@@ -105,9 +109,29 @@ func newReport(name string, h backends.Health, all []heard) report {
 	}
 	for _, one := range all {
 		r.Store.Identity = one.Store
-		r.Roles = append(r.Roles, newRole(one))
+		role := newRole(one)
+		if (backends.Config{Backend: name}).Row().Inside { // its contenders are its servers
+			role.need(h)
+		}
+		r.Roles = append(r.Roles, role)
 	}
 	return r
+}
+
+// need marks those whose crash leaves the store, of which they are members, without a majority.
+func (r *roleRow) need(h backends.Health) {
+	if margin, known := h.Margin(); !known || margin != 0 {
+		return
+	}
+	needed := func(m *memberRow) {
+		m.needed = slices.Contains(h.Members, m.ID) && !slices.Contains(h.Silent, m.ID) && !slices.Contains(h.Failing, m.ID)
+	}
+	if r.Active != nil {
+		needed(&r.Active.memberRow)
+	}
+	for i := range r.Standbys {
+		needed(&r.Standbys[i])
+	}
 }
 
 func newRole(st heard) roleRow {
@@ -293,7 +317,10 @@ func (m memberRow) print(w io.Writer, now time.Time, state, token, since string)
 	if !m.BeatAt.IsZero() {
 		beat = ago(now.Sub(m.BeatAt))
 	}
-	if m.Witness {
+	switch {
+	case m.needed:
+		crash = "the store's majority"
+	case m.Witness:
 		crash = "ms (witness)"
 	}
 	for _, key := range slices.Sorted(maps.Keys(m.Labels)) {

@@ -42,12 +42,16 @@ status waited for one: for ttl/4, if --timeout allows that, and only if the last
 its owner's clock. A silent one does not count as active. The time of a beat is by its owner's
 clock, which may differ from yours.
 
+A crash costs milliseconds where the process has a witness, and else the ttl. Where it is a voter of embedded
+Raft of which none may fail, it costs the store's majority: nobody is active until a voter is back.
+
 --watch runs until it is interrupted: on a terminal it redraws the page, elsewhere it prints a line for
-each change.
+each change. When the store stops answering, and when it answers again, a line on standard error says so.
 
 JSON is one document, or with --watch one for each line: store (name, identity, members, leader,
 silent, barred: those of silent with which TLS fails, failing, quorum, margin: how many more members may
-fail, refuses: why every write is refused although members answer) and roles, each with role,
+fail, refuses: why every write is refused although members answer, unanswered: with --watch, why the roles
+are only what was last seen) and roles, each with role,
 active (null: nobody), last (how the last term ended, if nobody is active), paused (by, why, at, until, stop;
 if present, nobody takes over), fence (by, at; that contender's fence command runs, or ran, against
 the active), request (if a handoff was asked for) and standbys by rank.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -98,6 +100,49 @@ func testStatusWatch(t *testing.T, r *trio) {
 	line(fmt.Sprintf(" role=r active=%s token=%d standbys=", third.id, third.token))
 }
 
+// TestStatusWatchSaysOutage: where the majority of a group of Raft is silent its other node goes on showing what
+// it knows, and the watch says that this is the past, once, and that it is over, once.
+func TestStatusWatchSaysOutage(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onRaft)
+	for _, id := range []string{"b", "c"} {
+		r.launch(id, append([]string{"raft-voter", "--id", id, "--ttl", r.ttl.String(), "--raft-dir", filepath.Join(r.dir, id)}, r.flags[2:]...)...)
+	}
+	r.start("a")
+	r.active(0)
+	watch := func(flags ...string) (out, errs *lab.Said) {
+		out, errs = new(lab.Said), new(lab.Said)
+		go execute(t.Context(), slices.Concat([]string{"status", "--watch", "--role", "r"}, flags, r.flags), out, errs)
+		r.eventually("it shows the active", func() bool { return out.Has("a") })
+		return out, errs
+	}
+	text, said := watch()
+	docs, also := watch("-o", "json")
+	stop := func(sig syscall.Signal) {
+		r.signal("b", sig)
+		r.signal("c", sig)
+	}
+	stop(syscall.SIGSTOP)
+	const lost = "the store does not answer: no majority: 2 of 3 must work; silent: b, c"
+	for _, one := range []*lab.Said{said, also, docs} {
+		r.eventually("the outage is told", func() bool { return one.Has(lost) })
+	}
+	stop(syscall.SIGCONT)
+	for _, one := range []*lab.Said{said, also} {
+		r.eventually("its end is told", func() bool { return one.Has("understudy: the store answers again\n") })
+		if n := strings.Count(one.String(), "\n"); n != 2 {
+			t.Errorf("%d lines, want 2:\n%s", n, one)
+		}
+	}
+	r.eventually("the last document is of a store that answers", func() bool {
+		all := strings.Split(strings.TrimSpace(docs.String()), "\n")
+		return !strings.Contains(all[len(all)-1], "unanswered")
+	})
+	if !text.Has(" role=r active=a ") {
+		t.Errorf("lines of text:\n%s", text)
+	}
+}
+
 // TestStoreInOneSentence: who reads how the store is knows what may still fail.
 func TestStoreInOneSentence(t *testing.T) {
 	three := []string{"a", "b", "c"}
@@ -115,6 +160,33 @@ func TestStoreInOneSentence(t *testing.T) {
 	} {
 		if got := h.String(); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestCrashOfANeededVoter: a witness makes a crash cheap only where the store goes on without that process.
+func TestCrashOfANeededVoter(t *testing.T) {
+	t.Parallel()
+	member := func(id string) lock.Member {
+		return lock.Member{Contender: lock.Contender{ID: id, Witness: true}, Promise: lock.Promise{TTL: 10 * time.Second}}
+	}
+	st := lock.Standing{Role: "r", Term: lock.Term{Token: 1, Holder: member("a")}, Line: []lock.Member{member("b"), member("z")}}
+	three := []string{"a", "b", "c"}
+	for want, h := range map[string]backends.Health{
+		"a: ms (witness), b: ms (witness), z: ms (witness)":                  {Members: three, Leader: "a"},
+		"a: the store's majority, b: the store's majority, z: ms (witness)":  {Members: three, Leader: "a", Silent: three[2:]},
+		"a: the store's majority, b: ms (witness), z: ms (witness)":          {Members: three, Leader: "a", Failing: three[1:2]},
+		"a:  the store's majority, b: the store's majority, z: ms (witness)": {Members: three[:2], Leader: "a"},
+		"a: ms (witness), b:  ms (witness), z: ms (witness)":                 {Members: three, Leader: "a", Unasked: true},
+	} {
+		var page strings.Builder
+		must(t, newReport("raft", h, []heard{{Standing: st, at: time.Now()}}).show(&page, "table"))
+		var got []string
+		for _, row := range regexp.MustCompile(`(?m)^([abz]) .*(ms \(witness\)|the store's majority)`).FindAllStringSubmatch(page.String(), -1) {
+			got = append(got, row[1]+": "+row[2])
+		}
+		if want = strings.Join(strings.Fields(want), " "); strings.Join(got, ", ") != want {
+			t.Errorf("%v, want %s", got, want)
 		}
 	}
 }

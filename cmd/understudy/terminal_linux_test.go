@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -77,4 +80,30 @@ func openTerminal(t *testing.T) (end *os.File, name string) {
 	n, err := unix.IoctlGetInt(int(end.Fd()), unix.TIOCGPTN)
 	lab.Must(t, err)
 	return end, fmt.Sprintf("/dev/pts/%d", n)
+}
+
+// TestPlanFitsTheTerminal: no line of plan is wider than the terminal that shows it.
+func TestPlanFitsTheTerminal(t *testing.T) {
+	t.Parallel()
+	terminal, name := openTerminal(t)
+	defer terminal.Close()
+	for _, columns := range []int{80, 200} {
+		lab.Must(t, unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: uint16(columns)}))
+		out, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+		lab.Must(t, err)
+		ended := make(chan int, 1)
+		go func() {
+			code := execute(t.Context(), []string{"plan", "--backend", "etcd"}, out, io.Discard)
+			_, _ = out.WriteString("END\n")
+			ended <- code
+		}()
+		widest := 0
+		for lines := bufio.NewScanner(terminal); lines.Scan() && lines.Text() != "END"; {
+			widest = max(widest, utf8.RuneCountInString(lines.Text()))
+		}
+		if code := <-ended; code != 0 || widest > min(columns, mostWide) || widest < min(columns, mostWide)-20 {
+			t.Errorf("in %d columns: code %d, the widest line has %d", columns, code, widest)
+		}
+		lab.Must(t, out.Close())
+	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,8 +19,8 @@ func TestWaitIsTold(t *testing.T) {
 	peers := stores.List(stores.Peers(t, "a", "b", "c")) // where nobody listens
 	var all sync.WaitGroup
 	for _, args := range [][]string{
-		{"handoff", "--role", "r", "--timeout", "6s"},
-		{"step-down", "--role", "r", "--timeout", "6s"}, // both ask for a third of it
+		{"handoff", "--role", "r"},
+		{"step-down", "--role", "r"},
 		{"pause", "--role", "r"},
 		{"resume", "--role", "r"},
 		{"drain", "--id", "a"},
@@ -36,12 +35,9 @@ func TestWaitIsTold(t *testing.T) {
 		{"status", "--watch"},
 	} {
 		all.Go(func() {
-			if !slices.Contains(args, "--timeout") {
-				args = append(args, "--timeout", "2s")
-			}
 			var said lab.Said
 			began := time.Now()
-			code := execute(t.Context(), append(args, "--raft-peers", peers), io.Discard, &said)
+			code := execute(t.Context(), append(args, "--timeout", "2s", "--raft-peers", peers), io.Discard, &said)
 			text := said.String()
 			if code != cli.Unavailable || time.Since(began) > 10*time.Second {
 				t.Errorf("%q: code %d after %v, want %d within its time:\n%s", args, code, time.Since(began), cli.Unavailable, text)

@@ -31,6 +31,7 @@ func testStoreIsLost(t *testing.T, r *trio) {
 		others = nil
 	}
 	r.awaitLog(now.id, "msg=draining")
+	r.awaitLog(now.id, " work=ended") // and that is all that goes on
 	for _, id := range append(others, now.id) {
 		r.awaitLog(id, "active=unknown")
 		own := "no leader is known" // be it not the first error, as on a connection that breaks

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,44 @@ func TestAnswerThatWasCut(t *testing.T) {
 				t.Errorf("exit code %d\n%s", code, errs.String())
 			}
 		})
+	}
+}
+
+// pieces counts the writes.
+type pieces int
+
+func (n *pieces) Write(p []byte) (int, error) {
+	*n++
+	return len(p), nil
+}
+
+// TestReaderThatHasEnough: a help text goes into a pipe in one piece, and a pipe that nobody reads any more is no failure.
+func TestReaderThatHasEnough(t *testing.T) {
+	root := func() *cobra.Command {
+		root := &cobra.Command{Use: "understudy"}
+		root.AddCommand(&cobra.Command{Use: "ask", RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write([]byte("role billing\n"))
+			return err
+		}})
+		return root
+	}
+	for _, args := range [][]string{{"ask", "--help"}, {"help", "ask"}, {"--help"}, {"help"}} {
+		var n pieces
+		if code := Execute(t.Context(), root(), args, &n, io.Discard); code != 0 || n != 1 {
+			t.Errorf("%q: code %d, %d writes", args, code, n)
+		}
+	}
+	for _, args := range [][]string{{"ask", "--help"}, {"ask"}} {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = reader.Close()
+		var errs strings.Builder
+		if code := Execute(t.Context(), root(), args, writer, &errs); code != 0 || errs.Len() > 0 {
+			t.Errorf("%q: code %d, %s", args, code, &errs)
+		}
+		_ = writer.Close()
 	}
 }
 

@@ -3,7 +3,9 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,6 +48,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
 	prepare(root.Commands())
+	helpAtOnce(root)
 	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
 		offerWords(root)
 	}
@@ -58,13 +62,32 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	if says {
 		complain(root, err)
 	}
-	if answer.err != nil {
-		if code == 0 { // nobody has noticed
-			code = Unwritten
+	switch {
+	case answer.err == nil:
+		return code
+	case errors.Is(answer.err, syscall.EPIPE): // its reader has had enough, as head(1) has
+		if code == Unwritten {
+			code = 0
 		}
-		answer.tell(root.Name(), code, errs)
+		return code
+	case code == 0: // nobody has noticed
+		code = Unwritten
 	}
+	answer.tell(root.Name(), code, errs)
 	return code
+}
+
+// helpAtOnce has every help text written in one piece: a pipe takes it whole, also where its reader wants one line only.
+func helpAtOnce(root *cobra.Command) {
+	inPieces := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		var text bytes.Buffer
+		out := cmd.OutOrStdout()
+		cmd.SetOut(&text)
+		inPieces(cmd, args)
+		cmd.SetOut(out)
+		_, _ = text.WriteTo(out) // the answer remembers what could not be written
+	})
 }
 
 // suggestion is how cobra says which command may have been meant.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator"
@@ -276,13 +277,32 @@ func (b *bench) tell(turns []turn, n int) {
 // ErrOverlap is that two works were active at once.
 var ErrOverlap = errors.New("two works were active at once")
 
-// Check returns what makes the result no proof: an overlap.
+// ErrUnmeasured means that of some runs nothing is known.
+var ErrUnmeasured = errors.New("runs that were not measured")
+
+// Check returns what makes the result no proof: an overlap, or runs that were not measured, with the reason of each.
 func (r Result) Check() error {
 	var errs []error
+	broken := map[string]int{}
+	var reasons []string // the keys of broken, as they came
 	for _, s := range r.Samples {
 		if s.Overlap > 0 && s.Who == Understudy {
 			errs = append(errs, fmt.Errorf("%w: %s, %s, run %d: for %v", ErrOverlap, s.Store, s.Fault, s.Run, s.Overlap))
 		}
+		if s.Outcome != Broken {
+			continue
+		}
+		store := s.Store
+		if s.Who != Understudy {
+			store = s.Who + " on " + store
+		}
+		why := fmt.Sprintf("%s, %s, ttl %v: %s", store, s.Fault, s.TTL, strings.ReplaceAll(s.Note, "\n", "; "))
+		if broken[why]++; broken[why] == 1 {
+			reasons = append(reasons, why)
+		}
+	}
+	for _, why := range reasons {
+		errs = append(errs, fmt.Errorf("%w, %d of %d: %s", ErrUnmeasured, broken[why], len(r.Samples), why))
 	}
 	return errors.Join(errs...)
 }

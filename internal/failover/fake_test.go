@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -218,6 +219,9 @@ func TestARunWhoseWorkHadEndedIsBroken(t *testing.T) {
 	c := Summarize(r).Cells[0]
 	if len(r.Samples) != 1 || r.Samples[0].Note != errEnded.Error() || c.Broken != 1 || Moment(c.Median) != Unknown {
 		t.Errorf("%+v, %+v", r.Samples, c)
+	}
+	if err, want := r.Check(), "1 of 1: "; !errors.Is(err, ErrUnmeasured) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), errEnded.Error()) {
+		t.Errorf("%v, want %q with the reason", err, want)
 	}
 }
 
