@@ -122,16 +122,26 @@ func (t *transport) failed(err error) error {
 	switch {
 	case errors.As(err, &record), strings.HasSuffix(err.Error(), "server gave HTTP response to HTTPS client"):
 		return refused("Address", "the agent does not speak TLS at this address (%w); write http:// and give no files for TLS, or its HTTPS port", certs.Mismatch(err))
-	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate"):
-		if t.worked.Load() { // it has run out, or is being renewed: the file is read again
-			return lock.Refusal(lock.InFields(fmt.Errorf("the agent refuses our certificate: %w", err), "CertFile"))
-		}
-		return refused("CertFile", "the agent refuses our certificate: %w", err)
+	case errors.As(err, &remote) && remote.Op == "remote error":
+		return t.refusesUs(err)
 	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "readLoopPeekFail"): // the latter: it spoke before it was asked
 		at, _, _ := t.config.address()
 		return lock.InFields(fmt.Errorf("what answers at %s is not a Consul agent, as it speaks no HTTP: write the address of an agent's HTTP API, whose port is 8500 by default", at), "Address")
 	}
 	return err
+}
+
+// refusesUs says what an alert of the agent means. Once there was an answer the files may be on their way to be renewed.
+func (t *transport) refusesUs(err error) error {
+	fields, what := []string{"CertFile"}, "the agent refuses our certificate"
+	if t.config.CertFile == "" {
+		fields, what = []string{"CertFile", "KeyFile"}, "the agent refuses us without a certificate, and none is given; give one with its key"
+	}
+	err = lock.InFields(fmt.Errorf("consul: %s: %w", what, err), fields...)
+	if t.worked.Load() {
+		return lock.Refusal(err)
+	}
+	return lock.Permanent(err)
 }
 
 func (t *transport) answered(status int, text string) error {

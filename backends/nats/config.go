@@ -97,7 +97,7 @@ func checkCredentials(path, text string) error {
 }
 
 func (c Config) files() clientconf.TLSFiles {
-	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName}
+	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName, Named: "ServerName"}
 }
 
 // servers reads the URL.
@@ -119,6 +119,9 @@ func (c Config) servers() (all []*url.URL, err error) {
 		}
 		if u.Port() == "" {
 			u.Host = net.JoinHostPort(u.Hostname(), "4222")
+		}
+		if err := clientconf.CheckPort(u.Port()); err != nil {
+			return nil, fmt.Errorf("%q is not HOST:PORT of a NATS server: %w", host, err)
 		}
 		all = append(all, u)
 	}
