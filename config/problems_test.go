@@ -83,6 +83,8 @@ var problems = map[string]struct {
 	"a list in it":              {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
 	"section":                   {file: "etdc: {endpoints: x}\n", want: []string{`FILE:1: etdc: there is no such key, did you mean "etcd"?`}},
 	"label":                     {file: "label: {a: {b: c}}\n", want: []string{`FILE:1: label: a must be a plain value`}},
+	"a long address":            {file: "address: " + strings.Repeat("x", 1025) + "\n", want: []string{`FILE:1: address: "` + strings.Repeat("x", 40) + `..." has 1025 bytes, the limit is 1024`}},
+	"a long label":              {file: "label: {a: " + strings.Repeat("x", 257) + "}\n", want: []string{`FILE:1: label: the value "` + strings.Repeat("x", 40) + `..." of "a" has 257 bytes, the limit is 256`}},
 	"peers":                     {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: address "nowhere" of "a": missing port in address`}},
 	"backend":                   {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: "rafd" must be one of raft, etcd, consul, postgres, kubernetes, nats, s3, memory, did you mean "raft"?`}},
 	"roles": {

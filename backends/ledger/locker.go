@@ -53,7 +53,11 @@ var (
 	errClosed = errors.New("the locker is closed")
 )
 
+// Register checks the contender's size itself: the state machine has taken what is longer, and is to read it alike.
 func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
+	if err := lock.CheckContender(c); err != nil {
+		return nil, err
+	}
 	if _, err := l.propose(ctx, Command{Op: Register, Contender: c, Promise: p, Bids: bids}); err != nil {
 		return nil, err
 	}
