@@ -16,11 +16,11 @@ func TestPorts(t *testing.T) {
 	t.Parallel()
 	for _, port := range []string{"0", "65536", "99999", "-1", "bar"} {
 		for name, c := range map[string]interface{ Validate() error }{
-			"etcd":       etcd.Config{Endpoints: []string{"h:" + port}},
-			"consul":     consul.Config{Address: "h:" + port},
-			"nats":       nats.Config{URL: "nats://h:" + port},
-			"postgres":   postgres.Config{URL: "postgres://u@h:" + port + "/d?sslmode=disable"},
-			"s3":         s3.Config{Bucket: "bucket", Endpoint: "https://h:" + port},
+			"etcd":     etcd.Config{Endpoints: []string{"h:" + port}},
+			"consul":   consul.Config{Address: "h:" + port},
+			"nats":     nats.Config{URL: "nats://h:" + port},
+			"postgres": postgres.Config{URL: "postgres://u@h:" + port + "/d?sslmode=disable"},
+			"s3":       s3.Config{Bucket: "bucket", Endpoint: "https://h:" + port},
 		} {
 			if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "h:"+port) {
 				t.Errorf("%s with port %s: %v", name, port, err)

@@ -216,7 +216,9 @@ func CheckAddress(address string) error {
 // CheckLabels says what is wrong with the labels of a contender. Each error is a FieldError.
 func CheckLabels(labels map[string]string) error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, InFields(Permanent(fmt.Errorf(format, args...)), "Labels")) }
+	bad := func(format string, args ...any) {
+		errs = append(errs, InFields(Permanent(fmt.Errorf(format, args...)), "Labels"))
+	}
 	if len(labels) > MaxLabels {
 		bad("there are %d, the limit is %d", len(labels), MaxLabels)
 	}
