@@ -95,6 +95,13 @@ var problems = map[string]struct {
 			`FILE:8: activeStandby: must be a section`, `FILE:1: roles: role "a" is given twice`, `FILE:10: the file: must be a section`,
 		},
 	},
+	"of the process, in a role": {
+		file: "roles:\n- name: a\n  ttl: 3s\n  etcd: {prefix: x}\n  raft.dir: y\n  tll: 3s\n", env: []string{"UNDERSTUDY_BACKEND=memory"},
+		want: []string{
+			`FILE:3: ttl: belongs to the process, not to one of its roles; write it at the top level of the file, beside roles`,
+			`FILE:4: etcd: belongs to the process, not to one of its roles`, `FILE:5: raft.dir: belongs to the process`, `FILE:6: tll: there is no such key`,
+		},
+	},
 	"no command":     {file: "roles:\n- name: a\n  command: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:3: command: must be a program and its arguments, such as [./billing, --port, "80"], or a text for a shell`}},
 	"role and roles": {file: "role: x\nroles: [{name: a}]\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:2: roles: role "x" is given by FILE:1 too; give one of them`}},
 	"no list":        {file: "roles: {x: 1}\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:1: roles: must be a list, with a role's name and command in each entry`}},
