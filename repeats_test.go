@@ -15,7 +15,7 @@ import (
 // What counts as a repeated run, and how many there are. The number only ever falls.
 const (
 	repeatedLines = 6
-	repeatedRuns  = 13
+	repeatedRuns  = 12
 )
 
 // TestRepetition finds runs of lines that stand in two places, imports aside. What is really

@@ -78,7 +78,7 @@ var arrows = map[string][]string{
 	"config":                         {"lock", "admin", "coordinator", "coordinator/witness", "backends", "backends/raft", "backends/etcd", "internal/asynclog", "internal/certs", "internal/clientconf", "internal/smallfile"},
 	"internal/cli":                   {"lock", "coordinator/witness", "config", "backends", "internal/procgroup", "internal/asynclog", "internal/certs"},
 	"cmd/understudy":                 {"lock", "admin", "coordinator", "config", "backends", "backends/raft", "backends/etcd", "backends/consul", "internal/cli", "internal/history", "internal/procgroup", "coordinator/witness", "internal/asynclog", "internal/certs"},
-	"cmd/understudy-lab":             {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/cli", "internal/failover", "internal/lab/process", "internal/lab/reach", "internal/lab/servers", "internal/lab/ways", "coordinator/witness"},
+	"cmd/understudy-lab":             {"lock", "coordinator", "config", "backends", "backends/memory", "backends/raft", "backends/etcd", "backends/consul", "conformance", "internal/certs", "internal/cli", "internal/failover", "internal/lab/process", "internal/lab/reach", "internal/lab/servers", "internal/lab/ways", "coordinator/witness"},
 	"examples":                       {"coordinator", "coordinator/witness", "coordinator/coordinatorfx", "config", "backends", "backends/backendsfx", "backends/raft", "backends/etcd", "backends/consul"},
 	"examples/filestore":             {"lock", "backends", "backends/ledger"},
 	"examples/zookeeper":             {"lock", "backends/object"},

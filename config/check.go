@@ -93,7 +93,8 @@ func (c *Config) ForVoter() error {
 		}
 	}
 	c.Coordinator.Logger = c.logger()
-	errs = append(errs, c.checkName("id", c.Coordinator.ID), place(c.values["address"].where, checkAddress(c.Coordinator.Address)), c.complete(), c.judge(c.Store.Row().Validate))
+	errs = append(errs, c.checkName("id", c.Coordinator.ID), place(c.values["address"].where, checkAddress(c.Coordinator.Address)),
+		place(c.values["label"].where, lock.CheckLabels(c.Coordinator.Labels)), c.complete(), c.judge(c.Store.Row().Validate))
 	return errors.Join(errs...)
 }
 
@@ -209,7 +210,7 @@ func checkAddress(address string) error {
 	if ip := net.ParseIP(host); address != "" && (host == "" || ip != nil && ip.IsUnspecified()) {
 		return fmt.Errorf("%q: no other machine can reach that; write the one that clients dial", address)
 	}
-	return nil
+	return lock.CheckAddress(address)
 }
 
 // logger returns one that waits for no reader.

@@ -112,7 +112,7 @@ func (f *file) section(name string, n *yaml.Node, into map[string][]string) {
 		case f.isSection(path):
 			f.section(path, v, into)
 		default:
-			f.bad(key.Line, path, "there is no such key%s", f.meant(path))
+			f.bad(key.Line, path, "%s", f.unknown(path))
 		}
 	}
 }
@@ -123,6 +123,15 @@ func resolve(n *yaml.Node) *yaml.Node {
 		return n.Alias
 	}
 	return n
+}
+
+// unknown says what is wrong with a key that there is not here.
+func (f *file) unknown(path string) string {
+	process := file{keys: index()}
+	if _, known := process.keys[path]; known || process.isSection(path) { // and not here: so this is a role
+		return "belongs to the process, not to one of its roles; write it at the top level of the file, beside roles"
+	}
+	return "there is no such key" + f.meant(path)
 }
 
 // meant suggests the key or section that may have been meant.

@@ -83,6 +83,8 @@ var problems = map[string]struct {
 	"a list in it":              {file: "etcd:\n  endpoints:\n  - h1:1\n  - [x]\n", want: []string{`FILE:4: etcd.endpoints: must be a list of plain values`}},
 	"section":                   {file: "etdc: {endpoints: x}\n", want: []string{`FILE:1: etdc: there is no such key, did you mean "etcd"?`}},
 	"label":                     {file: "label: {a: {b: c}}\n", want: []string{`FILE:1: label: a must be a plain value`}},
+	"a long address":            {file: "address: " + strings.Repeat("x", 1025) + "\n", want: []string{`FILE:1: address: "` + strings.Repeat("x", 40) + `..." has 1025 bytes, the limit is 1024`}},
+	"a long label":              {file: "label: {a: " + strings.Repeat("x", 257) + "}\n", want: []string{`FILE:1: label: the value "` + strings.Repeat("x", 40) + `..." of "a" has 257 bytes, the limit is 256`}},
 	"peers":                     {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: address "nowhere" of "a": missing port in address`}},
 	"backend":                   {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: "rafd" must be one of raft, etcd, consul, postgres, kubernetes, nats, s3, memory, did you mean "raft"?`}},
 	"roles": {
@@ -91,6 +93,13 @@ var problems = map[string]struct {
 			`FILE:3: comand: there is no such key, did you mean "command"?`, `FILE:4: priority: "high" must be a whole number`,
 			`FILE:5: roles: a role has no name; write name: NAME`, `FILE:7: onExit: "maybe" must be one of exit, restart`,
 			`FILE:8: activeStandby: must be a section`, `FILE:1: roles: role "a" is given twice`, `FILE:10: the file: must be a section`,
+		},
+	},
+	"of the process, in a role": {
+		file: "roles:\n- name: a\n  ttl: 3s\n  etcd: {prefix: x}\n  raft.dir: y\n  tll: 3s\n", env: []string{"UNDERSTUDY_BACKEND=memory"},
+		want: []string{
+			`FILE:3: ttl: belongs to the process, not to one of its roles; write it at the top level of the file, beside roles`,
+			`FILE:4: etcd: belongs to the process, not to one of its roles`, `FILE:5: raft.dir: belongs to the process`, `FILE:6: tll: there is no such key`,
 		},
 	},
 	"no command":     {file: "roles:\n- name: a\n  command: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:3: command: must be a program and its arguments, such as [./billing, --port, "80"], or a text for a shell`}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -267,6 +268,21 @@ func namesRefused(t *trial) {
 		})
 		t.want(lock.ErrPermanent, fmt.Sprintf("acquire the role %q", name), func(ctx context.Context) error {
 			_, err := s.TryAcquire(ctx, name)
+			return err
+		})
+	}
+	many := map[string]string{}
+	for i := range lock.MaxLabels + 1 {
+		many[strconv.Itoa(i)] = ""
+	}
+	long := strings.Repeat("x", lock.MaxName+1)
+	for what, c := range map[string]lock.Contender{
+		"an address too long": {Address: strings.Repeat("x", lock.MaxAddress+1)}, "too many labels": {Labels: many},
+		"a label's key too long": {Labels: map[string]string{long: ""}}, "a label's value too long": {Labels: map[string]string{"x": long}},
+	} {
+		t.want(lock.ErrPermanent, "register with "+what, func(ctx context.Context) error {
+			c.ID, c.Session = t.named("c"), nonce()
+			_, err := l.Register(ctx, c, t.promise(), lock.Bid{Role: good})
 			return err
 		})
 	}

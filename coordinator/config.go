@@ -56,9 +56,9 @@ const ExitCode = 75
 
 // A Config says who contends for what, and how cautiously. A zero field means its default.
 type Config struct {
-	ID      string // unique among living contenders
-	Address string // where clients reach this process; may be empty
-	Labels  map[string]string
+	ID      string            // unique among living contenders
+	Address string            // where clients reach this process; may be empty; at most lock.MaxAddress bytes
+	Labels  map[string]string // at most lock.MaxLabels, each with a key and a value of at most lock.MaxName bytes
 	Roles   []lock.Bid
 
 	TTL         time.Duration // how long the store's promise lasts after a beat: 100 ms to 12 h, default 10 s
@@ -295,7 +295,7 @@ func (c Config) Outage() time.Duration {
 // Validate says everything that is wrong with c, whose defaults are set. Every line names the
 // field, its value, the limit, and what to write instead.
 func (c Config) Validate() error {
-	errs := []error{lock.CheckName("id", c.ID)}
+	errs := []error{lock.CheckName("id", c.ID), lock.CheckAddress(c.Address), lock.CheckLabels(c.Labels)}
 	if len(c.Roles) == 0 {
 		errs = append(errs, errors.New("role: none given; name at least one"))
 	}

@@ -122,6 +122,9 @@ func (r *runner) report(now Instant, role string) {
 		m := chronicle.Move{Role: role, To: to, Token: t.Token, Wall: t.At}
 		m.Cause, m.Detail = r.historyCause(t)
 		r.annals.Moved(now, m, r.standings[role])
+		if to == Paused && t.Cause == CauseRolledBack {
+			r.annals.RolledBack(role)
+		}
 	}
 	if !r.moves.put(t) {
 		r.board.drops()

@@ -3,6 +3,8 @@ package lock
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -189,6 +191,54 @@ func CheckName(what, name string) error {
 		}
 	}
 	return nil
+}
+
+// The limits of a Contender, whose record every reader of a role gets.
+const (
+	MaxAddress = 1024 // the greatest length of an address, in bytes
+	MaxLabels  = 32   // each has a key and a value of at most MaxName bytes
+)
+
+// CheckContender says what is wrong with a contender: its ID and its session must be names, as CheckName has them, its
+// address may have MaxAddress bytes, and it may have MaxLabels labels.
+func CheckContender(c Contender) error {
+	return errors.Join(CheckName("id", c.ID), CheckName("session", string(c.Session)), CheckAddress(c.Address), CheckLabels(c.Labels))
+}
+
+// CheckAddress says what is wrong with the address of a contender. The error is a FieldError.
+func CheckAddress(address string) error {
+	if len(address) > MaxAddress {
+		return InFields(Permanent(fmt.Errorf("%q has %d bytes, the limit is %d", shortened(address), len(address), MaxAddress)), "Address")
+	}
+	return nil
+}
+
+// CheckLabels says what is wrong with the labels of a contender. Each error is a FieldError.
+func CheckLabels(labels map[string]string) error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, InFields(Permanent(fmt.Errorf(format, args...)), "Labels"))
+	}
+	if len(labels) > MaxLabels {
+		bad("there are %d, the limit is %d", len(labels), MaxLabels)
+	}
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		switch value := labels[key]; {
+		case len(key) > MaxName:
+			bad("the key %q has %d bytes, the limit is %d", shortened(key), len(key), MaxName)
+		case len(value) > MaxName:
+			bad("the value %q of %q has %d bytes, the limit is %d", shortened(value), key, len(value), MaxName)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// shortened is the beginning of a text that is too long to be shown.
+func shortened(text string) string {
+	if len(text) <= 40 {
+		return text
+	}
+	return strings.ToValidUTF8(text[:40], "") + "..."
 }
 
 // CheckBids says what is wrong with bids: each names a role, and no role is named twice.

@@ -3,6 +3,7 @@ package lock_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -81,5 +82,31 @@ func TestErrors(t *testing.T) {
 	refusal := lock.Refusal(errors.New("no room"))
 	if !errors.Is(refusal, lock.ErrRefused) || errors.Is(refusal, lock.ErrPermanent) || errors.Is(lock.Permanent(refusal), lock.ErrHeld) || lock.Refusal(nil) != nil {
 		t.Errorf("a refusal is %v", refusal)
+	}
+}
+
+// TestContenders: what every reader of a role gets is bounded, and the error shows the beginning of what is too long.
+func TestContenders(t *testing.T) {
+	t.Parallel()
+	long, labels := strings.Repeat("é", lock.MaxAddress), map[string]string{}
+	for i := range lock.MaxLabels {
+		labels[strings.Repeat("k", lock.MaxName-2)+string(rune('0'+i/10))+string(rune('0'+i%10))] = strings.Repeat("v", lock.MaxName)
+	}
+	most := lock.Contender{ID: "a", Session: "a-1", Address: long[:lock.MaxAddress], Labels: labels}
+	if err := lock.CheckContender(most); err != nil {
+		t.Error(err)
+	}
+	more := maps.Clone(labels)
+	more["one more"] = ""
+	for want, c := range map[string]lock.Contender{
+		`Address: "éééééééééééééééééééé..." has 2048 bytes, the limit is 1024`:                          {Address: long},
+		"Labels: there are 33, the limit is 32":                                                         {Labels: more},
+		`Labels: the key "éééééééééééééééééééé..." has 2048 bytes, the limit is 256`:                    {Labels: map[string]string{long: ""}},
+		`Labels: the value "` + strings.Repeat("x", 40) + `..." of "k" has 300 bytes, the limit is 256`: {Labels: map[string]string{"k": strings.Repeat("x", 300)}},
+	} {
+		c.ID, c.Session = "a", "a-1"
+		if err := lock.CheckContender(c); err == nil || err.Error() != want || !errors.Is(err, lock.ErrPermanent) {
+			t.Errorf("%v, want %s, for good", err, want)
+		}
 	}
 }

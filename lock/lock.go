@@ -139,8 +139,8 @@ type Bid struct {
 // A Contender is a process that competes for roles.
 type Contender struct {
 	ID      string            // its name, configured: two live processes never share one
-	Address string            // where it can be reached; for people and clients
-	Labels  map[string]string `json:",omitempty"`
+	Address string            // where it can be reached; for people and clients: at most MaxAddress bytes
+	Labels  map[string]string `json:",omitempty"` // at most MaxLabels, each with a key and a value of at most MaxName bytes
 	Session SessionID         // of this registration
 	Process Process           `json:",omitzero"`
 	Witness bool              `json:",omitempty"` // it has a witness, which ends the session when the process is dead

@@ -192,7 +192,7 @@ const (
 	PartDrain  = "drain"  // ended: from then until the work had returned; in events without a release, until the role was given up
 
 	PartRelease = "release" // ended: from then until the role was given up
-	PartOutage  = "outage"  // outage, and ended if it was so: from the first call without an answer until the next answer
+	PartOutage  = "outage"  // outage, and began and ended if it was so: from the first call without an answer until the next answer
 )
 
 // AddEvent returns a history with one more event, as Record keeps it, and whether it was added.

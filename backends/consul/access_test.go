@@ -168,7 +168,7 @@ func TestTLS(t *testing.T) {
 
 	named := config
 	named.ServerName = "elsewhere"
-	refused("another name", open(t, named), "elsewhere")
+	refused("another name", open(t, named), `ServerName: tls: the server's certificate is not for "elsewhere"`)
 	named.ServerName = "server"
 	_, err = open(t, named).Read(timeout(t, 10*time.Second), "a")
 	must(t, err)
@@ -176,7 +176,7 @@ func TestTLS(t *testing.T) {
 	_, stranger := serve.CA(t)
 	refused("an unknown authority", open(t, Config{Address: config.Address, CAFile: stranger.CA, CertFile: files.Cert, KeyFile: files.Key}), "CAFile: ")
 	refused("a stranger's certificate", open(t, Config{Address: config.Address, CAFile: files.CA, CertFile: stranger.Cert, KeyFile: stranger.Key}), "CertFile: ")
-	refused("no certificate", open(t, Config{Address: config.Address, CAFile: files.CA}), "CertFile: ")
+	refused("no certificate", open(t, Config{Address: config.Address, CAFile: files.CA}), "CertFile and KeyFile: consul: the agent refuses us without a certificate, and none is given")
 	refused("no TLS", open(t, Config{Address: "http://" + config.Address}), "https://")
 }
 

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/understudy-ha/understudy/internal/clientconf"
@@ -71,7 +70,7 @@ func (c Config) Validate() error {
 }
 
 func (c Config) files() clientconf.TLSFiles {
-	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName}
+	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName, Named: "ServerName"}
 }
 
 // address is HOST:PORT of the agent, and whether it speaks TLS.
@@ -89,8 +88,11 @@ func (c Config) address() (host string, secure bool, err error) {
 		host, secure = u.Host, u.Scheme == "https"
 	}
 	name, port, err := net.SplitHostPort(host)
-	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || name == "" {
+	if err != nil || name == "" {
 		return "", false, wrong
+	}
+	if err := clientconf.CheckPort(port); err != nil {
+		return "", false, fmt.Errorf("is not an agent's address: %w", err)
 	}
 	return host, secure, nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -83,7 +84,7 @@ var schemes = map[bool]string{false: "http", true: "https"}
 // call returns the context and the options of one request. The context is done
 // when ctx is, and when the store is closed.
 func (s *store) call(ctx context.Context) (*api.QueryOptions, *api.WriteOptions, context.CancelFunc, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, beganKey{}, time.Now()))
 	stop := context.AfterFunc(s.open, func() { cancel(errClosed) })
 	done := func() { stop(); cancel(nil) }
 	if ctx.Err() == nil && s.open.Err() != nil {

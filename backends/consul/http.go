@@ -51,8 +51,9 @@ func newTransport(open context.Context, c Config, host string) *transport {
 	if dial == nil {
 		dial = dialer.DialContext
 	}
+	pace := &pacer{dial: dial, open: open}
 	wire := &http.Transport{
-		DialContext:         dial,
+		DialContext:         pace.connect,
 		TLSClientConfig:     c.files().Config(name, func(error) {}), // the error reaches the caller by itself
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConnsPerHost: keptIdle,
@@ -87,8 +88,17 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, t.answered(res.StatusCode, strings.TrimSpace(string(text)))
 }
 
+// tooMany means that the agent refuses a connection or a request because there are too many. It may take the next one.
+func tooMany(at, text string) error {
+	what := "it, or a proxy before it, limits how much it is asked, and what it says names the limit"
+	if strings.Contains(text, "too many concurrent connections") {
+		what = "it has as many connections from this host as it allows: raise limits.http_max_conns_per_client in the agent's configuration, whose default is 200"
+	}
+	return lock.Refusal(fmt.Errorf("the agent at %s refuses us for now (429, %.100q): %s", at, text, what))
+}
+
 // foreign means that another server answers in place of the agent, or a proxy before it. An agent sends this
-// header with each answer to a call of its API.
+// header with each answer to a call of its API, except for what it refuses before it looks at the call.
 func foreign(res *http.Response) error {
 	known := res.StatusCode == http.StatusBadRequest || res.StatusCode == http.StatusConflict // to a call without TLS, and to a transaction
 	html := strings.HasPrefix(res.Header.Get("Content-Type"), "text/html")
@@ -97,9 +107,12 @@ func foreign(res *http.Response) error {
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, _ := io.ReadAll(io.LimitReader(res.Body, maxWords)) // what there is of it
-	at := res.Request.URL.Scheme + "://" + res.Request.URL.Host
+	at, said := res.Request.URL.Scheme+"://"+res.Request.URL.Host, strings.Join(strings.Fields(string(text)), " ")
+	if res.StatusCode == http.StatusTooManyRequests {
+		return tooMany(at, said)
+	}
 	return lock.InFields(fmt.Errorf("what answers at %s is not a Consul agent, or is a proxy that does not reach one (it says %s, %.100q): write the address of an agent's HTTP API, whose port is 8500 by default",
-		at, res.Status, strings.Join(strings.Fields(string(text)), " ")), "Address")
+		at, res.Status, said), "Address")
 }
 
 // failed names what is wrong with TLS.
@@ -109,16 +122,26 @@ func (t *transport) failed(err error) error {
 	switch {
 	case errors.As(err, &record), strings.HasSuffix(err.Error(), "server gave HTTP response to HTTPS client"):
 		return refused("Address", "the agent does not speak TLS at this address (%w); write http:// and give no files for TLS, or its HTTPS port", certs.Mismatch(err))
-	case errors.As(err, &remote) && remote.Op == "remote error" && strings.Contains(err.Error(), "certificate"):
-		if t.worked.Load() { // it has run out, or is being renewed: the file is read again
-			return lock.Refusal(lock.InFields(fmt.Errorf("the agent refuses our certificate: %w", err), "CertFile"))
-		}
-		return refused("CertFile", "the agent refuses our certificate: %w", err)
+	case errors.As(err, &remote) && remote.Op == "remote error":
+		return t.refusesUs(err)
 	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "readLoopPeekFail"): // the latter: it spoke before it was asked
 		at, _, _ := t.config.address()
 		return lock.InFields(fmt.Errorf("what answers at %s is not a Consul agent, as it speaks no HTTP: write the address of an agent's HTTP API, whose port is 8500 by default", at), "Address")
 	}
 	return err
+}
+
+// refusesUs says what an alert of the agent means. Once there was an answer the files may be on their way to be renewed.
+func (t *transport) refusesUs(err error) error {
+	fields, what := []string{"CertFile"}, "the agent refuses our certificate"
+	if t.config.CertFile == "" {
+		fields, what = []string{"CertFile", "KeyFile"}, "the agent refuses us without a certificate, and none is given; give one with its key"
+	}
+	err = lock.InFields(fmt.Errorf("consul: %s: %w", what, err), fields...)
+	if t.worked.Load() {
+		return lock.Refusal(err)
+	}
+	return lock.Permanent(err)
 }
 
 func (t *transport) answered(status int, text string) error {
@@ -141,7 +164,7 @@ var errNoPath = errors.New("consul has no path to the datacenter")
 // explain finds out what an error of the client means.
 func (s *store) explain(q *api.QueryOptions, err error) error {
 	if ctx := q.Context(); ctx.Err() != nil {
-		return context.Cause(ctx)
+		return s.unanswered(ctx)
 	}
 	if !errors.Is(err, errNoPath) {
 		return err
@@ -153,6 +176,20 @@ func (s *store) explain(q *api.QueryOptions, err error) error {
 	}
 	return refused("Datacenter", "%q is not known to the agent; write one of %s", s.config.Datacenter, strings.Join(known, ", "))
 }
+
+// unanswered is why a call ended with its context: its time was over, or nobody wants its answer.
+func (s *store) unanswered(ctx context.Context) error {
+	err := context.Cause(ctx)
+	began, _ := ctx.Value(beganKey{}).(time.Time)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	host, secure, _ := s.config.address() // Validate has seen it
+	return fmt.Errorf("the agent at %s://%s did not answer within %s: %w", schemes[secure], host, time.Since(began).Round(time.Millisecond), err)
+}
+
+// beganKey is the key of the time at which a call began, in its context.
+type beganKey struct{}
 
 func permanent(format string, args ...any) error {
 	return lock.Permanent(fmt.Errorf("consul: "+format, args...))

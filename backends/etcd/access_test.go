@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
@@ -181,27 +183,68 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestTLSWhereThereIsNone speaks TLS to a server that does not, and without to one that does.
+// TestTLSWhereThereIsNone speaks TLS to a server that does not, and without to one that does, and without a certificate
+// to one that wants one: the very first call says so, as a command makes no other.
 func TestTLSWhereThereIsNone(t *testing.T) {
+	t.Parallel()
 	_, server := serve.CA(t)
-	for _, test := range []struct {
-		options      servers.Options
-		scheme, cure string
-	}{
-		{servers.Options{}, "https://", "write http:// and give no files for TLS"},
-		{servers.Options{TLS: &server}, "http://", "write https://, and name its authorities"},
-	} {
-		c := cluster(t, 1, test.options)
-		l := open(t, Config{Endpoints: []string{test.scheme + c.Members[0].Addr()}})
-		var err error
-		for ctx := timeout(t, 20*time.Second); ; {
-			if err = walk(t, l, "a"); errors.Is(err, lock.ErrPermanent) || ctx.Err() != nil {
-				break
+	plain, secure := cluster(t, 1, servers.Options{}), cluster(t, 1, servers.Options{TLS: &server})
+	for range 5 { // how the connection breaks is a race
+		for what, test := range map[string]struct {
+			at     *servers.Cluster
+			config Config
+			cure   string
+		}{
+			"https to plain": {plain, Config{Endpoints: []string{"https://" + plain.Members[0].Addr()}}, "Endpoints: etcd does not speak TLS at https://" + plain.Members[0].Addr() + "; write http://"},
+			"http to TLS":    {secure, Config{Endpoints: []string{"http://" + secure.Members[0].Addr()}}, "Endpoints and CAFile: etcd speaks TLS at http://" + secure.Members[0].Addr() + "; write https://"},
+			"no certificate": {secure, Config{Endpoints: []string{"https://" + secure.Members[0].Addr()}, CAFile: server.CA}, "CertFile and KeyFile: etcd: it refuses us without a certificate, and none is given"},
+		} {
+			l := open(t, test.config)
+			err := l.Raise(timeout(t, 5*time.Second), 1)
+			if !errors.Is(err, lock.ErrPermanent) || !certs.Failed(err) || !strings.Contains(err.Error(), test.cure) {
+				t.Errorf("%s: %v, want ErrPermanent with %q", what, err, test.cure)
 			}
 		}
-		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), test.cure) {
-			t.Errorf("%s: %v, want ErrPermanent with %q", test.scheme, err, test.cure)
+	}
+}
+
+// TestTLSFromNowOn: a server that comes back with TLS is told as such to who has worked with it, and may go back.
+func TestTLSFromNowOn(t *testing.T) {
+	t.Parallel()
+	_, server := serve.CA(t)
+	plain, secure := cluster(t, 1, servers.Options{}), cluster(t, 1, servers.Options{TLS: &server})
+	var now atomic.Pointer[string]
+	first, then := plain.Members[0].Addr(), secure.Members[0].Addr()
+	now.Store(&first)
+	l := open(t, Config{Endpoints: []string{first}, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, *now.Load())
+	}})
+	must(t, l.Raise(timeout(t, 5*time.Second), 1))
+	now.Store(&then)
+	plain.Stop()
+	var err error
+	for ctx := timeout(t, 5*time.Second); ctx.Err() == nil && (err == nil || !strings.Contains(err.Error(), "write https://")); {
+		err = l.Raise(timeout(t, time.Second), 2)
+	}
+	if err == nil || !strings.Contains(err.Error(), "etcd speaks TLS at "+first+"; write https://") || errors.Is(err, lock.ErrPermanent) {
+		t.Errorf("got %v, want what it is, and not for good", err)
+	}
+}
+
+// TestSilentMember: a member that takes connections and says nothing is told as such, and within how long, once.
+func TestSilentMember(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	l := open(t, Config{Endpoints: []string{listener.Addr().String()}})
+	for _, patience := range []time.Duration{300 * time.Millisecond, 3 * time.Second} {
+		err := l.Raise(timeout(t, patience), 1)
+		if err == nil || !strings.Contains(err.Error(), "it took the connection, and said nothing for ") ||
+			strings.Contains(err.Error(), "use of closed") || strings.Count(err.Error(), "context deadline exceeded") > 1 {
+			t.Errorf("within %s: %v", patience, err)
 		}
+		t.Log(err)
 	}
 }
 

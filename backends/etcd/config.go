@@ -43,7 +43,7 @@ func ParseEndpoints(text string) []string {
 }
 
 func (c Config) files() clientconf.TLSFiles {
-	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
+	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Dialled: "Endpoints"}
 }
 
 // secure reports whether connections use TLS.
@@ -110,6 +110,9 @@ func address(endpoint string) (string, error) {
 	host, port, _ := net.SplitHostPort(endpoint) // both are "" with an error
 	if host == "" || port == "" {
 		return "", errors.New("is not an endpoint; write HOST:PORT, such as h1:2379")
+	}
+	if err := clientconf.CheckPort(port); err != nil {
+		return "", fmt.Errorf("is not an endpoint: %w", err)
 	}
 	return endpoint, nil
 }

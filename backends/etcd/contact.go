@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func (m *members) contact(ctx context.Context) (int, *clientv3.Client, error) {
 	if !permanent { // another member may come back
 		err = curable{err}
 	}
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	return 0, nil, err
@@ -75,6 +76,7 @@ type preparation struct {
 // reach returns the member's client once the member is ready. A call without a connection would
 // silently wait for one.
 func (m *members) reach(ctx context.Context, at *member) (*clientv3.Client, error) {
+	began := time.Now()
 	at.mu.Lock()
 	c := at.client
 	if c != nil && at.known && (m.config.Username == "" || at.hasToken()) && c.ActiveConnection().GetState() == connectivity.Ready {
@@ -83,7 +85,7 @@ func (m *members) reach(ctx context.Context, at *member) (*clientv3.Client, erro
 	}
 	if at.refused != nil && time.Since(at.refusedAt) < refusalPause {
 		defer at.mu.Unlock()
-		return nil, m.explain(at.told(ctx, at.refused))
+		return nil, m.explain(at.told(ctx, began, at.refused))
 	}
 	p := at.preparing
 	if p == nil {
@@ -102,11 +104,11 @@ func (m *members) reach(ctx context.Context, at *member) (*clientv3.Client, erro
 	select {
 	case <-p.done:
 		if p.err != nil {
-			return nil, m.explain(at.told(ctx, p.err))
+			return nil, m.explain(at.told(ctx, began, p.err))
 		}
 		return p.client, nil
 	case <-ctx.Done():
-		return nil, at.told(ctx, context.Cause(ctx))
+		return nil, at.told(ctx, began, context.Cause(ctx))
 	}
 }
 
@@ -144,10 +146,16 @@ func (m *members) prepare(at *member, p *preparation) {
 
 func (m *members) makeReady(ctx context.Context, at *member, c *clientv3.Client, known bool) error {
 	if err := connected(ctx, c.ActiveConnection()); err != nil {
-		if at.why.Load() == nil && ctx.Err() == nil {
-			err = m.whyNot(ctx, c.ActiveConnection(), err)
+		if at.why.Load() != nil || ctx.Err() != nil {
+			return err
 		}
-		return err
+		if long, givenUp := at.wires.silence(); givenUp {
+			return fmt.Errorf("%w: %w", err, silent(long))
+		}
+		if err = m.whyNot(ctx, c.ActiveConnection(), err); isAlert(err) || at.why.Load() != nil {
+			return err
+		}
+		return cmp.Or(m.mismatch(ctx, at), err)
 	}
 	if m.config.Username != "" && !at.hasToken() {
 		if err := m.authenticate(ctx, at, c); err != nil {

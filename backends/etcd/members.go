@@ -38,7 +38,6 @@ type members struct {
 // A member is one endpoint.
 type member struct {
 	endpoint string
-	broke    atomic.Bool           // it broke off a connection without a word
 	foreign  sync.Once             // to say that its server belongs to another cluster
 	busy     atomic.Int32          // calls without an answer
 	why      atomic.Pointer[error] // why the last connection failed; nil: it did not
@@ -100,7 +99,7 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 			at.wires.unanswered(began)
 			at.drop(token, err)
 		}
-		return m.explain(at.told(ctx, err))
+		return m.explain(at.told(ctx, began, err))
 	}
 	at.wires.answered()
 	m.worked.Store(true)
@@ -116,19 +115,40 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	return nil
 }
 
-// told is the error of a call with what gRPC does not say: which member, and why there is no
-// connection to it.
-func (at *member) told(ctx context.Context, err error) error {
+// told is the error of a call, or of a wait for a connection, that began then, with what gRPC does not say: which
+// member, and why there is no connection to it.
+func (at *member) told(ctx context.Context, began time.Time, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
-	if breaksOff(err) {
-		at.broke.Store(true)
+	if strings.Contains(err.Error(), "use of closed network connection") { // by us
+		err = reworded{"the connection was given up, as nothing was heard on it", err}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("it did not answer within %s: %w", time.Since(began).Round(time.Millisecond), err)
 	}
 	if why := at.why.Load(); why != nil {
 		err = fmt.Errorf("%w: %w", err, *why)
+	} else if long, _ := at.wires.silence(); long > 0 && errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, errSilent) {
+		err = fmt.Errorf("%w: %w", err, silent(long))
 	}
 	return fmt.Errorf("etcd %s: %w", at.endpoint, err)
+}
+
+// A reworded error says something else than the one that it is.
+type reworded struct {
+	text string
+	error
+}
+
+func (r reworded) Error() string { return r.text }
+func (r reworded) Unwrap() error { return r.error }
+
+// errSilent means that a member took a connection and said nothing.
+var errSilent = errors.New("it took the connection, and said nothing")
+
+func silent(long time.Duration) error {
+	return fmt.Errorf("%w for %s", errSilent, long.Round(time.Millisecond))
 }
 
 // pick returns the member with the fewest calls under way, starting from the one that answered
@@ -174,10 +194,6 @@ func (m *members) dial(at *member) (*clientv3.Client, error) {
 		Endpoints: []string{at.endpoint}, Context: m.open, Logger: zap.NewNop(), MaxCallRecvMsgSize: maxAnswer,
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: pingTimeout, MaxUnaryRetries: 1,
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			if err := m.mismatch(ctx, at, address); err != nil {
-				at.why.Store(&err)
-				return nil, err
-			}
 			return at.connect(ctx, m.dialer(), address)
 		}), grpc.WithChainUnaryInterceptor(atOnce), grpc.WithPerRPCCredentials(&at.token), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 100 * time.Millisecond},
@@ -228,8 +244,8 @@ func (m *members) explain(err error) error {
 		return lock.Refusal(lock.InFields(fmt.Errorf("etcd: the password of %s was changed; write the new one into the file, or start anew: %w", user, err), m.password()))
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
 		return permanent("it refuses user "+user+" and this password", "Username", m.password())
-	case strings.Contains(err.Error(), "remote error: tls: ") && !m.worked.Load(): // otherwise the file is read again
-		return permanent("it refuses our certificate", "CertFile")
+	case isAlert(err):
+		return m.refusesUs(err)
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
 		return permanent("it has no users; leave these out, or enable authentication there", "Username", m.password())
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps),
@@ -237,6 +253,19 @@ func (m *members) explain(err error) error {
 		return permanent("the request is too large")
 	}
 	return err
+}
+
+// refusesUs says what an alert of a server means. Once there was an answer the files may be on their way to be renewed.
+func (m *members) refusesUs(err error) error {
+	if m.config.CertFile == "" {
+		err = lock.InFields(fmt.Errorf("etcd: it refuses us without a certificate, and none is given; give one with its key: %w", err), "CertFile", "KeyFile")
+	} else {
+		err = lock.InFields(fmt.Errorf("etcd: it refuses our certificate: %w", err), "CertFile")
+	}
+	if m.worked.Load() {
+		return lock.Refusal(err)
+	}
+	return lock.Permanent(err)
 }
 
 // password is the name of the field that holds it.

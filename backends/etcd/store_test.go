@@ -59,14 +59,17 @@ func renewals(ctx context.Context, t *testing.T, c *servers.Cluster) (n int) {
 	return n
 }
 
-// TestARecordThatIsTooLarge registers a contender whose record is more than the server takes
+// TestARecordThatIsTooLarge registers a contender with so many bids that its record is more than the server takes
 // in one request: that is said at once, is for good, and leaves nothing.
 func TestARecordThatIsTooLarge(t *testing.T) {
 	open := opener(t)
 	s, l, ctx := open(), kv.NewLocker(open(), ""), timeout(t, 20*time.Second)
 	t.Cleanup(func() { must(t, s.Close()); must(t, l.Close()) })
-	c := lock.Contender{ID: "a", Session: "a-1", Labels: map[string]string{"long": strings.Repeat("x", 2<<20)}}
-	if _, err := l.Register(ctx, c, lock.Promise{TTL: time.Minute}); !errors.Is(err, lock.ErrPermanent) {
+	var bids []lock.Bid
+	for i := range 2 << 20 / lock.MaxName {
+		bids = append(bids, lock.Bid{Role: fmt.Sprintf("%0*d", lock.MaxName, i)})
+	}
+	if _, err := l.Register(ctx, lock.Contender{ID: "a", Session: "a-1"}, lock.Promise{TTL: time.Minute}, bids...); !errors.Is(err, lock.ErrPermanent) {
 		t.Errorf("%v, want ErrPermanent", err)
 	}
 	v, err := s.Read(ctx, kv.DefaultPrefix)

@@ -19,6 +19,7 @@ type wires struct {
 	heard    time.Time     // the last answer
 	since    time.Time     // a call began then, and none has been answered since; zero: none failed
 	patience time.Duration // with one that is being made ready, if it is more than leastSilent
+	silent   time.Duration // how long the last one was silent that hurry has given up; 0: there was a word since, or no connection
 }
 
 // A wire is one connection.
@@ -72,7 +73,9 @@ func (w *wires) hurry(ctx context.Context) {
 		}
 		w.mu.Lock()
 		if patience := max(w.patience, leastSilent); w.now != nil && w.now.silent(began) >= patience {
-			w.patience = min(2*patience, setup)
+			if w.patience = min(2*patience, setup); w.now.trip.Load() == 0 {
+				w.silent = time.Since(w.now.up)
+			}
 			_ = w.now.Close() // gRPC makes another
 			w.now = nil
 		}
@@ -80,11 +83,22 @@ func (w *wires) hurry(ctx context.Context) {
 	}
 }
 
+// silence is how long the member has said nothing on the connection that it took last; 0: it has said something, or
+// took none. givenUp is whether hurry has given that up.
+func (w *wires) silence() (long time.Duration, givenUp bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.now != nil && w.now.trip.Load() == 0 {
+		return time.Since(w.now.up), false
+	}
+	return w.silent, w.silent > 0
+}
+
 // ready notes that the member is ready.
 func (w *wires) ready() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.patience = 0
+	w.patience, w.silent = 0, 0
 }
 
 // unanswered notes that a call was given up, and gives up the connection if no call on it was
@@ -132,11 +146,13 @@ func (w *wires) connect(ctx context.Context, dial dialer, address string) (net.C
 					(<-tries).close()
 				}
 			}()
-			if t.err != nil {
-				return nil, t.err
-			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			if t.err != nil {
+				w.now, w.silent = nil, 0
+				return nil, t.err
+			}
+			w.silent = 0
 			w.now = &wire{Conn: t.conn, made: began, up: time.Now()}
 			return w.now, nil
 		}

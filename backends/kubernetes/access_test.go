@@ -151,7 +151,7 @@ func testTooLarge(t *testing.T, r *rig) {
 	register(t, ctx, l, "a")
 	before := r.lease("large").Metadata.ResourceVersion
 	for n := 0; ; n++ {
-		c := lock.Contender{ID: fmt.Sprint(n), Session: lock.SessionID(fmt.Sprint("s", n)), Labels: map[string]string{"l": strings.Repeat("x", 4000)}}
+		c := lock.Contender{ID: fmt.Sprint(n), Session: lock.SessionID(fmt.Sprint("s", n)), Labels: lab.Labels(16)}
 		_, err := l.Register(ctx, c, lock.Promise{TTL: 10 * time.Second, Skew: time.Second})
 		if errors.Is(err, object.ErrTooLarge) && errors.Is(err, lock.ErrPermanent) && strings.Contains(err.Error(), "at most 215040") {
 			break

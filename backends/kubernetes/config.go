@@ -76,6 +76,9 @@ func address(text, field string) (*url.URL, error) {
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, lock.InFields(fmt.Errorf("%q is not the URL of an API server; write it as https://10.0.0.1:6443", clientconf.Shown(text)), field)
 	}
+	if err := clientconf.CheckPort(cmp.Or(u.Port(), "443")); err != nil {
+		return nil, lock.InFields(fmt.Errorf("%q is not the URL of an API server: %w", clientconf.Shown(text), err), field)
+	}
 	return u.JoinPath("."), nil
 }
 

@@ -73,6 +73,7 @@ func TestKubeconfig(t *testing.T) {
 		"no user":       {kubernetes.Config{Kubeconfig: file("2", two), Context: "y"}, `names cluster "c" and user "nobody", and one of them is not there`},
 		"broad":         {kubernetes.Config{Kubeconfig: broad}, "others may read it (mode 0644): chmod 600 " + broad},
 		"server":        {kubernetes.Config{Kubeconfig: file("s", one("server: h", "token: t"))}, `"h" is not the URL of an API server; write it as https://`},
+		"port":          {kubernetes.Config{Kubeconfig: file("port", one("server: https://h:99999", "token: t"))}, `port "99999" must be a number from 1 to 65535`},
 		"plain":         {kubernetes.Config{Kubeconfig: file("p", one(`server: "http://h"`, "token: t"))}, `"http://h" is not the URL`},
 		"Server":        {kubernetes.Config{Kubeconfig: file("t", one(server, "token: t")), Server: "h:1"}, `Server: "h:1" is not the URL`},
 		"insecure":      {kubernetes.Config{Kubeconfig: file("i", one(server+", insecure-skip-tls-verify: true", "token: t"))}, "insecure-skip-tls-verify trusts any server"},

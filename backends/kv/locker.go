@@ -49,7 +49,7 @@ var (
 )
 
 func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
-	errs := []error{lock.CheckName("id", c.ID), lock.CheckName("session", string(c.Session)), lock.CheckBids(bids...), lock.CheckPromise(p)}
+	errs := []error{lock.CheckContender(c), lock.CheckBids(bids...), lock.CheckPromise(p)}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -20,10 +21,13 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 		var number uint64
 		var looked bool
 		var failure error
-		for {
+		for began := time.Now(); ; {
 			n, err := f.next(ctx, number)
 			if err != nil {
 				if !looked || errors.Is(err, errClosed) {
+					if errors.Is(err, context.DeadlineExceeded) {
+						err = fmt.Errorf("the store gave no answer within %s: %w", time.Since(began).Round(time.Millisecond), err)
+					}
 					yield(lock.Standing{}, fmt.Errorf("watch: %w", errors.Join(err, failure)))
 				}
 				return

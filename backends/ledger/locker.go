@@ -53,7 +53,11 @@ var (
 	errClosed = errors.New("the locker is closed")
 )
 
+// Register checks the contender's size itself: the state machine has taken what is longer, and is to read it alike.
 func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
+	if err := lock.CheckContender(c); err != nil {
+		return nil, err
+	}
 	if _, err := l.propose(ctx, Command{Op: Register, Contender: c, Promise: p, Bids: bids}); err != nil {
 		return nil, err
 	}
@@ -65,7 +69,7 @@ func (l *locker) Register(ctx context.Context, c lock.Contender, p lock.Promise,
 // every role again.
 func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
 	return func(yield func(lock.Standing, error) bool) {
-		shown := map[string]lock.Standing{}
+		shown, began := map[string]lock.Standing{}, time.Now()
 		var seen Mark
 		failed := false
 		for {
@@ -76,7 +80,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 			v, err := l.look(ctx, l.after(after), shown, roles...)
 			if ctx.Err() != nil {
 				if seen.Revision == 0 {
-					yield(lock.Standing{}, fmt.Errorf("watch: %w", cmp.Or(err, context.Cause(ctx))))
+					yield(lock.Standing{}, fmt.Errorf("watch: %w", silence(cmp.Or(err, context.Cause(ctx)), began)))
 				}
 				return
 			}
@@ -185,9 +189,10 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 	if err := c.Check(); err != nil {
 		return Result{}, err
 	}
+	began := time.Now()
 	r, err := l.store.Propose(ctx, c)
 	if err != nil {
-		return Result{}, fmt.Errorf("%s: %w", c.Op, err)
+		return Result{}, fmt.Errorf("%s: %w", c.Op, silence(err, began))
 	}
 	if r.Code != OtherStore {
 		l.hold(c.Identity, Mark{r.Identity, r.Revision, r.Epoch})
@@ -196,6 +201,14 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 		l.change(c.Role, r)
 	}
 	return r, r.Err()
+}
+
+// silence says for how long the store gave no answer, since began, if the error says nothing else.
+func silence(err error, began time.Time) error {
+	if err == context.DeadlineExceeded { //nolint:errorlint // an error wrapped around it says more
+		return fmt.Errorf("the store gave no answer within %s: %w", time.Since(began).Round(time.Millisecond), err)
+	}
+	return err
 }
 
 // accept holds to v's ledger, or returns an error if that is another one.

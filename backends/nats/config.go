@@ -112,7 +112,7 @@ func (c Config) credential() string {
 }
 
 func (c Config) files() clientconf.TLSFiles {
-	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName}
+	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName, Named: "ServerName"}
 }
 
 // servers reads the URL.
@@ -134,6 +134,9 @@ func (c Config) servers() (all []*url.URL, err error) {
 		}
 		if u.Port() == "" {
 			u.Host = net.JoinHostPort(u.Hostname(), "4222")
+		}
+		if err := clientconf.CheckPort(u.Port()); err != nil {
+			return nil, fmt.Errorf("%q is not HOST:PORT of a NATS server: %w", host, err)
 		}
 		all = append(all, u)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
 	"github.com/understudy-ha/understudy/backends/object"
 	"github.com/understudy-ha/understudy/backends/object/objectmem"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -318,7 +319,7 @@ func TestTooLarge(t *testing.T) {
 		defer p.Close()
 		a := p.register(ctx, "a")
 		token := p.acquire(ctx, a, "r")
-		big := lock.Contender{ID: "b", Session: "session of b", Labels: map[string]string{"x": strings.Repeat("x", 3<<10)}}
+		big := lock.Contender{ID: "b", Session: "session of b", Labels: lab.Labels(12)}
 		var errs [3]error
 		var all sync.WaitGroup
 		for i := range errs { // two of them fit, made together or not

@@ -70,7 +70,7 @@ func (c Config) Validate() error {
 }
 
 func (c Config) files() clientconf.TLSFiles {
-	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName}
+	return clientconf.TLSFiles{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile, Name: c.ServerName, Named: "ServerName"}
 }
 
 // parse reads the URL. Of what libpq knows behind the question mark there is sslmode alone, and

@@ -243,7 +243,7 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(c.ctx, func() { cancel(errClosed) })()
-	failed := map[string]error{}
+	failed, began := map[string]error{}, time.Now()
 	tried := uint64(0)
 	for pause, idle := ask/20, uint64(0); ; {
 		p := c.peers[(c.next.Load()+idle)%uint64(len(c.peers))]
@@ -271,9 +271,18 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 		case <-time.After(pause):
 			pause = min(2*pause, ask)
 		case <-ctx.Done():
-			return c.failure(context.Cause(ctx), failed)
+			return c.failure(late(ctx, began), failed)
 		}
 	}
+}
+
+// late is why a call of the group ended with its context, which it began to wait for then.
+func late(ctx context.Context, began time.Time) error {
+	err := context.Cause(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("the group gave no answer within %s: %w", time.Since(began).Round(time.Millisecond), err)
+	}
+	return err
 }
 
 // failure names what failed at each peer.

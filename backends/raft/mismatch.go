@@ -7,16 +7,26 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/certs"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // tlsStream is what a connection begins with whose caller speaks TLS.
 const tlsStream = 0x16
 
-// What is said where one side speaks TLS and the other does not.
-const (
-	onlyTLS  = "it speaks TLS, and this call does not: give the caller raft.caFile, raft.certFile and raft.keyFile"
-	lacksTLS = "it does not speak TLS, and this call does: give it raft.caFile, raft.certFile and raft.keyFile, too, or give none here"
+// onlyTLS is what a node with TLS answers to a call without. The words are known to callers of other versions.
+const onlyTLS = "it speaks TLS, and this call does not: give the caller raft.caFile, raft.certFile and raft.keyFile"
+
+// What a caller is told where one side speaks TLS and the other does not.
+var (
+	errOnlyTLS  = oneSide("the node speaks TLS, and this call does not: give the files here, too")
+	errLacksTLS = oneSide("the node does not speak TLS, and this call does: give the node such files, too, or none here")
 )
+
+func oneSide(text string) error {
+	return certs.Mismatch(lock.InFields(errors.New(text), "CAFile", "CertFile", "KeyFile"))
+}
 
 var (
 	errPlainCall = errors.New("a call without TLS, which this node speaks: give the caller the files for TLS, too")

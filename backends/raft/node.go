@@ -281,7 +281,7 @@ func (n *node) Propose(ctx context.Context, c ledger.Command) (ledger.Result, er
 
 // propose tries until the command is applied, may have been applied, or ctx ends.
 func (n *node) propose(ctx context.Context, c ledger.Command) (ledger.Result, error) {
-	for {
+	for began := time.Now(); ; {
 		r, err := n.try(ctx, c)
 		if !errors.Is(err, errNotApplied) {
 			return r, err
@@ -289,7 +289,7 @@ func (n *node) propose(ctx context.Context, c ledger.Command) (ledger.Result, er
 		select {
 		case <-time.After(retry):
 		case <-ctx.Done():
-			return r, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+			return r, fmt.Errorf("%w: %w", late(ctx, began), err)
 		}
 	}
 }
@@ -346,7 +346,7 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 		r   ledger.Result
 		err error
 	}
-	done := make(chan outcome, 1)
+	done, began := make(chan outcome, 1), time.Now()
 	n.calls.Add(1) // within the caller's own, so Close still waits
 	go func() {
 		defer n.calls.Done()
@@ -360,7 +360,7 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 	case o := <-done:
 		return o.r, o.err
 	case <-ctx.Done():
-		return ledger.Result{}, context.Cause(ctx)
+		return ledger.Result{}, late(ctx, began)
 	}
 }
 

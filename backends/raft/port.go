@@ -81,7 +81,7 @@ func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn,
 		secure := tls.Client(conn, d.tls(name))
 		err := secure.HandshakeContext(ctx)
 		if first := (tls.RecordHeaderError{}); errors.As(err, &first) {
-			err = certs.Mismatch(errors.New(lacksTLS))
+			err = errLacksTLS
 		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("tls with peer %q at %s: %w", name, address, err), conn.Close())

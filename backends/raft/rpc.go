@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
-	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -184,7 +183,7 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 		return &laterError{text}
 	case statusNo:
 		if text == onlyTLS {
-			return fmt.Errorf("%w: peer %s: %w", errNotApplied, p, certs.Mismatch(errors.New(text)))
+			return fmt.Errorf("%w: peer %s: %w", errNotApplied, p, errOnlyTLS)
 		}
 		return fmt.Errorf("%w: peer %s: %s", errNotApplied, p, text)
 	case http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:

@@ -157,18 +157,18 @@ func TestTLSOnOneSide(t *testing.T) {
 			}
 			c.Logger = slog.New(slog.NewTextHandler(&said, nil))
 		}).start()
-		client, want := g.configs[0], "it speaks TLS"
+		client, want := g.configs[0], "the node speaks TLS, and this call does not"
 		client.ID = ""
 		if client.CAFile, client.CertFile, client.KeyFile = "", "", ""; !secure {
 			a.give(&client, "a")
-			want = "it does not speak TLS"
+			want = "the node does not speak TLS, and this call does"
 		}
 		l, err := Dial(client)
 		must(t, err)
 		defer l.Close()
 		for range 3 {
 			err = l.Raise(timeout(t, time.Second), 7)
-			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "raft.caFile, raft.certFile and raft.keyFile") {
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "CAFile, CertFile and KeyFile: ") {
 				t.Errorf("the node has TLS: %v; the caller is told %v", secure, err)
 			}
 		}

@@ -74,7 +74,9 @@ func (c Config) Validate() error {
 	return errors.Join(append(errs, c.files().Check())...)
 }
 
-func (c Config) files() clientconf.TLSFiles { return clientconf.TLSFiles{CA: c.CAFile} }
+func (c Config) files() clientconf.TLSFiles {
+	return clientconf.TLSFiles{CA: c.CAFile, Dialled: "Endpoint"}
+}
 
 func (c Config) region() string {
 	return cmp.Or(c.Region, os.Getenv("AWS_REGION"), defaultRegion)
@@ -86,6 +88,9 @@ func (c Config) url() (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
 		return nil, lock.InFields(fmt.Errorf("%q is not the URL of a server; write it as https://s3.example.com or https://10.0.0.1:9000", clientconf.Shown(text)), "Endpoint")
+	}
+	if err := clientconf.CheckPort(cmp.Or(u.Port(), "443")); err != nil {
+		return nil, lock.InFields(fmt.Errorf("%q is not the URL of a server: %w", clientconf.Shown(text), err), "Endpoint")
 	}
 	u.Path = ""
 	return u, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/memory"
 	"github.com/understudy-ha/understudy/conformance"
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/lab/ways"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -84,7 +85,7 @@ func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() 
 	}
 	if err := wipe(ctx); err != nil { // it is empty: this says whether the store answers us
 		err = fmt.Errorf("the store cannot be used: %w", err)
-		if given == "" && errors.Is(err, lock.ErrPermanent) {
+		if given == "" && errors.Is(err, lock.ErrPermanent) && !certs.Failed(err) {
 			err = fmt.Errorf("%w; or name a prefix below which it may, by --etcd-prefix, --consul-prefix, --postgres-group, --kubernetes-lease, --nats-group or --s3-object", err)
 		}
 		return nil, err

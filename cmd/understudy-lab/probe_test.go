@@ -57,6 +57,11 @@ func TestProbeInput(t *testing.T) {
 	if text := ask(t, cli.Unavailable, "--backend", "etcd", "--etcd-endpoints", "127.0.0.1:1"); !strings.Contains(text, "connection refused") {
 		t.Error(text)
 	}
+	server, _ := serve(t, "etcd")
+	text := ask(t, cli.Usage, "--backend", "etcd", "--etcd-endpoints", "https://"+server.Members[0].Addr()) // another prefix would not help
+	if !strings.Contains(text, "etcd-endpoints: etcd does not speak TLS at https://"+server.Members[0].Addr()+"; write http://") || strings.Contains(text, "prefix below which") {
+		t.Error(text)
+	}
 	if text := ask(t, 0, "--backend", "memory"); !strings.Contains(text, "not tried   ") || !strings.Contains(text, "can hold a lock, as far as that was tried\n") {
 		t.Error(text)
 	}

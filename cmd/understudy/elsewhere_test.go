@@ -50,7 +50,7 @@ func TestAnotherServer(t *testing.T) {
 				want.says = "consul-address: what answers at " + address + " is not a Consul agent, as it speaks no HTTP"
 			}
 			args := append(strings.Fields(command), strings.Fields(want.flags)...)
-			if code, text := said(t, append(args, "--timeout", "2s")...); code != cli.Unavailable || !strings.Contains(text, want.says) {
+			if code, text := said(t, append(args, "--timeout", "2s")...); code != cli.Unavailable || !strings.Contains(text, want.says) || strings.Contains(text, ": Address: ") {
 				t.Errorf("%s: %q: exit code %d, want %d and %q\n%s", server, args, code, cli.Unavailable, want.says, text)
 			}
 		}

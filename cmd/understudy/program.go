@@ -43,11 +43,14 @@ func checkScript(path string) error {
 	switch {
 	case script:
 		interpreter, _, _ := strings.Cut(strings.Trim(line, " \t"), " ")
+		if strings.HasSuffix(line, "\r") { // the kernel takes that for a part of a name
+			return fmt.Errorf("its lines end as on Windows, so its first line asks for %q: save it with LF line ends, as by: sed -i 's/\\r$//' %s", strings.Trim(line, " \t"), path)
+		}
 		if _, err := os.Stat(interpreter); err != nil {
-			return fmt.Errorf("its first line names the interpreter %q, which does not exist", interpreter)
+			return fmt.Errorf("its first line names the interpreter %q, which does not exist: install it, or name one that is there", interpreter)
 		}
 	case n == 0:
-		return errors.New("is empty")
+		return errors.New("is empty: write a program into it, or name another file")
 	case bytes.IndexByte(head, 0) < 0 && utf8.Valid(head[:max(0, n-utf8.UTFMax)]):
 		return fmt.Errorf("is a script without a first line such as #!/bin/sh, so only a shell can start it; add one, or write: -- sh %s", path)
 	}

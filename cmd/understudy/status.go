@@ -128,7 +128,7 @@ func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func() 
 		case text != "":
 			unread = fmt.Errorf("store %s: %s\n%w", s.Store.Backend, text, unread)
 		case found.err != nil && !strings.Contains(s.Explain(unread).Error(), found.err.Error()):
-			unread = fmt.Errorf("%w\n%w", unread, found.err)
+			unread = fmt.Errorf("%w\n%w", s.Explain(unread), found.err) // what is explained in part is left as it is
 		}
 		return cli.Unreachable(unread)
 	}

@@ -240,7 +240,9 @@ func causeOf(began, ended *lock.Event) (cause, detail string) {
 // it may have been shorter. The time from a crash until it was seen is not known.
 func (m *move) without() (gap time.Duration, atMost bool) {
 	for _, p := range m.began.Parts {
-		gap += p.Took
+		if p.Name != lock.PartOutage { // that fell into the others
+			gap += p.Took
+		}
 	}
 	given := m.began.Cause == lock.CauseReleased || m.began.Cause == lock.CauseAsked
 	silent := has(m.began, lock.PartSilent) // the work may have gone on until the promise was over

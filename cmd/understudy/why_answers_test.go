@@ -107,9 +107,27 @@ var answers = []struct {
 		[]string{"not ready"},
 	},
 	{
+		"a store that was away while the role was free",
+		[]lock.Event{ended(lock.CauseDeadline, 0), began("b", lock.CauseLost, 0, lasted(lock.PartNotice, 12760*ms), lasted(lock.PartGrant, ms), lasted(lock.PartStart, ms), lasted(lock.PartOutage, 14*sec))},
+		[]string{"b waited for 12.76s before it asked: the store did not answer it for 14s\n", "Nobody was active for 12.76s", "and the store had not answered it for 14s"},
+		[]string{"not ready"},
+	},
+	{
+		"a store that was put back",
+		[]lock.Event{rolledBack(began("b", lock.CauseReleased, 0, lasted(lock.PartNotice, 12760*ms)))},
+		[]string{"b waited for 12.76s before it asked: the store had been put back to an earlier state, until its floor was raised or it gave greater tokens\n"},
+		[]string{"not ready"},
+	},
+	{
+		"a store that was away for longer than its active could see",
+		[]lock.Event{away(7500 * ms), began("b", lock.CauseReleased, 0, lasted(lock.PartNotice, 12*sec), lasted(lock.PartGrant, ms))},
+		nil,
+		[]string{"a ttl of"},
+	},
+	{
 		"a wait for which nobody has said why",
 		[]lock.Event{began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms))},
-		[]string{"not ready, not healthy, drained, held down after a failure, or not the first in line, or the role was paused"},
+		[]string{"why is not recorded, and its log says it: it was not ready, not healthy, drained, held down after a failure, or not the first in line, the role was paused, or the store was"},
 		nil,
 	},
 }
@@ -117,6 +135,11 @@ var answers = []struct {
 // paused is an event of a term that began after a pause.
 func paused(e lock.Event) lock.Event {
 	e.Detail = "seen by b; the role was paused by h1"
+	return e
+}
+
+func rolledBack(e lock.Event) lock.Event {
+	e.Detail = "the store had been put back to an earlier state"
 	return e
 }
 

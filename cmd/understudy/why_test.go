@@ -95,9 +95,10 @@ func TestScripts(t *testing.T) {
 		{"#! /usr/bin/env sh\nexit 0\n", ""},
 		{"echo hello\n", "is a script without a first line such as #!/bin/sh"},
 		{"\n#!/bin/sh\n", "is a script without a first line such as #!/bin/sh"},
-		{"#!/bin/sh\r\nexit 0\r\n", `its first line names the interpreter "/bin/sh\r", which does not exist`},
-		{"#!/no/such/python\n", `its first line names the interpreter "/no/such/python", which does not exist`},
-		{"", "is empty"},
+		{"#!/bin/sh\r\nexit 0\r\n", `its first line asks for "/bin/sh\r": save it with LF line ends, as by: sed -i 's/\r$//' `},
+		{"#!/no/such/python\n", `its first line names the interpreter "/no/such/python", which does not exist: install it, or name one that is there`},
+		{"#!/usr/bin/env python3\r\n", `its first line asks for "/usr/bin/env python3\r": save it with LF`},
+		{"", "is empty: write a program into it, or name another file"},
 	} {
 		path := filepath.Join(t.TempDir(), "script")
 		must(t, os.WriteFile(path, []byte(test.text), 0o755))

@@ -79,6 +79,7 @@ func beginningText(e lock.Event) string {
 			lock.PartNotice: "asked for the role %s after it was seen to be free",
 			lock.PartGrant:  "was granted it in %s",
 			lock.PartStart:  "began its work %s later",
+			lock.PartOutage: "and the store had not answered it for %s",
 		}[p.Name]
 		switch {
 		case !known:
@@ -121,7 +122,8 @@ func (m *move) hint(s *story, cause string) {
 		}
 		s.Faster = append(s.Faster, shorterTTL(silent, p.TTL)...)
 	}
-	if cause == lock.CauseDeadline && m.ended != nil {
+	// Who was away for longer than a promise may have been so because the store still was.
+	if without, _ := m.without(); cause == lock.CauseDeadline && m.ended != nil && without <= p.TTL {
 		s.Faster = append(s.Faster, longerTTL(m.ended, p.TTL)...)
 	}
 	if e := m.ended; e != nil && has(e, lock.PartRelease) {
@@ -133,11 +135,7 @@ func (m *move) hint(s *story, cause string) {
 		}
 	}
 	if d := took(m.began, lock.PartNotice); d > max(p.TTL/4, slowGrant) && m.began.Previous != 0 {
-		if by := history.PausedBy(m.began.Detail); by != "" {
-			add("%s waited for %s before it asked: the role was paused by %s", s.Active, short(d), by)
-		} else {
-			add("%s waited for %s before it asked: it was not ready, not healthy, drained, held down after a failure, or not the first in line, or the role was paused", s.Active, short(d))
-		}
+		add("%s waited for %s before it asked: %s", s.Active, short(d), m.whyWaited())
 	}
 	if d := took(m.began, lock.PartGrant); d > slowGrant {
 		add("the store took %s to grant the role", short(d))
@@ -148,6 +146,22 @@ func (m *move) hint(s *story, cause string) {
 	if !m.Term.Holder.Witness {
 		add("%s, which is active now, has no witness: its crash will cost %s", s.Active, p.TTL)
 	}
+}
+
+// whyWaited is why the successor did not ask for the role at once, as far as that is recorded.
+func (m *move) whyWaited() string {
+	by, outage := history.PausedBy(m.began.Detail), took(m.began, lock.PartOutage)
+	switch {
+	case by != "":
+		return "the role was paused by " + by
+	case history.Says(m.began.Detail, history.RolledBack):
+		return history.RolledBack + ", until its floor was raised or it gave greater tokens"
+	case outage > 0:
+		return fmt.Sprintf("the store did not answer it for %s", short(outage))
+	case m.ended != nil && m.ended.By == m.began.By && has(m.ended, lock.PartOutage):
+		return fmt.Sprintf("the store had not answered it for %s before", short(took(m.ended, lock.PartOutage)))
+	}
+	return "why is not recorded, and its log says it: it was not ready, not healthy, drained, held down after a failure, or not the first in line, the role was paused, or the store was slow or had been put back"
 }
 
 // shorterTTL says what half the ttl would have changed about a silence. One that is much longer than the ttl was an

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -38,3 +39,19 @@ type mismatch struct{ err error }
 
 func (m *mismatch) Error() string { return m.err.Error() }
 func (m *mismatch) Unwrap() error { return m.err }
+
+// Alert makes TLS over a connection, and returns the alert by which the server refuses it; nil: there is none until
+// ctx is done, whose end ends the connection. It writes nothing after the handshake, after which TLS 1.3 looks at our
+// certificate: a server that closes what still sends would break the connection before its alert was read.
+func Alert(ctx context.Context, conn net.Conn, c *tls.Config) error {
+	server := tls.Client(conn, c)
+	err := server.HandshakeContext(ctx)
+	if err == nil {
+		_, err = server.Read(make([]byte, 1))
+	}
+	var remote *net.OpError
+	if errors.As(err, &remote) && remote.Op == "remote error" {
+		return err
+	}
+	return nil
+}

@@ -22,6 +22,9 @@ type TLSFiles struct {
 	Cert string // our certificate; "": none
 	Key  string // its key
 	Name string // that the server's certificate must have; "": that of the host that is dialled
+
+	Dialled string // the Config's field for the host that is dialled; "": it has none
+	Named   string // the Config's field for Name; "": it has none
 }
 
 // Used reports whether any file is named.
@@ -59,7 +62,7 @@ func (f TLSFiles) Config(host string, failed func(error)) *tls.Config {
 				worked.Store(true)
 				return nil
 			}
-			if err = f.distrust(err); !worked.Load() {
+			if err = f.distrust(err, host); !worked.Load() {
 				err = lock.Permanent(err)
 			}
 			failed(err)
@@ -98,16 +101,37 @@ func (f TLSFiles) Roots() (*x509.CertPool, error) { return f.files().Roots() }
 // Pair reads our certificate and its key.
 func (f TLSFiles) Pair() (*tls.Certificate, error) { return f.files().Pair() }
 
-// distrust says why the server's certificate is not accepted, and what cures that.
-func (f TLSFiles) distrust(err error) error {
+// distrust says why the certificate of a server is not accepted, and what cures that. The server is named by host.
+func (f TLSFiles) distrust(err error, host string) error {
 	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
 	switch {
-	case !errors.As(err, &unknown):
-		return fmt.Errorf("tls: %w", err)
-	case f.CA == "":
+	case errors.As(err, &unknown) && f.CA == "":
 		return lock.InFields(fmt.Errorf("the server's certificate is signed by none of this machine's authorities; give a file of those that sign it (%w)", err), "CAFile")
+	case errors.As(err, &unknown):
+		return lock.InFields(fmt.Errorf("the server's certificate is signed by none of the authorities in %s; add the one that signs it (%w)", f.CA, err), "CAFile")
+	case errors.As(err, &name):
+		return f.misnamed(host, err)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Errorf("tls: the certificate of the server %q is not valid now; have it renewed there, or set this machine's clock (%w)", host, err)
 	}
-	return lock.InFields(fmt.Errorf("the server's certificate is signed by none of the authorities in %s; add the one that signs it (%w)", f.CA, err), "CAFile")
+	return fmt.Errorf("tls: the certificate of the server %q: %w", host, err)
+}
+
+// misnamed says that a server's certificate is for other names than host, and which setting names another.
+func (f TLSFiles) misnamed(host string, err error) error {
+	field, cure := f.Named, "write a name that it has"
+	if field == "" {
+		field, cure = f.Dialled, "write a host that it has, or have this one added to it"
+	}
+	if field == "" {
+		cure = "have this one added to it"
+	}
+	if err = fmt.Errorf("tls: the server's certificate is not for %q; %s (%w)", host, cure, err); field == "" {
+		return err
+	}
+	return lock.InFields(err, field)
 }
 
 // Mind warns when a third, and when a tenth, of the life of our certificate is left, or of

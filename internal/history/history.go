@@ -30,6 +30,9 @@ const (
 	NoWitness  = "it had no witness"
 )
 
+// RolledBack is the part of a detail that says why nobody took the role.
+const RolledBack = "the store had been put back to an earlier state"
+
 // paused begins the part of the detail that says who had paused the role while nobody was active.
 const paused = "the role was paused by "
 

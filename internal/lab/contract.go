@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -104,4 +106,13 @@ func Walk(ctx context.Context, l lock.Locker, name string) error {
 		break
 	}
 	return errors.Join(errs...)
+}
+
+// Labels are n labels that are as long as they may be, for a contender that takes much room.
+func Labels(n int) map[string]string {
+	all := map[string]string{}
+	for i := range n {
+		all[strconv.Itoa(i)] = strings.Repeat("x", lock.MaxName)
+	}
+	return all
 }

@@ -21,10 +21,14 @@ type Chronicle struct {
 	beat    time.Duration // how long the store may be away unmentioned
 	roles   map[string]*role
 	failing machine.Instant // the start of the first unanswered call since the last answer; zero: none
+	away    gap             // the last outage that is over
 	acked   machine.Instant // the latest start of an acknowledged beat
 	words   error           // the store's error of the last of them
 	outages *rate.Limiter   // limits the outages recorded: the history keeps few events, and moves matter more
 }
+
+// A gap is from the first call without an answer to the next answer.
+type gap struct{ from, to machine.Instant }
 
 // A role is what was seen of one role.
 type role struct {
@@ -37,6 +41,7 @@ type role struct {
 	how    string          // why the former term ended, as first seen
 	more   string          // its details
 	paused string          // who had paused the role while it was free
+	rolled bool            // the store had been put back to an earlier state while the role was free
 	wish   lock.Request    // the last one seen
 
 	state                       machine.State
@@ -124,6 +129,9 @@ func (r *role) silence(id string) string {
 // Granted notes that the role was granted.
 func (c *Chronicle) Granted(at machine.Instant, name string) { c.roles[name].granted = at }
 
+// RolledBack notes that a role is not taken because the store gives tokens again that it gave before.
+func (c *Chronicle) RolledBack(name string) { c.roles[name].rolled = true }
+
 // Returned notes that the work of a role has returned.
 func (c *Chronicle) Returned(at machine.Instant, name string) { c.roles[name].returned = at }
 
@@ -149,6 +157,7 @@ func (c *Chronicle) Moved(at machine.Instant, m Move, s lock.Standing) {
 		r.began, r.token = at, m.Token
 		r.returned, r.lapsed, r.back = machine.Instant{}, machine.Instant{}, machine.Instant{}
 		c.Put(m.Role, c.beginning(r, m.Wall))
+		r.rolled = false
 	case machine.StateDraining:
 		r.told, r.token, r.cause, r.detail = at, m.Token, m.Cause, m.Detail
 		if m.Cause == lock.CauseAsked && r.wish.Token == m.Token && r.wish.By != "" {
@@ -172,6 +181,9 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 			e.Detail = r.silence(c.id)
 		}
 		e.Detail = history.Joined(e.Detail, history.Paused(r.paused))
+		if r.rolled {
+			e.Detail = history.Joined(e.Detail, history.RolledBack)
+		}
 	default: // it stood when it was seen last: then its owner has handed it to us
 		e.Cause = lock.CauseReleased
 		if r.wish.Token == r.former.Token && r.wish.To != "" {
@@ -189,7 +201,18 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 	e.Parts = part(e.Parts, lock.PartNotice, r.ended, r.asked)
 	e.Parts = part(e.Parts, lock.PartGrant, r.asked, r.granted)
 	e.Parts = part(e.Parts, lock.PartStart, r.granted, r.began)
+	if from, to := c.outage(r.began); !r.ended.IsZero() && !from.IsZero() && to.Most(r.ended) > 0 && r.asked.Most(from) > 0 {
+		e.Parts = part(e.Parts, lock.PartOutage, from, to)
+	}
 	return e
+}
+
+// outage is the one that goes on now, or else the last one, if it is longer than a beat.
+func (c *Chronicle) outage(now machine.Instant) (from, to machine.Instant) {
+	if !c.failing.IsZero() && now.Most(c.failing) > c.beat {
+		return c.failing, now
+	}
+	return c.away.from, c.away.to
 }
 
 // ending is the event that our term ended. The store may have said since who ended the session.
@@ -241,6 +264,9 @@ func (c *Chronicle) Beaten(now, began machine.Instant, o lock.Outcome, words err
 	}
 	since := c.failing
 	c.failing = machine.Instant{}
+	if !since.IsZero() && now.Most(since) > c.beat {
+		c.away = gap{since, now}
+	}
 	for _, r := range c.roles {
 		if r.state == machine.StateDraining && !since.IsZero() {
 			r.lapsed, r.back = since, now

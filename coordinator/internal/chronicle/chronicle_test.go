@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
+	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -96,5 +97,56 @@ func TestDrainEndsWithTheWork(t *testing.T) {
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: the parts are %v, want %v", test.name, got, test.want)
 		}
+	}
+}
+
+// TestBeginningSaysWhatTheStoreDid: an outage that fell into the wait for the role, and that the store had been put back, are
+// told with the beginning; an outage that was over before is not.
+func TestBeginningSaysWhatTheStoreDid(t *testing.T) {
+	t.Parallel()
+	const beat = time.Second
+	at := func(d time.Duration) machine.Instant {
+		return machine.Instant{Boot: time.Hour + d, Mono: time.Hour + d, Raw: time.Hour + d}
+	}
+	vacant := lock.Standing{Role: "r", Term: lock.Term{Token: 1, Over: "released", Holder: lock.Member{Contender: lock.Contender{ID: "b", Session: "b-1"}}}}
+	for _, test := range []struct {
+		name      string
+		free      time.Duration // when the role was seen to be free
+		from, to  time.Duration // the outage; to 0: it goes on
+		rolled    bool
+		want      time.Duration
+		wantsText bool
+	}{
+		{"before", 9 * beat, 2 * beat, 6 * beat, false, 0, false},
+		{"meanwhile", 3 * beat, 2 * beat, 6 * beat, false, 4 * beat, false},
+		{"still", 3 * beat, 4 * beat, 0, false, 6 * beat, false},
+		{"a short one", 3 * beat, 4 * beat, 4*beat + beat/2, false, 0, false},
+		{"put back", 3 * beat, 4 * beat, 4*beat + beat/2, true, 0, true},
+	} {
+		c, wall := New("a", beat, "r"), time.Now()
+		c.Beaten(at(beat), at(0), lock.OK, nil, wall)
+		c.Stood(at(test.free), vacant, "a-1")
+		c.Beaten(at(test.from+beat), at(test.from), lock.Unknown, errors.New("no answer"), wall)
+		if test.to > 0 {
+			c.Beaten(at(test.to), at(test.to-1), lock.OK, nil, wall)
+		}
+		if test.rolled {
+			c.RolledBack("r")
+		}
+		c.Moved(at(10*beat), Move{Role: "r", To: machine.StateActivating, Wall: wall}, vacant)
+		c.Granted(at(10*beat), "r")
+		c.Moved(at(10*beat), Move{Role: "r", To: machine.StateActive, Token: 2, Wall: wall}, vacant)
+		c.Write(t.Context(), true, func(_ context.Context, _ string, e lock.Event) error {
+			var took time.Duration
+			for _, p := range e.Parts {
+				if p.Name == lock.PartOutage {
+					took = p.Took
+				}
+			}
+			if took != test.want || history.Says(e.Detail, history.RolledBack) != test.wantsText {
+				t.Errorf("%s: %+v, want an outage of %s", test.name, e, test.want)
+			}
+			return nil
+		})
 	}
 }
