@@ -30,7 +30,7 @@ func (h Health) Quorum() int { return len(h.Members)/2 + 1 }
 // have failed. ok is false if that is not known, as where it hangs on members with which TLS fails.
 func (h Health) Margin() (n int, ok bool) {
 	n = len(h.Members) - len(h.Silent) - len(h.Failing) - h.Quorum()
-	return n, len(h.Members) > 0 && !h.Unasked && !(n < 0 && n+len(h.Barred) >= 0)
+	return n, len(h.Members) > 0 && !h.Unasked && (n >= 0 || n+len(h.Barred) < 0)
 }
 
 // String is one line for people; "": nothing is known.

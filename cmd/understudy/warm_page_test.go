@@ -28,8 +28,8 @@ func TestWarmTakeover(t *testing.T) {
 	}
 }
 
-// moves are what moves the role.
-var moves = []struct {
+// handovers are what moves the role.
+var handovers = []struct {
 	name string
 	does func(r *trio, now span)
 }{
@@ -47,7 +47,7 @@ func testWarmTakeover(t *testing.T, store string) {
 		}
 		r.command = []string{"sh", "-c", "sleep 3; UNDERSTUDY_TEST=" + map[string]string{"cold": "stamp", "warm": "warm"}[how] + " exec " + os.Args[0]}
 		r.startAll()
-		for _, m := range moves {
+		for _, m := range handovers {
 			now := r.warmAt()
 			began := coordinator.Clocks().Mono
 			m.does(r, now)
