@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
@@ -20,16 +21,8 @@ var notStartedAgain = regexp.MustCompile(`(?m)^RestartPreventExitStatus=(.*)$`)
 // which the shipped units start it again, and continues once there is room.
 func TestStartOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	const variable = "UNDERSTUDY_TEST_SMALL_DISK"
-	disk := os.Getenv(variable)
-	if disk == "" { // once more, on a disk of its own, in a mount namespace of its own
-		disk = t.TempDir()
-		script := `mount -t tmpfs -o size=2m none "$0" && exec "$@"`
-		cmd := exec.Command("unshare", "--map-root-user", "--mount", "sh", "-c", script, disk, os.Args[0], "-test.run=^TestStartOnAFullDisk$")
-		cmd.Env = append(os.Environ(), variable+"="+disk)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+	disk := lab.OwnDisk(t, "2m")
+	if disk == "" {
 		return
 	}
 	for _, unit := range []string{"understudy.service", "understudy@.service"} {
