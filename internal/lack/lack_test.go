@@ -20,8 +20,8 @@ func TestFound(t *testing.T) {
 		{&os.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, nil},
 		{&os.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, nil},
 		{fmt.Errorf("write: %w", &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}), syscall.ENOSPC},
-		{fmt.Errorf("file resize error: %s", syscall.ENOSPC), syscall.ENOSPC},
-		{fmt.Errorf("permissions test failed: open x: %s", syscall.EMFILE), syscall.EMFILE},
+		{errors.New("file resize error: " + syscall.ENOSPC.Error()), syscall.ENOSPC},
+		{errors.New("permissions test failed: open x: " + syscall.EMFILE.Error()), syscall.EMFILE},
 	} {
 		got := Found(test.err)
 		if Is(got) != (test.is != nil) || test.is != nil && !errors.Is(got, test.is) {
