@@ -26,6 +26,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/internal/lack"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -84,7 +85,7 @@ var _ ledger.Store = (*node)(nil)
 func Open(ctx context.Context, c Config) (lock.Locker, error) {
 	n, err := open(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("raft: %w", err)
+		return nil, fmt.Errorf("raft: %w", lack.Found(err)) // bbolt and Raft's library keep only the text of some
 	}
 	return ledger.NewLocker(n), nil
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -18,6 +19,7 @@ import (
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/understudy-ha/understudy/internal/lack"
 	"github.com/understudy-ha/understudy/internal/smallfile"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -219,7 +221,10 @@ func readLog(path string) (owner string, r record, writes uint64, err error) {
 	defer mendable(path, &err)()
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
 	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return "", r, 0, fmt.Errorf("data directory %s: another process has %s open: stop it, or give another directory", path, logFile)
+		return "", r, 0, fmt.Errorf("data directory %s: another process has %s open: stop it, or give another directory (%w)", path, logFile, syscall.EAGAIN)
+	}
+	if lack.Is(err) { // that is no damage
+		return "", r, 0, fmt.Errorf("data directory %s: %s: %w", path, logFile, err)
 	}
 	if err != nil {
 		return "", r, 0, partial(path, "%s is damaged: %v", logFile, err)

@@ -4,29 +4,22 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestSnapshotsThatFail: of a snapshot for which a disk has no room nothing is left, wherever the room ends: the
 // folder does not grow with every try. With room the next one is kept.
 func TestSnapshotsThatFail(t *testing.T) {
-	const variable = "RAFT_TEST_SMALL_DISK"
-	if os.Getenv(variable) == "" { // once more, on a disk of its own, in a mount namespace of its own
-		disk := t.TempDir()
-		script := `mount -t tmpfs -o size=400k none "$0" && exec "$@"`
-		cmd := exec.Command("unshare", "--map-root-user", "--mount", "sh", "-c", script, disk, os.Args[0], "-test.run=^TestSnapshotsThatFail$")
-		cmd.Env = append(os.Environ(), variable+"="+disk)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+	disk := lab.OwnDisk(t, "400k")
+	if disk == "" {
 		return
 	}
-	disk := os.Getenv(variable)
 	d, err := openDirectory(filepath.Join(disk, "a"), "a", slog.New(slog.DiscardHandler))
 	must(t, err)
 	outcomes := map[string]int{}

@@ -110,14 +110,18 @@ func TestSecondNodeEnds(t *testing.T) {
 	dir, peers := t.TempDir(), stores.Peers(t, "a")
 	defer votes(t, "a", filepath.Join(dir, "a"), stores.List(peers))()
 	led(t, peers)
-	for want, args := range map[string][]string{
-		"is in use by process":                                        {"a"},
-		"cannot listen on " + peers[0].Address:                        {"b"},
-		`another process runs as node "a" and answers at its address`: {"b", "--raft-bind", "127.0.0.1:0"},
+	for _, test := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{cli.Lacking, "is in use by process", []string{"a"}}, // the other one may be about to end
+		{cli.Lacking, "cannot listen on " + peers[0].Address, []string{"b"}},
+		{cli.Usage, `another process runs as node "a" and answers at its address`, []string{"b", "--raft-bind", "127.0.0.1:0"}},
 	} {
-		args = append([]string{"raft-voter", "--id", "a", "--raft-peers", stores.List(peers), "--raft-dir", filepath.Join(dir, args[0])}, args[1:]...)
-		if code, text := said(t, args...); code != cli.Usage || !strings.Contains(text, want) {
-			t.Errorf("%v: exit code %d, want %q\n%s", args, code, want, text)
+		args := append([]string{"raft-voter", "--id", "a", "--raft-peers", stores.List(peers), "--raft-dir", filepath.Join(dir, test.args[0])}, test.args[1:]...)
+		if code, text := said(t, args...); code != test.code || !strings.Contains(text, test.want) {
+			t.Errorf("%v: exit code %d, want %d and %q\n%s", args, code, test.code, test.want, text)
 		}
 	}
 }

@@ -36,8 +36,8 @@ Linux this holds for its process group only.
 
 Any one of this process, the witness, the command and its init may be killed or stopped at
 any moment, and this process together with the witness. Not covered without --isolate: what has left
-the command's process group, as daemons do, if this process and the command's init are killed in the
-same moment; before Linux 6.9, all but the command's first process.
+the command's process group, as daemons do, if this process and the command's init are killed together,
+or both while this process is stopped; before Linux 6.9, all but the command's first process.
 
 --on-active and --on-standby are shell commands for an address, DNS or an alert. They get the
 command's environment, and the cause in UNDERSTUDY_CAUSE, in the words of metrics and log. The

@@ -9,24 +9,27 @@ import (
 	"strings"
 
 	"github.com/understudy-ha/understudy/internal/certs"
+	"github.com/understudy-ha/understudy/internal/lack"
 	"github.com/understudy-ha/understudy/lock"
 )
 
 // The exit codes of every command, in addition to its own. They follow sysexits.h if that has
 // one. The rule: Usage is for what was given, the command line, the environment and the file of
 // settings, also where the store refuses it, as a wrong password, and where TLS with it does not come
-// about; NotDone for what was refused or failed as things stand; Unavailable where the store does not answer.
+// about; Lacking where this machine does not let a command begin; NotDone for what was refused or failed as
+// things stand; Unavailable where the store does not answer. So whoever starts a process again does so but for Usage.
 const (
 	NotDone     = 1  // what was asked for did not happen
 	Usage       = 64 // what was given is wrong
 	Unavailable = 69 // the store cannot be reached
+	Lacking     = 71 // this machine lacks what it takes, as things stand
 	Held        = 73 // another process has the ID, or the role with --active-standby=false
 	Unwritten   = 74 // what was asked for is done, but the answer could not be written
 	Lost        = 75 // the role was lost, with --on-loss=exit
 )
 
 // Codes are the exit codes of one command, in its words. An empty text means what the code means
-// everywhere. Each command has Usage and Unwritten.
+// everywhere. Each command has Usage, Lacking and Unwritten.
 type Codes map[int]string
 
 // meanings are what codes mean everywhere.
@@ -35,12 +38,13 @@ var meanings = Codes{
 	NotDone:     "refused, or it failed; it says why",
 	Usage:       "a mistake in the command line, the environment or the file of settings, or the store refuses these settings",
 	Unavailable: "the store cannot be reached",
+	Lacking:     "this machine did not let it begin: a full or failing disk, too many open files, an address or a directory in use",
 	Unwritten:   "done, but the answer could not be written",
 }
 
 // String is the part of a help text about exit codes.
 func (c Codes) String() string {
-	all := Codes{Usage: "", Unwritten: ""}
+	all := Codes{Usage: "", Lacking: "", Unwritten: ""}
 	maps.Copy(all, c)
 	var text strings.Builder
 	text.WriteString("\nExit codes:")
@@ -127,6 +131,8 @@ func codeOf(err error) (code int, says bool) {
 		return Held, true
 	case errors.Is(err, context.DeadlineExceeded) && !certs.Failed(err):
 		return Unavailable, true
+	case lack.Is(err):
+		return Lacking, true
 	}
 	return Usage, true
 }
