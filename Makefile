@@ -112,32 +112,32 @@ testpostgres: servers ## the store, the SQL guard and the bench's baseline on re
 	.ci/tests ./internal/failover -tags postgres -run TestPostgres -timeout 5m
 
 test-postgres-suite: ## the conformance suite on PostgreSQL, near, far and through PgBouncer, on a quiet machine: about ten minutes
-	go test ./backends/postgres -tags postgres -run '^TestSuite' -timeout 30m -v
+	.ci/tests ./backends/postgres -tags postgres -run '^TestSuite' -timeout 30m
 
 test-kubernetes: servers bin/kube-apiserver ## the store on a real API server of Kubernetes with an etcd of its own; builds it once, some minutes
 	go vet -tags kubernetes ./backends/... ./cmd/...
-	go test ./backends/kubernetes -tags kubernetes -skip '^TestSuite' -timeout 15m -v
-	go test -p 1 ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags kubernetes -run 'TestKubernetes$$' -timeout 15m -v
-	go test ./docs -run 'TestCommands/kubernetes' -kubernetes -timeout 5m -v
+	.ci/tests ./backends/kubernetes -tags kubernetes -skip '^TestSuite' -timeout 15m
+	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags kubernetes -run 'TestKubernetes$$' -timeout 15m
+	.ci/tests ./docs -run 'TestCommands/kubernetes' -kubernetes -timeout 5m
 
 test-kubernetes-suite: servers bin/kube-apiserver ## the conformance suite on Kubernetes, near and far, on a quiet machine: about ten minutes
-	go test ./backends/kubernetes -tags kubernetes -run '^TestSuite' -timeout 30m -v
+	.ci/tests ./backends/kubernetes -tags kubernetes -run '^TestSuite' -timeout 30m
 
 test-nats: bin/nats-server build ## the store on real NATS servers; builds them once: a minute
 	.ci/tests ./backends/nats -tags nats -skip '^TestSuite' -timeout 10m
 	.ci/tests ./docs -run 'TestCommands/nats' -nats -timeout 5m
 
 test-nats-suite: bin/nats-server build ## the suite on three NATS servers, near and far, and the commands, on a quiet machine: eight minutes
-	go test ./backends/nats -tags nats -run '^TestSuite' -timeout 30m -v
-	go test -p 1 ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags nats -run 'TestNATS$$' -timeout 10m -v
+	.ci/tests ./backends/nats -tags nats -run '^TestSuite' -timeout 30m
+	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags nats -run 'TestNATS$$' -timeout 10m
 
 test-s3: bin/versitygw build ## the store on a real S3 server, versitygw; builds it once: a minute
 	.ci/tests ./backends/s3 -tags s3 -skip '^TestSuite' -timeout 10m
 	.ci/tests ./docs -run 'TestCommands/s3' -s3 -timeout 5m
 
 test-s3-suite: bin/versitygw build ## the suite on S3, near and far, and the commands, on a quiet machine: five minutes
-	go test ./backends/s3 -tags s3 -run '^TestSuite' -timeout 30m -v
-	go test -p 1 ./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx -tags s3 -run 'TestS3$$' -timeout 15m -v
+	.ci/tests ./backends/s3 -tags s3 -run '^TestSuite' -timeout 30m
+	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags s3 -run 'TestS3$$' -timeout 15m
 
 test-zookeeper: ## the example on ZooKeeper, and the suite on it, on real servers: takes Debian's zookeeper; three minutes
 	cd examples/zookeeper && go vet -tags zookeeper . && go test -tags zookeeper -timeout 15m -v .
