@@ -231,8 +231,8 @@ func TestAdminMistakes(t *testing.T) {
 	const inUse = "bind: address already in use"
 	for want, flags := range map[string][]string{
 		"understudy: admin-listen: listen tcp " + s.admin["a"] + ": " + inUse: {"--admin-listen", s.admin["a"]},
-		"understudy: admin-listen: 0.0.0.0:7070 is not on loopback":                               {"--admin-listen", "0.0.0.0:7070", "--admin-open"},
-		"understudy: admin-agent-listen: 0.0.0.0:7070 is not on loopback":                         {"--admin-agent-listen", "0.0.0.0:7070"},
+		"understudy: admin-listen: 0.0.0.0:7070 is not on loopback":           {"--admin-listen", "0.0.0.0:7070", "--admin-open"},
+		"understudy: admin-agent-listen: 0.0.0.0:7070 is not on loopback":     {"--admin-agent-listen", "0.0.0.0:7070"},
 	} {
 		code, text := s.run("a", flags...)
 		wants := cli.Usage
