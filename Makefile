@@ -139,6 +139,8 @@ test-s3-suite: bin/versitygw build ## the suite on S3, near and far, and the com
 	.ci/tests ./backends/s3 -tags s3 -run '^TestSuite' -timeout 30m
 	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags s3 -run 'TestS3$$' -timeout 15m
 
+test-stores: testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite ## the tests and suites of PostgreSQL, Kubernetes, NATS and S3, one after the other, on a quiet machine
+
 test-zookeeper: ## the example on ZooKeeper, and the suite on it, on real servers: takes Debian's zookeeper; three minutes
 	cd examples/zookeeper && go vet -tags zookeeper . && go test -tags zookeeper -timeout 15m -v .
 
@@ -208,4 +210,4 @@ export UNDERSTUDY_NATS_SERVER ?= $(CURDIR)/bin/nats-server
 export UNDERSTUDY_KUBE_APISERVER ?= $(CURDIR)/bin/kube-apiserver
 export UNDERSTUDY_VERSITYGW ?= $(CURDIR)/bin/versitygw
 
-.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-zookeeper testcontainer test-systemd release release-images test-deploy api api-update lint mutants
+.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd release release-images test-deploy api api-update lint mutants
