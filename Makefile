@@ -107,7 +107,7 @@ testpostgres: servers ## the store, the SQL guard and the bench's baseline on re
 	go vet -tags postgres ./backends/... ./cmd/...
 	.ci/tests ./backends/postgres -tags postgres -skip '^TestSuite' -timeout 15m
 	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags postgres -run 'TestPostgres$$' -timeout 10m
-	.ci/tests ./docs -run 'TestCommands/postgres' -postgres -timeout 5m
+	.ci/tests ./docs -run 'TestCommands/postgres' -timeout 5m -args -postgres
 	cd fencing/fencingsql/databases && go test -tags postgres -timeout 10m -v .
 	.ci/tests ./internal/failover -tags postgres -run TestPostgres -timeout 5m
 
@@ -118,14 +118,14 @@ test-kubernetes: servers bin/kube-apiserver ## the store on a real API server of
 	go vet -tags kubernetes ./backends/... ./cmd/...
 	.ci/tests ./backends/kubernetes -tags kubernetes -skip '^TestSuite' -timeout 15m
 	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags kubernetes -run 'TestKubernetes$$' -timeout 15m
-	.ci/tests ./docs -run 'TestCommands/kubernetes' -kubernetes -timeout 5m
+	.ci/tests ./docs -run 'TestCommands/kubernetes' -timeout 5m -args -kubernetes
 
 test-kubernetes-suite: servers bin/kube-apiserver ## the conformance suite on Kubernetes, near and far, on a quiet machine: about ten minutes
 	.ci/tests ./backends/kubernetes -tags kubernetes -run '^TestSuite' -timeout 30m
 
 test-nats: bin/nats-server build ## the store on real NATS servers; builds them once: a minute
 	.ci/tests ./backends/nats -tags nats -skip '^TestSuite' -timeout 10m
-	.ci/tests ./docs -run 'TestCommands/nats' -nats -timeout 5m
+	.ci/tests ./docs -run 'TestCommands/nats' -timeout 5m -args -nats
 
 test-nats-suite: bin/nats-server build ## the suite on three NATS servers, near and far, and the commands, on a quiet machine: eight minutes
 	.ci/tests ./backends/nats -tags nats -run '^TestSuite' -timeout 30m
@@ -133,7 +133,7 @@ test-nats-suite: bin/nats-server build ## the suite on three NATS servers, near 
 
 test-s3: bin/versitygw build ## the store on a real S3 server, versitygw; builds it once: a minute
 	.ci/tests ./backends/s3 -tags s3 -skip '^TestSuite' -timeout 10m
-	.ci/tests ./docs -run 'TestCommands/s3' -s3 -timeout 5m
+	.ci/tests ./docs -run 'TestCommands/s3' -timeout 5m -args -s3
 
 test-s3-suite: bin/versitygw build ## the suite on S3, near and far, and the commands, on a quiet machine: five minutes
 	.ci/tests ./backends/s3 -tags s3 -run '^TestSuite' -timeout 30m
