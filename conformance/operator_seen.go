@@ -348,7 +348,7 @@ func eventsQuiet(t *trial) {
 	}
 }
 
-// last is what the watch yielded last, without the floor: whoever else uses the store may raise it.
+// last is what the watch yielded last, without the floor, which another case may raise meanwhile.
 func (f *follower) last() lock.Standing {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -151,8 +151,8 @@ type Config struct {
 
 	// Lag says how old this process's copy of a role's state may be, for Monitor to show, and so for
 	// metrics: zero where it is active, the longest Duration where it has none yet, negative where the
-	// role has no such state. nil: no role has. It is called by whoever asks Monitor, by several at
-	// once, and must not wait. Package state has one.
+	// role has no such state. nil: no role has. Every caller of Monitor calls it, concurrently, so it
+	// must not block. state.Log.Lag is such a function.
 	Lag func(role string) time.Duration
 
 	Heartbeat time.Duration // between two log lines with the roles' states: from 100 ms on, default 10 s

@@ -278,8 +278,8 @@ func (w *writer[M]) run(ctx context.Context) {
 	}
 }
 
-// fail ends the work, because nothing can be written any more. Whoever hears of it may return from the work at once,
-// and Work must know by then that this is no work that is done.
+// fail ends the work, because nothing can be written any more. It records why before it answers anybody: the work may
+// return as soon as it has the answer, and Work must not take that for success.
 func (w *writer[M]) fail(err error, batch []*request) {
 	w.mu.Lock()
 	w.over = err

@@ -115,8 +115,8 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	return nil
 }
 
-// told is the error of a call, or of a wait for a connection, that began then, with what gRPC does not say: which
-// member, and why there is no connection to it.
+// told adds to the error of a call, or of a wait for a connection, what gRPC leaves out: the member's name, how long it was
+// waited for, and why it cannot be reached.
 func (at *member) told(ctx context.Context, began time.Time, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", cause, err)

@@ -223,7 +223,7 @@ func readLog(path string) (owner string, r record, writes uint64, err error) {
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return "", r, 0, fmt.Errorf("data directory %s: another process has %s open: stop it, or give another directory (%w)", path, logFile, syscall.EAGAIN)
 	}
-	if lack.Is(err) { // that is no damage
+	if lack.Is(err) { // the file itself may be whole
 		return "", r, 0, fmt.Errorf("data directory %s: %s: %w", path, logFile, err)
 	}
 	if err != nil {

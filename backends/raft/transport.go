@@ -59,11 +59,12 @@ type transport struct {
 // the fast path races (hashicorp/raft#695).
 func (*transport) SetHeartbeatHandler(func(raft.RPC)) {}
 
-// RequestVote asks once more where a vote is refused. The library refuses one to a candidate that is no voter in what the
-// peer knows of the group, before it compares their logs. So a voter that was away while a member was replaced would
-// elect nobody, though the group needs its vote: Raft has it vote for whoever has the longer log (Ongaro,
-// "Consensus: Bridging Theory and Practice", 4.1). The name in the request serves that check alone, and the vote is
-// noted by address: under the peer's own name, which it knows, the rest is compared.
+// RequestVote asks a second time if the vote is refused, with the peer's own ID in place of the candidate's.
+//
+// The library refuses a candidate that the peer's configuration does not list as a voter, before it compares logs. A peer
+// that was away while a member was replaced would then refuse the new member, even when the group needs that vote. Raft
+// itself decides by the logs alone (Ongaro, "Consensus: Bridging Theory and Practice", 4.1). The library uses the ID
+// only for that check, and records the vote by the candidate's address, so the second request lets the logs decide.
 func (t *transport) RequestVote(id raft.ServerID, address raft.ServerAddress, in *raft.RequestVoteRequest, out *raft.RequestVoteResponse) error {
 	if err := t.log.vouched(id); err != nil {
 		return err

@@ -108,7 +108,7 @@ func askListener(ctx context.Context, at admin.Config, what, role string) (said 
 	case answer.StatusCode != http.StatusOK:
 		err = fmt.Errorf("%s: %s: %s", what, answer.Status, said)
 	case !ours(what, body):
-		err = fmt.Errorf("%s: what answers at %s is no run of understudy (it says %.100q): give run and healthcheck the same --admin-listen", what, at.Listen, said)
+		err = fmt.Errorf("%s: what answers at %s is not understudy (it says %.100q): give run and healthcheck the same --admin-listen", what, at.Listen, said)
 	}
 	return said, err
 }

@@ -60,7 +60,7 @@ func TestHealthcheckOfAnother(t *testing.T) {
 		at := strings.TrimPrefix(server.URL, "http://")
 		var out, errs lab.Said
 		code := execute(t.Context(), []string{"healthcheck", "readyz", "--admin-listen", at}, &out, &errs)
-		if want := fmt.Sprintf("what answers at %s is no run of understudy (it says %q)", at, says); code != cli.NotDone || out.String() != "" || !errs.Has(want) {
+		if want := fmt.Sprintf("what answers at %s is not understudy (it says %q)", at, says); code != cli.NotDone || out.String() != "" || !errs.Has(want) {
 			t.Errorf("%q: code %d, %s%s", says, code, &out, &errs)
 		}
 	}

@@ -95,7 +95,7 @@ type memberRow struct {
 	Set      *int              `json:"setPriority,omitempty"` // by an operator, in place of its own
 	SetBy    string            `json:"setBy,omitempty"`       // who drained it, or set the priority
 
-	needed bool // as a voter of the store: without it there is no majority
+	needed bool // its node is a voter that the majority cannot do without
 }
 
 // newReport combines what the store and its servers said.
@@ -118,7 +118,7 @@ func newReport(name string, h backends.Health, all []heard) report {
 	return r
 }
 
-// need marks those whose crash leaves the store, of which they are members, without a majority.
+// need marks the contenders whose crash would cost embedded Raft its majority.
 func (r *roleRow) need(h backends.Health) {
 	if margin, known := h.Margin(); !known || margin != 0 {
 		return

@@ -44,7 +44,7 @@ func (n *pieces) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestReaderThatHasEnough: a help text goes into a pipe in one piece, and a pipe that nobody reads any more is no failure.
+// TestReaderThatHasEnough: help is written in one piece, and a pipe that its reader has closed does not count as a failure.
 func TestReaderThatHasEnough(t *testing.T) {
 	root := func() *cobra.Command {
 		root := &cobra.Command{Use: "understudy"}

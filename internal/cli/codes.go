@@ -17,7 +17,7 @@ import (
 // one. The rule: Usage is for what was given, the command line, the environment and the file of
 // settings, also where the store refuses it, as a wrong password, and where TLS with it does not come
 // about; Lacking where this machine does not let a command begin; NotDone for what was refused or failed as
-// things stand; Unavailable where the store does not answer. So whoever starts a process again does so but for Usage.
+// things stand; Unavailable where the store does not answer. A supervisor should start the process again after every code but Usage.
 const (
 	NotDone     = 1  // what was asked for did not happen
 	Usage       = 64 // what was given is wrong

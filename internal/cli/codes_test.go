@@ -12,7 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// TestCodeOf: what this machine lacks is no mistake in what was given, and who starts a process again does so.
+// TestCodeOf: what the machine lacks is not the user's mistake, so it has a code after which a supervisor starts again.
 func TestCodeOf(t *testing.T) {
 	t.Parallel()
 	write := func(err error) error {

@@ -1,6 +1,6 @@
-// Package lack knows the errors that say what this machine does not give as things stand: room on a disk, a
-// file, a process, an address or a directory that is in use, a disk that works. Somebody can cure each of them
-// without changing what a program was given, so it pays to start the program again.
+// Package lack recognizes the errors that a machine causes and not the settings: a full or failing disk, too many open
+// files or processes, an address or a directory that is in use. They can be cured without a change of settings, so
+// it is worth starting the program again.
 package lack
 
 import (
@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// all are those errors. An address that this machine has not is among them: its interface may not be up yet. A
-// locked file is EAGAIN, as is a process too many.
+// all are those errors. EADDRNOTAVAIL is among them because an interface may come up later. EAGAIN is a locked file, or
+// one process too many.
 var all = []error{
 	syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO,
 	syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM,
@@ -23,7 +23,7 @@ func Is(err error) bool {
 	return slices.ContainsFunc(all, func(one error) bool { return errors.Is(err, one) })
 }
 
-// Found puts the one that err's text names into its chain, for errors of libraries that keep only the text.
+// Found adds to err's chain the error that its text names, for libraries that keep only the text.
 func Found(err error) error {
 	if err == nil || Is(err) {
 		return err

@@ -7,9 +7,8 @@
 // The init is killed itself only by somebody who means it: then the command dies with
 // it, and what the command had orphaned becomes this process's child and is killed.
 // An init holds its Group's Deadline, too: it kills then, also where this process is
-// stopped. Who kills this process and the init together, or both while this process is stopped,
-// leaves to nobody what the command has started: of that, a Handle ends what is in the command's
-// process group. Where more matters, Isolate.
+// stopped. If this process and the init are killed together, or both while this process is stopped,
+// a Handle still ends the command's process group, but not what has left it. Isolate covers that.
 //
 // Elsewhere there is no such thing: a command is its process group there, which counts as
 // empty when no signal reaches it.

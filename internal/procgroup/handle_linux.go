@@ -49,9 +49,8 @@ func Find(id ID) Handle {
 	return Handle{id: id, fd: fd}
 }
 
-// Look takes hold of the program's process group too, once the init has started the program, and reports
-// whether it has hold of it or there is none any more. Then End ends that group even where the init was killed and
-// nobody knows any more what had descended from it.
+// Look opens a pidfd for the leader of the program's process group, so that End can end that group even after the init
+// was killed. It is to be called again until it returns true: it holds such a pidfd, or the init has ended.
 func (h *Handle) Look() (held bool) {
 	if !h.lives() || running(h.first) {
 		return true
@@ -181,8 +180,8 @@ func End(handles ...Handle) {
 	}
 }
 
-// toGroup is PIDFD_SIGNAL_PROCESS_GROUP of Linux 6.9. It hits that very group: while somebody is in it its number is
-// nobody else's, and where nobody is there is an error.
+// toGroup is PIDFD_SIGNAL_PROCESS_GROUP of Linux 6.9. It cannot hit another group: a number is not reused while the group
+// has members, and an empty one is an error.
 const toGroup = 4
 
 // endOrphans kills what is left of the program's process group after the init, and waits until that is dead. Where
