@@ -200,7 +200,7 @@ func (s *store) current(ctx context.Context) (*link, error) {
 				return nil, one.err
 			}
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%s has not answered as NATS yet: %w", strings.Join(s.Hosts(), ", "), context.Cause(ctx))
+			return nil, fmt.Errorf("%s does not answer as NATS: %w", strings.Join(s.Hosts(), ", "), context.Cause(ctx))
 		case <-s.ctx.Done():
 			return nil, errClosed
 		}

@@ -171,7 +171,8 @@ func (s *store) news(err error) {
 	s.changed = make(chan struct{})
 }
 
-// Look returns what the store sees, once that is after the mark, or why nothing is seen.
+// Look returns what the store sees, once that is after the mark, or why nothing is seen. While reads fail it shows
+// nothing that was seen before: a watch shows everything again after an outage, and that is its end.
 func (s *store) Look(ctx context.Context, after ledger.Mark, roles ...string) (ledger.View, error) {
 	s.follow.Do(func() { s.spawn(s.watch) })
 	fails := -1
@@ -183,7 +184,7 @@ func (s *store) Look(ctx context.Context, after ledger.Mark, roles ...string) (l
 		}
 		news := s.fails != fails
 		s.mu.Unlock()
-		if l := now.ledger; watched && (ledger.View{Revision: l.Revision, Identity: l.Identity, Epoch: now.epoch}).After(after) {
+		if l := now.ledger; watched && failed == nil && (ledger.View{Revision: l.Revision, Identity: l.Identity, Epoch: now.epoch}).After(after) {
 			v := l.View(roles...)
 			v.Epoch = now.epoch
 			return v, nil
@@ -313,6 +314,9 @@ func (s *store) read(patience time.Duration) error {
 	defer cancel()
 	before := s.sight()
 	v, err := s.object.Get(ctx)
+	if err == context.DeadlineExceeded { //nolint:errorlint // an error wrapped around it says more
+		err = fmt.Errorf("the store gave no answer within %s: %w", patience, err)
+	}
 	back := false
 	if err == nil {
 		back, err = s.saw(v, before)

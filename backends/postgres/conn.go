@@ -164,7 +164,7 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 		case err := <-failed:
 			return nil, err
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%s has not answered as PostgreSQL yet: %w", p.where, context.Cause(ctx))
+			return nil, fmt.Errorf("%s does not answer as PostgreSQL: %w", p.where, context.Cause(ctx))
 		case <-time.After(hedge):
 		}
 	}

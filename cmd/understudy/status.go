@@ -46,7 +46,8 @@ A crash costs milliseconds where the process has a witness, and else the ttl. Wh
 Raft of which none may fail, it costs the store's majority: nobody is active until a voter is back.
 
 --watch runs until it is interrupted: on a terminal it redraws the page, elsewhere it prints a line for
-each change. When the store stops answering, and when it answers again, a line on standard error says so.
+each change. When the store stops answering, and when it answers again, a line on standard error says so;
+there also, when one of its servers falls silent or fails, and when all are well again.
 
 JSON is one document, or with --watch one for each line: store (name, identity, members, leader,
 silent, barred: those of silent with which TLS fails, failing, quorum, margin: how many more members may
