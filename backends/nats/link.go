@@ -86,7 +86,7 @@ func (s *store) connect(ctx context.Context, server *url.URL) (*link, error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) { // the call itself gets no answer
 				err = fmt.Errorf("%w; see docs/nats.md for the rights, and for how the bucket is made", err)
-				l.cancel(lock.Permanent(lock.InFields(err, s.credential())))
+				l.cancel(lock.Permanent(lock.InFields(err, s.credentials()[0])))
 			}
 		}))...)
 	if err != nil && d.why != nil {
