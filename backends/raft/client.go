@@ -253,7 +253,7 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 		if done || errors.Is(err, lock.ErrPermanent) {
 			return err
 		}
-		if ctx.Err() == nil || failed[p.ID] == nil {
+		if ctx.Err() == nil || failed[p.ID] == nil && !errors.Is(err, context.Cause(ctx)) { // that no time was left says nothing of a peer
 			failed[p.ID] = err
 		}
 		if err == nil && ctx.Err() == nil { // it lives, and has nothing new: others may ask it all the same

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -142,6 +143,38 @@ func TestServerWithoutTLS(t *testing.T) {
 			}
 			if fields := regexp.MustCompile(`(?m)^understudy: [A-Z]\w+: `).FindString(text); fields != "" {
 				t.Errorf("%q is a name in Go:\n%s", fields, text)
+			}
+		})
+	}
+}
+
+// TestOneCauseOnce: where nothing listens, and where nothing is said, status tells why once for each server, in words
+// of its own: no method and URL that nobody asked for, and nothing of how it asks the servers beside.
+func TestOneCauseOnce(t *testing.T) {
+	t.Parallel()
+	silent := talks(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	for _, c := range []struct{ store, flags, cause string }{
+		{"raft", "--raft-peers=a=127.0.0.1:1,b=127.0.0.1:2,c=127.0.0.1:3", "peer b=127.0.0.1:2: dial tcp 127.0.0.1:2: connect: connection refused"},
+		{"etcd", "--etcd-endpoints=127.0.0.1:1", "etcd 127.0.0.1:1: there is no connection: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"consul", "--consul-address=127.0.0.1:1", "the agent at http://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"nats", "--nats-url=nats://127.0.0.1:1", "127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"postgres", "--postgres-url=postgres://u@127.0.0.1:1/db?sslmode=disable", "dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"raft", "--raft-peers=a=" + silent, "peer a=" + silent + ": "},
+		{"consul", "--consul-address=" + silent, "the store gave no answer within "},
+		{"nats", "--nats-url=nats://" + silent, silent + " does not answer as NATS"},
+		{"postgres", "--postgres-url=postgres://u@" + silent + "/db?sslmode=disable", silent + " does not answer as PostgreSQL"},
+	} {
+		t.Run(c.store+" "+c.flags, func(t *testing.T) {
+			t.Parallel()
+			code, text := said(t, "status", "--role=r", "--timeout=1s", "--backend="+c.store, c.flags)
+			_, text, _ = strings.Cut(text, "the store cannot be reached:") // what was said while it waited comes before
+			if n := strings.Count(text, c.cause); code != cli.Unavailable || n != 1 {
+				t.Errorf("exit code %d, and %d times %q:\n%s", code, n, c.cause, text)
+			}
+			for _, no := range []string{"Post ", "Put ", "Get ", "not applied", "no answer in time"} {
+				if strings.Contains(text, no) {
+					t.Errorf("it says %q:\n%s", no, text)
+				}
 			}
 		})
 	}

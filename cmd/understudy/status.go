@@ -118,9 +118,9 @@ func (s *statusCommand) judge() error {
 }
 
 // once shows the roles, and says by its error's exit code who is active.
-func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func() inspection) error {
+func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func(context.Context) inspection) error {
 	all, unread := standings(ctx, l, s.asked()...)
-	found := inspect()
+	found := inspect(ctx)
 	if found.differs != "" {
 		defer cli.Say(s.errs, "understudy: warning: "+found.differs+"\n")
 	}
@@ -128,7 +128,7 @@ func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func() 
 		switch text := found.String(); {
 		case text != "":
 			unread = fmt.Errorf("store %s: %s\n%w", s.Store.Backend, text, unread)
-		case found.err != nil && !strings.Contains(s.Explain(unread).Error(), found.err.Error()):
+		case found.err != nil && !errors.Is(found.err, errLate) && !strings.Contains(s.Explain(unread).Error(), found.err.Error()):
 			unread = fmt.Errorf("%w\n%w", s.Explain(unread), found.err) // what is explained in part is left as it is
 		}
 		return cli.Unreachable(unread)
@@ -186,9 +186,9 @@ type inspection struct {
 }
 
 // askServers asks the store's servers for their health, while the rest goes on: they may be far
-// away. The function that it returns waits a second more, also if the store does not answer for
-// lack of a quorum.
-func (o *options) askServers(ctx context.Context) func() inspection {
+// away. The function that it returns waits a second more, within the time that its context has, also if the store
+// does not answer for lack of a quorum.
+func (o *options) askServers(ctx context.Context) func(context.Context) inspection {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var found inspection
 	var both sync.WaitGroup
@@ -198,9 +198,13 @@ func (o *options) askServers(ctx context.Context) func() inspection {
 		found.err = o.Explain(found.err)
 	})
 	both.Go(func() { found.differs = row.Differs(ctx, o.Store) })
-	return func() inspection {
+	return func(within context.Context) inspection {
 		defer cancel(nil)
-		defer time.AfterFunc(time.Second, func() { cancel(errLate) }).Stop()
+		more := time.Second
+		if end, ok := within.Deadline(); ok {
+			more = min(more, time.Until(end))
+		}
+		defer time.AfterFunc(more, func() { cancel(errLate) }).Stop()
 		both.Wait()
 		return found
 	}
