@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -279,9 +280,20 @@ func standings(ctx context.Context, l lock.Locker, roles ...string) ([]lock.Stan
 		}
 	}
 	if len(found) < len(roles) || len(roles) == 0 && ctx.Err() != nil {
-		return nil, fmt.Errorf("the store cannot be reached:\n%w", cmp.Or(why, errNobody))
+		return nil, fmt.Errorf(noAnswer, cmp.Or(why, errNobody))
 	}
 	return byName(found), errors.Join(slices.Collect(maps.Values(unread))...)
+}
+
+// noAnswer is what a command says first of a store that has not answered it.
+const noAnswer = "the store cannot be reached:\n%w"
+
+// unreachable is the error of a command's one call of the store, where no standing is read before.
+func unreachable(err error) error {
+	if errors.Is(err, lock.ErrPermanent) || errors.Is(err, lock.ErrRefused) || certs.Failed(err) {
+		return cli.Unreachable(err)
+	}
+	return cli.Unreachable(fmt.Errorf(noAnswer, err))
 }
 
 var errNobody = errors.New("nobody answered")
