@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/internal/lasting"
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -185,7 +186,7 @@ func (s *store) unanswered(ctx context.Context) error {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return fmt.Errorf("%s did not answer within %s: %w", s.agent(), time.Since(began).Round(time.Millisecond), err)
+	return late.Error(err, "%s did not answer within %s", s.agent(), time.Since(began).Round(time.Millisecond))
 }
 
 func (s *store) agent() string {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -200,7 +201,7 @@ func (s *store) current(ctx context.Context) (*link, error) {
 				return nil, one.err
 			}
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%s does not answer as NATS: %w", strings.Join(s.Hosts(), ", "), context.Cause(ctx))
+			return nil, late.Error(context.Cause(ctx), "%s does not answer as NATS", strings.Join(s.Hosts(), ", "))
 		case <-s.ctx.Done():
 			return nil, errClosed
 		}

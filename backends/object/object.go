@@ -17,6 +17,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/backoff"
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -315,7 +316,7 @@ func (s *store) read(patience time.Duration) error {
 	before := s.sight()
 	v, err := s.object.Get(ctx)
 	if err == context.DeadlineExceeded { //nolint:errorlint // an error wrapped around it says more
-		err = fmt.Errorf("the store gave no answer within %s: %w", patience, err)
+		err = late.Error(err, "the store gave no answer within %s", patience)
 	}
 	back := false
 	if err == nil {

@@ -290,7 +290,7 @@ func (n *node) propose(ctx context.Context, c ledger.Command) (ledger.Result, er
 		select {
 		case <-time.After(retry):
 		case <-ctx.Done():
-			return r, fmt.Errorf("%w: %w", late(ctx, began), err)
+			return r, fmt.Errorf("%w: %w", tooLate(ctx, began), err)
 		}
 	}
 }
@@ -361,7 +361,7 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 	case o := <-done:
 		return o.r, o.err
 	case <-ctx.Done():
-		return ledger.Result{}, late(ctx, began)
+		return ledger.Result{}, tooLate(ctx, began)
 	}
 }
 
