@@ -171,12 +171,17 @@ func TestOneCauseOnce(t *testing.T) {
 			if n := strings.Count(text, c.cause); code != cli.Unavailable || n != 1 {
 				t.Errorf("exit code %d, and %d times %q:\n%s", code, n, c.cause, text)
 			}
-			for _, no := range []string{"Post ", "Put ", "Get ", "not applied", "no answer in time"} {
-				if strings.Contains(text, no) {
-					t.Errorf("it says %q:\n%s", no, text)
-				}
-			}
+			saysNone(t, text, "Post ", "Put ", "Get ", "not applied", "no answer in time")
 		})
+	}
+}
+
+func saysNone(t *testing.T, text string, words ...string) {
+	t.Helper()
+	for _, no := range words {
+		if strings.Contains(text, no) {
+			t.Errorf("it says %q:\n%s", no, text)
+		}
 	}
 }
 
@@ -197,11 +202,7 @@ func TestNoStoreThere(t *testing.T) {
 			if code != cli.Unavailable || !strings.Contains(text, "did not answer within --connect-timeout") || !strings.Contains(text, "connection refused") {
 				t.Errorf("exit code %d:\n%s", code, text)
 			}
-			for _, no := range []string{"may have our session", "evict: ", "close: "} {
-				if strings.Contains(text, no) {
-					t.Errorf("it says %q:\n%s", no, text)
-				}
-			}
+			saysNone(t, text, "may have our session", "evict: ", "close: ")
 		})
 	}
 }

@@ -36,10 +36,6 @@ var badInput = map[string]struct {
 		args: []string{"status", "--role", "r", "--postgres-url", "postgres://h/db"},
 		want: []string{"backend: is raft by default, and postgres-url is given; write --backend postgres", "raft-peers: the list is empty"},
 	},
-	"a port of PostgreSQL": {
-		args: []string{"status", "--role", "r", "--backend", "postgres", "--postgres-url", "postgres://u@h1:5432,h2:99999/db"},
-		want: []string{`postgres-url: "h2:99999" is not HOST:PORT of a PostgreSQL server: port "99999" must be a number from 1 to 65535`},
-	},
 	"no TLS beside a file for it": {
 		args: []string{"status", "--role", "r", "--backend", "etcd", "--etcd-endpoints", "http://h:2379", "--etcd-ca-file", "missing"},
 		want: []string{`etcd-endpoints: "http://h:2379" is without TLS, which other endpoints or the files have; write https://h:2379`, "etcd-ca-file: CA file: open missing"},
