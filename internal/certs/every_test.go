@@ -15,8 +15,12 @@ func TestEvery(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{nil, false}, {io.EOF, true}, {io.ErrNoProgress, false}, {fmt.Errorf("a: %w", io.EOF), true},
-		{errors.Join(io.EOF, io.EOF), true}, {errors.Join(io.EOF, io.ErrNoProgress), false},
+		{nil, false},
+		{io.EOF, true},
+		{io.ErrNoProgress, false},
+		{fmt.Errorf("a: %w", io.EOF), true},
+		{errors.Join(io.EOF, io.EOF), true},
+		{errors.Join(io.EOF, io.ErrNoProgress), false},
 		{fmt.Errorf("all: %w", errors.Join(io.EOF, fmt.Errorf("b: %w", io.ErrNoProgress))), false},
 		{fmt.Errorf("%w: %w", io.EOF, io.ErrNoProgress), true},
 	} {
