@@ -77,11 +77,11 @@ func (s session) registered(r Rules, now Instant, e Registered) session {
 	if e.Number != s.number {
 		return s
 	}
-	s.calling, s.retry = false, now.Plus(r.Retry)
+	s.calling, s.retry, s.joined = false, now.Plus(r.Retry), s.joined || e.Outcome == lock.OK
 	s = s.answered(now, e.Outcome)
 	switch e.Outcome {
 	case lock.OK:
-		s.phase, s.heard, s.loose, s.joined = live, e.At, false, true
+		s.phase, s.heard, s.loose = live, e.At, false
 	case lock.Lost, lock.Unknown:
 		// Either its end was written before it began, or an earlier attempt may still take effect
 		// and would bring back a session that others count as absent. So each ID is registered by
