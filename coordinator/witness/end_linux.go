@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -89,7 +90,8 @@ func (c *child) elect(ctx context.Context) error {
 
 // evict ends the session, and tries as long as it may: another try begins while one has no
 // answer, because that one may be far away, or lost at a member of the store that hangs. It evicts
-// on any beat: one may still arrive that the process had sent before it died.
+// on any beat: one may still arrive that the process had sent before it died. What the store refuses, it may allow
+// a moment later.
 func (c *child) evict(ctx context.Context, id lock.SessionID) error {
 	answers := make(chan error, tries)
 	why := history.Dead
@@ -101,6 +103,7 @@ func (c *child) evict(ctx context.Context, id lock.SessionID) error {
 		defer cancel()
 		answers <- c.locker.Evict(ctx, id, lock.AnyBeat, lock.End{By: "the witness of " + c.ID, Why: why})
 	}
+	var refusal error // the store's last one, which says more than that the time is over
 	pause := retry
 	for open := 0; ; {
 		if open < tries {
@@ -110,8 +113,14 @@ func (c *child) evict(ctx context.Context, id lock.SessionID) error {
 		select {
 		case err := <-answers:
 			open--
-			if err == nil || errors.Is(err, lock.ErrPermanent) || ctx.Err() != nil {
-				return err
+			if errors.Is(err, lock.ErrPermanent) {
+				refusal = err
+			}
+			if err == nil {
+				return nil
+			}
+			if ctx.Err() != nil {
+				return cmp.Or(refusal, err)
 			}
 			c.log.Debug("the session is not ended yet", "error", err)
 			time.Sleep(pause)

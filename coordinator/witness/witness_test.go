@@ -4,6 +4,7 @@ package witness
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -123,18 +124,23 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// A far store answers an eviction after a while, if it was let, and loses some.
+// A far store answers an eviction after a while, if it was let, and loses or refuses some.
 type far struct {
 	lock.Locker
 	calls atomic.Int32
 	after time.Duration
 	lost  int32
+
+	refused int32
 }
 
 func (f *far) Evict(ctx context.Context, _ lock.SessionID, _ lock.Beat, _ lock.End) error {
-	after := f.after
-	if f.calls.Add(1) <= f.lost {
+	after, n := f.after, f.calls.Add(1)
+	if n <= f.lost {
 		after = time.Hour
+	}
+	if n <= f.refused {
+		return lock.Permanent(errors.New("permission denied"))
 	}
 	select {
 	case <-time.After(after):
@@ -145,9 +151,9 @@ func (f *far) Evict(ctx context.Context, _ lock.SessionID, _ lock.Beat, _ lock.E
 }
 
 // TestFarStore has an eviction that takes almost half of the ttl, and one whose first
-// tries are lost, as at a member of the store that hangs: that costs a moment.
+// tries are lost, as at a member of the store that hangs, or refused, as while a right is missing: that costs a moment.
 func TestFarStore(t *testing.T) {
-	for name, f := range map[string]*far{"far": {after: 19 * time.Second}, "lost": {lost: 2}} {
+	for name, f := range map[string]*far{"far": {after: 19 * time.Second}, "lost": {lost: 2}, "refused": {refused: 5}} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 41*time.Second)
 			defer cancel()

@@ -102,7 +102,7 @@ func (m *Machine) observe(now Instant, e Event) {
 	case Registered:
 		m.claimed(e)
 		m.session = m.session.registered(m.Rules, now, e)
-		m.failed = m.failed || e.Outcome == lock.Refused
+		m.failed = m.failed || m.session.isRefused(m.Rules, now, e.Outcome)
 	case Beaten:
 		m.session = m.session.beaten(now, e)
 		m.answers(now, e)
@@ -182,6 +182,7 @@ func (m *Machine) stood(now Instant, e Stood) {
 		m.session = m.session.lose(now)
 	}
 	var line []lock.SessionID
+	lives := false // another has the role, and has beaten just now: we ask for nothing that could be refused
 	for i, member := range append([]lock.Member{st.Term.Holder}, st.Line...) {
 		past := i == 0 && st.Term.Vacant()
 		if member.Session == "" || member.Session == me || past {
@@ -192,9 +193,12 @@ func (m *Machine) stood(now Instant, e Stood) {
 		if i == 0 && st.Term.Token != m.roles[st.Role].store.held {
 			s.since, s.fence = e.At, s.fence.anew() // until now it had no reason to beat more often
 		}
-		m.sights[member.Session] = s
+		m.sights[member.Session], lives = s, lives || i == 0 && s.since == e.At
 	}
 	r := m.roles[st.Role].look(m.Rules, m.session, now, st)
+	if lives {
+		r.refused = Instant{}
+	}
 	if v := r.store; v.vanished && !v.vacant && v.holder != me && !slices.Contains(line, v.holder) {
 		line = append(line, v.holder) // the role's record is gone: its holder is still watched
 		absent := lock.Member{Contender: lock.Contender{Session: v.holder}, Promise: m.sights[v.holder].promise}
@@ -274,8 +278,8 @@ func (m *Machine) closed(now Instant, e Closed) {
 	if e.Number != m.session.number {
 		return
 	}
-	m.failed = m.failed || e.Outcome == lock.Refused
 	m.session = m.session.closed(m.Rules, now, e)
+	m.failed = m.failed || m.session.isRefused(m.Rules, now, e.Outcome)
 	if m.session.number == e.Number && m.session.phase != ended {
 		return
 	}

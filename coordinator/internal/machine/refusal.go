@@ -33,6 +33,24 @@ func (m *Machine) giveUp(now Instant, names []string) []Action {
 	return []Action{fail}
 }
 
+// answered records whether the store refuses the session for good. No answer says nothing about that.
+func (s session) answered(now Instant, o lock.Outcome) session {
+	switch {
+	case o == lock.Refused && s.refused.IsZero():
+		s.refused = now
+	case o != lock.Refused && o != lock.Unknown:
+		s.refused = Instant{}
+	}
+	return s
+}
+
+// isRefused reports whether the answer to a Register or a Close means that no other will succeed: a refusal
+// that has lasted for a whole promise, the time that an operator has to cure it. What is refused from the first
+// was never right.
+func (s session) isRefused(r Rules, now Instant, o lock.Outcome) bool {
+	return o == lock.Refused && !s.refused.IsZero() && (!s.joined || now.Most(s.refused) >= r.TTL)
+}
+
 // allRefused reports whether the store refuses every role that is left.
 func (m *Machine) allRefused(now Instant) bool {
 	for _, r := range m.roles {

@@ -18,6 +18,8 @@ type session struct {
 	retry    Instant // no Register or Close is due before
 	lostAt   Instant // when the loss was learned
 	closeBy  Instant // a stop waits until then for the end to be written
+	joined   bool    // a registration of this process has succeeded
+	refused  Instant // since when the store refuses the session for good; zero: it does not
 
 	engaged Instant // since when it holds a role, or is taking one; zero: it only stands by
 	rebid   bool    // its bids have changed, and no beat has carried them yet
@@ -75,7 +77,8 @@ func (s session) registered(r Rules, now Instant, e Registered) session {
 	if e.Number != s.number {
 		return s
 	}
-	s.calling, s.retry = false, now.Plus(r.Retry)
+	s.calling, s.retry, s.joined = false, now.Plus(r.Retry), s.joined || e.Outcome == lock.OK
+	s = s.answered(now, e.Outcome)
 	switch e.Outcome {
 	case lock.OK:
 		s.phase, s.heard, s.loose = live, e.At, false
@@ -96,6 +99,7 @@ func (s session) beaten(now Instant, e Beaten) session {
 		return s
 	}
 	s.open--
+	s = s.answered(now, e.Outcome)
 	switch e.Outcome {
 	case lock.OK:
 		if e.At.Most(s.sent) > 0 {
@@ -128,6 +132,7 @@ func (s session) lose(now Instant) session {
 
 func (s session) closed(r Rules, now Instant, e Closed) session {
 	s.calling, s.retry = false, now.Plus(r.Retry)
+	s = s.answered(now, e.Outcome)
 	switch {
 	case e.Outcome != lock.OK:
 		return s
@@ -135,7 +140,7 @@ func (s session) closed(r Rules, now Instant, e Closed) session {
 		s.phase = ended
 		return s
 	}
-	return session{number: s.number + 1, sick: s.sick, disk: s.disk, trip: s.trip, slow: s.slow}
+	return session{number: s.number + 1, joined: s.joined, sick: s.sick, disk: s.disk, trip: s.trip, slow: s.slow}
 }
 
 // unfit reports whether this process shall have no role.
