@@ -17,6 +17,7 @@ type troubles struct {
 	config Config
 	now    map[fault]*trouble
 	acked  Instant // the latest start of an acknowledged beat
+	joined bool    // a registration was acknowledged once
 	sick   string  // what was last logged about the health check; "": it passes
 	health *rate.Limiter
 }
@@ -71,9 +72,10 @@ func (t *troubles) note(now Instant, n news) {
 		t.acked = beat.At
 	}
 	unanswered := outcomeOf(n.err) == lock.Unknown
+	t.joined = t.joined || registered && n.err == nil
 	switch {
 	case n.call == "" || n.call == checks:
-	case registered && errors.Is(n.err, lock.ErrPermanent): // it ends the run, whose last transition says why
+	case registered && !t.joined && errors.Is(n.err, lock.ErrPermanent): // it ends the run at once, whose last transition says why
 	case n.err != nil && refusal(n.err):
 		t.over(now, fault{what: theStore})
 		t.fails(now, fault{theRefusal, n.call, n.role}, n.err, 0)
