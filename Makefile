@@ -138,6 +138,7 @@ test-helm: bin/helm $(CONTROL_PLANE) ## the chart on a real control plane of Kub
 	go vet -tags helm ./deploy
 	cd internal/lab/servers/kubernetes && go vet ./...
 	go test ./deploy -tags helm -run 'TestManifests|TestChart|TestHelm' -timeout 10m -v
+	go test ./docs -run 'TestCommands/helm' -timeout 5m -args -helm
 
 # ROLLOUTS: how many rolling updates.
 ROLLOUTS ?= 50

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,7 +41,10 @@ func (o *options) checkEndpoint() error {
 	if len(o.Roles) > 1 {
 		errs = append(errs, fmt.Errorf("endpointSlice %q: takes one role, and there are %d; run a process for each", o.Run.EndpointSlice, len(o.Roles)))
 	}
-	return errors.Join(append(errs, o.Store.Kubernetes.Validate())...)
+	if err := o.Store.Kubernetes.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("endpointSlice %q: the API server cannot be reached: %s", o.Run.EndpointSlice, strings.ReplaceAll(err.Error(), "\n", "; ")))
+	}
+	return errors.Join(errs...)
 }
 
 // publish has the EndpointSlice follow what config is used for; nil: there is none. Its end is to be called when the

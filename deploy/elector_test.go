@@ -1,0 +1,74 @@
+//go:build helm
+
+package deploy
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab"
+)
+
+// electors are what the chart's Deployment is, of a program that uses client-go's leader election.
+const electors = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: elector}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: ServiceAccount, name: default, namespace: default}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: elector}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app.kubernetes.io/instance: elector}}
+  strategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}
+  template:
+    metadata: {labels: {app.kubernetes.io/instance: elector}}
+    spec:
+      containers:
+      - name: coordinator
+        image: IMAGE
+        command: [/elector]
+        env: [{name: STAMPS, value: /stamps}]
+        volumeMounts: [{name: stamps, mountPath: /stamps}]
+      volumes: [{name: stamps, hostPath: {path: STAMPS}}]
+`
+
+// elector measures the same with client-go's leader election, at its usual times.
+func (c *site) elector() {
+	c.BuildImage("elector", "../internal/lab/servers/kubernetes", "./elector")
+	path := filepath.Join(c.Dir, "elector.yaml")
+	text := strings.NewReplacer("IMAGE", c.Image("elector"), "STAMPS}", c.stampsOf("elector")+"}").Replace(electors)
+	lab.Must(c.t, os.WriteFile(path, []byte(text), 0o600))
+	ready := func() {
+		c.Do("kubectl", "rollout", "status", "deployment/elector", "--timeout=3m")
+		lab.Eventually(c.t, "somebody who works", func() bool { return c.leads().token > 0 })
+	}
+	c.Do("kubectl", "apply", "-f", path)
+	ready()
+	before := len(c.read("elector"))
+	c.Do("kubectl", "patch", "deployment", "elector", "-p", `{"spec": {"template": {"metadata": {"annotations": {"round": "1"}}}}}`)
+	ready()
+	time.Sleep(3 * time.Second) // until who waits for the last one has the Lease
+	sum, moves := gap(c.read("elector"), before)
+	c.t.Logf("client-go: nobody at work in a rollout of three replicas: %v, in %d moves", sum, moves)
+	was := c.leads()
+	c.Do("docker", "kill", c.Do("docker", "ps", "-q", "--filter", "label=pod="+was.id, "--filter", "label=container=coordinator"))
+	lab.Eventually(c.t, "another who works", func() bool { return c.leads().token > was.token })
+	all := c.read("elector")
+	c.t.Logf("client-go: the container killed: nobody worked for %v", all[len(all)-1].first-all[len(all)-2].last)
+	c.Do("kubectl", "delete", "-f", path)
+}
+
+// leads is who works now; those of client-go are not judged.
+func (c *site) leads() worked {
+	all := c.read("elector")
+	if len(all) == 0 {
+		return worked{}
+	}
+	return all[len(all)-1]
+}
