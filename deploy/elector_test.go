@@ -3,6 +3,7 @@
 package deploy
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,14 +51,19 @@ func (c *site) elector() {
 	}
 	c.Do("kubectl", "apply", "-f", path)
 	ready()
-	before := len(c.read("elector"))
-	c.Do("kubectl", "patch", "deployment", "elector", "-p", `{"spec": {"template": {"metadata": {"annotations": {"round": "1"}}}}}`)
-	ready()
-	time.Sleep(3 * time.Second) // until who waits for the last one has the Lease
-	sum, moves := gap(c.read("elector"), before)
-	c.t.Logf("client-go: nobody at work in a rollout of three replicas: %v, in %d moves", sum, moves)
+	var gaps []time.Duration
+	for n := range *rollouts {
+		before := len(c.read("elector"))
+		c.Do("kubectl", "patch", "deployment", "elector", "-p", fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"round": "%d"}}}}}`, n))
+		ready()
+		time.Sleep(3 * time.Second) // who waits for the Lease asks every two seconds
+		sum, moves := gap(c.read("elector"), before)
+		c.t.Logf("client-go, rollout %d: nobody at work for %v, in %d moves", n, sum, moves)
+		gaps = append(gaps, sum)
+	}
+	c.t.Logf("client-go: nobody at work in a rollout of three replicas: %s", spread(gaps))
 	was := c.leads()
-	c.Do("docker", "kill", c.Do("docker", "ps", "-q", "--filter", "label=pod="+was.id, "--filter", "label=container=coordinator"))
+	c.Do("docker", "kill", c.containerOf(was))
 	lab.Eventually(c.t, "another who works", func() bool { return c.leads().token > was.token })
 	all := c.read("elector")
 	c.t.Logf("client-go: the container killed: nobody worked for %v", all[len(all)-1].first-all[len(all)-2].last)
