@@ -31,7 +31,7 @@ func (p *pod) publish(over bool) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
-		_, err = p.client.CoreV1().Pods(p.spec.Namespace).Patch(ctx, p.spec.Name, types.StrategicMergePatchType, text, meta.PatchOptions{}, "status")
+		_, err = p.client.CoreV1().Pods(p.spec.Namespace).Patch(ctx, p.spec.Name, types.MergePatchType, text, meta.PatchOptions{}, "status")
 		cancel()
 		if err == nil || errors.IsNotFound(err) {
 			return
