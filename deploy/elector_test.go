@@ -62,11 +62,16 @@ func (c *site) elector() {
 		gaps = append(gaps, sum)
 	}
 	c.t.Logf("client-go: nobody at work in a rollout of three replicas: %s", spread(gaps))
-	was := c.leads()
-	c.Do("docker", "kill", c.containerOf(was))
-	lab.Eventually(c.t, "another who works", func() bool { return c.leads().token > was.token })
-	all := c.read("elector")
-	c.t.Logf("client-go: the container killed: nobody worked for %v", all[len(all)-1].first-all[len(all)-2].last)
+	lost := func(what string, lose func(worked)) {
+		was := c.leads()
+		lose(was)
+		lab.Eventually(c.t, "another who works", func() bool { return c.leads().token > was.token })
+		all := c.read("elector")
+		c.t.Logf("client-go: %s: nobody worked for %v", what, all[len(all)-1].first-all[len(all)-2].last)
+	}
+	// The same pod starts its container again, and is known to the Lease by the same name.
+	lost("the container killed", func(w worked) { c.Do("docker", "kill", c.containerOf(w)) })
+	lost("the node lost", func(w worked) { c.KillNode(c.nodeOf(w)) })
 	c.Do("kubectl", "delete", "-f", path)
 }
 

@@ -194,6 +194,10 @@ func (c *site) containerOf(w worked) string {
 	return c.Do("docker", "ps", "-q", "--filter", "label=pod="+w.id, "--filter", "label=container=coordinator")
 }
 
+func (c *site) nodeOf(w worked) string {
+	return c.Do("kubectl", "get", "pod", w.id, "-o", "jsonpath={.spec.nodeName}")
+}
+
 // taken waits until the one after before works, and all is well again, and says for how long nobody worked.
 func (c *site) taken(what, release string, before worked) {
 	c.t.Helper()
@@ -226,7 +230,7 @@ func (c *site) withoutAPI(d time.Duration) {
 // withoutNode kills the node of who works, with all its containers.
 func (c *site) withoutNode() {
 	before := c.works("ops")
-	node := c.Do("kubectl", "get", "pod", before.id, "-o", "jsonpath={.spec.nodeName}")
+	node := c.nodeOf(before)
 	c.KillNode(node)
 	c.after("ops", before)
 	c.StartNode(node)

@@ -31,6 +31,7 @@ func (p *pod) create(c core.Container, what string) (id string, err error) {
 		made.Cmd = append(made.Cmd, expand(arg, env))
 	}
 	made.HostConfig.NetworkMode = "container:" + p.sandbox
+	made.HostConfig.CgroupParent = "/" // in Docker's own group all containers together have the processor time of one process
 	p.confine(&made, c)
 	for _, m := range c.VolumeMounts {
 		bind := p.volume(m.Name) + ":" + m.MountPath

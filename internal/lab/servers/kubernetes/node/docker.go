@@ -65,6 +65,7 @@ type container struct {
 	Labels     map[string]string
 	HostConfig struct {
 		NetworkMode    string
+		CgroupParent   string
 		Binds          []string
 		ReadonlyRootfs bool
 		CapAdd         []string
