@@ -183,6 +183,9 @@ raft-chaos: ## embedded Raft while its machines and their network fail, for CHAO
 	go vet -tags chaos ./cmd/understudy ./internal/lab/hosts
 	go test ./cmd/understudy -tags chaos -exec "unshare --net $$(test $$(id -u) = 0 || echo --map-root-user)" -run '^TestRaft(Returns|Chaos)$$' -chaos $(CHAOS) -timeout 24h -v
 
+log-stores: ## raft-boltdb beside raft-wal: commits, restarts, size and lost files; DIR: on which disk; three minutes
+	cd internal/lab/logstores && go vet . && go test -v -timeout 30m -dir "$(DIR)" -commits 1000 .
+
 test-mixed: ## a group of embedded Raft of this build and an earlier one, which it builds from the repository's history: two minutes
 	go vet -tags mixed ./cmd/understudy
 	go test ./cmd/understudy -tags mixed -run TestMixedBuilds -timeout 15m -v
@@ -238,4 +241,4 @@ export UNDERSTUDY_KUBE_CONTROLLER_MANAGER ?= $(CURDIR)/bin/kube-controller-manag
 export UNDERSTUDY_KUBE_SCHEDULER ?= $(CURDIR)/bin/kube-scheduler
 export UNDERSTUDY_VERSITYGW ?= $(CURDIR)/bin/versitygw
 
-.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd test-helm deploy-soak manifests release release-images test-deploy api api-update lint mutants
+.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos log-stores test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd test-helm deploy-soak manifests release release-images test-deploy api api-update lint mutants

@@ -290,6 +290,12 @@ func TestMetrics(t *testing.T) {
 		if strings.Contains(text, `understudy_role_lag_seconds{role="none"}`) {
 			t.Error("a role without a log has a lag")
 		}
+		for role, want := range map[string]string{"r": `"lagSeconds":1.5`, "unread": `"lagSeconds":null`, "none": ""} {
+			text := c.ask("GET", "/v1/status?role="+role).Body.String()
+			if got := regexp.MustCompile(`"lagSeconds":[^,}]*`).FindString(text); got != want {
+				t.Errorf("role %s: %q, want %q", role, got, want)
+			}
+		}
 		must(t, c.stop())
 	})
 }

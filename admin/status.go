@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"encoding/json"
+	"math"
 	"net/http"
 	"time"
 
@@ -56,8 +58,19 @@ type roleRow struct {
 	Token   uint64     `json:"token"`
 	Left    float64    `json:"promiseLeftSeconds"`
 	Ready   bool       `json:"ready"`
-	Active  *activeRow `json:"active"` // as the store said last; null: nobody, or it is not known
+	Lag     *lag       `json:"lagSeconds,omitempty"` // without it the role has no log
+	Active  *activeRow `json:"active"`               // as the store said last; null: nobody, or it is not known
 	Unknown bool       `json:"activeUnknown,omitempty"`
+}
+
+// A lag is how old a copy of a role's log may be, in seconds; null where there is no copy yet.
+type lag float64
+
+func (l lag) MarshalJSON() ([]byte, error) {
+	if math.IsInf(float64(l), 1) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(l))
 }
 
 type activeRow struct {
@@ -97,6 +110,9 @@ func rowOf(r coordinator.RoleStatus) roleRow {
 	row := roleRow{
 		Role: r.Role, State: string(r.State), Cause: string(r.Cause), Reason: text(r.Reason), Since: r.Since, Token: uint64(r.Token),
 		Left: r.Left.Seconds(), Ready: r.Ready, Unknown: !r.Known,
+	}
+	if r.Lag >= 0 {
+		row.Lag = new(lag(r.LagSeconds()))
 	}
 	if t := r.Holder; r.Known && !t.Vacant() {
 		row.Active = &activeRow{t.Holder.ID, t.Holder.Address, uint64(t.Token), t.Since}

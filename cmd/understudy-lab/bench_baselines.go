@@ -25,11 +25,14 @@ var benchBaselines = []struct {
 	{"Consul api.Lock, default 15s", "consul", "consul-lock", 15 * time.Second, 60 * time.Second},
 	{"raft leadership, default 1s", "raft", "raft-leadership", time.Second, 20 * time.Second},
 	{"Milvus recipe, etcd 60s", "etcd", "milvus", 60 * time.Second, 60 * time.Second},
+	{"client-go leaderelection, default 15s", "kubernetes", "client-go", 15 * time.Second, 60 * time.Second},
+	{"client-go leaderelection, 2s", "kubernetes", "client-go", 2 * time.Second, 20 * time.Second},
 	{"Postgres advisory lock", "postgres", "postgres-lock", 0, 45 * time.Second}, // and the bench's default ttl of 10 s
+	{"River, default 15s", "postgres", "river", 15 * time.Second, 60 * time.Second},
 }
 
 // findBaselines finds the program that `make baselines` builds, and what each needs: a store
-// that is measured, with servers of the bench's own, or PostgreSQL.
+// with servers of the bench's own, which is measured itself, or started for them alone.
 func (b *benchOptions) findBaselines(p *failover.Plan) error {
 	path, err := baselineProgram()
 	if err != nil {
@@ -39,10 +42,11 @@ func (b *benchOptions) findBaselines(p *failover.Plan) error {
 		i := slices.IndexFunc(p.Backends, func(b failover.Backend) bool { return b.Name == one.store })
 		like := failover.Backend{Name: one.store, Plain: true}
 		var why string
+		alone := one.store == "postgres" || one.store == "kubernetes"
 		switch _, err := servers.Path(one.store); {
-		case one.store == "postgres" && err != nil:
+		case alone && err != nil:
 			why = err.Error()
-		case i < 0 && one.store != "postgres":
+		case i < 0 && !alone:
 			why = one.store + " is not measured"
 		case i >= 0:
 			like = p.Backends[i]
@@ -57,8 +61,12 @@ func (b *benchOptions) findBaselines(p *failover.Plan) error {
 		p.Baselines = append(p.Baselines, failover.Baseline{TTL: one.ttl, Backend: failover.Backend{
 			Who: one.who, Name: like.Name, Inside: like.Inside, One: like.One, Plain: true, Patience: one.patience,
 			Command: func(c failover.Contender) (*exec.Cmd, error) {
-				return exec.Command(path, one.kind, "--id", c.ID, "--dir", c.Dir, "--ttl", c.TTL.String(),
-					"--addresses", strings.Join(c.Addresses, ","), "--key", benchPrefix(c.Space)), nil
+				cmd := exec.Command(path, one.kind, "--id", c.ID, "--dir", c.Dir, "--ttl", c.TTL.String(),
+					"--addresses", strings.Join(c.Addresses, ","), "--key", benchPrefix(c.Space))
+				if one.store == "kubernetes" {
+					cmd.Args = append(cmd.Args, "--kubeconfig", c.Servers.Members[0].Kubeconfig())
+				}
+				return cmd, nil
 			},
 		}})
 	}

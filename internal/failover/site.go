@@ -38,10 +38,11 @@ type Backend struct {
 // A Contender is what there is to know of one before it is started.
 type Contender struct {
 	ID        string
-	Dir       string   // its own, kept over restarts
-	Space     string   // one of names in the store: those of other spaces are not seen
-	Addresses []string // where it reaches the store; embedded Raft: its peers, itself among them
-	Bind      string   // embedded Raft: where it listens
+	Dir       string           // its own, kept over restarts
+	Space     string           // one of names in the store: those of other spaces are not seen
+	Addresses []string         // where it reaches the store; embedded Raft: its peers, itself among them
+	Bind      string           // embedded Raft: where it listens
+	Servers   *servers.Cluster // those that are started here; nil: there are none
 	TTL       time.Duration
 	Roles     int  // 0: it bids for Role, and stamps; else for so many, Role-1 and so on, and works at nothing
 	Witness   bool // a witness stands beside it

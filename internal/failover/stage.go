@@ -118,7 +118,7 @@ func (s *stage) start(id string) error {
 	}
 	cmd, err := s.site.backend.Command(Contender{
 		ID: id, Dir: dir, Space: s.name, Addresses: s.network.reach[id], Bind: s.network.bind[id],
-		TTL: s.config.TTL, Roles: s.roles, Witness: s.witness,
+		Servers: s.site.cluster, TTL: s.config.TTL, Roles: s.roles, Witness: s.witness,
 	})
 	if err != nil {
 		return err

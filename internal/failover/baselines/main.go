@@ -1,7 +1,7 @@
 // Command baselines is a contender as it is commonly written without understudy. It
 // writes the same lines as failover.Contend does, for the same moments.
 //
-//	baselines etcd-election|milvus|consul-lock|raft-leadership|postgres-lock --id ID --addresses A,B,C --ttl 60s --key PREFIX --dir DIR
+//	baselines KIND --id ID --addresses A,B,C --ttl 60s --key PREFIX --dir DIR --kubeconfig FILE
 package main
 
 import (
@@ -22,15 +22,15 @@ import (
 
 // A contender is what the flags say.
 type contender struct {
-	id, key, dir string
-	addresses    []string
-	ttl          time.Duration
+	id, key, dir, kubeconfig string
+	addresses                []string
+	ttl                      time.Duration
 }
 
 // kinds are the baselines. Each takes part until ctx is done.
 var kinds = map[string]func(ctx context.Context, c contender) error{
 	"etcd-election": etcdElection, "milvus": milvus, "consul-lock": consulLock, "raft-leadership": raftLeadership,
-	"postgres-lock": postgresLock,
+	"postgres-lock": postgresLock, "river": riverLeader, "client-go": clientGo,
 }
 
 func main() {
@@ -40,6 +40,7 @@ func main() {
 	set.StringVar(&c.id, "id", "", "")
 	set.StringVar(&c.key, "key", "", "")
 	set.StringVar(&c.dir, "dir", "", "")
+	set.StringVar(&c.kubeconfig, "kubeconfig", "", "")
 	set.StringVar(&addresses, "addresses", "", "")
 	set.DurationVar(&c.ttl, "ttl", time.Minute, "")
 	if len(os.Args) < 2 || kinds[os.Args[1]] == nil {
