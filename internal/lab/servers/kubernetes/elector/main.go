@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -60,6 +61,6 @@ func work(ctx context.Context, id string) {
 
 func must(err error) {
 	if err != nil {
-		panic(err)
+		log.Panic(err)
 	}
 }
