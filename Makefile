@@ -32,7 +32,7 @@ bin/kube-controller-manager bin/kube-scheduler bin/kubectl: internal/lab/servers
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$(@F)
 
 bin/helm: internal/lab/servers/helm/go.mod
-	@echo "building Helm, for make test-helm only: some minutes"
+	@echo "building Helm, for make test-chart and test-helm only: some minutes"
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
 
 bin/versitygw: internal/lab/servers/s3/go.mod
@@ -133,6 +133,9 @@ test-kubernetes-suite: servers bin/kube-apiserver ## the conformance suite on Ku
 	.ci/tests ./backends/kubernetes -tags kubernetes -run '^TestSuite' -timeout 30m
 
 CONTROL_PLANE := bin/etcd bin/kube-apiserver bin/kube-controller-manager bin/kube-scheduler bin/kubectl
+
+test-chart: bin/helm ## what the chart makes, and what it refuses, without a cluster; builds Helm once, some minutes
+	.ci/tests ./deploy -tags helm -run 'TestManifests|TestChart' -timeout 5m
 
 test-helm: bin/helm $(CONTROL_PLANE) ## the chart on a real control plane of Kubernetes, with nodes of our own on Docker: root, Docker; builds both once, many minutes
 	go vet -tags helm ./deploy
@@ -241,4 +244,4 @@ export UNDERSTUDY_KUBE_CONTROLLER_MANAGER ?= $(CURDIR)/bin/kube-controller-manag
 export UNDERSTUDY_KUBE_SCHEDULER ?= $(CURDIR)/bin/kube-scheduler
 export UNDERSTUDY_VERSITYGW ?= $(CURDIR)/bin/versitygw
 
-.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos log-stores test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd test-helm deploy-soak manifests release release-images test-deploy api api-update lint mutants
+.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos log-stores test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd test-chart test-helm deploy-soak manifests release release-images test-deploy api api-update lint mutants
