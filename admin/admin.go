@@ -326,8 +326,8 @@ func (g *guard) allow(r *http.Request, probe bool) bool {
 	case c.TokenFile == "":
 		return false
 	}
-	given, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	want := g.secret()
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	is, want := strings.EqualFold(scheme, "Bearer"), g.secret() // the name of a scheme has no case
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want))
 	return is && want != "" && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }

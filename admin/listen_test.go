@@ -160,6 +160,13 @@ func TestANewToken(t *testing.T) {
 	if old.may(s, false, "/livez") != "y" || now.may(s, false, "/livez") != "n" {
 		t.Fatal("the token is not what is asked for")
 	}
+	q, _ := http.NewRequest("GET", "http://"+s.Addr().String()+"/livez", nil)
+	q.Header.Set("Authorization", "bearer "+token) // the name of a scheme has no case
+	w, err := http.DefaultClient.Do(q)
+	must(t, err)
+	if _ = w.Body.Close(); w.StatusCode != http.StatusOK {
+		t.Errorf("a scheme in small letters: %s", w.Status)
+	}
 	must(t, os.WriteFile(file, []byte(now.bearer), 0o600))
 	if old.may(s, false, "/livez") != "n" || now.may(s, false, "/livez") != "y" {
 		t.Error("the new token does not count, or the old one does")

@@ -126,6 +126,8 @@ func (c *Config) text(k Key) string {
 		return "(redacted)"
 	case c.bad[k.Name]:
 		return scalar(c.values[k.Name].text())
+	case k.Type() == "roles" && !c.Given(k.Name): // one without a name stands for the process's
+		return ""
 	case k.Type() == "roles":
 		return text
 	default:

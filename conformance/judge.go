@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -133,15 +134,15 @@ func (j *judge) count(role string) int {
 func (j *judge) tell(role string) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	text := ""
+	var all []string
 	for _, s := range j.spells[role] {
-		text += fmt.Sprint(s.who, " with token ", s.token, " from ") + s.began.Format("05.000")
+		text := fmt.Sprint(s.who, " with token ", s.token, " from ") + s.began.Format("05.000")
 		if !s.ended.IsZero() {
 			text += " to " + s.ended.Format("05.000") + " (" + s.cause.Error() + ")"
 		}
-		text += "; "
+		all = append(all, text)
 	}
-	return text
+	return strings.Join(all, "; ")
 }
 
 // A contender is one process that runs a coordinator over a link of its own.

@@ -73,6 +73,7 @@ func (t *troubles) note(now Instant, n news) {
 	unanswered := outcomeOf(n.err) == lock.Unknown
 	switch {
 	case n.call == "" || n.call == checks:
+	case registered && errors.Is(n.err, lock.ErrPermanent): // it ends the run, whose last transition says why
 	case n.err != nil && refusal(n.err):
 		t.over(now, fault{what: theStore})
 		t.fails(now, fault{theRefusal, n.call, n.role}, n.err, 0)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/internal/lasting"
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -167,7 +169,7 @@ func (s *store) explain(q *api.QueryOptions, err error) error {
 		return s.unanswered(ctx)
 	}
 	if !errors.Is(err, errNoPath) {
-		return err
+		return s.without(err)
 	}
 	var known []string
 	_, listErr := s.client.Raw().Query("/v1/catalog/datacenters", &known, q)
@@ -184,8 +186,26 @@ func (s *store) unanswered(ctx context.Context) error {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
+	return late.Error(err, "%s did not answer within %s", s.agent(), time.Since(began).Round(time.Millisecond))
+}
+
+func (s *store) agent() string {
 	host, secure, _ := s.config.address() // Validate has seen it
-	return fmt.Errorf("the agent at %s://%s did not answer within %s: %w", schemes[secure], host, time.Since(began).Round(time.Millisecond), err)
+	return fmt.Sprintf("the agent at %s://%s", schemes[secure], host)
+}
+
+// without is an error of the HTTP client without the method and the URL, which name a call of Consul's API that nobody
+// has asked for: the agent says more. An error that names a setting says all of it.
+func (s *store) without(err error) error {
+	var asked *url.Error
+	var field *lock.FieldError
+	switch {
+	case !errors.As(err, &asked):
+		return err
+	case errors.As(err, &field), strings.Contains(asked.Err.Error(), s.agent()):
+		return asked.Err
+	}
+	return fmt.Errorf("%s: %w", s.agent(), asked.Err)
 }
 
 // beganKey is the key of the time at which a call began, in its context.

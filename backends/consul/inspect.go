@@ -3,7 +3,6 @@ package consul
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/understudy-ha/understudy/lock"
@@ -30,17 +29,17 @@ func Inspect(ctx context.Context, c Config) (found Servers, err error) {
 	}
 	defer done()
 	if found.Members, err = s.client.Status().PeersWithQueryOptions(q); err != nil {
-		return found, fmt.Errorf("consul: %w", err)
+		return found, s.explain(q, err)
 	}
 	if found.Leader, err = s.client.Status().LeaderWithQueryOptions(q); err != nil {
-		return found, fmt.Errorf("consul: %w", err)
+		return found, s.explain(q, err)
 	}
 	health, err := s.client.Operator().AutopilotServerHealth(q)
 	if errors.Is(err, lock.ErrPermanent) { // we have no right to ask
 		return found, nil
 	}
 	if err != nil {
-		return found, fmt.Errorf("consul: %w", err)
+		return found, s.explain(q, err)
 	}
 	found.Healthy = []string{}
 	for _, server := range health.Servers {

@@ -210,6 +210,8 @@ func (m *members) whyNot(ctx context.Context, conn *grpc.ClientConn, err error) 
 		why = "what answers there speaks HTTP/1.1, not gRPC, as etcd's port for peers does; write its port for clients, which is 2379 by default"
 	case strings.Contains(why, "error reading server preface") && strings.Contains(why, "frame too large"):
 		why = "what answers there does not speak gRPC, as etcd's port for clients does, which is 2379 by default: it is another server, or wants TLS"
+	case strings.Contains(why, "error reading server preface"), strings.Contains(why, "broken pipe"), strings.Contains(why, "connection reset by peer"):
+		why = "what answers there ends the connection without a word: it is not etcd's port for clients, which is 2379 by default, or a proxy that reaches no etcd, or it is being stopped (" + why + ")"
 	}
 	err = fmt.Errorf("%w: %s", err, why)
 	if m.config.CertFile != "" {

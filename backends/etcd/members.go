@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/backoff"
 
 	"github.com/understudy-ha/understudy/backends/kv"
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -125,7 +126,7 @@ func (at *member) told(ctx context.Context, began time.Time, err error) error {
 		err = reworded{"the connection was given up, as nothing was heard on it", err}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("it did not answer within %s: %w", time.Since(began).Round(time.Millisecond), err)
+		err = late.Error(err, "it did not answer within %s", time.Since(began).Round(time.Millisecond))
 	}
 	if why := at.why.Load(); why != nil {
 		err = fmt.Errorf("%w: %w", err, *why)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -26,7 +27,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 			if err != nil {
 				if !looked || errors.Is(err, errClosed) {
 					if errors.Is(err, context.DeadlineExceeded) {
-						err = fmt.Errorf("the store gave no answer within %s: %w", time.Since(began).Round(time.Millisecond), err)
+						err = late.Error(err, "the store gave no answer within %s", time.Since(began).Round(time.Millisecond))
 					}
 					yield(lock.Standing{}, fmt.Errorf("watch: %w", errors.Join(err, failure)))
 				}

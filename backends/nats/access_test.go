@@ -158,7 +158,7 @@ func TestSecrets(t *testing.T) {
 	must(t, os.WriteFile(password, []byte("wrong\n"), 0o600))
 	c := r.config("g")
 	c.Password, c.PasswordFile = "", password
-	if err := first(t, c); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "Authorization Violation") {
+	if err := first(t, c); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "User and PasswordFile: the server refuses these") {
 		t.Errorf("a wrong password: %v", err)
 	}
 	must(t, os.WriteFile(password, []byte("secret\n"), 0o600))

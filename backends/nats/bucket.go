@@ -107,21 +107,29 @@ func (s *store) named(err error) error {
 	s.mu.Lock()
 	worked := s.worked
 	s.mu.Unlock()
+	final := func(why, what error) error {
+		why = certs.Mismatch(why)
+		if worked || !certs.Every(err, func(one error) bool { return errors.Is(one, what) }) {
+			return lock.Refusal(why) // another of the servers may be back
+		}
+		return lock.Permanent(why)
+	}
 	switch {
 	case errors.Is(err, nats.ErrSecureConnWanted):
-		return certs.Mismatch(lock.InFields(fmt.Errorf("the server speaks no TLS (%w); if that is meant, write nats://", err), "URL"))
-	case errors.Is(err, nats.ErrSecureConnRequired):
-		return certs.Mismatch(lock.InFields(fmt.Errorf("the server wants TLS (%w); write tls://", err), "URL"))
+		return final(lock.InFields(fmt.Errorf("the server speaks no TLS (%w); if that is meant, write nats://", err), "URL"), nats.ErrSecureConnWanted)
+	case !s.Secure() && errors.Is(err, nats.ErrTLS): // the library makes TLS where a server wants it, and knows none of our files
+		return final(lock.InFields(fmt.Errorf("the server speaks TLS; write tls://, and name its authorities (%w)", err), "URL", "CAFile"), nats.ErrTLS)
 	case errors.Is(err, nats.ErrTLS):
 		return certs.Mismatch(err)
 	case errors.Is(err, nats.ErrMaxPayload):
 		return lock.Permanent(err) // nothing was sent
 	case err == nil || !strings.Contains(strings.ToLower(err.Error()), "authorization violation"):
 		return err
-	case worked: // the password is being changed
+	}
+	if err = s.unknown(err); worked { // the password is being changed
 		return lock.Refusal(err)
 	}
-	return lock.Permanent(lock.InFields(err, s.credential()))
+	return lock.Permanent(err)
 }
 
 // Inspect returns the servers that keep the bucket, the one that leads, and those that are well.

@@ -96,19 +96,29 @@ func checkCredentials(path, text string) error {
 	return nil
 }
 
-// credential is the field that says who we are.
-func (c Config) credential() string {
+// credentials are the fields that say who we are.
+func (c Config) credentials() []string {
 	switch {
 	case c.CredentialsFile != "":
-		return "CredentialsFile"
+		return []string{"CredentialsFile"}
 	case c.Token != "":
-		return "Token"
+		return []string{"Token"}
 	case c.TokenFile != "":
-		return "TokenFile"
+		return []string{"TokenFile"}
+	case c.Password != "":
+		return []string{"User", "Password"}
 	case c.User != "":
-		return "User"
+		return []string{"User", "PasswordFile"}
 	}
-	return "URL"
+	return []string{"URL"}
+}
+
+// unknown says that the servers do not know who we are, and where that is written.
+func (c Config) unknown(err error) error {
+	if fields := c.credentials(); fields[0] != "URL" {
+		return lock.InFields(fmt.Errorf("the server refuses these: %w", err), fields...)
+	}
+	return lock.InFields(fmt.Errorf("the server requires a login; give a user and a password, or a token: %w", err), "User", "PasswordFile")
 }
 
 func (c Config) files() clientconf.TLSFiles {

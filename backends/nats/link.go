@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -86,7 +87,7 @@ func (s *store) connect(ctx context.Context, server *url.URL) (*link, error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) { // the call itself gets no answer
 				err = fmt.Errorf("%w; see docs/nats.md for the rights, and for how the bucket is made", err)
-				l.cancel(lock.Permanent(lock.InFields(err, s.credential())))
+				l.cancel(lock.Permanent(lock.InFields(err, s.credentials()[0])))
 			}
 		}))...)
 	if err != nil && d.why != nil {
@@ -200,7 +201,7 @@ func (s *store) current(ctx context.Context) (*link, error) {
 				return nil, one.err
 			}
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%s has not answered as NATS yet: %w", strings.Join(s.Hosts(), ", "), context.Cause(ctx))
+			return nil, late.Error(context.Cause(ctx), "%s does not answer as NATS", strings.Join(s.Hosts(), ", "))
 		case <-s.ctx.Done():
 			return nil, errClosed
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/backoff"
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -171,7 +172,8 @@ func (s *store) news(err error) {
 	s.changed = make(chan struct{})
 }
 
-// Look returns what the store sees, once that is after the mark, or why nothing is seen.
+// Look returns what the store sees, once that is after the mark, or why nothing is seen. While reads fail it shows
+// nothing that was seen before: a watch shows everything again after an outage, and that is its end.
 func (s *store) Look(ctx context.Context, after ledger.Mark, roles ...string) (ledger.View, error) {
 	s.follow.Do(func() { s.spawn(s.watch) })
 	fails := -1
@@ -183,7 +185,7 @@ func (s *store) Look(ctx context.Context, after ledger.Mark, roles ...string) (l
 		}
 		news := s.fails != fails
 		s.mu.Unlock()
-		if l := now.ledger; watched && (ledger.View{Revision: l.Revision, Identity: l.Identity, Epoch: now.epoch}).After(after) {
+		if l := now.ledger; watched && failed == nil && (ledger.View{Revision: l.Revision, Identity: l.Identity, Epoch: now.epoch}).After(after) {
 			v := l.View(roles...)
 			v.Epoch = now.epoch
 			return v, nil
@@ -313,6 +315,9 @@ func (s *store) read(patience time.Duration) error {
 	defer cancel()
 	before := s.sight()
 	v, err := s.object.Get(ctx)
+	if err == context.DeadlineExceeded { //nolint:errorlint // an error wrapped around it says more
+		err = late.Error(err, "the store gave no answer within %s", patience)
+	}
 	back := false
 	if err == nil {
 		back, err = s.saw(v, before)

@@ -104,6 +104,51 @@ func TestLookTellsNewFailures(t *testing.T) {
 	}
 }
 
+// TestLookDuringAnOutage: while reads fail, nothing is shown that was seen before, as if the store had answered; the
+// next read that succeeds is shown, also where it found what was known.
+func TestLookDuringAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := quiet()
+		s.ctx = t.Context()
+		s.follow.Do(func() {}) // nothing is read
+		tell := func(err error) {
+			if err == nil {
+				s.take(Value{Version: "v7"}, at("x", 7), s.sight(), read)
+				return
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.news(err)
+		}
+		for _, c := range []struct {
+			before, meanwhile []error
+			want              error
+		}{{[]error{nil}, nil, nil}, {[]error{io.EOF}, []error{nil}, nil}, {[]error{io.EOF}, []error{io.ErrUnexpectedEOF}, io.ErrUnexpectedEOF}} {
+			tell(nil)
+			for _, err := range c.before {
+				tell(err)
+			}
+			var answer error
+			answered := false
+			go func() {
+				_, answer = s.Look(t.Context(), ledger.Mark{Identity: "x", Revision: 6})
+				answered = true
+			}()
+			synctest.Wait()
+			if answered != (len(c.meanwhile) == 0) {
+				t.Errorf("after %v it has answered %v, with %v", c.before, answered, answer)
+			}
+			for _, err := range c.meanwhile {
+				tell(err)
+			}
+			synctest.Wait()
+			if !answered || !errors.Is(answer, c.want) {
+				t.Errorf("after %v and %v it answers %v with %v, want %v", c.before, c.meanwhile, answered, answer, c.want)
+			}
+		}
+	})
+}
+
 // TestWrites: the object names the last ones, and since which revision it names all.
 func TestWrites(t *testing.T) {
 	full, few := record{}, record{Writes: []write{{ID: "w", Revision: 10}}}

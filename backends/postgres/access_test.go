@@ -101,7 +101,7 @@ func TestSecrets(t *testing.T) {
 	must(t, os.WriteFile(password, []byte("wrong\n"), 0o600))
 	c := config("g", m)
 	c.URL, c.CAFile, c.PasswordFile = strings.TrimSuffix(c.URL, "?sslmode=disable"), files.CA, password
-	if err := first(t, c); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "28P01") {
+	if err := first(t, c); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "URL and PasswordFile: the server refuses this user and this password") {
 		t.Errorf("a wrong password: %v", err)
 	}
 	must(t, os.WriteFile(password, []byte("one\n"), 0o600))

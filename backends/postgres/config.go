@@ -96,6 +96,13 @@ func (c Config) parse() (config *pgconn.Config, secure bool, err error) {
 	if err != nil {
 		return nil, false, wrong
 	}
+	for host := range strings.SplitSeq(authority[strings.LastIndex(authority, "@")+1:], ",") {
+		if _, port, err := net.SplitHostPort(host); err == nil && port != "" {
+			if err := clientconf.CheckPort(port); err != nil {
+				return nil, false, fmt.Errorf("%q is not HOST:PORT of a PostgreSQL server: %w", host, err)
+			}
+		}
+	}
 	for key := range values {
 		if key != "sslmode" && key != "host" {
 			return nil, false, fmt.Errorf("has %s, which means nothing here; only sslmode and host may follow the question mark", key)

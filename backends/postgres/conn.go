@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/understudy-ha/understudy/internal/late"
 )
 
 // A conn is one connection to the primary.
@@ -164,7 +166,7 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 		case err := <-failed:
 			return nil, err
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%s has not answered as PostgreSQL yet: %w", p.where, context.Cause(ctx))
+			return nil, late.Error(context.Cause(ctx), "%s does not answer as PostgreSQL", p.where)
 		case <-time.After(hedge):
 		}
 	}

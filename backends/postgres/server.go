@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/lock"
@@ -102,16 +103,17 @@ func Inspect(ctx context.Context, c Config) (address string, err error) {
 
 // SQLSTATEs.
 const (
-	noTable  = "42P01"
-	noRight  = "42501"
-	noColumn = "42703"
-	tooMany  = "53300" // connections
+	noTable       = "42P01"
+	noRight       = "42501"
+	noColumn      = "42703"
+	tooMany       = "53300" // connections
+	wrongPassword = "28P01" // or no such user
 )
 
 var (
-	made      = []string{"23505", "42P07", "42710"}          // by another just now: "if not exists" does not see what is not committed
-	overtaken = []string{"40001", "40P01"}                   // by another transaction: nothing was written
-	refused   = []string{"28000", "28P01", "3D000", noRight} // until somebody changes something
+	made      = []string{"23505", "42P07", "42710"}                // by another just now: "if not exists" does not see what is not committed
+	overtaken = []string{"40001", "40P01"}                         // by another transaction: nothing was written
+	refused   = []string{"28000", wrongPassword, "3D000", noRight} // until somebody changes something
 )
 
 func is(err error, states ...string) bool {
@@ -119,21 +121,48 @@ func is(err error, states ...string) bool {
 	return errors.As(err, &pg) && slices.Contains(states, pg.Code)
 }
 
+// noTLS is what the library says of any answer to its request for TLS but a yes. It has no value for it.
+const noTLS = "server refused TLS connection"
+
+// unknown says that the server does not take this user with this password, and where they are written.
+func (s *store) unknown(err error) error {
+	switch {
+	case s.Password != "":
+		return lock.InFields(fmt.Errorf("the server refuses this user and this password: %w", err), "URL", "Password")
+	case s.PasswordFile != "":
+		return lock.InFields(fmt.Errorf("the server refuses this user and this password: %w", err), "URL", "PasswordFile")
+	}
+	return lock.InFields(fmt.Errorf("the server refuses this user, and no password is given here; write it into a file: %w", err), "URL", "PasswordFile")
+}
+
 // named says what to do about an error, and whether trying again can help.
 func (s *store) named(err error) error {
 	s.mu.Lock()
 	worked := s.latest != server{}
 	s.mu.Unlock()
+	var foreign *pgproto3.ExceededMaxBodyLenErr
 	switch {
-	case err != nil && strings.Contains(err.Error(), "server refused TLS connection"): // the library has no value for it
-		return certs.Mismatch(lock.InFields(fmt.Errorf("the server speaks no TLS (%w); if that is meant, add ?sslmode=disable", err), "URL"))
+	case err != nil && strings.Contains(err.Error(), noTLS):
+		why := certs.Mismatch(lock.InFields(fmt.Errorf("the server speaks no TLS, or is not PostgreSQL (%w); if it is meant to have none, add ?sslmode=disable", err), "URL"))
+		if worked || !certs.Every(err, func(one error) bool { return strings.Contains(one.Error(), noTLS) }) {
+			return lock.Refusal(why) // another of the servers may be back
+		}
+		return lock.Permanent(why)
+	case errors.As(err, &foreign):
+		return lock.InFields(fmt.Errorf("what answers there is not PostgreSQL; write the address of a server, whose port is 5432 by default (%w)", err), "URL")
+	case is(err, wrongPassword):
+		err = s.unknown(err)
+		if worked { // it is being changed
+			return lock.Refusal(err)
+		}
+		return lock.Permanent(err)
 	case is(err, noColumn):
 		return lock.Permanent(lock.InFields(fmt.Errorf("%s is not a table of ours; name another one: %w", s.Table, err), "Table"))
 	case is(err, noRight):
 		return lock.Permanent(lock.InFields(fmt.Errorf("%w; see docs/postgres.md for the rights, and for how the table is made", err), "URL"))
 	case is(err, refused...) && !worked:
 		return lock.Permanent(lock.InFields(err, "URL"))
-	case is(err, refused...), is(err, tooMany): // a password that has worked is being changed, say
+	case is(err, refused...), is(err, tooMany): // a right that was there is being changed, say
 		return lock.Refusal(err)
 	}
 	return err

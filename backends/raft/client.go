@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/lasting"
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -253,7 +254,7 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 		if done || errors.Is(err, lock.ErrPermanent) {
 			return err
 		}
-		if ctx.Err() == nil || failed[p.ID] == nil {
+		if ctx.Err() == nil || failed[p.ID] == nil && !errors.Is(err, context.Cause(ctx)) { // that no time was left says nothing of a peer
 			failed[p.ID] = err
 		}
 		if err == nil && ctx.Err() == nil { // it lives, and has nothing new: others may ask it all the same
@@ -271,16 +272,16 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 		case <-time.After(pause):
 			pause = min(2*pause, ask)
 		case <-ctx.Done():
-			return c.failure(late(ctx, began), failed)
+			return c.failure(tooLate(ctx, began), failed)
 		}
 	}
 }
 
-// late is why a call of the group ended with its context, which it began to wait for then.
-func late(ctx context.Context, began time.Time) error {
+// tooLate is why a call of the group ended with its context, which it began to wait for then.
+func tooLate(ctx context.Context, began time.Time) error {
 	err := context.Cause(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("the group gave no answer within %s: %w", time.Since(began).Round(time.Millisecond), err)
+		err = late.Error(err, "the group gave no answer within %s", time.Since(began).Round(time.Millisecond))
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -131,8 +132,8 @@ func checkAddress(p Peer) error {
 	if err != nil {
 		return inPeers("address %q of %q: %s, write HOST:PORT", p.Address, p.ID, reason(err))
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return inPeers("address %q of %q: port %q must be a number from 1 to 65535", p.Address, p.ID, port)
+	if err := clientconf.CheckPort(port); err != nil {
+		return inPeers("address %q of %q: %w", p.Address, p.ID, err)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		err := fmt.Errorf("address %q of %q is no address that others can reach; write the node's own host in the one, and where to listen in the other", p.Address, p.ID)
@@ -162,8 +163,10 @@ func (c Config) Validate() error {
 		errs = append(errs, lock.InFields(err, "ID"))
 	}
 	if c.Bind != "" {
-		if _, _, err := net.SplitHostPort(c.Bind); err != nil {
+		if _, port, err := net.SplitHostPort(c.Bind); err != nil {
 			errs = append(errs, lock.InFields(fmt.Errorf("%q: %s, write HOST:PORT", c.Bind, reason(err)), "Bind"))
+		} else if err := clientconf.CheckPort(port); err != nil {
+			errs = append(errs, lock.InFields(fmt.Errorf("%q: %w: the other nodes call it", c.Bind, err), "Bind"))
 		} else if c.CertFile == "" && !loopback(c.Bind) {
 			errs = append(errs, noTLS("the address to listen on", c.Bind))
 		}
@@ -199,10 +202,9 @@ func (c Config) ValidatePeers() error {
 	case given > 0:
 		errs = append(errs, lock.InFields(errors.New("give all of them, or none"), "CAFile", "CertFile", "KeyFile"))
 	default:
-		for _, p := range c.Peers {
-			if checkAddress(p) == nil && !loopback(p.Address) {
-				errs = append(errs, noTLS("the address of "+strconv.Quote(p.ID), p.Address))
-			}
+		away := slices.DeleteFunc(slices.Clone(c.Peers), func(p Peer) bool { return checkAddress(p) != nil || loopback(p.Address) })
+		if len(away) > 0 {
+			errs = append(errs, noTLS("the address of "+strconv.Quote(away[0].ID), away[0].Address))
 		}
 	}
 	return errors.Join(errs...)

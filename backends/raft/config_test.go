@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,45 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 	c.CertFile = ""
 	if err := c.Validate(); !strings.Contains(err.Error(), "CAFile, CertFile and KeyFile: ") {
 		t.Errorf("want an error that names the three fields, got %v", err)
+	}
+}
+
+// TestBindPort: the port to listen on is checked as the others are, before anything listens. 0 is none: the others call
+// the one in the list.
+func TestBindPort(t *testing.T) {
+	for port, good := range map[string]bool{"1": true, "65535": true, "0": false, "65536": false, "-1": false, "http": false, "": false} {
+		c := Config{ID: "a", Dir: "d", Peers: []Peer{{"a", "127.0.0.1:1"}}, Bind: "127.0.0.1:" + port}
+		if err := c.Validate(); (err == nil) != good || !good && !strings.Contains(err.Error(), "Bind: ") || !good && !strings.Contains(err.Error(), "must be a number from 1 to 65535") {
+			t.Errorf("port %q: %v", port, err)
+		}
+	}
+}
+
+// TestAddressesNeedTLSOnce: a list of addresses of other machines is one mistake, not one for each of them.
+func TestAddressesNeedTLSOnce(t *testing.T) {
+	c := Config{Peers: []Peer{{"a", "127.0.0.1:1"}, {"b", "10.0.0.2:1"}, {"c", "10.0.0.3:1"}}}
+	if err := c.ValidatePeers(); err == nil || strings.Count(err.Error(), "is not loopback") != 1 || !strings.Contains(err.Error(), `"b", 10.0.0.2:1`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestWhyNobodyLeads: where enough voters answer, nobody is told that they do not reach each other.
+func TestWhyNobodyLeads(t *testing.T) {
+	g := Group{Voters: []string{"a", "b", "c"}}
+	gone := answer{err: io.EOF}
+	for _, c := range []struct {
+		answers map[string]answer
+		want    string
+	}{
+		{map[string]answer{"b": gone, "c": gone}, "too few of its voters reach each other"},
+		{map[string]answer{"b": {}}, "enough of its voters answer, and have elected none yet"},
+		{map[string]answer{"b": {}, "c": {}}, "enough of its voters answer, and have elected none yet"},
+		{nil, "too few of its voters reach each other"},
+		{map[string]answer{"x": {}}, "too few of its voters reach each other"}, // who does not vote
+	} {
+		if got := g.unled("a", c.answers); got != c.want {
+			t.Errorf("%v: %q, want %q", c.answers, got, c.want)
+		}
 	}
 }
 

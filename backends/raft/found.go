@@ -82,13 +82,13 @@ func (n *node) found(ctx context.Context) error {
 			if errors.Is(err, lock.ErrPermanent) {
 				return err
 			}
-			why, what = "waiting for the group's leader to let this node in again", append(what, err.Error())
+			why, what = "waiting for the group's leader to let this node in again", append(what, err)
 			if s.lost != "" {
-				what = append(what, s.lost)
+				what = append(what, errors.New(s.lost))
 			}
 		}
 		if n.warnLost(s.lost); s.lost == "" && time.Since(began) >= report && n.said.due("founding") {
-			n.log.Warn("empty data directory: "+why, "id", n.config.ID, "missing", what)
+			n.log.Warn("empty data directory: "+why, "id", n.config.ID, "missing", errors.Join(what...))
 		}
 		pause := ask
 		if s.nearly && round < 100 {
@@ -97,7 +97,7 @@ func (n *node) found(ctx context.Context) error {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return fmt.Errorf("%w while %s: %s", context.Cause(ctx), why, strings.Join(what, "; "))
+			return errors.Join(append([]error{fmt.Errorf("%w while %s", context.Cause(ctx), why)}, what...)...)
 		}
 	}
 }
@@ -108,7 +108,7 @@ type survey struct {
 	old      bool              // a peer has been part of a group with a leader
 	twin     error             // another process runs with this node's ID
 	nearly   bool              // all are new, and not all have heard of it
-	missing  []string          // who is silent, or says otherwise
+	missing  []error           // who is silent, or says otherwise
 	lost     string            // that the group has lost its majority
 }
 
@@ -126,12 +126,12 @@ func (n *node) survey(ctx context.Context) (s survey) {
 		}
 		if p.ID == self {
 			if a.err == nil && a.h.ID != self {
-				s.missing = append(s.missing, fmt.Sprintf("another node answers at this node's own address %s, as %q: correct raft.peers", p.Address, a.h.ID))
+				s.missing = append(s.missing, fmt.Errorf("another node answers at this node's own address %s, as %q: correct raft.peers", p.Address, a.h.ID))
 			}
 			continue
 		}
-		if text := n.objection(p, a.h, a.err); text != "" {
-			s.missing = append(s.missing, text)
+		if why := n.objection(p, a.h, a.err); why != nil {
+			s.missing = append(s.missing, why)
 			continue
 		}
 		group.note(a.h)
@@ -162,7 +162,7 @@ func (n *node) survey(ctx context.Context) (s survey) {
 	}
 	for _, h := range begun {
 		if h.Founders == nil || h.Group != begun[0].Group {
-			s.missing = append(s.missing, fmt.Sprintf("peer %q belongs to group %s, and peer %q to group %s, which nobody leads: remove the data directories that are of no group any more", begun[0].ID, begun[0].Group, h.ID, h.Group))
+			s.missing = append(s.missing, fmt.Errorf("peer %q belongs to group %s, and peer %q to group %s, which nobody leads: remove the data directories that are of no group any more", begun[0].ID, begun[0].Group, h.ID, h.Group))
 			return s
 		}
 	}
@@ -172,7 +172,7 @@ func (n *node) survey(ctx context.Context) (s survey) {
 	}
 	for id := range mine {
 		if id != self && !maps.Equal(answers[id].h.Seen, mine) {
-			s.missing = append(s.missing, fmt.Sprintf("peer %q has not heard from the same nodes as this one", id))
+			s.missing = append(s.missing, fmt.Errorf("peer %q has not heard from the same nodes as this one", id))
 		}
 	}
 	if s.nearly = len(s.missing) > 0; !s.nearly {
@@ -182,25 +182,25 @@ func (n *node) survey(ctx context.Context) (s survey) {
 }
 
 // objection says why a peer's answer does not count for the beginning of a group.
-func (n *node) objection(p Peer, h hello, err error) string {
+func (n *node) objection(p Peer, h hello, err error) error {
 	switch {
 	case err != nil:
-		return err.Error()
+		return err
 	case h.ID != p.ID:
-		return fmt.Sprintf("peer %s says that it is %q", p, h.ID)
+		return fmt.Errorf("peer %s says that it is %q", p, h.ID)
 	case h.Directory == "":
-		return fmt.Sprintf("peer %s runs an earlier version of this program: run the same on every node", p)
+		return fmt.Errorf("peer %s runs an earlier version of this program: run the same on every node", p)
 	case !h.State && n.otherList(h):
 		return n.lists(p, h)
 	}
-	return ""
+	return nil
 }
 
 func (n *node) otherList(h hello) bool { return !sameIDs(h.Peers, formatPeers(n.config.Peers)) }
 
 // lists says how two lists of peers differ.
-func (n *node) lists(p Peer, h hello) string {
-	return fmt.Sprintf("peer %q has another list of peers, %s, this node has %s: use the same on every node with which a group begins", p.ID, h.Peers, formatPeers(n.config.Peers))
+func (n *node) lists(p Peer, h hello) error {
+	return fmt.Errorf("peer %q has another list of peers, %s, this node has %s: use the same on every node with which a group begins", p.ID, h.Peers, formatPeers(n.config.Peers))
 }
 
 type answer struct {

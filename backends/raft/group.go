@@ -49,7 +49,7 @@ func (n *node) join(ctx context.Context, phase string) (group string, err error)
 // address in the list: of two with the same ID the one that others reach is the member.
 func (n *node) change(ctx context.Context, c candidate, as Member, phase string) error {
 	if !n.running() || !n.leading() {
-		return fmt.Errorf("%w: node %q is not the leader", errNotApplied, n.config.ID)
+		return undone{fmt.Errorf("node %q is not the leader", n.config.ID)}
 	}
 	if phase != "remove" && phase != "add" {
 		return lock.Permanent(fmt.Errorf("unknown phase %q, use remove or add", phase))
@@ -57,9 +57,9 @@ func (n *node) change(ctx context.Context, c candidate, as Member, phase string)
 	h, err := n.hear(ctx, c.Peer)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: a node joins only if it answers at its address in the list: %w", errNotApplied, err)
+		return undone{fmt.Errorf("a node joins only if it answers at its address in the list: %w", err)}
 	case h.Directory != c.Directory:
-		return fmt.Errorf("%w: another process answers at %s, as %q on another directory: stop one of them", errNotApplied, c.Peer, h.ID)
+		return undone{fmt.Errorf("another process answers at %s, as %q on another directory: stop one of them", c.Peer, h.ID)}
 	case n.member(c.ID) == (phase == "add"):
 		return nil
 	case phase == "remove" && len(h.Voters) > 0: // it has begun since, and its vote is its own: the call is a late one

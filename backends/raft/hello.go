@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,9 +137,22 @@ func (n *node) tellNobody(ctx context.Context) {
 		if err := n.unanswered(answers); err != nil {
 			attrs = append(attrs, "error", err)
 		}
-		n.log.Warn(nobody+": too few of its voters reach each other", attrs...)
+		n.log.Warn(nobody+": "+g.unled(n.config.ID, answers), attrs...)
 	}
 	n.warnLost(g.Lost())
+}
+
+// unled says what keeps the group from having a leader, by what this node's voters have answered: an election takes its
+// time, and on a busy machine longer than that.
+func (g Group) unled(self string, answers map[string]answer) string {
+	there := slices.DeleteFunc(slices.Clone(g.Voters), func(id string) bool {
+		a, asked := answers[id]
+		return id != self && (!asked || a.err != nil)
+	})
+	if len(there) < g.Quorum() {
+		return "too few of its voters reach each other"
+	}
+	return "enough of its voters answer, and have elected none yet"
 }
 
 // unanswered is why other peers do not answer; nil: all do.

@@ -209,7 +209,7 @@ func TestTwinIsNotLetIn(t *testing.T) {
 	s := register(t, g.lockers[0], "s")
 	token := acquire(t, s)
 	before := g.nodes[0].raft.LastIndex()
-	for _, address := range []string{"127.0.0.1:0", "127.0.0.2:" + strings.TrimPrefix(g.configs[0].Peers[0].Address, "127.0.0.1:")} {
+	for _, address := range []string{freeAddress(t), "127.0.0.2:" + strings.TrimPrefix(g.configs[0].Peers[0].Address, "127.0.0.1:")} {
 		c := g.configs[0]
 		c.Dir, c.Bind = filepath.Join(t.TempDir(), "twin"), address
 		_, err := open(timeout(t, time.Minute), c) // it does not wait for the other's end

@@ -95,7 +95,7 @@ func (n *node) serveMember(ctx context.Context, r *http.Request, m MemberChange)
 	return struct{}{}, n.takeOut(ctx, m.Remove)
 }
 
-var errNoLeader = fmt.Errorf("%w: no leader is known", errNotApplied)
+var errNoLeader = undone{errors.New("no leader is known")}
 
 // toLeader passes a call on: who makes it may know one peer only.
 func (n *node) toLeader(ctx context.Context, path string, in, out any) error {

@@ -144,5 +144,5 @@ func (n *node) handOver(ctx context.Context) error {
 	}
 	var now hello
 	err := n.caller.call(ctx, n.peer(best.ID), pathElect, hello{Leader: n.config.ID}, &now)
-	return errors.Join(fmt.Errorf("%w: %q leads the group, and hands that over to %q", errNotApplied, n.config.ID, best.ID), err)
+	return errors.Join(undone{fmt.Errorf("%q leads the group, and hands that over to %q", n.config.ID, best.ID)}, err)
 }

@@ -290,7 +290,7 @@ func (n *node) propose(ctx context.Context, c ledger.Command) (ledger.Result, er
 		select {
 		case <-time.After(retry):
 		case <-ctx.Done():
-			return r, fmt.Errorf("%w: %w", late(ctx, began), err)
+			return r, fmt.Errorf("%w: %w", tooLate(ctx, began), err)
 		}
 	}
 }
@@ -323,7 +323,7 @@ func (n *node) running() bool {
 // unable is why this node can neither apply a command nor pass one on; nil: it can.
 func (n *node) unable() error {
 	if !n.running() {
-		return fmt.Errorf("%w: raft does not run yet", errNotApplied)
+		return undone{errors.New("raft does not run yet")}
 	}
 	return n.machine.err()
 }
@@ -361,7 +361,7 @@ func (n *node) apply(ctx context.Context, c ledger.Command) (ledger.Result, erro
 	case o := <-done:
 		return o.r, o.err
 	case <-ctx.Done():
-		return ledger.Result{}, late(ctx, began)
+		return ledger.Result{}, tooLate(ctx, began)
 	}
 }
 
@@ -371,7 +371,7 @@ func (n *node) commit(data []byte, enqueue time.Duration) (ledger.Result, error)
 	n.answer(f)
 	switch err := f.Error(); {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress), errors.Is(err, raft.ErrEnqueueTimeout):
-		return ledger.Result{}, fmt.Errorf("%w: %w", errNotApplied, err)
+		return ledger.Result{}, undone{err}
 	case err != nil:
 		return ledger.Result{}, err
 	}

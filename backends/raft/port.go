@@ -84,7 +84,7 @@ func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn,
 			err = errLacksTLS
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("tls with peer %q at %s: %w", name, address, err), conn.Close())
+			return nil, errors.Join(fmt.Errorf("TLS with it: %w", err), conn.Close())
 		}
 		conn = secure
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,13 @@ const (
 // which a proposal may be made again.
 var errNotApplied = errors.New("not applied")
 
+// undone is an error after which nothing was done, for sure. Its text is what happened: a reader of a log may ask nothing
+// to be done.
+type undone struct{ error }
+
+func (e undone) Unwrap() error        { return e.error }
+func (e undone) Is(target error) bool { return target == errNotApplied }
+
 // A laterError is a leader's answer to a change that it did not make yet. The text says what must happen first.
 type laterError struct{ why string }
 
@@ -106,7 +114,7 @@ func newCaller(d *dialer) caller {
 			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 				conn, err := d.dial(ctx, address, userStream)
 				if err != nil {
-					return nil, fmt.Errorf("%w: %w", errNotApplied, err)
+					return nil, undone{err}
 				}
 				return conn, nil
 			},
@@ -145,7 +153,7 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 		return noNode(p, err.Error())
 	}
 	if err != nil {
-		return fmt.Errorf("peer %s: %w", p, err)
+		return fmt.Errorf("peer %s: %w", p, withoutURL(err))
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read to its end, or its error was told
 	if path != pathHello && c.member != nil {
@@ -183,13 +191,22 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 		return &laterError{text}
 	case statusNo:
 		if text == onlyTLS {
-			return fmt.Errorf("%w: peer %s: %w", errNotApplied, p, errOnlyTLS)
+			return undone{fmt.Errorf("peer %s: %w", p, errOnlyTLS)}
 		}
-		return fmt.Errorf("%w: peer %s: %s", errNotApplied, p, text)
+		return undone{fmt.Errorf("peer %s: %s", p, strings.TrimPrefix(text, errNotApplied.Error()+": "))}
 	case http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return lock.Permanent(fmt.Errorf("peer %s: %s", p, text))
 	}
 	return fmt.Errorf("peer %s: %s: %s", p, resp.Status, text)
+}
+
+// withoutURL is an error of the HTTP client without the method and the URL, which say nothing that a peer's name does not.
+func withoutURL(err error) error {
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		return asked.Err
+	}
+	return err
 }
 
 // greet says hello. Its error wraps errSilent if the connection was made and no answer came before ctx

@@ -103,7 +103,7 @@ func (n *node) admit(ctx context.Context, r *http.Request, path string) (done fu
 	case n.large <- struct{}{}:
 		return func() { <-n.large }, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: other calls with a large body have not ended", errNotApplied)
+		return nil, undone{errors.New("other calls with a large body have not ended")}
 	}
 }
 
@@ -199,7 +199,7 @@ func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view
 // the group's.
 func (n *node) serves() error {
 	if err := n.machine.err(); err != nil {
-		return fmt.Errorf("%w: node %q serves nothing: %v", errNotApplied, n.config.ID, err) //nolint:errorlint // what ends this node ends no other
+		return undone{fmt.Errorf("node %q serves nothing: %v", n.config.ID, err)} //nolint:errorlint // what ends this node ends no other
 	}
 	return nil
 }
@@ -217,7 +217,7 @@ func (n *node) serveJoin(ctx context.Context, r *http.Request, c candidate) (wel
 		return welcome{}, errNoLeader
 	}
 	if !ok {
-		return welcome{}, fmt.Errorf("%w: %q is not a member of the group: let it in by understudy raft member add %s=HOST:PORT", errNotApplied, c.ID, c.ID)
+		return welcome{}, undone{fmt.Errorf("%q is not a member of the group: let it in by understudy raft member add %s=HOST:PORT", c.ID, c.ID)}
 	}
 	if err := n.onlyPeers(r, "join"); err != nil {
 		return welcome{}, err
@@ -239,7 +239,7 @@ func (n *node) serveElect(ctx context.Context, r *http.Request, dead hello) (hel
 		return hello{}, err
 	}
 	if !n.running() {
-		return hello{}, fmt.Errorf("%w: raft does not run yet", errNotApplied)
+		return hello{}, undone{errors.New("raft does not run yet")}
 	}
 	me := n.config.peer(n.config.ID)
 	if _, leader := n.raft.LeaderWithID(); string(leader) == dead.Leader || leader == "" {

@@ -23,13 +23,13 @@ import (
 func (g *group) copied(i int) Config {
 	g.t.Helper()
 	c := g.configs[i]
-	c.Dir, c.Bind = filepath.Join(g.t.TempDir(), "copy"), "127.0.0.1:0"
+	c.Dir, c.Bind = filepath.Join(g.t.TempDir(), "copy"), freeAddress(g.t)
 	copyLiving(g.t, g.nodes[i], c.Dir)
 	return c
 }
 
 // freeAddress is one at which nobody listens.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	free, err := servers.Addresses(1)
 	must(t, err)

@@ -252,7 +252,7 @@ func (w *wire) named(err error) error {
 	final := !w.worked.Load()
 	switch {
 	case errors.As(err, &plain):
-		return lock.InFields(fmt.Errorf("%s speaks no TLS (%w); if that is meant, write http://", w.server.Host, err), "Endpoint")
+		err = lock.InFields(fmt.Errorf("%s speaks no TLS (%w); if that is meant, write http://", w.server.Host, err), "Endpoint")
 	case !errors.As(err, &r):
 		return err
 	case r.Code == "NoSuchBucket":

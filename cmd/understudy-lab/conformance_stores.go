@@ -67,6 +67,9 @@ func inOneLedger(lacks map[conformance.Fault]string) map[conformance.Fault]strin
 	return lacks
 }
 
+// rooms are the settings by which a store gives rights to a part of it.
+var rooms = map[string]string{"etcd": "--etcd-prefix", "consul": "--consul-prefix", "kubernetes": "--kubernetes-lease", "s3": "--s3-object"}
+
 // prepareGiven is prepare for servers that are the user's. Each case has a prefix of
 // its own, and all of them one that is new.
 func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() error, err error) {
@@ -85,8 +88,8 @@ func (c *check) prepareGiven(ctx context.Context, out io.Writer) (remove func() 
 	}
 	if err := wipe(ctx); err != nil { // it is empty: this says whether the store answers us
 		err = fmt.Errorf("the store cannot be used: %w", err)
-		if given == "" && errors.Is(err, lock.ErrPermanent) && !certs.Failed(err) {
-			err = fmt.Errorf("%w; or name a prefix below which it may, by --etcd-prefix, --consul-prefix, --postgres-group, --kubernetes-lease, --nats-group or --s3-object", err)
+		if name := rooms[store.Backend]; name != "" && given == "" && errors.Is(err, lock.ErrPermanent) && !certs.Failed(err) {
+			err = fmt.Errorf("%w; if it may be used below a prefix only, name that by %s", err, name)
 		}
 		return nil, err
 	}

@@ -44,7 +44,9 @@ keeps it, and measures from SIGKILL to the first answer of the next.
 		Example: "  understudy demo\n  understudy demo --warm",
 		Args:    cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE) // the last: its reader went away
+			read, forget := signal.NotifyContext(cmd.Context(), syscall.SIGPIPE) // until its reader goes away
+			defer forget()
+			ctx, stop := signal.NotifyContext(read, os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			show := (*demoStage).takeovers
 			if warm {
@@ -54,7 +56,9 @@ keeps it, and measures from SIGKILL to the first answer of the next.
 				}
 				show = func(s *demoStage, ctx context.Context) error { return s.coldAndWarm(ctx, wrapper) }
 			}
-			if err := demo(ctx, cmd.OutOrStdout(), show); err != nil {
+			if err := demo(ctx, cmd.OutOrStdout(), show); read.Err() != nil && cmd.Context().Err() == nil {
+				return cli.Exit(cli.NotDone, nil) // who has read enough needs no word about it
+			} else if err != nil {
 				return cli.Exit(cli.NotDone, err)
 			}
 			return nil

@@ -45,7 +45,6 @@ func newProbe() *cobra.Command {
 against --ttl, and then runs the cases of the suite that fail if the store ignores a condition, loses what it
 acknowledged, or shows old values. A yes proves less than understudy conformance, which takes minutes and
 has the same settings. Like that, it works under a prefix of its own and removes it.
-
 ` + cli.Codes{0: "yes", cli.NotDone: "no, or it was stopped", cli.Unavailable: ""}.String(),
 		Example: `  understudy probe --backend etcd --etcd-endpoints h1:2379,h2:2379,h3:2379
   understudy probe --backend postgres --postgres-url postgres://billing@h1/understudy`,

@@ -142,6 +142,9 @@ func TestCodesOfEveryCommand(t *testing.T) {
 			t.Parallel()
 			words := strings.Fields(name)
 			_, help := said(t, append(words, "--help")...)
+			if strings.Contains(help, "\n\n\n") {
+				t.Errorf("two empty lines in the help:\n%s", help)
+			}
 			_, list, _ := strings.Cut(help, "Exit codes:\n")
 			list, _, _ = strings.Cut(list, "\n\n")
 			var codes []int

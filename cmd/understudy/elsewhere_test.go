@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/internal/cli"
 )
@@ -96,7 +99,24 @@ func talks(t *testing.T, talk func(net.Conn)) (address string) {
 	return l.Addr().String()
 }
 
-// TestServerWithoutTLS: the error says which setting asked for TLS, and what to write where none is meant.
+// TestServerOfAnotherKind: what ends each connection, and what greets in a way of its own, is named as what it is not,
+// and no words of a client's library stand alone for that.
+func TestServerOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	ends, greeting := talks(t, func(net.Conn) {}), greets(t, "INFO {\"server_id\":\"a\"}\r\n")
+	for want, flags := range map[string]string{
+		"etcd " + ends + ": there is no connection: what answers there ends the connection without a word": "--backend=etcd --etcd-endpoints=" + ends,
+		"postgres-url: what answers there is not PostgreSQL; write the address of a server":                "--backend=postgres --postgres-url=postgres://u@" + greeting + "/db?sslmode=disable",
+		"postgres-url: the server speaks no TLS, or is not PostgreSQL":                                     "--backend=postgres --postgres-url=postgres://u@" + greeting + "/db",
+	} {
+		if _, text := said(t, append(strings.Fields("status --role=r --timeout=2s"), strings.Fields(flags)...)...); !strings.Contains(text, want) {
+			t.Errorf("%s: want %q:\n%s", flags, want, text)
+		}
+	}
+}
+
+// TestServerWithoutTLS: the error says which setting asked for TLS, and what to write where none is meant; and so it
+// does where the server alone speaks TLS. No waiting cures that, so nobody waits.
 func TestServerWithoutTLS(t *testing.T) {
 	t.Parallel()
 	page := httptest.NewServer(http.NotFoundHandler())
@@ -104,24 +124,64 @@ func TestServerWithoutTLS(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "credentials")
 	must(t, os.WriteFile(file, []byte("[default]\naws_access_key_id = a\naws_secret_access_key = b\n"), 0o600))
 	nats, postgres := greets(t, `INFO {"server_id":"a","version":"2.12.0","max_payload":1048576}`+"\r\n"), greets(t, "N") // as PostgreSQL refuses TLS
+	pair, _ := certificate(t, "127.0.0.1", time.Hour)
+	secure := speaksTLS(t, "nats", &tls.Config{Certificates: []tls.Certificate{pair}})
 	for name, c := range map[string]struct {
 		args []string
 		want string
 	}{
 		"nats":     {[]string{"--nats-url=tls://" + nats}, "nats-url: the server speaks no TLS"},
+		"nats ":    {[]string{"--nats-url=nats://" + secure}, "nats-url and nats-ca-file: the server speaks TLS; write tls://, and name its authorities"},
 		"postgres": {[]string{"--postgres-url=postgres://u@" + postgres + "/db"}, "postgres-url: the server speaks no TLS"},
 		"s3":       {[]string{"--s3-bucket=my-locks", "--s3-endpoint=https://" + strings.TrimPrefix(page.URL, "http://"), "--s3-credentials-file", file}, "s3-endpoint: " + strings.TrimPrefix(page.URL, "http://") + " speaks no TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			code, text := said(t, append([]string{"status", "--role=r", "--timeout=3s", "--backend=" + name}, c.args...)...)
-			if code != cli.Usage || !strings.Contains(text, c.want) {
+			code, text := said(t, append([]string{"status", "--role=r", "--timeout=3s", "--backend=" + strings.TrimSpace(name)}, c.args...)...)
+			if code != cli.Usage || !strings.Contains(text, c.want) || strings.Contains(text, "cannot be reached") {
 				t.Errorf("code %d, want %d and %q:\n%s", code, cli.Usage, c.want, text)
 			}
 			if fields := regexp.MustCompile(`(?m)^understudy: [A-Z]\w+: `).FindString(text); fields != "" {
 				t.Errorf("%q is a name in Go:\n%s", fields, text)
 			}
 		})
+	}
+}
+
+// TestOneCauseOnce: where nothing listens, and where nothing is said, status tells why once for each server, in words
+// of its own: no method and URL that nobody asked for, and nothing of how it asks the servers beside.
+func TestOneCauseOnce(t *testing.T) {
+	t.Parallel()
+	silent := talks(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	for _, c := range []struct{ store, flags, cause string }{
+		{"raft", "--raft-peers=a=127.0.0.1:1,b=127.0.0.1:2,c=127.0.0.1:3", "peer b=127.0.0.1:2: dial tcp 127.0.0.1:2: connect: connection refused"},
+		{"etcd", "--etcd-endpoints=127.0.0.1:1", "etcd 127.0.0.1:1: there is no connection: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"consul", "--consul-address=127.0.0.1:1", "the agent at http://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"nats", "--nats-url=nats://127.0.0.1:1", "127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"postgres", "--postgres-url=postgres://u@127.0.0.1:1/db?sslmode=disable", "dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"raft", "--raft-peers=a=" + silent, "peer a=" + silent + ": "},
+		{"consul", "--consul-address=" + silent, "the store gave no answer within "},
+		{"nats", "--nats-url=nats://" + silent, silent + " does not answer as NATS"},
+		{"postgres", "--postgres-url=postgres://u@" + silent + "/db?sslmode=disable", silent + " does not answer as PostgreSQL"},
+	} {
+		t.Run(c.store+" "+c.flags, func(t *testing.T) {
+			t.Parallel()
+			code, text := said(t, "status", "--role=r", "--timeout=1s", "--backend="+c.store, c.flags)
+			_, text, _ = strings.Cut(text, "the store cannot be reached:") // what was said while it waited comes before
+			if n := strings.Count(text, c.cause); code != cli.Unavailable || n != 1 {
+				t.Errorf("exit code %d, and %d times %q:\n%s", code, n, c.cause, text)
+			}
+			saysNone(t, text, "Post ", "Put ", "Get ", "not applied", "no answer in time")
+		})
+	}
+}
+
+func saysNone(t *testing.T, text string, words ...string) {
+	t.Helper()
+	for _, no := range words {
+		if strings.Contains(text, no) {
+			t.Errorf("it says %q:\n%s", no, text)
+		}
 	}
 }
 
@@ -142,11 +202,7 @@ func TestNoStoreThere(t *testing.T) {
 			if code != cli.Unavailable || !strings.Contains(text, "did not answer within --connect-timeout") || !strings.Contains(text, "connection refused") {
 				t.Errorf("exit code %d:\n%s", code, text)
 			}
-			for _, no := range []string{"may have our session", "evict: ", "close: "} {
-				if strings.Contains(text, no) {
-					t.Errorf("it says %q:\n%s", no, text)
-				}
-			}
+			saysNone(t, text, "may have our session", "evict: ", "close: ")
 		})
 	}
 }

@@ -39,7 +39,7 @@ a number: one at least as great as any token that was ever seen. It never lowers
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			if err := l.Raise(ctx, lock.Token(above)); err != nil {
-				return cli.Unreachable(err)
+				return unreachable(err)
 			}
 			st, err := standing(ctx, l, o.Role())
 			if err != nil {

@@ -39,6 +39,7 @@ type follower struct {
 	found map[string]lock.Standing
 	told  map[string]string // the last line of each role
 	lost  string            // that the store does not answer, as it was told; "": it does
+	weak  string            // which servers of a store that answers do not, or fail, as it was told; "": none
 	why   error             // why the roles cannot be watched; nil: they can
 }
 
@@ -147,6 +148,7 @@ func (f *follower) show() error {
 		defer f.tell(f.lost)
 		f.lost = lost
 	}
+	defer f.tellServers()
 	if f.live {
 		return f.redraw()
 	}
@@ -154,7 +156,7 @@ func (f *follower) show() error {
 		text := line(st)
 		key := text
 		if *f.output == "json" { // it shows the servers, too
-			key += fmt.Sprint(f.lost, f.store.Silent, f.store.Failing, f.store.Barred, f.store.Refuses)
+			key += f.lost + f.weakness()
 		}
 		if key == f.told[st.Role] {
 			continue
@@ -195,6 +197,32 @@ func (f *follower) tell(before string) {
 		cli.Say(f.errs, "understudy: the store answers again\n")
 	default:
 		cli.Say(f.errs, fmt.Sprintf("understudy: warning: %s\n", f.lost))
+	}
+}
+
+// weakness names the servers that are silent or failing, and why every write is refused; "": nothing of it.
+func (f *follower) weakness() string {
+	if len(f.store.Silent)+len(f.store.Failing)+len(f.store.Barred) == 0 && f.store.Refuses == "" {
+		return ""
+	}
+	return fmt.Sprint(f.store.Silent, f.store.Failing, f.store.Barred, f.store.Refuses)
+}
+
+// tellServers says on standard error that servers of a store which answers do not, or do again. A page and a document
+// have that themselves, and an outage says more.
+func (f *follower) tellServers() {
+	weak := f.weakness()
+	switch {
+	case f.live || *f.output == "json":
+	case f.lost != "":
+		f.weak = ""
+	case weak == f.weak:
+	case weak == "":
+		f.weak = ""
+		cli.Say(f.errs, "understudy: every server of the store is well again\n")
+	default:
+		f.weak = weak
+		cli.Say(f.errs, fmt.Sprintf("understudy: warning: the store: %s\n", f.store))
 	}
 }
 

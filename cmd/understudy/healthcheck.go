@@ -32,7 +32,6 @@ func newHealthcheck() *cobra.Command {
 		Long: `Asks the run on this machine, at its own --admin-listen, and nobody else: the store is not
 needed. readyz, the default: is it active, or could it take over. livez: does its loop turn. active:
 is it active and may act. It says what was answered, in one line.
-
 ` + cli.Codes{0: "yes", cli.NotDone: "no, or there was no answer within --timeout, or another program gave it"}.String(),
 		Example: `  understudy healthcheck --admin-listen 127.0.0.1:7070
   understudy healthcheck livez --config understudy.yaml`,

@@ -89,7 +89,7 @@ func eventsOf(ctx context.Context, l lock.Locker, role string) ([]lock.Event, er
 			why = err
 		}
 		if cli.Pause(ctx); ctx.Err() != nil {
-			return nil, cli.Unreachable(fmt.Errorf("the store cannot be reached:\n%w", why))
+			return nil, cli.Unreachable(fmt.Errorf(noAnswer, why))
 		}
 	}
 }

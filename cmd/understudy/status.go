@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backends"
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -46,7 +47,8 @@ A crash costs milliseconds where the process has a witness, and else the ttl. Wh
 Raft of which none may fail, it costs the store's majority: nobody is active until a voter is back.
 
 --watch runs until it is interrupted: on a terminal it redraws the page, elsewhere it prints a line for
-each change. When the store stops answering, and when it answers again, a line on standard error says so.
+each change. When the store stops answering, and when it answers again, a line on standard error says so;
+there also, when one of its servers falls silent or fails, and when all are well again.
 
 JSON is one document, or with --watch one for each line: store (name, identity, members, leader,
 silent, barred: those of silent with which TLS fails, failing, quorum, margin: how many more members may
@@ -117,9 +119,9 @@ func (s *statusCommand) judge() error {
 }
 
 // once shows the roles, and says by its error's exit code who is active.
-func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func() inspection) error {
+func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func(context.Context) inspection) error {
 	all, unread := standings(ctx, l, s.asked()...)
-	found := inspect()
+	found := inspect(ctx)
 	if found.differs != "" {
 		defer cli.Say(s.errs, "understudy: warning: "+found.differs+"\n")
 	}
@@ -127,7 +129,7 @@ func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func() 
 		switch text := found.String(); {
 		case text != "":
 			unread = fmt.Errorf("store %s: %s\n%w", s.Store.Backend, text, unread)
-		case found.err != nil && !strings.Contains(s.Explain(unread).Error(), found.err.Error()):
+		case found.err != nil && !errors.Is(found.err, errLate) && !strings.Contains(s.Explain(unread).Error(), found.err.Error()):
 			unread = fmt.Errorf("%w\n%w", s.Explain(unread), found.err) // what is explained in part is left as it is
 		}
 		return cli.Unreachable(unread)
@@ -185,9 +187,9 @@ type inspection struct {
 }
 
 // askServers asks the store's servers for their health, while the rest goes on: they may be far
-// away. The function that it returns waits a second more, also if the store does not answer for
-// lack of a quorum.
-func (o *options) askServers(ctx context.Context) func() inspection {
+// away. The function that it returns waits a second more, within the time that its context has, also if the store
+// does not answer for lack of a quorum.
+func (o *options) askServers(ctx context.Context) func(context.Context) inspection {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var found inspection
 	var both sync.WaitGroup
@@ -197,9 +199,13 @@ func (o *options) askServers(ctx context.Context) func() inspection {
 		found.err = o.Explain(found.err)
 	})
 	both.Go(func() { found.differs = row.Differs(ctx, o.Store) })
-	return func() inspection {
+	return func(within context.Context) inspection {
 		defer cancel(nil)
-		defer time.AfterFunc(time.Second, func() { cancel(errLate) }).Stop()
+		more := time.Second
+		if end, ok := within.Deadline(); ok {
+			more = min(more, time.Until(end))
+		}
+		defer time.AfterFunc(more, func() { cancel(errLate) }).Stop()
 		both.Wait()
 		return found
 	}
@@ -274,9 +280,20 @@ func standings(ctx context.Context, l lock.Locker, roles ...string) ([]lock.Stan
 		}
 	}
 	if len(found) < len(roles) || len(roles) == 0 && ctx.Err() != nil {
-		return nil, fmt.Errorf("the store cannot be reached:\n%w", cmp.Or(why, errNobody))
+		return nil, fmt.Errorf(noAnswer, cmp.Or(why, errNobody))
 	}
 	return byName(found), errors.Join(slices.Collect(maps.Values(unread))...)
+}
+
+// noAnswer is what a command says first of a store that has not answered it.
+const noAnswer = "the store cannot be reached:\n%w"
+
+// unreachable is the error of a command's one call of the store, where no standing is read before.
+func unreachable(err error) error {
+	if errors.Is(err, lock.ErrPermanent) || errors.Is(err, lock.ErrRefused) || certs.Failed(err) {
+		return cli.Unreachable(err)
+	}
+	return cli.Unreachable(fmt.Errorf(noAnswer, err))
 }
 
 var errNobody = errors.New("nobody answered")

@@ -118,6 +118,13 @@ func TestStatusWatchSaysOutage(t *testing.T) {
 	}
 	text, said := watch()
 	docs, also := watch("-o", "json")
+	r.signal("c", syscall.SIGSTOP)
+	r.eventually("one silent server is told", func() bool {
+		return said.Has("understudy: warning: the store: 3 members") && said.Has("silent: c; none may fail\n")
+	})
+	r.signal("c", syscall.SIGCONT)
+	r.eventually("its return is told", func() bool { return said.Has("understudy: every server of the store is well again\n") })
+	one := said.String()
 	stop := func(sig syscall.Signal) {
 		r.signal("b", sig)
 		r.signal("c", sig)
@@ -130,8 +137,10 @@ func TestStatusWatchSaysOutage(t *testing.T) {
 	stop(syscall.SIGCONT)
 	for _, one := range []*lab.Said{said, also} {
 		r.eventually("its end is told", func() bool { return one.Has("understudy: the store answers again\n") })
-		if n := strings.Count(one.String(), "\n"); n != 2 {
-			t.Errorf("%d lines, want 2:\n%s", n, one)
+	}
+	for got, before := range map[*lab.Said]string{said: one, also: ""} {
+		if n, want := strings.Count(got.String(), "\n"), strings.Count(before, "\n")+2; n != want {
+			t.Errorf("%d lines, want %d:\n%s", n, want, got)
 		}
 	}
 	r.eventually("the last document is of a store that answers", func() bool {
@@ -140,6 +149,30 @@ func TestStatusWatchSaysOutage(t *testing.T) {
 	})
 	if !text.Has(" role=r active=a ") {
 		t.Errorf("lines of text:\n%s", text)
+	}
+}
+
+// TestStatusWatchSaysOneOutage: servers that hang are one outage, told once and with its cause, and its end once, also
+// where the store's client keeps what it has read: that is no answer.
+func TestStatusWatchSaysOneOutage(t *testing.T) { onServers(t, testStatusWatchSaysOneOutage) }
+
+func testStatusWatchSaysOneOutage(t *testing.T, r *trio) {
+	r.start("a")
+	r.active(0)
+	out, said := new(lab.Said), new(lab.Said)
+	go execute(t.Context(), slices.Concat([]string{"status", "--watch", "--role", "r"}, r.flags), out, said)
+	r.eventually("it shows the active", func() bool { return out.Has(" active=a ") })
+	resume, err := r.cluster.Pause()
+	must(t, err)
+	r.eventually("the outage is told", func() bool { return said.Has("the store does not answer: ") })
+	time.Sleep(8 * time.Second) // of an outage that goes on, for several tries of every kind
+	if text := said.String(); strings.Count(text, "\n") != 1 {
+		t.Errorf("of one outage it says:\n%s", text)
+	}
+	must(t, resume())
+	r.eventually("its end is told", func() bool { return said.Has("understudy: the store answers again\n") })
+	if text := said.String(); strings.Count(text, "\n") != 2 || strings.Contains(text, "does not answer: context") {
+		t.Errorf("in the end it has said:\n%s", text)
 	}
 }
 

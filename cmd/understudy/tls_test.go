@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -41,11 +42,12 @@ func TestTLSFails(t *testing.T) {
 		"a certificate is missing": {good, goodCA, "certificate required", tls.RequireAnyClientCert},
 	} {
 		for store, flags := range map[string]string{
-			"etcd":     "--etcd-endpoints=https://ADDRESS --etcd-ca-file=CA",
-			"consul":   "--consul-address=https://ADDRESS --consul-ca-file=CA",
-			"postgres": "--postgres-url=postgres://u@ADDRESS/db --postgres-ca-file=CA",
-			"nats":     "--nats-url=tls://ADDRESS --nats-ca-file=CA",
-			"s3":       "--s3-bucket=my-locks --s3-endpoint=https://ADDRESS --s3-ca-file=CA --s3-credentials-file=" + credentials,
+			"etcd":       "--etcd-endpoints=https://ADDRESS --etcd-ca-file=CA",
+			"consul":     "--consul-address=https://ADDRESS --consul-ca-file=CA",
+			"postgres":   "--postgres-url=postgres://u@ADDRESS/db --postgres-ca-file=CA",
+			"nats":       "--nats-url=tls://ADDRESS --nats-ca-file=CA",
+			"kubernetes": "--kubernetes-kubeconfig=" + kubeconfig(t, c.ca) + " --kubernetes-server=https://ADDRESS",
+			"s3":         "--s3-bucket=my-locks --s3-endpoint=https://ADDRESS --s3-ca-file=CA --s3-credentials-file=" + credentials,
 		} {
 			t.Run(name+"/"+store, func(t *testing.T) {
 				t.Parallel()
@@ -64,6 +66,15 @@ func TestTLSFails(t *testing.T) {
 			})
 		}
 	}
+}
+
+// kubeconfig writes a file of a client that trusts these authorities, and shows a token.
+func kubeconfig(t *testing.T, ca string) (file string) {
+	file = filepath.Join(t.TempDir(), "kubeconfig")
+	must(t, os.WriteFile(file, fmt.Appendf(nil, `{apiVersion: v1, kind: Config, current-context: c,
+contexts: [{name: c, context: {cluster: c, user: u, namespace: n}}], users: [{name: u, user: {token: t}}],
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1", certificate-authority: %q}}]}`, ca), 0o600))
+	return file
 }
 
 // certificate makes one of a server at an address, which is its own authority, and writes that to a file.

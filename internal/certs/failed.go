@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -33,6 +35,19 @@ func Mismatch(err error) error {
 		return nil
 	}
 	return &mismatch{err}
+}
+
+// joined is the type of what [errors.Join] returns: an error of fmt.Errorf that wraps several is one error.
+var joined = reflect.TypeOf(errors.Join(errors.ErrUnsupported))
+
+// Every reports whether is holds for each of the errors that err joins, or for err where it joins none.
+func Every(err error, is func(error) bool) bool {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if all, ok := e.(interface{ Unwrap() []error }); ok && reflect.TypeOf(e) == joined {
+			return !slices.ContainsFunc(all.Unwrap(), func(one error) bool { return !Every(one, is) })
+		}
+	}
+	return is(err)
 }
 
 type mismatch struct{ err error }

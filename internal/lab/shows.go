@@ -39,6 +39,9 @@ func Shows(t testing.TB, cmd *exec.Cmd, most int) (lines []string, code int) {
 	if errs.Len() > 0 {
 		t.Log(errs.String())
 	}
+	if len(lines) == most && errs.Len() > 0 {
+		t.Errorf("its reader has gone away after %d lines, and it says: %s", most, errs.String())
+	}
 	Eventually(t, "the end of every process", func() bool { return len(Left(t, "TMPDIR", dir)) == 0 }) // witnesses tell nobody when they end
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("after %d lines: left behind: %v, %v", len(lines), left, err)

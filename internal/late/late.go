@@ -1,0 +1,25 @@
+// Package late says that a call got no answer in time.
+package late
+
+import (
+	"context"
+	"fmt"
+)
+
+// Error returns an error with this text that wraps err. Where err is context.DeadlineExceeded itself its words are left
+// out: the text says that there was no answer, and for how long.
+func Error(err error, format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	if err != context.DeadlineExceeded { //nolint:errorlint // one that wraps it says more
+		return fmt.Errorf("%s: %w", text, err)
+	}
+	return &lateError{text, err}
+}
+
+type lateError struct {
+	text string
+	err  error
+}
+
+func (e *lateError) Error() string { return e.text }
+func (e *lateError) Unwrap() error { return e.err }
