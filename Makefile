@@ -26,6 +26,15 @@ bin/kube-apiserver: internal/lab/servers/kubernetes/go.mod
 	@echo "building the API server of Kubernetes, for make test-kubernetes only: some minutes"
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kube-apiserver
 
+# The first of them takes as long as bin/kube-apiserver, the next ones less: they share most of their code.
+bin/kube-controller-manager bin/kube-scheduler bin/kubectl: internal/lab/servers/kubernetes/go.mod
+	@echo "building $(@F), for make test-helm only: some minutes"
+	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$(@F)
+
+bin/helm: internal/lab/servers/helm/go.mod
+	@echo "building Helm, for make test-chart and test-helm only: some minutes"
+	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+
 bin/versitygw: internal/lab/servers/s3/go.mod
 	@echo "building versitygw, for make test-s3: about a minute"
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw
@@ -43,7 +52,7 @@ LONG := ^Test(Day|Pauses|History|AnyNumberOfRequests)$$
 
 test: servers build ## every test, with the race detector where the machine has a C compiler
 	go vet ./...
-	go vet -tags soak,chaos,mixed,report,postgres,kubernetes,nats,s3,haproxy,systemd,compose ./admin ./backends/... ./cmd/... ./deploy/... ./internal/... ./conformance/...
+	go vet -tags soak,chaos,mixed,report,postgres,kubernetes,nats,s3,haproxy,systemd,compose,helm ./admin ./backends/... ./cmd/... ./deploy/... ./internal/... ./conformance/...
 	cd internal/failover/baselines && go vet .
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=amd64 go build ./...
@@ -122,6 +131,26 @@ test-kubernetes: servers bin/kube-apiserver ## the store on a real API server of
 
 test-kubernetes-suite: servers bin/kube-apiserver ## the conformance suite on Kubernetes, near and far, on a quiet machine: about ten minutes
 	.ci/tests ./backends/kubernetes -tags kubernetes -run '^TestSuite' -timeout 30m
+
+CONTROL_PLANE := bin/etcd bin/kube-apiserver bin/kube-controller-manager bin/kube-scheduler bin/kubectl
+
+test-chart: bin/helm ## what the chart makes, and what it refuses, without a cluster; builds Helm once, some minutes
+	.ci/tests ./deploy -tags helm -run 'TestManifests|TestChart' -timeout 5m
+
+test-helm: bin/helm $(CONTROL_PLANE) ## the chart on a real control plane of Kubernetes, with nodes of our own on Docker: root, Docker; builds both once, many minutes
+	go vet -tags helm ./deploy
+	cd internal/lab/servers/kubernetes && go vet ./...
+	go test ./deploy -tags helm -run 'TestManifests|TestChart|TestHelm' -timeout 10m -v
+	go test ./docs -run 'TestCommands/helm' -timeout 5m -args -helm
+
+# ROLLOUTS: how many rolling updates.
+ROLLOUTS ?= 50
+
+deploy-soak: bin/helm $(CONTROL_PLANE) ## fifty rolling updates of the chart, a node's death and a lost API server: root, Docker
+	go test ./deploy -tags helm -run 'TestHelm$$' -rollouts $(ROLLOUTS) -timeout 24h -v
+
+manifests: bin/helm ## deploy/kubernetes, anew from the chart
+	go test ./deploy -tags helm -run TestManifests -update
 
 test-nats: bin/nats-server build ## the store on real NATS servers; builds them once: a minute
 	.ci/tests ./backends/nats -tags nats -skip '^TestSuite' -timeout 10m
@@ -211,6 +240,8 @@ export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 export UNDERSTUDY_NATS_SERVER ?= $(CURDIR)/bin/nats-server
 export UNDERSTUDY_KUBE_APISERVER ?= $(CURDIR)/bin/kube-apiserver
+export UNDERSTUDY_KUBE_CONTROLLER_MANAGER ?= $(CURDIR)/bin/kube-controller-manager
+export UNDERSTUDY_KUBE_SCHEDULER ?= $(CURDIR)/bin/kube-scheduler
 export UNDERSTUDY_VERSITYGW ?= $(CURDIR)/bin/versitygw
 
-.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos log-stores test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd release release-images test-deploy api api-update lint mutants
+.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos log-stores test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd test-chart test-helm deploy-soak manifests release release-images test-deploy api api-update lint mutants

@@ -60,9 +60,10 @@ var arrows = map[string][]string{
 	"conformance":                    {"lock", "coordinator"},
 	"internal/lab":                   {"lock", "internal/lab/process"},
 	"deploy":                         {},
-	"docs":                           {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/script", "internal/lab/serve", "internal/lab/servers"},
+	"docs":                           {"fencing", "fencing/fencinghttp", "internal/lab", "internal/lab/cluster", "internal/lab/script", "internal/lab/serve", "internal/lab/servers"},
 	"internal/lab/guards":            {"lock", "fencing"},
 	"internal/lab/hosts":             {"internal/lab", "internal/lab/process"},
+	"internal/lab/cluster":           {"internal/lab", "internal/lab/process", "internal/lab/servers"},
 	"internal/lab/script":            {},
 	"internal/lab/process":           {},
 	"internal/lab/serve":             {"internal/lab", "internal/lab/servers"},
@@ -105,7 +106,7 @@ var pure = map[string][]string{
 }
 
 // inTests may be imported by test files besides.
-var inTests = []string{"backends", "backends/raft", "coordinator", "coordinator/witness", "examples/filestore", "fencing", "fencing/fencingraft", "fencing/fencingetcd", "state", "state/statetest", "backends/kv", "backends/object", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "backends/object/objectmem", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/faultdisk", "internal/lab/guards", "internal/lab/hosts", "internal/lab/script", "internal/lab/servers", "internal/lab/serve", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
+var inTests = []string{"backends", "backends/raft", "coordinator", "coordinator/witness", "examples/filestore", "fencing", "fencing/fencingraft", "fencing/fencingetcd", "state", "state/statetest", "backends/kv", "backends/object", "backends/ledger", "backends/memory", "backends/kv/kvmem", "backends/kv/kvtest", "backends/object/objectmem", "conformance", "conformance/conformancetest", "internal/lab", "internal/lab/faultdisk", "internal/lab/guards", "internal/lab/cluster", "internal/lab/hosts", "internal/lab/script", "internal/lab/servers", "internal/lab/serve", "internal/lab/storebench", "internal/lab/stores", "internal/lab/ways", "internal/lab/process", "internal/failover"}
 
 // Limits that keep a file and a function readable.
 const (

@@ -55,6 +55,7 @@ type Role struct {
 type Run struct {
 	ConnectTimeout time.Duration // 0: wait without limit
 	Health, Fence  string        // shell commands; "": none
+	EndpointSlice  string        // of Kubernetes; "": none
 	Stdin, Isolate bool
 }
 

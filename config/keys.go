@@ -134,6 +134,7 @@ func listed() []Key {
 		{Name: "onExit", Command: true, OneOf: []string{"exit", "restart"}, Usage: "when a command ends by itself: exit with its code, or restart (default exit; with roles restart)", to: func(c *Config) any { return &c.onExit }},
 		{Name: "onActive", Command: true, Usage: "a shell command to run beside the command once the role is granted, for at most 30s: for an address, DNS, an alert", to: func(c *Config) any { return &c.onActive }},
 		{Name: "onStandby", Command: true, Usage: "a shell command to run when the command has ended, before the role is released, for at most 5s", to: func(c *Config) any { return &c.onStandby }},
+		{Name: "endpointSlice", Command: true, Usage: "an EndpointSlice of Kubernetes in the pod's namespace that names this process's address while it is active", to: func(c *Config) any { return &c.Run.EndpointSlice }},
 		{Name: "connectTimeout", Command: true, Usage: "time for the store's first answer; then exit with code 69 (default: no limit)", to: func(c *Config) any { return &c.Run.ConnectTimeout }},
 		{Name: "stdin", Command: true, Default: "false", Usage: "pass standard input to the command (default /dev/null)", to: func(c *Config) any { return &c.Run.Stdin }},
 		{Name: "isolate", Command: true, Default: "false", Usage: "run each command in a PID namespace: nothing of it outlives this process, no matter what is killed (Linux, as root)", to: func(c *Config) any { return &c.Run.Isolate }},

@@ -22,6 +22,7 @@ var (
 	postgres    = flag.Bool("postgres", false, "run the commands of postgres.md, too: they take a PostgreSQL server (make testpostgres)")
 	s3          = flag.Bool("s3", false, "run the commands of s3.md, too: they take versitygw (make test-s3)")
 	natsServers = flag.Bool("nats", false, "run the commands of nats.md, too: they take NATS servers (make test-nats)")
+	onCluster   = flag.Bool("helm", false, "run the commands of helm.md, too: they take Docker, Helm and a control plane of Kubernetes (make test-helm)")
 	kubernetes  = flag.Bool("kubernetes", false, "run the commands of kubernetes.md, too: they take an API server and kubectl (make test-kubernetes)")
 )
 
@@ -108,7 +109,7 @@ func TestCommands(t *testing.T) {
 	bin := t.TempDir()
 	ship(t, bin)
 	for name, s := range scenarios(t) {
-		if name == "postgres.md" && !*postgres || name == "kubernetes.md" && !*kubernetes || name == "nats.md" && !*natsServers || name == "s3.md" && !*s3 {
+		if name == "postgres.md" && !*postgres || name == "kubernetes.md" && !*kubernetes || name == "nats.md" && !*natsServers || name == "s3.md" && !*s3 || name == "helm.md" && !*onCluster {
 			continue
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".md"), func(t *testing.T) {

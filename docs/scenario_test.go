@@ -18,7 +18,7 @@ import (
 //	names COMMAND   the page only speaks of it: there is such a command, or such a target of make
 //	block FILE LANGUAGE N  the page's nth block of that language goes into that file
 //	with OLD => NEW what differs per machine: OLD is replaced in the lines of the page
-//	server NAME     begins one: etcd, consul, postgres, kubernetes, nats, s3, guarded (HTTP behind the fence); or finds ports
+//	server NAME     begins one: etcd, consul, postgres, kubernetes, nats, s3, guarded (HTTP behind the fence); cluster (Kubernetes with nodes); or finds ports
 //	also COMMAND    the scenario's own; it goes on until `stop`
 //	do COMMAND      the scenario's own
 //	until COMMAND   the scenario's own, again and again until it says what is wanted

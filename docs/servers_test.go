@@ -13,6 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/fencing"
 	"github.com/understudy-ha/understudy/fencing/fencinghttp"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/cluster"
 	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 )
@@ -48,6 +49,9 @@ func (r *runner) serve(what string) {
 		m := serve.Start(r.t, what, 1, servers.Options{}).Members[0]
 		host, port, _ := strings.Cut(m.Addr(), ":")
 		r.leave("export KUBECONFIG=" + m.Kubeconfig() + " KUBERNETES_CA=" + m.CAFile() + " KUBERNETES_SERVICE_HOST=" + host + " KUBERNETES_SERVICE_PORT=" + port)
+	case "cluster":
+		c := cluster.Start(r.t, "..", 2)
+		r.leave("export KUBECONFIG=" + c.API().Kubeconfig() + " PATH=" + c.Dir + "/tools:$PATH IMAGE=" + c.Image("understudy") + " WORK=" + c.Image("work"))
 	case "s3":
 		m := serve.Start(r.t, what, 1, servers.Options{}).Members[0]
 		r.leave("export S3=http://" + m.Addr() + " MANAGER=" + m.Credentials() + " USER=" + m.UserCredentials() + " BUCKET=" + servers.Bucket)

@@ -27,15 +27,20 @@ that is dead. Waits for the outcome and shows it.
 Without --to and --selector it is the first standby in line that can take over. One that is not
 ready, not healthy or drained gets nothing, and a role that is paused is not handed over. Exits with 1
 then, and when the role did not move in time, or moved to another.
-` + cli.Codes{0: "the role has moved", cli.NotDone: "refused, as nobody there can take over, or not in time, or another has the role", cli.Unavailable: ""}.String(),
+
+With --from nothing is asked of anybody else than that contender: where it is not active there is nothing to
+hand over, and that is a success. So a contender that is about to be stopped can give its own role away.
+` + cli.Codes{0: "the role has moved; or the contender of --from is not active", cli.NotDone: "refused, as nobody there can take over, or not in time, or another has the role", cli.Unavailable: ""}.String(),
 		Example: `  understudy handoff --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy handoff --role billing --to b
-  understudy handoff --role billing --selector zone=east,disk=fast`,
+  understudy handoff --role billing --selector zone=east,disk=fast
+  understudy handoff --role billing --from a --selector release!=41`,
 		Args: cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"role"})
 	to := cmd.Flags().String("to", "", "the standby (default the next one)")
-	selector := cmd.Flags().String("selector", "", "the next standby with these labels: KEY=VALUE, several with commas between them")
+	selector := cmd.Flags().String("selector", "", "the next standby with these labels: KEY=VALUE, or KEY!=VALUE for one without it; several with commas between them")
+	from := cmd.Flags().String("from", "", "hand over from this contender alone, and do nothing if it is not active")
 	o.Duration(&o.Timeout, "timeout", time.Minute, "for the outcome")
 	o.Collect()
 	pick := func(st lock.Standing) (lock.Member, error) { return choose(st, *to) }
@@ -46,6 +51,10 @@ then, and when the role did not move in time, or moved to another.
 		}
 		if labels != nil {
 			pick = func(st lock.Standing) (lock.Member, error) { return chooseLabelled(st, labels) }
+		}
+		if o.Set.Changed("from") {
+			err = errors.Join(err, o.CheckName("from", *from))
+			pick = onlyFrom(*from, pick)
 		}
 		return errors.Join(o.OneRole(), err)
 	}
@@ -100,6 +109,10 @@ func yielding(st lock.Standing) (lock.Member, error) {
 func moveRole(ctx context.Context, l lock.Locker, role string, pick picker, out io.Writer) error {
 	began := time.Now()
 	before, after, err := handOver(ctx, l, role, pick)
+	if none := (notActiveError{}); errors.As(err, &none) {
+		_, err = fmt.Fprintln(out, none)
+		return err
+	}
 	if err != nil {
 		return err
 	}
@@ -206,6 +219,23 @@ func inLine(st lock.Standing, m lock.Member) bool {
 	return slices.ContainsFunc(st.Line, func(one lock.Member) bool { return one.Session == m.Session })
 }
 
+// A notActiveError says that a contender has nothing to hand over.
+type notActiveError struct{ role, id string }
+
+func (e notActiveError) Error() string {
+	return fmt.Sprintf("%s: %s is not active, and has nothing to hand over", e.role, e.id)
+}
+
+// onlyFrom picks nobody where another contender than that one is active.
+func onlyFrom(id string, pick picker) picker {
+	return func(st lock.Standing) (lock.Member, error) {
+		if st.Term.Vacant() || st.Term.Holder.ID != id {
+			return lock.Member{}, notActiveError{st.Role, id}
+		}
+		return pick(st)
+	}
+}
+
 // choose finds the standby of that ID; "": the next one that can take over.
 func choose(st lock.Standing, to string) (lock.Member, error) {
 	if err := movable(st); err != nil {
@@ -226,17 +256,13 @@ func choose(st lock.Standing, to string) (lock.Member, error) {
 }
 
 // chooseLabelled finds the next standby with these labels that can take over.
-func chooseLabelled(st lock.Standing, labels map[string]string) (lock.Member, error) {
+func chooseLabelled(st lock.Standing, labels []label) (lock.Member, error) {
 	if err := movable(st); err != nil {
 		return lock.Member{}, err
 	}
 	var fit []lock.Member
 	for _, m := range st.Line {
-		differs := false
-		for key, value := range labels {
-			differs = differs || m.Labels[key] != value
-		}
-		if !differs {
+		if !slices.ContainsFunc(labels, func(l label) bool { return (m.Labels[l.key] == l.value) == l.not }) {
 			fit = append(fit, m)
 		}
 	}
@@ -303,21 +329,31 @@ func names(some []lock.Member) string {
 	return strings.Join(all, ", ")
 }
 
-// parseSelector reads KEY=VALUE, several with commas between them; "": nil.
-func parseSelector(text string) (map[string]string, error) {
+// A label is one that a standby must have, or, with not, must not have.
+type label struct {
+	key, value string
+	not        bool
+}
+
+// parseSelector reads KEY=VALUE or KEY!=VALUE, several with commas between them; "": nil.
+func parseSelector(text string) (labels []label, err error) {
 	if text == "" {
 		return nil, nil
 	}
-	labels := map[string]string{}
+	wanted := map[string]string{}
 	for one := range strings.SplitSeq(text, ",") {
 		key, value, ok := strings.Cut(one, "=")
+		key, not := strings.CutSuffix(key, "!")
 		if !ok || key == "" {
-			return nil, fmt.Errorf("selector %q: %q is no label; write KEY=VALUE", text, one)
+			return nil, fmt.Errorf("selector %q: %q is no label; write KEY=VALUE or KEY!=VALUE", text, one)
 		}
-		if before, twice := labels[key]; twice && before != value {
+		if before, twice := wanted[key]; twice && !not && before != value {
 			return nil, fmt.Errorf("selector %q: asks for %s=%s and for %s; no standby has both", text, key, before, one)
 		}
-		labels[key] = value
+		if !not {
+			wanted[key] = value
+		}
+		labels = append(labels, label{key, value, not})
 	}
 	return labels, nil
 }

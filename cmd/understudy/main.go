@@ -41,7 +41,7 @@ variable, and a variable overrides the file.`,
   understudy run --role billing --id a --raft-dir /var/lib/a --raft-peers a=h1:7001,b=h2:7001,c=h3:7001 -- ./billing
   understudy status --role billing --raft-peers a=h1:7001,b=h2:7001,c=h3:7001`,
 	}
-	root.AddCommand(newRun(s), newStatus(), newHistory(), newWhy(), newHandoff(), newStepDown(), newPause(), newHealthcheck(), newResume(), newDrain(), newPriority(), newEvict(), newTokenFloor(), newAdopt(), newVoter(s), newRaft(), newPlan(), newConfig(), cli.NewVersion(), newMan(),
+	root.AddCommand(newRun(s), newStatus(), newHistory(), newWhy(), newHandoff(), newStepDown(), newPause(), newHealthcheck(), newCopy(), newResume(), newDrain(), newPriority(), newEvict(), newTokenFloor(), newAdopt(), newVoter(s), newRaft(), newPlan(), newConfig(), cli.NewVersion(), newMan(),
 		inLab("demo", "Three real processes lose and regain an active, on embedded Raft, in under a minute"),
 		inLab("bench", "Measure failover on real processes and real stores, and draw it"),
 		inLab("conformance", "Prove on a store of yours that it keeps every rule"),

@@ -88,7 +88,7 @@ func newRun(s *signals) *cobra.Command {
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := o.Read(cmd)
-		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog(), o.checkWarm(), o.checkFence())
+		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog(), o.checkWarm(), o.checkFence(), o.checkEndpoint())
 		if err == nil {
 			err = o.Explain(o.Coordinator.CheckCanary())
 		}
@@ -170,8 +170,10 @@ func run(ctx context.Context, o *options, s *signals) error {
 	config.Exit = c.exit
 	config.OnDeadline = c.moveDeadline
 	c.beside(&config)
+	shownAt := publish(o, &config)
 	err = coordinator.Run(ctx, store.whole(), config, c.work)
 	c.end()
+	shownAt.end()
 	if err := store.Close(); err != nil { // does not change how the run ends
 		config.Logger.Error("the store was not closed in order", "error", err)
 	}

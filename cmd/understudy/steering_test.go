@@ -137,9 +137,13 @@ func testPriority(t *testing.T, r *trio) {
 	r.expect(cli.Usage, `selector "zone": "zone" is no label; write KEY=VALUE`, "handoff", "--role", "r", "--selector", "zone")
 	r.expect(cli.NotDone, "selector: no standby has these labels", "handoff", "--role", "r", "--selector", "zone=x")
 	r.expect(0, "r: "+last+" -> "+now.id, "handoff", "--role", "r", "--selector", "zone="+now.id)
+	// From now.id alone, and to neither last nor itself: so to the third.
+	third := r.others(now.id)[0]
+	r.expect(0, "r: "+last+" is not active, and has nothing to hand over", "handoff", "--role", "r", "--from", last)
+	r.expect(0, "r: "+now.id+" -> "+third, "handoff", "--role", "r", "--from", now.id, "--selector", "zone!="+last)
 	r.inLine(2)
-	r.expect(0, "undo it, once that is done, with: understudy handoff --role r --to "+now.id, "step-down", "--role", "r")
-	r.active(now.token + 2)
+	r.expect(0, "undo it, once that is done, with: understudy handoff --role r --to "+third, "step-down", "--role", "r")
+	r.active(now.token + 3)
 	r.finish()
 }
 

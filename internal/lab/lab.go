@@ -3,6 +3,7 @@
 //	process     starts child processes, reads their lines and leaves none behind
 //	servers     real etcd, Consul and their like, and a proxy that spoils the way to one
 //	hosts       machines with addresses of their own, and a network that loses what is cut
+//	cluster     Kubernetes, with nodes that run containers of Docker
 //	serve       starts servers for one test
 //	stores      starts the store that a test's processes share, embedded Raft too
 //	guards      what the tests of fencing guards share

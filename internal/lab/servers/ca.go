@@ -36,11 +36,11 @@ func NewCA(dir string) (*CA, error) {
 }
 
 // Issue writes a certificate for both ends of connections on loopback, valid from
-// two hours before until: a time that has passed makes an expired one. The files are
+// two hours before until: a time that has passed makes an expired one. It names more addresses, too. The files are
 // called after name, which is the subject too; an earlier one's are replaced.
-func (ca *CA) Issue(name string, until time.Time) (Files, error) {
+func (ca *CA) Issue(name string, until time.Time, more ...net.IP) (Files, error) {
 	_, _, err := ca.sign(name, &x509.Certificate{
-		NotAfter: until, DNSNames: []string{name, "localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotAfter: until, DNSNames: []string{name, "localhost"}, IPAddresses: append(more, net.IPv4(127, 0, 0, 1)),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	})

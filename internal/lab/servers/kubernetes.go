@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,27 +27,88 @@ func StartKubernetes(ctx context.Context, dir string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	members, err := start(ctx, dir, func(dir string) ([]*Member, error) { return kubernetes(api, etcd, dir) })
+	members, err := start(ctx, dir, func(dir string) ([]*Member, error) {
+		return kubernetes(api, etcd, dir, "127.0.0.1", "--disable-admission-plugins=ServiceAccount")
+	})
 	if err != nil {
 		return nil, fmt.Errorf("start kube-apiserver: %w", err)
 	}
 	return &Cluster{Members: members, leads: func(_ context.Context, m *Member) (bool, error) { return m == members[0], nil }}, nil
 }
 
+// StartControlPlane starts an API server that listens on an address of this machine, with the members that
+// StartKubernetes has, and a controller manager and a scheduler: a cluster without nodes.
+func StartControlPlane(ctx context.Context, dir, address string) (*Cluster, error) {
+	paths := map[string]string{}
+	for _, name := range []string{"kube-apiserver", "etcd", controllers, scheduler} {
+		var err error
+		if paths[name], err = binary("UNDERSTUDY_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), name); err != nil {
+			return nil, err
+		}
+	}
+	members, err := start(ctx, dir, func(dir string) ([]*Member, error) {
+		return kubernetes(paths["kube-apiserver"], paths["etcd"], dir, address)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start kube-apiserver: %w", err)
+	}
+	api := members[0]
+	free, err := Addresses(2)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range []string{controllers, scheduler} {
+		_, port, _ := strings.Cut(free[i], ":")
+		m := &Member{name: name, addr: free[i], path: paths[name], data: api.data, log: filepath.Join(filepath.Dir(api.data), name+".log"), up: healthy, below: true}
+		m.args = []string{"--kubeconfig=" + api.Kubeconfig(), "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=" + port, "--kube-api-qps=200", "--kube-api-burst=200"}
+		if name == controllers {
+			m.args = append(m.args, "--cert-dir="+api.data, "--service-account-private-key-file="+filepath.Join(api.data, "kubernetes.key"), "--root-ca-file="+api.CAFile())
+		}
+		members = append(members, m)
+	}
+	if err := startAll(ctx, members[len(members)-2:]); err != nil {
+		(&Cluster{Members: members}).Stop()
+		return nil, err
+	}
+	return &Cluster{Members: members, leads: func(_ context.Context, m *Member) (bool, error) { return m == api, nil }}, nil
+}
+
+const controllers, scheduler = "kube-controller-manager", "kube-scheduler"
+
+// healthy asks a part of the control plane that has made a certificate for itself.
+func healthy(ctx context.Context, m *Member) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+m.addr+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	wire := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
+	res, err := wire.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+		return fmt.Errorf("/healthz: %s %w", res.Status, err)
+	}
+	return nil
+}
+
 // manager may do everything.
 const manager = "manager"
 
-func kubernetes(api, etcd, dir string) ([]*Member, error) {
+func kubernetes(api, etcd, dir, host string, more ...string) ([]*Member, error) {
 	below, err := etcds(etcd, dir, 1, Options{})
 	if err != nil {
 		return nil, err
 	}
-	free, err := Addresses(1)
+	free, err := Ports(1)
 	if err != nil {
 		return nil, err
 	}
+	port := strconv.Itoa(free[0])
 	m := &Member{
-		name: "kube-apiserver", addr: free[0], path: api,
+		name: "kube-apiserver", addr: net.JoinHostPort(host, port), path: api,
 		data: filepath.Join(dir, "certs"), log: filepath.Join(dir, "api.log"), up: kubernetesUp,
 	}
 	if err := os.MkdirAll(m.data, 0o700); err != nil {
@@ -55,20 +118,19 @@ func kubernetes(api, etcd, dir string) ([]*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := ca.Issue("kubernetes", time.Now().Add(time.Hour))
+	files, err := ca.Issue("kubernetes", time.Now().Add(time.Hour), net.ParseIP(host))
 	if err != nil {
 		return nil, err
 	}
 	below[0].below = true
 	tokens := filepath.Join(m.data, "tokens")
-	host, port, _ := strings.Cut(m.addr, ":")
-	m.args = []string{
+	m.args = append([]string{
 		"--etcd-servers=http://" + below[0].addr, "--bind-address=" + host, "--secure-port=" + port, "--advertise-address=" + host,
 		"--tls-cert-file=" + files.Cert, "--tls-private-key-file=" + files.Key, "--client-ca-file=" + files.CA, "--cert-dir=" + m.data,
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + files.Cert,
 		"--service-account-signing-key-file=" + files.Key, "--service-cluster-ip-range=10.0.0.0/24",
-		"--token-auth-file=" + tokens, "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount",
-	}
+		"--token-auth-file=" + tokens, "--authorization-mode=RBAC",
+	}, more...)
 	err = errors.Join(
 		os.WriteFile(tokens, []byte(manager+",manager,1,system:masters\n"), 0o600),
 		os.WriteFile(m.Kubeconfig(), []byte(Kubeconfig(m.addr, files.CA, "token: "+manager)), 0o600))
