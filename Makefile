@@ -118,7 +118,7 @@ testpostgres: servers ## the store, the SQL guard and the bench's baseline on re
 	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags postgres -run 'TestPostgres$$' -timeout 10m
 	.ci/tests ./docs -run 'TestCommands/postgres' -timeout 5m -args -postgres
 	cd fencing/fencingsql/databases && go test -tags postgres -timeout 10m -v .
-	.ci/tests ./internal/failover -tags postgres -run TestPostgres -timeout 5m
+	.ci/tests ./internal/failover -tags postgres -run TestPostgres -timeout 10m
 
 test-postgres-suite: ## the conformance suite on PostgreSQL, near, far and through PgBouncer, on a quiet machine: about ten minutes
 	.ci/tests ./backends/postgres -tags postgres -run '^TestSuite' -timeout 30m
@@ -128,6 +128,7 @@ test-kubernetes: servers bin/kube-apiserver ## the store on a real API server of
 	.ci/tests ./backends/kubernetes -tags kubernetes -skip '^TestSuite' -timeout 15m
 	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags kubernetes -run 'TestKubernetes$$' -timeout 15m
 	.ci/tests ./docs -run 'TestCommands/kubernetes' -timeout 5m -args -kubernetes
+	.ci/tests ./internal/failover -tags kubernetes -run TestKubernetes -timeout 10m
 
 test-kubernetes-suite: servers bin/kube-apiserver ## the conformance suite on Kubernetes, near and far, on a quiet machine: about ten minutes
 	.ci/tests ./backends/kubernetes -tags kubernetes -run '^TestSuite' -timeout 30m
