@@ -17,7 +17,6 @@ func newCopy() *cobra.Command {
 		Short: "Copy this program to a path: for an init container, whose image has nothing else",
 		Long: `Copies this program to PATH, where everybody may run it, and replaces what is there. An init container
 does that into a volume that it shares with your image's container: so your image needs nothing of understudy.
-
 ` + cli.Codes{0: "it is there"}.String(),
 		Example: `  understudy copy /understudy/understudy`,
 		Args: func(_ *cobra.Command, args []string) error {
