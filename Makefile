@@ -241,8 +241,6 @@ export UNDERSTUDY_ETCD ?= $(CURDIR)/bin/etcd
 export UNDERSTUDY_CONSUL ?= $(CURDIR)/bin/consul
 export UNDERSTUDY_NATS_SERVER ?= $(CURDIR)/bin/nats-server
 export UNDERSTUDY_KUBE_APISERVER ?= $(CURDIR)/bin/kube-apiserver
-export UNDERSTUDY_KUBE_CONTROLLER_MANAGER ?= $(CURDIR)/bin/kube-controller-manager
-export UNDERSTUDY_KUBE_SCHEDULER ?= $(CURDIR)/bin/kube-scheduler
 export UNDERSTUDY_VERSITYGW ?= $(CURDIR)/bin/versitygw
 
 .PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos log-stores test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd test-chart test-helm deploy-soak manifests release release-images test-deploy api api-update lint mutants

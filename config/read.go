@@ -177,7 +177,7 @@ func (r *reader) lookup(name string) (value string, set bool) {
 
 // ignored are variables of ours that are not settings: run gives the first four to its command,
 // and tests name the servers that they start by the others.
-var ignored = []string{"UNDERSTUDY_TOKEN", "UNDERSTUDY_CAUSE", "UNDERSTUDY_SOCKET", "UNDERSTUDY_PAGE", "UNDERSTUDY_CONFIG", "UNDERSTUDY_ETCD", "UNDERSTUDY_CONSUL", "UNDERSTUDY_POSTGRES", "UNDERSTUDY_KUBE_APISERVER", "UNDERSTUDY_NATS_SERVER", "UNDERSTUDY_VERSITYGW", "UNDERSTUDY_BASELINE_PROGRAM"}
+var ignored = []string{"UNDERSTUDY_TOKEN", "UNDERSTUDY_CAUSE", "UNDERSTUDY_SOCKET", "UNDERSTUDY_PAGE", "UNDERSTUDY_CONFIG", "UNDERSTUDY_ETCD", "UNDERSTUDY_CONSUL", "UNDERSTUDY_POSTGRES", "UNDERSTUDY_KUBE_APISERVER", "UNDERSTUDY_KUBE_CONTROLLER_MANAGER", "UNDERSTUDY_KUBE_SCHEDULER", "UNDERSTUDY_NATS_SERVER", "UNDERSTUDY_VERSITYGW", "UNDERSTUDY_BASELINE_PROGRAM"}
 
 // ours takes a variable that begins with our prefix.
 func (r *reader) ours(name, text string) {

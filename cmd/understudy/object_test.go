@@ -15,7 +15,7 @@ func eachOnItsOwn(t *testing.T, store, flag string, setting func(*backends.Confi
 	t.Helper()
 	s := stores.Start(t, store, t.TempDir())
 	for name, test := range map[string]func(*testing.T, *trio){
-		"Operator": testOperator, "Pause": testPause, "Drain": testDrain, "Why": testWhy, "StatusWatch": testStatusWatch, "StatusWatchSaysOneOutage": testStatusWatchSaysOneOutage,
+		"Operator": testOperator, "Pause": testPause, "Drain": testDrain, "Why": testWhy, "StatusWatch": testStatusWatch,
 		"HandoffToTheDead": testHandoffToTheDead, "AnyOne": testAnyOne,
 	} {
 		t.Run(name, func(t *testing.T) {
