@@ -206,7 +206,7 @@ func (l *locker) propose(ctx context.Context, c Command) (Result, error) {
 
 // silence says for how long the store gave no answer, since began, if the error says nothing else.
 func silence(err error, began time.Time) error {
-	if err == context.DeadlineExceeded { //nolint:errorlint // an error wrapped around it says more
+	if late.Alone(err) {
 		return late.Error(err, "the store gave no answer within %s", time.Since(began).Round(time.Millisecond))
 	}
 	return err

@@ -315,7 +315,7 @@ func (s *store) read(patience time.Duration) error {
 	defer cancel()
 	before := s.sight()
 	v, err := s.object.Get(ctx)
-	if err == context.DeadlineExceeded { //nolint:errorlint // an error wrapped around it says more
+	if late.Alone(err) {
 		err = late.Error(err, "the store gave no answer within %s", patience)
 	}
 	back := false

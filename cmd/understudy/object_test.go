@@ -15,11 +15,12 @@ func eachOnItsOwn(t *testing.T, store, flag string, setting func(*backends.Confi
 	t.Helper()
 	s := stores.Start(t, store, t.TempDir())
 	for name, test := range map[string]func(*testing.T, *trio){
-		"Operator": testOperator, "Pause": testPause, "Drain": testDrain, "Why": testWhy, "StatusWatch": testStatusWatch,
+		"Operator": testOperator, "Pause": testPause, "Drain": testDrain, "Why": testWhy, "StatusWatch": testStatusWatch, "StatusWatchSaysOneOutage": testStatusWatchSaysOneOutage,
 		"HandoffToTheDead": testHandoffToTheDead, "AnyOne": testAnyOne,
 	} {
 		t.Run(name, func(t *testing.T) {
-			test(t, newTrioOn(t, func(*trio) (backends.Config, []string) {
+			test(t, newTrioOn(t, func(r *trio) (backends.Config, []string) {
+				r.cluster = s.Cluster
 				c, object := s.Config, strings.ToLower(name)
 				*setting(&c) = object
 				return c, append(s.Flags(), flag, object)

@@ -6,11 +6,16 @@ import (
 	"fmt"
 )
 
+// Alone reports whether err is context.DeadlineExceeded itself. An error that wraps it says more.
+func Alone(err error) bool {
+	return err == context.DeadlineExceeded //nolint:errorlint // see above
+}
+
 // Error returns an error with this text that wraps err. Where err is context.DeadlineExceeded itself its words are left
 // out: the text says that there was no answer, and for how long.
 func Error(err error, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
-	if err != context.DeadlineExceeded { //nolint:errorlint // one that wraps it says more
+	if !Alone(err) {
 		return fmt.Errorf("%s: %w", text, err)
 	}
 	return &lateError{text, err}
