@@ -21,7 +21,7 @@ import (
 // wrong. If there can be a witness, Coordinator.Witness is this program started again: its main
 // calls witness.Main(backends.Beside) first.
 func (c *Config) ForContender() error {
-	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkElections(), c.checkRun(), c.checkEmpty("canary", c.Coordinator.Canary, "is not a directory; name one on the disk that the work needs, or leave it out"), c.completeAdmin())
+	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkElections(), c.checkRun(), c.checkEmpty("canary", c.Coordinator.Canary, "is not a directory; name one on the disk that the work needs, or leave it out"), c.checkEmpty("lockFile", c.Coordinator.LockFile, "is not a file; name one on a local disk, or leave it out"), c.completeAdmin())
 	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
 	for _, r := range c.Roles {
 		c.Coordinator.Roles = append(c.Coordinator.Roles, lock.Bid{Role: r.Name, Priority: r.Priority})

@@ -126,6 +126,7 @@ func listed() []Key {
 		{Name: "hangTimeout", Usage: "how long a process, or its health check, may hang before the witness kills it; 0: until the end of its promise (default ttl/2)", to: func(c *Config) any { return off{&c.Coordinator.HangTimeout} }},
 		{Name: "watchdog", Usage: "how long work may make no progress: 100ms to ttl; then it has stalled, and loses the role (default: no limit)", to: func(c *Config) any { return &c.Coordinator.Watchdog }},
 		{Name: "canary", Usage: "a directory on the disk that the work needs: while a small file there cannot be written, this process is not healthy; a write that hangs for the watchdog's time, or ttl/2 without one, is a stall", to: func(c *Config) any { return &c.Coordinator.Canary }},
+		{Name: "lockFile", Usage: "a file on a local disk that this process locks while it or its command lives: a restart that gets the lock does not wait for the ttl, as in a container that was killed with its witness (Linux)", to: func(c *Config) any { return &c.Coordinator.LockFile }},
 		{Name: "healthInterval", Usage: "time between two health checks (default ttl/4)", to: func(c *Config) any { return &c.Coordinator.HealthEvery }},
 		{Name: "health", Command: true, Usage: "a shell command; exit code 0 says that this process may be active", to: func(c *Config) any { return &c.Run.Health }},
 		{Name: "fence", Command: true, Usage: "a shell command that kills the host of a silent active by power, hypervisor or cloud; exit code 0 says that it is dead", to: func(c *Config) any { return &c.Run.Fence }},

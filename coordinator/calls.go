@@ -189,7 +189,8 @@ func (r *runner) register(a machine.Register) {
 		e := machine.Registered{Number: a.Number, At: r.config.Now(), Outcome: outcomeOf(err)}
 		var other *lock.HeldError
 		if errors.As(err, &other) {
-			e.Holder, e.Dead = other.Holder, process.Dead(other.Holder.Process)
+			e.Holder = other.Holder
+			e.Dead = process.Dead(e.Holder.Process) || r.locked.Dead(e.Holder.Session)
 		}
 		r.post(news{event: e, call: "register", session: session, err: err})
 	})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
@@ -11,17 +12,27 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// CheckCanary writes once to Config.Canary, if there is one, and says why that cannot be. A disk
+// CheckFiles writes once to Config.Canary and opens Config.LockFile, if they are given, and says why that cannot be. A disk
 // that does not answer within a try is not waited for, and is not an error: it may yet.
-func (c Config) CheckCanary() error {
-	if c.Canary == "" {
-		return nil
+func (c Config) CheckFiles() error {
+	var errs [2]error
+	var group sync.WaitGroup
+	if c.Canary != "" {
+		group.Go(func() { errs[0] = lock.InFields(c.checkCanary(), "Canary") })
 	}
+	if c.LockFile != "" {
+		group.Go(func() { errs[1] = lock.InFields(c.checkLockFile(), "LockFile") })
+	}
+	group.Wait()
+	return errors.Join(errs[:]...)
+}
+
+func (c Config) checkCanary() error {
 	one := canary.Start(c.Canary, c.ID, c.canaryPause())
 	select {
 	case err := <-one.Wrote():
 		one.Stop(c.Try())
-		return lock.InFields(err, "Canary")
+		return err
 	case <-time.After(c.Try()):
 		one.Stop(0)
 		return nil
@@ -33,7 +44,7 @@ func (c Config) check() error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	return c.CheckCanary()
+	return c.CheckFiles()
 }
 
 // canaryLimit is how long a write of the canary may take.

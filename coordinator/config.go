@@ -135,6 +135,13 @@ type Config struct {
 	// where writing over a file takes room.
 	Canary string
 
+	// LockFile is a file on a local disk, or on a tmpfs, that no other contender uses; empty: there is none. Run makes it, and
+	// locks it as long as this process lives, or a process that it has started since and that has not closed what it inherited.
+	// So a process that gets the lock does not wait for the promise of one that had it before, even if that ran in another PID
+	// namespace: in a container that was killed with its witness and is started again, with the file on a volume. If others have
+	// the lock, Run goes on without, and says so. It returns an error if the file cannot be written, or is another program's.
+	LockFile string
+
 	// Standby warms up for a role while its work does not run here: it fills a cache, or follows
 	// the active's log. It is called when Run begins and after every term, one call at a time for
 	// each role, and always before the work. Its context ends when a term of the role begins,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/coordinator/internal/chronicle"
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
+	"github.com/understudy-ha/understudy/coordinator/internal/process"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -53,6 +54,10 @@ func Run(ctx context.Context, l lock.Locker, c Config, work Work) error {
 		journal: newJournal(c), troubles: newTroubles(c), refusals: map[string]error{},
 	}
 	r.machine = machine.New(c.rules(rand.Text()), c.names()...)
+	if err := r.takeLockFile(); err != nil {
+		return err
+	}
+	defer r.locked.Close()
 	if operator, ok := l.(lock.Operator); ok {
 		r.annals = &annals{chronicle.New(c.ID, c.BeatEvery(), c.names()...), operator}
 	}
@@ -77,10 +82,11 @@ type runner struct {
 	news   chan news
 	quit   chan struct{}
 	group  sync.WaitGroup
-	asked  callbacks // to the user, besides the work
-	moves  *moves    // nil: nobody is told
-	board  *board    // nil: there is no Monitor
-	annals *annals   // nil: the store keeps no history
+	asked  callbacks         // to the user, besides the work
+	moves  *moves            // nil: nobody is told
+	board  *board            // nil: there is no Monitor
+	annals *annals           // nil: the store keeps no history
+	locked *process.Lockfile // nil: there is no lock file
 
 	exiting  sync.Once
 	checking atomic.Pointer[Instant] // since when a health check has not returned

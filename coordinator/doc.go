@@ -92,7 +92,8 @@
 //   - The store refuses something for good: Run ends with its reason after a whole ttl, unless
 //     there is a role that the store does not refuse.
 //   - Two processes have one contender ID: the second is refused while the first one's beat
-//     moves. A restart does not wait for its own ghost if that is proved dead.
+//     moves. A restart does not wait for its own ghost if that is proved dead: its PID is free, or
+//     it has left [Config.LockFile].
 //   - The machine sleeps or a clock is slewed: timers count sleep, and each side reads two clocks.
 //
 // # States
@@ -130,7 +131,7 @@
 // makes the calls to the store; callbacks.go calls the user; canary.go watches the disk. A guard
 // (lease.go) beside every term's work ends it on time, whatever the loop is doing. journal.go and
 // trouble.go write the log; transition.go and monitor.go inform programs. internal/process
-// proves deaths, internal/clock reads the clocks.
+// proves deaths (see also witness.go), internal/clock reads the clocks.
 //
 // # Tests
 //

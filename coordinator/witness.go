@@ -2,7 +2,10 @@ package coordinator
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
+	"github.com/understudy-ha/understudy/coordinator/internal/process"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -60,3 +63,44 @@ func (c *Config) callWitness() error {
 
 // witnessed reports whether there is a witness.
 func (c *Config) witnessed() bool { return c.Witness != Witness(alone{}) }
+
+// checkLockFile says why Config.LockFile cannot be one.
+func (c Config) checkLockFile() error {
+	checked := make(chan error, 1)
+	go func() { checked <- process.Check(c.LockFile) }()
+	select {
+	case err := <-checked:
+		return err
+	case <-time.After(c.Try()):
+		return nil
+	}
+}
+
+// takeLockFile takes Config.LockFile, if there is one, before anything is started that must have it, too. What succeeds only
+// after this process has gone on could prove what is not so: a disk that does not answer ends Run.
+func (r *runner) takeLockFile() error {
+	if r.config.LockFile == "" {
+		return nil
+	}
+	type outcome struct {
+		file *process.Lockfile
+		err  error
+	}
+	patience := r.config.Try()
+	taken := make(chan outcome, 1)
+	go func() {
+		file, err := process.Take(r.config.LockFile, r.machine.Nonce, patience)
+		taken <- outcome{file, err}
+	}()
+	select {
+	case t := <-taken:
+		if errors.Is(t.err, process.ErrNoProof) {
+			r.config.Logger.Warn("the lock file is of no use: a restart may have to wait for the promise of the process before it", "id", r.config.ID, "error", t.err)
+			return nil
+		}
+		r.locked = t.file
+		return lock.InFields(t.err, "LockFile")
+	case <-time.After(3 * patience):
+		return lock.InFields(fmt.Errorf("%q: its disk has not answered for %v; name a file on another disk, or on a tmpfs", r.config.LockFile, 3*patience), "LockFile")
+	}
+}

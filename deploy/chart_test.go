@@ -122,4 +122,4 @@ func TestChartSettings(t *testing.T) {
 
 // notInChart are the settings that the chart makes itself, secrets that only a file may hold, and stores that it has
 // no section for.
-var notInChart = strings.Fields("activeStandby address admin backend endpointSlice id isolate kubernetes label log nats priority raft role roles s3 stopTimeout password token raftMultiplier")
+var notInChart = strings.Fields("activeStandby address admin backend endpointSlice id isolate kubernetes label lockFile log nats priority raft role roles s3 stopTimeout password token raftMultiplier")

@@ -151,9 +151,9 @@ var badInput = map[string]struct {
 	"two priorities":                     {args: []string{"priority", "--role", "r", "--id", "a", "1", "2", peers}, want: []string{"understudy priority takes one number; it was given 2 arguments"}},
 	"certificates for no days":           {args: []string{"raft", "certs", "--days", "x", peers}, want: []string{`days: "x" must be a whole number from 1 to 3650`}},
 	"settings that say nothing": {
-		args: []string{"run", "--backend", "memory", "--role", "r", "--canary", "", "--health", "", "--on-active", " ", "--", "true"}, env: "UNDERSTUDY_ON_STANDBY=",
+		args: []string{"run", "--backend", "memory", "--role", "r", "--canary", "", "--lock-file", "", "--health", "", "--on-active", " ", "--", "true"}, env: "UNDERSTUDY_ON_STANDBY=",
 		want: []string{
-			`canary: is empty; write a value, or leave out --canary`, `health: is empty; write a value, or leave out --health`,
+			`canary: is empty; write a value, or leave out --canary`, `lock-file: is empty; write a value, or leave out --lock-file`, `health: is empty; write a value, or leave out --health`,
 			`on-active: " " is not a command`, `UNDERSTUDY_ON_STANDBY: is empty; write a value, or unset it`,
 		},
 	},
@@ -209,6 +209,10 @@ var badInput = map[string]struct {
 	"a watchdog that is too short": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "5ms", "--on-active", "true"},
 		want: []string{`watchdog: 5ms must be from 100ms to ttl = 10s; leave it out for none`, `command: missing; write it after --`},
+	},
+	"a lock file where nothing is": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--lock-file", "/nowhere/lock", "--", "true"},
+		want: []string{`lock-file: "/nowhere": there is no such directory; create it`},
 	},
 	"a canary where nothing is": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--canary", "/nowhere", "--", "true"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -73,6 +74,33 @@ func TestFirstProcess(t *testing.T) {
 	r.kill("b", syscall.SIGTERM)
 	r.judge()
 	r.nothingLeft()
+}
+
+// TestLockFile kills a container with all that is in it, the witness too, and starts it again: with the lock file on a volume
+// nobody waits for the ttl.
+func TestLockFile(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	r := newTrio(t, onEtcd)
+	r.ttl = time.Minute
+	r.through = map[string][]string{"a": {"unshare", "-pf", "--mount-proc", "--kill-child"}}
+	r.own = map[string][]string{"a": {"--lock-file", filepath.Join(r.dir, "lock")}}
+	r.start("a")
+	first := r.active(0)
+	r.start("b")
+	r.inLine(1)
+	died := time.Now()
+	r.kill("a", syscall.SIGKILL)
+	r.start("a")
+	second := r.active(first.token)
+	if took := time.Since(died); took > r.ttl {
+		t.Errorf("%s works %v after the container died, and the ttl is %v", second.id, took, r.ttl)
+	}
+	r.inLine(1)
+	r.kill("a", syscall.SIGKILL)
+	r.kill("b", syscall.SIGTERM)
+	r.judge()
+	r.noProcessLeft()
 }
 
 // wrapperOf is the wrapper that a first process has started.

@@ -18,7 +18,7 @@ type options struct {
 // runKeys are what the flags of run are about.
 var runKeys = slices.Concat(cli.TimeKeys, []string{
 	"log", "role", "roles", "heartbeat", "address", "priority", "label", "activeStandby", "onLoss", "onExit", "warm", "onActive", "onStandby", "connectTimeout",
-	"stdin", "witness", "isolate", "hangTimeout", "health", "healthInterval", "watchdog", "canary", "fence", "endpointSlice", "admin",
+	"stdin", "witness", "isolate", "hangTimeout", "health", "healthInterval", "watchdog", "canary", "lockFile", "fence", "endpointSlice", "admin",
 })
 
 func newOptions(set *pflag.FlagSet, keys ...[]string) *options {

@@ -50,6 +50,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 - {name: UNDERSTUDY_ACTIVE_STANDBY, value: "{{ .it.activeStandby.enabled }}"}
 - {name: UNDERSTUDY_PRIORITY, value: "{{ .it.priority | default 0 }}"}
 - {name: UNDERSTUDY_STOP_TIMEOUT, value: "{{ .it.stopTimeoutSeconds | default 30 }}s"}
+- {name: UNDERSTUDY_LOCK_FILE, value: /lock/understudy}
 - {name: UNDERSTUDY_BACKEND, value: {{ $v.backend }}}
 {{- if eq $v.backend "kubernetes" }}
 - {name: UNDERSTUDY_KUBERNETES_LEASE, value: {{ include "understudy.name" . }}}
@@ -179,6 +180,7 @@ spec:
     {{- end }}
     volumeMounts:
     - {name: understudy, mountPath: /understudy, readOnly: true}
+    - {name: lock, mountPath: /lock}
     {{- if eq $v.backend "raft" }}
     - {name: data, mountPath: /data}
     - {name: certs, mountPath: /certs, readOnly: true}
@@ -194,6 +196,8 @@ spec:
     {{- end }}
   volumes:
   - {name: understudy, emptyDir: {}}
+  # It outlives a container that is killed, and its next start knows by it that nothing of the one before is left.
+  - {name: lock, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
   {{- if eq $v.backend "raft" }}
   - {name: certs, secret: {secretName: {{ $v.raft.certificates.secret | default (printf "%s-raft" (include "understudy.name" .)) }}, defaultMode: 0440}}
   {{- end }}

@@ -1,0 +1,6 @@
+package process
+
+import "errors"
+
+// ErrNoProof means that nothing would be proved by a lock file.
+var ErrNoProof = errors.New("it proves nothing")
