@@ -123,7 +123,7 @@ func listed() []Key {
 		{Name: "stopTimeout", Default: "30s", Usage: "time for the work to stop on request", to: func(c *Config) any { return &c.Coordinator.StopTimeout }},
 		{Name: "heartbeat", Usage: "time between two log lines that say who is active (default 10s)", to: func(c *Config) any { return &c.Coordinator.Heartbeat }},
 		{Name: "witness", Default: "true", Usage: "start a process that ends the work and releases the role the moment this process is dead", to: func(c *Config) any { return &c.Witness }},
-		{Name: "hangTimeout", Usage: "how long a process, or its health check, may hang before the witness kills it; 0: until the end of its promise (default ttl/2)", to: func(c *Config) any { return off{&c.Coordinator.HangTimeout} }},
+		{Name: "hangTimeout", Usage: "how long a process, or its health check, may hang before the witness kills it; 0: a process until its promise is over, a health check for ever (default ttl/2)", to: func(c *Config) any { return off{&c.Coordinator.HangTimeout} }},
 		{Name: "watchdog", Usage: "how long work may make no progress: 100ms to ttl; then it has stalled, and loses the role (default: no limit)", to: func(c *Config) any { return &c.Coordinator.Watchdog }},
 		{Name: "canary", Usage: "a directory on the disk that the work needs: while a small file there cannot be written, this process is not healthy; a write that hangs for the watchdog's time, or ttl/2 without one, is a stall", to: func(c *Config) any { return &c.Coordinator.Canary }},
 		{Name: "healthInterval", Usage: "time between two health checks (default ttl/4)", to: func(c *Config) any { return &c.Coordinator.HealthEvery }},
