@@ -237,11 +237,11 @@ func (w *Witness) wait(news bool) error {
 		}
 	}
 	if news {
-		level := slog.LevelInfo
+		say := w.log.Info
 		if w.quiet {
-			level = slog.LevelDebug
+			say = w.log.Debug
 		}
-		w.log.Log(context.Background(), level, "a witness stands by again")
+		say("a witness stands by again")
 	}
 	return <-ended
 }
