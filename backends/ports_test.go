@@ -16,7 +16,7 @@ import (
 func TestPorts(t *testing.T) {
 	t.Parallel()
 	for _, port := range []string{"0", "65536", "99999", "-1", "bar"} {
-		big := port != "-1" && port != "bar" // others are no part of an address
+		big := port != "-1" && port != "bar" // others are not part of an address
 		for name, c := range map[string]interface{ Validate() error }{
 			"etcd":     etcd.Config{Endpoints: []string{"h:" + port}},
 			"consul":   consul.Config{Address: "h:" + port},

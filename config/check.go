@@ -21,7 +21,7 @@ import (
 // wrong. If there can be a witness, Coordinator.Witness is this program started again: its main
 // calls witness.Main(backends.Beside) first.
 func (c *Config) ForContender() error {
-	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkElections(), c.checkRun(), c.checkEmpty("canary", c.Coordinator.Canary, "is no directory; name one on the disk that the work needs, or leave it out"), c.completeAdmin())
+	err := errors.Join(c.completeRoles(), c.ForVoter(), c.checkElections(), c.checkRun(), c.checkEmpty("canary", c.Coordinator.Canary, "is not a directory; name one on the disk that the work needs, or leave it out"), c.completeAdmin())
 	c.Coordinator.Roles, c.Coordinator.ExclusiveRoles = nil, nil
 	for _, r := range c.Roles {
 		c.Coordinator.Roles = append(c.Coordinator.Roles, lock.Bid{Role: r.Name, Priority: r.Priority})
@@ -121,7 +121,7 @@ func (c *Config) checkRun() error {
 		errs = append(errs, place(c.values["connectTimeout"].where, fmt.Errorf("%v must be at least %v; leave it out to wait as long as it takes", d, minConnect)))
 	}
 	for name, value := range map[string]string{"health": c.Run.Health, "fence": c.Run.Fence, "onActive": c.onActive, "onStandby": c.onStandby} {
-		errs = append(errs, c.checkEmpty(name, value, "is no command; write one, or leave it out"))
+		errs = append(errs, c.checkEmpty(name, value, "is not a command; write one, or leave it out"))
 	}
 	return errors.Join(errs...)
 }

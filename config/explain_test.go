@@ -38,7 +38,7 @@ func TestExplain(t *testing.T) {
 		{lock.InFields(no, "Password"), "UNDERSTUDY_ETCD_PASSWORD: no"}, // which has no flag
 		{lock.InFields(no, "ID"), "id: no"},                             // which is not the store's alone
 		{lock.InFields(no, "HealthEvery", "HangTimeout"), "health-interval and FILE:5: hangTimeout: no"},
-		{lock.InFields(no, "Snapshots"), "Snapshots: no"}, // which is no setting
+		{lock.InFields(no, "Snapshots"), "Snapshots: no"}, // which is not a setting
 		{lock.Permanent(lock.InFields(no, "KeyFile")), "etcd-key-file: no"},
 		{wrap("KeyFile", "Username"), "register: etcd-key-file and UNDERSTUDY_ETCD_USERNAME: no"},
 		{errors.Join(no, lock.InFields(no, "KeyFile"), wrap("KeyFile")), "no\netcd-key-file: no\nregister: etcd-key-file: no"},

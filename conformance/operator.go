@@ -65,7 +65,7 @@ var operatorCases = []kase{
 func (t *trial) operator(c *Client) lock.Operator {
 	op, ok := c.Locker.(lock.Operator)
 	if !ok {
-		t.fatalf("a %T is no lock.Operator", c.Locker)
+		t.fatalf("a %T does not implement lock.Operator", c.Locker)
 	}
 	return op
 }

@@ -55,7 +55,7 @@ func (s *shelf) store() *Store {
 	}
 }
 
-// change does something that is no command.
+// change does something that is not a command.
 func (s *shelf) change(do func()) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

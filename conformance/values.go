@@ -49,7 +49,7 @@ type values = map[string][]byte
 func (t *trial) values(c *Client) lock.Values {
 	v, ok := c.Locker.(lock.Values)
 	if !ok {
-		t.fatalf("a %T is no lock.Values", c.Locker)
+		t.fatalf("a %T does not implement lock.Values", c.Locker)
 	}
 	return v
 }

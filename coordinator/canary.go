@@ -12,7 +12,7 @@ import (
 )
 
 // CheckCanary writes once to Config.Canary, if there is one, and says why that cannot be. A disk
-// that does not answer within a try is not waited for, and is no error: it may yet.
+// that does not answer within a try is not waited for, and is not an error: it may yet.
 func (c Config) CheckCanary() error {
 	if c.Canary == "" {
 		return nil

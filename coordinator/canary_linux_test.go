@@ -134,7 +134,7 @@ func TestCanaryDirectory(t *testing.T) {
 	readOnly.Set(faultdisk.Fault{ReadOnly: true})
 	for where, want := range map[string]string{
 		dir + "/none": "is not there; create the directory",
-		file:          "is no directory; name the one that it is in",
+		file:          "is not a directory; name the one that it is in",
 		full.Dir:      "no space left on device",
 		readOnly.Dir:  "read-only file system; name a directory on the disk that the work needs",
 	} {

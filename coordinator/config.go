@@ -355,3 +355,10 @@ func (c Config) ValidateTimes() error {
 	}
 	return errors.Join(errs...)
 }
+
+// MaxPriority is the greatest priority of a role's bid, and its negative the smallest.
+const MaxPriority = lock.MaxPriority
+
+// Ready reports whether the member of a line is ready to take over, healthy, and not drained; see
+// Config.Ready and Config.Healthy.
+func Ready(m lock.Member) bool { return m.Ready() }

@@ -127,8 +127,8 @@
 //
 // A pure machine (internal/machine) takes one event and the time and says what to do: read
 // session.go, then role.go. One loop (coordinator.go) does it and owns all state; calls.go
-// makes the calls to the store; callbacks.go and warmup.go call the user; canary.go
-// watches the disk. A guard (lease.go) beside every term's work ends it on time, whatever the loop is doing. journal.go and
+// makes the calls to the store; callbacks.go calls the user; canary.go watches the disk. A guard
+// (lease.go) beside every term's work ends it on time, whatever the loop is doing. journal.go and
 // trouble.go write the log; transition.go and monitor.go inform programs. internal/process
 // proves deaths, internal/clock reads the clocks.
 //

@@ -46,7 +46,7 @@ func TestObserve(t *testing.T) {
 		at := func(id string) Config { c := config(id); c.Address = id + ":1"; return c }
 		stopA := s.contend(at("a"), untilTold)
 		time.Sleep(time.Minute)
-		stopB := s.contend(at("b"), untilTold) // one more in line is no change
+		stopB := s.contend(at("b"), untilTold) // one more in line is not a change
 		time.Sleep(time.Minute)
 		_ = stopA()
 		time.Sleep(time.Second)

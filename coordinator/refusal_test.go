@@ -212,7 +212,7 @@ func (s *stage) passBy(role string) {
 	}
 }
 
-// TestForeignValueStopsTheActive: what stands in the role's place is no record of its term.
+// TestForeignValueStopsTheActive: what stands in the role's place is not a record of its term.
 // An operator who deletes it makes the role look as if nobody had ever held it. The other
 // roles of the process go on, and so does this one when it is cured.
 func TestForeignValueStopsTheActive(t *testing.T) {

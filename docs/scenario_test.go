@@ -14,7 +14,7 @@ import (
 //	run COMMAND     the page's; it ends by itself
 //	long COMMAND    the same, for more than two minutes or with a network: it runs with -long alone
 //	start COMMAND   the page's; it goes on until `stop`
-//	line FILE LINE  a line of the page that is no command; it goes into that file
+//	line FILE LINE  a line of the page that is not a command; it goes into that file
 //	names COMMAND   the page only speaks of it: there is such a command, or such a target of make
 //	block FILE LANGUAGE N  the page's nth block of that language goes into that file
 //	with OLD => NEW what differs per machine: OLD is replaced in the lines of the page

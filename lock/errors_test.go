@@ -24,7 +24,7 @@ func TestChecks(t *testing.T) {
 		{"the longest name", lock.CheckName("role", strings.Repeat("x", lock.MaxName)), true},
 		{"a longer one", lock.CheckName("role", strings.Repeat("x", lock.MaxName+1)), false},
 		{"no name", lock.CheckName("role", ""), false},
-		{"a name that is no UTF-8", lock.CheckName("role", "\xff"), false},
+		{"a name that is not UTF-8", lock.CheckName("role", "\xff"), false},
 		{"a name with a newline", lock.CheckName("role", "a\nb"), false},
 		{"bids", lock.CheckBids(lock.Bid{Role: "r"}, lock.Bid{Role: "s"}), true},
 		{"no bids", lock.CheckBids(), true},

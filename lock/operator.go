@@ -60,7 +60,7 @@ type Fence struct {
 	At      time.Time // when, by the clock of By
 }
 
-// IsZero reports whether f is no intent.
+// IsZero reports whether f is not an intent.
 func (f Fence) IsZero() bool { return f.Session == "" }
 
 // Same reports whether f and g are one contender's intent, about one beat.

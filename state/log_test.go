@@ -67,13 +67,24 @@ func TestStale(t *testing.T) {
 		b := r.start("b", options[*book]{})
 		sees(b, map[string]string{"x": "1"})
 		r.must(l.Evict(r.Context(), holder.Session, lock.AnyBeat, lock.End{By: "test"}))
-		second := b.term() // a has not heard of it, or has: the store decides
+		next := b // or a, once it has heard of its end: the store decides
+		var second tenure
+		select {
+		case second = <-a.terms:
+			next = a
+		case second = <-b.terms:
+		case <-time.After(10 * time.Minute):
+			r.Fatal("nobody got the next term")
+		}
 		err := a.log.Append(r.Context(), first.Term, []byte("x=stale"))
+		for errors.Is(err, state.ErrUnknown) { // a heard of its end meanwhile
+			err = a.log.Append(r.Context(), first.Term, []byte("x=stale"))
+		}
 		var stale *fencing.StaleError
 		if !errors.As(err, &stale) {
 			r.Errorf("an append of a term that is over: %v", err)
 		}
-		b.append(second, "y=2")
+		next.append(second, "y=2")
 		for _, p := range []*process[*book]{a, b} {
 			sees(p, map[string]string{"x": "1", "y": "2"})
 			p.halt()

@@ -70,7 +70,7 @@ func TestLeastPrivilege(t *testing.T) {
 	config := Config{Address: c.Members[0].Addr(), TokenFile: tokenFile(t, good)}
 	must(t, walk(t, config, "a"))
 	must(t, walk(t, Config{Address: config.Address, Token: good}, "text"))
-	// It may not ask who is healthy, which is no error, and leaves that open.
+	// It may not ask who is healthy, which is not an error, and leaves that open.
 	if servers, err := Inspect(t.Context(), config); err != nil || len(servers.Members) != 1 || servers.Healthy != nil {
 		t.Errorf("%+v, %v", servers, err)
 	}
@@ -94,7 +94,7 @@ func TestLeastPrivilege(t *testing.T) {
 		if err != nil && test.token != "" && strings.Contains(err.Error(), test.token) {
 			t.Errorf("%s: the error shows the token: %v", test.what, err)
 		}
-		s := open(t, other) // what may not be read is no empty store
+		s := open(t, other) // what may not be read is not an empty store
 		_, err = s.Read(timeout(t, 5*time.Second), kv.DefaultPrefix)
 		if may := test.token == good || strings.HasPrefix(test.what, "no right"); may != (err == nil) || !may && !errors.Is(err, lock.ErrPermanent) {
 			t.Errorf("%s: read: %v", test.what, err)

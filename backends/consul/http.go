@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -121,16 +122,36 @@ func foreign(res *http.Response) error {
 func (t *transport) failed(err error) error {
 	var record tls.RecordHeaderError
 	var remote *net.OpError
+	var early *unasked
+	at, _, _ := t.config.address()
 	switch {
+	case errors.As(err, &early):
+		return early.means(at)
 	case errors.As(err, &record), strings.HasSuffix(err.Error(), "server gave HTTP response to HTTPS client"):
 		return refused("Address", "the agent does not speak TLS at this address (%w); write http:// and give no files for TLS, or its HTTPS port", certs.Mismatch(err))
 	case errors.As(err, &remote) && remote.Op == "remote error":
 		return t.refusesUs(err)
-	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "readLoopPeekFail"): // the latter: it spoke before it was asked
-		at, _, _ := t.config.address()
-		return lock.InFields(fmt.Errorf("what answers at %s is not a Consul agent, as it speaks no HTTP: write the address of an agent's HTTP API, whose port is 8500 by default", at), "Address")
+	case strings.Contains(err.Error(), "malformed HTTP"):
+		return noHTTP(at)
+	case strings.Contains(err.Error(), "readLoopPeekFail"): // over TLS it spoke before it was asked, and what it said is lost
+		return tooMany(at, "too many concurrent connections")
 	}
 	return err
+}
+
+// means tells an agent that has too many connections from a server of another kind.
+func (e *unasked) means(at string) error {
+	res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(e.text)), nil)
+	if err != nil || res.StatusCode != http.StatusTooManyRequests {
+		return noHTTP(at)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, _ := io.ReadAll(res.Body) // what there is of it
+	return tooMany(at, strings.TrimSpace(string(text)))
+}
+
+func noHTTP(at string) error {
+	return lock.InFields(fmt.Errorf("what answers at %s is not a Consul agent, as it speaks no HTTP: write the address of an agent's HTTP API, whose port is 8500 by default", at), "Address")
 }
 
 // refusesUs says what an alert of the agent means. Once there was an answer the files may be on their way to be renewed.

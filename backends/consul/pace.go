@@ -87,19 +87,33 @@ func (p *pacer) connect(ctx context.Context, network, address string) (net.Conn,
 		p.silent.Add(-1) // the agent has none to count
 		return nil, err
 	}
-	return &paced{conn, p}, nil
+	return &paced{Conn: conn, pacer: p}, nil
 }
 
-// A paced connection tells its pacer of each word.
+// A paced connection tells its pacer of each word. A word that comes before anything was asked is an error.
 type paced struct {
 	net.Conn
 	pacer *pacer
+	asked atomic.Bool
 }
 
 func (c *paced) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
 		c.pacer.heard()
+		if !c.asked.Load() {
+			return 0, &unasked{string(b[:n])}
+		}
 	}
 	return n, err
 }
+
+func (c *paced) Write(b []byte) (int, error) {
+	c.asked.Store(true)
+	return c.Conn.Write(b)
+}
+
+// unasked is what came before anything was asked: an agent refuses a connection so, and other protocols begin so.
+type unasked struct{ text string }
+
+func (e *unasked) Error() string { return fmt.Sprintf("it spoke before it was asked: %.100q", e.text) }

@@ -7,7 +7,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// TestClusterOf puts answers of endpoints together: learners are no members, and who has not
+// TestClusterOf puts answers of endpoints together: learners are not members, and who has not
 // answered is known only where each member may have an endpoint.
 func TestClusterOf(t *testing.T) {
 	three := []*pb.Member{{ID: 1, Name: "a"}, {ID: 2, Name: "b"}, {ID: 3}, {ID: 4, Name: "learner", IsLearner: true}}

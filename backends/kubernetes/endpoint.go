@@ -25,7 +25,7 @@ type endpoint struct {
 
 // Publish has an EndpointSlice, which must be there, name this address alone: that of the role's active. The zero
 // address withdraws: it names nobody then. A slice that was written under a greater token is left as it is, and that
-// is no error: an active that learns late that it is none any more takes no client away from its successor.
+// is not an error: an active that learns late that it is none any more takes no client away from its successor.
 //
 // It needs the rights to get and to patch that slice. After an error it may be called again.
 func (c Config) Publish(ctx context.Context, name string, address netip.Addr, token uint64) error {
@@ -42,7 +42,7 @@ func (c Config) Publish(ctx context.Context, name string, address netip.Addr, to
 	}
 	before := was.Metadata.Annotations[tokenKey]
 	if n, err := strconv.ParseUint(before, 10, 64); before != "" && err != nil {
-		return fmt.Errorf("EndpointSlice %s: its annotation %s is %q, which is no token; delete the annotation", name, tokenKey, before)
+		return fmt.Errorf("EndpointSlice %s: its annotation %s is %q, which is not a token; delete the annotation", name, tokenKey, before)
 	} else if n > token {
 		return nil
 	}

@@ -205,7 +205,7 @@ func (r *race) record(l lock.Locker, t lock.Token) error {
 	return l.(lock.Operator).Record(r.ctx, "r", lock.Event{At: time.Now(), By: "a", Kind: lock.Began, Token: t})
 }
 
-// quietly does what is no part of the race.
+// quietly does what is not part of the race.
 func (r *race) quietly(f func()) {
 	between := r.between
 	r.between = nil

@@ -50,7 +50,7 @@ func TestSessionOfAnother(t *testing.T) {
 		}
 	}
 	if s := decodeSession("s", Record{Key: "k", Value: []byte("x"), Revision: 5}); s.Contender.Session != "s" || s.Contender.ID != "" || s.revision != 5 {
-		t.Errorf("what is no record: %+v", s)
+		t.Errorf("what is not a record: %+v", s)
 	}
 }
 

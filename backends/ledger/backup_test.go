@@ -72,7 +72,7 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// TestRestoreIsRefused with somebody registered, and of what is no backup, and changes nothing.
+// TestRestoreIsRefused with somebody registered, and of what is not a backup, and changes nothing.
 func TestRestoreIsRefused(t *testing.T) {
 	used, b := saved(t)
 	long := strings.Repeat("x", 1<<20)

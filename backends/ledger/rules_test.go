@@ -104,7 +104,7 @@ func TestFloors(t *testing.T) {
 func TestBeatKeepsTheBids(t *testing.T) {
 	l, _ := active()
 	if r := apply(l, ledger.Command{Op: ledger.Beat, Session: "s", Bids: []lock.Bid{{Role: "r", Priority: 3}}}); !r.Changed {
-		t.Error("new bids are no change")
+		t.Error("new bids are not change")
 	}
 	if r := apply(l, ledger.Command{Op: ledger.Beat, Session: "s"}); r.Changed || len(l.Sessions["s"].Bids) != 1 {
 		t.Errorf("a plain beat: %+v, %+v", r, l.Sessions["s"])

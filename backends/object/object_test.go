@@ -365,7 +365,7 @@ func TestWhatIsOverIsBounded(t *testing.T) {
 			t.Errorf("the session that was ended last registers again: %v, want ErrLost", err)
 		}
 		if !json.Valid(server.Value().Data) {
-			t.Error("the object is no JSON")
+			t.Error("the object is not JSON")
 		}
 	})
 }

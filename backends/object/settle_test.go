@@ -114,7 +114,7 @@ func TestSettling(t *testing.T) {
 	}
 }
 
-// TestOneWriteIsOneRequest, of a process that knows what is there, and is no proof that anything
+// TestOneWriteIsOneRequest, of a process that knows what is there, and is not proof that anything
 // was put back.
 func TestOneWriteIsOneRequest(t *testing.T) {
 	o := &single{}

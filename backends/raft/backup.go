@@ -217,7 +217,7 @@ func Recover(dir string) (*Backup, Checkup, error) {
 		return nil, c, err
 	}
 	l.Identity = cmp.Or(l.Identity, c.Group)
-	l.Revision = max(l.Revision, c.Last) // entries that are no commands count, too
+	l.Revision = max(l.Revision, c.Last) // entries that are not commands count, too
 	b, err := newBackup(l.Backup(), c.Node, c.LastTerm)
 	return b, c, err
 }

@@ -82,7 +82,7 @@ func Check(dir string) (c Checkup, err error) {
 	return c, lock.Permanent(fmt.Errorf("data directory %s: %w", dir, err))
 }
 
-// read fills c in. What cannot be read because it is damaged is no error.
+// read fills c in. What cannot be read because it is damaged is not an error.
 func (c *Checkup) read() error {
 	m, r, damage := inspect(c.Dir, "")
 	if errors.Is(damage, fs.ErrPermission) || damage != nil && !errors.Is(damage, lock.ErrPermanent) {

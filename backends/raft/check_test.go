@@ -84,7 +84,7 @@ func fingerprint(t *testing.T, dir string) string {
 	return all.String()
 }
 
-// TestCheckOfAnEmptyDirectory, and of what is no directory.
+// TestCheckOfAnEmptyDirectory, and of what is not a directory.
 func TestCheckOfAnEmptyDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -136,7 +136,7 @@ func checkAddress(p Peer) error {
 		return inPeers("address %q of %q: %w", p.Address, p.ID, err)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		err := fmt.Errorf("address %q of %q is no address that others can reach; write the node's own host in the one, and where to listen in the other", p.Address, p.ID)
+		err := fmt.Errorf("address %q of %q is not an address that others can reach; write the node's own host in the one, and where to listen in the other", p.Address, p.ID)
 		return lock.InFields(err, "Peers", "Bind")
 	}
 	return nil

@@ -144,11 +144,11 @@ func tornParts() []damage {
 		{"the marker a device", func(t *testing.T, dir string) { // a pipe would be waited for
 			must(t, os.Remove(filepath.Join(dir, "node.json")))
 			must(t, os.Symlink(os.DevNull, filepath.Join(dir, "node.json")))
-		}, "node.json is no file"},
+		}, "node.json is not a file"},
 		{"the term torn", keep(termKey, []byte{1, 2}), "raft.db is damaged"},
 		{"the vote torn", keep(votedKey, []byte{1, 2}), "raft.db is damaged"},
 		{"an entry of the group's members torn", lastEntry(raft.LogConfiguration, "torn"), "raft.db is damaged"},
-		{"a command torn", lastEntry(raft.LogCommand, `{"Format":1,"Comm`), "is no command"},
+		{"a command torn", lastEntry(raft.LogCommand, `{"Format":1,"Comm`), "is not a command"},
 		{"an entry of no type", lastEntry(99, "{}"), "is of no type that there is"},
 	}
 }

@@ -105,7 +105,7 @@ func (m *machine) Apply(l *raft.Log) any {
 	var e entry
 	if err := json.Unmarshal(l.Data, &e); err != nil { // the same on every node
 		m.ledger.Apply(l.Index, ledger.Command{Op: ledger.Nothing})
-		return ledger.Result{Code: ledger.Permanent, Why: fmt.Sprintf("log entry %d is no command: %v", l.Index, err), Revision: l.Index}
+		return ledger.Result{Code: ledger.Permanent, Why: fmt.Sprintf("log entry %d is not a command: %v", l.Index, err), Revision: l.Index}
 	}
 	r := m.ledger.Apply(l.Index, e.Command)
 	r.Revision = l.Index

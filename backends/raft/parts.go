@@ -84,7 +84,7 @@ func partial(path, what string, args ...any) error {
 func readMarker(path string) (m marker, err error) {
 	name := filepath.Join(path, markerFile)
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() { // to read a pipe would wait for its writer
-		return m, partial(path, "%s is no file", markerFile)
+		return m, partial(path, "%s is not a file", markerFile)
 	}
 	data, err := smallfile.Read(name)
 	switch {
@@ -362,7 +362,7 @@ func sound(l raft.Log) error {
 	case raft.LogCommand:
 		var e entry
 		if err := json.Unmarshal(l.Data, &e); err != nil && checkFormat("", l.Data) == nil {
-			return fmt.Errorf("is no command: %w", err)
+			return fmt.Errorf("is not a command: %w", err)
 		}
 	case raft.LogConfiguration:
 		raft.DecodeConfiguration(l.Data) // it panics

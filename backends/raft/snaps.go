@@ -194,7 +194,7 @@ func readState(file string, sum []byte) (i image, err error) {
 	}
 	i.Ledger = ledger.New()
 	if err := json.Unmarshal(data, &i); err != nil {
-		return i, fmt.Errorf("%s is no image of a ledger: %w", stateFile, err)
+		return i, fmt.Errorf("%s is not an image of a ledger: %w", stateFile, err)
 	}
 	return i, nil
 }

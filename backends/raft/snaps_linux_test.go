@@ -57,7 +57,7 @@ func try(t *testing.T, d *directory, disk string, left int64, end string) string
 	}
 	_, err = fmt.Fprintf(sink, "%08000d", 1)
 	if end == "cancel" {
-		_ = sink.Cancel() // that it cannot be written is no news
+		_ = sink.Cancel() // that it cannot be written is not news
 		return "cancel"
 	}
 	if err != nil || sink.Close() != nil {

@@ -162,7 +162,7 @@ func (s NodeStatus) empty() bool { return s.Group == "" && s.State == starting }
 
 const starting = "starting"
 
-// Status asks every peer of c, and every member that is no peer of c, how it is. An error says
+// Status asks every peer of c, and every member that is not a peer of c, how it is. An error says
 // that none knows a group.
 func Status(ctx context.Context, c Config) (g GroupStatus, err error) {
 	c.ID = ""

@@ -81,7 +81,7 @@ func TestMutualTLS(t *testing.T) {
 	other := register(t, g.lockers[1], "b")
 	token := acquire(t, s)
 
-	t.Run("a name that is no peer's may watch and ask", func(t *testing.T) {
+	t.Run("a name that is not a peer's may watch and ask", func(t *testing.T) {
 		c := Config{Peers: g.configs[0].Peers}
 		ours.give(&c, "operator")
 		l, err := Dial(c)
@@ -108,7 +108,7 @@ func TestMutualTLS(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a name that is no peer's gets no raft stream", func(t *testing.T) {
+	t.Run("a name that is not a peer's gets no raft stream", func(t *testing.T) {
 		c := Config{Peers: g.configs[0].Peers}
 		ours.give(&c, "operator")
 		d, err := newDialer(c, "")

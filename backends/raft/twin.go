@@ -146,7 +146,7 @@ func (n *node) recall() (err error) {
 
 // reply adds to a hello what this node knows of the one who asked.
 func (n *node) reply(ctx context.Context, to hello, with *hello) {
-	if to.Process == "" || len(to.Process) > 2*len(n.process) { // it is no node's
+	if to.Process == "" || len(to.Process) > 2*len(n.process) { // it is not a node's
 		return
 	}
 	if to.ID == n.config.ID && to.Process != n.process {

@@ -61,7 +61,7 @@ func TestBenchRefusesBadInput(t *testing.T) {
 				"Consul api.Lock, default 15s is left out: consul is not measured",
 			},
 		},
-		"out": {[]string{"--out", filepath.Join(full, failover.RunsFile)}, []string{"is no directory"}},
+		"out": {[]string{"--out", filepath.Join(full, failover.RunsFile)}, []string{"is not a directory"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"bench"}, c.args...)

@@ -187,7 +187,7 @@ func (b *benchOptions) checkOut() error {
 	}
 	info, err := os.Stat(b.out)
 	if err == nil && !info.IsDir() {
-		return fmt.Errorf("out %q: is no directory", b.out)
+		return fmt.Errorf("out %q: is not a directory", b.out)
 	}
 	if _, err := os.Stat(filepath.Join(b.out, failover.RunsFile)); err == nil && !b.force {
 		return fmt.Errorf("out %q: holds another report; write another directory, or add --force", b.out)

@@ -93,7 +93,7 @@ func (c *check) finish(cmd *cobra.Command) error {
 	}
 	only, err := regexp.Compile(c.only)
 	if err != nil {
-		errs = append(errs, fmt.Errorf("case %q: is no regular expression: %w", c.only, err))
+		errs = append(errs, fmt.Errorf("case %q: is not a regular expression: %w", c.only, err))
 	} else if c.suite.Only = only; len(c.suite.Cases()) == 0 {
 		all := conformance.Suite{}.Cases()
 		errs = append(errs, fmt.Errorf("case %q: matches none of %s", c.only, strings.Join(all, ", ")))

@@ -107,7 +107,7 @@ func TestConformanceCommandInput(t *testing.T) {
 		want string
 		args []string
 	}{
-		{cli.Usage, `case "(": is no regular expression`, []string{"--backend", "memory", "--case", "("}},
+		{cli.Usage, `case "(": is not a regular expression`, []string{"--backend", "memory", "--case", "("}},
 		{cli.Usage, `case "nothing": matches none of AcquireFree, `, []string{"--backend", "memory", "--case", "nothing"}},
 		{cli.Usage, `raft-peers [a=127.0.0.1:1]: a group never forgets a role`, []string{"--backend", "raft", "--raft-peers", "a=127.0.0.1:1"}},
 		{cli.Usage, "etcd-endpoints: none given", []string{"--backend", "etcd"}},

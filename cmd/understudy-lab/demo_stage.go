@@ -229,7 +229,7 @@ func (s *demoStage) tell(p *process.Process) {
 func (s *demoStage) running(id string) bool { return s.procs[id] != nil }
 
 // wait waits for a process to end. One that was killed, or that its deadline
-// ended, is no error.
+// ended, is not an error.
 func (s *demoStage) wait(id string) error {
 	p := s.procs[id]
 	if p == nil {

@@ -182,7 +182,7 @@ func TestNoSuchCommand(t *testing.T) {
 		"config foo":        "it has schema, show",
 		"help foo":          `unknown command "foo"`,
 		"help raft foo":     `unknown command "foo" for "understudy raft"`,
-		"help run foo":      `"foo" is no command: understudy run has none below it`,
+		"help run foo":      `"foo" is not a command: understudy run has none below it`,
 		"help raft member":  "\nShow", // is one
 		"completion bash x": `"x"`,
 	} {
@@ -236,7 +236,7 @@ func TestRefusalsAreOne(t *testing.T) {
 		{cli.Usage, "there is no such file", "raft recover --out " + dir + "/new " + dir + "/none"},
 		{cli.Usage, "must be a number", "priority --id a --role r x"},
 		{cli.Usage, "an identity is 26 letters and digits", "adopt --identity x"},
-		{cli.Usage, "is no label", "handoff --role r --selector x"},
+		{cli.Usage, "is not a label", "handoff --role r --selector x"},
 		{cli.Usage, `member "d": write ID=HOST:PORT`, "raft member add d"},
 	} {
 		args := strings.Fields(test.line)

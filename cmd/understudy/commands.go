@@ -199,7 +199,7 @@ func (o *options) environment(t coordinator.Term) []string {
 	return append(o.childEnvironment(), "UNDERSTUDY_ROLE="+t.Role, fmt.Sprint("UNDERSTUDY_TOKEN=", t.Token))
 }
 
-// childEnvironment is what a command gets that is no term's.
+// childEnvironment is what a command gets that is not a term's.
 func (o *options) childEnvironment() []string {
 	own := []string{"UNDERSTUDY_ROLE", "UNDERSTUDY_ID", "UNDERSTUDY_TOKEN", "UNDERSTUDY_ROLES", "UNDERSTUDY_CAUSE", forSocket, forPage}
 	for _, k := range config.Keys() {

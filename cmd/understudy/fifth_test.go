@@ -13,7 +13,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/cli"
 )
 
-// addFifth puts a store into the table that is no part of this program. It is called first
+// addFifth puts a store into the table that is not part of this program. It is called first
 // in main, also in that of the wrappers, witnesses and commands that a test starts.
 func addFifth() {
 	if os.Getenv("UNDERSTUDY_TEST_FIFTH") != "" {

@@ -345,7 +345,7 @@ func parseSelector(text string) (labels []label, err error) {
 		key, value, ok := strings.Cut(one, "=")
 		key, not := strings.CutSuffix(key, "!")
 		if !ok || key == "" {
-			return nil, fmt.Errorf("selector %q: %q is no label; write KEY=VALUE or KEY!=VALUE", text, one)
+			return nil, fmt.Errorf("selector %q: %q is not a label; write KEY=VALUE or KEY!=VALUE", text, one)
 		}
 		if before, twice := wanted[key]; twice && !not && before != value {
 			return nil, fmt.Errorf("selector %q: asks for %s=%s and for %s; no standby has both", text, key, before, one)

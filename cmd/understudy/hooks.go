@@ -18,7 +18,7 @@ const (
 	onStandbyFor = 5 * time.Second
 )
 
-// A hook is one run of a user's shell command beside a role's. It is no part of the work:
+// A hook is one run of a user's shell command beside a role's. It is not part of the work:
 // nothing waits for it but the release of the role, for a bounded time.
 type hook struct {
 	end  context.CancelCauseFunc // kills what is left of it
@@ -30,7 +30,7 @@ var (
 	errTimeOver = errors.New("the release of the role does not wait any longer")
 )
 
-// hook starts a hook, once the one before it (nil: none) is gone. An empty script is no hook.
+// hook starts a hook, once the one before it (nil: none) is gone. An empty script is not a hook.
 func (c *command) hook(name, script string, most time.Duration, t coordinator.Term, why coordinator.Cause, before *hook) *hook {
 	ctx, end := context.WithCancelCause(context.Background())
 	h := &hook{end, make(chan struct{})}

@@ -88,7 +88,7 @@ var badInput = map[string]struct {
 	},
 	"an empty fence command": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--fence", "  ", "--", "true"},
-		want: []string{`fence: "  " is no command; write one, or leave it out`},
+		want: []string{`fence: "  " is not a command; write one, or leave it out`},
 	},
 	"a handoff to an ID that a script left empty": {
 		args: []string{"handoff", "--role", "r", "--to", "", "--selector", "", peers},
@@ -154,7 +154,7 @@ var badInput = map[string]struct {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--canary", "", "--health", "", "--on-active", " ", "--", "true"}, env: "UNDERSTUDY_ON_STANDBY=",
 		want: []string{
 			`canary: is empty; write a value, or leave out --canary`, `health: is empty; write a value, or leave out --health`,
-			`on-active: " " is no command`, `UNDERSTUDY_ON_STANDBY: is empty; write a value, or unset it`,
+			`on-active: " " is not a command`, `UNDERSTUDY_ON_STANDBY: is empty; write a value, or unset it`,
 		},
 	},
 	"an ID whose variable is empty": {
@@ -219,10 +219,10 @@ var badInput = map[string]struct {
 		want: []string{`watchdog: "0s" must be more than 0`},
 	},
 	"peers": {
-		more: true, // an address that is no node's is not loopback either
+		more: true, // an address that is not a node's is not loopback either
 		args: []string{"run", "--role", "r", "--id", "a", "--raft-dir", "d", "--raft-peers", "a=0.0.0.0:1,a=127.0.0.1:2,b=127.0.0.1:2,c=host", "--", "true"},
 		want: []string{
-			`address "0.0.0.0:1" of "a" is no address that others can reach`, `ID "a" stands at 0.0.0.0:1 and at 127.0.0.1:2`,
+			`address "0.0.0.0:1" of "a" is not an address that others can reach`, `ID "a" stands at 0.0.0.0:1 and at 127.0.0.1:2`,
 			`address "127.0.0.1:2" belongs to "a" and to "b"`, `address "host" of "c": missing port in address, write HOST:PORT`,
 		},
 	},

@@ -22,7 +22,7 @@ func newRaftBackup() *cobra.Command {
 		Short: "Write what a group keeps beside its roles to a file, while it runs",
 		Long: `Writes to a new file what operators have decided (pauses, drains, priorities), the values of
 fencing/fencingraft, and how far tokens went: all that was acknowledged before the command began. Terms,
-sessions and history are of the group alone. See raft restore. A data directory is no backup: never
+sessions and history are of the group alone. See raft restore. A data directory is not a backup: never
 copy one back.
 
 Under TLS it takes the certificate of a node, as values are for nodes only.

@@ -28,7 +28,7 @@ func TestStalledLog(t *testing.T) {
 			t.Parallel()
 			r := newTrio(t, onRaft)
 			r.program, r.stderr = filepath.Join(shipped(t), "understudy"), fullPipe(t)
-			r.ttl = 8 * time.Second // a busy machine takes a second to start a process, which is no hang
+			r.ttl = 8 * time.Second // a busy machine takes a second to start a process, which is not a hang
 			for _, fault := range faults {
 				now, standby := r.refill()
 				t.Log(fault.name)

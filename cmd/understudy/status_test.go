@@ -153,7 +153,7 @@ func TestStatusWatchSaysOutage(t *testing.T) {
 }
 
 // TestStatusWatchSaysOneOutage: servers that hang are one outage, told once and with its cause, and its end once, also
-// where the store's client keeps what it has read: that is no answer.
+// where the store's client keeps what it has read: that is not an answer.
 func TestStatusWatchSaysOneOutage(t *testing.T) { onServers(t, testStatusWatchSaysOneOutage) }
 
 func testStatusWatchSaysOneOutage(t *testing.T, r *trio) {

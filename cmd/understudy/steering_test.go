@@ -134,7 +134,7 @@ func testPriority(t *testing.T, r *trio) {
 	r.expect(0, "r: "+now.id+" -> "+last, "handoff", "--role", "r")
 	r.inLine(2)
 	r.expect(cli.Usage, "to and selector: give one of them", "handoff", "--role", "r", "--to", now.id, "--selector", "zone=a")
-	r.expect(cli.Usage, `selector "zone": "zone" is no label; write KEY=VALUE`, "handoff", "--role", "r", "--selector", "zone")
+	r.expect(cli.Usage, `selector "zone": "zone" is not a label; write KEY=VALUE`, "handoff", "--role", "r", "--selector", "zone")
 	r.expect(cli.NotDone, "selector: no standby has these labels", "handoff", "--role", "r", "--selector", "zone=x")
 	r.expect(0, "r: "+last+" -> "+now.id, "handoff", "--role", "r", "--selector", "zone="+now.id)
 	// From now.id alone, and to neither last nor itself: so to the third.

@@ -53,7 +53,7 @@ func run() error {
 	return nil
 }
 
-// ask asks the active. That it was one when Observe heard of it is no promise.
+// ask asks the active. That it was one when Observe heard of it is not a promise.
 func ask(ctx context.Context, address string) string {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

@@ -104,7 +104,7 @@ func (c *Canary) open() error {
 	case err != nil:
 		return fmt.Errorf("%w; name a directory on the disk that the work needs", err)
 	case !info.IsDir():
-		return fmt.Errorf("%q is no directory; name the one that it is in", c.dir)
+		return fmt.Errorf("%q is not a directory; name the one that it is in", c.dir)
 	}
 	err := os.Remove(c.path)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {

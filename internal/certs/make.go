@@ -173,7 +173,7 @@ func (p *pair) read(file string, text []byte) error {
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	ours, ok := key.(*ecdsa.PrivateKey)
 	if err == nil && !ok {
-		err = errors.New("it is no ECDSA key, such as this makes")
+		err = errors.New("it is not an ECDSA key, such as this makes")
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w; give another directory", file, err)

@@ -129,7 +129,7 @@ func topic(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// subcommand refuses what is no command of a command that only has others. By itself it would
+// subcommand refuses what is not a command of a command that only has others. By itself it would
 // be helped, and end as if all were well.
 func subcommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -145,7 +145,7 @@ func unknownBelow(cmd *cobra.Command, given string) error {
 		names = append(names, c.Name())
 	}
 	if len(names) == 0 {
-		return fmt.Errorf("%q is no command: %s has none below it", given, cmd.CommandPath())
+		return fmt.Errorf("%q is not a command: %s has none below it", given, cmd.CommandPath())
 	}
 	return fmt.Errorf("unknown command %q for %q%s; it has %s", given, cmd.CommandPath(), config.DidYouMean(given, names), strings.Join(names, ", "))
 }

@@ -13,7 +13,7 @@ const (
 	Moved  = "moved"  // another contender works
 	Stayed = "stayed" // the active worked on, as it should where only the store lost its leader
 	Late   = "late"   // nobody did within the limit
-	Broken = "broken" // the stage could not be set, or what was measured is no failover: see Note
+	Broken = "broken" // the stage could not be set, or what was measured is not a failover: see Note
 )
 
 // A Sample is one run. Moments are relative to the fault.
@@ -45,7 +45,7 @@ const Understudy = "understudy"
 // A Moment is a time after a fault; Unknown where there was none.
 type Moment time.Duration
 
-// Unknown is no moment.
+// Unknown is not a moment.
 const Unknown = Moment(-1 << 63)
 
 // newSample is a run of which nothing is known yet.

@@ -110,7 +110,7 @@ type network struct {
 	ways    []way
 	reach   map[string][]string // by contender: where it dials
 	bind    map[string]string   // by contender of embedded Raft: where it listens
-	outside []string            // where one dials who is no contender
+	outside []string            // where one dials who is not a contender
 }
 
 // A way leads from one to another; one end is a contender, the other may be.

@@ -65,7 +65,7 @@ func Vacant(st lock.Standing) bool { return st.Term.Token != 0 && st.Term.Vacant
 func decide(ctx context.Context, l lock.Locker, name string) error {
 	op, ok := l.(lock.Operator)
 	if !ok {
-		return fmt.Errorf("a %T is no lock.Operator", l)
+		return fmt.Errorf("a %T does not implement lock.Operator", l)
 	}
 	_, err := op.History(ctx, "r")
 	_, also := op.Configured(ctx)

@@ -234,7 +234,7 @@ func becomeReaper() error {
 // while strays are killed.
 var forking sync.RWMutex
 
-// spared are the children of this process that are no orphan of a command's.
+// spared are the children of this process that are not a command's orphans.
 var spared sync.Map
 
 // Spare says that this process has started a child by other means than a Group. The

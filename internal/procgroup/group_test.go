@@ -323,7 +323,7 @@ func leaveZombie(step string) {
 func TestThreads(t *testing.T) {
 	g, pids := reading(t, Spec{Path: "/bin/sh", Argv: []string{"sh", "-c", `"$0" leaderless & wait`, os.Args[0]}, Stderr: os.Stderr}, 1)
 	if p, err := stat(pids[0]); err != nil || p.state != "Z" {
-		t.Errorf("the leader is no zombie, so this shows nothing: %+v, %v", p, err)
+		t.Errorf("the leader is not a zombie, so this shows nothing: %+v, %v", p, err)
 	}
 	if (tree{root: g.id.pid()}).dead() {
 		t.Error("dead with a thread that works on")

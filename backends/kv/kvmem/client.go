@@ -34,7 +34,7 @@ type Call struct {
 
 // A Fault is what goes wrong with a call: Before happens on the request's way, After on the
 // reply's. Either may take as long as it likes, within the call's context. An error is the
-// call's: after Before's nothing was done, after After's it was. A nil func is no fault.
+// call's: after Before's nothing was done, after After's it was. A nil func is not a fault.
 type Fault struct {
 	Before, After func(context.Context) error
 }

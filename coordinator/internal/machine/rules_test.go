@@ -30,7 +30,7 @@ func does(a Action) func([]Action) bool {
 	return func(do []Action) bool { return slices.Contains(do, a) }
 }
 
-// TestNoGrantOfAnothersToken: a token that the store showed with another holder is no grant,
+// TestNoGrantOfAnothersToken: a token that the store showed with another holder is not a grant,
 // even if the store gives it to us as well.
 func TestNoGrantOfAnothersToken(t *testing.T) {
 	d := newDesk(t, everyday(), "r")

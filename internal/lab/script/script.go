@@ -54,7 +54,7 @@ type Block struct {
 	Want  string
 }
 
-// Steps are the lines that are no comments.
+// Steps are the lines that are not comments.
 func (b Block) Steps() []string {
 	return slices.DeleteFunc(slices.Clone(b.Lines), func(line string) bool { return strings.HasPrefix(line, "#") })
 }

@@ -83,7 +83,7 @@ func (w *Ways) Client(l lock.Locker, err error) (*conformance.Client, error) {
 	}
 	op, decides := l.(lock.Operator)
 	if !decides {
-		return nil, errors.Join(fmt.Errorf("a %T is no lock.Operator", l), l.Close(), w.Close())
+		return nil, errors.Join(fmt.Errorf("a %T does not implement lock.Operator", l), l.Close(), w.Close())
 	}
 	way := lock.Locker(over{l, op, w})
 	if values, keeps := l.(lock.Values); keeps {

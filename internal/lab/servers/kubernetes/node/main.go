@@ -3,7 +3,7 @@
 // period, and what has become of them, in the pod's status. Killed, it is a kubelet that died; killed with its
 // containers, it is a node that died.
 //
-// It is no kubelet. What is faked:
+// It is not a kubelet. What is faked:
 //   - Pods of all nodes share one network of Docker, which gives them their addresses. Nobody implements Services, and
 //     the only names are POD.SUBDOMAIN, whether the pod is ready or not.
 //   - Volumes are directories of this machine: emptyDir, hostPath, Secrets, projected tokens, and claims that are
