@@ -37,14 +37,35 @@ func (c *Config) explain(err error) error {
 	case !errors.As(err, &field):
 		return err
 	}
-	if before, after, found := strings.Cut(err.Error(), field.Error()); found {
-		return &explained{before + field.Say(c.where) + after, err}
+	text, found := err.Error(), false
+	for _, f := range append([]*lock.FieldError{field}, fieldsIn(err)...) { // each peer of a group may have one
+		if strings.Contains(text, f.Error()) {
+			text, found = strings.Replace(text, f.Error(), f.Say(c.where), 1), true
+		}
+	}
+	if found {
+		return &explained{text, err}
 	}
 	var names []string // somebody has reworded it
 	for _, f := range field.Fields {
 		names = append(names, f+" is "+c.where(f))
 	}
 	return &explained{fmt.Sprintf("%v (%s)", err, strings.Join(names, ", ")), err}
+}
+
+// fieldsIn are the errors about fields in the tree of err.
+func fieldsIn(err error) (all []*lock.FieldError) {
+	switch e := err.(type) { //nolint:errorlint // the whole tree is looked at
+	case *lock.FieldError:
+		return []*lock.FieldError{e}
+	case interface{ Unwrap() error }:
+		return fieldsIn(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			all = append(all, fieldsIn(one)...)
+		}
+	}
+	return all
 }
 
 // An explained error says more than the error that it wraps.

@@ -42,6 +42,8 @@ func TestExplain(t *testing.T) {
 		{lock.Permanent(lock.InFields(no, "KeyFile")), "etcd-key-file: no"},
 		{wrap("KeyFile", "Username"), "register: etcd-key-file and UNDERSTUDY_ETCD_USERNAME: no"},
 		{errors.Join(no, lock.InFields(no, "KeyFile"), wrap("KeyFile")), "no\netcd-key-file: no\nregister: etcd-key-file: no"},
+		{fmt.Errorf("watch: %w", errors.Join(no, wrap("KeyFile"), lock.InFields(no, "Username"), wrap("KeyFile"))), // of each peer
+			"watch: no\nregister: etcd-key-file: no\nUNDERSTUDY_ETCD_USERNAME: no\nregister: etcd-key-file: no"},
 		{no, "no"},
 	} {
 		got := c.Explain(c.Explain(test.err)) // who explains twice says no more

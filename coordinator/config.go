@@ -98,7 +98,8 @@ type Config struct {
 
 	// HangTimeout is how long the witness leaves a coordinator alive that does not turn, or whose
 	// health check does not return: 100 ms to 12 h, default ttl/2 or 100 ms; negative: until work
-	// outlives the deadline.
+	// outlives the deadline. A process that beats has no such end: if its health check hangs and
+	// HangTimeout is negative, or there is no Witness, it keeps its roles, and only the log says so.
 	HangTimeout time.Duration
 
 	// Healthy is called every HealthEvery, one call at a time: from 100 ms, or BeatEvery if that

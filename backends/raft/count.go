@@ -32,7 +32,8 @@ type counter struct {
 	err     error    // the first failure to write the number
 
 	missed atomic.Uint64             // the last entry that the disk did not take, which no later one has made good; 0: none
-	began  atomic.Pointer[time.Time] // when the write of entries that is under way began; nil: none is
+	began  atomic.Pointer[time.Time] // when the write of entries or of a term that is under way began; nil: none is
+	runs   atomic.Bool               // Raft runs
 
 	diverged atomic.Pointer[raft.Log] // in place of the entry with its index; nil: none is another than it should be
 
@@ -62,13 +63,18 @@ func (c *counter) StoreLogs(l []*raft.Log) error {
 	if last >= c.missed.Load() {
 		c.missed.Store(0)
 	}
-	if c.dir.look() && c.missed.Load() == 0 { // a disk that is full takes a write now and then
-		c.dir.can("write " + logFile)
-	}
+	c.wrote()
 	return nil
 }
 
-// hangs is how long entries have been under way to the disk.
+// wrote says that raft.db can be written again. A disk that is full takes a write now and then.
+func (c *counter) wrote() {
+	if c.dir.look() && c.missed.Load() == 0 {
+		c.dir.can("write " + logFile)
+	}
+}
+
+// hangs is how long entries, or a term, have been under way to the disk.
 func (c *counter) hangs() time.Duration {
 	if began := c.began.Load(); began != nil {
 		return time.Since(*began)

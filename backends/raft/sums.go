@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"time"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
@@ -101,9 +102,29 @@ func known(key, _ []byte) error {
 	return fmt.Errorf("it has a key %.40q, which no program writes", key)
 }
 
+// SetUint64 waits, once the node runs, until the term can be written: the library would end the whole process. Meanwhile the node
+// gives no vote and follows nobody, as where its disk hangs.
 func (c *counter) SetUint64(key []byte, value uint64) error {
-	return c.count(c.BoltStore.Set(key, sealed(key, binary.BigEndian.AppendUint64(nil, value))))
+	set := func() error {
+		return c.count(c.BoltStore.Set(key, sealed(key, binary.BigEndian.AppendUint64(nil, value))))
+	}
+	err := set()
+	if err == nil || !c.runs.Load() || !bytes.Equal(key, termKey) {
+		return err
+	}
+	now := time.Now()
+	c.began.Store(&now)
+	defer c.began.Store(nil)
+	for err != nil {
+		time.Sleep(untilAgain)
+		err = set()
+	}
+	c.wrote()
+	return nil
 }
+
+// untilAgain is the pause before a term is written again that the disk did not take.
+const untilAgain = 100 * time.Millisecond
 
 func (c *counter) GetUint64(key []byte) (uint64, error) {
 	n, err := numberAt(c.BoltStore, key)

@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ type Witness struct {
 	self   *os.File // this process's pidfd
 	wake   *os.File // an eventfd that makes the witness look
 
+	told  time.Time // when something was said of the witness; keep's
+	quiet bool      // the last such thing was not; keep's
+
 	mu     sync.Mutex
 	child  *exec.Cmd
 	forget func() // removes it from the known children
@@ -52,7 +56,7 @@ func By(path string, store any) *Witness {
 }
 
 // Start starts the witness and returns when it stands by, within ten seconds. When it
-// ends, another is started.
+// ends, another is started. That none stands by counts as this machine's fault, which a later start may not meet.
 func (w *Witness) Start(c coordinator.Config) (err error) {
 	if os.Args[0] == name {
 		return errors.New("the program was started as a witness, and does not call witness.Main first in main")
@@ -72,7 +76,8 @@ func (w *Witness) Start(c coordinator.Config) (err error) {
 	go w.keep()
 	if !w.until(starting, w.page.ready.Load) {
 		w.Close()
-		return fmt.Errorf("%s did not stand by within %v: does its main call witness.Main first?", w.path, starting)
+		return fmt.Errorf("no witness stands by within %v: this machine is too busy, or allows no more processes or threads (%w); or the main of %s does not call witness.Main first",
+			starting, syscall.EAGAIN, w.path)
 	}
 	return nil
 }
@@ -181,7 +186,7 @@ func (w *Witness) keep() {
 		default:
 		}
 		pause = pauseAfter(pause, time.Since(began))
-		w.log.Warn("the witness ended, another is started; until it stands by a crash or a hang costs the ttl", "how", fmt.Sprint(err))
+		w.tell(slog.LevelWarn, "the witness ended, another is started; until it stands by a crash or a hang costs the ttl", "how", fmt.Sprint(err))
 		for {
 			select {
 			case <-w.quit:
@@ -191,10 +196,20 @@ func (w *Witness) keep() {
 			if err = w.spawn(); err == nil {
 				break
 			}
-			w.log.Error("no witness can be started", "error", err)
+			w.tell(slog.LevelError, "no witness can be started", "error", err)
 			pause = time.Second
 		}
 	}
+}
+
+// tell logs what is wrong with the witness, often enough to be seen and no more: the rest is for who debugs.
+func (w *Witness) tell(level slog.Level, text string, args ...any) {
+	if w.quiet = !w.told.IsZero() && time.Since(w.told) < seldom; w.quiet {
+		level = slog.LevelDebug
+	} else {
+		w.told = time.Now()
+	}
+	w.log.Log(context.Background(), level, text, args...)
 }
 
 // pauseAfter is the pause before another witness is started, given the last pause and how long
@@ -222,7 +237,11 @@ func (w *Witness) wait(news bool) error {
 		}
 	}
 	if news {
-		w.log.Info("a witness stands by again")
+		say := w.log.Info
+		if w.quiet {
+			say = w.log.Debug
+		}
+		say("a witness stands by again")
 	}
 	return <-ended
 }

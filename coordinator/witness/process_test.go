@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -44,6 +45,21 @@ func (j *judge) Watch(context.Context, ...string) iter.Seq2[lock.Standing, error
 func (j *judge) Evict(context.Context, lock.SessionID, lock.Beat, lock.End) error {
 	j.look()
 	return nil
+}
+
+// TestNoWitnessStandsBy: that no witness stands by may be the machine's fault, so whoever starts the process may start it again.
+// Witnesses that end one after the other are few lines.
+func TestNoWitnessStandsBy(t *testing.T) {
+	t.Parallel()
+	var log lab.Said
+	w := By("/bin/false", nil)
+	err := w.Start(coordinator.Config{ID: "a", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if !errors.Is(err, syscall.EAGAIN) || !strings.Contains(err.Error(), "witness.Main") {
+		t.Errorf("error %v, want one of the machine that names witness.Main", err)
+	}
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "the witness ended, another is started") {
+		t.Errorf("of one witness after the other it says:\n%s", text)
+	}
 }
 
 // lives reports whether a process has not ended, and in which process group it is.

@@ -36,6 +36,7 @@ const (
 	starting = 10 * time.Second // for a witness to say that it stands by
 	guarding = time.Second      // for it to acknowledge a group; then another is started
 	warm     = 20 * time.Second // between two reads that keep its connection
+	seldom   = 15 * time.Second // between two things that are said of witnesses that end
 	reading  = 2 * time.Second  // for a store that is not far to answer
 	retry    = 5 * time.Millisecond
 	hedge    = 250 * time.Millisecond // without an answer, until another try begins

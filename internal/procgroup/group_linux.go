@@ -37,7 +37,7 @@ func (g *Group) start(s Spec) error {
 // started, and whether nothing but the init was left when that ended.
 func (g *Group) launch(s Spec, live func(started chan<- error) (empty bool)) error {
 	if os.Args[0] == initName {
-		return errors.New("the program was started as an init, and does not call group.Init first in main")
+		return errors.New("this process was started as an init, and starts none itself")
 	}
 	if err := becomeReaper(); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (g *Group) begin(s Spec) error {
 	return nil
 }
 
-var errNoInit = errors.New("its init ended before it began; does main call group.Init first?")
+var errNoInit = errors.New("its init ended before it began: somebody killed it, or this machine allows no more threads")
 
 // follow notes what the init reports, until it ends. empty: it was the last.
 func (g *Group) follow() (empty bool) {
