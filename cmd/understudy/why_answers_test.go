@@ -192,6 +192,15 @@ func TestWhyNobody(t *testing.T) {
 	}
 }
 
+// TestWhyOfAPausedRole: why says that a role is paused while somebody has it, too.
+func TestWhyOfAPausedRole(t *testing.T) {
+	st := lock.Standing{Role: "r", Term: lock.Term{Token: 8, Holder: lock.Member{Contender: lock.Contender{ID: "b"}}}, Pause: lock.Pause{By: "h1", Why: "a new disk", At: noon}}
+	text := storyOf(heard{Standing: st}, []lock.Event{began("b", lock.CauseReleased, 0, soon...)}).Text
+	if want := "The role is paused by h1 (a new disk) until it is resumed, so nobody takes over."; !strings.Contains(text, want) {
+		t.Errorf("why does not say %q: %s", want, text)
+	}
+}
+
 // TestWhyAnswers: why blames and advises as it should, by what the events of a move say.
 func TestWhyAnswers(t *testing.T) {
 	for _, test := range answers {
