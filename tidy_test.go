@@ -20,7 +20,7 @@ const module = "github.com/understudy-ha/understudy/"
 // module. The longest folder that matches counts.
 var arrows = map[string][]string{
 	"lock":                           {},
-	"coordinator":                    {"lock", "coordinator/internal/chronicle", "coordinator/internal/clock", "coordinator/internal/machine", "coordinator/internal/process", "coordinator/internal/tally", "internal/asynclog", "internal/canary", "internal/history"},
+	"coordinator":                    {"lock", "coordinator/internal/chronicle", "coordinator/internal/clock", "coordinator/internal/machine", "coordinator/internal/process", "coordinator/internal/tally", "internal/asynclog", "internal/canary", "internal/history", "internal/late"},
 	"coordinator/internal/chronicle": {"lock", "coordinator/internal/machine", "internal/history"},
 	"internal/history":               {"lock"},
 	"coordinator/internal/clock":     {"coordinator/internal/machine"},

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
 	"github.com/understudy-ha/understudy/coordinator/internal/process"
 	"github.com/understudy-ha/understudy/internal/history"
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -149,7 +150,7 @@ func (r *runner) whyEvict(id lock.SessionID) string {
 
 // silence says for how long nobody answered, if the error says nothing else.
 func silence(err error, budget time.Duration) error {
-	if err == context.DeadlineExceeded { //nolint:errorlint // an error wrapped around it says more
+	if late.Alone(err) {
 		return fmt.Errorf("no answer within %v", budget.Round(time.Millisecond))
 	}
 	return err

@@ -126,8 +126,12 @@ func (j *journal) ended(now Instant, role string, err error) {
 }
 
 // loud is the level at which a transition is logged: Debug while the role's work ends again and
-// again, until something else ends its term.
-func (j *journal) loud(level slog.Level, role string, to State, cause error) slog.Level {
+// again, until something else ends its term; and while a store that is away is asked for a role
+// again and again.
+func (j *journal) loud(level slog.Level, role string, from, to State, cause error) slog.Level {
+	if j.shared && (from == Standby && to == Activating || from == Activating && to == Standby) {
+		return slog.LevelDebug
+	}
 	l := j.loops[role]
 	if l.quiet && (to == Registering || to == Stopped || to == Draining && cause != nil) {
 		l.quiet = false
@@ -198,7 +202,7 @@ func (r *runner) transition(now Instant, roles ...string) {
 	if why != nil && why.Error() != fmt.Sprint(reason) {
 		attrs = append(attrs, "error", why)
 	}
-	r.config.Logger.Log(context.Background(), r.journal.loud(level, role, to, cause), "transition", attrs...)
+	r.config.Logger.Log(context.Background(), r.journal.loud(level, role, from.state, to, cause), "transition", attrs...)
 }
 
 // gaveUp is why a role is registered for anew where the store has not said that the session is lost: it has said nothing.

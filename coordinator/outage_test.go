@@ -17,11 +17,13 @@ import (
 
 // TestOutageIsFewLines: however short the ttl is, however many roles there are, and whatever
 // the store's errors say, an outage costs at most ten lines a minute, what happens to the roles
-// included.
+// included: for the active, for a standby, and for whoever asks for a role that nobody has.
 func TestOutageIsFewLines(t *testing.T) {
 	for _, ttl := range []time.Duration{200 * time.Millisecond, time.Second, 10 * time.Second, time.Minute} {
 		for _, roles := range []int{1, 20} {
-			t.Run(fmt.Sprint(ttl, roles), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { outage(t, ttl, roles) }) })
+			for _, who := range []string{"active", "standby", "asking"} {
+				t.Run(fmt.Sprint(ttl, roles, who), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { outage(t, ttl, roles, who) }) })
+			}
 		}
 	}
 }
@@ -134,13 +136,28 @@ func TestLinesOfRoles(t *testing.T) {
 	}
 }
 
-func outage(t *testing.T, ttl time.Duration, roles int) {
+func outage(t *testing.T, ttl time.Duration, roles int, who string) {
 	s, r := newStage(t), &recorder{begin: time.Now()}
 	l := &link{Locker: s.store.Open(), wordy: true}
 	c := config("a")
 	c.Logger, c.TTL, c.Roles = r.logger(), ttl, nil
 	for i := range roles {
 		c.Roles = append(c.Roles, lock.Bid{Role: fmt.Sprint("r", i)})
+	}
+	switch who {
+	case "standby":
+		other := c
+		other.ID, other.Logger = "b", slog.New(slog.DiscardHandler)
+		stopOther := s.contend(other, untilTold)
+		defer func() { must(t, stopOther()) }()
+		time.Sleep(time.Second) // virtual time
+	case "asking":
+		c.Healthy = func(context.Context) error { // until the store is away
+			if !l.cut.Load() {
+				return errors.New("not yet")
+			}
+			return nil
+		}
 	}
 	stop := s.contendOver(l, c, func(ctx context.Context, _ Term) error {
 		<-ctx.Done()

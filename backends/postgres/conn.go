@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -220,7 +223,45 @@ func (p *pool) connect(ctx context.Context) (*conn, error) {
 	}
 	_, err = pgconn.ConnectConfig(ctx, config)
 	over.Store(true)
-	return &c, err
+	return &c, plain(err)
+}
+
+// tried begins the library's word of a server: its address, and its host as the URL has it.
+var tried = regexp.MustCompile(`^(\S+) \(.*?\): `)
+
+// plain is why no connection was made, for each server that was tried: its address, and what went wrong there. The
+// library says beside that which of its functions failed, for which user and which database.
+func plain(err error) error {
+	var failed *pgconn.ConnectError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	all := []error{failed.Unwrap()}
+	if several, ok := all[0].(interface{ Unwrap() []error }); ok {
+		all = slices.Clone(several.Unwrap())
+	}
+	for i, one := range all {
+		why := errors.Unwrap(one)
+		at := tried.FindStringSubmatch(one.Error())
+		if at != nil && errors.Unwrap(why) != nil {
+			why = errors.Unwrap(why)
+		}
+		switch {
+		case why == nil:
+		case errors.Is(why, io.EOF), errors.Is(why, io.ErrUnexpectedEOF):
+			all[i] = fmt.Errorf("what answers there ends the connection without a word (%w)", why)
+		default:
+			all[i] = why
+		}
+		if at != nil {
+			all[i] = fmt.Errorf("postgres %s: %w", at[1], all[i])
+		}
+	}
+	slices.SortStableFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	if len(all) == 1 {
+		return all[0]
+	}
+	return errors.Join(all...)
 }
 
 // put keeps a connection for the next call, once it is not busy.

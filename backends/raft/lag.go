@@ -75,6 +75,9 @@ func (n *node) follows(c ledger.Command) error {
 	if n.lag.behind <= at {
 		n.lag.behind = 0
 	}
+	if _, leader := n.raft.LeaderWithID(); leader == "" {
+		n.lag.since = time.Now() // nobody can follow, whatever the disk does
+	}
 	if behind := time.Since(n.lag.since); n.lag.behind != 0 && behind > max(time.Second, 10*n.config.timing()) {
 		return fmt.Errorf("raft: node %q does not follow its group's log: it has stood before entry %d for %v; is the disk of %s full?",
 			n.config.ID, n.lag.behind, behind.Round(time.Second), n.config.Dir)

@@ -64,6 +64,23 @@ func TestFollowing(t *testing.T) {
 	must(t, n.follows(ledger.Command{Op: ledger.Release}))
 }
 
+// TestFollowingNobody: a node whose group has no leader does not suspect its own disk.
+func TestFollowingNobody(t *testing.T) {
+	g := newGroup(t, 3, nil).start()
+	leader, follower := g.leader()
+	n := g.nodes[follower]
+	eventually(t, "it follows somebody", func() bool { _, id := n.raft.LeaderWithID(); return id != "" })
+	n.lag.mu.Lock()
+	n.lag.behind, n.lag.since = n.machine.revision()+1000, time.Now().Add(-time.Hour)
+	n.lag.mu.Unlock()
+	if err := n.follows(ledger.Command{Op: ledger.Beat}); err == nil {
+		t.Error("it is not told that it lags")
+	}
+	g.stop(leader)
+	g.stop(3 - leader - follower)
+	eventually(t, "there is no leader, and the disk is not named", func() bool { return n.follows(ledger.Command{Op: ledger.Beat}) == nil })
+}
+
 // TestWhoHasAnEmptyDirectory: a node that waits on one, by its own word, and nobody who answers in
 // its place.
 func TestWhoHasAnEmptyDirectory(t *testing.T) {

@@ -106,6 +106,7 @@ func TestServerOfAnotherKind(t *testing.T) {
 	ends, greeting := talks(t, func(net.Conn) {}), greets(t, "INFO {\"server_id\":\"a\"}\r\n")
 	for want, flags := range map[string]string{
 		"etcd " + ends + ": there is no connection: what answers there ends the connection without a word": "--backend=etcd --etcd-endpoints=" + ends,
+		"postgres " + ends + ": what answers there ends the connection without a word":                     "--backend=postgres --postgres-url=postgres://u@" + ends + "/db?sslmode=disable",
 		"postgres-url: what answers there is not PostgreSQL; write the address of a server":                "--backend=postgres --postgres-url=postgres://u@" + greeting + "/db?sslmode=disable",
 		"postgres-url: the server speaks no TLS, or is not PostgreSQL":                                     "--backend=postgres --postgres-url=postgres://u@" + greeting + "/db",
 	} {
@@ -158,7 +159,8 @@ func TestOneCauseOnce(t *testing.T) {
 		{"etcd", "--etcd-endpoints=127.0.0.1:1", "etcd 127.0.0.1:1: there is no connection: dial tcp 127.0.0.1:1: connect: connection refused"},
 		{"consul", "--consul-address=127.0.0.1:1", "the agent at http://127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
 		{"nats", "--nats-url=nats://127.0.0.1:1", "127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
-		{"postgres", "--postgres-url=postgres://u@127.0.0.1:1/db?sslmode=disable", "dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"postgres", "--postgres-url=postgres://u@127.0.0.1:1/db?sslmode=disable", "watch: postgres 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
+		{"postgres", "--postgres-url=postgres://u@127.0.0.1:1,127.0.0.1:2/db?sslmode=disable", "postgres 127.0.0.1:2: dial tcp 127.0.0.1:2: connect: connection refused"},
 		{"raft", "--raft-peers=a=" + silent, "peer a=" + silent + ": "},
 		{"consul", "--consul-address=" + silent, "the store gave no answer within "},
 		{"nats", "--nats-url=nats://" + silent, silent + " does not answer as NATS"},
@@ -171,7 +173,7 @@ func TestOneCauseOnce(t *testing.T) {
 			if n := strings.Count(text, c.cause); code != cli.Unavailable || n != 1 {
 				t.Errorf("exit code %d, and %d times %q:\n%s", code, n, c.cause, text)
 			}
-			saysNone(t, text, "Post ", "Put ", "Get ", "not applied", "no answer in time")
+			saysNone(t, text, "Post ", "Put ", "Get ", "not applied", "no answer in time", "failed to connect", "dial error", "database=")
 		})
 	}
 }

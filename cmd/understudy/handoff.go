@@ -116,8 +116,8 @@ func moveRole(ctx context.Context, l lock.Locker, role string, pick picker, out 
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s: %s -> %s, token %d, in %v\n", role, before.Holder.ID, after.Holder.ID,
-		after.Token, time.Since(began).Round(time.Millisecond))
+	_, err = fmt.Fprintf(out, "%s: %s -> %s, token %d, in %v\nundo it with: understudy handoff --role %s --to %s\n", role, before.Holder.ID, after.Holder.ID,
+		after.Token, time.Since(began).Round(time.Millisecond), word(role), word(before.Holder.ID))
 	return err
 }
 

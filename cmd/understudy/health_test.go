@@ -152,7 +152,7 @@ func TestCheckThatTalks(t *testing.T) {
 		most          int
 	}{
 		"the same":     {"for i in $(seq 100); do echo fine; done; echo the disk is full", `msg="the health command says" line="the disk is full" dropped=99`, 2},
-		"each another": {"seq 100", "line=1 ", 8},
+		"each another": {"seq 100", "line=1\n", 8},
 		"one long":     {"head -c 100000 /dev/zero | tr '\\0' x; echo; echo short", "line=short", 2},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -76,7 +76,7 @@ func testOperator(t *testing.T, r *trio) {
 	r.expect(cli.Usage, "needs the contender; write --id ID", "status", "--role", "r", "--is-active")
 	r.expect(cli.NotDone, "is active already", "handoff", "--role", "r", "--to", now.id)
 	r.expect(cli.NotDone, `to "z": does not stand by; these do: `, "handoff", "--role", "r", "--to", "z")
-	r.expect(0, "r: "+now.id+" -> ", "handoff", "--role", "r")
+	r.expect(0, "undo it with: understudy handoff --role r --to "+now.id, "handoff", "--role", "r")
 	now = r.active(now.token)
 
 	r.expect(cli.NotDone, "lives: its beat moved", "evict", "--role", "r")

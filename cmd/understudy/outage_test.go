@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,8 +15,9 @@ import (
 )
 
 // TestOutageIsFewLines takes the store away for a minute, from the only node that is left of
-// Raft, from etcd's clients and from Consul's: at a short ttl each process says at most ten
-// lines from Info on, and none in the words of a library.
+// Raft, from etcd's clients and from Consul's. At any ttl each process says at most ten
+// lines from Info on, and none in the words of a library: the active, a standby, and whoever asks for a
+// role that nobody has.
 func TestOutageIsFewLines(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -28,28 +30,60 @@ func TestOutageIsFewLines(t *testing.T) {
 		r.startAll("--log-level", "info", "--hang-timeout", "0") // a busy machine takes longer than half of that ttl
 		now := r.active(0)
 		r.inLine(2)
-		all = append(all, r.lines(name, now.id))
+		left := r.ids
+		if r.cluster == nil {
+			left = []string{now.id}
+		}
+		all = append(all, r.lines(name, left))
+		all = append(all, asking(t, name))
 	}
+	r := newTrio(t, onRaft)
+	r.ttl = 2 * time.Second
+	r.startAll("--log-level", "info", "--hang-timeout", "0")
+	standby := r.others(r.active(0).id)[0]
+	r.inLine(2)
+	all = append(all, r.lines(onRaft, []string{standby}))
 	time.Sleep(time.Minute) // it is the lines of a minute that are counted
 	for _, judge := range all {
 		judge()
 	}
 }
 
-// lines ends the store, and returns what judges the lines that were written since.
-func (r *trio) lines(name, active string) (judge func()) {
-	left := r.ids
-	if r.cluster != nil {
-		r.cluster.Members[0].Kill()
+// asking is a contender that becomes healthy just when the store is gone, and asks it for a role that nobody has.
+func asking(t *testing.T, name string) func() {
+	r := newTrio(t, name)
+	r.ttl = 10 * time.Second
+	well := filepath.Join(r.dir, "well")
+	flags := []string{"--log-level", "info", "--health-interval", "100ms", "--health", "test -e " + well}
+	if r.cluster == nil {
+		r.startAll(flags...)
 	} else {
-		left = []string{active}
-		for _, id := range r.others(active) {
-			r.kill(id, syscall.SIGKILL)
-		}
+		r.start("a", flags...)
 	}
+	r.logged("a", "msg=paused role=r id=a active=nobody")
+	judge := r.lines(name, []string{"a"})
+	must(t, os.WriteFile(well, nil, 0o600))
+	return func() {
+		if !strings.Contains(r.log("a"), "to=activating") {
+			t.Errorf("%s: a has not asked for the role:\n%s", name, r.log("a"))
+		}
+		judge()
+	}
+}
+
+// lines ends the store, on Raft all nodes but those that are left, and returns what judges the lines that were written since.
+func (r *trio) lines(name string, left []string) (judge func()) {
 	before := map[string]int{}
 	for _, id := range left {
 		before[id] = len(r.log(id))
+	}
+	for id := range r.procs {
+		if r.cluster == nil && !slices.Contains(left, id) {
+			r.kill(id, syscall.SIGKILL)
+		}
+	}
+	if r.cluster != nil {
+		r.cluster.Members[0].Kill()
 	}
 	return func() {
 		for _, id := range left {

@@ -251,7 +251,7 @@ func shorter(values []string) string {
 
 // The alerts that the faults are expected to raise, as promtool wants them.
 const (
-	nobodyActive = `UnderstudyNobodyActive: exp_labels: {role: r, severity: critical}, exp_annotations: {summary: "Nobody is active in role r", description: "All of its contenders that are scraped say so. understudy status --role r says who is in line, and their logs why nobody takes over."}`
+	nobodyActive = `UnderstudyNobodyActive: exp_labels: {role: r, severity: critical}, exp_annotations: {summary: "Nobody is active in role r", description: "All of its contenders that are scraped say so. understudy why --role r says how it ended and why nobody takes over; understudy status who is in line."}`
 	twoActive    = `UnderstudyTwoActive: exp_labels: {role: r, severity: critical}, exp_annotations: {summary: "2 processes say that they are active in role r", description: "Compare understudy_role_token: only the greater one counts, and only where the resource checks it. Stop the other process."}`
 	noContender  = `UnderstudyNoContender: exp_labels: {role: r, severity: critical}, exp_annotations: {summary: "No contender of role r is scraped any more"}`
 )

@@ -91,7 +91,11 @@ func (r *relay) line(line string) {
 }
 
 func (r *relay) say(line string) {
-	r.log.Info(r.says, "line", line, "dropped", r.dropped)
+	attrs := []any{"line", line}
+	if r.dropped > 0 {
+		attrs = append(attrs, "dropped", r.dropped)
+	}
+	r.log.Info(r.says, attrs...)
 	r.last, r.dropped = line, 0
 }
 

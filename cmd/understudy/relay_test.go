@@ -21,8 +21,10 @@ func relayed(t *testing.T, text string) (lines []string, dropped int) {
 	for entry := range strings.Lines(log.String()) {
 		var n int
 		_, after, _ := strings.Cut(entry, "line=")
-		line, after, _ := strings.Cut(after, " dropped=")
-		_, _ = fmt.Sscan(after, &n)
+		line, after, some := strings.Cut(strings.TrimSpace(after), " dropped=")
+		if _, _ = fmt.Sscan(after, &n); some && n == 0 {
+			t.Errorf("nothing was left out, and it says %s", entry)
+		}
 		lines, dropped = append(lines, line), dropped+n
 	}
 	return lines, dropped

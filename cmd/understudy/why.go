@@ -32,7 +32,7 @@ witness was lost or cut off. Nobody can tell which, unless it says so itself lat
 
 JSON is one document: roles, each with role, active (empty: nobody), token, from, previous, cause
 (a word; see docs/why.md), without (seconds for which nobody was active, as far as is known), atMost
-(true: it may have been less), outage (seconds of the store's last outage, if nothing moved), text, steps (each with at, by, text) and faster.
+(true: it may have been less), atLeast (true: it may have been more), outage (seconds of the store's last outage, if nothing moved), text, steps (each with at, by, text) and faster.
 These names are stable.
 ` + cli.Codes{0: "it is explained", cli.NotDone: "nobody has taken part in the role", cli.Unavailable: ""}.String(),
 		Example: `  understudy why --role billing
@@ -129,7 +129,8 @@ type story struct {
 	Previous lock.Token `json:"previous,omitempty"`
 	Cause    string     `json:"cause,omitempty"`
 	Without  float64    `json:"without,omitempty"`
-	AtMost   bool       `json:"atMost,omitempty"` // Without may be too long
+	AtMost   bool       `json:"atMost,omitempty"`  // Without may be too long
+	AtLeast  bool       `json:"atLeast,omitempty"` // Without may be too short
 	Outage   float64    `json:"outage,omitempty"`
 	Text     string     `json:"text"` // the answer in a sentence or two
 	Steps    []step     `json:"steps"`
@@ -207,8 +208,8 @@ func (m *move) tellMove(s *story) {
 		s.Steps = append(s.Steps, step{e.At, e.By, eventText(e)})
 	}
 	if cause != lock.CauseFirst {
-		without, atMost := m.without()
-		s.Without, s.AtMost = without.Seconds(), atMost
+		without, bound := m.without()
+		s.Without, s.AtMost, s.AtLeast = without.Seconds(), bound == noMore, bound == noLess
 	}
 	if m.outage != nil {
 		took := m.outage.Parts[0].Took
@@ -216,6 +217,9 @@ func (m *move) tellMove(s *story) {
 		s.Steps = append(s.Steps, step{m.outage.At, m.outage.By, fmt.Sprintf("the store answered again after %s without an answer: %s", short(took), m.outage.Detail)})
 		s.Text = fmt.Sprintf("Nothing moved: the store did not answer %s for %s, until %s (its clock), which is less than its promise lasts. Before that: %s",
 			s.Active, short(took), m.outage.At.Local().Format(stamp), s.Text)
+	}
+	if !m.Pause.IsZero() {
+		s.Text += " " + m.whyNobody()
 	}
 	m.hint(s, cause)
 }
@@ -236,31 +240,45 @@ func causeOf(began, ended *lock.Event) (cause, detail string) {
 	return cause, detail
 }
 
+// What a time that nobody saw whole is.
+const (
+	noMore = "at most "
+	noLess = "at least "
+)
+
 // without is for how long nobody was active, from the end of the old work to the beginning of the new one, and whether
-// it may have been shorter. The time from a crash until it was seen is not known.
-func (m *move) without() (gap time.Duration, atMost bool) {
+// that is the most or the least that it can have been. The time from a crash until it was seen is not known.
+func (m *move) without() (gap time.Duration, bound string) {
 	for _, p := range m.began.Parts {
 		if p.Name != lock.PartOutage { // that fell into the others
 			gap += p.Took
 		}
 	}
 	given := m.began.Cause == lock.CauseReleased || m.began.Cause == lock.CauseAsked
-	silent := has(m.began, lock.PartSilent) // the work may have gone on until the promise was over
+	later := history.Says(m.began.Detail, history.CameLater)
+	switch silent := has(m.began, lock.PartSilent); {
+	case later:
+		bound = noLess
+	case silent: // the work may have gone on until the promise was over
+		bound = noMore
+	}
 	e := m.ended
 	if e == nil {
-		return gap, silent
+		return gap, bound
 	}
 	told, release := has(e, lock.PartRelease), took(e, lock.PartRelease)
 	dated := m.began.At.Sub(e.At) + release // by the clocks of both
 	switch {
-	case told && e.By == m.began.By && dated >= 0, told && silent && dated >= 0 && dated <= gap:
-		return dated, false
+	case told && e.By == m.began.By && dated >= 0, told && bound == noMore && dated >= 0 && dated <= gap, told && later && dated >= gap:
+		return dated, ""
+	case later:
+		return gap, noLess
 	case given && told: // the successor saw the role free from then on
-		return gap + release, false
+		return gap + release, ""
 	case given: // by an older program: the work may have ended at any time until then
-		return gap + took(e, lock.PartDrain), true
+		return gap + took(e, lock.PartDrain), noMore
 	}
-	return gap, silent
+	return gap, bound
 }
 
 // took is how long a part of an event took; 0 if that is not recorded.
@@ -314,37 +332,6 @@ func (m *move) tellNobody(s *story) {
 	}
 }
 
-// whyNobody is what keeps the role from being taken.
-func (m *move) whyNobody() string {
-	var fit, not []string
-	for _, one := range m.Line {
-		switch text := unfit(one); {
-		case text != "":
-			not = append(not, one.ID+" is "+text)
-		case one.Session == m.Term.Holder.Session && m.Term.Vacant():
-			not = append(not, one.ID+" has just given the role up")
-		default:
-			fit = append(fit, one.ID)
-		}
-	}
-	switch p := m.Pause; {
-	case !p.IsZero():
-		text := "The role is paused by " + p.By
-		if p.Why != "" {
-			text += " (" + p.Why + ")"
-		}
-		if p.Until.IsZero() {
-			return text + " until it is resumed, so nobody takes over."
-		}
-		return text + " until " + p.Until.Local().Format(stamp) + ", and nobody takes over before."
-	case len(m.Line) == 0:
-		return "Nobody stands by: start a contender."
-	case len(fit) == 0:
-		return "Nobody may take over: " + strings.Join(not, "; ") + "."
-	}
-	return fmt.Sprintf("%s stands by, the first of %d: it takes over next, unless its health check fails, its last try failed, or the store was put back to an earlier state; its log says so.", fit[0], len(fit))
-}
-
 func showStories(out io.Writer, format string, all []story) error {
 	if format == "json" {
 		e := json.NewEncoder(out)
@@ -363,11 +350,14 @@ func showStories(out io.Writer, format string, all []story) error {
 			fmt.Fprintf(&text, "  %s  %s: %s\n", one.At.Local().Format(stamp), one.By, one.Text)
 		}
 		if s.Without > 0 {
-			most := ""
-			if s.AtMost {
-				most = "at most "
+			bound := ""
+			switch {
+			case s.AtMost:
+				bound = noMore
+			case s.AtLeast:
+				bound = noLess
 			}
-			fmt.Fprintf(&text, "Nobody was active for %s%s, as far as is known.\n", most, short(time.Duration(s.Without*float64(time.Second))))
+			fmt.Fprintf(&text, "Nobody was active for %s%s, as far as is known.\n", bound, short(time.Duration(s.Without*float64(time.Second))))
 		}
 		for _, how := range s.Faster {
 			fmt.Fprintf(&text, "Faster: %s\n", how)

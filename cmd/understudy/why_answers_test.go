@@ -101,6 +101,18 @@ var answers = []struct {
 		ended(lock.CauseEvicted, 8*sec, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 2*sec)), began("b", lock.CauseEvicted, 0, soon...),
 	}, []string{"Nobody was active for 10ms, as far as is known"}, nil},
 	{
+		"a crash that nobody was there to see",
+		[]lock.Event{cameLater(began("b", lock.CauseCrashed, 0, soon...))},
+		[]string{"(seen by b; its successor was not there yet)", "Nobody was active for at least 10ms, as far as is known"},
+		nil,
+	},
+	{"a role that lay free for an hour", []lock.Event{
+		ended(lock.CauseStopped, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 5*ms)), cameLater(began("b", lock.CauseReleased, time.Hour, soon...)),
+	}, []string{"Nobody was active for 1h0m0s, as far as is known"}, []string{"at least"}},
+	{"a role that lay free, by clocks that differ", []lock.Event{
+		ended(lock.CauseStopped, time.Hour, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 5*ms)), cameLater(began("b", lock.CauseReleased, 0, soon...)),
+	}, []string{"Nobody was active for at least 10ms, as far as is known"}, nil},
+	{
 		"a role that was paused",
 		[]lock.Event{paused(began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms)))},
 		[]string{"b waited for 3.34s before it asked: the role was paused by h1\n"},
@@ -138,6 +150,12 @@ func paused(e lock.Event) lock.Event {
 	return e
 }
 
+// cameLater is an event of a term that began when the role had been free for long.
+func cameLater(e lock.Event) lock.Event {
+	e.Detail = "seen by b; its successor was not there yet"
+	return e
+}
+
 func rolledBack(e lock.Event) lock.Event {
 	e.Detail = "the store had been put back to an earlier state"
 	return e
@@ -171,6 +189,15 @@ func TestWhyNobody(t *testing.T) {
 				t.Errorf("status says that %s is %s, and why %q", one.ID, one.Unfit, want)
 			}
 		}
+	}
+}
+
+// TestWhyOfAPausedRole: why says that a role is paused while somebody has it, too.
+func TestWhyOfAPausedRole(t *testing.T) {
+	st := lock.Standing{Role: "r", Term: lock.Term{Token: 8, Holder: lock.Member{Contender: lock.Contender{ID: "b"}}}, Pause: lock.Pause{By: "h1", Why: "a new disk", At: noon}}
+	text := storyOf(heard{Standing: st}, []lock.Event{began("b", lock.CauseReleased, 0, soon...)}).Text
+	if want := "The role is paused by h1 (a new disk) until it is resumed, so nobody takes over."; !strings.Contains(text, want) {
+		t.Errorf("why does not say %q: %s", want, text)
 	}
 }
 

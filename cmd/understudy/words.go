@@ -96,6 +96,37 @@ func beginningText(e lock.Event) string {
 	return text
 }
 
+// whyNobody is what keeps the role from being taken.
+func (m *move) whyNobody() string {
+	var fit, not []string
+	for _, one := range m.Line {
+		switch text := unfit(one); {
+		case text != "":
+			not = append(not, one.ID+" is "+text)
+		case one.Session == m.Term.Holder.Session && m.Term.Vacant():
+			not = append(not, one.ID+" has just given the role up")
+		default:
+			fit = append(fit, one.ID)
+		}
+	}
+	switch p := m.Pause; {
+	case !p.IsZero():
+		text := "The role is paused by " + p.By
+		if p.Why != "" {
+			text += " (" + p.Why + ")"
+		}
+		if p.Until.IsZero() {
+			return text + " until it is resumed, so nobody takes over."
+		}
+		return text + " until " + p.Until.Local().Format(stamp) + ", and nobody takes over before."
+	case len(m.Line) == 0:
+		return "Nobody stands by: start a contender."
+	case len(fit) == 0:
+		return "Nobody may take over: " + strings.Join(not, "; ") + "."
+	}
+	return fmt.Sprintf("%s stands by, the first of %d: it takes over next, unless its health check fails, its last try failed, or the store was put back to an earlier state; its log says so.", fit[0], len(fit))
+}
+
 // noWitness says what a witness would have changed.
 func noWitness(id string) string {
 	return id + " had no witness: with one (--witness, on Linux) a crash costs milliseconds, and without it the ttl"

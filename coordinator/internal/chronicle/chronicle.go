@@ -41,6 +41,7 @@ type role struct {
 	how    string          // why the former term ended, as first seen
 	more   string          // its details
 	paused string          // who had paused the role while it was free
+	later  bool            // that was when this process first looked
 	rolled bool            // the store had been put back to an earlier state while the role was free
 	wish   lock.Request    // the last one seen
 
@@ -70,8 +71,9 @@ func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionI
 	if r == nil {
 		return
 	}
+	first := r.former.Token == 0 && r.ended.IsZero()
 	if t.Token == 0 {
-		if r.former.Token == 0 && r.ended.IsZero() {
+		if first {
 			r.ended = at
 		}
 		return
@@ -87,6 +89,7 @@ func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionI
 		return
 	case t.Vacant():
 		if t.Token != r.former.Token {
+			r.later = first
 			r.lived, r.ended, r.fenced, r.failed = machine.Instant{}, machine.Instant{}, machine.Instant{}, ""
 		}
 		if r.ended.IsZero() {
@@ -183,6 +186,9 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 		e.Detail = history.Joined(e.Detail, history.Paused(r.paused))
 		if r.rolled {
 			e.Detail = history.Joined(e.Detail, history.RolledBack)
+		}
+		if r.later {
+			e.Detail = history.Joined(e.Detail, history.CameLater)
 		}
 	default: // it stood when it was seen last: then its owner has handed it to us
 		e.Cause = lock.CauseReleased

@@ -150,3 +150,36 @@ func TestBeginningSaysWhatTheStoreDid(t *testing.T) {
 		})
 	}
 }
+
+// TestBeginningSaysWhoCameLater: of a role that was free already when this process first looked, nobody knows for how long.
+func TestBeginningSaysWhoCameLater(t *testing.T) {
+	t.Parallel()
+	holder := lock.Member{Contender: lock.Contender{ID: "b", Session: "b-1"}}
+	held, vacant := lock.Standing{Role: "r", Term: lock.Term{Token: 1, Holder: holder}}, lock.Standing{Role: "r", Term: lock.Term{Token: 1, Over: "released", Holder: holder}}
+	next := lock.Standing{Role: "r", Term: lock.Term{Token: 2, Over: "released", Holder: holder}}
+	for name, test := range map[string]struct {
+		seen []lock.Standing
+		want bool
+	}{
+		"free when it came":                {[]lock.Standing{vacant}, true},
+		"free since":                       {[]lock.Standing{held, vacant}, false},
+		"free when it came, taken, free":   {[]lock.Standing{vacant, next}, false},
+		"nobody ever had it, then it came": {[]lock.Standing{{Role: "r"}, vacant}, false},
+	} {
+		c := New("a", time.Second, "r")
+		for i, st := range test.seen {
+			at := time.Hour + time.Duration(i)*time.Second
+			c.Stood(machine.Instant{Boot: at, Mono: at, Raw: at}, st, "a-1")
+		}
+		now, last := machine.Instant{Boot: 2 * time.Hour, Mono: 2 * time.Hour, Raw: 2 * time.Hour}, test.seen[len(test.seen)-1]
+		c.Moved(now, Move{Role: "r", To: machine.StateActivating, Wall: time.Now()}, last)
+		c.Granted(now, "r")
+		c.Moved(now, Move{Role: "r", To: machine.StateActive, Token: 3, Wall: time.Now()}, last)
+		c.Write(t.Context(), true, func(_ context.Context, _ string, e lock.Event) error {
+			if history.Says(e.Detail, history.CameLater) != test.want {
+				t.Errorf("%s: the event is %+v", name, e)
+			}
+			return nil
+		})
+	}
+}
