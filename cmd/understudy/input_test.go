@@ -210,13 +210,9 @@ var badInput = map[string]struct {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "5ms", "--on-active", "true"},
 		want: []string{`watchdog: 5ms must be from 100ms to ttl = 10s; leave it out for none`, `command: missing; write it after --`},
 	},
-	"a lock file where nothing is": {
-		args: []string{"run", "--backend", "memory", "--role", "r", "--lock-file", "/nowhere/lock", "--", "true"},
-		want: []string{`lock-file: "/nowhere": there is no such directory; create it`},
-	},
-	"a canary where nothing is": {
-		args: []string{"run", "--backend", "memory", "--role", "r", "--canary", "/nowhere", "--", "true"},
-		want: []string{`canary: "/nowhere" is not there; create the directory, on the disk that the work needs`},
+	"a canary and a lock file where nothing is": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--canary", "/nowhere", "--lock-file", "/nowhere/lock", "--", "true"},
+		want: []string{`canary: "/nowhere" is not there; create the directory, on the disk that the work needs`, `lock-file: "/nowhere": there is no such directory; create it`},
 	},
 	"a watchdog of nothing": {
 		args: []string{"run", "--backend", "memory", "--role", "r", "--watchdog", "0s", "--", "true"},
