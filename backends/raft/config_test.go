@@ -18,8 +18,8 @@ func TestParsePeers(t *testing.T) {
 		"a=localhost":                 "missing port",
 		"a=localhost:http":            "from 1 to 65535",
 		"=localhost:1":                "must not be empty",
-		"a=0.0.0.0:1":                 "no address that others can reach",
-		"a=[::]:1":                    "no address that others can reach",
+		"a=0.0.0.0:1":                 "not an address that others can reach",
+		"a=[::]:1":                    "not an address that others can reach",
 		"a=localhost:1,a=localhost:2": "an ID of its own",
 		"a=localhost:1,b=localhost:1": "an address of its own",
 	} {

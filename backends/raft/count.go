@@ -29,7 +29,7 @@ type counter struct {
 	marker  marker   // with the number of the last write
 	file    *os.File // node.json; nil: it does not follow yet
 	settled uint64   // the number that is durable there
-	err     error    // the first failure to write the number
+	err     error    // why the number could not be written; a later one makes good what is missing
 
 	missed atomic.Uint64             // the last entry that the disk did not take, which no later one has made good; 0: none
 	began  atomic.Pointer[time.Time] // when the write of entries or of a term that is under way began; nil: none is
@@ -101,9 +101,7 @@ func (c *counter) count(err error) error {
 	defer c.mu.Unlock()
 	c.marker.Writes++
 	if c.file != nil {
-		if _, err := c.file.WriteAt(c.marker.encode(), 0); c.err == nil {
-			c.err = err
-		}
+		_, c.err = c.file.WriteAt(c.marker.encode(), 0)
 	}
 	return nil
 }
