@@ -210,7 +210,7 @@ func (c *child) arm() {
 // stopped and is woken may end by itself in this moment.
 func (c *child) kill() (alive bool) {
 	alive = !c.poll(0)
-	procgroup.KillBelow(c.held[:]...)
+	procgroup.KillBelow(c.parent, c.held[:]...)
 	_ = unix.PidfdSendSignal(c.parent, unix.SIGKILL, nil, 0)
 	procgroup.Kill(c.held[:]...)
 	return alive

@@ -49,6 +49,10 @@ func TestMain(m *testing.M) {
 		<-g.Gone()
 		return
 	}
+	if roles := map[string]func(){"adopter": adopt, "middle": leave, "orphan": killAsOrphan}; len(os.Args) > 1 && roles[os.Args[1]] != nil {
+		roles[os.Args[1]]()
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == "storm" {
 		forkForever()
 		return

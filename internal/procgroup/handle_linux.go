@@ -92,8 +92,11 @@ func running(fd int) bool {
 	if fd <= 0 {
 		return false
 	}
-	n, err := unix.Poll(poll, 0)
-	return n == 0 || err != nil
+	for {
+		if n, err := unix.Poll(poll, 0); err == nil { // else a signal came
+			return n == 0
+		}
+	}
 }
 
 // Kill ends all of the Groups. It does not wait.
@@ -115,11 +118,17 @@ const stubborn = 10 * time.Second
 // init of any of the Groups is dead. What that had adopted is the parent's now, and nobody
 // finds it any more once the parent is dead: so it returns when nothing of it is left, or when it
 // has tried for ten seconds to kill what sleeps in the kernel.
-func KillBelow(handles ...Handle) {
+//
+// mine is the parent's pidfd. If the parent is dead, this process has another parent, all of whose descendants would be killed, which
+// may be every process of the machine: so nothing is done then.
+func KillBelow(mine int, handles ...Handle) {
 	if !slices.ContainsFunc(handles, func(h Handle) bool { return h.id != 0 && !h.lives() }) {
 		return
 	}
 	self, parent := os.Getpid(), os.Getppid()
+	if !running(mine) { // looked at last: while it lives, that is its number
+		return
+	}
 	t := tree{
 		root: parent, spare: func(pid int) bool { return pid == self },
 		alive: func() bool { return os.Getppid() == parent },

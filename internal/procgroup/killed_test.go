@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/understudy-ha/understudy/internal/lab"
 )
 
@@ -118,10 +120,76 @@ func killAbove(id string) {
 	for h.lives() {
 		time.Sleep(time.Millisecond) // until it is killed
 	}
-	KillBelow(h)
+	mine, err := unix.PidfdOpen(os.Getppid(), 0)
+	if err != nil {
+		panic(err)
+	}
+	KillBelow(mine, h)
 	t := tree{root: os.Getppid(), spare: func(pid int) bool { return pid == os.Getpid() }}
 	fmt.Println("dead:", t.dead())
 	_ = syscall.Kill(t.root, syscall.SIGKILL)
+}
+
+// TestKillBelowNobody: a process whose parent has died has another one, and what is below that is spared.
+func TestKillBelowNobody(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "adopter")
+	lines := bufio.NewScanner(lab.Output(t, cmd))
+	t.Cleanup(Spare(cmd.Process.Pid))
+	if lines.Scan(); lines.Text() != "the bystander lives: true" {
+		t.Errorf("%q", lines.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// adopt has a child that ends and leaves a child of its own, "orphan", to this process, and says what became of another child.
+func adopt() {
+	check := func(err error) {
+		if err != nil {
+			panic(err)
+		}
+	}
+	check(becomeReaper())
+	bystander := exec.Command("sleep", "1000")
+	check(bystander.Start())
+	middle := exec.Command(os.Args[0], "middle")
+	out, err := middle.StdoutPipe()
+	check(err)
+	check(middle.Start())
+	_, err = bufio.NewReader(out).ReadString('\n') // the orphan has tried
+	check(err)
+	alive := running(must(unix.PidfdOpen(bystander.Process.Pid, 0)))
+	fmt.Println("the bystander lives:", alive)
+	_ = bystander.Process.Kill()
+	_, _ = bystander.Wait(), middle.Wait()
+}
+
+// leave ends, and leaves a child that shares its output and has its pidfd.
+func leave() {
+	me := os.NewFile(uintptr(must(unix.PidfdOpen(os.Getpid(), 0))), "me")
+	orphan := exec.Command(os.Args[0], "orphan")
+	orphan.Stdout, orphan.ExtraFiles = os.Stdout, []*os.File{me}
+	if err := orphan.Start(); err != nil {
+		panic(err)
+	}
+}
+
+// killAsOrphan waits until its parent has ended, and is then told to kill all that is below it.
+func killAsOrphan() {
+	const parent = 3
+	for running(parent) {
+		time.Sleep(time.Millisecond) // until it has ended
+	}
+	KillBelow(parent, Handle{id: 1}) // of an init that is dead
+	fmt.Println("tried")
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 // TestDeadBesideOthers says that nothing is left below a process, while other processes of the machine come
