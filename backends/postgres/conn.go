@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -248,7 +249,7 @@ func plain(err error) error {
 		}
 		switch {
 		case why == nil:
-		case errors.Is(why, io.EOF), errors.Is(why, io.ErrUnexpectedEOF):
+		case errors.Is(why, io.EOF), errors.Is(why, io.ErrUnexpectedEOF), errors.Is(why, syscall.ECONNRESET):
 			all[i] = fmt.Errorf("what answers there ends the connection without a word (%w)", why)
 		default:
 			all[i] = why
