@@ -44,7 +44,7 @@ bin/consul: internal/lab/servers/consul/go.mod
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ github.com/hashicorp/consul
 
 # All is compiled before anything runs: most tests are of real processes with real deadlines. They mostly wait, so two
-# packages run at once, and four tests of the largest; more would make a machine of two cores one on which nobody
+# packages run at once, and three tests of the largest; more would make a machine of two cores one on which nobody
 # keeps a role.
 # The model of the state machine starts no goroutine, so it runs without the race detector alone; the long histories
 # do a part with it, and the whole without.
@@ -61,7 +61,7 @@ test: servers build ## every test, with the race detector where the machine has 
 	go build ./...
 	go list $(RACE) -test -export ./... >/dev/null # compiles the tests, too, and links nothing
 	.ci/tests "$$(go list ./... | grep -v -e '/docs$$' -e '/internal/machine$$' -e '/cmd/understudy$$')" $(RACE) -vet=off -p 2 -timeout 40m -skip '^TestSuite'
-	.ci/tests ./cmd/understudy $(RACE) -vet=off -parallel 4 -timeout 40m
+	.ci/tests ./cmd/understudy $(RACE) -vet=off -parallel 3 -timeout 40m
 	go test ./coordinator/internal/machine
 	go test -timeout 20m -run '$(LONG)' ./coordinator ./state ./conformance
 	.ci/tests "./backends/... ./examples/filestore" -timeout 20m -run '^TestSuite' # it measures time, which the race detector would stretch
@@ -199,7 +199,7 @@ soak: ## random walks over the protocol for an hour, and the search for every pl
 	go test ./coordinator/internal/machine -run 'TestWalks|TestMutants' -timeout 24h -soak 1h -v
 
 soakwitness: servers ## 1,000 faults on wrapper, command and witness, on each store: about an hour
-	go test ./cmd/understudy -run TestAnyOne -rounds 1000 -timeout 24h -v
+	go test ./cmd/understudy -run 'TestAnyOne|TestStoppedTogether' -rounds 1000 -timeout 24h -v
 
 soakstate: servers ## 1,000 faults on contenders with a replicated log, on each store: two hours
 	go test ./state -run TestKilled -faults 1000 -timeout 24h -v
