@@ -16,8 +16,8 @@ import (
 
 // TestOutageIsFewLines takes the store away for a minute, from the only node that is left of
 // Raft, from etcd's clients and from Consul's. At any ttl each process says at most ten
-// lines from Info on, and none in the words of a library: the active, a standby, and whoever asks for a
-// role that nobody has.
+// lines from Info on, and none in the words of a library: the active, a standby, and, on etcd, a
+// contender that asks for a vacant role.
 func TestOutageIsFewLines(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

@@ -47,7 +47,7 @@ func (j *judge) Evict(context.Context, lock.SessionID, lock.Beat, lock.End) erro
 	return nil
 }
 
-// TestNoWitnessStandsBy: that no witness stands by may be the machine's fault, so whoever starts the process may start it again.
+// TestNoWitnessStandsBy: a witness that does not stand by may be the machine's fault, so a supervisor may start the process again.
 // Witnesses that end one after the other are few lines.
 func TestNoWitnessStandsBy(t *testing.T) {
 	t.Parallel()

@@ -17,8 +17,8 @@ import (
 )
 
 // A Lockfile proves deaths where a PID cannot, as in a container that is started again. The kernel's lock on it
-// belongs to this process and to all that it has started since, and is free once none of them is left. So whoever
-// gets it knows that the sessions of those that are written in it are over.
+// belongs to this process and to all that it has started since, and is free once none of them is left. A process
+// that gets the lock therefore knows that the sessions named in the file are over.
 type Lockfile struct {
 	file *os.File
 	dead []string // what the sessions' IDs of those that had it begin with
