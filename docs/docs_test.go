@@ -88,6 +88,12 @@ func TestANewBlockIsMissed(t *testing.T) {
 	if _, notShown := missing(page{}, []step{{"run", "gone"}}); len(notShown) != 1 {
 		t.Error("a step whose command is gone from the page is not noticed")
 	}
+	for text, want := range map[string]int{"key: 1": 0, "key: 2": 1, "key": 1, "": 1} {
+		blocks := parsePage("```yaml\nkey: 1\n```\n\n```yaml\nkey: 3\n```\n")
+		if _, notShown := missing(blocks, []step{{"block", "file.yaml " + text}}); len(notShown) != want {
+			t.Errorf("of two blocks the one with %q: %d mistakes, want %d", text, len(notShown), want)
+		}
+	}
 }
 
 // TestVersions: docs/versions.md names the servers that the tests run on.

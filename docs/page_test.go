@@ -10,7 +10,7 @@ import (
 type page struct {
 	commands []string // that stand in blocks, one after the other, without comments
 	named    []string // that stand within a sentence
-	blocks   map[string][]string
+	blocks   []string // in the languages of checkedElsewhere
 }
 
 // checkedElsewhere are the languages of blocks that other tests compile or read.
@@ -30,12 +30,12 @@ func readPage(path string) (page, error) {
 }
 
 func parsePage(text string) page {
-	p := page{blocks: map[string][]string{}}
+	p := page{}
 	var prose, block strings.Builder
 	language, fenced, indented := "", false, false
 	end := func() {
 		if block.Len() > 0 && checkedElsewhere[language] {
-			p.blocks[language] = append(p.blocks[language], block.String())
+			p.blocks = append(p.blocks, block.String())
 		} else {
 			p.commands = append(p.commands, commandsOf(block.String())...)
 		}
@@ -77,6 +77,16 @@ func parsePage(text string) page {
 		}
 	}
 	return p
+}
+
+// block is the one that holds text, if one alone does.
+func (p page) block(text string) (found string, ok bool) {
+	for _, b := range p.blocks {
+		if strings.Contains(b, text) {
+			found, ok = b, found == ""
+		}
+	}
+	return found, ok
 }
 
 // commandsOf are the lines of a block, without comments; one that ends in a backslash goes on

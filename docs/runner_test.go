@@ -141,12 +141,12 @@ func (r *runner) replace(text string) string {
 
 // block writes a block of the page into a file.
 func (r *runner) block(args string) {
-	var file, language string
-	var n int
-	if _, err := fmt.Sscan(args, &file, &language, &n); err != nil || n < 1 || n > len(r.page.blocks[language]) {
-		r.t.Fatalf("block %s: there is none: %v", args, err)
+	file, text, _ := strings.Cut(args, " ")
+	found, ok := r.page.block(text)
+	if !ok {
+		r.t.Fatalf("block %s: not one block of the page holds that text, but none or several", args)
 	}
-	lab.Must(r.t, os.WriteFile(filepath.Join(r.dir, file), []byte(r.page.blocks[language][n-1]), 0o600))
+	lab.Must(r.t, os.WriteFile(filepath.Join(r.dir, file), []byte(found), 0o600))
 }
 
 // shell is a step for bash, after what the steps before have left.

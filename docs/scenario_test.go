@@ -16,7 +16,7 @@ import (
 //	start COMMAND   the page's; it goes on until `stop`
 //	line FILE LINE  a line of the page that is not a command; it goes into that file
 //	names COMMAND   the page only speaks of it: there is such a command, or such a target of make
-//	block FILE LANGUAGE N  the page's nth block of that language goes into that file
+//	block FILE TEXT the page's one block that holds that text goes into that file
 //	with OLD => NEW what differs per machine: OLD is replaced in the lines of the page
 //	server NAME     begins one: etcd, consul, postgres, kubernetes, nats, s3, guarded (HTTP behind the fence); cluster (Kubernetes with nodes); or finds ports
 //	also COMMAND    the scenario's own; it goes on until `stop`
@@ -64,7 +64,7 @@ func (s step) shown() string {
 }
 
 // missing are the page's commands that no step runs, and the steps that say of a command that
-// the page shows it, and it does not.
+// the page shows it, and it does not; so are those of a block that the page has not, or twice.
 func missing(p page, steps []step) (notRun, notShown []string) {
 	shown := slices.Concat(p.commands, p.named)
 	for _, command := range shown {
@@ -76,6 +76,11 @@ func missing(p page, steps []step) (notRun, notShown []string) {
 	for _, s := range steps {
 		if s.shown() != "" && !slices.Contains(shown, s.shown()) {
 			notShown = append(notShown, s.shown())
+		}
+		if _, text, _ := strings.Cut(s.text, " "); s.word == "block" {
+			if _, ok := p.block(text); !ok {
+				notShown = append(notShown, s.word+" "+s.text)
+			}
 		}
 	}
 	return notRun, notShown
