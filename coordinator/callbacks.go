@@ -60,7 +60,7 @@ func (c *callbacks) wait(patience time.Duration) error {
 		select {
 		case <-ended:
 		case <-end.C:
-			return fmt.Errorf("%s has not returned %v after its context ended", strings.Join(open, ", "), patience)
+			return fmt.Errorf("%s %w %v after its context ended", strings.Join(open, ", "), ErrNotReturned, patience)
 		}
 	}
 }

@@ -35,6 +35,10 @@ var (
 	ErrStalled     = machine.ErrStalled
 )
 
+// ErrNotReturned is in Run's error if one of Config's functions has not returned Grace after Run was over.
+// The roles were given back before.
+var ErrNotReturned = errors.New("has not returned")
+
 // Asked reports whether a term that ended for this cause was asked to end. Its work then has the
 // stop timeout to return, with beats going on; after any other cause it has the grace.
 func Asked(cause error) bool { return machine.Asked(cause) }

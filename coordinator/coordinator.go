@@ -20,7 +20,7 @@ import (
 // it is granted. It blocks, and returns only when everything that it started has ended; it does
 // not close l. Nothing that it does for the roles waits for c's Logger, Healthy, Fence, Ready,
 // Standby or OnTransition. If one of the last five has not returned Grace after Run was over, Run's error
-// names it, and it is left behind.
+// is ErrNotReturned and names it, and it is left behind.
 //
 // When ctx is done, Run tells the work to stop, waits for it within the stop timeout with beats
 // going on, gives the roles back and returns nil. It also returns nil when the work of every role

@@ -150,7 +150,7 @@ func TestOnTransitionThatBlocks(t *testing.T) {
 		dropped := m.Process().MovesDropped
 		began := time.Now()
 		err := stop()
-		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "OnTransition has not returned") || took > 3*time.Second {
+		if took := time.Since(began); !errors.Is(err, ErrNotReturned) || !strings.Contains(err.Error(), "OnTransition has not returned") || took > 3*time.Second {
 			t.Errorf("it ended after %v: %v", took, err)
 		}
 		close(release)

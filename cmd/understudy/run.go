@@ -186,6 +186,9 @@ func run(ctx context.Context, o *options, s *signals) error {
 			return fmt.Errorf("%w; to stand by instead, set activeStandby.enabled: true for it", err)
 		}
 		return fmt.Errorf("%w; to stand by instead, set --active-standby=true", err)
+	case errors.Is(err, coordinator.ErrNotReturned) && errors.Is(cause, coordinator.ErrStopping):
+		config.Logger.Warn("this process ends, as it was told to, and leaves something behind", "error", err)
+		asynclog.Flush(config.Logger, asynclog.ExitFlush)
 	case err != nil:
 		return err
 	case errors.Is(cause, errNoAnswer):

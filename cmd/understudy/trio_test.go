@@ -328,10 +328,8 @@ func (r *trio) active(not uint64) (now span) {
 // eventually waits until something is so of processes that tell nobody when it is.
 func (r *trio) eventually(what string, ok func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(lab.Patience); !ok(); time.Sleep(2 * time.Millisecond) { // processes tell nobody
-		if time.Now().After(deadline) {
-			r.t.Fatalf("waited %v in vain until %s\n%s", lab.Patience, what, r.situation())
-		}
+	if !lab.Poll(ok) {
+		r.t.Fatalf("waited %v in vain until %s\n%s", lab.Patience, what, r.situation())
 	}
 }
 

@@ -58,9 +58,20 @@ const Patience = 2 * time.Minute
 // bubble of testing/synctest everybody tells.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) { // nobody tells
-		if time.Now().After(end) {
-			t.Fatalf("waited %v in vain for %s", Patience, what)
-		}
+	if !Poll(ok) {
+		t.Fatalf("waited %v in vain for %s", Patience, what)
 	}
+}
+
+// Poll asks until something is so, and reports whether it came within Patience. The longer it waits the more rarely
+// it asks, by 3 % of the time: a question may be a whole command, and those who are waited for need the machine, too.
+func Poll(ok func() bool) bool {
+	for began := time.Now(); !ok(); {
+		waited := time.Since(began)
+		if waited > Patience {
+			return false
+		}
+		time.Sleep(min(max(time.Millisecond, waited/32), 50*time.Millisecond)) // nobody tells
+	}
+	return true
 }

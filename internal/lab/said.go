@@ -2,7 +2,6 @@ package lab
 
 import (
 	"bytes"
-	"strings"
 	"sync"
 )
 
@@ -27,4 +26,8 @@ func (s *Said) String() string {
 }
 
 // Has reports whether a text was written.
-func (s *Said) Has(text string) bool { return strings.Contains(s.String(), text) }
+func (s *Said) Has(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Contains(s.text.Bytes(), []byte(text))
+}
