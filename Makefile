@@ -70,7 +70,7 @@ test: servers build ## every test, with the race detector where the machine has 
 	cd coordinator/coordinatorotel/sdktest && go vet . && go test -timeout 5m .
 	cd examples/zookeeper && go vet -tags zookeeper .
 
-test-docs-long: servers ## every command that README and docs/ show, the long ones too, and with a network: hours
+test-docs-long: servers ## every command that README and docs/ show, the long ones too, and with a network: hours; those of the other stores are in their suites
 	go test ./docs -run TestCommands -long -timeout 24h -v
 
 # About half an hour. BENCH=--quick: about five minutes, nearly all of it the baselines.
@@ -123,6 +123,7 @@ testpostgres: servers ## the store, the SQL guard and the bench's baseline on re
 
 test-postgres-suite: ## the conformance suite on PostgreSQL, near, far and through PgBouncer, on a quiet machine: about ten minutes
 	.ci/tests ./backends/postgres -tags postgres -run '^TestSuite' -timeout 30m
+	.ci/tests ./docs -run 'TestCommands/postgres' -timeout 30m -args -postgres -long
 
 test-kubernetes: servers bin/kube-apiserver ## the store on a real API server of Kubernetes with an etcd of its own; builds it once, some minutes
 	go vet -tags kubernetes ./backends/... ./cmd/...
@@ -133,6 +134,7 @@ test-kubernetes: servers bin/kube-apiserver ## the store on a real API server of
 
 test-kubernetes-suite: servers bin/kube-apiserver ## the conformance suite on Kubernetes, near and far, on a quiet machine: about ten minutes
 	.ci/tests ./backends/kubernetes -tags kubernetes -run '^TestSuite' -timeout 30m
+	.ci/tests ./docs -run 'TestCommands/kubernetes' -timeout 30m -args -kubernetes -long
 
 CONTROL_PLANE := bin/etcd bin/kube-apiserver bin/kube-controller-manager bin/kube-scheduler bin/kubectl
 
@@ -160,6 +162,7 @@ test-nats: bin/nats-server build ## the store on real NATS servers; builds them 
 
 test-nats-suite: bin/nats-server build ## the suite on three NATS servers, near and far, and the commands, on a quiet machine: eight minutes
 	.ci/tests ./backends/nats -tags nats -run '^TestSuite' -timeout 30m
+	.ci/tests ./docs -run 'TestCommands/nats' -timeout 30m -args -nats -long
 	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags nats -run 'TestNATS$$' -timeout 10m
 
 test-s3: bin/versitygw build ## the store on a real S3 server, versitygw; builds it once: a minute
@@ -168,6 +171,7 @@ test-s3: bin/versitygw build ## the store on a real S3 server, versitygw; builds
 
 test-s3-suite: bin/versitygw build ## the suite on S3, near and far, and the commands, on a quiet machine: five minutes
 	.ci/tests ./backends/s3 -tags s3 -run '^TestSuite' -timeout 30m
+	.ci/tests ./docs -run 'TestCommands/s3' -timeout 30m -args -s3 -long
 	.ci/tests "./cmd/understudy ./cmd/understudy-lab ./backends/backendsfx" -p 1 -tags s3 -run 'TestS3$$' -timeout 15m
 
 test-stores: testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite ## the tests and suites of PostgreSQL, Kubernetes, NATS and S3, one after the other, on a quiet machine

@@ -63,7 +63,8 @@
 //     for longer than one ttl.
 //  5. Nothing that guards, beats, takes over, stops or ends waits for a log, a pipe or a
 //     callback other than the work. Log lines and transitions are queued; Healthy, Fence, Ready,
-//     Standby and OnTransition run beside the loop.
+//     Standby and OnTransition run beside the loop. OnDeadline, Exit and the Witness are parts of
+//     the guard itself: they must not block.
 //
 // # Faults, one by one
 //

@@ -18,13 +18,14 @@ import (
 
 var long = flag.Bool("long", false, "run the commands that take more than two minutes or a network, too: hours")
 
-var (
-	postgres    = flag.Bool("postgres", false, "run the commands of postgres.md, too: they take a PostgreSQL server (make testpostgres)")
-	s3          = flag.Bool("s3", false, "run the commands of s3.md, too: they take versitygw (make test-s3)")
-	natsServers = flag.Bool("nats", false, "run the commands of nats.md, too: they take NATS servers (make test-nats)")
-	onCluster   = flag.Bool("helm", false, "run the commands of helm.md, too: they take Docker, Helm and a control plane of Kubernetes (make test-helm)")
-	kubernetes  = flag.Bool("kubernetes", false, "run the commands of kubernetes.md, too: they take an API server and kubectl (make test-kubernetes)")
-)
+// byFlag are the pages whose commands take more servers than etcd and Consul: each is run where a flag of its name says so.
+var byFlag = map[string]*bool{
+	"postgres":   flag.Bool("postgres", false, "run the commands of postgres.md, too: they take a PostgreSQL server (make testpostgres)"),
+	"s3":         flag.Bool("s3", false, "run the commands of s3.md, too: they take versitygw (make test-s3)"),
+	"nats":       flag.Bool("nats", false, "run the commands of nats.md, too: they take NATS servers (make test-nats)"),
+	"helm":       flag.Bool("helm", false, "run the commands of helm.md, too: they take Docker, Helm and a control plane of Kubernetes (make test-helm)"),
+	"kubernetes": flag.Bool("kubernetes", false, "run the commands of kubernetes.md, too: they take an API server and kubectl (make test-kubernetes)"),
+}
 
 // scenarios are those of testdata, by the page that each is about.
 func scenarios(t *testing.T) map[string]script.Script {
@@ -110,15 +111,33 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// TestLongStepsAreRun: some target of make runs the long steps of each page.
+func TestLongStepsAreRun(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	lab.Must(t, err)
+	for name, s := range scenarios(t) {
+		steps, err := readSteps(s)
+		lab.Must(t, err)
+		if !slices.ContainsFunc(steps, func(s step) bool { return s.word == "long" }) {
+			continue
+		}
+		page := strings.TrimSuffix(name, ".md")
+		if byFlag[page] != nil && !strings.Contains(string(makefile), "-args -"+page+" -long\n") {
+			t.Errorf("%s has long steps, and the Makefile no line that ends with -args -%s -long", name, page)
+		}
+	}
+}
+
 // TestCommands runs every scenario, with the command as it is shipped.
 func TestCommands(t *testing.T) {
 	bin := t.TempDir()
 	ship(t, bin)
 	for name, s := range scenarios(t) {
-		if name == "postgres.md" && !*postgres || name == "kubernetes.md" && !*kubernetes || name == "nats.md" && !*natsServers || name == "s3.md" && !*s3 || name == "helm.md" && !*onCluster {
+		page := strings.TrimSuffix(filepath.Base(name), ".md")
+		if on := byFlag[page]; on != nil && !*on {
 			continue
 		}
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".md"), func(t *testing.T) {
+		t.Run(page, func(t *testing.T) {
 			p, err := readPage(name)
 			lab.Must(t, err)
 			r, before := newRunner(t, bin, p), inRoot(t)

@@ -169,7 +169,7 @@ func TestStoppedWhileItStarts(t *testing.T) {
 func TestIgnoredStaysIgnored(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT} {
-		w := wrap(t, `trap 'echo heard' HUP INT; trap 'echo asked; exit 0' USR1; echo ready; while :; do sleep 0.01; done`)
+		w := wrap(t, `trap 'echo heard' HUP INT; kill -HUP $$; kill -INT $$; trap 'echo asked; exit 0' USR1; echo ready; while :; do sleep 0.01; done`)
 		w.cmd.Args = append([]string{"sh", "-c", `trap "" HUP INT; exec "$0" "$@"`}, w.cmd.Args...)
 		w.cmd.Path = "/bin/sh"
 		w.start()

@@ -19,12 +19,22 @@ func main() {
 
 // program is the whole process.
 func program(args []string) int {
-	return cli.Execute(context.Background(), newRoot(hear(args)), args, os.Stdout, os.Stderr)
+	return cli.Execute(context.Background(), rootFor(hear(args), args), args, os.Stdout, os.Stderr)
 }
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, out, errs io.Writer) int {
-	return cli.Execute(ctx, newRoot(nil), args, out, errs)
+	return cli.Execute(ctx, rootFor(nil, args), args, out, errs)
+}
+
+// rootFor is newRoot for one command line, which may be the shell's question. Only then is it said what there is to
+// offer: whatever has been told that lives as long as the process.
+func rootFor(s *signals, args []string) *cobra.Command {
+	root := newRoot(s)
+	if cli.Completes(args) {
+		offerNames(root.Commands()...)
+	}
+	return root
 }
 
 func newRoot(s *signals) *cobra.Command {
@@ -46,6 +56,5 @@ variable, and a variable overrides the file.`,
 		inLab("bench", "Measure failover on real processes and real stores, and draw it"),
 		inLab("conformance", "Prove on a store of yours that it keeps every rule"),
 		inLab("probe", "Say in some seconds whether a store can hold a lock"))
-	offerNames(root.Commands()...)
 	return root
 }

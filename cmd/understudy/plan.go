@@ -99,8 +99,9 @@ func fold(text string, width int) (lines []string) {
 type bound struct {
 	What  string   `json:"what"`
 	Bound string   `json:"bound"`
-	Min   *float64 `json:"min,omitempty"` // in seconds; nil: it has none
+	Min   *float64 `json:"min,omitempty"` // nil: it has none
 	Max   *float64 `json:"max,omitempty"`
+	Unit  string   `json:"unit,omitempty"` // of these; "": seconds
 	Why   string   `json:"why"`
 }
 
@@ -189,9 +190,10 @@ func (o *options) bounds(f backends.Facts) []bound {
 	if o.Store.Row().Alone(o.Store) != "" {
 		rows = slices.Delete(rows, 4, 6) // a witness is useless if the store dies with its process
 	}
-	perDay := func(every time.Duration) int { return int(24 * time.Hour / every) }
+	perDay := func(every time.Duration) *float64 { return new(float64(24 * time.Hour / every)) }
+	fewest, mostWrites := perDay(c.IdleEvery()), perDay(c.BeatEvery())
 	rows = append(rows, bound{
-		What: "history per contender", Bound: fmt.Sprintf("%d to %d %s a day", perDay(c.IdleEvery()), perDay(c.BeatEvery()), f.Unit),
+		What: "history per contender", Bound: fmt.Sprintf("%.0f to %.0f %s a day", *fewest, *mostWrites, f.Unit), Min: fewest, Max: mostWrites, Unit: "per day",
 		Why: "a beat every 7/8 ttl on standby, every ttl/4 while active; " + f.History,
 	})
 	if f.Rights != "" {

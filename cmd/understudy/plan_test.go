@@ -21,6 +21,11 @@ import (
 func checkNumbers(t *testing.T, b bound) {
 	t.Helper()
 	var said, numbers []string
+	if b.Unit != "" { // it names counts
+		for _, text := range regexp.MustCompile(`[0-9]+`).FindAllString(b.Bound, -1) {
+			said = append(said, text+".000")
+		}
+	}
 	for _, text := range regexp.MustCompile(`[0-9.]+m?s\b`).FindAllString(b.Bound, -1) {
 		d, err := time.ParseDuration(text)
 		if err != nil {

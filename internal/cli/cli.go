@@ -49,7 +49,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	root.InitDefaultCompletionCmd(args...)
 	prepare(root.Commands())
 	helpAtOnce(root)
-	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+	if Completes(args) {
 		offerWords(root)
 	}
 	var err error

@@ -9,6 +9,12 @@ import (
 	"github.com/understudy-ha/understudy/config"
 )
 
+// Completes reports whether a command line is the shell's question of how another one could go on. Cobra keeps each flag that
+// something is offered for, with its whole command, as long as the process lives: so offer nothing to others.
+func Completes(args []string) bool {
+	return len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd)
+}
+
 // offerWords, for a process that the shell asks, has it offer the values of each flag that has few, and a file only where one is
 // meant. What a program has said of a flag itself stays so.
 func offerWords(cmd *cobra.Command) {
