@@ -66,15 +66,15 @@ func TestWhoMayAsk(t *testing.T) {
 		config Config
 		listen string
 		open   bool
-		want   string // for each way to ask: may a probe, may metrics
+		want   string // for each way to ask: may a probe, metrics, the status, the history
 	}{
-		"loopback":           {Config{}, loopback, false, "nothing:yy token:yy wrong:yy"},
-		"loopback and token": {Config{TokenFile: file}, loopback, false, "nothing:yn token:yy wrong:yn"},
-		"token":              {Config{TokenFile: file}, anywhere, false, "nothing:nn token:yy wrong:nn"},
-		"token, open":        {Config{TokenFile: file}, anywhere, true, "nothing:yn token:yy wrong:yn"},
-		"certificate":        {tls, anywhere, false, "nothing:nn token:nn ours:yy theirs:--"},
-		"certificate, open":  {tls, anywhere, true, "nothing:yn token:yn ours:yy theirs:--"},
-		"both":               {both, anywhere, false, "nothing:nn token:yy wrong:nn ours:yy theirs:--"},
+		"loopback":           {Config{}, loopback, false, "nothing:yyyy token:yyyy wrong:yyyy"},
+		"loopback and token": {Config{TokenFile: file}, loopback, false, "nothing:ynnn token:yyyy wrong:ynnn"},
+		"token":              {Config{TokenFile: file}, anywhere, false, "nothing:nnnn token:yyyy wrong:nnnn"},
+		"token, open":        {Config{TokenFile: file}, anywhere, true, "nothing:ynnn token:yyyy wrong:ynnn"},
+		"certificate":        {tls, anywhere, false, "nothing:nnnn token:nnnn ours:yyyy theirs:----"},
+		"certificate, open":  {tls, anywhere, true, "nothing:ynnn token:ynnn ours:yyyy theirs:----"},
+		"both":               {both, anywhere, false, "nothing:nnnn token:yyyy wrong:nnnn ours:yyyy theirs:----"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			one.config.Listen, one.config.Open = one.listen, one.open
@@ -83,7 +83,7 @@ func TestWhoMayAsk(t *testing.T) {
 				how, want, _ := strings.Cut(want, ":")
 				client := clientOf(t, how, ours, map[string]servers.Files{"ours": ours, "theirs": theirs}[how])
 				got := ""
-				for _, path := range []string{"/livez", "/metrics"} {
+				for _, path := range []string{"/livez", "/metrics", "/v1/status", "/v1/history"} {
 					got += client.may(s, one.config.CertFile != "", path)
 				}
 				if got != want {
@@ -149,7 +149,7 @@ func (a asker) may(s *Server, secure bool, path string) string {
 		return "-"
 	}
 	_ = w.Body.Close()
-	return map[int]string{200: "y", 401: "n"}[w.StatusCode]
+	return map[int]string{200: "y", 503: "y", 401: "n"}[w.StatusCode] // 503 is what there is of a history before anything began
 }
 
 // TestANewToken counts from the next request on.

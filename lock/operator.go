@@ -169,7 +169,6 @@ const (
 	CauseAsked     = "asked"     // an operator asked for a handoff
 	CauseDrained   = "drained"   // an operator drained its contender
 	CausePaused    = "paused"    // an operator paused the role and stopped its work
-	CausePriority  = "priority"  // a standby had a greater priority
 	CauseUnhealthy = "unhealthy" // its health check failed
 	CauseStalled   = "stalled"   // its work made no progress
 	CauseCrashed   = "crashed"   // its process was proven dead

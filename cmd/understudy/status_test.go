@@ -70,6 +70,30 @@ func TestStatusListens(t *testing.T) {
 	}
 }
 
+// TestStatusInAHurry: where the wait for a beat is cut short, an active is silent once its promise is over by its owner's
+// clock, and not before.
+func TestStatusInAHurry(t *testing.T) {
+	const ttl = 30 * time.Second
+	for age, silent := range map[time.Duration]string{ttl - 6*time.Second: "", ttl: "no beat for 5s, the last one 30s ago"} {
+		synctest.Test(t, func(t *testing.T) {
+			l := memory.New().Open()
+			defer l.Close()
+			s, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "s"}, lock.Promise{TTL: ttl}, lock.Bid{Role: "r"})
+			must(t, err)
+			_, err = s.TryAcquire(t.Context(), "r")
+			must(t, err)
+			time.Sleep(age) // its process has died, and nobody else is there
+			st, err := standing(t.Context(), l, "r")
+			must(t, err)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if h := listen(ctx, l, []lock.Standing{st})[0]; h.silent != silent {
+				t.Errorf("after %v: silent %q, want %q", age, h.silent, silent)
+			}
+		})
+	}
+}
+
 // TestStatusWatch: a pipe gets a line for every change, until the reader has enough.
 func TestStatusWatch(t *testing.T) { onEveryStore(t, testStatusWatch) }
 

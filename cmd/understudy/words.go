@@ -21,7 +21,6 @@ var sentences = map[string]string{
 	lock.CauseAsked:     "an operator asked for a handoff",
 	lock.CauseDrained:   "an operator drained it",
 	lock.CausePaused:    "an operator paused the role and had its work stopped",
-	lock.CausePriority:  "a standby had a greater priority",
 	lock.CauseUnhealthy: "its health check failed",
 	lock.CauseStalled:   "its work made no progress",
 	lock.CauseCrashed:   "its process crashed or was killed, and its witness ended its session at once",
