@@ -49,6 +49,10 @@ func untilTold(ctx context.Context, _ coordinator.Term) error { <-ctx.Done(); re
 
 // contend runs a contender of some roles.
 func contend(t testing.TB, store *memory.Store, id string, change func(*coordinator.Config), roles ...string) *contender {
+	return contendWith(t, store, id, change, untilTold, roles...)
+}
+
+func contendWith(t testing.TB, store *memory.Store, id string, change func(*coordinator.Config), work coordinator.Work, roles ...string) *contender {
 	c := &contender{Monitor: new(coordinator.Monitor)}
 	c.handler = Handler(c.Monitor, Options{})
 	c.config = coordinator.Config{ID: id, TTL: 10 * time.Second, Logger: quiet, Now: coordinator.Virtual, Monitor: c.Monitor, NoExit: true}
@@ -60,7 +64,7 @@ func contend(t testing.TB, store *memory.Store, id string, change func(*coordina
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- coordinator.Run(ctx, &cutOff{store.Open(), c}, c.config, untilTold) }()
+	go func() { ended <- coordinator.Run(ctx, &cutOff{store.Open(), c}, c.config, work) }()
 	c.stop = func() error { cancel(); return <-ended }
 	return c
 }
