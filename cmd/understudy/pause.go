@@ -179,6 +179,7 @@ func (p *pausing) run(ctx context.Context, l lock.Locker, op lock.Operator) erro
 	p.say("%s is %s: nobody takes over, and %s", p.Role(), pausedBy(p.pause), whoGoesOn(before, p.pause))
 	if !before.Pause.IsZero() {
 		p.say("that replaces: %s", pausedBy(before.Pause))
+		p.say("put that one back with: %s", pauseAgain(p.Role(), before.Pause))
 	}
 	p.say("undo it with: understudy resume --role %s", word(p.Role()))
 	if !p.wait {
@@ -205,6 +206,21 @@ func pausedBy(p lock.Pause) string {
 	}
 	if p.Why != "" {
 		text += " (" + p.Why + ")"
+	}
+	return text
+}
+
+// pauseAgain is the command that pauses a role as it was paused before.
+func pauseAgain(role string, p lock.Pause) string {
+	text := "understudy pause --role " + word(role)
+	if p.Stop {
+		text += " --stop"
+	}
+	if !p.Until.IsZero() {
+		text += " --until " + p.Until.UTC().Format(time.RFC3339)
+	}
+	if p.Why != "" {
+		text += " --why " + word(p.Why)
 	}
 	return text
 }
@@ -258,7 +274,7 @@ func (s *steering) resume(ctx context.Context, l lock.Locker, op lock.Operator) 
 		return cli.Unreachable(err)
 	}
 	s.say("%s is resumed; it was %s", s.Role(), pausedBy(st.Pause))
-	s.say("undo it with: understudy pause --role %s", word(s.Role()))
+	s.say("undo it with: %s", pauseAgain(s.Role(), st.Pause))
 	if !s.wait {
 		return nil
 	}
