@@ -57,6 +57,16 @@ func TestNothingIsAppliedUnchecked(t *testing.T) {
 		"too large a value":          {Op: ledger.Write, Role: "r", Token: 2, Values: map[string][]byte{"a": make([]byte, ledger.MaxValues)}},
 		"an identity of no name":     {Op: ledger.Adopt, Adopt: long},
 		"no identity":                {Op: ledger.Begin},
+		"a close of nobody":          {Op: ledger.Close, End: lock.End{By: "b", Why: "w"}},
+		"a read without a key":       {Op: ledger.Read, Keys: []string{""}},
+		"a pause that is over":       {Op: ledger.Pause, Role: "r", Pause: lock.Pause{By: "x", At: time.Unix(2, 0), Until: time.Unix(1, 0)}},
+		"a resume of no role":        {Op: ledger.Resume},
+		"settings of nobody":         {Op: ledger.Configure, Settings: lock.Settings{By: "x"}},
+		"an event of no role":        {Op: ledger.Record, Event: lock.Event{By: "x", Kind: "began"}},
+		"a history of no role":       {Op: ledger.History},
+		"a fence against no beat":    {Op: ledger.Fence, Role: "r", Fence: lock.Fence{By: "b", Session: "b-1"}},
+		"a fence of no session":      {Op: ledger.Fence, Role: "r", Fence: lock.Fence{By: "b", Beat: 2}},
+		"an empty backup":            {Op: ledger.Restore},
 	} {
 		l, _ := active()
 		before := state(l)
