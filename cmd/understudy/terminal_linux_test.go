@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -80,6 +82,38 @@ func openTerminal(t *testing.T) (end *os.File, name string) {
 	n, err := unix.IoctlGetInt(int(end.Fd()), unix.TIOCGPTN)
 	lab.Must(t, err)
 	return end, fmt.Sprintf("/dev/pts/%d", n)
+}
+
+// TestStatusWatchOnATerminal: the page is drawn anew in its place, and shows who is active now.
+func TestStatusWatchOnATerminal(t *testing.T) {
+	onEach(t, []string{onEtcd}, testStatusWatchOnATerminal)
+}
+
+func testStatusWatchOnATerminal(t *testing.T, r *trio) {
+	r.startAll()
+	first := r.settled()
+	terminal, name := openTerminal(t)
+	defer terminal.Close()
+	screen, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+	lab.Must(t, err)
+	cmd := exec.Command(filepath.Join(shipped(t), "understudy"), append([]string{"status", "--watch", "--role", "r"}, r.flags...)...)
+	cmd.Stdout = screen
+	lab.Must(t, cmd.Start())
+	lab.Must(t, screen.Close())
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	var drawn lab.Said
+	go func() { _, _ = io.Copy(&drawn, terminal) }()
+	shows := func(want span) {
+		t.Helper()
+		r.eventually("the page shows "+want.id, func() bool {
+			pages := strings.Split(drawn.String(), "\x1b[H\x1b[2J")
+			page := pages[len(pages)-1]
+			return len(pages) > 1 && regexp.MustCompile(fmt.Sprintf(`(?m)^%s +.*\b%d\b`, want.id, want.token)).MatchString(page)
+		})
+	}
+	shows(first)
+	r.expect(0, "r: "+first.id+" -> ", "handoff", "--role", "r")
+	shows(r.active(first.token))
 }
 
 // TestPlanFitsTheTerminal: no line of plan is wider than the terminal that shows it.
