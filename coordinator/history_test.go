@@ -117,6 +117,28 @@ a ended 5 stopped work drain release
 	})
 }
 
+// TestHistoryOfTheWork: work that is done and work that stalls are told as such.
+func TestHistoryOfTheWork(t *testing.T) {
+	for cause, work := range map[string]Work{
+		lock.CauseDone:    func(context.Context, Term) error { time.Sleep(time.Second); return nil },
+		lock.CauseStalled: untilTold,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			c := config("a")
+			if cause == lock.CauseStalled {
+				c.Watchdog = 2 * time.Second
+			}
+			stop := s.contend(c, work)
+			time.Sleep(3 * time.Second)
+			_ = stop()
+			if got, want := told(t, operator(s)), "a began 1 after \"\" 0 first notice grant start\na ended 1 "+cause+" "; !strings.HasPrefix(got, want) {
+				t.Errorf("the history is\n%swant\n%s", got, want)
+			}
+		})
+	}
+}
+
 // TestHistoryOfASilentActive: how long it had been silent is told, and what it tells itself when
 // the store answers it again.
 func TestHistoryOfASilentActive(t *testing.T) {
