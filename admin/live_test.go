@@ -67,3 +67,33 @@ func TestLive(t *testing.T) {
 		})
 	}
 }
+
+// TestDraining: while the work is told to stop and has not returned, HAProxy hears of it; and how long that took is counted.
+func TestDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := contendWith(t, memory.New(), "a", nil, func(ctx context.Context, _ coordinator.Term) error {
+			<-ctx.Done()
+			time.Sleep(2 * time.Second)
+			return nil
+		}, "r")
+		expect := func(want string) {
+			t.Helper()
+			if got := advice(c.Monitor, "r"); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+		time.Sleep(time.Minute)
+		expect("up ready")
+		ended := make(chan error)
+		go func() { ended <- c.stop() }()
+		time.Sleep(time.Second)
+		expect("drain")
+		must(t, <-ended)
+		if d := c.Process().Drains; d.Count != 1 || d.Sum != 2*time.Second {
+			t.Errorf("%d drains of %v, want one of 2s", d.Count, d.Sum)
+		}
+		if w := c.ask("GET", "/metrics"); !strings.Contains(w.Body.String(), "\nunderstudy_drain_duration_seconds_sum 2\n") {
+			t.Errorf("the metrics do not have it:\n%s", w.Body)
+		}
+	})
+}
