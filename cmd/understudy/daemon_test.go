@@ -53,6 +53,39 @@ func TestStoppedWithoutWitness(t *testing.T) {
 	}
 }
 
+// TestNoZombiesAreLeft hands the role of a command with daemons round and round: nothing that has died waits to be
+// buried below a wrapper or its init.
+func TestNoZombiesAreLeft(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onEtcd)
+	r.command = []string{"sh", "-c", "sh -c 'sleep 1000 & sleep 1000 &'; (true &); exec " + os.Args[0]}
+	r.startAll()
+	for range 10 {
+		r.handOver()
+	}
+	r.settled()
+	for _, id := range r.ids {
+		wrapper := r.procs[id].Process.Pid
+		r.eventually("no dead process is left below "+id, func() bool {
+			for _, one := range r.below(wrapper) {
+				if state, _ := r.state(one); state == "Z" {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	r.finish()
+}
+
+// below are all processes that descend from one.
+func (r *trio) below(pid int) (all []int) {
+	for _, one := range r.children(pid, "") {
+		all = append(append(all, one), r.below(one)...)
+	}
+	return all
+}
+
 var daemonFaults = []struct {
 	name   string
 	inject func(r *trio, now span)
