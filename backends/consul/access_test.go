@@ -180,6 +180,32 @@ func TestTLS(t *testing.T) {
 	refused("no TLS", open(t, Config{Address: "http://" + config.Address}), "https://")
 }
 
+// TestAuthorityIsReplaced: the files, the server's too, are another authority's from now on, and who has worked works on.
+func TestAuthorityIsReplaced(t *testing.T) {
+	ca, server := serve.CA(t)
+	c := start(t, 1, servers.Options{TLS: &server})
+	ours, err := ca.Issue("ours", time.Now().Add(time.Hour))
+	must(t, err)
+	s := open(t, Config{Address: c.Members[0].Addr(), CAFile: ours.CA, CertFile: ours.Cert, KeyFile: ours.Key})
+	_, err = s.Read(timeout(t, 10*time.Second), "a")
+	must(t, err)
+
+	another, err := servers.NewCA(filepath.Dir(server.CA))
+	must(t, err)
+	for _, name := range []string{"server", "ours"} {
+		_, err = another.Issue(name, time.Now().Add(time.Hour))
+		must(t, err)
+	}
+	c.Members[0].Kill()
+	must(t, c.Members[0].Restart(timeout(t, time.Minute)))
+	for ctx := timeout(t, 20*time.Second); ; { // its connection is gone, which the first call may be told
+		if _, err = s.Read(ctx, "a"); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	must(t, err)
+}
+
 func TestValidate(t *testing.T) {
 	must(t, Config{}.Validate())
 	open := filepath.Join(t.TempDir(), "open")

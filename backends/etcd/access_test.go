@@ -258,6 +258,31 @@ func TestPortForPeers(t *testing.T) {
 	}
 }
 
+// TestAuthorityIsReplaced: the files, the server's too, are another authority's from now on, and who has worked works on.
+func TestAuthorityIsReplaced(t *testing.T) {
+	ca, server := serve.CA(t)
+	c := cluster(t, 1, servers.Options{TLS: &server})
+	ours, err := ca.Issue("ours", time.Now().Add(time.Hour))
+	must(t, err)
+	l := open(t, Config{Endpoints: []string{"https://" + c.Members[0].Addr()}, CAFile: ours.CA, CertFile: ours.Cert, KeyFile: ours.Key})
+	must(t, walk(t, l, "a"))
+
+	another, err := servers.NewCA(filepath.Dir(server.CA))
+	must(t, err)
+	for _, name := range []string{"server", "ours"} {
+		_, err = another.Issue(name, time.Now().Add(time.Hour))
+		must(t, err)
+	}
+	c.Members[0].Kill()
+	must(t, c.Members[0].Restart(timeout(t, time.Minute)))
+	for ctx, n := timeout(t, 20*time.Second), 0; ; n++ { // the client finds back by itself
+		if err = walk(t, l, fmt.Sprint("b", n)); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	must(t, err)
+}
+
 // expire lets the server's and the client's certificates run out, one after the other. Who
 // has worked is not to end for that: it may be renewed. It is said which it is.
 func expire(t *testing.T, c *servers.Cluster, ca *servers.CA, l lock.Locker) {
