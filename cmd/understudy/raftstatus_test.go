@@ -51,6 +51,12 @@ func TestRaftStatus(t *testing.T) {
 		code, text := said(t, append([]string{"raft", "status", "--raft-peers", stores.List(peers[:1])}, tlsOf(certs, "alice")...)...)
 		return code == 0 && strings.Contains(text, "1 more may fail") && strings.Contains(text, "counted, but not in the list of peers: b, c")
 	})
+	for _, command := range []string{"status", "plan"} {
+		lab.Eventually(t, "the same by "+command, func() bool {
+			_, text := said(t, append([]string{command, "-o", "json", "--backend", "raft", "--raft-peers", stores.List(peers[:1])}, tlsOf(certs, "alice")...)...)
+			return strings.Contains(text, "counted, but not in the list of peers: b, c")
+		})
+	}
 	stops["c"]()
 	lab.Eventually(t, "none may fail", func() bool {
 		code, text := status()
