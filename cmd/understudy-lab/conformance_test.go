@@ -95,6 +95,34 @@ func TestConformanceCommandFails(t *testing.T) {
 	}
 }
 
+// TestConformanceCommandBeginsWhole: with every case, each store's table has or lacks every fault, so that the cases begin.
+// They are stopped then: etcd's pages run all of them.
+func TestConformanceCommandBeginsWhole(t *testing.T) {
+	_, onConsul := serve(t, "consul")
+	for name, flags := range map[string][]string{"memory": {"--backend", "memory"}, "raft": {"--backend", "raft"}, "consul": onConsul} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var errs strings.Builder
+			code := execute(ctx, append([]string{"conformance"}, flags...), &firstResult{stop: stop}, &errs)
+			if code != cli.NotDone || !strings.Contains(errs.String(), "stopped before the last case") || strings.Contains(errs.String(), "fault ") {
+				t.Errorf("exit code %d\n%s", code, errs.String())
+			}
+		})
+	}
+}
+
+// A firstResult stops the cases when it is said that some have ended.
+type firstResult struct{ stop func() }
+
+func (f *firstResult) Write(p []byte) (int, error) {
+	if text := string(p); strings.Contains(text, " cases, ") && !strings.HasPrefix(text, "0 of ") {
+		f.stop()
+	}
+	return len(p), nil
+}
+
 // TestConformanceCommandInput is what it refuses before it begins.
 func TestConformanceCommandInput(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
