@@ -120,7 +120,7 @@ a ended 5 stopped work drain release
 // TestHistoryOfTheWork: work that is done and work that stalls are told as such.
 func TestHistoryOfTheWork(t *testing.T) {
 	for cause, work := range map[string]Work{
-		lock.CauseDone:    func(context.Context, Term) error { time.Sleep(time.Second); return nil },
+		lock.CauseDone:    func(context.Context, Term) error { time.Sleep(time.Second); return nil }, // the work itself
 		lock.CauseStalled: untilTold,
 	} {
 		synctest.Test(t, func(t *testing.T) {
