@@ -52,6 +52,7 @@ func contend(t testing.TB, store *memory.Store, id string, change func(*coordina
 	return contendWith(t, store, id, change, untilTold, roles...)
 }
 
+// contendWith is contend with work of the test's own.
 func contendWith(t testing.TB, store *memory.Store, id string, change func(*coordinator.Config), work coordinator.Work, roles ...string) *contender {
 	c := &contender{Monitor: new(coordinator.Monitor)}
 	c.handler = Handler(c.Monitor, Options{})

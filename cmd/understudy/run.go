@@ -186,7 +186,7 @@ func run(ctx context.Context, o *options, s *signals) error {
 			return fmt.Errorf("%w; to stand by instead, set activeStandby.enabled: true for it", err)
 		}
 		return fmt.Errorf("%w; to stand by instead, set --active-standby=true", err)
-	case errors.Is(err, coordinator.ErrNotReturned) && errors.Is(cause, coordinator.ErrStopping):
+	case errors.Is(err, coordinator.ErrNotReturned) && errors.Is(cause, coordinator.ErrStopping) && !errors.Is(cause, errRoleLost):
 		config.Logger.Warn("this process ends, as it was told to, and leaves something behind", "error", err)
 		asynclog.Flush(config.Logger, asynclog.ExitFlush)
 	case err != nil:
