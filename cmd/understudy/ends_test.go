@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -13,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // A wrapped is a wrapper in a process of its own, on a store of its own.
@@ -179,6 +183,25 @@ func TestIgnoredStaysIgnored(t *testing.T) {
 		w.expect("asked")
 		if code := w.code(); code != 0 {
 			t.Errorf("%v: exit code %d, want 0", sig, code)
+		}
+	}
+}
+
+// TestOnlyLate: what has not returned makes no failure of a stop that was asked for, and hides no other.
+func TestOnlyLate(t *testing.T) {
+	late := fmt.Errorf("Standby %w 2s after its context ended", coordinator.ErrNotReturned)
+	for _, c := range []struct {
+		err, cause error
+		only       bool
+	}{
+		{errors.Join(late), fmt.Errorf("%w: terminated", coordinator.ErrStopping), true},
+		{errors.Join(late), fmt.Errorf("%w: %w", errRoleLost, coordinator.ErrStopping), false},
+		{errors.Join(late), nil, false},
+		{lock.ErrPermanent, coordinator.ErrStopping, false},
+		{nil, coordinator.ErrStopping, false},
+	} {
+		if only := onlyLate(c.err, c.cause); only != c.only {
+			t.Errorf("%v, as %v: %v, want %v", c.err, c.cause, only, c.only)
 		}
 	}
 }

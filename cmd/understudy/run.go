@@ -186,7 +186,7 @@ func run(ctx context.Context, o *options, s *signals) error {
 			return fmt.Errorf("%w; to stand by instead, set activeStandby.enabled: true for it", err)
 		}
 		return fmt.Errorf("%w; to stand by instead, set --active-standby=true", err)
-	case errors.Is(err, coordinator.ErrNotReturned) && errors.Is(cause, coordinator.ErrStopping) && !errors.Is(cause, errRoleLost):
+	case onlyLate(err, cause):
 		config.Logger.Warn("this process ends, as it was told to, and leaves something behind", "error", err)
 		asynclog.Flush(config.Logger, asynclog.ExitFlush)
 	case err != nil:
@@ -199,6 +199,11 @@ func run(ctx context.Context, o *options, s *signals) error {
 		return cli.Exit(ended.code, nil)
 	}
 	return nil
+}
+
+// onlyLate reports whether a run that was told to stop did so, but for something that has not returned.
+func onlyLate(err, cause error) bool {
+	return errors.Is(err, coordinator.ErrNotReturned) && errors.Is(cause, coordinator.ErrStopping) && !errors.Is(cause, errRoleLost)
 }
 
 // ages is how long the role is kept when a stop is asked for and some of the command cannot be
