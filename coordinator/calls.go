@@ -16,6 +16,16 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
+// What returns, by the name that it has in the log.
+const (
+	beats    = "beat"
+	releases = "release"
+	handoffs = "handoff"
+	watches  = "watch"
+	checks   = "health check" // or a write of the canary
+	answers  = "answer"
+)
+
 // roleCalls is how many calls about single roles may be open at once.
 const roleCalls = 32
 
@@ -87,7 +97,7 @@ func (r *runner) callFor(a machine.Action) call {
 	case machine.Beat:
 		bids := r.rebid()
 		return call{
-			"beat", "", r.beatBudget(), func(ctx context.Context) error { return session.Beat(ctx, bids...) },
+			beats, "", r.beatBudget(), func(ctx context.Context) error { return session.Beat(ctx, bids...) },
 			func(o lock.Outcome) machine.Event { return machine.Beaten{Number: a.Number, At: at, Outcome: o} },
 		}
 	case machine.Close:
@@ -119,14 +129,14 @@ func (r *runner) callFor(a machine.Action) call {
 		}
 	case machine.Release:
 		return call{
-			"release", a.Role, r.budget(roleTrips), func(ctx context.Context) error { return session.Release(ctx, a.Role, a.Token) },
+			releases, a.Role, r.budget(roleTrips), func(ctx context.Context) error { return session.Release(ctx, a.Role, a.Token) },
 			func(o lock.Outcome) machine.Event {
 				return machine.Released{Role: a.Role, Number: a.Number, Outcome: o}
 			},
 		}
 	case machine.Handoff:
 		return call{
-			"handoff", a.Role, r.budget(roleTrips), func(ctx context.Context) error { return session.Handoff(ctx, a.Role, a.Token, a.To) },
+			handoffs, a.Role, r.budget(roleTrips), func(ctx context.Context) error { return session.Handoff(ctx, a.Role, a.Token, a.To) },
 			func(o lock.Outcome) machine.Event {
 				return machine.HandedOff{Role: a.Role, Number: a.Number, Outcome: o}
 			},

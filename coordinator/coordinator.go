@@ -225,13 +225,6 @@ type news struct {
 	session lock.Session
 }
 
-// What returns, apart from calls to the store.
-const (
-	checks  = "health check" // or a write of the canary
-	watches = "watch"
-	answers = "answer"
-)
-
 // post hands news to the loop, and drops them if the loop has ended.
 func (r *runner) post(n news) {
 	select {

@@ -54,13 +54,14 @@ type entry struct {
 	state State
 	since Instant
 	token lock.Token
+	tried lock.Token // the role's greatest token when it was last asked for in vain; 0: it was not
 }
 
 func newJournal(c Config) journal {
 	return journal{config: c, states: map[string]entry{}, loops: map[string]loop{}, beat: c.Now()}
 }
 
-// While the store is away, from the second heartbeat on, heartbeats are rarer by this factor: an
+// While the store is away, or refuses the beats, from the second heartbeat on, heartbeats are rarer by this factor: an
 // outage must not fill the log.
 const rarer = 3
 
@@ -68,7 +69,7 @@ const rarer = 3
 // a heartbeat is due. While the store is away, roles with equal lines share one.
 func (r *runner) tell(now Instant) {
 	m, j := r.machine, &r.journal
-	j.shared = r.blind() != nil
+	j.shared = r.blind() != nil || r.denied("", false) != nil
 	var changed []string
 	names := m.Changed()
 	if m.Over() {
@@ -126,10 +127,11 @@ func (j *journal) ended(now Instant, role string, err error) {
 }
 
 // loud is the level at which a transition is logged: Debug while the role's work ends again and
-// again, until something else ends its term; and while a store that is away is asked for a role
-// again and again.
-func (j *journal) loud(level slog.Level, role string, from, to State, cause error) slog.Level {
-	if j.shared && (from == Standby && to == Activating || from == Activating && to == Standby) {
+// again, until something else ends its term; while a store that is away is asked for a role; and while a role that
+// does not move is asked for in vain again and again.
+func (j *journal) loud(level slog.Level, role string, before entry, to State, cause error) slog.Level {
+	vain := before.tried != 0 && before.tried == j.states[role].tried
+	if (j.shared || vain) && (waits(before.state) && to == Activating || before.state == Activating && waits(to)) {
 		return slog.LevelDebug
 	}
 	l := j.loops[role]
@@ -142,6 +144,8 @@ func (j *journal) loud(level slog.Level, role string, from, to State, cause erro
 	}
 	return level
 }
+
+func waits(s State) bool { return s == Standby || s == Paused }
 
 // state is the state of a role that people see. When all is over every role has stopped, also one
 // that could not be given back.
@@ -178,7 +182,12 @@ func (r *runner) transition(now Instant, roles ...string) {
 		took = now.Most(from.since).Round(time.Microsecond)
 	}
 	for _, name := range roles {
-		r.journal.states[name] = entry{to, now, max(r.machine.Role(name).Token, r.journal.states[name].token)}
+		before := r.journal.states[name]
+		after := entry{to, now, max(r.machine.Role(name).Token, before.token), before.tried}
+		if before.state == Activating && waits(to) {
+			after.tried = max(after.token, r.standings[name].Term.Token, 1)
+		}
+		r.journal.states[name] = after
 	}
 	var reason any = r.machine.Reason(now, role) // an error: a logger may know how to show it
 	cause := r.machine.Role(role).Cause
@@ -202,7 +211,7 @@ func (r *runner) transition(now Instant, roles ...string) {
 	if why != nil && why.Error() != fmt.Sprint(reason) {
 		attrs = append(attrs, "error", why)
 	}
-	r.config.Logger.Log(context.Background(), r.journal.loud(level, role, from.state, to, cause), "transition", attrs...)
+	r.config.Logger.Log(context.Background(), r.journal.loud(level, role, from, to, cause), "transition", attrs...)
 }
 
 // gaveUp is why a role is registered for anew where the store has not said that the session is lost: it has said nothing.
@@ -303,9 +312,11 @@ func (r *runner) whyNot(now Instant, role string, s State) error {
 			return why
 		}
 	}
-	switch {
+	switch err := r.denied(role, s == Draining); {
 	case (s == Registering || s == Stopped) && r.why != nil:
 		return r.why
+	case err != nil:
+		return err
 	}
 	return r.blind()
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -25,6 +26,53 @@ func TestOutageIsFewLines(t *testing.T) {
 				t.Run(fmt.Sprint(ttl, roles, who), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { outage(t, ttl, roles, who) }) })
 			}
 		}
+	}
+}
+
+// TestRefusalIsFewLines: a store that answers and refuses a call is asked again all the time, and told about as rarely
+// as one that is away; for a minute, or for as long as the process has another role.
+func TestRefusalIsFewLines(t *testing.T) {
+	for _, call := range []string{"acquirex", "releasex", "watchx", "watch", "evict", "close", "register"} {
+		for _, ttl := range []time.Duration{time.Second, 10 * time.Second} {
+			for name, why := range map[string]error{"for now": lock.Refusal(errors.New("too many connections")), "for good": nil} {
+				t.Run(fmt.Sprint(call, ttl, name), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { refusedFor(t, call, ttl, why) }) })
+			}
+		}
+	}
+}
+
+func refusedFor(t *testing.T, call string, ttl time.Duration, why error) {
+	s, r, fail := newStage(t), &recorder{begin: time.Now()}, atomic.Bool{}
+	l := &refusing{Locker: s.store.Open(), why: why}
+	c := config("a")
+	c.Logger, c.TTL, c.Heartbeat, c.Roles = r.logger(), ttl, time.Hour, []lock.Bid{{Role: "r"}, {Role: "x"}} // heartbeats come as ever
+	stop := s.contendOver(l, c, func(ctx context.Context, term Term) error {
+		for ctx.Err() == nil && (term.Role == "r" || !fail.Swap(false)) {
+			pause(ctx, ttl/50)
+		}
+		if ctx.Err() == nil {
+			return errors.New("failed") // on x, once: that gives the role back, and asks for it
+		}
+		return nil
+	})
+	time.Sleep(time.Minute) // virtual time
+	l.set(call)
+	fail.Store(true)
+	if call == "close" || call == "register" { // a beat writes what a registration writes
+		l.set("register", call, "beat")
+	}
+	s.passBy("x")
+	for minute, before := range []int{len(r.trace()), -1, -1} {
+		if before < 0 {
+			before = len(r.trace())
+		}
+		time.Sleep(time.Minute) // virtual time
+		if text := r.trace()[before:]; strings.Count(text, "\n") > 10 {
+			t.Errorf("%d lines in minute %d:\n%s", strings.Count(text, "\n"), minute, text)
+		}
+	}
+	if err := stop(); err != nil && !errors.Is(err, errRefused) {
+		t.Error(err)
 	}
 }
 

@@ -5,9 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"iter"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,99 +15,20 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// A refusing Locker refuses the calls that are named, about any role or one: for good, or for a reason of its own.
-type refusing struct {
-	why error // nil: for good
-	lock.Locker
-	refuse  atomic.Pointer[[]string]
-	watches atomic.Int32
-}
-
-var errRefused = lock.Permanent(errors.New("the token was deleted"))
-
-func (r *refusing) set(calls ...string) { r.refuse.Store(&calls) }
-
-func (r *refusing) refuses(call string) error {
-	if calls := r.refuse.Load(); calls != nil && slices.Contains(*calls, call) {
-		if r.why != nil {
-			return r.why
-		}
-		return errRefused
-	}
-	return nil
-}
-
-func (r *refusing) Register(ctx context.Context, c lock.Contender, p lock.Promise, bids ...lock.Bid) (lock.Session, error) {
-	if err := r.refuses("register"); err != nil {
-		return nil, err
-	}
-	s, err := r.Locker.Register(ctx, c, p, bids...)
-	return refusingSession{s, r}, err
-}
-
-func (r *refusing) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
-	return func(yield func(lock.Standing, error) bool) {
-		r.watches.Add(1)
-		for st, err := range r.Locker.Watch(ctx, roles...) {
-			for _, of := range []string{"", st.Role} {
-				if bad := r.refuses("watch" + of); bad != nil {
-					st, err = lock.Standing{Role: of}, bad
-				}
-			}
-			if !yield(st, err) {
-				return
-			}
-		}
-	}
-}
-
-func (r *refusing) Evict(ctx context.Context, id lock.SessionID, seen lock.Beat, why lock.End) error {
-	return unless(r.refuses("evict"), func() error { return r.Locker.Evict(ctx, id, seen, why) })
-}
-
-func unless(err error, call func() error) error {
-	if err != nil {
-		return err
-	}
-	return call()
-}
-
-type refusingSession struct {
-	lock.Session
-	r *refusing
-}
-
-func (s refusingSession) Beat(ctx context.Context, bids ...lock.Bid) error {
-	return unless(s.r.refuses("beat"), func() error { return s.Session.Beat(ctx, bids...) })
-}
-
-func (s refusingSession) TryAcquire(ctx context.Context, role string) (lock.Token, error) {
-	if err := errors.Join(s.r.refuses("acquire"), s.r.refuses("acquire"+role)); err != nil {
-		return 0, err
-	}
-	return s.Session.TryAcquire(ctx, role)
-}
-
-func (s refusingSession) Release(ctx context.Context, role string, t lock.Token) error {
-	return unless(s.r.refuses("release"), func() error { return s.Session.Release(ctx, role, t) })
-}
-
-func (s refusingSession) Close(ctx context.Context) error {
-	return unless(s.r.refuses("close"), func() error { return s.Session.Close(ctx) })
-}
-
 // TestRefusedForGood: what no try can cure ends Run with its reason, also long after the
 // start, whichever call it is; and the log says so when it begins, once.
 func TestRefusedForGood(t *testing.T) {
 	for name, c := range map[string]struct {
 		refuse []string
-		begin  func(s *stage) (after func()) // what makes the call
+		begin  func(s *stage) // what makes the call; nil: the work fails
+		told   int            // each call that was refused, once
 	}{
-		"everything":        {[]string{"register", "beat", "close", "acquire", "release", "evict", "watch"}, nil},
-		"beat and close":    {[]string{"beat", "close"}, nil},
-		"beat and register": {[]string{"beat", "register"}, nil},
-		"release":           {[]string{"release"}, nil},
-		"acquire":           {[]string{"acquire"}, nil},
+		"everything":        {[]string{"register", "beat", "close", "acquire", "release", "evict", "watch"}, idle, 2},
+		"beat and close":    {[]string{"beat", "close"}, idle, 2},
+		"beat and register": {[]string{"beat", "register"}, idle, 2},
+		"release":           {[]string{"release"}, nil, 1},
+		"acquire":           {[]string{"acquire"}, nil, 1},
+		"handoff":           {[]string{"handoff"}, (*stage).asksForHandoff, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -133,7 +52,9 @@ func TestRefusedForGood(t *testing.T) {
 				}()
 				time.Sleep(time.Minute)
 				l.set(c.refuse...)
-				fail.Store(name == "release" || name == "acquire")
+				if fail.Store(c.begin == nil); c.begin != nil {
+					c.begin(s)
+				}
 				time.Sleep(3*a.TTL + time.Minute)
 				select {
 				case err := <-done:
@@ -143,12 +64,61 @@ func TestRefusedForGood(t *testing.T) {
 				default:
 					t.Error("Run has not returned")
 				}
-				if n := strings.Count(log.String(), "refuses a call"); n == 0 || n > 8 {
-					t.Errorf("told %d times:\n%s", n, log.String())
+				text := log.String()
+				if !strings.Contains(text, `to=stopped reason="the token was deleted"`) {
+					t.Errorf("the last transition does not say why:\n%s", text)
+				}
+				if n := strings.Count(text[strings.Index(text, "refuses a call"):], "\n"); n > 8 {
+					t.Errorf("%d lines from the first refusal on:\n%s", n, text)
+				}
+				if n := strings.Count(log.String(), "refuses a call"); n != c.told {
+					t.Errorf("told %d times, want %d:\n%s", n, c.told, log.String())
 				}
 			})
 		})
 	}
+}
+
+func idle(*stage) {}
+
+// asksForHandoff has another stand by, who is asked for.
+func (s *stage) asksForHandoff() {
+	s.t.Helper()
+	stop := s.contend(config("b"), untilTold)
+	s.t.Cleanup(func() { _ = stop() })
+	synctest.Wait() // it stands by
+	l := s.store.Open()
+	for st := range l.Watch(s.t.Context(), "r") {
+		must(s.t, l.Ask(s.t.Context(), "r", lock.Request{Token: st.Term.Token, To: st.Line[0].Session}))
+		break
+	}
+}
+
+// TestEvictionRefusedForGood: who may not end the session of a dead active can never take over: it ends, and says why.
+// A stop whose session's end is refused ends all the same, with the reason.
+func TestEvictionRefusedForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		l := &link{Locker: s.store.Open()}
+		stopA := s.contendOver(l, config("a"), untilTold)
+		time.Sleep(time.Second)
+		r := &refusing{Locker: s.store.Open()}
+		r.set("evict")
+		done := make(chan error, 1)
+		go func() { done <- Run(t.Context(), r, config("b"), untilTold) }()
+		time.Sleep(time.Minute)
+		l.cut.Store(true)
+		time.Sleep(time.Minute)
+		select {
+		case err := <-done:
+			if !errors.Is(err, errRefused) {
+				t.Errorf("Run returned %v", err)
+			}
+		default:
+			t.Error("Run has not returned")
+		}
+		_ = stopA()
+	})
 }
 
 // TestRefusedForNow: a store that answers, and refuses for now, is not said to be silent. It is tried

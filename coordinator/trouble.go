@@ -115,6 +115,16 @@ func (t *troubles) blind() error {
 	return nil
 }
 
+// denied is why the store refuses the beats or, if the role is being given back, what would do that; nil: it does not.
+func (t *troubles) denied(role string, draining bool) error {
+	for _, f := range []fault{{theRefusal, beats, ""}, {theRefusal, releases, role}, {theRefusal, handoffs, role}} {
+		if one := t.now[f]; one != nil && one.on && (draining || f.role == "") {
+			return one.err
+		}
+	}
+	return nil
+}
+
 // hangs logs that the health check does not return, long before the witness kills for it. since
 // is when it was called; nil: it has returned.
 func (t *troubles) hangs(now Instant, since *Instant) {

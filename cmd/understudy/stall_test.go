@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // fullPipe is a pipe that is filled to the brim and that nobody reads.
@@ -31,6 +32,19 @@ func fullPipe(t *testing.T) *os.File {
 	full := os.NewFile(uintptr(ends[1]), "full")
 	t.Cleanup(func() { _ = full.Close() })
 	return full
+}
+
+// stoppedTerminal is a terminal whose output somebody has stopped: whoever writes to it blocks.
+func stoppedTerminal(t *testing.T) *os.File {
+	t.Helper()
+	end, name := openTerminal(t)
+	t.Cleanup(func() { _ = end.Close() })
+	terminal, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+	lab.Must(t, err)
+	t.Cleanup(func() { _ = terminal.Close() })
+	const stopOutput = 0 // TCOOFF of termios.h
+	lab.Must(t, unix.IoctlSetInt(int(terminal.Fd()), unix.TCXONC, stopOutput))
+	return terminal
 }
 
 // TestStalledError ends with its code, though nobody reads why.

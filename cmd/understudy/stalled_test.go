@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // A stall is a fault of a group whose every process writes to a pipe that nobody reads:
@@ -27,28 +29,48 @@ func TestStalledLog(t *testing.T) {
 		t.Run(whom, func(t *testing.T) {
 			t.Parallel()
 			r := newTrio(t, onRaft)
-			r.program, r.stderr = filepath.Join(shipped(t), "understudy"), fullPipe(t)
-			r.ttl = 8 * time.Second // a busy machine takes a second to start a process, which is not a hang
-			for _, fault := range faults {
-				now, standby := r.refill()
-				t.Log(fault.name)
-				fault.inject(r, now, standby)
-				if !fault.stays {
-					r.active(now.token)
-					continue
-				}
-				if same, _ := r.refill(); same.token != now.token {
-					t.Errorf("the role moved: token %d, then %d", now.token, same.token)
-				}
-			}
-			r.refill()
-			for id := range r.procs {
-				r.told(id)
-			}
-			r.judge()
-			r.nothingLeft()
+			r.stderr = fullPipe(t)
+			r.stalls(faults)
 		})
 	}
+}
+
+// TestStoppedTerminal is TestStalledLog with a terminal on which somebody has typed ctrl-S, and a store of its own.
+func TestStoppedTerminal(t *testing.T) {
+	t.Parallel()
+	for _, whom := range []string{"active", "standby", "witness"} {
+		t.Run(whom, func(t *testing.T) {
+			t.Parallel()
+			r := newTrio(t, onEtcd)
+			r.ids, r.stderr = []string{"a", "b"}, stoppedTerminal(t)
+			r.stalls(stalls[whom])
+		})
+	}
+}
+
+// stalls lets one thing after another fail.
+func (r *trio) stalls(faults []stall) {
+	r.t.Helper()
+	r.program = filepath.Join(shipped(r.t.(*testing.T)), "understudy")
+	r.ttl = 8 * time.Second // a busy machine takes a second to start a process, which is not a hang
+	for _, fault := range faults {
+		now, standby := r.refill()
+		r.t.Log(fault.name)
+		fault.inject(r, now, standby)
+		if !fault.stays {
+			r.active(now.token)
+			continue
+		}
+		if same, _ := r.refill(); same.token != now.token {
+			r.t.Errorf("the role moved: token %d, then %d", now.token, same.token)
+		}
+	}
+	r.refill()
+	for id := range r.procs {
+		r.told(id)
+	}
+	r.judge()
+	r.nothingLeft()
 }
 
 // refill starts what has ended, until a and b are in line and one works; c only votes.
@@ -80,8 +102,11 @@ func (r *trio) restart(id string) {
 	r.start(id, "--health-interval", "200ms", "--health", "echo checking; test ! -e "+r.sick(id)+" || sleep 1000")
 }
 
-// votes reports whether the voter has got so far that it answers.
+// votes reports whether the voter, where the store needs one, has got so far that it answers.
 func (r *trio) votes() bool {
+	if r.cluster != nil {
+		return true
+	}
 	for _, p := range r.store.Raft.Peers {
 		if p.ID == "c" {
 			conn, err := net.Dial("tcp", p.Address)
@@ -133,6 +158,22 @@ func (r *trio) alone(id string) {
 	}
 }
 
+// lost takes the store away while something happens: its servers hang, or all of an embedded one's processes but
+// one's are killed.
+func (r *trio) lost(but string, meanwhile func()) {
+	r.t.Helper()
+	if r.cluster == nil {
+		r.alone(but)
+		meanwhile()
+		r.voter()
+		return
+	}
+	resume, err := r.cluster.Pause()
+	lab.Must(r.t, err)
+	meanwhile()
+	lab.Must(r.t, resume())
+}
+
 // commandEnds waits until no process of a command's runs.
 func (r *trio) commandEnds(now span) {
 	r.t.Helper()
@@ -155,9 +196,7 @@ var stalls = map[string][]stall{
 		{name: "SIGTERM", inject: func(r *trio, now span, _ string) { r.told(now.id) }},
 		{name: "handoff", inject: func(r *trio, _ span, _ string) { r.handoff() }},
 		{name: "loss of the store", inject: func(r *trio, now span, _ string) {
-			r.alone(now.id)
-			r.commandEnds(now)
-			r.voter()
+			r.lost(now.id, func() { r.commandEnds(now) })
 		}},
 	},
 	"standby": {
@@ -167,7 +206,13 @@ var stalls = map[string][]stall{
 		{name: "trace", inject: func(r *trio, _ span, standby string) { r.ends(standby, syscall.SIGQUIT) }, stays: true},
 		{name: "SIGTERM", inject: func(r *trio, _ span, standby string) { r.told(standby) }, stays: true},
 		{name: "handoff", inject: func(r *trio, _ span, standby string) { r.handoff(standby) }},
-		{name: "loss of the store", inject: func(r *trio, _ span, standby string) { r.alone(standby); r.voter() }},
+		{name: "loss of the store", inject: func(r *trio, now span, standby string) {
+			r.lost(standby, func() {
+				if r.cluster != nil {
+					r.commandEnds(now)
+				}
+			})
+		}},
 	},
 	"witness": {
 		{name: "crash", inject: func(r *trio, now span, _ string) {
@@ -190,9 +235,7 @@ var stalls = map[string][]stall{
 			r.stopping(r.witness(now.id), func() { r.handoff(); r.active(now.token) })
 		}},
 		{name: "loss of the store", inject: func(r *trio, now span, _ string) {
-			r.alone(now.id)
-			r.kill(now.id, syscall.SIGKILL)
-			r.commandEnds(now)
+			r.lost(now.id, func() { r.kill(now.id, syscall.SIGKILL); r.commandEnds(now) })
 			r.refill()
 		}},
 	},
