@@ -26,8 +26,20 @@ const role = "Ablösung 1"
 // serve starts a server behind a gate, and returns its URL and a client.
 func serve(t *testing.T, tokens fencing.Tokens, next http.HandlerFunc) (string, *http.Client) {
 	t.Helper()
-	s := httptest.NewServer(fencinghttp.Handler(fencing.NewGate(tokens, role), next))
+	return serveBy(t, 1, tokens, next)
+}
+
+// serveBy is serve by HTTP/1.1 or by HTTP/2, in which all of a client's requests share a connection.
+func serveBy(t *testing.T, version int, tokens fencing.Tokens, next http.HandlerFunc) (string, *http.Client) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(fencinghttp.Handler(fencing.NewGate(tokens, role), next))
 	base := &http.Transport{}
+	if s.EnableHTTP2 = version == 2; s.EnableHTTP2 {
+		s.StartTLS()
+		base = s.Client().Transport.(*http.Transport)
+	} else {
+		s.Start()
+	}
 	t.Cleanup(func() { base.CloseIdleConnections(); s.Close() })
 	return s.URL, &http.Client{Transport: &fencinghttp.Transport{Base: base}}
 }
@@ -115,8 +127,14 @@ func (broken) Raise(context.Context, string, lock.Token) error { return errors.N
 // TestStalledRequestIsOvertaken: a handler waits for the body of a client that stalls. A
 // greater token does not wait for that client, and comes after the handler has returned.
 func TestStalledRequestIsOvertaken(t *testing.T) {
+	for version, protocol := range map[int]string{1: "HTTP/1.1", 2: "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) { testStalledRequest(t, version, protocol) })
+	}
+}
+
+func testStalledRequest(t *testing.T, version int, protocol string) {
 	begun, order := make(chan struct{}), make(chan string, 2)
-	url, client := serve(t, &fencing.Memory{}, func(_ http.ResponseWriter, r *http.Request) {
+	url, client := serveBy(t, version, &fencing.Memory{}, func(_ http.ResponseWriter, r *http.Request) {
 		_, token := fencing.FromContext(r.Context())
 		if token == 5 {
 			close(begun)
@@ -137,7 +155,7 @@ func TestStalledRequestIsOvertaken(t *testing.T) {
 	}()
 	_, _ = stall.Write([]byte("half"))
 	<-begun
-	if r, text, err := put(t, client, url, 6, nil); err != nil || r.StatusCode != http.StatusOK {
+	if r, text, err := put(t, client, url, 6, nil); err != nil || r.StatusCode != http.StatusOK || r.Proto != protocol {
 		t.Fatal(r, text, err)
 	}
 	if first, second := <-order, <-order; first != "old returned" || second != "new began" {
