@@ -27,11 +27,14 @@ func eachOnItsOwn(t *testing.T, store, flag string, setting func(*backends.Confi
 			}))
 		})
 	}
-	t.Run("StoreIsLost", func(t *testing.T) {
-		test := newTrioOn(t, func(r *trio) (backends.Config, []string) {
-			r.cluster = s.Cluster
-			return s.Config, s.Flags()
+	whole := func(name string, test func(*testing.T, *trio)) {
+		t.Run(name, func(t *testing.T) {
+			test(t, newTrioOn(t, func(r *trio) (backends.Config, []string) {
+				r.cluster = s.Cluster
+				return s.Config, s.Flags()
+			}))
 		})
-		testStoreIsLost(t, test)
-	})
+	}
+	whole("OutageIsFewLines", testOutageIsFewLines)
+	whole("StoreIsLost", testStoreIsLost) // it leaves no server
 }
