@@ -37,7 +37,7 @@ func fullPipe(t *testing.T) *os.File {
 // stoppedTerminal is a terminal whose output somebody has stopped: whoever writes to it blocks.
 func stoppedTerminal(t *testing.T) *os.File {
 	t.Helper()
-	end, name := openTerminal(t)
+	end, name := lab.Terminal(t)
 	t.Cleanup(func() { _ = end.Close() })
 	terminal, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
 	lab.Must(t, err)

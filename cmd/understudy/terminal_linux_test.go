@@ -42,7 +42,7 @@ func testTerminalCloses(t *testing.T, r *trio) {
 	r.start("c")
 	r.inLine(1)
 
-	terminal, name := openTerminal(t)
+	terminal, name := lab.Terminal(t)
 	log, err := os.Create(filepath.Join(r.dir, "b.log"))
 	lab.Must(t, err)
 	defer log.Close()
@@ -73,17 +73,6 @@ func testTerminalCloses(t *testing.T, r *trio) {
 	r.judge()
 }
 
-// openTerminal makes a terminal, and returns its other end and its name.
-func openTerminal(t *testing.T) (end *os.File, name string) {
-	t.Helper()
-	end, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	lab.Must(t, err)
-	lab.Must(t, unix.IoctlSetPointerInt(int(end.Fd()), unix.TIOCSPTLCK, 0))
-	n, err := unix.IoctlGetInt(int(end.Fd()), unix.TIOCGPTN)
-	lab.Must(t, err)
-	return end, fmt.Sprintf("/dev/pts/%d", n)
-}
-
 // TestStatusWatchOnATerminal: the page is drawn anew in its place, and shows who is active now.
 func TestStatusWatchOnATerminal(t *testing.T) {
 	onEach(t, []string{onEtcd}, testStatusWatchOnATerminal)
@@ -92,7 +81,7 @@ func TestStatusWatchOnATerminal(t *testing.T) {
 func testStatusWatchOnATerminal(t *testing.T, r *trio) {
 	r.startAll()
 	first := r.settled()
-	terminal, name := openTerminal(t)
+	terminal, name := lab.Terminal(t)
 	defer terminal.Close()
 	screen, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
 	lab.Must(t, err)
@@ -119,7 +108,7 @@ func testStatusWatchOnATerminal(t *testing.T, r *trio) {
 // TestPlanFitsTheTerminal: no line of plan is wider than the terminal that shows it.
 func TestPlanFitsTheTerminal(t *testing.T) {
 	t.Parallel()
-	terminal, name := openTerminal(t)
+	terminal, name := lab.Terminal(t)
 	defer terminal.Close()
 	for _, columns := range []int{80, 200} {
 		lab.Must(t, unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: uint16(columns)}))
