@@ -73,6 +73,34 @@ func testTerminalCloses(t *testing.T, r *trio) {
 	r.judge()
 }
 
+// TestTerminalStopsNoCommand: one that reads its terminal, or writes to it though that stops whoever does so in the
+// background, is not stopped by it: it would hold its role, and do nothing, for ever.
+func TestTerminalStopsNoCommand(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onEtcd)
+	end, name := lab.Terminal(t)
+	defer end.Close()
+	terminal, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+	lab.Must(t, err)
+	defer terminal.Close()
+	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	lab.Must(t, err)
+	state.Lflag |= unix.TOSTOP
+	lab.Must(t, unix.IoctlSetTermios(int(terminal.Fd()), unix.TCSETS, state))
+	r.commands = map[string][]string{"a": {"sh", "-c", "echo written; read line </dev/tty && echo read || echo refused; sleep 1000"}}
+	a := exec.Command(os.Args[0], r.args("a")...)
+	a.Env = append(os.Environ(), "UNDERSTUDY_TEST=wrapper", "UNDERSTUDY_TEST_MARK="+r.dir)
+	a.Stdin, a.Stdout, a.Stderr, a.SysProcAttr = terminal, terminal, terminal, &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	lab.Must(t, a.Start())
+	r.procs["a"] = a
+	var shown lab.Said
+	go func() { _, _ = io.Copy(&shown, end) }()
+	for _, want := range []string{"written", "refused"} {
+		r.eventually("the command has gone on until it says "+want, func() bool { return shown.Has(want + "\r\n") })
+	}
+	r.told("a")
+}
+
 // TestStatusWatchOnATerminal: the page is drawn anew in its place, and shows who is active now.
 func TestStatusWatchOnATerminal(t *testing.T) {
 	onEach(t, []string{onEtcd}, testStatusWatchOnATerminal)

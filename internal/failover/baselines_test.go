@@ -1,10 +1,11 @@
-//go:build postgres || kubernetes
+//go:build postgres || kubernetes || baselines
 
 package failover
 
 import (
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -21,7 +22,7 @@ func measured(t *testing.T, store string, ttl, patience time.Duration, kind stri
 	r, err := Run(t.Context(), Plan{Runs: 2, Dir: t.TempDir(), Baselines: []Baseline{{TTL: ttl, Backend: Backend{
 		Who: kind, Name: store, Plain: true, Patience: patience,
 		Command: func(c Contender) (*exec.Cmd, error) {
-			cmd := exec.Command(program, kind, "--id", c.ID, "--addresses", c.Addresses[0], "--key", c.Space, "--ttl", ttl.String())
+			cmd := exec.Command(program, kind, "--id", c.ID, "--addresses", strings.Join(c.Addresses, ","), "--key", c.Space, "--ttl", ttl.String(), "--dir", c.Dir)
 			if flags != nil {
 				cmd.Args = append(cmd.Args, flags(c)...)
 			}

@@ -126,9 +126,10 @@ func fork(s Spec, wire int) (pid int, forget func(), err error) {
 }
 
 // attributes give the init a group of its own, so that it lives when the command's group
-// is killed.
+// is killed, in a session without a terminal: a terminal stops whoever reads it, or writes to it under `stty tostop`,
+// and is not in its foreground, and a stopped command would keep its role for ever.
 func attributes(s Spec) *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Setpgid: true}
+	a := &syscall.SysProcAttr{Setsid: true}
 	if s.Isolate {
 		a.Cloneflags, a.Pdeathsig = syscall.CLONE_NEWPID, syscall.SIGKILL
 	}
