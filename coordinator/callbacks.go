@@ -201,8 +201,11 @@ func (r *runner) bids() []lock.Bid {
 		if r.machine.Role(b.Role).Done {
 			continue
 		}
-		if r.cold[i].Load() || r.machine.Session().Unfit || r.hasStalled(b.Role) { // so that it comes last in the line that every contender reads
+		if r.cold[i].Load() { // it comes last in the line that every contender reads
 			b.Priority -= lock.NotReady
+		}
+		if r.machine.Session().Unfit || r.hasStalled(b.Role) {
+			b.Priority -= lock.NotHealthy
 		}
 		left = append(left, b)
 	}

@@ -299,25 +299,33 @@ func (l lateRegistrar) Register(ctx context.Context, c lock.Contender, p lock.Pr
 // TestUnfitStandsLast: who is not ready, or not healthy, stands behind the others whatever its
 // priority.
 func TestUnfitStandsLast(t *testing.T) {
-	for name, unfit := range map[string]func(*Config){
-		"not ready":   func(c *Config) { c.Ready = func(string) bool { return false } },
-		"not healthy": func(c *Config) { c.Healthy = func(context.Context) error { return errors.New("it is sick") } },
-	} {
-		t.Run(name, func(t *testing.T) { standsLast(t, unfit) })
-	}
+	ready := func(c *Config) { c.Ready = func(string) bool { return false } }
+	healthy := func(c *Config) { c.Healthy = func(context.Context) error { return errors.New("it is sick") } }
+	t.Run("not ready", func(t *testing.T) { standsLast(t, lock.NotReady, ready) })
+	t.Run("not healthy", func(t *testing.T) { standsLast(t, lock.NotHealthy, healthy) })
+	t.Run("neither", func(t *testing.T) { standsLast(t, lock.NotReady+lock.NotHealthy, ready, healthy) })
 }
 
-func standsLast(t *testing.T, unfit func(*Config)) {
+// standsLast also expects the store to show by how much the bid was lowered, and so why.
+func standsLast(t *testing.T, lowered int, unfit ...func(*Config)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
 		stopA := s.contend(config("a"), untilTold)
 		time.Sleep(time.Second)
 		b, c := config("b"), config("c")
 		b.Roles, c.Roles = []lock.Bid{{Role: "r", Priority: MaxPriority}}, []lock.Bid{{Role: "r", Priority: -MaxPriority}}
-		unfit(&b)
+		for _, how := range unfit {
+			how(&b)
+		}
 		stopB, stopC := s.contend(b, untilTold), s.contend(c, untilTold)
 		time.Sleep(time.Minute)
 		s.ready(map[string]bool{"c": true})
+		for st := range s.store.Open().Watch(s.t.Context(), "r") {
+			if last := st.Line[len(st.Line)-1]; last.ID != "b" || last.Lowered() != lowered {
+				t.Errorf("last is %s, lowered by %d, want b by %d", last.ID, last.Lowered(), lowered)
+			}
+			break
+		}
 		_ = stopA()
 		time.Sleep(time.Second)
 		s.want("a", "c")

@@ -88,7 +88,7 @@ func (p Pause) IsZero() bool {
 
 // Settings are what an operator has set for a contender.
 type Settings struct {
-	By      string    // who set them
+	By      string    // who drained it; where it is not drained, who set the rest
 	At      time.Time // when, by the clock of By
 	Drained bool      // it gives up its roles, and takes none
 
@@ -100,17 +100,22 @@ type Settings struct {
 // IsZero reports whether s sets nothing.
 func (s Settings) IsZero() bool { return !s.Drained && len(s.Priorities) == 0 }
 
-// The priorities of a line. A contender that is not ready to take over, or not healthy, bids NotReady less
-// than it would, and so is behind all that are: the greatest less NotReady is smaller than the smallest.
+// The priorities of a line. A contender that is not ready to take over bids NotReady less than it would, one that is not
+// healthy NotHealthy less, and one that is neither both. So it is behind all that are ready and healthy: the greatest
+// less NotReady is smaller than the smallest.
 const (
-	MaxPriority = 1 << 29           // the greatest that is configured or set, and its negative the smallest
+	MaxPriority = 1 << 28           // the greatest that is configured or set, and its negative the smallest
 	NotReady    = 2*MaxPriority + 1 // by how much a bid is lowered
-	lowest      = -1 << 31          // of a drained contender: it comes last
+	NotHealthy  = 2 * NotReady
+	lowest      = -1 << 31 // of a drained contender: it comes last
 )
 
 // Ready reports whether the member of a line is ready to take over and healthy, as its bid says,
 // and not drained.
 func (m Member) Ready() bool { return m.Priority >= -MaxPriority }
+
+// Lowered is by how much the bid was lowered: 0, NotReady, NotHealthy, or both. Of a drained contender that is not known.
+func (m Member) Lowered() int { return min((MaxPriority-m.Priority)/NotReady, 3) * NotReady }
 
 // Apply returns m as a standing of the role shows it: with what is set for its contender. A set
 // priority does not make a member ready that is not.
@@ -118,10 +123,7 @@ func (s Settings) Apply(m Member, role string) Member {
 	m.Settings = Settings{By: s.By, At: s.At, Drained: s.Drained}
 	if p, ok := s.Priorities[role]; ok {
 		m.Settings.Priorities = map[string]int{role: p}
-		if !m.Ready() {
-			p -= NotReady
-		}
-		m.Priority = p
+		m.Priority = p - m.Lowered()
 	}
 	if s.Drained {
 		m.Priority = lowest

@@ -85,9 +85,11 @@ func member(st lock.Standing, id string) (lock.Member, bool) {
 
 func isActive(st lock.Standing, id string) bool { return !st.Term.Vacant() && st.Term.Holder.ID == id }
 
-// set replaces what is set for the contender.
-func (s *steering) set(ctx context.Context, op lock.Operator, to lock.Settings) error {
-	to.By, to.At = by(), time.Now()
+// set replaces what is set for the contender. Who has drained it stays known, whoever sets its priority.
+func (s *steering) set(ctx context.Context, op lock.Operator, was, to lock.Settings) error {
+	if !was.Drained || !to.Drained {
+		to.By, to.At = by(), time.Now()
+	}
 	return cli.Unreachable(op.Configure(ctx, s.Coordinator.ID, to))
 }
 
@@ -106,13 +108,13 @@ func (d *draining) run(ctx context.Context, l lock.Locker, op lock.Operator) err
 	case d.undo && !set.Drained:
 		return cli.Exit(cli.NotDone, fmt.Errorf("id %q: is not drained", id))
 	}
-	was := set.By
+	was := set
 	set.Drained = !d.undo
-	if err := d.set(ctx, op, set); err != nil {
+	if err := d.set(ctx, op, was, set); err != nil {
 		return err
 	}
 	if d.undo {
-		d.say("%s is back in line; it was drained by %s", id, was)
+		d.say("%s is back in line; it was drained by %s", id, was.By)
 		d.say("undo it with: understudy drain --id %s", word(id))
 	} else {
 		d.say("%s is drained: it gives up its roles and takes none, even after a restart", id)
@@ -218,7 +220,8 @@ func (p *prioritizing) run(ctx context.Context, l lock.Locker, op lock.Operator)
 	if err != nil {
 		return err
 	}
-	was, ok := set.Priorities[role]
+	before := set
+	was, ok := before.Priorities[role]
 	if p.undo && !ok {
 		return cli.Exit(cli.NotDone, fmt.Errorf("id %q: no priority is set for it in role %q", id, role))
 	}
@@ -231,7 +234,7 @@ func (p *prioritizing) run(ctx context.Context, l lock.Locker, op lock.Operator)
 		}
 		set.Priorities[role] = p.n
 	}
-	if err := p.set(ctx, op, set); err != nil {
+	if err := p.set(ctx, op, before, set); err != nil {
 		return err
 	}
 	again := fmt.Sprintf("understudy priority --id %s --role %s -- %d", word(id), word(role), was)

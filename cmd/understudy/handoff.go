@@ -315,10 +315,14 @@ func unfit(m lock.Member) string {
 	switch {
 	case m.Settings.Drained:
 		return "drained by " + m.Settings.By
-	case !m.Ready():
-		return "not ready, or not healthy"
+	case m.Ready():
+		return ""
+	case m.Lowered() == lock.NotReady:
+		return "not ready"
+	case m.Lowered() == lock.NotHealthy:
+		return "not healthy"
 	}
-	return ""
+	return "neither ready nor healthy"
 }
 
 func names(some []lock.Member) string {

@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // labelled starts the wrappers, each with a label of its own.
@@ -94,6 +97,12 @@ func testDrain(t *testing.T, r *trio) {
 	if next.id == now.id {
 		t.Errorf("%s is drained and active", now.id)
 	}
+	drained := r.settings(now.id)
+	r.expect(0, "undo it with", "priority", "--id", now.id, "--role", "r", "5")
+	r.expect(0, "has its own priority", "priority", "--id", now.id, "--role", "r", "--undo")
+	if set := r.settings(now.id); set.By != drained.By || !set.At.Equal(drained.At) {
+		t.Errorf("drained by %s at %v; after its priority was set and unset, by %s at %v", drained.By, drained.At, set.By, set.At)
+	}
 	r.kill(now.id, syscall.SIGTERM)
 	r.labelled()
 	r.shows("standby 1, drained by ") // last in line
@@ -112,6 +121,18 @@ func testDrain(t *testing.T, r *trio) {
 	r.finish()
 }
 
+// settings are what operators have set for a contender.
+func (r *trio) settings(id string) lock.Settings {
+	r.t.Helper()
+	ctx := lab.Within(r.t, lab.Patience)
+	l, err := backends.Dial(ctx, r.store)
+	lab.Must(r.t, err)
+	defer l.Close()
+	all, err := l.(lock.Operator).Configured(ctx)
+	lab.Must(r.t, err)
+	return all[id]
+}
+
 // TestPriority: the line stands by what an operator has set, and a handoff goes to the first, or by labels.
 func TestPriority(t *testing.T) { onEveryStore(t, testPriority) }
 
@@ -119,7 +140,7 @@ func testPriority(t *testing.T, r *trio) {
 	now := r.labelled()
 	last := r.others(now.id)[1]
 	r.expect(cli.Usage, "priority: missing; write a number, or --undo", "priority", "--id", last, "--role", "r")
-	r.expect(cli.Usage, `priority "5000000000": must be a number from -536870912 to 536870912`, "priority", "--id", last, "--role", "r", "5000000000")
+	r.expect(cli.Usage, `priority "5000000000": must be a number from -268435456 to 268435456`, "priority", "--id", last, "--role", "r", "5000000000")
 	r.expect(cli.Usage, `priority "x": must be a number`, "priority", "--id", last, "--role", "r", "x")
 	r.expect(cli.NotDone, `id "z": is neither active nor standing by in role "r"`, "priority", "--id", "z", "--role", "r", "5")
 	r.expect(cli.NotDone, "no priority is set for it", "priority", "--id", last, "--role", "r", "--undo")

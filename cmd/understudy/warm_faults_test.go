@@ -135,7 +135,7 @@ func testWarmGivesToTheReady(t *testing.T, r *trio) {
 	r.expect(0, "", "priority", "--role", "r", "--id", cold, "5")
 	r.fault("unready", cold, true)
 	r.shown("not ready")
-	r.expect(cli.NotDone, cold+" is not ready, or not healthy, and "+now.id+" stays active", "handoff", "--role", "r", "--to", cold)
+	r.expect(cli.NotDone, cold+" is not ready, and "+now.id+" stays active", "handoff", "--role", "r", "--to", cold)
 	r.handoff()
 	next := r.active(now.token)
 	if next.id != ready {

@@ -166,18 +166,18 @@ func TestWhyNobody(t *testing.T) {
 	member := func(id string) lock.Member {
 		return lock.Member{Contender: lock.Contender{ID: id, Session: lock.SessionID("s" + id)}}
 	}
-	sick := func(id string) lock.Member {
+	sick := func(id string, lowered int) lock.Member {
 		m := member(id)
-		m.Priority = -lock.NotReady
+		m.Priority = 7 - lowered
 		return m
 	}
 	drained := member("c")
 	drained.Settings = lock.Settings{By: "h1", Drained: true}
 	for want, line := range map[string][]lock.Member{
-		"Nobody may take over: a is not ready, or not healthy.":                                                   {sick("a")},
-		"Nobody may take over: b is not ready, or not healthy; a is not ready, or not healthy.":                   {sick("b"), sick("a")},
-		"Nobody may take over: a has just given the role up; b is not ready, or not healthy; c is drained by h1.": {member("a"), sick("b"), drained},
-		"b stands by, the first of 1: it takes over next":                                                         {member("a"), member("b"), drained},
+		"Nobody may take over: a is not ready.":                                                   {sick("a", lock.NotReady)},
+		"Nobody may take over: b is not healthy; a is neither ready nor healthy.":                 {sick("b", lock.NotHealthy), sick("a", lock.NotReady+lock.NotHealthy)},
+		"Nobody may take over: a has just given the role up; b is not ready; c is drained by h1.": {member("a"), sick("b", lock.NotReady), drained},
+		"b stands by, the first of 1: it takes over next":                                         {member("a"), member("b"), drained},
 		"Nobody stands by": nil,
 	} {
 		st := lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: member("a"), Over: "released"}, Line: line}

@@ -20,7 +20,7 @@ func measured(t *testing.T, store string, ttl, patience time.Duration, kind stri
 		t.Fatalf("%v: %s", err, said)
 	}
 	r, err := Run(t.Context(), Plan{Runs: 2, Dir: t.TempDir(), Baselines: []Baseline{{TTL: ttl, Backend: Backend{
-		Who: kind, Name: store, Plain: true, Patience: patience,
+		Who: kind, Name: store, Inside: store == "raft", Plain: true, Patience: patience,
 		Command: func(c Contender) (*exec.Cmd, error) {
 			cmd := exec.Command(program, kind, "--id", c.ID, "--addresses", strings.Join(c.Addresses, ","), "--key", c.Space, "--ttl", ttl.String(), "--dir", c.Dir)
 			if flags != nil {
