@@ -27,7 +27,7 @@ type credentials struct {
 	store func(r *trio) (c backends.Config, a superuser)
 	lose  func(superuser) error
 	back  func(superuser) error
-	says  string // the store's own words
+	says  string // what the error says, in the store's own words where it has any
 	lasts bool   // it may pass by itself, so nobody gives up
 }
 
@@ -70,7 +70,7 @@ func TestRevoked(t *testing.T) {
 			}
 			return err
 		}, back: issueToken},
-		"Consul, the policy": {store: consulWithTokens, says: "Permission denied", lose: func(a superuser) error {
+		"Consul, the policy": {store: consulWithTokens, says: "the token may not do that", lose: func(a superuser) error {
 			_, _, err := a.consul.ACL().PolicyUpdate(&api.ACLPolicy{ID: a.policy, Name: "understudy"}, nil)
 			return err
 		}, back: func(a superuser) error {
@@ -137,7 +137,14 @@ func testRevoked(t *testing.T, program string, c credentials) {
 			t.Errorf("the last heartbeat of %s without an active does not say why: %s", id, last)
 		}
 	}
-	if c.lasts {
+	if text := ""; c.lasts {
+		r.eventually("why has what the store said", func() bool {
+			_, text = r.operate("why", "--role", "r")
+			return !strings.Contains(text, "It has not written why yet")
+		})
+		if !strings.Contains(text, c.says) {
+			t.Errorf("why does not say %q:\n%s", c.says, text)
+		}
 		r.finish()
 	}
 	r.judge()
