@@ -25,7 +25,7 @@ func TestStoppedCommand(t *testing.T) {
 				t.Parallel()
 				r := newTrio(t, onEtcd)
 				r.ttl = 10 * time.Second
-				r.command, r.more = command(r), []string{"--stop-timeout", "5m"} // longer than the test has patience
+				r.command, r.more = command(r), []string{"--heartbeat", "500ms", "--stop-timeout", "5m"} // longer than the test has patience
 				r.startAll()
 				now := r.settle()
 				r.send(now.pid, syscall.SIGSTOP)
@@ -72,7 +72,7 @@ func TestStoppedWarmCommand(t *testing.T) {
 			t.Parallel()
 			r := newTrio(t, onEtcd)
 			r.ttl = 10 * time.Second
-			r.warmed("--stop-timeout", "5m")
+			r.warmed("--heartbeat", "500ms", "--stop-timeout", "5m")
 			r.startAll()
 			now := r.warmAt()
 			for _, id := range r.ids {
