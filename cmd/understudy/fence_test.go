@@ -82,12 +82,12 @@ func (k rack) bury(was span) {
 }
 
 // TestFence loses the host of the active: the fence command kills it, on one standby alone, and the next
-// work begins before the promise is over.
+// work begins before the promise is over. What the command leaves in the background, and ignores SIGTERM, delays nobody.
 func TestFence(t *testing.T) { onEveryStore(t, testFence) }
 
 func testFence(t *testing.T, r *trio) {
 	k := newRack(r)
-	r.more = []string{"--hang-timeout", "0", "--label", "Rack.No=7", "--fence", k.fencing(k.power() + " && test $UNDERSTUDY_FENCE_LABEL_RACK_NO = 7")}
+	r.more = []string{"--hang-timeout", "0", "--label", "Rack.No=7", "--fence", k.fencing("(trap '' TERM; sleep 1000 & ); " + k.power() + " && test $UNDERSTUDY_FENCE_LABEL_RACK_NO = 7")}
 	r.startAll()
 	was := r.active(0)
 	r.inLine(2)
