@@ -17,7 +17,6 @@ import (
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab"
-	"github.com/understudy-ha/understudy/internal/lab/reach"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
@@ -185,7 +184,8 @@ func etcdWithUsers(r *trio) (backends.Config, superuser) {
 	root, err := clientv3.New(config)
 	must(r.t, err)
 	r.t.Cleanup(func() { _ = root.Close() })
-	store := reach.Config(onEtcd, c)
+	store := backends.Config{Backend: onEtcd}
+	store.Etcd.Endpoints = c.Addresses()
 	store.Etcd.Username, store.Etcd.PasswordFile = "billing", filepath.Join(r.dir, "password")
 	must(r.t, os.WriteFile(store.Etcd.PasswordFile, []byte("hunter2\n"), 0o600))
 	return store, superuser{ctx: ctx, etcd: root}
@@ -223,7 +223,8 @@ func consulWithTokens(r *trio) (backends.Config, superuser) {
 	must(r.t, err)
 	a.policy = policy.ID
 	must(r.t, issueToken(a))
-	store := reach.Config(onConsul, c)
+	store := backends.Config{Backend: onConsul}
+	store.Consul.Address = c.Members[0].Addr()
 	store.Consul.TokenFile = filepath.Join(r.dir, "token")
 	must(r.t, os.WriteFile(store.Consul.TokenFile, []byte(a.token+"\n"), 0o600))
 	return store, a
