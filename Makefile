@@ -9,7 +9,7 @@ build: ## bin/understudy, and bin/understudy-lab, which measures, proves and sho
 demo: build ## three real processes lose and regain an active, in under a minute
 	bin/understudy demo
 
-servers: bin/etcd bin/etcdctl bin/consul ## the real etcd and Consul servers that the tests run, once: some minutes
+servers: bin/etcd bin/etcdctl bin/etcdutl bin/consul ## the real etcd and Consul servers that the tests run, once: some minutes
 
 bin/etcd: internal/lab/servers/etcd/go.mod
 	@echo "building etcd, for the tests only"
@@ -17,6 +17,9 @@ bin/etcd: internal/lab/servers/etcd/go.mod
 
 bin/etcdctl: internal/lab/servers/etcd/go.mod
 	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ go.etcd.io/etcd/etcdctl/v3
+
+bin/etcdutl: internal/lab/servers/etcd/go.mod
+	cd $(<D) && CGO_ENABLED=0 go build -o $(CURDIR)/$@ go.etcd.io/etcd/etcdutl/v3
 
 bin/nats-server: internal/lab/servers/nats/go.mod
 	@echo "building the NATS server, for make test-nats only"

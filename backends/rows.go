@@ -136,11 +136,12 @@ var etcdRow = Store{
 	},
 	Health: etcdHealth,
 	Values: true,
-	Facts: func(_ context.Context, c Config, try time.Duration) Facts {
+	Facts: func(ctx context.Context, c Config, try time.Duration) Facts {
 		return Facts{
 			Election: 1900 * time.Millisecond, Source: "1.1s to 1.9s were measured at etcd's default election timeout of 1s", Cure: "lower etcd's --election-timeout",
 			Unit: "revisions", History: "start etcd with --auto-compaction-retention=1h: it has none by itself, and at its quota (2 GB) every write fails",
-			Rights: "readwrite on the prefix " + prefixOf(c.Etcd.Prefix), More: []Bound{tripToServers(try)},
+			Rights: "readwrite on the prefix " + prefixOf(c.Etcd.Prefix),
+			More:   []Bound{tripToServers(try).measured(ctx, try, len(c.Etcd.Endpoints) > 0, func() (lock.Locker, error) { return etcd.Open(ctx, c.Etcd) })},
 		}
 	},
 	Servers: func(all *Config) Servers {
@@ -162,7 +163,7 @@ var consulRow = Store{
 	},
 	Health: consulHealth,
 	Values: true,
-	Facts: func(_ context.Context, c Config, try time.Duration) Facts {
+	Facts: func(ctx context.Context, c Config, try time.Duration) Facts {
 		n := c.Consul.RaftMultiplier
 		return Facts{
 			Election: time.Duration(n) * 3400 * time.Millisecond,
@@ -170,7 +171,7 @@ var consulRow = Store{
 			Cure:     "set performance.raft_multiplier = 1 on the servers",
 			Unit:     "entries", History: "cut off by Consul's own snapshots",
 			Rights: fmt.Sprintf("key_prefix %q and session_prefix \"\", both with policy = \"write\"", prefixOf(c.Consul.Prefix)),
-			More:   []Bound{tripToServers(try)},
+			More:   []Bound{tripToServers(try).measured(ctx, try, c.Consul.Address != "", func() (lock.Locker, error) { return consul.Open(ctx, c.Consul) })},
 		}
 	},
 	Servers: func(all *Config) Servers {
@@ -201,6 +202,48 @@ func tripToServers(try time.Duration) Bound {
 	most := (try * 9 / 10).Round(time.Millisecond)
 	why := "nine tenths of a try of " + try.Round(time.Millisecond).String() + " (ttl/8), with the store's commit: beyond it no beat is acknowledged; raise ttl"
 	return Bound{"round trip to the store", "at most " + most.String(), why, most}
+}
+
+// measured says how far away the servers that are given really are, and whether that is too far. A read on a connection
+// that stands is a round trip.
+func (b Bound) measured(ctx context.Context, try time.Duration, given bool, open func() (lock.Locker, error)) Bound {
+	if !given {
+		return b
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(2*time.Second, 8*try)) // connecting takes trips, too
+	defer cancel()
+	trip, err := tripTo(ctx, open)
+	if err != nil {
+		b.Why = fmt.Sprintf("it was not measured (%v); %s", err, b.Why)
+		return b
+	}
+	b.Why = fmt.Sprintf("%s was measured; %s", trip.Round(time.Microsecond), b.Why)
+	if trip > b.Most {
+		b.Bound += ": TOO FAR"
+	}
+	return b
+}
+
+// tripTo is the shortest of some reads.
+func tripTo(ctx context.Context, open func() (lock.Locker, error)) (least time.Duration, err error) {
+	l, err := open()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = l.Close() }()
+	for range 3 {
+		began := time.Now()
+		for _, err := range l.Watch(ctx, "plan") {
+			if err != nil {
+				return 0, err
+			}
+			break
+		}
+		if took := time.Since(began); least == 0 || took < least {
+			least = took
+		}
+	}
+	return least, context.Cause(ctx)
 }
 
 var memoryRow = Store{

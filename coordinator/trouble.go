@@ -18,6 +18,7 @@ type troubles struct {
 	now    map[fault]*trouble
 	acked  Instant // the latest start of an acknowledged beat
 	joined bool    // a registration was acknowledged once
+	late   int     // acknowledged beats in a row that took longer than fits the ttl
 	sick   string  // what was last logged about the health check; "": it passes
 	health *rate.Limiter
 }
@@ -48,13 +49,14 @@ const (
 	theWatch   = "the roles cannot be watched"
 	theJoining = "not registered yet; trying again"
 	theRefusal = "the store refuses a call"
+	theTrip    = "the store is too slow or too far away for this ttl: raise the ttl"
 	theCheck   = "the health check hangs"
 	theDisk    = "the canary cannot be written"
 )
 
 // endings are logged when a trouble is over.
 var endings = map[string]string{
-	theStore: "the store answers again", theWatch: "the roles can be watched again", theRefusal: "the store no longer refuses the call", theCheck: "the health check has returned", theDisk: "the canary can be written again",
+	theStore: "the store answers again", theWatch: "the roles can be watched again", theRefusal: "the store no longer refuses the call", theTrip: "the store is fast enough for the ttl again", theCheck: "the health check has returned", theDisk: "the canary can be written again",
 }
 
 func newTroubles(c Config) troubles {
@@ -70,6 +72,7 @@ func (t *troubles) note(now Instant, n news) {
 	beat, beaten := n.event.(machine.Beaten)
 	if beaten && n.err == nil && beat.At.Most(t.acked) > 0 {
 		t.acked = beat.At
+		t.took(now, now.Most(beat.At))
 	}
 	unanswered := outcomeOf(n.err) == lock.Unknown
 	t.joined = t.joined || registered && n.err == nil
@@ -123,6 +126,23 @@ func (t *troubles) denied(role string, draining bool) error {
 		}
 	}
 	return nil
+}
+
+// lateBeats is how many beats in a row are late before the store counts as too far away: one may meet a slow disk.
+const lateBeats = 3
+
+// took logs that beats take longer than plan allows. They are acknowledged all the same, as the first attempt at each has
+// two tries, but when one is lost no other comes through in time.
+func (t *troubles) took(now Instant, trip time.Duration) {
+	most, f := t.config.Try()*9/10, fault{what: theTrip}
+	if trip <= most {
+		t.late = 0
+		t.over(now, f)
+		return
+	}
+	if t.late++; t.late == lateBeats {
+		t.fails(now, f, fmt.Errorf("a beat takes %v, and nine tenths of a try are %v", trip.Round(time.Millisecond), most.Round(time.Millisecond)), 0)
+	}
 }
 
 // hangs logs that the health check does not return, long before the witness kills for it. since

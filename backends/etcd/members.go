@@ -241,8 +241,8 @@ func (m *members) explain(err error) error {
 		return permanent(fmt.Sprintf("user %s may not; grant it a role with readwrite on the prefix %q", user, m.prefix()), field)
 	case errors.Is(err, rpctypes.ErrUserEmpty):
 		return permanent("it requires a login; give a user and a password, or a certificate", "Username", "PasswordFile")
-	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow
-		return lock.Refusal(lock.InFields(fmt.Errorf("etcd: the password of %s was changed; write the new one into the file, or start anew: %w", user, err), m.password()))
+	case errors.Is(err, rpctypes.ErrAuthFailed) && m.worked.Load(): // it is being replaced, and the file will follow; etcd does not tell a user that is gone
+		return lock.Refusal(lock.InFields(fmt.Errorf("etcd: it no longer accepts user %s and this password; write the new password into the file or start anew, or have the user back: %w", user, err), m.password()))
 	case errors.Is(err, rpctypes.ErrAuthFailed), errors.Is(err, rpctypes.ErrUserNotFound):
 		return permanent("it refuses user "+user+" and this password", "Username", m.password())
 	case isAlert(err):

@@ -46,17 +46,22 @@ func TestKeep(t *testing.T) {
 
 // renewals is how many renewals of leases the server counts.
 func renewals(ctx context.Context, t *testing.T, c *servers.Cluster) (n int) {
+	_, rest, _ := strings.Cut(metrics(ctx, t, c), "\netcd_debugging_lease_renewed_total ")
+	_, err := fmt.Sscan(rest, &n)
+	must(t, err)
+	return n
+}
+
+// metrics are what the first server shows.
+func metrics(ctx context.Context, t *testing.T, c *servers.Cluster) string {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.Members[0].Addr()+"/metrics", nil)
 	must(t, err)
 	res, err := http.DefaultClient.Do(req)
 	must(t, err)
 	text, err := io.ReadAll(res.Body)
 	must(t, errors.Join(err, res.Body.Close()))
-	_, rest, _ := strings.Cut(string(text), "\netcd_debugging_lease_renewed_total ")
-	_, err = fmt.Sscan(rest, &n)
-	must(t, err)
 	http.DefaultClient.CloseIdleConnections()
-	return n
+	return string(text)
 }
 
 // TestARecordThatIsTooLarge registers a contender with so many bids that its record is more than the server takes

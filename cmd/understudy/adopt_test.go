@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,12 +27,7 @@ func testAnotherStore(t *testing.T, r *trio) {
 	r.ttl = 2 * time.Second
 	r.startAll("--heartbeat", "200ms")
 	now := r.settled()
-	_, text := r.operate("status", "--role", "r")
-	found := regexp.MustCompile(`store \w+ (\w+)`).FindStringSubmatch(text)
-	if found == nil {
-		t.Fatalf("status names no store:\n%s", text)
-	}
-	old, kept := found[1], filepath.Join(t.TempDir(), "kept")
+	old, kept := r.identity(), filepath.Join(t.TempDir(), "kept")
 	member := r.cluster.Members[0]
 	restart(t, member, func() error { return os.Rename(member.Data(), kept) })
 	for _, id := range r.ids {
@@ -65,8 +59,7 @@ func testAnotherStore(t *testing.T, r *trio) {
 	r.expect(cli.Usage, `identity "nosuch": an identity is 26 letters and digits`, "adopt", "--identity", "nosuch")
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
 	r.expect(0, "answers to "+old, "adopt", "--identity", old)
-	_, text = r.operate("status", "--role", "r")
-	own := regexp.MustCompile(`store \w+ (\w+)`).FindStringSubmatch(text)[1]
+	own := r.identity()
 	r.expect(cli.Usage, "the store that answers here has "+own, "adopt", "--identity", "nosuch")
 	r.expect(cli.NotDone, "is that of the store that answers here", "adopt", "--identity", own)
 	if r.store.Backend == "consul" {
@@ -78,7 +71,7 @@ func testAnotherStore(t *testing.T, r *trio) {
 }
 
 // restart does something to the files of a server while it does not run.
-func restart(t *testing.T, m *servers.Member, change func() error) {
+func restart(t testing.TB, m *servers.Member, change func() error) {
 	t.Helper()
 	m.Kill()
 	if err := change(); err != nil {
@@ -101,15 +94,11 @@ func TestIdentities(t *testing.T) {
 			r.start(id)
 		}
 		r.active(0)
-		_, text := r.operate("status", "--role", "r")
-		found := regexp.MustCompile(`store \w+ (\w+)`).FindStringSubmatch(text)
-		if found == nil {
-			t.Fatalf("status names no store:\n%s", text)
-		}
-		if err := checkIdentity(found[1], "another"); err != nil {
+		own := r.identity()
+		if err := checkIdentity(own, "another"); err != nil {
 			t.Error(err)
 		}
-		for _, bad := range []string{found[1][1:], found[1] + "!", strings.ToLower(found[1]) + "x", ""} {
+		for _, bad := range []string{own[1:], own + "!", strings.ToLower(own) + "x", ""} {
 			if checkIdentity(bad, "another") == nil {
 				t.Errorf("%q counts as an identity", bad)
 			}
@@ -127,11 +116,7 @@ func TestDeletedIdentity(t *testing.T) {
 	}
 	now := r.active(0)
 	r.inLine(1)
-	_, text := r.operate("status", "--role", "r")
-	found := regexp.MustCompile(`store \w+ (\w+)`).FindStringSubmatch(text)
-	if found == nil {
-		t.Fatalf("status names no store:\n%s", text)
-	}
+	own := r.identity()
 	etcd, err := clientv3.New(clientv3.Config{Endpoints: r.store.Etcd.Endpoints, Logger: zap.NewNop()})
 	must(t, err)
 	defer etcd.Close()
@@ -140,11 +125,11 @@ func TestDeletedIdentity(t *testing.T) {
 		t.Fatalf("%v, %v", gone, err)
 	}
 	for _, id := range r.ids {
-		r.awaitLog(id, "understudy adopt --identity "+found[1])
+		r.awaitLog(id, "understudy adopt --identity "+own)
 	}
 	r.expect(0, "the store has lost its identity", "status", "--role", "r")
 	r.kill(now.id, syscall.SIGTERM)
-	r.expect(0, "answers to "+found[1], "adopt", "--identity", found[1])
+	r.expect(0, "answers to "+own, "adopt", "--identity", own)
 	if next := r.active(now.token); next.id == now.id {
 		t.Errorf("%s works, and was stopped", next.id)
 	}

@@ -20,13 +20,13 @@ type fence struct {
 	log     *slog.Logger
 }
 
-// run runs it against the host of a contender, and returns nil where it says that the host is dead. The
-// coordinator gives it its time.
+// run runs it against the host of a contender, and returns nil where it says that the host is dead: as soon as its first
+// process has ended, whatever that has left in the background. The coordinator gives it its time.
 func (f *fence) run(ctx context.Context, holder lock.Contender) error {
 	code, err := script(ctx, f.log, "the fence command", procgroup.Spec{
 		Title: "fence:", Path: "/bin/sh", Argv: []string{"sh", "-c", f.options.Run.Fence},
 		Env: append(f.options.childEnvironment(), fenceVariables(holder)...),
-	})
+	}, (*procgroup.Group).Done)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("it ended with code %d", code)
 	}

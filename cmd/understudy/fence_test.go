@@ -82,12 +82,12 @@ func (k rack) bury(was span) {
 }
 
 // TestFence loses the host of the active: the fence command kills it, on one standby alone, and the next
-// work begins before the promise is over.
+// work begins before the promise is over. What the command leaves in the background, and ignores SIGTERM, delays nobody.
 func TestFence(t *testing.T) { onEveryStore(t, testFence) }
 
 func testFence(t *testing.T, r *trio) {
 	k := newRack(r)
-	r.more = []string{"--hang-timeout", "0", "--label", "Rack.No=7", "--fence", k.fencing(k.power() + " && test $UNDERSTUDY_FENCE_LABEL_RACK_NO = 7")}
+	r.more = []string{"--hang-timeout", "0", "--label", "Rack.No=7", "--fence", k.fencing("(trap '' TERM; sleep 1000 & ); " + k.power() + " && test $UNDERSTUDY_FENCE_LABEL_RACK_NO = 7")}
 	r.startAll()
 	was := r.active(0)
 	r.inLine(2)
@@ -148,17 +148,18 @@ func testFenceInVain(t *testing.T, r *trio) {
 	l, err := backends.Dial(t.Context(), r.store)
 	must(t, err)
 	defer l.Close()
-	silent("it hangs", "trap '' TERM; echo $$ > "+hung+"; sleep 1000", "", func() {
+	daemon := "setsid -f sh -c 'echo $$ >> " + hung + "; exec sleep 1000'" // which ignores SIGTERM, too
+	silent("it hangs", "trap '' TERM; echo $$ > "+hung+"; "+daemon+"; sleep 1000", "", func() {
 		st, err := standing(t.Context(), l, "r")
 		if must(t, err); !strings.HasPrefix(k.runs()[len(k.runs())-1], st.Fence.By+":") {
 			t.Errorf("the intent that stands is %+v, and %s ran", st.Fence, k.runs())
 		}
 	})
-	r.eventually("what hangs is ended", func() bool {
-		var pid int
+	r.eventually("what hangs is ended, while who ran it goes on", func() bool {
+		var pid, child int
 		text, _ := os.ReadFile(hung)
-		_, err := fmt.Sscan(string(text), &pid)
-		return err == nil && syscall.Kill(pid, 0) != nil
+		_, err := fmt.Sscan(string(text), &pid, &child)
+		return err == nil && syscall.Kill(pid, 0) != nil && syscall.Kill(child, 0) != nil
 	})
 	silent("it dies with its standby", "sleep 1000", "its log says why", func() {
 		id, _, _ := strings.Cut(k.runs()[len(k.runs())-1], ":")

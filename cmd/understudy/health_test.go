@@ -76,6 +76,62 @@ func TestChecksLeaveNothing(t *testing.T) {
 	r.eventually("nothing of the checks is left", func() bool { return left("1235")+left("1236") == 0 })
 }
 
+// TestCheckThatIsTimedOut: a check that has a time limit of its own leaves nothing behind when that is over: not even what
+// went into the background, and ignores SIGTERM.
+func TestCheckThatIsTimedOut(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "pid")
+	daemon := `trap "" TERM; setsid -f sh -c "echo \$\$ > ` + file + `; exec sleep 1235"; trap - TERM; sleep 1236`
+	h := &health{command: "timeout 2 sh -c '" + daemon + "'", log: slog.New(slog.DiscardHandler)}
+	err := h.check(t.Context())
+	defer func() { h.checks.End() }()
+	if err == nil || !strings.Contains(err.Error(), "code 124") {
+		t.Errorf("a check that was ended by timeout(1): %v, want its code, 124", err)
+	}
+	text, err := os.ReadFile(file)
+	must(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	must(t, err)
+	if syscall.Kill(pid, 0) == nil {
+		t.Errorf("process %d has outlived its check", pid)
+	}
+}
+
+// TestCheckThatHangs: a check without a time limit has the hang timeout. Then the witness ends its process, and with it all
+// that the check has left, which ignores SIGTERM; the others, which go on, have nothing to do with it.
+func TestCheckThatHangs(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onEtcd)
+	r.ttl = 5 * time.Second
+	hang := filepath.Join(r.dir, "hang")
+	daemon := `trap "" TERM; setsid -f sh -c "exec sleep 1237"; exec sleep 1238`
+	r.through = map[string][]string{}
+	r.more = []string{"--hang-timeout", "2s", "--health-interval", "100ms", "--health", "if test -e " + hang + ".$UNDERSTUDY_CHECKS; then " + daemon + "; fi"}
+	for _, id := range r.ids {
+		r.through[id] = []string{"env", "UNDERSTUDY_CHECKS=" + id}
+		r.start(id)
+	}
+	now := r.settle()
+	must(t, os.WriteFile(hang+"."+now.id, nil, 0o600))
+	if next := r.active(now.token); next.id == now.id {
+		t.Errorf("%s works again, whose check hangs", now.id)
+	}
+	if code := r.ended(now.id).ExitCode(); code != -1 { // by a signal
+		t.Errorf("%s ended with code %d, want its witness to have killed it", now.id, code)
+	}
+	r.eventually("nothing of the check is left", func() bool {
+		return !strings.Contains(strings.Join(r.left(), "\n"), ": sleep 123")
+	})
+	for _, id := range r.others(now.id) {
+		if state, _ := r.state(r.procs[id].Process.Pid); state == "" || state == "Z" {
+			t.Errorf("%s has ended, too", id)
+		}
+	}
+	must(t, os.Remove(hang+"."+now.id))
+	r.start(now.id)
+	r.finish()
+}
+
 // holdings counts the descriptors of a wrapper and of the inits below it.
 func (r *trio) holdings(id string) (n int) {
 	wrapper := r.procs[id].Process.Pid

@@ -61,7 +61,7 @@ func (c *command) hook(name, script string, most time.Duration, t coordinator.Te
 // runHook runs a hook until nothing of it is left. It is killed when ctx ends.
 func (c *command) runHook(ctx context.Context, name string, s procgroup.Spec) {
 	log := c.log.With("hook", name)
-	switch code, err := script(ctx, log, "the hook", s); {
+	switch code, err := script(ctx, log, "the hook", s, (*procgroup.Group).Gone); {
 	case ctx.Err() != nil && err != nil: // it was told
 	case err != nil:
 		log.Warn("the hook did not start", "error", err)
@@ -70,9 +70,9 @@ func (c *command) runHook(ctx context.Context, name string, s procgroup.Spec) {
 	}
 }
 
-// script runs a shell command until nothing of it is left, and logs what it prints. It is killed
-// when ctx ends, whose cause is the error then.
-func script(ctx context.Context, log *slog.Logger, what string, s procgroup.Spec) (code int, err error) {
+// script runs a shell command until over of its group is closed, and logs what it prints. What is left of it then is
+// killed. So is all of it when ctx ends, whose cause is the error then.
+func script(ctx context.Context, log *slog.Logger, what string, s procgroup.Spec, over func(*procgroup.Group) <-chan struct{}) (code int, err error) {
 	out, in, err := os.Pipe()
 	if err != nil {
 		return 0, err
@@ -85,7 +85,12 @@ func script(ctx context.Context, log *slog.Logger, what string, s procgroup.Spec
 		return 0, err
 	}
 	select {
-	case <-g.Gone():
+	case <-over(g):
+		select {
+		case <-g.Gone():
+		default:
+			go killAll(g, func(int) {})
+		}
 		return g.Code(), nil
 	case <-ctx.Done():
 	}

@@ -26,13 +26,14 @@ func TestRolledBack(t *testing.T) {
 	t.Parallel()
 	for what, held := range map[string]bool{"while held": true, "while vacant": false} {
 		t.Run(what, func(t *testing.T) {
-			onServers(t, func(t *testing.T, r *trio) { testRolledBack(t, r, held) })
+			onServers(t, func(t *testing.T, r *trio) {
+				testRolledBack(t, r, held, map[string]func(r *trio) (restore func()){"etcd": etcdBackup, "consul": consulBackup}[r.store.Backend])
+			})
 		})
 	}
 }
 
-func testRolledBack(t *testing.T, r *trio, held bool) {
-	backup := map[string]func(r *trio) (restore func()){"etcd": etcdBackup, "consul": consulBackup}[r.store.Backend]
+func testRolledBack(t *testing.T, r *trio, held bool, backup func(r *trio) (restore func())) {
 	r.ttl = 5 * time.Second // a server that is started again is an outage that it rides out
 	r.startAll("--heartbeat", "100ms")
 	now := r.settled()

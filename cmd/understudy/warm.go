@@ -185,7 +185,7 @@ func (w *warm) activate(l *life, t coordinator.Term) error {
 	w.page.set(t.Token, until)
 	w.mu.Unlock()
 	l.group.Signal(0) // its init has to see the deadline
-	return l.wire.say(fmt.Sprintf("active token=%d deadline=%d.%09d", t.Token, until.Boot/time.Second, until.Boot%time.Second))
+	return l.hear(fmt.Sprintf("active token=%d deadline=%d.%09d", t.Token, until.Boot/time.Second, until.Boot%time.Second))
 }
 
 // demote tells the command to stand down, or to end where it cannot or this process ends. The channel is
@@ -201,7 +201,7 @@ func (w *warm) demote(ctx context.Context, l *life) <-chan struct{} {
 	w.mu.Unlock()
 	if w.role.Warm == "restart" || errors.Is(context.Cause(ctx), coordinator.ErrStopping) {
 		l.end()
-	} else if err := l.wire.say("standby"); err != nil && !l.ended() {
+	} else if err := l.hear("standby"); err != nil && !l.ended() {
 		w.log.Warn("killing the command: it cannot be told to stand down", "error", err)
 		l.group.Kill()
 	}

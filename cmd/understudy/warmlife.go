@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/procgroup"
@@ -30,6 +31,13 @@ func (l *life) ended() bool {
 	default:
 		return false
 	}
+}
+
+// hear tells the command something, and wakes it: one that somebody has stopped would not stand down before it is killed,
+// and would not work when its turn comes.
+func (l *life) hear(line string) error {
+	defer l.group.Signal(syscall.SIGCONT)
+	return l.wire.say(line)
 }
 
 // end tells the command to end, by the socket and by SIGTERM.

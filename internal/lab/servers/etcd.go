@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -77,4 +78,27 @@ func etcdUp(ctx context.Context, m *Member) error {
 func etcdLeads(ctx context.Context, m *Member) (bool, error) {
 	body, _, err := get(ctx, m.probe+"/metrics", "")
 	return strings.Contains(body, "\netcd_server_is_leader 1\n"), err
+}
+
+// RestoreEtcd makes a cluster with another ID of a snapshot, as an operator does by etcdutl, and puts it in the place of
+// the data of an etcd server that is its cluster's only one and does not run.
+func (m *Member) RestoreEtcd(ctx context.Context, snapshot string) error {
+	path, err := binary("UNDERSTUDY_ETCDUTL", "etcdutl")
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(m.data); err != nil {
+		return err
+	}
+	args := []string{"snapshot", "restore", snapshot, "--initial-cluster-token", "anew"}
+	for i, flag := range m.args {
+		switch flag {
+		case "--name", "--data-dir", "--initial-advertise-peer-urls", "--initial-cluster":
+			args = append(args, flag, m.args[i+1])
+		}
+	}
+	if said, err := exec.CommandContext(ctx, path, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("etcdutl: %w: %s", err, said)
+	}
+	return nil
 }
