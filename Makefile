@@ -55,7 +55,7 @@ LONG := ^Test(Day|Pauses|History|AnyNumberOfRequests)$$
 
 test: servers build ## every test, with the race detector where the machine has a C compiler
 	go vet ./...
-	go vet -tags soak,chaos,mixed,report,postgres,kubernetes,nats,s3,haproxy,systemd,compose,helm ./admin ./backends/... ./cmd/... ./deploy/... ./internal/... ./conformance/...
+	go vet -tags soak,chaos,mixed,report,baselines,postgres,kubernetes,nats,s3,haproxy,systemd,compose,helm ./admin ./backends/... ./cmd/... ./deploy/... ./internal/... ./conformance/...
 	cd internal/failover/baselines && go vet .
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=amd64 go build ./...
@@ -105,6 +105,9 @@ record-monitoring: servers ## records anew what contenders show while one is kil
 
 test-report: ## the bench's report in a headless Chromium
 	.ci/tests ./internal/failover -tags report -run TestReportInABrowser
+
+test-baselines: servers ## what is commonly written on etcd, Consul and Raft, through a stop, a kill, a hang and a cut: two minutes
+	.ci/tests ./internal/failover -tags baselines -run TestRecipes -timeout 10m
 
 # PAIRS='-pairs 5 -roles 40 -ttl 10s -idle 20s -stores etcd,consul,raft'
 bench-pairs: servers ## this build beside that of BASE=REV, in turns: herds, idle cost, memory, clean stops
@@ -251,4 +254,4 @@ export UNDERSTUDY_NATS_SERVER ?= $(CURDIR)/bin/nats-server
 export UNDERSTUDY_KUBE_APISERVER ?= $(CURDIR)/bin/kube-apiserver
 export UNDERSTUDY_VERSITYGW ?= $(CURDIR)/bin/versitygw
 
-.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-far raft-chaos log-stores test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd test-chart test-helm deploy-soak manifests release release-images test-deploy api api-update lint mutants
+.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-baselines test-far raft-chaos log-stores test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd test-chart test-helm deploy-soak manifests release release-images test-deploy api api-update lint mutants
