@@ -63,6 +63,7 @@ type record struct {
 	Begun     uint64            `json:",omitempty"` // the index of the last snapshot that was begun
 	Kept      uint64            `json:",omitempty"` // the index of the last one that was finished: at least so much is known here
 	Metas     map[string]string `json:",omitempty"` // by snapshot, the sum of its meta.json; never changed
+	Sealed    bool              `json:",omitempty"` // all that raft.db says of terms and votes is there, with sums
 }
 
 // A partialError is about a directory that cannot be used as it is.
@@ -255,6 +256,9 @@ func readLog(path string) (owner string, r record, writes uint64, err error) {
 			if data := b.Get(recordKey); data != nil && json.Unmarshal(data, &r) != nil {
 				return partial(path, "%s is damaged: its record of the directory is %q", logFile, data)
 			}
+			if _, err := heardOf(b.Get(heardKey)); err != nil {
+				return partial(path, "%s is damaged: what it says of the peers' directories is %v", logFile, err)
+			}
 		}
 		return err
 	})
@@ -273,7 +277,7 @@ func addUp(path string, r record) (_ record, err error) {
 	if err != nil {
 		return r, errors.Join(err, bolt.Close())
 	}
-	term, last, err := reach(path, bolt, snap.Index)
+	term, last, err := reach(path, bolt, r, snap.Index)
 	if err := errors.Join(err, bolt.Close()); err != nil {
 		return r, err
 	}
@@ -319,14 +323,9 @@ func usable(path string, r record) (newest uint64, snap raft.SnapshotMeta, err e
 
 // reach returns the term that this node knows, and the last entry of its log, which must
 // go on from the snapshot without a gap.
-func reach(path string, bolt *raftboltdb.BoltStore, snapshot uint64) (term, last uint64, err error) {
-	term, err = numberAt(bolt, termKey)
-	_, err2 := numberAt(bolt, votedKey)
-	_, err3 := valueAt(bolt, votedForKey)
-	for _, err := range []error{err, err2, err3} {
-		if err != nil && !errors.Is(err, errNoKey) {
-			return 0, 0, partial(path, "%s is damaged: %v", logFile, err)
-		}
+func reach(path string, bolt *raftboltdb.BoltStore, r record, snapshot uint64) (term, last uint64, err error) {
+	if term, err = termAt(bolt, r.Sealed); err != nil {
+		return 0, 0, partial(path, "%s is damaged: %v", logFile, err)
 	}
 	if last, err = bolt.LastIndex(); err != nil {
 		return 0, 0, err
@@ -342,6 +341,8 @@ func reach(path string, bolt *raftboltdb.BoltStore, snapshot uint64) (term, last
 			return 0, 0, partial(path, "entry %d is neither in %s nor in a snapshot in %s/, of which the last one that can be read ends at %d", i, logFile, snapFolder, snapshot)
 		case err != nil:
 			return 0, 0, partial(path, "%s is damaged: entry %d %v", logFile, i, err)
+		case entry.Term > term:
+			return 0, 0, partial(path, "%s is damaged: it knows terms up to %d, and entry %d is of term %d", logFile, term, i, entry.Term)
 		}
 	}
 	for i := min(snapshot, last); i > 0; i-- { // others may be sent these

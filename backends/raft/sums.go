@@ -65,14 +65,21 @@ func sealed(key, value []byte) []byte {
 	return binary.BigEndian.AppendUint32(append(bytes.Clone(value), seal...), sum)
 }
 
+func unsealed(key, data []byte) (value []byte, ok bool) {
+	if n := len(data) - len(seal) - crc32.Size; n >= 0 && bytes.Equal(data, sealed(key, data[:n])) {
+		return data[:n], true
+	}
+	return nil, false
+}
+
 // valueAt reads a value as it was given to sealed. Without a seal it is a number or an address.
 func valueAt(bolt *raftboltdb.BoltStore, key []byte) ([]byte, error) {
 	data, err := bolt.Get(key)
 	if err != nil {
 		return nil, err
 	}
-	if n := len(data) - len(seal) - crc32.Size; n >= 0 && bytes.Equal(data, sealed(key, data[:n])) {
-		return data[:n], nil
+	if value, ok := unsealed(key, data); ok {
+		return value, nil
 	}
 	if len(data) != 8 && bytes.IndexByte(data, 0) >= 0 {
 		return nil, fmt.Errorf("%s %w", key, errDamaged)
@@ -90,6 +97,50 @@ func numberAt(bolt *raftboltdb.BoltStore, key []byte) (uint64, error) {
 		return 0, fmt.Errorf("%s %w", key, errDamaged)
 	}
 	return binary.BigEndian.Uint64(data), nil
+}
+
+// termAt returns the term that a node knows, where all that raft.db says of terms and votes can be read. Where the
+// record says that all of it is sealed, a value that is missing is not a vote that was never given.
+func termAt(bolt *raftboltdb.BoltStore, all bool) (term uint64, err error) {
+	for _, key := range [][]byte{votedKey, votedForKey, termKey} {
+		data, err := bolt.Get(key)
+		if errors.Is(err, errNoKey) && all {
+			return 0, fmt.Errorf("it lacks %s", key)
+		}
+		if _, ok := unsealed(key, data); all && err == nil && !ok {
+			return 0, fmt.Errorf("%s %w", key, errDamaged)
+		}
+	}
+	voted, err := numberAt(bolt, votedKey)
+	_, err2 := valueAt(bolt, votedForKey)
+	term, err3 := numberAt(bolt, termKey)
+	for _, err := range []error{err, err2, err3} {
+		if err != nil && !errors.Is(err, errNoKey) {
+			return 0, err
+		}
+	}
+	if voted > term {
+		return 0, fmt.Errorf("it has a vote in term %d, and knows terms up to %d", voted, term)
+	}
+	return term, nil
+}
+
+// sealAll seals what raft.db says of terms and votes, also where that is nothing yet.
+func (c *counter) sealAll() error {
+	for name, none := range map[string][]byte{string(votedKey): make([]byte, 8), string(votedForKey): {}, string(termKey): make([]byte, 8)} {
+		key := []byte(name)
+		value, err := valueAt(c.BoltStore, key)
+		if errors.Is(err, errNoKey) {
+			value, err = none, nil
+		}
+		if err == nil {
+			err = c.count(c.BoltStore.Set(key, sealed(key, value)))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // known refuses a key that is none: one whose name is damaged would pass for a vote that was never given.
