@@ -168,6 +168,8 @@ func inspect(path, id string) (m marker, r record, err error) {
 	switch {
 	case errors.Is(err, errNoLog) && m.Starts == 0 && len(listSnapshots(path)) == 0:
 		return m, r, nil
+	case errors.Is(err, errNoLog):
+		return m, r, partial(path, "%s, with this node's votes, is blank", logFile)
 	case err != nil:
 		return m, r, err
 	case owner != "" && owner != cmp.Or(id, owner):
@@ -190,7 +192,7 @@ func another(path, owner, id string) error {
 }
 
 // errNoLog means that raft.db was made, and that nothing was ever written to it.
-var errNoLog = lock.Permanent(fmt.Errorf("%s is blank: remove the data directory", logFile))
+var errNoLog = errors.New("it is blank")
 
 // listSnapshots are the names of the snapshots that are there, whole or not.
 func listSnapshots(path string) (names []string) {
@@ -235,6 +237,9 @@ func readLog(path string) (owner string, r record, writes uint64, err error) {
 		writes = uint64(tx.ID()) // of the last transaction that was committed
 		if info, err := os.Stat(name); err != nil || info.Size() < tx.Size() {
 			return partial(path, "%s is cut short: it has less than its %d bytes", logFile, tx.Size())
+		}
+		if _, err := lookAt(tx, name); err != nil {
+			return unfollowed(path, err)
 		}
 		sum := 0
 		err := tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
@@ -284,6 +289,8 @@ func addUp(path string, r record) (_ record, err error) {
 	switch {
 	case snap.Term > term:
 		return r, partial(path, "%s, with this node's votes, knows terms up to %d, and the snapshot %s is of term %d", logFile, term, snap.ID, snap.Term)
+	case newest > 0 && snap.ID == "": // the library does not start, even where the log has all
+		return r, partial(path, "none of the snapshots in %s/ can be read", snapFolder)
 	case r.Starts == 0:
 		r.Begun, r.Kept = newest, snap.Index
 	case newest > r.Begun:

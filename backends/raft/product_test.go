@@ -85,6 +85,46 @@ func TestPartsTogether(t *testing.T) {
 	}
 }
 
+// TestSnapshotsBesideAWholeLog: where the log was not cut yet, all that was acknowledged is in it, whatever became of the snapshots.
+// The library does not start where there are some, and it can read none of them.
+func TestSnapshotsBesideAWholeLog(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 1, func(c *Config) {
+		c.snapshots = snapshots{threshold: 16, trailing: 1 << 20, interval: 10 * time.Millisecond}
+	}).start()
+	s := register(t, g.lockers[0], "a")
+	eventually(t, "a snapshot", func() bool { return s.Beat(timeout(t, 5*time.Second)) == nil && g.nodes[0].dir.read().Kept > 40 })
+	must(t, g.lockers[0].Raise(timeout(t, 5*time.Second), lastFloor))
+	g.stop(0)
+	whole := filepath.Join(t.TempDir(), "whole")
+	must(t, os.CopyFS(whole, os.DirFS(g.configs[0].Dir)))
+	w := &world{id: "a"}
+	m, err := readMarker(whole)
+	must(t, err)
+	w.directory = m.Directory
+	w.term, w.vote = votes(t, whole)
+	const gone = "none of the snapshots in snapshots/ can be read"
+	for what, c := range map[string]struct {
+		do   func(*testing.T, string)
+		says string
+	}{
+		"all of them lost":               {remove("snapshots"), ""},
+		"without their meta.json":        {remove("snapshots/*/meta.json"), ""},
+		"without their content":          {remove("snapshots/*/state.bin"), gone},
+		"with a content that is torn":    {cut("snapshots/*/state.bin", 10), gone},
+		"with a content that is empty":   {cut("snapshots/*/state.bin", 0), gone},
+		"with a meta.json that is empty": {cut("snapshots/*/meta.json", 0), "meta.json is damaged"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "a")
+			must(t, os.CopyFS(dir, os.DirFS(whole)))
+			c.do(t, dir)
+			w.comesTo(t, c.says, dir)
+		})
+	}
+}
+
 var states = []string{"missing", "empty", "torn", "older", "foreign"}
 
 // A world has a directory with everything in it, and those whose parts it may come to have.
