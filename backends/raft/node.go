@@ -178,7 +178,7 @@ func (n *node) run() error {
 		return errors.Join(n.machine.err(), fmt.Errorf("start on data directory %s: %w", n.config.Dir, err))
 	}
 	n.raft, n.halt = r, sync.OnceValue(r.Shutdown)
-	n.dir.bolt.runs.Store(true)
+	n.dir.bolt.runs.Store(&n.ctx)
 	close(n.ready)
 	n.noteAddresses()
 	n.port.raftOpen.Store(true)

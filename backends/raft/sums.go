@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"runtime"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -154,20 +155,26 @@ func known(key, _ []byte) error {
 }
 
 // SetUint64 waits, once the node runs, until the term can be written: the library would end the whole process. Meanwhile the node
-// gives no vote and follows nobody, as where its disk hangs.
+// gives no vote and follows nobody, as where its disk hangs. When the node closes, the library's main loop ends here: it
+// may go on neither without the term nor with an error.
 func (c *counter) SetUint64(key []byte, value uint64) error {
 	set := func() error {
 		return c.count(c.BoltStore.Set(key, sealed(key, binary.BigEndian.AppendUint64(nil, value))))
 	}
 	err := set()
-	if err == nil || !c.runs.Load() || !bytes.Equal(key, termKey) {
+	closing := c.runs.Load()
+	if err == nil || closing == nil || !bytes.Equal(key, termKey) {
 		return err
 	}
 	now := time.Now()
 	c.began.Store(&now)
 	defer c.began.Store(nil)
 	for err != nil {
-		time.Sleep(untilAgain)
+		select {
+		case <-time.After(untilAgain):
+		case <-(*closing).Done():
+			runtime.Goexit()
+		}
 		err = set()
 	}
 	c.wrote()
