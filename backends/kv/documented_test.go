@@ -32,10 +32,8 @@ func TestRecordsAreDocumented(t *testing.T) {
 		}
 	}
 	var names []string
-	for _, record := range []any{
-		roleRecord{}, sessionRecord{}, claimRecord{}, endRecord{}, wishRecord{}, pauseRecord{}, fenceRecord{}, settingsRecord{}, historyRecord{}, floorRecord{},
-		identityRecord{}, nameRecord{}, valueHeader{},
-	} {
+	all := []any{roleRecord{}, sessionRecord{}, claimRecord{}, endRecord{}, wishRecord{}, pauseRecord{}, fenceRecord{}, settingsRecord{}, historyRecord{}, floorRecord{}, identityRecord{}, nameRecord{}, valueHeader{}}
+	for _, record := range all {
 		names = append(names, reflect.TypeOf(record).Name())
 		eachField(reflect.TypeOf(record), func(of reflect.Type, name string) {
 			if !strings.Contains(page, "`"+name+"`") {
