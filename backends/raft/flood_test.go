@@ -90,14 +90,10 @@ func TestPeersWaitForNobody(t *testing.T) {
 		limit.SetBurst(3)
 	}
 	calls := func(as, path string, in, out any) (done int) {
-		c := Config{Peers: g.configs[0].Peers}
-		ours.give(&c, as)
-		d, err := newDialer(c, "")
-		must(t, err)
-		caller := newCaller(d)
-		defer func() { d.conns.closeAll(); caller.close() }()
+		caller, end := g.callsAs(ours, as)
+		defer end()
 		for ; done < 10; done++ {
-			if err := caller.call(timeout(t, 2*time.Second), c.Peers[l], path, in, out); err != nil {
+			if err := caller.call(timeout(t, 2*time.Second), g.configs[0].Peers[l], path, in, out); err != nil {
 				break
 			}
 		}
