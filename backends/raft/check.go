@@ -126,6 +126,9 @@ func (c *Checkup) readLog() (err error) {
 	if c.Size == 0 {
 		return nil
 	}
+	if err := lookAtPages(c.Dir); err != nil {
+		return unfollowed(c.Dir, err)
+	}
 	bolt, err := raftboltdb.New(raftboltdb.Options{Path: filepath.Join(c.Dir, logFile), BoltOptions: &bbolt.Options{ReadOnly: true, Timeout: time.Second}})
 	if err != nil {
 		return partial(c.Dir, "%s is damaged: %v", logFile, err)

@@ -31,9 +31,9 @@ type counter struct {
 	settled uint64   // the number that is durable there
 	err     error    // why the number could not be written; a later one makes good what is missing
 
-	missed atomic.Uint64             // the last entry that the disk did not take, which no later one has made good; 0: none
-	began  atomic.Pointer[time.Time] // when the write of entries or of a term that is under way began; nil: none is
-	runs   atomic.Bool               // Raft runs
+	missed atomic.Uint64                   // the last entry that the disk did not take, which no later one has made good; 0: none
+	began  atomic.Pointer[time.Time]       // when the write of entries or of a term that is under way began; nil: none is
+	runs   atomic.Pointer[context.Context] // Raft runs until this ends; nil: not yet
 
 	diverged atomic.Pointer[raft.Log] // in place of the entry with its index; nil: none is another than it should be
 

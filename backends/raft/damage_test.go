@@ -49,7 +49,7 @@ func spoil(t *testing.T, dir string, r *rand.Rand) string {
 // TestOneBitOfASnapshotsMeta: what meta.json says of a snapshot, its members and its index, is what
 // the library believes. So one bit that is another is refused by name, whichever it is.
 func TestOneBitOfASnapshotsMeta(t *testing.T) {
-	ours, _, _, _ := grownDirectory(t)
+	ours, _, _, _ := grownDirectory(t, "a")
 	newest := newestSnapshot(t, ours)
 	dir := filepath.Join(t.TempDir(), "a")
 	must(t, os.CopyFS(dir, os.DirFS(ours)))
@@ -74,7 +74,7 @@ func TestOneBitOfASnapshotsMeta(t *testing.T) {
 // names the directory and the cure. It never ends with a panic of a library.
 func TestDamageIsToldByName(t *testing.T) {
 	t.Parallel()
-	ours, _, _, _ := grownDirectory(t)
+	ours, _, _, _ := grownDirectory(t, "a")
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	for range 30 {

@@ -121,8 +121,11 @@ func (d *directory) openLog(log *slog.Logger, writes uint64) (err error) {
 // from here on: a raft.db that says less is an older one.
 func (d *directory) begin(m marker) error {
 	err := d.bolt.Set(ownerKey, []byte(m.ID))
+	if err == nil && !d.record.Sealed {
+		err = d.bolt.sealAll()
+	}
 	if err == nil {
-		err = d.update(func(r *record) { r.Directory, r.Starts = m.Directory, r.Starts+1 })
+		err = d.update(func(r *record) { r.Directory, r.Starts, r.Sealed = m.Directory, r.Starts+1, true })
 	}
 	if err == nil {
 		m.Starts = d.record.Starts

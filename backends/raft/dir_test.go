@@ -149,6 +149,9 @@ func tornParts() []damage {
 		{"the vote torn", keep(votedKey, []byte{1, 2}), "raft.db is damaged"},
 		{"an entry of the group's members torn", lastEntry(raft.LogConfiguration, "torn"), "raft.db is damaged"},
 		{"a command torn", lastEntry(raft.LogCommand, `{"Format":1,"Comm`), "is not a command"},
+		{"what it has heard of its peers torn", keep(heardKey, []byte(`{"a peer's":1`)), "what it says of the peers' directories is"},
+		{"what it has heard of its peers null", keep(heardKey, []byte("null")), "what it says of the peers' directories is"},
+		{"its vote lost", keep(votedKey, nil), "raft.db is damaged: it lacks LastVoteTerm"},
 		{"an entry of no type", lastEntry(99, "{}"), "is of no type that there is"},
 	}
 }
@@ -188,8 +191,8 @@ func TestPartOfADirectoryIsRefused(t *testing.T) {
 // eachDamage does each damage to a directory of its own.
 func eachDamage(t *testing.T, do func(t *testing.T, d damage, dir string)) {
 	t.Helper()
-	ours, older, running, legacy := grownDirectory(t)
-	theirs, _, _, _ := grownDirectory(t)
+	ours, older, running, legacy := grownDirectory(t, "a")
+	theirs, _, _, _ := grownDirectory(t, "a")
 	newest := newestSnapshot(t, ours)
 	for _, dir := range []string{ours, older, running} {
 		if noted, is := writes(t, dir); noted != is {
@@ -256,38 +259,6 @@ func oneWriteOlder(t *testing.T, dir string) {
 	must(t, d.bolt.StoreLog(&raft.Log{Index: last + 1, Term: 9}))
 	must(t, d.close())
 	swap(before, "raft.db")(t, dir)
-}
-
-// grownDirectory is the directory of a node that is down, with two snapshots and a log
-// without a beginning; the same before its last start; in the midst of that; and as a
-// program would have left it that wrote neither marker nor record.
-func grownDirectory(t *testing.T) (now, before, running, legacy string) {
-	t.Helper()
-	g := newGroup(t, 1, func(c *Config) { c.snapshots = snapshots{threshold: 16, trailing: 4, interval: 10 * time.Millisecond} })
-	dir := g.configs[0].Dir
-	before, running, legacy = filepath.Join(t.TempDir(), "before"), filepath.Join(t.TempDir(), "running"), filepath.Join(t.TempDir(), "legacy")
-	grow := func(half func()) {
-		g.start()
-		s := register(t, g.lockers[0], "a")
-		for range 2 {
-			from := g.nodes[0].dir.read().Kept
-			eventually(t, "two more snapshots", func() bool {
-				_ = s.Beat(timeout(t, 5*time.Second))
-				return g.nodes[0].dir.read().Kept > from+40
-			})
-			half()
-			half = func() {}
-		}
-		must(t, s.Close(timeout(t, 5*time.Second)))
-		g.stop(0)
-	}
-	grow(func() {})
-	must(t, os.CopyFS(before, os.DirFS(dir)))
-	grow(func() { copyLiving(t, g.nodes[0], running) })
-	must(t, os.CopyFS(legacy, os.DirFS(dir)))
-	must(t, os.Remove(filepath.Join(legacy, "node.json")))
-	keep(recordKey, nil)(t, legacy)
-	return dir, before, running, legacy
 }
 
 // copyLiving copies the directory of a node that runs, in a moment in which it writes nothing.

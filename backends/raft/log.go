@@ -33,6 +33,9 @@ func (s *sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 		key := strings.ReplaceAll(fmt.Sprint(args[i]), " ", "_")
 		fields = append(fields, key, words(args[i+1]))
 	}
+	if len(args)%2 == 1 { // a value without a key
+		fields = append(fields, "more", words(args[len(args)-1]))
+	}
 	s.log.Debug(msg, fields...)
 }
 
@@ -48,13 +51,17 @@ func words(value any) string {
 // bbolt has lines for every transaction.
 type boltLogger struct{ log *slog.Logger }
 
-func (b boltLogger) print(v []any) {
+func (b boltLogger) say(words func() string) {
 	if b.log.Enabled(context.Background(), slog.LevelDebug) {
-		b.log.Debug(fmt.Sprint(v...), "component", "bbolt")
+		b.log.Debug(words(), "component", "bbolt")
 	}
 }
 
-func (b boltLogger) printf(format string, v []any) { b.print([]any{fmt.Sprintf(format, v...)}) }
+func (b boltLogger) print(v []any) { b.say(func() string { return fmt.Sprint(v...) }) }
+
+func (b boltLogger) printf(format string, v []any) {
+	b.say(func() string { return fmt.Sprintf(format, v...) })
+}
 
 func (boltLogger) Debug(...any)                       {}
 func (boltLogger) Debugf(string, ...any)              {}

@@ -66,6 +66,7 @@ type node struct {
 	down      chan struct{}      // closed once raft has ended
 	said      sayings
 	large     chan struct{}                            // a place for each call with a large body
+	paces     paces                                    // of what anybody calls
 	asking    chan struct{}                            // and for each question of isTwin
 	reloading sync.Mutex                               // of the library's configuration
 	out       atomic.Pointer[string]                   // why this node is not a member any more; nil: it is one, as far as it knows
@@ -105,7 +106,7 @@ func open(ctx context.Context, c Config) (*node, error) {
 func newNode(c Config) *node {
 	n := &node{
 		config: c, log: c.logger(), process: rand.Text(), machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{}),
-		large: make(chan struct{}, maxLarge), asking: make(chan struct{}, maxAsking),
+		paces: newPaces(), large: make(chan struct{}, maxLarge), asking: make(chan struct{}, maxAsking),
 		known: map[string]uint64{}, verdicts: map[string]verdict{}, vouchers: map[string]bool{},
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
@@ -178,7 +179,7 @@ func (n *node) run() error {
 		return errors.Join(n.machine.err(), fmt.Errorf("start on data directory %s: %w", n.config.Dir, err))
 	}
 	n.raft, n.halt = r, sync.OnceValue(r.Shutdown)
-	n.dir.bolt.runs.Store(true)
+	n.dir.bolt.runs.Store(&n.ctx)
 	close(n.ready)
 	n.noteAddresses()
 	n.port.raftOpen.Store(true)

@@ -150,18 +150,25 @@ func TestClientNeverLooksBack(t *testing.T) {
 	}
 }
 
+// callsAs makes calls with the certificate of somebody.
+func (g *group) callsAs(ours *authority, as string) (c caller, end func()) {
+	g.t.Helper()
+	config := Config{Peers: g.configs[0].Peers}
+	ours.give(&config, as)
+	d, err := newDialer(config, "")
+	must(g.t, err)
+	c = newCaller(d)
+	return c, func() { d.conns.closeAll(); c.close() }
+}
+
 // TestJoin: who has no peer's certificate joins no group, and neither does who was not let in.
 func TestJoin(t *testing.T) {
 	ours := newAuthority(t)
 	g := newGroup(t, 3, func(c *Config) { ours.give(c, c.ID) }).start()
 	leader, _ := g.leader()
 	join := func(as string, self candidate) error {
-		c := Config{Peers: g.configs[0].Peers}
-		ours.give(&c, as)
-		d, err := newDialer(c, "")
-		must(t, err)
-		caller := newCaller(d)
-		defer func() { d.conns.closeAll(); caller.close() }()
+		caller, end := g.callsAs(ours, as)
+		defer end()
 		return caller.call(timeout(t, 5*time.Second), g.configs[0].Peers[leader], pathJoin+"?phase=remove", self, &welcome{})
 	}
 	for _, one := range []struct {

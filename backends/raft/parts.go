@@ -63,6 +63,7 @@ type record struct {
 	Begun     uint64            `json:",omitempty"` // the index of the last snapshot that was begun
 	Kept      uint64            `json:",omitempty"` // the index of the last one that was finished: at least so much is known here
 	Metas     map[string]string `json:",omitempty"` // by snapshot, the sum of its meta.json; never changed
+	Sealed    bool              `json:",omitempty"` // all that raft.db says of terms and votes is there, with sums
 }
 
 // A partialError is about a directory that cannot be used as it is.
@@ -167,6 +168,8 @@ func inspect(path, id string) (m marker, r record, err error) {
 	switch {
 	case errors.Is(err, errNoLog) && m.Starts == 0 && len(listSnapshots(path)) == 0:
 		return m, r, nil
+	case errors.Is(err, errNoLog):
+		return m, r, partial(path, "%s, with this node's votes, is blank", logFile)
 	case err != nil:
 		return m, r, err
 	case owner != "" && owner != cmp.Or(id, owner):
@@ -189,7 +192,7 @@ func another(path, owner, id string) error {
 }
 
 // errNoLog means that raft.db was made, and that nothing was ever written to it.
-var errNoLog = lock.Permanent(fmt.Errorf("%s is blank: remove the data directory", logFile))
+var errNoLog = errors.New("it is blank")
 
 // listSnapshots are the names of the snapshots that are there, whole or not.
 func listSnapshots(path string) (names []string) {
@@ -235,6 +238,9 @@ func readLog(path string) (owner string, r record, writes uint64, err error) {
 		if info, err := os.Stat(name); err != nil || info.Size() < tx.Size() {
 			return partial(path, "%s is cut short: it has less than its %d bytes", logFile, tx.Size())
 		}
+		if _, err := lookAt(tx, name); err != nil {
+			return unfollowed(path, err)
+		}
 		sum := 0
 		err := tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
 			return b.ForEach(func(k, v []byte) error {
@@ -255,6 +261,9 @@ func readLog(path string) (owner string, r record, writes uint64, err error) {
 			if data := b.Get(recordKey); data != nil && json.Unmarshal(data, &r) != nil {
 				return partial(path, "%s is damaged: its record of the directory is %q", logFile, data)
 			}
+			if _, err := heardOf(b.Get(heardKey)); err != nil {
+				return partial(path, "%s is damaged: what it says of the peers' directories is %v", logFile, err)
+			}
 		}
 		return err
 	})
@@ -273,13 +282,15 @@ func addUp(path string, r record) (_ record, err error) {
 	if err != nil {
 		return r, errors.Join(err, bolt.Close())
 	}
-	term, last, err := reach(path, bolt, snap.Index)
+	term, last, err := reach(path, bolt, r, snap.Index)
 	if err := errors.Join(err, bolt.Close()); err != nil {
 		return r, err
 	}
 	switch {
 	case snap.Term > term:
 		return r, partial(path, "%s, with this node's votes, knows terms up to %d, and the snapshot %s is of term %d", logFile, term, snap.ID, snap.Term)
+	case newest > 0 && snap.ID == "": // the library does not start, even where the log has all
+		return r, partial(path, "none of the snapshots in %s/ can be read", snapFolder)
 	case r.Starts == 0:
 		r.Begun, r.Kept = newest, snap.Index
 	case newest > r.Begun:
@@ -319,14 +330,9 @@ func usable(path string, r record) (newest uint64, snap raft.SnapshotMeta, err e
 
 // reach returns the term that this node knows, and the last entry of its log, which must
 // go on from the snapshot without a gap.
-func reach(path string, bolt *raftboltdb.BoltStore, snapshot uint64) (term, last uint64, err error) {
-	term, err = numberAt(bolt, termKey)
-	_, err2 := numberAt(bolt, votedKey)
-	_, err3 := valueAt(bolt, votedForKey)
-	for _, err := range []error{err, err2, err3} {
-		if err != nil && !errors.Is(err, errNoKey) {
-			return 0, 0, partial(path, "%s is damaged: %v", logFile, err)
-		}
+func reach(path string, bolt *raftboltdb.BoltStore, r record, snapshot uint64) (term, last uint64, err error) {
+	if term, err = termAt(bolt, r.Sealed); err != nil {
+		return 0, 0, partial(path, "%s is damaged: %v", logFile, err)
 	}
 	if last, err = bolt.LastIndex(); err != nil {
 		return 0, 0, err
@@ -342,6 +348,8 @@ func reach(path string, bolt *raftboltdb.BoltStore, snapshot uint64) (term, last
 			return 0, 0, partial(path, "entry %d is neither in %s nor in a snapshot in %s/, of which the last one that can be read ends at %d", i, logFile, snapFolder, snapshot)
 		case err != nil:
 			return 0, 0, partial(path, "%s is damaged: entry %d %v", logFile, i, err)
+		case entry.Term > term:
+			return 0, 0, partial(path, "%s is damaged: it knows terms up to %d, and entry %d is of term %d", logFile, term, i, entry.Term)
 		}
 	}
 	for i := min(snapshot, last); i > 0; i-- { // others may be sent these

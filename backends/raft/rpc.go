@@ -59,6 +59,8 @@ const (
 	maxWords  = 1 << 10 // of what an error repeats
 	maxLarge  = 2       // calls with more than maxSmall, at once
 	maxUsers  = 512     // connections with calls, at once
+	pace      = 500     // calls a second to a path, from all who have not proved to be peers
+	burst     = 100     // of these at once
 	maxUnsaid = 128     // connections that have not said yet what they are, at once
 	maxAsking = 8       // questions back to who is said to ask, at once
 	maxKnown  = 256     // processes, and directories, of which something is remembered

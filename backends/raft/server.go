@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"golang.org/x/time/rate"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/certs"
@@ -55,6 +56,10 @@ func handle[In, Out any](n *node, mux *http.ServeMux, path string, f func(contex
 			return
 		}
 		defer end()
+		if err := n.paced(ctx, r, path); err != nil {
+			http.Error(w, err.Error(), status(err))
+			return
+		}
 		w.Header().Set(groupHeader, n.dir.group())
 		if err := checkGroup(n.dir, r.Header); err != nil && path != pathHello {
 			http.Error(w, err.Error(), status(err))
@@ -79,6 +84,31 @@ func handle[In, Out any](n *node, mux *http.ServeMux, path string, f func(contex
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(out) // who asked is gone
 	})
+}
+
+// Paces are those of the calls that anybody makes, by path; never changed.
+type paces map[string]*rate.Limiter
+
+func newPaces() paces {
+	all := paces{}
+	for _, path := range []string{pathHello, pathLook, pathStatus, pathPropose} {
+		all[path] = rate.NewLimiter(pace, burst)
+	}
+	return all
+}
+
+// paced has a call wait for its turn. Otherwise they who call again and again without a pause take the processors from what
+// elects a leader and writes the log. Who has proved to be a peer waits for nobody. Without TLS nobody can, and beats come as
+// proposals: these wait for none then, and the other calls only for calls of their kind.
+func (n *node) paced(ctx context.Context, r *http.Request, path string) error {
+	limit := n.paces[path]
+	if limit == nil || n.port.isPeer(r.TLS) && (n.port.certs != nil || path == pathPropose) {
+		return nil
+	}
+	if err := limit.Wait(ctx); err != nil {
+		return undone{fmt.Errorf("others make too many calls: %w", err)}
+	}
+	return nil
 }
 
 // admit refuses a body that is too large before it is read. Calls with a large one wait for

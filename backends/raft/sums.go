@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"runtime"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -65,14 +66,21 @@ func sealed(key, value []byte) []byte {
 	return binary.BigEndian.AppendUint32(append(bytes.Clone(value), seal...), sum)
 }
 
+func unsealed(key, data []byte) (value []byte, ok bool) {
+	if n := len(data) - len(seal) - crc32.Size; n >= 0 && bytes.Equal(data, sealed(key, data[:n])) {
+		return data[:n], true
+	}
+	return nil, false
+}
+
 // valueAt reads a value as it was given to sealed. Without a seal it is a number or an address.
 func valueAt(bolt *raftboltdb.BoltStore, key []byte) ([]byte, error) {
 	data, err := bolt.Get(key)
 	if err != nil {
 		return nil, err
 	}
-	if n := len(data) - len(seal) - crc32.Size; n >= 0 && bytes.Equal(data, sealed(key, data[:n])) {
-		return data[:n], nil
+	if value, ok := unsealed(key, data); ok {
+		return value, nil
 	}
 	if len(data) != 8 && bytes.IndexByte(data, 0) >= 0 {
 		return nil, fmt.Errorf("%s %w", key, errDamaged)
@@ -92,6 +100,50 @@ func numberAt(bolt *raftboltdb.BoltStore, key []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(data), nil
 }
 
+// termAt returns the term that a node knows, where all that raft.db says of terms and votes can be read. Where the
+// record says that all of it is sealed, a value that is missing is not a vote that was never given.
+func termAt(bolt *raftboltdb.BoltStore, all bool) (term uint64, err error) {
+	for _, key := range [][]byte{votedKey, votedForKey, termKey} {
+		data, err := bolt.Get(key)
+		if errors.Is(err, errNoKey) && all {
+			return 0, fmt.Errorf("it lacks %s", key)
+		}
+		if _, ok := unsealed(key, data); all && err == nil && !ok {
+			return 0, fmt.Errorf("%s %w", key, errDamaged)
+		}
+	}
+	voted, err := numberAt(bolt, votedKey)
+	_, err2 := valueAt(bolt, votedForKey)
+	term, err3 := numberAt(bolt, termKey)
+	for _, err := range []error{err, err2, err3} {
+		if err != nil && !errors.Is(err, errNoKey) {
+			return 0, err
+		}
+	}
+	if voted > term {
+		return 0, fmt.Errorf("it has a vote in term %d, and knows terms up to %d", voted, term)
+	}
+	return term, nil
+}
+
+// sealAll seals what raft.db says of terms and votes, also where that is nothing yet.
+func (c *counter) sealAll() error {
+	for name, none := range map[string][]byte{string(votedKey): make([]byte, 8), string(votedForKey): {}, string(termKey): make([]byte, 8)} {
+		key := []byte(name)
+		value, err := valueAt(c.BoltStore, key)
+		if errors.Is(err, errNoKey) {
+			value, err = none, nil
+		}
+		if err == nil {
+			err = c.count(c.BoltStore.Set(key, sealed(key, value)))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // known refuses a key that is none: one whose name is damaged would pass for a vote that was never given.
 func known(key, _ []byte) error {
 	for _, one := range [][]byte{ownerKey, recordKey, heardKey, termKey, votedKey, votedForKey} {
@@ -103,20 +155,26 @@ func known(key, _ []byte) error {
 }
 
 // SetUint64 waits, once the node runs, until the term can be written: the library would end the whole process. Meanwhile the node
-// gives no vote and follows nobody, as where its disk hangs.
+// gives no vote and follows nobody, as where its disk hangs. When the node closes, the library's main loop ends here: it
+// may go on neither without the term nor with an error.
 func (c *counter) SetUint64(key []byte, value uint64) error {
 	set := func() error {
 		return c.count(c.BoltStore.Set(key, sealed(key, binary.BigEndian.AppendUint64(nil, value))))
 	}
 	err := set()
-	if err == nil || !c.runs.Load() || !bytes.Equal(key, termKey) {
+	closing := c.runs.Load()
+	if err == nil || closing == nil || !bytes.Equal(key, termKey) {
 		return err
 	}
 	now := time.Now()
 	c.began.Store(&now)
 	defer c.began.Store(nil)
 	for err != nil {
-		time.Sleep(untilAgain)
+		select {
+		case <-time.After(untilAgain):
+		case <-(*closing).Done():
+			runtime.Goexit()
+		}
 		err = set()
 	}
 	c.wrote()

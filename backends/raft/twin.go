@@ -131,17 +131,25 @@ func (n *node) recall() (err error) {
 		return err
 	}
 	data, err := n.dir.bolt.Get(heardKey)
-	if errors.Is(err, errNoKey) {
-		return nil
+	if err != nil && !errors.Is(err, errNoKey) {
+		return err
 	}
-	if err == nil {
-		err = json.Unmarshal(data, &n.known)
-	}
-	if err != nil {
-		return partial(n.config.Dir, "%s is damaged: what it says of the peers' directories cannot be read: %v", logFile, err)
+	if n.known, err = heardOf(data); err != nil { // it could be read a moment ago
+		return err
 	}
 	n.kept = maps.Clone(n.known)
 	return nil
+}
+
+// heardOf reads what keepHeard has written; nil: nothing.
+func heardOf(data []byte) (heard map[string]uint64, err error) {
+	if data == nil {
+		return map[string]uint64{}, nil
+	}
+	if err := json.Unmarshal(data, &heard); err != nil || heard == nil {
+		return nil, fmt.Errorf("%.40q", data)
+	}
+	return heard, nil
 }
 
 // reply adds to a hello what this node knows of the one who asked.
