@@ -39,10 +39,15 @@ func (s *sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	s.log.Debug(msg, fields...)
 }
 
-// words are what a value of the library says of itself.
-func words(value any) string {
-	if f, ok := value.(hclog.Format); ok && len(f) > 0 {
-		return fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
+// words are what a value of the library says of itself. A duration stays one: how it is written is the handler's affair.
+func words(value any) any {
+	switch v := value.(type) {
+	case time.Duration:
+		return v
+	case hclog.Format:
+		if len(v) > 0 {
+			return fmt.Sprintf(fmt.Sprint(v[0]), v[1:]...)
+		}
 	}
 	return fmt.Sprint(value)
 }

@@ -23,7 +23,7 @@ func (s *statusCommand) watch(ctx context.Context, l lock.Locker) error {
 	if err != nil {
 		return cli.Unreachable(err)
 	}
-	f := follower{statusCommand: s, found: map[string]lock.Standing{}, told: map[string]string{}}
+	f := follower{statusCommand: s, found: map[string]lock.Standing{}, told: map[string]string{}, beats: map[string]beaten{}}
 	for _, st := range all {
 		f.found[st.Role] = st
 	}
@@ -41,6 +41,15 @@ type follower struct {
 	lost  string            // that the store does not answer, as it was told; "": it does
 	weak  string            // which servers of a store that answers do not, or fail, as it was told; "": none
 	why   error             // why the roles cannot be watched; nil: they can
+	beats map[string]beaten // of each role's active
+	well  time.Time         // when the store was asked last of those times that it answered
+}
+
+// A beaten is a beat of a term, and when it was first seen.
+type beaten struct {
+	token lock.Token
+	beat  lock.Beat
+	at    time.Time
 }
 
 // terminal reports whether the page goes to a terminal, where it can be redrawn.
@@ -58,10 +67,16 @@ type change struct {
 	err error
 }
 
+// asked is what the store's servers answered, and when they were asked.
+type asked struct {
+	inspection
+	at time.Time
+}
+
 func (f *follower) run(ctx context.Context, l lock.Locker) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changes, servers := make(chan change), make(chan inspection)
+	changes, servers := make(chan change), make(chan asked)
 	go f.changes(ctx, l, changes)
 	go f.servers(ctx, servers)
 	second := time.NewTicker(time.Second)
@@ -76,7 +91,10 @@ func (f *follower) run(ctx context.Context, l lock.Locker) error {
 			if c.err == nil {
 				f.found[c.Role] = c.Standing
 			}
-		case f.store = <-servers:
+		case answer := <-servers:
+			if f.store = answer.inspection; f.outage() == "" {
+				f.well = answer.at
+			}
 		case <-second.C: // the ages on the page
 		case <-ctx.Done():
 			return nil
@@ -103,11 +121,12 @@ func (f *follower) changes(ctx context.Context, l lock.Locker, to chan<- change)
 
 // servers sends the health of the store's servers, now and then, until ctx is done. Where nobody answers, the
 // members are those that were known.
-func (f *follower) servers(ctx context.Context, to chan<- inspection) {
+func (f *follower) servers(ctx context.Context, to chan<- asked) {
 	again := time.NewTicker(inspectEvery)
 	defer again.Stop()
 	var known backends.Health
 	for ctx.Err() == nil {
+		now := time.Now()
 		asking, cancel := context.WithTimeout(ctx, inspectFor)
 		h, err := f.Store.Row().Health(asking, f.Store)
 		cancel()
@@ -118,7 +137,7 @@ func (f *follower) servers(ctx context.Context, to chan<- inspection) {
 			known = h
 		}
 		select {
-		case to <- found:
+		case to <- asked{found, now}:
 		case <-ctx.Done():
 		}
 		select {
@@ -152,7 +171,7 @@ func (f *follower) show() error {
 	if f.live {
 		return f.redraw()
 	}
-	for _, st := range byName(f.found) {
+	for _, st := range f.heard(byName(f.found)...) {
 		text := line(st)
 		key := text
 		if *f.output == "json" { // it shows the servers, too
@@ -165,7 +184,7 @@ func (f *follower) show() error {
 		if *f.output != "json" {
 			text = time.Now().Format("2006-01-02T15:04:05.000Z07:00") + " " + text
 		} else {
-			doc, err := json.Marshal(f.report(st))
+			doc, err := json.Marshal(f.report(st.Standing))
 			if err != nil {
 				return err
 			}
@@ -180,13 +199,31 @@ func (f *follower) show() error {
 
 // report is on these roles, as they are known now.
 func (f *follower) report(some ...lock.Standing) report {
-	var all []heard
-	for _, st := range some {
-		all = append(all, heard{Standing: st, at: time.Now()})
-	}
-	r := newReport(f.Store.Backend, f.store.Health, all)
+	r := newReport(f.Store.Backend, f.store.Health, f.heard(some...))
 	r.Store.Unanswered = f.lost
 	return r
+}
+
+// heard says which of these roles' actives are silent: those of which no beat came for twice the time in which one is due,
+// before the store was asked, and answered. While it does not nobody is known to be.
+func (f *follower) heard(some ...lock.Standing) (all []heard) {
+	for _, st := range some {
+		m, last := st.Term.Holder, f.beats[st.Role]
+		h := heard{Standing: st, at: time.Now()}
+		if f.lost != "" || last.token != st.Term.Token || last.beat != m.Beat {
+			last = beaten{st.Term.Token, m.Beat, h.at}
+			f.beats[st.Role] = last
+		}
+		switch quiet := h.at.Sub(last.at); {
+		case st.Term.Vacant():
+		case m.Beat == lock.Absent:
+			h.silent = "its session's record is missing"
+		case f.well.Sub(last.at) >= m.TTL/2:
+			h.silent = fmt.Sprintf("no beat for %v", quiet.Round(100*time.Millisecond))
+		}
+		all = append(all, h)
+	}
+	return all
 }
 
 // tell says on standard error that the store does not answer any more, or that it does again.
@@ -241,11 +278,11 @@ func (f *follower) redraw() error {
 }
 
 // line is a role's state, without what changes with every beat.
-func line(st lock.Standing) string {
+func line(st heard) string {
 	active, token := "nobody", st.Term.Token
 	switch m := st.Term.Holder; {
 	case st.Term.Vacant():
-	case m.Beat == lock.Absent:
+	case st.silent != "":
 		active = m.ID + ", silent"
 	default:
 		active = m.ID

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab"
 )
 
@@ -231,4 +232,21 @@ func TestCheckThatTalks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHandoffToTheUnhealthy: status says who is not healthy, and a handoff to that one is refused, by the same word.
+func TestHandoffToTheUnhealthy(t *testing.T) { onEveryStore(t, testHandoffToTheUnhealthy) }
+
+func testHandoffToTheUnhealthy(t *testing.T, r *trio) {
+	r.own = map[string][]string{"b": {"--health", "exit 1"}, "c": {"--health", "exit 1"}}
+	r.startAll()
+	now := r.active(0)
+	r.inLine(2)
+	r.shows("not healthy")
+	r.expect(cli.NotDone, "b is not healthy, and "+now.id+" stays active", "handoff", "--role", "r", "--to", "b")
+	r.expect(cli.NotDone, "c is not healthy", "handoff", "--role", "r")
+	for id := range r.procs {
+		r.kill(id, syscall.SIGTERM)
+	}
+	r.judge()
 }

@@ -40,8 +40,9 @@ in the file that --config names, or else every role in the store.
 
 An active is called silent if its session's record is missing, or if no beat was seen while
 status waited for one: for 3/8 of the ttl, a beat and a try, and only if the last one is old by
-its owner's clock. Where --timeout ends that wait, it is silent once its promise is over by that clock. A silent one does not count as active. The time of a beat is by its owner's
-clock, which may differ from yours.
+its owner's clock. Where --timeout ends that wait, it is silent once its promise is over by that clock. With --watch it
+is if no beat came for half of the ttl before the store last answered. A silent one does not count as
+active. The time of a beat is by its owner's clock, which may differ from yours.
 
 A crash costs milliseconds where the process has a witness, and else the ttl. Where it is a voter of embedded
 Raft of which none may fail, it costs the store's majority: nobody is active until a voter is back.

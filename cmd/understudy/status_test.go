@@ -122,6 +122,19 @@ func testStatusWatch(t *testing.T, r *trio) {
 	r.kill(second.id, syscall.SIGKILL)
 	third := r.active(second.token)
 	line(fmt.Sprintf(" role=r active=%s token=%d standbys=", third.id, third.token))
+	if r.cluster == nil { // the store would be gone with its nodes
+		return
+	}
+	for id := range r.procs {
+		if id != third.id {
+			r.kill(id, syscall.SIGTERM)
+		}
+	}
+	line(fmt.Sprintf(" role=r active=%s token=%d standbys=", third.id, third.token))
+	witness, wrapper := r.witness(third.id), r.procs[third.id].Process.Pid
+	r.stopping(witness, func() {
+		r.stopping(wrapper, func() { line(fmt.Sprintf(" role=r active=%s, silent token=%d standbys=", third.id, third.token)) })
+	})
 }
 
 // TestStatusWatchSaysOutage: where the majority of a group of Raft is silent its other node goes on showing what
