@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
@@ -212,6 +214,20 @@ func TestFewFiles(t *testing.T) {
 		t.Errorf("%d lines in ten seconds:\n%s", n, text)
 	}
 	r.active(0)
+}
+
+// TestTooFewFilesForAWitness: who cannot open the files that a witness takes ends with the code for what a machine lacks, and
+// does not go on without one.
+func TestTooFewFilesForAWitness(t *testing.T) {
+	t.Parallel()
+	for files := 8; files < 16; files++ { // fewer than the runtime needs are its own error
+		cmd := exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, files), "sh", filepath.Join(shipped(t), "understudy"),
+			"run", "--backend", "etcd", "--etcd-endpoints", "127.0.0.1:1", "--role", "r", "--ttl", "1s", "--", "true")
+		said, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != cli.Lacking || !strings.Contains(string(said), "witness: ") || !strings.Contains(string(said), "too many open files") {
+			t.Errorf("with %d files: exit code %d, want %d\n%s", files, code, cli.Lacking, said)
+		}
+	}
 }
 
 // holdOpen opens n connections, and has them make calls without an end.

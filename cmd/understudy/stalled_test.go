@@ -180,13 +180,6 @@ func (r *trio) commandEnds(now span) {
 	r.eventually("the command has ended", func() bool { state, _ := r.state(now.pid); return state == "" || state == "Z" })
 }
 
-// stopping stops a process while something happens.
-func (r *trio) stopping(pid int, meanwhile func()) {
-	r.send(pid, syscall.SIGSTOP)
-	meanwhile()
-	r.send(pid, syscall.SIGCONT)
-}
-
 var stalls = map[string][]stall{
 	"active": {
 		{name: "crash", inject: func(r *trio, now span, _ string) { r.kill(now.id, syscall.SIGKILL) }},

@@ -95,6 +95,13 @@ func (r *trio) send(pid int, sig syscall.Signal) {
 	_ = syscall.Kill(pid, sig)
 }
 
+// stopping stops a process while something happens.
+func (r *trio) stopping(pid int, meanwhile func()) {
+	r.send(pid, syscall.SIGSTOP)
+	meanwhile()
+	r.send(pid, syscall.SIGCONT)
+}
+
 // unguard stops a wrapper and kills its witness, of which one comes first: the command's
 // init alone is left to hold the deadline. The wrapper goes on when another works.
 func (r *trio) unguard(now span, first syscall.Signal, between time.Duration) {

@@ -102,8 +102,11 @@ func (w *Witness) order(c coordinator.Config) ([]byte, error) {
 // prepare makes what this process and its witness share.
 func (w *Witness) prepare(orders []byte) error {
 	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // an old kernel, or a sandbox
 		return fmt.Errorf("%w: pidfd_open: %w", errors.ErrUnsupported, err)
+	case err != nil: // not for want of it
+		return fmt.Errorf("pidfd_open: %w", err)
 	}
 	w.self = os.NewFile(uintptr(pidfd), "pidfd")
 	if w.memory, err = memory(make([]byte, pageSize)); err != nil {
