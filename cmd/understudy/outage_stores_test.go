@@ -1,0 +1,28 @@
+//go:build postgres || kubernetes || nats || s3
+
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab"
+)
+
+// testOutageIsFewLines is TestOutageIsFewLines on any store with servers: they hang for a minute, and are killed for another.
+func testOutageIsFewLines(t *testing.T, r *trio) {
+	if testing.Short() {
+		t.Skip("takes two minutes")
+	}
+	r.ttl = 4 * time.Second // so few may one be told of, and so long may a store take
+	judge := hanging(r)
+	time.Sleep(time.Minute) // it is the lines of a minute that are counted
+	judge()
+	r.settle()
+	r.inLine(2)
+	judge = r.lines(r.store.Backend, r.ids)
+	time.Sleep(time.Minute) // and here
+	judge()
+	lab.Must(t, r.cluster.Restart(t.Context()))
+	r.settle()
+}
