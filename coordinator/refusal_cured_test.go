@@ -24,7 +24,7 @@ func TestRefusedForLessThanTheTTL(t *testing.T) {
 				s := newStage(t)
 				l, a := &refusing{Locker: s.store.Open()}, config("a")
 				stop := s.contendOver(l, a, untilTold)
-				time.Sleep(time.Minute)
+				time.Sleep(time.Minute + a.TTL/100) // no beat is under way
 				l.set(c.refuse...)
 				if c.evict {
 					for st, err := range s.store.Open().Watch(t.Context(), "r") {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // listened returns a group of three whose first node's log is heard, from Info on.
@@ -220,6 +221,22 @@ func TestLargeCallsWaitForEachOther(t *testing.T) {
 	<-n.large
 	eventually(t, "a large call", func() bool { return post(large) == http.StatusOK })
 	<-n.large
+}
+
+// TestRefusalIsBrief: what refuses a call does not send its text back whole.
+func TestRefusalIsBrief(t *testing.T) {
+	g, _ := listened(t)
+	client, at := g.stranger()
+	body, err := json.Marshal(entry{plain, ledger.Command{Op: ledger.Ask, Role: strings.Repeat("r", 1<<20), Token: 1, Request: lock.Request{To: "s"}}})
+	must(t, err)
+	resp, err := client.Post(at+pathPropose, "application/json", bytes.NewReader(body))
+	must(t, err)
+	text, err := io.ReadAll(resp.Body)
+	must(t, err)
+	must(t, resp.Body.Close())
+	if resp.StatusCode == http.StatusOK || len(text) == 0 || len(text) > 2*maxWords {
+		t.Errorf("%s: %d bytes: %.200s", resp.Status, len(text), text)
+	}
 }
 
 // TestAnswersAreBounded: who answers at a peer's address may be anybody.

@@ -78,7 +78,7 @@ func handle[In, Out any](n *node, mux *http.ServeMux, path string, f func(contex
 		}
 		out, err := f(ctx, r, in)
 		if err != nil {
-			http.Error(w, err.Error(), status(err))
+			http.Error(w, brief(err.Error()), status(err)) // it may repeat what it refuses, and who reads it cuts it, too
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -204,12 +204,16 @@ func (n *node) servePropose(ctx context.Context, r *http.Request, e entry) (ledg
 	if err := n.serves(); err != nil {
 		return ledger.Result{}, err
 	}
-	if r.URL.Query().Get("at") == "leader" {
-		return n.apply(ctx, e.Command)
+	carry := n.apply
+	if r.URL.Query().Get("at") != "leader" {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, n.config.forwards())
+		defer stop()
+		carry = n.propose
 	}
-	ctx, stop := context.WithTimeout(ctx, n.config.forwards())
-	defer stop()
-	return n.propose(ctx, e.Command)
+	result, err := carry(ctx, e.Command)
+	result.Why = brief(result.Why) // it may repeat what it refuses
+	return result, err
 }
 
 func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view, error) {

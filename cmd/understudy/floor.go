@@ -47,7 +47,7 @@ a number: one at least as great as any token that was ever seen. It never lowers
 			}
 			beyond := ""
 			if uint64(st.Floor) > uint64(above) { // it was raised before, or the store has counted on meanwhile
-				beyond = fmt.Sprintf(": the store is beyond %d", above)
+				beyond = fmt.Sprintf(": the store was beyond %d, or has counted on since", above)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "role %s: last token %d; every later one is greater than %d%s\n", o.Role(), st.Term.Token, st.Floor, beyond)
 			return err

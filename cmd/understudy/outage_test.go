@@ -212,6 +212,17 @@ func TestTooFewFilesForAWitness(t *testing.T) {
 	}
 }
 
+// TestTooFewFilesForALockFile: the lock file needs a number of its own, and a limit below that is named, not the file blamed.
+func TestTooFewFilesForALockFile(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("sh", "-c", `ulimit -n 64 && exec "$@"`, "sh", filepath.Join(shipped(t), "understudy"),
+		"run", "--backend", "memory", "--role", "r", "--lock-file", filepath.Join(t.TempDir(), "lock"), "--", "true")
+	said, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != cli.Lacking || !strings.Contains(string(said), "too many open files") {
+		t.Errorf("exit code %d, want %d\n%s", code, cli.Lacking, said)
+	}
+}
+
 // holdOpen opens n connections, and has them make calls without an end.
 func holdOpen(t *testing.T, address string, n int) (release func()) {
 	t.Helper()
