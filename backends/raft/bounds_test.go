@@ -234,7 +234,7 @@ func TestRefusalIsBrief(t *testing.T) {
 	text, err := io.ReadAll(resp.Body)
 	must(t, err)
 	must(t, resp.Body.Close())
-	if resp.StatusCode == http.StatusOK || len(text) == 0 || len(text) > 2*maxWords {
+	if !bytes.Contains(text, []byte("permanent")) || len(text) > 2*maxWords {
 		t.Errorf("%s: %d bytes: %.200s", resp.Status, len(text), text)
 	}
 }
