@@ -2,7 +2,6 @@ package docs
 
 import (
 	"go/ast"
-	"go/token"
 	"os"
 	"regexp"
 	"slices"
@@ -30,21 +29,11 @@ func TestLogKeys(t *testing.T) {
 		}
 	}
 	used := map[string]string{}
-	set := token.NewFileSet()
-	for _, files := range sources(t, set) {
-		c := constants{}
-		for _, file := range files {
-			ast.Inspect(file, c.note)
+	inspect(t, func(c constants, n ast.Node, at string) {
+		for _, key := range c.keys(n) {
+			used[key] = at
 		}
-		for _, file := range files {
-			ast.Inspect(file, func(n ast.Node) bool {
-				for _, key := range c.keys(n) {
-					used[key] = set.Position(n.Pos()).String()
-				}
-				return true
-			})
-		}
-	}
+	})
 	for key, at := range used {
 		if !slices.Contains(listed, key) {
 			t.Errorf("%s: monitoring.md's table does not have %q", at, key)

@@ -90,30 +90,39 @@ func quoted(page string) (all []string) {
 // or an error, each with its place.
 func literals(t *testing.T) (all []string, said map[string]string) {
 	said = map[string]string{}
+	inspect(t, func(c constants, n ast.Node, at string) {
+		switch n := n.(type) {
+		case *ast.BasicLit, *ast.BinaryExpr:
+			all = append(all, c.text(n.(ast.Expr)))
+		case *ast.CallExpr:
+			if how, ok := n.Fun.(*ast.SelectorExpr); ok && how.Sel.Name == "cannot" {
+				all = append(all, "cannot "+c.text(n.Args[0]))
+			}
+			for _, message := range c.warned(n) {
+				said[message] = at
+			}
+		}
+	})
+	return all, said
+}
+
+// inspect calls visit for each node of the code that runs in production, with its package's constants and its place.
+func inspect(t *testing.T, visit func(c constants, n ast.Node, at string)) {
 	set := token.NewFileSet()
-	for dir, files := range sources(t, set) {
+	for _, files := range sources(t, set) {
 		c := constants{}
 		for _, file := range files {
 			ast.Inspect(file, c.note)
 		}
 		for _, file := range files {
 			ast.Inspect(file, func(n ast.Node) bool {
-				switch n := n.(type) {
-				case *ast.BasicLit, *ast.BinaryExpr:
-					all = append(all, c.text(n.(ast.Expr)))
-				case *ast.CallExpr:
-					if how, ok := n.Fun.(*ast.SelectorExpr); ok && how.Sel.Name == "cannot" {
-						all = append(all, "cannot "+c.text(n.Args[0]))
-					}
-					for _, message := range c.warned(n) {
-						said[message] = dir + ": " + set.Position(n.Pos()).String()
-					}
+				if n != nil {
+					visit(c, n, set.Position(n.Pos()).String())
 				}
 				return true
 			})
 		}
 	}
-	return all, said
 }
 
 // sources are the files of what runs in production, by folder.
