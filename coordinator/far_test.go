@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab"
 )
 
 // TestTooFarIsSaid: where beats take longer than plan allows, an active and a standby say so once, as a warning with what
@@ -19,15 +21,14 @@ func TestTooFarIsSaid(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStage(t)
-				logs := map[string]*bytes.Buffer{}
+				logs := map[string]*lab.Said{}
 				for _, id := range []string{"a", "b"} {
-					var log bytes.Buffer
-					one := config(id)
-					one.Logger = slog.New(slog.NewTextHandler(&log, nil))
+					log, one := new(lab.Said), config(id)
+					one.Logger = slog.New(slog.NewTextHandler(log, nil))
 					stop := s.contendOver(slowly{s.store.Open(), one.Defaults().Try() * c.part / 10}, one, untilTold)
 					defer func() { _ = stop() }()
 					time.Sleep(time.Minute)
-					logs[id] = &log
+					logs[id] = log
 				}
 				time.Sleep(time.Hour)
 				if got := s.active(); len(got) != 1 {

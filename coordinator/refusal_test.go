@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -34,7 +35,7 @@ func TestRefusedForGood(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, l := newStage(t), &refusing{}
 				l.Locker = s.store.Open()
-				var log bytes.Buffer
+				var log lab.Said
 				a := config("a")
 				a.Logger = slog.New(slog.NewTextHandler(&log, nil))
 				var fail atomic.Bool

@@ -64,7 +64,8 @@ func Take(path, nonce string, patience time.Duration) (*Lockfile, error) {
 		return nil, err
 	}
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD, leastFD) // without O_CLOEXEC: children have it
-	if errors.Is(err, unix.EINVAL) { // the limit is smaller than that
+	if errors.Is(err, unix.EINVAL) {
+		// The limit of this process is smaller than that.
 		err = fmt.Errorf("it needs a file numbered %d or more: %w", leastFD, unix.EMFILE)
 	}
 	if err != nil {
