@@ -3,9 +3,9 @@
 // # What it does not promise
 //
 // A lease prevents overlap only while clocks run at about the same rate and the process is
-// scheduled. A process that was paused may come back and write, and a write that a dead process
-// had already sent may still arrive. Only the token protects a resource from those: pass
-// [Term.Token] to whatever the work writes to, and make that refuse a smaller one.
+// scheduled. A process that was paused may come back and write, and a write that a dead process had
+// already sent may still arrive. Only the token protects a resource from those: pass [Term.Token]
+// along with every write, and make the resource refuse a smaller one.
 //
 // # API
 //
@@ -19,34 +19,34 @@
 //
 // # Algorithm
 //
-// Each process registers one session in the store, whatever the number of its roles, and
-// renews it with beats. A session that holds a role beats every quarter of the ttl. One that only
-// stands by has no deadline to keep, and beats after seven eighths of the ttl; when it takes a role
-// it beats beside that call. Attempts at a beat are hedged, not backed off: while one is
-// unacknowledged another starts, on another member of the store if there is one.
+// Each process registers one session in the store, whatever the number of its roles, and renews it
+// with beats. A session that holds a role beats every quarter of the ttl. One that only stands by
+// has no deadline to keep, and beats after seven eighths of the ttl; when it takes a role, it beats
+// alongside that call. Attempts at a beat are hedged, not backed off: while one is unacknowledged
+// another starts, on another member of the store if there is one.
 //
-// The active's deadline is the moment at which the call began whose beat was acknowledged
-// last, plus ttl, less skew. Its work is told to stop a grace before that, and if it still
-// runs at the deadline the process exits. Work starts only if more than the grace and the time
-// between two beats is left; otherwise it might be stopped at once. If no beat has been
-// acknowledged for a whole ttl since a role was taken, or may have been taken by a call that had no
-// answer, the session is abandoned, even though its beats may be reaching the store: they would
-// hold roles that nobody works in. A session that only stands by is abandoned after two ttl.
+// The active's deadline is the start of the call whose beat was acknowledged last, plus ttl, less
+// skew. Its work is told to stop a grace before that, and if it still runs at the deadline the
+// process exits. Work starts only if more than the grace and the time between two beats is left;
+// otherwise it might be stopped at once. If a role was taken, or may have been by a call without an
+// answer, and no beat has been acknowledged for a whole ttl since, the session is abandoned. Its
+// beats may still be reaching the store, and would hold roles that nobody works in. A session that
+// only stands by is abandoned after two ttl.
 //
-// A standby watches every session that it sees in line. It counts silence from the moment at
-// which it received the last change, or from the beginning of the session's term if that is later. It
-// evicts only after ttl plus skew, by compare-and-swap on the very beat that it saw. A session that
-// holds no role and is in nobody's way has twice that. A change is received after it was committed, and
+// A standby watches every session that it sees in line. It counts silence from the moment at which it
+// received the last change, or from the beginning of the session's term if that is later. It evicts
+// only after ttl plus skew, by compare-and-swap on the very beat that it saw. A session that holds no
+// role and is in nobody's way gets twice as long. A change is received after it was committed, and
 // committed after it was sent, so the active stops before anyone may evict it, and only the rates of
 // clocks matter. Each side reads two clocks and believes the one that is worse for itself; see
 // [Instant].
 //
 // A vacant role is taken by TryAcquire, and only its answer is a grant. What a watch shows is a
-// hint. The line behind a role is ordered by priority, then by the time of registration. The
-// last holder comes last, and a contender that is not ready (Config.Ready) bids below all that
-// are. Rank only orders the attempts: the first in line tries at once when the role is vacant, the
-// next 50 ms later, and so on. So a role for which nobody is ready is taken all the same, and no
-// order, right or wrong, can make two active.
+// hint. The line behind a role is ordered by priority, then by the time of registration. The last
+// holder comes last, and a contender that is not ready (Config.Ready) bids below all that are. Rank
+// only orders the attempts: the first in line tries at once when the role is vacant, the next 50 ms
+// later, and so on. So a role for which nobody is ready is still taken, and no order, right or
+// wrong, can make two active.
 //
 // A role is given back only when its work has returned, and the release is repeated until the
 // answer is definite. From the first attempt on, its token is never worked under again.
@@ -56,11 +56,11 @@
 //  1. Tokens of one role strictly increase, and work starts only under a token that is greater
 //     than every one that this process has seen.
 //  2. No two processes work at once while their own deadlines are ahead.
-//  3. The work of a role is told to stop before its deadline, and has stopped, or the process
-//     has exited, when anyone may evict its session for its silence. The word of an operator, or of
-//     Config.Fence, that it is dead is taken as such.
-//  4. An error never leaves anyone active, and an answer that does not come never blocks a role
-//     for longer than one ttl.
+//  3. The work of a role is told to stop before its deadline. By the time anyone may evict its
+//     session for silence, the work has stopped or the process has exited. The word of an operator
+//     or of Config.Fence that the process is dead is taken as true.
+//  4. An error never leaves anyone active, and a missing answer never blocks a role for longer than
+//     one ttl.
 //  5. Nothing that guards, beats, takes over, stops or ends waits for a log, a pipe or a
 //     callback other than the work. Log lines and transitions are queued; Healthy, Fence, Ready,
 //     Standby and OnTransition run beside the loop. OnDeadline, Exit and the Witness are parts of
@@ -76,7 +76,7 @@
 //     and the process takes no role until the disk answers. Work that cannot return is ended at
 //     its deadline.
 //   - Its host is lost, with its witness: it is evicted after ttl plus skew. With Config.Fence one
-//     standby commits its intent in the store, has that host killed, and evicts it then.
+//     standby commits its intent in the store, has that host killed, and then evicts it.
 //   - It is cut off from the store: it stops by its own clocks, before others may evict it.
 //   - Only replies are lost: as if cut off. Beats that still arrive do not keep the role, because
 //     the session is closed once the work has returned.
@@ -123,7 +123,7 @@
 //
 // A role is paused here when an operator has paused it or drained this contender, when its last
 // term here ended early, when the process is not known to be healthy, when the store was rolled
-// back, and when the store refuses for good what it is asked about the role.
+// back, or when the store refuses calls about the role for good.
 //
 // # Files
 //

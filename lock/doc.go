@@ -40,21 +40,22 @@
 // it. A [Locker] holds to the identity that it saw first: on a store that does not
 // answer to that name Register, Watch, Evict, Ask and Raise fail with [ErrOtherStore],
 // and so does every other call that would write. [Locker.Adopt] gives a store one more
-// name; a Locker that accepts it by that name holds to the store's own from then on.
+// name; a Locker that accepts it by that name holds to the store's own identity from
+// then on.
 //
 // # What operators decide
 //
 // Some stores keep more beside the roles: that a role is paused, what is set for a
 // contender, and what happened. The Locker of such a store is an [Operator]. The store
 // keeps these decisions and compares them, so they hold even when every process is dead.
-// Every contender heeds them: one too old to know them must be kept out by the store's
-// format.
+// Every contender heeds them, so the store's format must keep out one too old to know
+// them.
 //
 // # Values
 //
-// Some stores keep small values beside the roles: their Locker is a [Values]. What is written
-// there is refused by the store itself once the writer's term is over, in the commit that would
-// write it. Package state keeps a replicated log there.
+// Some stores keep small values beside the roles: their Locker is a [Values]. Once the writer's
+// term is over, the store itself refuses a write, in the very commit that would make it.
+// Package state keeps a replicated log there.
 //
 // # Outcomes
 //

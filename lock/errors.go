@@ -46,8 +46,8 @@ var (
 	ErrPermanent = errors.New("permanent failure")
 
 	// ErrRefused means that the store answered, and refused the call for a reason that may pass
-	// without anybody's doing here: a password that is being changed, no connection left. Try
-	// again, as after any error whose outcome is unknown.
+	// without anybody acting here: a password that is being changed, no connection left. Try again,
+	// as after any error whose outcome is unknown.
 	ErrRefused = errors.New("refused for now")
 )
 
@@ -171,8 +171,8 @@ func (e *OtherStoreError) Unwrap() error { return ErrOtherStore }
 const MaxName = 256
 
 // CheckName says what is wrong with the name of a role or of a contender: it must be 1 to MaxName
-// bytes of UTF-8 without unprintable characters. what precedes it in the error, which is
-// ErrPermanent; it may be empty.
+// bytes of UTF-8 without unprintable characters. The error is ErrPermanent and begins with what,
+// which may be empty.
 func CheckName(what, name string) error {
 	bad := func(why string, args ...any) error {
 		return Permanent(errors.New(strings.TrimPrefix(fmt.Sprintf("%s %q: ", what, name)+fmt.Sprintf(why, args...), " ")))

@@ -13,40 +13,40 @@ type Locker interface {
 	// c, which the caller drew for this registration and never uses again. There are six
 	// outcomes:
 	//
-	//  1. The session is registered. Where an earlier try of this call had registered it already,
-	//     the same step writes a beat.
+	//  1. The session is registered. If an earlier try of this call had already registered it, the
+	//     same step writes a beat.
 	//  2. The contender's ID belongs to another session whose record is present:
 	//     a *HeldError that names it. A claim whose session is gone is taken over.
 	//  3. The end of this session is already written: ErrLost.
 	//  4. No try can succeed, for example with bad credentials: ErrPermanent.
 	//  5. This is another store than the one that was seen: ErrOtherStore.
-	//  6. Anything else: unknown. The session may still come into line, silent,
-	//     and is evicted like any other; the next try draws a new ID.
+	//  6. Anything else: unknown. The session may still join the line, silent, and is evicted like
+	//     any other; the next try draws a new ID.
 	//
 	// A session has no deadline before its first acknowledged Beat.
 	Register(ctx context.Context, c Contender, p Promise, bids ...Bid) (Session, error)
 
-	// Watch yields the standing of each named role now, and again after every change; of all
-	// roles if none is named. It may skip what was overtaken, but never ends on a standing that
+	// Watch yields the standing of each named role, or of all roles if none is named: now, and
+	// again after every change. It may skip what was overtaken, but never ends on a standing that
 	// is stale, and what it yields is never older than what this Locker has already shown or
-	// acknowledged. A contender that joins or leaves the line may show as late as the shortest
-	// TTL in it. After an error it goes on when the consumer does, and yields the current
+	// acknowledged. A contender that joins or leaves the line may take up to the line's shortest
+	// TTL to show. After an error it goes on when the consumer does, and yields the current
 	// standings again, changed or not. An error about one role's record has that role in its
-	// Standing; the other roles are still shown. It ends when ctx does; if it could show nothing
-	// it yields why before.
+	// Standing; the other roles are still shown. It ends when ctx does; if it could show nothing,
+	// it first yields the reason.
 	Watch(ctx context.Context, roles ...string) iter.Seq2[Standing, error]
 
 	// Evict writes the end of a session whose beat is still the one that was seen, which may be
-	// Absent. It returns nil if the session's end is written, no matter who wrote it, and
-	// ErrMoved if another beat was there. It does not check that the session is silent: the
-	// caller must know. AnyBeat stands for whichever beat is there: pass it only if you know by
-	// other means than the store that nothing of the session acts any more.
+	// Absent. It returns nil if the session's end is written, no matter who wrote it, and ErrMoved
+	// if another beat was there. It does not check that the session is silent: the caller must
+	// know. AnyBeat stands for whichever beat is there: pass it only if you know, and not from the
+	// store, that nothing of the session acts any more.
 	Evict(ctx context.Context, id SessionID, seen Beat, why End) error
 
 	// Ask puts an operator's request beside the role's record. It names the term that it is about
-	// and is void in any other. The session that is named in it answers with the same request,
-	// Answered set, and only then the active acts on it. ErrMoved if that term is over, the role
-	// is paused, or the request that is answered was withdrawn or replaced.
+	// and is void in any other. The session named in it answers with the same request, Answered
+	// set; only then does the active act on it. ErrMoved if that term is over, the role is paused,
+	// or the answered request was withdrawn or replaced.
 	Ask(ctx context.Context, role string, r Request) error
 
 	// Raise makes every future token greater than above, which is at most MaxFloor. It never
@@ -69,17 +69,17 @@ type Session interface {
 	// ID returns the ID under which the session was registered.
 	ID() SessionID
 
-	// Beat renews the session, and replaces its bids if any are given. nil means that the write
-	// of this very call was committed, after it began; a beat never reports another call's write
-	// as its own, never creates the record, and every try is a write of its own. ErrLost: the
-	// session's record is gone, for good. ErrLost comes from the store's transaction alone, never
-	// from a keepalive or a broken connection.
+	// Beat renews the session, and replaces its bids if any are given. nil means that this very
+	// call's write was committed, after the call began. A beat never reports another call's write
+	// as its own and never creates the record, and every try is a write of its own. ErrLost: the
+	// session's record is gone, for good. It comes from the store's transaction alone, never from a
+	// keepalive or a broken connection.
 	Beat(ctx context.Context, bids ...Bid) error
 
-	// TryAcquire takes the role if it is vacant, and returns the token of the term. On a role
-	// that this session already holds it returns that term's token: only so do a successor named
-	// by a Handoff, and a caller whose reply was lost, learn of their grant. A *HeldError says
-	// who else holds the role; ErrMoved: a term began or ended since the role was read, or it is
+	// TryAcquire takes the role if it is vacant, and returns the token of the term. On a role that
+	// this session already holds it returns that term's token: a successor named by a Handoff, and
+	// a caller whose reply was lost, learn of their grant only in this way. A *HeldError says who
+	// else holds the role; ErrMoved: a term began or ended since the role was read, or it is
 	// paused; ErrLost: this session's record is gone.
 	TryAcquire(ctx context.Context, role string) (Token, error)
 
@@ -88,8 +88,8 @@ type Session interface {
 	// the first Release or Handoff of a token on, the owner never works under that token again.
 	Release(ctx context.Context, role string, t Token) error
 
-	// Handoff ends the term t and begins the next one, of the session to, in one commit. nil:
-	// this handoff was made, now or before. ErrGone: the session to does not exist or the role is
+	// Handoff ends the term t and begins the next one, for the session to, in one commit. nil: this
+	// handoff was made, now or before. ErrGone: the session to does not exist or the role is
 	// paused, and t goes on. ErrMoved: t is over. ErrLost: this session's record is gone.
 	Handoff(ctx context.Context, role string, t Token, to SessionID) error
 
@@ -107,7 +107,7 @@ type SessionID string
 // the role's record.
 type Token uint64
 
-// MaxFloor is the greatest floor that can be raised to. It leaves enough tokens above it.
+// MaxFloor is the greatest floor that Raise accepts. It leaves enough tokens above it.
 const MaxFloor Token = 1 << 62
 
 // A Beat is the store's revision of a session's record. Only equality counts.
@@ -119,10 +119,9 @@ const Absent Beat = 0
 // AnyBeat is not a beat of any session. To Evict it means whichever beat is there, or Absent.
 const AnyBeat Beat = 1<<64 - 1
 
-// A Promise is how long a session may be silent: nobody evicts it before they have themselves
-// seen TTL + Skew without another beat, on their own clock. It is written in the record of the
-// session and of every role that it takes, and is read from there, not from the observer's
-// configuration.
+// A Promise is how long a session may be silent: nobody evicts it before seeing TTL + Skew without
+// another beat, on their own clock. It is written in the record of the session and of every role
+// that it takes, and is read from there, not from the observer's configuration.
 type Promise struct {
 	TTL  time.Duration
 	Skew time.Duration // the part of TTL left for differing clocks and for killing

@@ -26,7 +26,7 @@ type Operator interface {
 	Resume(ctx context.Context, role string, seen Pause) error
 
 	// Configure replaces what is set for the contender of that ID. It holds for all its sessions,
-	// future ones too, whether or not there is one now. What s does not set is set no more.
+	// future ones too, whether or not there is one now. What s does not set is no longer set.
 	Configure(ctx context.Context, id string, s Settings) error
 
 	// Configured returns what is set, by the contender's ID. It includes everything that anybody
@@ -42,12 +42,12 @@ type Operator interface {
 	// includes everything that anybody had recorded before it began.
 	History(ctx context.Context, role string) ([]Event, error)
 
-	// Fence puts beside a role's term that a contender is about to have the host of its holder
-	// killed, whose last beat was f.Beat. For each beat of a session one such intent is written at
-	// most, whatever the roles that the session holds. nil: this one stands, written now or before.
-	// ErrMoved: another one's stands for that beat, another beat was there, or the term is over.
-	// An intent is void, and no standing shows it, once the session has another beat, or has ended.
-	// It ends nothing by itself.
+	// Fence writes beside a role's term that a contender is about to have the host of its holder
+	// killed, whose last beat was f.Beat. At most one such intent is written for each beat of a
+	// session, whatever roles the session holds. nil: this one stands, written now or before.
+	// ErrMoved: another contender's stands for that beat, another beat was there, or the term is
+	// over. An intent is void, and no standing shows it, once the session has another beat, or has
+	// ended. It ends nothing by itself.
 	Fence(ctx context.Context, role string, f Fence) error
 }
 
@@ -100,9 +100,9 @@ type Settings struct {
 // IsZero reports whether s sets nothing.
 func (s Settings) IsZero() bool { return !s.Drained && len(s.Priorities) == 0 }
 
-// The priorities of a line. A contender that is not ready to take over bids NotReady less than it would, one that is not
-// healthy NotHealthy less, and one that is neither both. So it is behind all that are ready and healthy: the greatest
-// less NotReady is smaller than the smallest.
+// The priorities of a line. A contender that is not ready to take over lowers its bid by NotReady, one that is not
+// healthy by NotHealthy, and one that is neither by both. That puts it behind all that are ready and healthy:
+// MaxPriority less NotReady is below the smallest priority.
 const (
 	MaxPriority = 1 << 28           // the greatest that is configured or set, and its negative the smallest
 	NotReady    = 2*MaxPriority + 1 // by how much a bid is lowered
@@ -114,11 +114,12 @@ const (
 // and not drained.
 func (m Member) Ready() bool { return m.Priority >= -MaxPriority }
 
-// Lowered is by how much the bid was lowered: 0, NotReady, NotHealthy, or both. Of a drained contender that is not known.
+// Lowered is by how much the bid was lowered: 0, NotReady, NotHealthy, or both. For a drained contender it is not
+// known.
 func (m Member) Lowered() int { return min((MaxPriority-m.Priority)/NotReady, 3) * NotReady }
 
 // Apply returns m as a standing of the role shows it: with what is set for its contender. A set
-// priority does not make a member ready that is not.
+// priority does not make an unready member ready.
 func (s Settings) Apply(m Member, role string) Member {
 	m.Settings = Settings{By: s.By, At: s.At, Drained: s.Drained}
 	if p, ok := s.Priorities[role]; ok {

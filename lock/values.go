@@ -17,9 +17,9 @@ type Values interface {
 	// in which every value of when is as given (nil: there is none). A term stands until its end is
 	// written in the role's record, or the next one begins. ErrDiffers: a value is not as given, and
 	// nothing was written. Any other ErrMoved: the term is over, nothing was written, and current is
-	// the token of the role's last term. ErrPermanent: nothing was written, as where a limit would
-	// be exceeded. After any other error the outcome is unknown: the write may still take effect
-	// later, while the term stands and the values are as given.
+	// the token of the role's last term. ErrPermanent: nothing was written, for example because a
+	// limit would be exceeded. After any other error the outcome is unknown: the write may still
+	// take effect later, while the term stands and the values are as given.
 	Write(ctx context.Context, role string, t Token, changes, when map[string][]byte) (current Token, err error)
 
 	// Read returns the values of the keys that exist, as of one moment; all if none is named. A key
@@ -43,7 +43,7 @@ const ValueStores = "raft, etcd, consul and memory"
 type Limits struct {
 	Keys  int // that a call names, in changes and conditions together
 	Write int // bytes of keys and values that one Write puts and compares
-	Total int // bytes of keys and values in all. Where the store cannot count, who writes must keep to it
+	Total int // bytes of keys and values in all. Where the store cannot count, the writer must keep to it
 }
 
 // ErrDiffers means that a value is not as the caller gave it, and that nothing was written. Look
