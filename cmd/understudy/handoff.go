@@ -188,9 +188,9 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 		case st.Term.Holder.Session == target.Session:
 			return st.Term, nil
 		case inLine(st, target):
-			return st.Term, cli.Exit(cli.NotDone, fmt.Errorf("%s is active instead of %s, which stands by and did not take the role: its log says why, such as a health check that fails", st.Term.Holder.ID, target.ID))
+			return st.Term, cli.Exit(cli.NotDone, fmt.Errorf("%s is active instead of %s, which stands by: it did not take the role, or gave it up at once, as where its command cannot start; its log says why", st.Term.Holder.ID, target.ID))
 		default:
-			return st.Term, cli.Exit(cli.NotDone, fmt.Errorf("%s is active instead of %s: that one was gone when the work had stopped", st.Term.Holder.ID, target.ID))
+			return st.Term, cli.Exit(cli.NotDone, fmt.Errorf("%s is active instead of %s, which is gone: it ended before it could take the role, or gave it up at once; see understudy why", st.Term.Holder.ID, target.ID))
 		}
 		broken = nil
 	}
