@@ -100,7 +100,7 @@ func (c *Checkup) read() error {
 		}
 		c.Snapshots = append(c.Snapshots, one)
 	}
-	if info, err := os.Stat(filepath.Join(c.Dir, logFile)); err == nil {
+	if info, err := os.Stat(filepath.Join(c.Dir, logFile)); err == nil && !unbegun(c.Dir, m) {
 		c.Size = info.Size()
 	}
 	if c.Size == 0 { // what inspect says then is of one that will be made

@@ -83,6 +83,11 @@ func (d *directory) open(id string, log *slog.Logger) (err error) {
 		}
 		m.ID, m.Directory = made.ID, made.Directory
 	}
+	if unbegun(d.path, m) { // bbolt would refuse it
+		if err := os.Remove(filepath.Join(d.path, logFile)); err != nil {
+			return fmt.Errorf("data directory %s: %w", d.path, err)
+		}
+	}
 	if err := d.openLog(log, m.Writes); err != nil {
 		return err
 	}

@@ -355,3 +355,31 @@ func TestNothingIsMadeAtAnothersAddress(t *testing.T) {
 		t.Errorf("its directory is there: %v", err)
 	}
 }
+
+// TestFirstStartThatIsCutShort: whatever a first start leaves of raft.db that ended before bbolt had made it, as on a full disk,
+// the next start goes on from there, and a check finds nothing. Of a node that has begun, the same is refused.
+func TestFirstStartThatIsCutShort(t *testing.T) {
+	t.Parallel()
+	for pages := range 4 {
+		dir := t.TempDir()
+		must(t, marker{ID: "a", Directory: "d"}.write(dir))
+		must(t, os.WriteFile(filepath.Join(dir, logFile), make([]byte, pages*os.Getpagesize()+100), 0o600))
+		c, err := Check(dir)
+		if must(t, err); c.Damage != "" || !c.Empty {
+			t.Errorf("with %d pages, a check finds %q", pages, c.Damage)
+		}
+		for range 2 {
+			d, err := openDirectory(dir, "a", Config{}.logger())
+			must(t, err)
+			must(t, d.close())
+		}
+		begun, err := readMarker(dir)
+		if must(t, err); begun.Starts != 2 || begun.Directory != "d" {
+			t.Errorf("with %d pages: %+v after two starts", pages, begun)
+		}
+		must(t, os.Truncate(filepath.Join(dir, logFile), int64(pages*os.Getpagesize()+100)))
+		if _, err := openDirectory(dir, "a", Config{}.logger()); !errors.Is(err, lock.ErrPermanent) {
+			t.Errorf("with %d pages of a node that has begun: %v, want ErrPermanent", pages, err)
+		}
+	}
+}

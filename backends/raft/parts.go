@@ -153,7 +153,7 @@ func inspect(path, id string) (m marker, r record, err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return m, r, fmt.Errorf("data directory: %w", err)
 	}
-	if err != nil || info.Size() == 0 { // an empty one is left by a start that was cut short
+	if err != nil || info.Size() == 0 || unbegun(path, m) { // an empty one is left by a start that was cut short
 		what := "is missing"
 		if err == nil {
 			what = "is empty"
@@ -185,6 +185,13 @@ func inspect(path, id string) (m marker, r record, err error) {
 	}
 	r, err = addUp(path, r)
 	return m, r, err
+}
+
+// unbegun reports whether raft.db is what a first start left that ended before bbolt had made the file, as on a full disk. bbolt
+// begins with four pages, so nothing was ever committed to it.
+func unbegun(path string, m marker) bool {
+	info, err := os.Stat(filepath.Join(path, logFile))
+	return err == nil && m.ID != "" && m.Starts == 0 && info.Size() < 4*int64(os.Getpagesize()) && len(listSnapshots(path)) == 0
 }
 
 func another(path, owner, id string) error {
