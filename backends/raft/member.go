@@ -97,18 +97,6 @@ func (n *node) serveMember(ctx context.Context, r *http.Request, m MemberChange)
 
 var errNoLeader = undone{errors.New("no leader is known")}
 
-// toLeader passes a call on: who makes it may know one peer only.
-func (n *node) toLeader(ctx context.Context, path string, in, out any) error {
-	if !n.running() {
-		return errNoLeader
-	}
-	address, id := n.raft.LeaderWithID()
-	if id == "" || string(id) == n.config.ID {
-		return errNoLeader
-	}
-	return n.caller.call(ctx, cmp.Or(n.peer(string(id)), Peer{string(id), string(address)}), path, in, out)
-}
-
 // onlyOperators refuses who is neither a peer nor has the certificate of an operator.
 func (n *node) onlyOperators(r *http.Request) error {
 	if n.port.isPeer(r.TLS) || slices.ContainsFunc(r.TLS.PeerCertificates, isOperator) {

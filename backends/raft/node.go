@@ -66,6 +66,7 @@ type node struct {
 	down      chan struct{}      // closed once raft has ended
 	said      sayings
 	large     chan struct{}                            // a place for each call with a large body
+	stray     atomic.Pointer[Peer]                     // the leader, at the address where it was reached last, if that is not the one in the list
 	paces     paces                                    // of what anybody calls
 	asking    chan struct{}                            // and for each question of isTwin
 	reloading sync.Mutex                               // of the library's configuration
@@ -305,12 +306,7 @@ func (n *node) try(ctx context.Context, c ledger.Command) (ledger.Result, error)
 	if n.raft.State() == raft.Leader {
 		return n.apply(ctx, c)
 	}
-	address, id := n.raft.LeaderWithID()
-	if id == "" || string(id) == n.config.ID {
-		return ledger.Result{}, n.leaderless()
-	}
-	leader := cmp.Or(n.config.peer(string(id)), Peer{string(id), string(address)})
-	return n.caller.propose(ctx, leader, pathPropose+onlyLeader, c)
+	return n.passOn(ctx, c)
 }
 
 func (n *node) running() bool {
