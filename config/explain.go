@@ -37,8 +37,11 @@ func (c *Config) explain(err error) error {
 	case !errors.As(err, &field):
 		return err
 	}
-	text, found := err.Error(), false
-	for _, f := range append([]*lock.FieldError{field}, fieldsIn(err)...) { // each peer of a group may have one
+	text, found, all := err.Error(), false, fieldsIn(err) // each peer of a group may have one
+	if !slices.Contains(all, field) {
+		all = append(all, field)
+	}
+	for _, f := range all { // each once: what it is called now may end with what it was called
 		if strings.Contains(text, f.Error()) {
 			text, found = strings.Replace(text, f.Error(), f.Say(c.where), 1), true
 		}

@@ -285,6 +285,17 @@ func TestSecretsAreNotShown(t *testing.T) {
 	}
 }
 
+// TestVariableIsNamedOnce: whoever set a value by a variable reads that variable's name.
+func TestVariableIsNamedOnce(t *testing.T) {
+	c, err := Read(Source{Environ: []string{"UNDERSTUDY_BACKEND=memory", "UNDERSTUDY_TTL=13h", "UNDERSTUDY_ID=a"}})
+	if err == nil {
+		err = c.Explain(c.Coordinator.ValidateTimes())
+	}
+	if err == nil || !strings.HasPrefix(err.Error(), "UNDERSTUDY_TTL: 13h0m0s must be from") {
+		t.Errorf("it says %v", err)
+	}
+}
+
 // TestWarnings tells of variables that are not heeded, and not of those that run gives
 // to its command, or by which the tests find their servers.
 func TestWarnings(t *testing.T) {

@@ -248,8 +248,11 @@ func (r *runner) heartbeat(s State, roles ...string) {
 		active = "nobody"
 	}
 	attrs := []any{named(roles), "id", r.config.ID, "active", active, counted(roles, token)}
-	if s == Draining {
+	switch s {
+	case Draining:
 		attrs = append(attrs, "work", r.rest(role))
+	case Paused: // which may be for another reason than at first
+		attrs = append(attrs, "reason", r.machine.Reason(r.config.Now(), role))
 	}
 	if why != nil {
 		attrs = append(attrs, "error", why)

@@ -41,6 +41,7 @@ It takes some minutes, and writes as fast as the store can at times: not beside 
 	o := newOptions(cmd.Flags(), cli.StoreKeys(), []string{"ttl"})
 	c := &check{options: o}
 	o.Duration(&c.suite.History, "history", 0, "how long random calls are made, to be judged whole (default 5s)")
+	cmd.Flags().Lookup("history").DefValue = "" // which depends on the suite's
 	cmd.Flags().StringVar(&c.only, "case", "", "run only the cases whose names match this regular expression")
 	o.Collect()
 	ttl := cmd.Flags().Lookup("ttl")
