@@ -57,6 +57,29 @@ func TestPausedNobodyTakesOver(t *testing.T) {
 	})
 }
 
+// TestDrainedWhilePaused: a standby of a paused role that is drained meanwhile says so when the role is resumed.
+func TestDrainedWhilePaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		stopA := s.contend(config("a"), untilTold)
+		time.Sleep(time.Second)
+		b := config("b")
+		b.Logger = r.logger()
+		stopB := s.contend(b, untilTold)
+		time.Sleep(time.Minute)
+		s.pauses(0, false)
+		must(t, s.operator().Configure(t.Context(), "b", lock.Settings{By: "op", Drained: true}))
+		time.Sleep(time.Minute)
+		must(t, s.operator().Pause(t.Context(), "r", lock.Pause{}))
+		before := len(r.trace())
+		time.Sleep(time.Minute)
+		if text := r.trace()[before:]; !strings.Contains(text, `msg=paused id=b active=a`) || strings.Count(text, "drained by op") != strings.Count(text, "msg=paused") {
+			t.Errorf("after the pause it says\n%s", text)
+		}
+		_, _ = stopA(), stopB()
+	})
+}
+
 // TestPauseStops: the active's work is told to stop, with a cause of its own and the stop
 // timeout, and the role is nobody's until the very one that had it may take it again.
 func TestPauseStops(t *testing.T) {
