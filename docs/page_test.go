@@ -17,7 +17,7 @@ type page struct {
 var checkedElsewhere = map[string]bool{"go": true, "yaml": true, "json": true, "haproxy": true, "dockerfile": true, "nats": true}
 
 // a command within a sentence begins like this.
-var inline = regexp.MustCompile(`^([A-Z]+=\S+ )?(understudy|make|etcdctl|psql|consul|nats|kubectl|helm|docker|systemctl|go [a-z]+) [^-\s]`)
+var inline = regexp.MustCompile(`^([A-Z]+=\S+ )?(understudy|make|etcdctl|psql|consul|go [a-z]+) [^-\s]`)
 
 // readPage finds every block and every command of a page. Each line of a block that no other
 // test reads is taken for a command, so that nothing is overlooked.
