@@ -85,6 +85,24 @@ func TestWhyNobodyLeads(t *testing.T) {
 	}
 }
 
+// TestWhoIsFollowed: a node that hears nothing is told of the leader that the others have, and not of itself.
+func TestWhoIsFollowed(t *testing.T) {
+	follows := func(leader string) answer { return answer{h: hello{Leader: leader}} }
+	for _, c := range []struct {
+		answers map[string]answer
+		want    string
+	}{
+		{map[string]answer{"b": follows(""), "c": {err: io.EOF}}, ""},
+		{map[string]answer{"a": follows("b"), "b": follows("")}, ""},
+		{map[string]answer{"b": follows("a")}, ""},
+		{map[string]answer{"b": follows("b"), "c": {err: io.EOF}}, "b"},
+	} {
+		if got := followed("a", c.answers); got != c.want {
+			t.Errorf("%v: %q, want %q", c.answers, got, c.want)
+		}
+	}
+}
+
 func TestEvenNumberOfVotersIsAWarning(t *testing.T) {
 	for n, want := range []string{"", "", "two voters survive no failure", "", "4 voters survive no more failures than 3 do: 1", ""} {
 		if text := GroupOf(make([]Peer, n)).Weak(); want == "" && text != "" || !strings.HasPrefix(text, want) {

@@ -125,7 +125,10 @@ func (n *node) greet(ctx context.Context) {
 	}
 }
 
-const nobody = "the group has no leader"
+const (
+	nobody  = "the group has no leader"
+	unheard = "this node hears nothing from the group's leader"
+)
 
 // tellNobody says that nobody has led the group for a while and why peers do not answer, and that
 // the group has lost its majority, if it has.
@@ -137,9 +140,24 @@ func (n *node) tellNobody(ctx context.Context) {
 		if err := n.unanswered(answers); err != nil {
 			attrs = append(attrs, "error", err)
 		}
-		n.log.Warn(nobody+": "+g.unled(n.config.ID, answers), attrs...)
+		if leader := followed(n.config.ID, answers); leader != "" {
+			here := n.config.peer(n.config.ID)
+			n.log.Warn(unheard+": if the group has another address for it than "+here.Address+", run understudy raft member move "+here.String(), append(attrs, "leader", leader)...)
+		} else {
+			n.log.Warn(nobody+": "+g.unled(n.config.ID, answers), attrs...)
+		}
 	}
 	n.warnLost(g.Lost())
+}
+
+// followed is whom the others take for the leader, if that is not the node self; "": nobody says so.
+func followed(self string, answers map[string]answer) string {
+	for id, a := range answers {
+		if a.err == nil && id != self && a.h.Leader != "" && a.h.Leader != self {
+			return a.h.Leader
+		}
+	}
+	return ""
 }
 
 // unled says what keeps the group from having a leader, by what this node's voters have answered: an election takes its

@@ -150,7 +150,11 @@ func (m *move) hint(s *story, cause string) {
 		if fenced > 0 {
 			add("a fence command that succeeds ends the wait at once: the log of who ran it says why it did not")
 		}
-		s.Faster = append(s.Faster, shorterTTL(silent, p.TTL)...)
+		if history.Says(m.began.Detail, history.CameLater) {
+			add("nobody stood by who could have seen that %s was silent", m.began.From)
+		} else {
+			s.Faster = append(s.Faster, shorterTTL(silent, p.TTL)...)
+		}
 	}
 	// Who was away for longer than a promise may have been so because the store still was.
 	if without, _ := m.without(); cause == lock.CauseDeadline && m.ended != nil && without <= p.TTL {

@@ -33,8 +33,8 @@ const (
 // RolledBack is the part of a detail that says why nobody took the role.
 const RolledBack = "the store had been put back to an earlier state"
 
-// CameLater is the part of a detail that says that the role was free already when who took it first looked: what it saw
-// begins there.
+// CameLater is the part of a detail that says that the role was free already, or its holder silent, when who took it first
+// looked: what it saw begins there.
 const CameLater = "its successor was not there yet"
 
 // paused begins the part of the detail that says who had paused the role while nobody was active.

@@ -42,6 +42,7 @@ type role struct {
 	more   string          // its details
 	paused string          // who had paused the role while it was free
 	later  bool            // that was when this process first looked
+	deaf   bool            // no beat of the former term was seen since then
 	rolled bool            // the store had been put back to an earlier state while the role was free
 	wish   lock.Request    // the last one seen
 
@@ -102,6 +103,7 @@ func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionI
 		}
 	case t.Token != r.former.Token || t.Holder.Beat != r.former.Holder.Beat && t.Holder.Beat != lock.Absent:
 		r.lived, r.ended, r.fenced, r.failed = at, machine.Instant{}, machine.Instant{}, ""
+		r.deaf = first
 	default:
 		r.ended = machine.Instant{}
 	}
@@ -182,6 +184,7 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 		e.Cause, e.Detail = r.how, r.more
 		if r.how == lock.CauseSilent {
 			e.Detail = r.silence(c.id)
+			r.later = r.later || r.deaf // it may have been silent for long before
 		}
 		e.Detail = history.Joined(e.Detail, history.Paused(r.paused))
 		if r.rolled {

@@ -157,6 +157,8 @@ func TestBeginningSaysWhoCameLater(t *testing.T) {
 	holder := lock.Member{Contender: lock.Contender{ID: "b", Session: "b-1"}}
 	held, vacant := lock.Standing{Role: "r", Term: lock.Term{Token: 1, Holder: holder}}, lock.Standing{Role: "r", Term: lock.Term{Token: 1, Over: "released", Holder: holder}}
 	next := lock.Standing{Role: "r", Term: lock.Term{Token: 2, Over: "released", Holder: holder}}
+	silent, beaten := vacant, held
+	silent.Term.Over, silent.Term.End, beaten.Term.Holder.Beat = "", lock.End{By: "a", Why: history.Silent}, 2
 	for name, test := range map[string]struct {
 		seen []lock.Standing
 		want bool
@@ -165,6 +167,8 @@ func TestBeginningSaysWhoCameLater(t *testing.T) {
 		"free since":                       {[]lock.Standing{held, vacant}, false},
 		"free when it came, taken, free":   {[]lock.Standing{vacant, next}, false},
 		"nobody ever had it, then it came": {[]lock.Standing{{Role: "r"}, vacant}, false},
+		"silent when it came":              {[]lock.Standing{held, held, silent}, true},
+		"silent since":                     {[]lock.Standing{held, beaten, silent}, false},
 	} {
 		c := New("a", time.Second, "r")
 		for i, st := range test.seen {
