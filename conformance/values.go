@@ -26,7 +26,7 @@ var valuesCases = []kase{
 	row("ValuesRead", valuesRead,
 		`A key that ends in "/" stands for all that begin with it. It includes everything that anybody had written before it began.`, needs(Values)),
 	row("ValuesLimits", valuesLimits,
-		"ErrPermanent: nothing was written, as where a limit would be exceeded.", needs(Values)),
+		"ErrPermanent: nothing was written, for example because a limit would be exceeded.", needs(Values)),
 	row("ValuesRefused", valuesRefused,
 		"Bad input is ErrPermanent, and nothing is written.", needs(Values)),
 	row("ValuesFollow", valuesFollow,
