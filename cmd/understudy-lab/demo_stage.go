@@ -248,9 +248,39 @@ func (s *demoStage) wait(id string) error {
 	return nil
 }
 
+// awaitWitnesses waits until the sessions of those that were killed have been ended. Their witnesses need the others for that,
+// and would otherwise try until the promise is over.
+func (s *demoStage) awaitWitnesses() {
+	dead := map[string]bool{}
+	for id, p := range s.procs {
+		s.mu.Lock()
+		told := s.told[p]
+		s.mu.Unlock()
+		if !told {
+			continue
+		}
+		select {
+		case <-p.Gone():
+			dead[id] = true
+		case <-time.After(100 * time.Millisecond): // stopped, or on its way
+		}
+	}
+	if len(dead) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for st, err := range s.client.Watch(ctx, demoRole) {
+		if err == nil && (st.Term.Vacant() || !dead[st.Term.Holder.ID]) && !slices.ContainsFunc(st.Line, func(m lock.Member) bool { return dead[m.ID] }) {
+			return
+		}
+	}
+}
+
 // endAll leaves nothing behind, whatever happened. It stops what is left, so that the
 // witnesses end too, and kills what has not stopped by then.
 func (s *demoStage) endAll() {
+	s.awaitWitnesses()
 	for _, p := range s.procs {
 		s.tell(p)
 		_ = p.Signal(syscall.SIGTERM) // one that has ended is seen by wait
