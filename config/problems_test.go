@@ -285,7 +285,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	}
 }
 
-// TestVariableIsNamedOnce: whoever set a value by a variable reads that variable's name.
+// TestVariableIsNamedOnce: an error about a variable's value begins with the variable's name, as it was written.
 func TestVariableIsNamedOnce(t *testing.T) {
 	c, err := Read(Source{Environ: []string{"UNDERSTUDY_BACKEND=memory", "UNDERSTUDY_TTL=13h", "UNDERSTUDY_ID=a"}})
 	if err == nil {

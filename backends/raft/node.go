@@ -66,7 +66,7 @@ type node struct {
 	down      chan struct{}      // closed once raft has ended
 	said      sayings
 	large     chan struct{}                            // a place for each call with a large body
-	stray     atomic.Pointer[Peer]                     // the leader, at the address where it was reached last, if that is not the one in the list
+	stray     atomic.Pointer[Peer]                     // the leader at the address that viaLeader tries first; nil: the one in the list
 	paces     paces                                    // of what anybody calls
 	asking    chan struct{}                            // and for each question of isTwin
 	reloading sync.Mutex                               // of the library's configuration

@@ -17,7 +17,7 @@ import (
 // log, or leads bbolt in a circle until the machine has no memory left. So each page that counts is looked at before bbolt
 // follows it: bbolt writes keys in their order, and one behind the other, from where the elements end.
 const (
-	pageHead    = 16 // bytes: the number of the page, of which kind it is, how many elements it has, and how many pages more
+	pageHead    = 16 // bytes: the number of the page, its kind, its number of elements, and how many more pages it takes
 	pageElement = 16 // bytes, before all keys and values: where its own are, and how long
 	bucketHead  = 16 // bytes of the value of a bucket: its page, or 0 where that is the rest of the value
 
@@ -35,7 +35,7 @@ func (e pageError) Error() string {
 type pages struct {
 	file *os.File
 	size int64  // of each
-	end  uint64 // there is none with this number
+	end  uint64 // one more than the greatest number
 	seen map[uint64]bool
 }
 

@@ -46,9 +46,9 @@ func TestEveryPartInEveryState(t *testing.T) {
 	}
 }
 
-// TestPartsTogether goes through all combinations of the three parts of a node's state. What may start besides a directory
-// that is whole is one of which nothing is left, which begins as a new one; and one that is older, or another, as a whole,
-// which only the group can know: see TestOlderDirectoryIsRefused and TestAnotherGroupsDirectoryIsRefused.
+// TestPartsTogether goes through all combinations of the three parts of a node's state. Three kinds of directory may start: a
+// whole one; one with nothing left, as a new node; and one that is older or foreign as a whole, which only the group can
+// notice: see TestOlderDirectoryIsRefused and TestAnotherGroupsDirectoryIsRefused.
 func TestPartsTogether(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -150,7 +150,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// with returns a directory of which parts are in a state.
+// with returns a copy of the directory with some parts in a state.
 func (w *world) with(t *testing.T, parts map[string]string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "node")

@@ -9,19 +9,18 @@ import (
 	"github.com/understudy-ha/understudy/backends/ledger"
 )
 
-// A member that was started at another address, and of which the group was not told, may be elected: it reaches the others.
-// They would pass every call on to where it was. So they also try the address that it leads from, which each of
-// its messages names.
+// A member that was started at a new address can be elected before the group is told of the address, because it reaches the
+// others. They would send every call to its old address. So they also try the address that the leader gives in each message.
 
-// leader is who leads, by address as the list or the group has it, and as it says itself; ok: somebody else does.
+// leader returns the leader at the address in our list, and at the address that it gives itself. ok is false if nobody else leads.
 func (n *node) leader() (known, own Peer, ok bool) {
 	address, id := n.raft.LeaderWithID()
 	own = Peer{string(id), string(address)}
 	return cmp.Or(n.config.peer(own.ID), own), own, id != "" && own.ID != n.config.ID
 }
 
-// viaLeader makes a call to the leader at the one address, or, where it cannot be reached there, at the other one. The one
-// at which it was reached comes first the next time.
+// viaLeader calls the leader at one of its two addresses and, if nothing answers there, at the other. The next call begins with
+// the one that was tried last.
 func (n *node) viaLeader(known, own Peer, call func(Peer) error) error {
 	first, second := known, own
 	if stray := n.stray.Load(); stray != nil && *stray == own {

@@ -8,8 +8,8 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// TestLeaderAtAnotherAddress: a member that came back at another address, of which only its own list knows, is elected.
-// The others' calls reach it there, and so does the one that tells the group of the address.
+// TestLeaderAtAnotherAddress elects a member that came back at an address that only its own list has. The others' calls
+// reach it there, and so does the call that tells the group of the address.
 func TestLeaderAtAnotherAddress(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)

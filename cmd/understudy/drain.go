@@ -85,7 +85,7 @@ func member(st lock.Standing, id string) (lock.Member, bool) {
 
 func isActive(st lock.Standing, id string) bool { return !st.Term.Vacant() && st.Term.Holder.ID == id }
 
-// set replaces what is set for the contender. Who has drained it stays known, whoever sets its priority.
+// set replaces what is set for the contender. A change of priority keeps the name of who drained it.
 func (s *steering) set(ctx context.Context, op lock.Operator, was, to lock.Settings) error {
 	if !was.Drained || !to.Drained {
 		to.By, to.At = by(), time.Now()

@@ -204,8 +204,8 @@ func (f *follower) report(some ...lock.Standing) report {
 	return r
 }
 
-// heard says which of these roles' actives are silent: those of which no beat came for twice the time in which one is due,
-// before the store was asked, and answered. While it does not nobody is known to be.
+// heard says which actives are silent. One is if no beat came for twice the time in which one is due, and the store has answered
+// since. While the store is away, nobody counts as silent.
 func (f *follower) heard(some ...lock.Standing) (all []heard) {
 	for _, st := range some {
 		m, last := st.Term.Holder, f.beats[st.Role]

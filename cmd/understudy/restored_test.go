@@ -14,8 +14,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// TestRestoredAnew sets servers up anew from a snapshot while contenders run. What is restored is their store, whatever its
-// servers call it: they go on by themselves.
+// TestRestoredAnew restores a snapshot into new servers while contenders run. It is still their store, whatever the servers
+// call it, and they go on by themselves.
 func TestRestoredAnew(t *testing.T) {
 	onServers(t, func(t *testing.T, r *trio) {
 		r.ttl = 5 * time.Second
@@ -35,7 +35,7 @@ func TestRestoredAnew(t *testing.T) {
 	})
 }
 
-// TestRestoredAnewToAnEarlierState: where the role has moved since, whoever saw that waits for an operator.
+// TestRestoredAnewToAnEarlierState: if the role moved after the snapshot, contenders that saw the move wait for an operator.
 func TestRestoredAnewToAnEarlierState(t *testing.T) {
 	onServers(t, func(t *testing.T, r *trio) { testRolledBack(t, r, true, anew[r.store.Backend]) })
 }
@@ -51,7 +51,7 @@ func (r *trio) identity() string {
 	return found[1]
 }
 
-// anew take a snapshot, and return what restores it into servers that know of nothing else.
+// anew has a function for each store that takes a snapshot. It returns what restores the snapshot into empty servers.
 var anew = map[string]func(r *trio) (restore func()){onEtcd: etcdAnew, onConsul: consulAnew}
 
 func etcdAnew(r *trio) (restore func()) {

@@ -34,7 +34,7 @@ func fullPipe(t *testing.T) *os.File {
 	return full
 }
 
-// stoppedTerminal is a terminal whose output somebody has stopped: whoever writes to it blocks.
+// stoppedTerminal is a terminal with its output stopped, as by ctrl-S: a write to it blocks.
 func stoppedTerminal(t *testing.T) *os.File {
 	t.Helper()
 	end, name := lab.Terminal(t)

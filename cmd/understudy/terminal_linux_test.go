@@ -73,8 +73,8 @@ func testTerminalCloses(t *testing.T, r *trio) {
 	r.judge()
 }
 
-// TestTerminalStopsNoCommand: one that reads its terminal, or writes to it though that stops whoever does so in the
-// background, is not stopped by it: it would hold its role, and do nothing, for ever.
+// TestTerminalStopsNoCommand: a command that reads its terminal, or writes to it under `stty tostop`, goes on. A stopped one
+// would hold its role for ever and do nothing.
 func TestTerminalStopsNoCommand(t *testing.T) {
 	t.Parallel()
 	r := newTrio(t, onEtcd)

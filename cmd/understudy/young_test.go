@@ -37,7 +37,7 @@ func TestFirstHandoff(t *testing.T) {
 	})
 }
 
-// promptly is far longer than a handoff takes on a busy machine, and far shorter than the wait until everything is read anew.
+// promptly is far longer than a handoff takes on a busy machine, and far shorter than the time until the next full read.
 const promptly = 2 * time.Second
 
 // TestProofOutlivesItsLease kills a sole contender, whose witness ends its session, and
