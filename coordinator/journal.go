@@ -129,9 +129,8 @@ func (j *journal) ended(now Instant, role string, err error) {
 // loud is the level at which a transition is logged: Debug while the role's work ends again and
 // again, until something else ends its term; while a store that is away is asked for a role; and while a role that
 // does not move is asked for in vain again and again.
-func (j *journal) loud(level slog.Level, role string, before entry, to State, cause error) slog.Level {
-	vain := before.tried != 0 && before.tried == j.states[role].tried
-	if (j.shared || vain) && (waits(before.state) && to == Activating || before.state == Activating && waits(to)) {
+func (j *journal) loud(level slog.Level, role string, before entry, to State, cause error, greatest lock.Token) slog.Level {
+	if (j.shared || before.tried == greatest) && (waits(before.state) && to == Activating || before.state == Activating && waits(to)) {
 		return slog.LevelDebug
 	}
 	l := j.loops[role]
@@ -143,6 +142,11 @@ func (j *journal) loud(level slog.Level, role string, before entry, to State, ca
 		return slog.LevelDebug
 	}
 	return level
+}
+
+// greatest is the greatest token of a role that is known here, at least 1.
+func (r *runner) greatest(role string) lock.Token {
+	return max(r.machine.Role(role).Token, r.journal.states[role].token, r.standings[role].Term.Token, 1)
 }
 
 func waits(s State) bool { return s == Standby || s == Paused }
@@ -185,7 +189,7 @@ func (r *runner) transition(now Instant, roles ...string) {
 		before := r.journal.states[name]
 		after := entry{to, now, max(r.machine.Role(name).Token, before.token), before.tried}
 		if before.state == Activating && waits(to) {
-			after.tried = max(after.token, r.standings[name].Term.Token, 1)
+			after.tried = r.greatest(name)
 		}
 		r.journal.states[name] = after
 	}
@@ -211,7 +215,7 @@ func (r *runner) transition(now Instant, roles ...string) {
 	if why != nil && why.Error() != fmt.Sprint(reason) {
 		attrs = append(attrs, "error", why)
 	}
-	r.config.Logger.Log(context.Background(), r.journal.loud(level, role, from, to, cause), "transition", attrs...)
+	r.config.Logger.Log(context.Background(), r.journal.loud(level, role, from, to, cause, r.greatest(role)), "transition", attrs...)
 }
 
 // gaveUp is why a role is registered for anew where the store has not said that the session is lost: it has said nothing.

@@ -76,6 +76,30 @@ func refusedFor(t *testing.T, call string, ttl time.Duration, why error) {
 	}
 }
 
+// TestVainAttemptIsToldAgain: once the role has moved, the next attempt is news.
+func TestVainAttemptIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		stopA := s.contend(config("a"), untilTold)
+		time.Sleep(time.Second)
+		l, c := &refusing{Locker: s.store.Open(), why: lock.Refusal(errors.New("too many connections"))}, config("b")
+		c.Logger = r.logger()
+		stopB := s.contendOver(l, c, untilTold)
+		asks := func() int { return strings.Count(r.trace(), "from=standby to=activating") }
+		for round := 1; round <= 2; round++ {
+			time.Sleep(time.Minute)
+			l.set("acquire")
+			must(t, stopA())
+			time.Sleep(5 * time.Second) // many attempts
+			if got := asks(); got != round {
+				t.Errorf("after %d moves %d attempts are told:\n%s", round, got, r.trace())
+			}
+			stopA = s.contend(config("a"), untilTold) // and takes it
+		}
+		_, _ = stopA(), stopB()
+	})
+}
+
 // TestStopTellsWhyNot: whoever stops before it could register says why it could not.
 func TestStopTellsWhyNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

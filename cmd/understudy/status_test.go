@@ -178,6 +178,12 @@ func TestStatusWatchSaysOutage(t *testing.T) {
 		if strings.Count(got.String(), "the store does not answer") != 1 || strings.Count(got.String(), "the store answers again") != 1 {
 			t.Errorf("one outage is told as\n%s", got)
 		}
+		for line := range strings.Lines(got.String()) {
+			if !strings.Contains(line, "the store does not answer") && !strings.Contains(line, "the store answers again") &&
+				!strings.HasPrefix(line, "understudy: warning: the store: 3 members") && line != "understudy: every server of the store is well again\n" {
+				t.Errorf("it says %q", line)
+			}
+		}
 	}
 	r.eventually("the last document is of a store that answers", func() bool {
 		all := strings.Split(strings.TrimSpace(docs.String()), "\n")
