@@ -100,7 +100,7 @@ type Config struct {
 	// witness is left. It is called by one goroutine and must not block. nil: nothing is told.
 	OnDeadline func(at Instant)
 
-	// HangTimeout is how long the witness leaves a coordinator alive that does not turn, or whose
+	// HangTimeout is how long the witness leaves a coordinator alive that makes no step, or whose
 	// health check does not return: 100 ms to 12 h, default ttl/2 or 100 ms; negative: until work
 	// outlives the deadline. A process that beats has no such end: if its health check hangs and
 	// HangTimeout is negative, or there is no Witness, it keeps its roles, and only the log says so.

@@ -197,6 +197,9 @@ func (r *runner) transition(now Instant, roles ...string) {
 	cause := r.machine.Role(role).Cause
 	asked := to == Stopped && !r.machine.Role(role).Done || errors.Is(cause, ErrStopping)
 	why := r.whyNot(now, role, to)
+	if from.state == Registering && to == Standby || to == Active { // the store has just answered: what went wrong before is over
+		why = nil
+	}
 	switch {
 	case asked:
 		reason = r.whyStop()

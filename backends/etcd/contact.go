@@ -204,7 +204,7 @@ func (m *members) whyNot(ctx context.Context, conn *grpc.ClientConn, err error) 
 	if told == nil || ctx.Err() != nil {
 		return err
 	}
-	why := status.Convert(told).Message()
+	why := plain(status.Convert(told).Message())
 	switch {
 	case strings.Contains(why, "looked like an HTTP/1.1 header"):
 		why = "what answers there speaks HTTP/1.1, not gRPC, as etcd's port for peers does; write its port for clients, which is 2379 by default"
@@ -220,6 +220,15 @@ func (m *members) whyNot(ctx context.Context, conn *grpc.ClientConn, err error) 
 		}
 	}
 	return err
+}
+
+// plain is what gRPC says about a connection without its own words around it.
+func plain(why string) string {
+	inner, ok := strings.CutPrefix(why, "connection error: desc = ")
+	if inner, err := strconv.Unquote(inner); ok && err == nil {
+		why = strings.TrimPrefix(inner, "transport: ")
+	}
+	return strings.TrimPrefix(why, "Error while dialing: ")
 }
 
 // atOnce makes a call fail if its connection has just broken, or its token was refused. The

@@ -47,3 +47,19 @@ func TestCurable(t *testing.T) {
 		t.Errorf("permanent: %v, and the error itself: %v", errors.Is(err, lock.ErrPermanent), errors.Is(err, of))
 	}
 }
+
+// TestPlain: of an error of gRPC only the system's own words are told.
+func TestPlain(t *testing.T) {
+	const refused = "dial tcp 127.0.0.1:1: connect: connection refused"
+	for _, text := range []string{
+		refused, "Error while dialing: " + refused, `connection error: desc = "transport: Error while dialing: ` + refused + `"`,
+	} {
+		if got := plain(text); got != refused {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+	const tls = `connection error: desc = "transport: authentication handshake failed: tls: \"x\" expired"`
+	if got := plain(tls); got != `authentication handshake failed: tls: "x" expired` {
+		t.Error(got)
+	}
+}

@@ -91,7 +91,7 @@ func (s *demoStage) mind(id string, p *process.Process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.told[p] {
-		s.fail(fmt.Errorf("%s ended, and nothing was done to it: a witness kills a process that has not turned for %v, as happens on a machine that is too busy for this demo; try it again", id, demoHang))
+		s.fail(fmt.Errorf("%s ended, and nothing was done to it: a witness kills a process that has made no step for %v, as happens on a machine that is too busy for this demo; try it again", id, demoHang))
 	}
 }
 

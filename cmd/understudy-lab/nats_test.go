@@ -4,6 +4,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -17,6 +18,9 @@ import (
 func TestNATS(t *testing.T) {
 	server, flags := serve(t, "nats")
 	conformsInOneValue(t, flags)
+	if text := ask(t, 0, flags...); !strings.Contains(text, "\nbut with --nats-may-forget it may forget in a crash") {
+		t.Error(text)
+	}
 	c, err := nats.Connect("nats://" + server.Members[0].Addr())
 	lab.Must(t, err)
 	defer c.Close()

@@ -89,7 +89,11 @@ func (c *check) probe(cmd *cobra.Command) error {
 	case no:
 		return cli.Exit(cli.NotDone, errors.Join(fmt.Errorf("no: %s cannot hold a lock as it is", c.Store.Row().Name), removed))
 	}
-	fmt.Fprintf(out, "\nyes: %s can hold a lock%s\n", c.Store.Row().Name, map[bool]string{true: ", as far as that was tried"}[untried])
+	store := c.Store.Row().Name
+	fmt.Fprintf(out, "\nyes: %s can hold a lock%s\n", store, map[bool]string{true: ", as far as that was tried"}[untried])
+	if c.Given(store + ".mayForget") {
+		fmt.Fprintf(out, "but with --%s-may-forget it may forget in a crash what it acknowledged: then two may be active at once\n", store)
+	}
 	return cli.Unreachable(removed)
 }
 

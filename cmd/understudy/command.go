@@ -63,7 +63,7 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	c.tell(ctx, g.Code(), byItself)
 	c.onStandby(ctx, t, whyOver(ctx, g.Code(), byItself), active, over)
 	if byItself {
-		ended := &endedError{g.Code(), over}
+		ended := c.endedError(g.Code(), over)
 		return c.over(ended, ended)
 	}
 	return c.ended(ctx)
@@ -75,7 +75,7 @@ func (c *command) notStarted(err error) error {
 	if c.role.OnExit != "restart" { // otherwise the coordinator logs it
 		c.log.Error(err.Error())
 	}
-	return c.over(&endedError{127, time.Now()}, err)
+	return c.over(c.endedError(127, time.Now()), err)
 }
 
 // ended says what it means that a term ended otherwise than by the command itself.

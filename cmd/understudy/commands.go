@@ -110,9 +110,23 @@ func (c *commands) exit() {
 type endedError struct {
 	code int
 	at   time.Time
+	role string // empty: this process has one role
 }
 
-func (e *endedError) Error() string { return fmt.Sprintf("the command ended with code %d", e.code) }
+func (c *command) endedError(code int, at time.Time) *endedError {
+	e := &endedError{code: code, at: at}
+	if len(c.byRole) > 1 {
+		e.role = c.role.Name
+	}
+	return e
+}
+
+func (e *endedError) Error() string {
+	if e.role != "" {
+		return fmt.Sprintf("the command of role %s ended with code %d", e.role, e.code)
+	}
+	return fmt.Sprintf("the command ended with code %d", e.code)
+}
 
 // Is makes an exit with code 0 count as a stop.
 func (e *endedError) Is(target error) bool { return e.code == 0 && target == coordinator.ErrStopping }

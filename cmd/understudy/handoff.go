@@ -164,6 +164,7 @@ const answerTrips = 4
 // anybody knows, and the wish is taken back.
 func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, target lock.Member) (after lock.Term, err error) {
 	var broken error
+	began := time.Now()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	patience := answerTrips*coordinator.Config{TTL: target.TTL}.Try() + time.Second
@@ -200,7 +201,19 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 	if broken != nil {
 		return after, cli.Unreachable(fmt.Errorf("the store cannot be reached, and the request stands:\n%w", broken))
 	}
-	return after, cli.Exit(cli.NotDone, fmt.Errorf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID))
+	return after, cli.Exit(cli.NotDone, errors.New(notHandedOver(ctx, l, before, role, time.Since(began))))
+}
+
+// notHandedOver says why the active still has the role, as far as its beats show it.
+func notHandedOver(ctx context.Context, l lock.Locker, before lock.Term, role string, waited time.Duration) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coordinator.Config{TTL: before.Holder.TTL}.Try())
+	defer cancel()
+	st, err := standing(ctx, l, role)
+	if h := st.Term.Holder; err == nil && waited >= h.TTL/2 && st.Term.Token == before.Token && h.Beat == before.Holder.Beat {
+		return fmt.Sprintf("%s has not handed over, and has not beaten since it was asked: it hangs, is dead, or is cut off from the store; "+
+			"if it stays silent, a standby takes over within %v of its last beat", h.ID, h.TTL+h.Skew)
+	}
+	return fmt.Sprintf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID)
 }
 
 // withdraw takes back a wish that the standby did not answer, and says so.

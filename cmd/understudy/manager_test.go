@@ -3,6 +3,7 @@
 package main
 
 import (
+	"io"
 	"net"
 	"path/filepath"
 	"slices"
@@ -36,15 +37,7 @@ func managed(t *testing.T, watchdog string, heard func(*net.UnixConn)) (w *wrapp
 func TestServiceManager(t *testing.T) {
 	t.Parallel()
 	said := &lab.Said{}
-	w, log := managed(t, "200000", func(conn *net.UnixConn) {
-		for text := make([]byte, 4096); ; {
-			n, err := conn.Read(text)
-			if err != nil {
-				return
-			}
-			_, _ = said.Write(append(text[:n], '\n'))
-		}
-	})
+	w, log := managed(t, "200000", func(conn *net.UnixConn) { copyMessages(said, conn) })
 	awaitSaid(t, said, "STATUS=active in r, token ")
 	awaitSaid(t, said, "WATCHDOG=1\n")
 	w.signal(syscall.SIGTERM)
@@ -56,6 +49,38 @@ func TestServiceManager(t *testing.T) {
 	ready := slices.Index(lines, "READY=1")
 	if ready < 0 || strings.Count(said.String(), "READY=1") != 1 || ready > slices.Index(lines, "STOPPING=1") {
 		t.Errorf("told:\n%s", said)
+	}
+}
+
+// TestServiceManagerOfAStandby: a standby in line is ready, too, or units that wait for it would wait for ever.
+func TestServiceManagerOfAStandby(t *testing.T) {
+	t.Parallel()
+	address := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
+	must(t, err)
+	t.Cleanup(func() { conn.Close() })
+	said := &lab.Said{}
+	go copyMessages(said, conn)
+	r := newTrio(t, onEtcd)
+	r.through = map[string][]string{"b": {"env", "NOTIFY_SOCKET=" + address}}
+	r.start("a")
+	r.active(0)
+	r.start("b")
+	awaitSaid(t, said, "READY=1")
+	awaitSaid(t, said, "STATUS=standby in r")
+	if text := said.String(); strings.Contains(text, "STATUS=active") {
+		t.Errorf("it was active:\n%s", text)
+	}
+}
+
+// copyMessages writes one line for every line that a service manager is told.
+func copyMessages(to io.Writer, conn *net.UnixConn) {
+	for text := make([]byte, 4096); ; {
+		n, err := conn.Read(text)
+		if err != nil {
+			return
+		}
+		_, _ = to.Write(append(text[:n], '\n'))
 	}
 }
 

@@ -325,3 +325,16 @@ func testHandoffToTheDead(t *testing.T, r *trio) {
 	living := r.others(now.id)[1]
 	r.expect(0, "r: "+now.id+" -> "+living, "handoff", "--role", "r", "--to", living)
 }
+
+// TestHandoffFromTheSilent: of an active that does not beat it is not its work that takes long.
+func TestHandoffFromTheSilent(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onEtcd)
+	r.ttl = 8 * time.Second
+	r.startAll("--witness=false", "--hang-timeout", "0")
+	now := r.active(0)
+	r.inLine(2)
+	r.signal(now.id, syscall.SIGSTOP)
+	r.expect(cli.NotDone, now.id+" has not handed over, and has not beaten since it was asked", "handoff", "--role", "r", "--timeout", "5s")
+	r.active(now.token)
+}

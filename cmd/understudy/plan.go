@@ -128,18 +128,18 @@ func atMost(what, word string, d time.Duration, why string) bound {
 	return bound{What: what, Bound: word + d.String(), Why: why}.with(-1, d)
 }
 
-// hangs is the bound of a process that does not turn. It does not beat either, and the witness does not leave it alive
+// hangs is the bound of a process that makes no step. It does not beat either, and the witness does not leave it alive
 // beyond its promise: so a longer hang-timeout is for health checks alone, which may hang while the process beats.
 func hangs(c coordinator.Config) bound {
 	most := c.TTL - c.Skew
 	least := most - c.BeatEvery()
 	if c.HangTimeout <= least {
-		return about("hang", "about ", c.HangTimeout, "the witness kills a process that has not turned for hang-timeout; then as a crash")
+		return about("hang", "about ", c.HangTimeout, "the witness kills a process that was stopped, or makes no step, for hang-timeout; then as a crash")
 	}
 	most = min(most, c.HangTimeout)
 	return bound{
 		What: "hang", Bound: fmt.Sprintf("%v to %v", least.Round(time.Millisecond), most.Round(time.Millisecond)),
-		Why: fmt.Sprintf("a process that does not turn does not beat: the witness kills it when its promise is over, also before hang-timeout, and then as a crash; a health check that hangs has all of hang-timeout, %v", c.HangTimeout),
+		Why: fmt.Sprintf("a process that is stopped or makes no step does not beat: the witness kills it when its promise is over, also before hang-timeout, and then as a crash; a health check that hangs has all of hang-timeout, %v", c.HangTimeout),
 	}.with(least, most)
 }
 

@@ -112,7 +112,7 @@ func (w *warm) standBy(ctx context.Context) {
 			if time.Since(l.began) > most {
 				w.pause = 0
 			}
-			err = &endedError{l.group.Code(), time.Now()}
+			err = w.endedError(l.group.Code(), time.Now())
 		}
 		if ctx.Err() != nil {
 			return
@@ -170,7 +170,7 @@ func (w *warm) work(ctx context.Context, t coordinator.Term) error {
 	}
 	w.onStandby(ctx, t, whyOver(ctx, code, byItself), active, over)
 	if byItself {
-		ended := &endedError{code, over}
+		ended := w.endedError(code, over)
 		return w.over(ended, ended)
 	}
 	return w.ended(ctx)

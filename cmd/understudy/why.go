@@ -108,16 +108,24 @@ func lastMove(ctx context.Context, l lock.Locker, st heard, limit time.Time) (he
 }
 
 // toldBy reports whether the events have the role's last move, or never will: one that could not be written is
-// dropped.
+// dropped. Who gave the role back writes why with its next beat, which may come after the new active's.
 func (h heard) toldBy(events []lock.Event) bool {
-	t, written := h.Term, false
-	for _, e := range events {
-		if e.Token > t.Token {
+	t := h.Term
+	var began *lock.Event
+	for i, e := range events {
+		switch {
+		case e.Token > t.Token:
 			return false
+		case e.Kind == lock.Began && e.Token == t.Token:
+			began = &events[i]
 		}
-		written = written || e.Kind == lock.Began && e.Token == t.Token
 	}
-	return written || t.Vacant() || h.silent != "" || h.at.Sub(t.Since).Abs() > t.Holder.TTL
+	if t.Vacant() || h.silent != "" || h.at.Sub(t.Since).Abs() > t.Holder.TTL {
+		return true
+	}
+	return began != nil && (began.Cause != lock.CauseReleased || slices.ContainsFunc(events, func(e lock.Event) bool {
+		return e.Kind == lock.Ended && e.Token == began.Previous
+	}))
 }
 
 // A story is why's answer about a role. Its names are stable.
@@ -210,6 +218,9 @@ func (m *move) tellMove(s *story) {
 	if cause != lock.CauseFirst {
 		without, bound := m.without()
 		s.Without, s.AtMost, s.AtLeast = without.Seconds(), bound == noMore, bound == noLess
+	}
+	if away := took(b, lock.PartOutage); cause == lock.CauseSilent && away > 0 {
+		s.Text += fmt.Sprintf(" The store had not answered %s for %s either, so it may have been the store that was away.", s.Active, short(away))
 	}
 	if m.outage != nil {
 		took := m.outage.Parts[0].Took

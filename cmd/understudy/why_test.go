@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
@@ -64,6 +66,16 @@ func (r *trio) others(id string) (others []string) {
 		}
 	}
 	return others
+}
+
+// TestWhoseCommandEnded: where a process has several roles, its end names the one whose command ended.
+func TestWhoseCommandEnded(t *testing.T) {
+	all := &config.Config{Roles: []config.Role{{Name: "query"}, {Name: "data"}}}
+	all.Coordinator.Logger = slog.New(slog.DiscardHandler)
+	c := newCommands(&options{Options: &cli.Options{Config: all}}, nil)
+	if text := c.byRole["data"].endedError(3, time.Now()).Error(); text != "the command of role data ended with code 3" {
+		t.Error(text)
+	}
 }
 
 // TestNobodyAsked: nothing says that a stop was asked for when a command died, and a command
@@ -145,6 +157,48 @@ func TestWitnessOfTheSilent(t *testing.T) {
 		events = append(events, lock.Event{Kind: lock.Ended, By: "a", Token: 7, Cause: lock.CauseDeadline})
 		if got := strings.Join(storyOf(heard{Standing: st}, events).Faster, "\n"); strings.Contains(got, "a had ") || strings.Contains(got, "whether a ") {
 			t.Errorf("%q: it was cut off, and why says %q", detail, got)
+		}
+	}
+}
+
+// TestSilentWhileTheStoreWasAway: who saw the silence had no answer of the store either, and why says so.
+func TestSilentWhileTheStoreWasAway(t *testing.T) {
+	st := lock.Standing{Role: "r", Term: lock.Term{Token: 8, Holder: lock.Member{Contender: lock.Contender{ID: "b"}, Promise: lock.Promise{TTL: time.Second}}}}
+	began := lock.Event{Kind: lock.Began, By: "b", Token: 8, From: "a", Previous: 7, Cause: lock.CauseSilent, Detail: "seen by b"}
+	const words = "it may have been the store that was away"
+	if text := storyOf(heard{Standing: st}, []lock.Event{began}).Text; strings.Contains(text, words) {
+		t.Error(text)
+	}
+	began.Parts = []lock.Part{{Name: lock.PartOutage, Took: 9 * time.Second}}
+	if text := storyOf(heard{Standing: st}, []lock.Event{began}).Text; !strings.Contains(text, "The store had not answered b for 9s either, so "+words) {
+		t.Error(text)
+	}
+}
+
+// TestMoveIsToldWhole: why waits until both have written about a move, unless one cannot.
+func TestMoveIsToldWhole(t *testing.T) {
+	at := time.Now()
+	given := lock.Event{Kind: lock.Began, By: "b", Token: 8, From: "a", Previous: 7, Cause: lock.CauseReleased}
+	ended := lock.Event{Kind: lock.Ended, By: "a", Token: 7, Cause: lock.CauseDrained}
+	silent := given
+	silent.Cause = lock.CauseSilent
+	later := lock.Event{Kind: lock.Began, By: "a", Token: 9, Previous: 8}
+	for name, test := range map[string]struct {
+		events []lock.Event
+		since  time.Duration // of the term
+		want   bool
+	}{
+		"nothing":                      {nil, time.Millisecond, false},
+		"nothing, and none will come":  {nil, 2 * time.Second, true},
+		"only that it was given":       {[]lock.Event{given}, time.Millisecond, false},
+		"only that, and no more comes": {[]lock.Event{given}, 2 * time.Second, true},
+		"both":                         {[]lock.Event{ended, given}, time.Millisecond, true},
+		"the dead writes nothing":      {[]lock.Event{silent}, time.Millisecond, true},
+		"there was another since":      {[]lock.Event{ended, given, later}, time.Millisecond, false},
+	} {
+		st := lock.Standing{Role: "r", Term: lock.Term{Token: 8, Since: at.Add(-test.since), Holder: lock.Member{Contender: lock.Contender{ID: "b"}, Promise: lock.Promise{TTL: time.Second}}}}
+		if got := (heard{Standing: st, at: at}).toldBy(test.events); got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}
 }

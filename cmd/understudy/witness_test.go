@@ -327,7 +327,7 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%s works, want %s, which is healthy again", last.id, now.id)
 		}
 	}
-	for _, said := range []string{"the health check hangs", "it hangs: it did not turn, or its health check did not return"} { // by itself, and by its witness
+	for _, said := range []string{"the health check hangs", "it hangs: it was stopped or made no step, or its health check did not return"} { // by itself, and by its witness
 		r.awaitLog(third, said)
 	}
 	r.judge()

@@ -9,7 +9,7 @@
 //
 // It also enforces the deadline. The moment until which work may run, and whether any runs, are
 // in a page of memory that both processes share; the coordinator writes it and never waits. At
-// the deadline, and when the coordinator or its health check has not turned for
+// the deadline, and when the coordinator or its health check has made no step for
 // Config.HangTimeout, the witness kills the process: first kill, then wait until it is gone, then
 // end the session, never the other way round. It kills before it says so, and never waits for its
 // log. A witness that was itself stopped looks at the deadline first when it goes on, and counts

@@ -174,7 +174,7 @@ func (c *child) due() string {
 	case c.page.works.Load() > 0 && c.page.deadline.load().left(now) <= 0:
 		return "its work runs and its promise is over"
 	case c.HangTimeout > 0 && c.silent >= c.HangTimeout && c.page.session.load().n > 0:
-		return fmt.Sprintf("it hangs: it did not turn, or its health check did not return, for %v", c.HangTimeout)
+		return fmt.Sprintf("it hangs: it was stopped or made no step, or its health check did not return, for %v", c.HangTimeout)
 	}
 	return ""
 }
