@@ -81,6 +81,9 @@ func TestBenchRefusesBadInput(t *testing.T) {
 			if strings.Contains(out.String(), "seed") {
 				t.Error("it began to measure")
 			}
+			if _, err := os.Stat(filepath.Join(dir, "new")); err == nil {
+				t.Error("a directory is left")
+			}
 		})
 	}
 }

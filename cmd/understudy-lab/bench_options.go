@@ -180,13 +180,13 @@ func (b *benchOptions) chooseFaults(p *failover.Plan) error {
 	return errors.Join(errs...)
 }
 
-// checkOut refuses a directory that holds a report, or cannot hold one.
+// checkOut refuses a directory that holds a report, or cannot hold one. It leaves none that was not there.
 func (b *benchOptions) checkOut() error {
 	if b.out == "" {
 		return errors.New("out: is empty; write a directory")
 	}
-	info, err := os.Stat(b.out)
-	if err == nil && !info.IsDir() {
+	info, missing := os.Stat(b.out)
+	if missing == nil && !info.IsDir() {
 		return fmt.Errorf("out %q: is not a directory", b.out)
 	}
 	if _, err := os.Stat(filepath.Join(b.out, failover.RunsFile)); err == nil && !b.force {
@@ -199,5 +199,9 @@ func (b *benchOptions) checkOut() error {
 	if err != nil {
 		return fmt.Errorf("out %q: %w", b.out, err)
 	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+	err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+	if missing != nil {
+		err = errors.Join(err, os.Remove(b.out))
+	}
+	return err
 }

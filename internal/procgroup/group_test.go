@@ -49,7 +49,11 @@ func TestMain(m *testing.M) {
 		<-g.Gone()
 		return
 	}
-	if roles := map[string]func(){"adopter": adopt, "middle": leave, "orphan": killAsOrphan}; len(os.Args) > 1 && roles[os.Args[1]] != nil {
+	if len(os.Args) > 1 && os.Args[1] == "woken" {
+		wake(os.Args[2])
+		return
+	}
+	if roles := map[string]func(){"adopter": adopt, "middle": leave, "orphan": killAsOrphan, "waker": killWoken}; len(os.Args) > 1 && roles[os.Args[1]] != nil {
 		roles[os.Args[1]]()
 		return
 	}

@@ -1,9 +1,12 @@
 package procgroup
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -114,24 +117,27 @@ func Kill(handles ...Handle) {
 // stubborn is how long KillBelow tries: what sleeps in the kernel cannot be killed.
 const stubborn = 10 * time.Second
 
-// KillBelow kills all that descends from this process's parent but this process, if the
-// init of any of the Groups is dead. What that had adopted is the parent's now, and nobody
-// finds it any more once the parent is dead: so it returns when nothing of it is left, or when it
-// has tried for ten seconds to kill what sleeps in the kernel.
+// KillBelow kills all that a process has of Groups whose init is dead: what that had adopted is the process's now, and
+// nobody finds it any more once the process is dead. It returns when nothing of it is left, or when it has tried for ten
+// seconds to kill what sleeps in the kernel. It does nothing if no Group's init is dead.
 //
-// mine is the parent's pidfd. If the parent is dead, this process has another parent, all of whose descendants would be killed, which
-// may be every process of the machine: so nothing is done then.
+// mine is the process's pidfd, and says whether it lives: asking for this process's parent would name another one as soon as
+// that process ends, below which may be every process of the machine. Spared are this process, and the living inits with all
+// that is theirs: they are told to kill that, and if this killed one of them while the process ends, nobody would know its
+// daemons any more.
 func KillBelow(mine int, handles ...Handle) {
 	if !slices.ContainsFunc(handles, func(h Handle) bool { return h.id != 0 && !h.lives() }) {
 		return
 	}
-	self, parent := os.Getpid(), os.Getppid()
-	if !running(mine) { // looked at last: while it lives, that is its number
+	root := numberOf(mine)
+	if root <= 1 { // it is gone; or it is the first of its namespace, and all there dies with it
 		return
 	}
+	Kill(handles...)
+	self, inits := os.Getpid(), initsOf(root)
 	t := tree{
-		root: parent, spare: func(pid int) bool { return pid == self },
-		alive: func() bool { return os.Getppid() == parent },
+		root: root, alive: func() bool { return running(mine) },
+		spare: func(pid int) bool { return pid == self || inits[pid] != 0 && idOf(pid) == inits[pid] },
 	}
 	runtime.LockOSThread() // the priority is a thread's
 	defer runtime.UnlockOSThread()
@@ -144,6 +150,41 @@ func KillBelow(mine int, handles ...Handle) {
 			return
 		}
 	}
+}
+
+// numberOf is the number of a pidfd's process, and not positive if that is gone; see proc_pid_fdinfo(5).
+func numberOf(pidfd int) (pid int) {
+	text, err := os.ReadFile(fmt.Sprint("/proc/self/fdinfo/", pidfd))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if n, ok := strings.CutPrefix(line, "Pid:"); ok {
+			pid, _ = strconv.Atoi(strings.TrimSpace(n))
+		}
+	}
+	return pid
+}
+
+// initsOf are the inits among the children of a process that runs the same program as this one.
+func initsOf(parent int) map[int]ID {
+	all := map[int]ID{}
+	ours, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		return all
+	}
+	pids, _ := children(parent)
+	for _, pid := range pids {
+		id := idOf(pid)
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil || !strings.HasPrefix(string(name), initName+"\x00") {
+			continue
+		}
+		if exe, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && os.SameFile(exe, ours) {
+			all[pid] = id
+		}
+	}
+	return all
 }
 
 // wake has the init kill all that is below it.

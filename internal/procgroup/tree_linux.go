@@ -101,18 +101,21 @@ func (t tree) look(visit func(proc)) (whole bool) {
 // A process that ends meanwhile may hide others, so a walk proves nothing; the next one finds them. It begins with
 // the youngest, before they have forked anew: the zombies of a parent that is stopped are many.
 func (t tree) walk(visit func(proc)) (found bool) {
-	for above := []int{t.root}; len(above) > 0; above = above[1:] {
-		below, _ := children(above[0])
+	for above := []proc{{pid: t.root}}; len(above) > 0; above = above[1:] {
+		below, _ := children(above[0].pid)
+		if now, err := stat(above[0].pid); above[0].pid != t.root && (err != nil || now.start != above[0].start) {
+			continue // it has ended, and these may be the children of another one that has its number
+		}
 		for _, pid := range slices.Backward(below) {
 			p, err := stat(pid)
-			if err != nil || p.parent != above[0] && p.parent != t.root { // it is gone, or its number another's
+			if err != nil || p.parent != above[0].pid && p.parent != t.root { // it is gone, or its number another's
 				continue
 			}
 			if p.parent == t.root && t.spare != nil && t.spare(pid) {
 				continue
 			}
 			if found = true; !p.dead() { // the dead have left their children to root
-				above = append(above, pid)
+				above = append(above, p)
 			}
 			visit(p)
 		}
