@@ -250,7 +250,7 @@ func Spare(pid int) (forget func()) {
 func endStrays() {
 	self := os.Getpid()
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
-		if killStrays(tree{root: self, spare: isSpared}) {
+		if killStrays(tree{root: self, spare: isSpared, reap: reapChild}) {
 			return
 		}
 		time.Sleep(wait)

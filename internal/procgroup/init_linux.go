@@ -293,6 +293,16 @@ func (k *keeper) reapOne() bool {
 	return true
 }
 
+// reapOther reaps a dead child, unless it is the first process: until reapOne has noted its end its number, which that of its
+// group is too, must be nobody else's.
+func (k *keeper) reapOther(pid int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if pid != k.first {
+		reapChild(pid)
+	}
+}
+
 // ask asks the first process's group to end, and when that process has ended all that
 // is left, each once. SIGCONT has what was stopped hear it.
 func (k *keeper) ask() {
@@ -369,7 +379,7 @@ func (k *keeper) killOnce() {
 	}
 	k.mu.Unlock()
 	if !childless() {
-		tree{root: os.Getpid()}.signal(syscall.SIGKILL)
+		tree{root: os.Getpid(), reap: k.reapOther}.signal(syscall.SIGKILL)
 	}
 }
 

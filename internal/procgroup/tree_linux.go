@@ -62,6 +62,7 @@ func processes() (pids []int, err error) {
 type tree struct {
 	root  int
 	spare func(int) bool // children of it that do not count, nor what is below them; nil: none
+	reap  func(pid int)  // reaps a dead child of root; nil: root is another process
 	alive func() bool    // whether root is still the process that was meant; nil: it is
 }
 
@@ -140,6 +141,9 @@ func children(pid int) (pids []int, whole bool) {
 	return pids, whole
 }
 
+// reapChild reaps a child of this process if it is dead.
+func reapChild(pid int) { _, _ = syscall.Wait4(pid, nil, syscall.WNOHANG|unix.WALL, nil) }
+
 // signal sends a signal to everything below root that lives, and reports whether it found any that
 // did. What a walk missed is found by the next call, for which there is reason until all is dead.
 func (t tree) signal(sig syscall.Signal) (alive bool) {
@@ -147,8 +151,8 @@ func (t tree) signal(sig syscall.Signal) (alive bool) {
 		if !p.dead() {
 			alive = true
 			t.send(p, sig)
-		} else if t.root == os.Getpid() && p.parent == t.root {
-			_, _ = syscall.Wait4(p.pid, nil, syscall.WNOHANG|unix.WALL, nil)
+		} else if t.reap != nil && p.parent == t.root {
+			t.reap(p.pid)
 		}
 	}
 	if !t.walk(visit) {

@@ -22,7 +22,7 @@ import (
 // another one kills what is below it, as the init of one group has ended. Of its other group, whose init
 // lives, no daemon is left, whenever that is.
 func TestParentEndsWhileKilled(t *testing.T) {
-	for delay := time.Duration(0); delay < 8*time.Millisecond; delay += 250 * time.Microsecond {
+	for delay := time.Duration(0); delay < 8*time.Millisecond; delay += 500 * time.Microsecond {
 		cmd := exec.Command(os.Args[0], "woken", delay.String())
 		lines := bufio.NewScanner(lab.Output(t, cmd))
 		pids := numbers(t, lines, daemonsOfWoken)
@@ -60,6 +60,7 @@ func wake(after string) {
 	}
 	killer := exec.Command(os.Args[0], "waker", fmt.Sprint(uint64(first.id)), fmt.Sprint(uint64(other.id)))
 	killer.Stdout, killer.Stderr = os.Stdout, os.Stderr
+	killer.ExtraFiles = []*os.File{os.NewFile(uintptr(must(unix.PidfdOpen(os.Getpid(), 0))), "me")}
 	now := must(killer.StdinPipe())
 	if err := killer.Start(); err != nil {
 		panic(err)
@@ -76,7 +77,7 @@ func wake(after string) {
 
 // killWoken is what a witness does to its process at the deadline, and then about what that has left.
 func killWoken() {
-	mine := must(unix.PidfdOpen(os.Getppid(), 0))
+	const mine = 3 // its pidfd
 	var all []Handle
 	for _, id := range os.Args[2:] {
 		all = append(all, Find(ID(must(strconv.ParseUint(id, 10, 64)))))
@@ -89,4 +90,20 @@ func killWoken() {
 	Kill(all...)
 	End(all...)
 	fmt.Println("ended")
+}
+
+// TestNumberOf: a pidfd names its process as long as that is there, and nobody afterwards.
+func TestNumberOf(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	lab.Must(t, cmd.Start())
+	pidfd := must(unix.PidfdOpen(cmd.Process.Pid, 0))
+	defer unix.Close(pidfd)
+	if got := numberOf(pidfd); got != cmd.Process.Pid {
+		t.Errorf("%d, want %d", got, cmd.Process.Pid)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+	if got := numberOf(pidfd); got > 0 {
+		t.Errorf("of a process that is gone: %d", got)
+	}
 }
