@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,19 +24,41 @@ type command struct {
 	log  *slog.Logger
 	warm *warm // nil: it runs while it works
 
-	mu      sync.Mutex                      // held while it starts, so that no signal is missed
-	now     atomic.Pointer[procgroup.Group] // nil: none runs
-	guarded procgroup.ID                    // the group that the witness answers for
-	notices *notices                        // the command's messages; nil: nobody listens
+	mu       sync.Mutex // nothing is waited for while it is held
+	starting bool
+	missed   []syscall.Signal                // while it starts: it gets them then
+	now      atomic.Pointer[procgroup.Group] // nil: none runs
+	guarded  procgroup.ID                    // the group that the witness answers for
+	notices  *notices                        // the command's messages; nil: nobody listens
 }
 
 // signal passes a signal on to the running command.
 func (c *command) signal(s syscall.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if g := c.now.Load(); g != nil {
+	if c.starting && !slices.Contains(c.missed, s) {
+		c.missed = append(c.missed, s)
+	} else if g := c.now.Load(); g != nil {
 		g.Signal(s)
 	}
+}
+
+// begin starts a group, and passes on the signals that came meanwhile. It gives up when ctx ends.
+func (c *command) begin(ctx context.Context, s procgroup.Spec) (*procgroup.Group, error) {
+	c.mu.Lock()
+	c.starting = true
+	c.mu.Unlock()
+	g, err := procgroup.Start(ctx, s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now.Store(g)
+	for _, sig := range c.missed {
+		if g != nil {
+			g.Signal(sig)
+		}
+	}
+	c.starting, c.missed = false, nil
+	return g, err
 }
 
 // work runs the command for one term. It returns when no descendant of the command is left. The
@@ -45,9 +67,12 @@ func (c *command) work(ctx context.Context, t coordinator.Term) error {
 	if c.warm != nil {
 		return c.warm.work(ctx, t)
 	}
-	g, err := c.start(t)
+	g, err := c.start(ctx, t)
 	defer c.forget()
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil: // it was told to end before it had begun
+		return c.ended(ctx)
+	case err != nil:
 		return c.notStarted(err)
 	}
 	active := c.hook("on-active", c.role.OnActive, onActiveFor, t, coordinator.CauseGranted, nil)
@@ -104,14 +129,8 @@ func (c *command) tell(work context.Context, code int, byItself bool) {
 	c.log.Log(context.Background(), level, "command ended", "code", code)
 }
 
-func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	path, err := exec.LookPath(c.role.Command[0])
-	if err != nil {
-		return nil, err
-	}
-	s := c.spec(path, c.options.environment(t), &c.guarded)
+func (c *command) start(ctx context.Context, t coordinator.Term) (_ *procgroup.Group, err error) {
+	s := c.spec(c.options.environment(t), &c.guarded)
 	if watchdog := c.options.Coordinator.Watchdog; watchdog > 0 {
 		if c.notices, err = listenForNotices(watchdog, c.log); err != nil {
 			return nil, err
@@ -119,9 +138,7 @@ func (c *command) start(t coordinator.Term) (*procgroup.Group, error) {
 		s.Env = append(s.Env, c.notices.environment()...)
 		go c.notices.follow(t)
 	}
-	g, err := procgroup.Start(s)
-	c.now.Store(g)
-	return g, err
+	return c.begin(ctx, s)
 }
 
 // forget notes that nothing of the group is left.
@@ -248,8 +265,8 @@ func (c *command) title(hook string) string {
 }
 
 // spec is that of the role's program. It notes in guarded which group the witness answers for.
-func (c *command) spec(path string, env []string, guarded *procgroup.ID) procgroup.Spec {
-	s := procgroup.Spec{Title: c.title(""), Path: path, Argv: c.role.Command, Env: env, Stdout: os.Stdout, Stderr: os.Stderr}
+func (c *command) spec(env []string, guarded *procgroup.ID) procgroup.Spec {
+	s := procgroup.Spec{Title: c.title(""), Path: c.role.Command[0], Argv: c.role.Command, Env: env, Stdout: os.Stdout, Stderr: os.Stderr}
 	if c.options.Run.Stdin {
 		s.Stdin = os.Stdin
 	}

@@ -79,7 +79,7 @@ func script(ctx context.Context, log *slog.Logger, what string, s procgroup.Spec
 	}
 	go relayFrom(out, log, what+" says", nil)
 	s.Stdout, s.Stderr = in, in
-	g, err := procgroup.Start(s)
+	g, err := procgroup.Start(ctx, s)
 	_ = in.Close() // nothing of ours was written to it
 	if err != nil {
 		return 0, err

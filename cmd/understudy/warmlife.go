@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os/exec"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -59,15 +58,11 @@ func (w *warm) run(ctx context.Context) (*life, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-	return w.start()
+	return w.start(ctx)
 }
 
 // start begins a run.
-func (w *warm) start() (*life, error) {
-	path, err := exec.LookPath(w.role.Command[0])
-	if err != nil {
-		return nil, err
-	}
+func (w *warm) start(ctx context.Context) (*life, error) {
 	l := &life{began: time.Now(), over: make(chan struct{})}
 	ours, theirs, err := newWire()
 	if err != nil {
@@ -79,16 +74,13 @@ func (w *warm) start() (*life, error) {
 	if watchdog := w.options.Coordinator.Watchdog; watchdog > 0 {
 		env = append(env, fmt.Sprint("WATCHDOG_USEC=", watchdog.Microseconds()))
 	}
-	s := w.spec(path, env, &l.guarded)
+	s := w.spec(env, &l.guarded)
 	s.Files, s.Deadline = []procgroup.File{{Variable: forSocket, File: theirs}, {Variable: forPage, File: w.page.file}}, w.deadline
 	w.rest()
-	w.command.mu.Lock()
-	defer w.command.mu.Unlock()
-	if l.group, err = procgroup.Start(s); err != nil {
+	if l.group, err = w.begin(ctx, s); err != nil {
 		w.forgetLife(l)
 		return nil, err
 	}
-	w.now.Store(l.group)
 	w.mu.Lock()
 	w.life = l
 	w.mu.Unlock()

@@ -119,7 +119,7 @@ func endsAll(t *testing.T) {
 	}
 	defer out.Close()
 	var id procgroup.ID
-	g, err := procgroup.Start(procgroup.Spec{
+	g, err := procgroup.Start(context.Background(), procgroup.Spec{
 		Path: "/bin/sh", Argv: []string{"sh", "-c", "for i in $(seq 200); do sleep 600 & done; echo $$ $PPID; wait"}, Env: os.Environ(),
 		Stdout: in, Stderr: os.Stderr, Gate: func(its procgroup.ID) error { id = its; return nil },
 	})

@@ -3,6 +3,7 @@
 package procgroup
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"syscall"
@@ -104,7 +105,7 @@ func TestDeadlineIsOver(t *testing.T) {
 		if left == -1 {
 			set(s.Deadline, left)
 		}
-		if _, err := Start(s); !errors.Is(err, syscall.ETIME) {
+		if _, err := Start(context.Background(), s); !errors.Is(err, syscall.ETIME) {
 			t.Errorf("%v, want %v", err, syscall.ETIME)
 		}
 	}

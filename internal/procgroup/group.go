@@ -3,6 +3,7 @@
 package procgroup
 
 import (
+	"context"
 	"math"
 	"os"
 	"syscall"
@@ -11,7 +12,7 @@ import (
 
 // A Spec says what to run.
 type Spec struct {
-	Path   string   // of the program
+	Path   string   // of the program, which is looked for in PATH if there is no slash
 	Argv   []string // with the program's name first
 	Env    []string
 	Title  string   // that a list of processes shows of the init, for people
@@ -61,7 +62,10 @@ type Group struct {
 // Start runs the command. Its init is this very program, started anew: see init. Several
 // may run at once. On Linux this process becomes the reaper of whatever an init that is
 // killed leaves behind: what it has started by other means, it names to Spare.
-func Start(s Spec) (*Group, error) {
+//
+// Reading the program's file may take for ever, as on a network file system that does not answer. When ctx ends before it
+// has begun, it is killed: Start returns an error, or a Group that is ending. Otherwise ctx ends nothing.
+func Start(ctx context.Context, s Spec) (*Group, error) {
 	if s.Stdin == nil {
 		null, err := os.Open(os.DevNull)
 		if err != nil {
@@ -71,7 +75,7 @@ func Start(s Spec) (*Group, error) {
 		s.Stdin = null
 	}
 	g := &Group{done: make(chan struct{}), gone: make(chan struct{})}
-	if err := g.start(s); err != nil {
+	if err := g.start(ctx, s); err != nil {
 		return nil, &os.PathError{Op: "start", Path: s.Path, Err: err}
 	}
 	return g, nil

@@ -1,6 +1,7 @@
 package procgroup
 
 import (
+	"context"
 	"errors"
 	"os"
 	"runtime"
@@ -22,9 +23,9 @@ type means struct {
 }
 
 // start starts the init, has it pass the gate, and has it start the program.
-func (g *Group) start(s Spec) error {
+func (g *Group) start(ctx context.Context, s Spec) error {
 	return g.launch(s, func(started chan<- error) (empty bool) {
-		err := g.begin(s)
+		err := g.begin(ctx, s)
 		if err != nil {
 			_ = syscall.Kill(g.id.pid(), syscall.SIGKILL) // nothing of the program has run
 		}
@@ -139,7 +140,7 @@ func attributes(s Spec) *syscall.SysProcAttr {
 // begin passes the gate, has the init start the program, and returns why that failed. Its
 // standard input goes there by the socket, which stands in its place, and so do the deadline and
 // the files: any other number may be that of a descriptor which the program is to inherit.
-func (g *Group) begin(s Spec) error {
+func (g *Group) begin(ctx context.Context, s Spec) error {
 	if s.Gate != nil {
 		if err := s.Gate(g.id); err != nil {
 			return err
@@ -153,6 +154,7 @@ func (g *Group) begin(s Spec) error {
 		files, names = append(files, int(s.Deadline.memory.Fd())), append(names, forDeadline)
 	}
 	order{what: begin, text: strings.Join(names, " ")}.send(g.wire, files...)
+	defer context.AfterFunc(ctx, g.kill)()
 	if r, ok := hear(g.wire); !ok || r.what != begun {
 		return errNoInit
 	} else if r.number != 0 {

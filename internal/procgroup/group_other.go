@@ -3,8 +3,10 @@
 package procgroup
 
 import (
+	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"sync"
 	"syscall"
 	"time"
@@ -19,8 +21,13 @@ type means struct {
 	empty bool // seen empty: the group's number may be another's by now
 }
 
-func (g *Group) start(s Spec) (err error) {
-	g.pid, err = syscall.ForkExec(s.Path, s.Argv, &syscall.ProcAttr{
+// start cannot be cut short here: the program begins to be read in this very call.
+func (g *Group) start(_ context.Context, s Spec) error {
+	path, err := exec.LookPath(s.Path)
+	if err != nil {
+		return err
+	}
+	g.pid, err = syscall.ForkExec(path, s.Argv, &syscall.ProcAttr{
 		Env: s.Env, Files: []uintptr{s.Stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()}, Sys: &syscall.SysProcAttr{Setpgid: true},
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ package procgroup
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ func TestMain(m *testing.M) {
 		if len(os.Args) > 2 {
 			s.Deadline = within(os.Args[2])
 		}
-		g, err := Start(s)
+		g, err := Start(context.Background(), s)
 		if err != nil {
 			panic(err)
 		}
@@ -89,7 +90,7 @@ func start(t *testing.T, script string) *Group {
 
 func startSpec(t *testing.T, s Spec) *Group {
 	t.Helper()
-	g, err := Start(s)
+	g, err := Start(context.Background(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,13 +211,13 @@ func TestInherited(t *testing.T) {
 func TestNotStarted(t *testing.T) {
 	s := shell("")
 	s.Path = "/nonexistent"
-	if _, err := Start(s); !errors.Is(err, syscall.ENOENT) {
+	if _, err := Start(context.Background(), s); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("%v, want %v", err, syscall.ENOENT)
 	}
 	s = shell("echo $$; sleep 1000")
 	refused := errors.New("refused")
 	s.Gate = func(ID) error { return refused }
-	if _, err := Start(s); !errors.Is(err, refused) {
+	if _, err := Start(context.Background(), s); !errors.Is(err, refused) {
 		t.Errorf("%v, want %v", err, refused)
 	}
 	eventually(t, "no child is left", func() bool { return tree{root: os.Getpid()}.dead() })

@@ -4,11 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -100,7 +103,9 @@ type keeper struct {
 	again  bool          // the program runs again when nothing is left; the first goroutine's
 	doomed chan struct{} // closed when all is killed: nothing begins any more
 
-	mu    sync.Mutex  // held while one that is being signalled must not be reaped
+	starting atomic.Bool // the program is, for as long as its file is read
+
+	mu    sync.Mutex  // held while one that is being signalled must not be reaped, and while the program is started
 	first int         // the first process, which the first goroutine alone sets; 0: it was reaped
 	told  map[ID]bool // that were asked to end
 
@@ -182,6 +187,7 @@ func (k *keeper) catch() {
 // or all is being killed.
 func (k *keeper) start(program []string, b beginning) (err error) {
 	env := os.Environ()
+	path, err := k.find(program[0])
 	defer unix.Close(b.stdin) // the program has its own
 	for variable, fd := range b.files {
 		defer unix.Close(fd)
@@ -192,16 +198,42 @@ func (k *keeper) start(program []string, b beginning) (err error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.guard.over() {
+	switch {
+	case k.guard.over():
 		return syscall.ETIME
-	}
-	if k.isDoomed() {
+	case k.isDoomed():
 		return syscall.ECANCELED
+	case err != nil:
+		return err
 	}
-	k.first, err = syscall.ForkExec(program[0], program[1:], &syscall.ProcAttr{
+	k.starting.Store(true)
+	defer k.starting.Store(false)
+	k.first, err = syscall.ForkExec(path, program[1:], &syscall.ProcAttr{
 		Env: env, Files: []uintptr{uintptr(b.stdin), 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	return err
+}
+
+// find finds a program. Its file system may not answer, and all can be killed all the same.
+func (k *keeper) find(name string) (path string, err error) {
+	found := make(chan struct{})
+	go func() {
+		defer close(found)
+		path, err = exec.LookPath(name)
+	}()
+	select {
+	case <-found:
+	case <-k.doomed:
+		return "", syscall.ECANCELED
+	}
+	var number syscall.Errno
+	switch {
+	case err == nil, errors.As(err, &number):
+		return path, err
+	case errors.Is(err, fs.ErrPermission):
+		return "", syscall.EACCES
+	}
+	return "", syscall.ENOENT
 }
 
 // obey does what the parent orders, and kills all when that is gone or the deadline is
@@ -296,108 +328,11 @@ func (k *keeper) reapOne() bool {
 // reapOther reaps a dead child, unless it is the first process: until reapOne has noted its end its number, which that of its
 // group is too, must be nobody else's.
 func (k *keeper) reapOther(pid int) {
-	k.mu.Lock()
+	if !k.mu.TryLock() {
+		return
+	}
 	defer k.mu.Unlock()
 	if pid != k.first {
 		reapChild(pid)
 	}
-}
-
-// ask asks the first process's group to end, and when that process has ended all that
-// is left, each once. SIGCONT has what was stopped hear it.
-func (k *keeper) ask() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.first != 0 {
-		k.signalFirst(syscall.SIGTERM)
-		k.signalFirst(syscall.SIGCONT)
-		return
-	}
-	if childless() { // as usual
-		return
-	}
-	if isolated() {
-		_ = syscall.Kill(-1, syscall.SIGTERM)
-		_ = syscall.Kill(-1, syscall.SIGCONT)
-		return
-	}
-	t := tree{root: os.Getpid()}
-	for range 3 { // what one look missed was only just forked
-		t.look(func(p proc) {
-			if id := newID(p); !k.told[id] && !p.dead() {
-				k.told[id] = true
-				t.send(p, syscall.SIGTERM)
-				t.send(p, syscall.SIGCONT)
-			}
-		})
-	}
-}
-
-// signalFirst signals the first process's group, or it alone where it has left its group.
-func (k *keeper) signalFirst(sig syscall.Signal) {
-	if syscall.Kill(-k.first, sig) != nil {
-		_ = syscall.Kill(k.first, sig)
-	}
-}
-
-// childless reports whether this process has no child, and so no descendant: it adopts each that
-// loses its parent.
-func childless() bool {
-	return errors.Is(unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|unix.WALL|unix.WNOHANG, nil), unix.ECHILD)
-}
-
-// kill kills all that is below, until this process ends because nothing is.
-func (k *keeper) kill() {
-	k.killing.Do(func() {
-		close(k.doomed)
-		go func() {
-			for wait := 100 * time.Microsecond; ; wait = min(2*wait, 20*time.Millisecond) {
-				k.killOnce()
-				time.Sleep(wait)
-			}
-		}()
-	})
-}
-
-func (k *keeper) isDoomed() bool {
-	select {
-	case <-k.doomed:
-		return true
-	default:
-		return false
-	}
-}
-
-func (k *keeper) killOnce() {
-	if isolated() {
-		_ = syscall.Kill(-1, syscall.SIGKILL)
-		return
-	}
-	k.mu.Lock()
-	if k.first != 0 {
-		k.signalFirst(syscall.SIGKILL)
-	}
-	k.mu.Unlock()
-	if !childless() {
-		tree{root: os.Getpid(), reap: k.reapOther}.signal(syscall.SIGKILL)
-	}
-}
-
-// isolated reports whether this is the first process of a namespace: /proc, which is the
-// parent's there, gives other numbers then.
-func isolated() bool { return os.Getpid() == 1 }
-
-// CanIsolate says why the kernel does not let this process isolate, or nil.
-func CanIsolate() error {
-	p, err := os.StartProcess("/proc/self/exe", []string{initName}, &os.ProcAttr{
-		Files: []*os.File{nil, nil, os.Stderr}, Sys: &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},
-	})
-	if err != nil {
-		return fmt.Errorf("no PID namespace can be made: %w", err)
-	}
-	state, err := p.Wait()
-	if err == nil && !state.Success() {
-		err = fmt.Errorf("the first process of a PID namespace fails: %v", state)
-	}
-	return err
 }

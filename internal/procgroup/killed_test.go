@@ -93,7 +93,7 @@ func forkForever() {
 	}
 	s := shell(strings.Repeat(`sh -c "$RELAY"; `, 8) + "echo; sleep 1000")
 	s.Stdout, s.Env = w, append(s.Env, "LEFT=1000", `RELAY=LEFT=$((LEFT-1)); [ $LEFT -gt 0 ] || { echo; exit; }; setsid sh -c "$RELAY" & exit 0`)
-	g, err := Start(s)
+	g, err := Start(context.Background(), s)
 	if err != nil {
 		panic(err)
 	}

@@ -18,7 +18,7 @@ func (s *series) start(spec Spec) error {
 // Run runs the command once, and returns its exit code when nothing of its process group
 // is left. When ctx ends first, the command is killed. One goroutine at a time calls it.
 func (s *series) Run(ctx context.Context) (code int, err error) {
-	g, err := Start(s.spec)
+	g, err := Start(ctx, s.spec)
 	if err != nil {
 		return 0, err
 	}

@@ -4,6 +4,7 @@ package procgroup
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,14 +46,14 @@ const daemonsOfWoken = 40
 // a while after that began.
 func wake(after string) {
 	delay := must(time.ParseDuration(after))
-	first := must(Start(shell("sleep 1000")))
+	first := must(Start(context.Background(), shell("sleep 1000")))
 	out, theirs, err := os.Pipe()
 	if err != nil {
 		panic(err)
 	}
 	s := shell(fmt.Sprintf(`for i in $(seq %d); do setsid sh -c 'echo $$; exec sleep 1000' & done; wait`, daemonsOfWoken))
 	s.Stdout = theirs
-	other := must(Start(s))
+	other := must(Start(context.Background(), s))
 	lines := bufio.NewScanner(out)
 	for range daemonsOfWoken {
 		lines.Scan()

@@ -18,7 +18,9 @@ import (
 // A Fault is what is wrong with a disk. The zero Fault is none.
 type Fault struct {
 	Stalled  bool          // no fsync returns, and nothing else writes to a file of which one is under way
-	Killable bool          // a stalled fsync ends with a signal, as on a network file system
+	Unread   bool          // no file can be opened: who tries hangs
+	Silent   bool          // and no name can be looked for, as where a network file system has lost its server
+	Killable bool          // what hangs ends with a signal, as on a network file system
 	Slow     time.Duration // each write and each fsync takes so much longer
 	Full     bool          // nothing new can be written; what a file has can be written over
 	ReadOnly bool          // nothing can be written, as after an error in a file system's journal
@@ -68,7 +70,7 @@ func New(t testing.TB) *Disk {
 // Set says what is wrong with the disk from now on. What a stall held goes on when that is over.
 func (d *Disk) Set(f Fault) { d.tell(&f) }
 
-// Held is how many calls of fsync do not return at the moment.
+// Held is how many calls do not return at the moment.
 func (d *Disk) Held() int { return d.tell(nil) }
 
 // tell tells the server a fault, or asks alone.

@@ -57,7 +57,17 @@ func (n *node) CopyFileRange(context.Context, fs.FileHandle, uint64, *fs.Inode, 
 	return 0, syscall.ENOSYS
 }
 
+func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if errno := n.disk.look(ctx); errno != 0 {
+		return nil, errno
+	}
+	return n.LoopbackNode.Lookup(ctx, name, out)
+}
+
 func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	if errno := n.disk.open(ctx); errno != 0 {
+		return nil, 0, errno
+	}
 	if int(flags)&(os.O_WRONLY|os.O_RDWR|os.O_TRUNC) != 0 {
 		if errno := n.disk.change(false); errno != 0 {
 			return nil, 0, errno

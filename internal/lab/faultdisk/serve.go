@@ -82,7 +82,7 @@ type disk struct {
 	mu      sync.Mutex
 	fault   Fault
 	changed chan struct{} // closed and replaced by set
-	held    int           // how many calls of fsync do not return
+	held    int           // how many calls hang, or are being answered
 }
 
 func (d *disk) set(f Fault) {
@@ -126,13 +126,30 @@ func (d *disk) change(more bool) syscall.Errno {
 
 // sync returns when an fsync may.
 func (d *disk) sync(ctx context.Context) syscall.Errno {
-	errno := d.change(false)
+	if errno := d.change(false); errno != 0 {
+		return errno
+	}
+	return d.wait(ctx, func(f Fault) bool { return f.Stalled })
+}
+
+// look returns when a name may be looked for.
+func (d *disk) look(ctx context.Context) syscall.Errno {
+	return d.wait(ctx, func(f Fault) bool { return f.Silent })
+}
+
+// open returns when a file may be opened.
+func (d *disk) open(ctx context.Context) syscall.Errno {
+	return d.wait(ctx, func(f Fault) bool { return f.Silent || f.Unread })
+}
+
+// wait returns when a fault is over, or ends with a signal.
+func (d *disk) wait(ctx context.Context, has func(Fault) bool) syscall.Errno {
 	d.hold(1)
 	defer d.hold(-1)
 	for {
 		f, changed := d.now()
-		if !f.Stalled {
-			return errno
+		if !has(f) {
+			return 0
 		}
 		var signal <-chan struct{}
 		if f.Killable {

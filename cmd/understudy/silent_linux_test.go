@@ -1,0 +1,56 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/faultdisk"
+)
+
+// TestCommandThatCannotBeRead: the file of a command is on a disk that does not answer when its role comes, whether signals
+// end what hangs there or not. The role can be handed on, the process stops when it is told to, and the command never runs.
+func TestCommandThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]faultdisk.Fault{
+		"not found":             {Silent: true, Killable: true},
+		"not read":              {Unread: true, Killable: true},
+		"not found, unkillable": {Silent: true},
+		"not read, unkillable":  {Unread: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, disk := newTrio(t, onEtcd), faultdisk.New(t)
+			r.ttl = 4 * time.Second
+			ran, program := filepath.Join(r.dir, "ran"), filepath.Join(disk.Dir, "program")
+			lab.Must(t, os.WriteFile(program, []byte("#!/bin/sh\n: > "+ran+"\nsleep 1000\n"), 0o700))
+			r.commands = map[string][]string{"b": {program}}
+			r.start("a")
+			first := r.active(0)
+			r.start("b", "--stop-timeout", "2s")
+			r.inLine(1)
+			disk.Set(fault)
+			r.expect(0, "r: a -> b", "handoff", "--role", "r", "--to", "b")
+			r.eventually("it hangs", func() bool { return disk.Held() > 0 })
+			r.expect(0, "r: b -> a", "handoff", "--role", "r", "--to", "a")
+			next := r.active(first.token)
+			r.expect(0, "r: a -> b", "handoff", "--role", "r", "--to", "b")
+			r.eventually("b has the role", func() bool { return strings.Count(r.log("b"), "to=active ") == 2 })
+			r.signal("b", syscall.SIGHUP) // which the command is to get, and waits for nothing
+			r.signal("b", syscall.SIGTERM)
+			if state := r.ended("b"); state.ExitCode() != 0 {
+				t.Errorf("b ended with %v\n%s", state, r.log("b"))
+			}
+			r.active(next.token)
+			disk.Set(faultdisk.Fault{})
+			time.Sleep(200 * time.Millisecond) // what could run would
+			if _, err := os.Stat(ran); err == nil {
+				t.Error("the command ran, though it was not to")
+			}
+		})
+	}
+}
