@@ -81,10 +81,19 @@ func TestBenchRefusesBadInput(t *testing.T) {
 			if strings.Contains(out.String(), "seed") {
 				t.Error("it began to measure")
 			}
-			if _, err := os.Stat(filepath.Join(dir, "new")); err == nil {
-				t.Error("a directory is left")
-			}
 		})
+	}
+}
+
+// TestRefusedBenchLeavesNoDirectory where there was none.
+func TestRefusedBenchLeavesNoDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	var out, errs bytes.Buffer
+	if code := execute(t.Context(), []string{"bench", "--backends", "raft", "--runs", "0", "--out", dir}, &out, &errs); code != cli.Usage {
+		t.Errorf("code %d: %s", code, errs.String())
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("it is there")
 	}
 }
 
