@@ -101,6 +101,9 @@ func TestAllStopped(t *testing.T) {
 			r.send(pid, syscall.SIGCONT)
 		}
 		r.ended(now)
+		r.eventually(now+"'s log says why it ended", func() bool {
+			return strings.Count(r.log(now), "process killed")+strings.Count(r.log(now), "it ends itself then") > round/2
+		})
 		r.eventually("nothing is left of "+now, func() bool {
 			return !slices.ContainsFunc(all, func(pid int) bool { state, _ := r.state(pid); return state != "" && state != "Z" })
 		})

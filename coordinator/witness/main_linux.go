@@ -42,6 +42,9 @@ func Main(open Open) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go c.reach(ctx, open)
 	c.watch()
+	if c.killed == "" && c.outlived(coordinator.Clocks()) {
+		c.log.Warn("the process is dead, and its promise was over while its work ran: it ends itself then, with code 75")
+	}
 	c.end(c.page.session.load().id())
 	cancel()
 	asynclog.Flush(c.log, asynclog.ExitFlush)
@@ -171,12 +174,17 @@ func (c *child) due() string {
 	}
 	switch {
 	case c.Spare:
-	case c.page.works.Load() > 0 && c.page.deadline.load().left(now) <= 0:
+	case c.outlived(now):
 		return "its work runs and its promise is over"
 	case c.HangTimeout > 0 && c.silent >= c.HangTimeout && c.page.session.load().n > 0:
 		return fmt.Sprintf("it hangs: it was stopped or made no step, or its health check did not return, for %v", c.HangTimeout)
 	}
 	return ""
+}
+
+// outlived reports whether work runs whose promise is over.
+func (c *child) outlived(now coordinator.Instant) bool {
+	return c.page.works.Load() > 0 && c.page.deadline.load().left(now) <= 0
 }
 
 // tick is how often a pulse is looked for, which is as often as the process gives one. Each look
