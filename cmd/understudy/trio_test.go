@@ -193,7 +193,9 @@ func (r *trio) situation() string {
 		state := "ended"
 		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid)); err == nil {
 			_, after, _ := strings.Cut(string(text), ") ")
-			state = after[:1]
+			if state = after[:1]; state == "Z" { // the last field is how it ended, as wait(2) has it
+				state += ", status " + after[strings.LastIndexByte(after, ' ')+1:len(after)-1]
+			}
 		}
 		fmt.Fprintf(&b, "%s: process %d, state %s\n", id, cmd.Process.Pid, state)
 	}
