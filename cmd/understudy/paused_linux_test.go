@@ -17,9 +17,9 @@ import (
 func TestAllStopped(t *testing.T) {
 	t.Parallel()
 	r := newTrio(t, onEtcd)
-	r.ttl = time.Second
+	r.ttl = 4 * time.Second
 	var file strings.Builder
-	fmt.Fprintf(&file, "backend: etcd\nttl: 1s\nonExit: restart\netcd:\n  endpoints: %q\nroles:\n", r.store.Etcd.Endpoints)
+	fmt.Fprintf(&file, "backend: etcd\nttl: 4s\nonExit: restart\netcd:\n  endpoints: %q\nroles:\n", r.store.Etcd.Endpoints)
 	for i := range 6 {
 		fmt.Fprintf(&file, "- name: r%d\n  command: \"for i in 1 2 3; do setsid sleep 1000 & done; wait\"\n", i)
 	}

@@ -154,13 +154,35 @@ func (g *Group) begin(ctx context.Context, s Spec) error {
 		files, names = append(files, int(s.Deadline.memory.Fd())), append(names, forDeadline)
 	}
 	order{what: begin, text: strings.Join(names, " ")}.send(g.wire, files...)
-	defer context.AfterFunc(ctx, g.kill)()
+	defer g.killWhen(ctx)()
 	if r, ok := hear(g.wire); !ok || r.what != begun {
 		return errNoInit
 	} else if r.number != 0 {
 		return syscall.Errno(r.number)
 	}
 	return nil
+}
+
+// killWhen kills the group when ctx ends, until stop is called: an init that has just begun hears no signal yet.
+func (g *Group) killWhen(ctx context.Context) (stop func()) {
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-over:
+			return
+		}
+		for {
+			g.kill()
+			select {
+			case <-over:
+				g.kill() // it has begun meanwhile, and hears
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	return func() { close(over) }
 }
 
 var errNoInit = errors.New("its init ended before it began: somebody killed it, or this machine allows no more threads")

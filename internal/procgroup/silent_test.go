@@ -35,6 +35,11 @@ func TestSilentDisk(t *testing.T) {
 			s := shell("")
 			s.Path, s.Argv, s.Env = test.path(disk.Dir), []string{"program"}, []string{"PATH=" + disk.Dir + ":/bin"}
 			disk.Set(test.fault)
+			over, at := context.WithCancel(context.Background())
+			at() // before its init begins
+			if g, _ := Start(over, s); g != nil {
+				<-g.Gone()
+			}
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			returned := make(chan *Group, 1)
