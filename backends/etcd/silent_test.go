@@ -20,29 +20,38 @@ func TestConnectionThatFallsSilent(t *testing.T) {
 	for words := range 5 {
 		t.Run(fmt.Sprint(words), func(t *testing.T) {
 			t.Parallel()
-			var dialed atomic.Int32
-			l, err := etcd.Open(t.Context(), etcd.Config{
-				Endpoints: []string{c.Members[0].Addr()}, Prefix: t.Name(),
-				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-					conn, err := new(net.Dialer).DialContext(ctx, network, address)
-					if err != nil || dialed.Add(1) > 1 {
-						return conn, err
-					}
-					return &deaf{Conn: conn, words: words, closed: make(chan struct{})}, nil
-				},
-			})
-			must(t, err)
-			defer func() { must(t, l.Close()) }()
-			ctx, begin := within(t, 15*time.Second), time.Now()
-			for err := errors.New("not tried"); err != nil; {
-				must(t, ctx.Err())
-				try, cancel := context.WithTimeout(ctx, time.Second)
-				err = l.Raise(try, 1)
-				cancel()
-			}
-			t.Logf("after %v and %d connections", time.Since(begin).Round(time.Millisecond), dialed.Load())
+			deafConnections(t, c.Members[0].Addr(), 1, words)
 		})
 	}
+	t.Run("three in a row", func(t *testing.T) { // gRPC says that it has failed after two, and waits for the third
+		t.Parallel()
+		deafConnections(t, c.Members[0].Addr(), 3, 0)
+	})
+}
+
+// deafConnections works on a store whose first connections hear so many words each.
+func deafConnections(t *testing.T, address string, deafs int32, words int) {
+	var dialed atomic.Int32
+	l, err := etcd.Open(t.Context(), etcd.Config{
+		Endpoints: []string{address}, Prefix: t.Name(),
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil || dialed.Add(1) > deafs {
+				return conn, err
+			}
+			return &deaf{Conn: conn, words: words, closed: make(chan struct{})}, nil
+		},
+	})
+	must(t, err)
+	defer func() { must(t, l.Close()) }()
+	ctx, begin := within(t, 30*time.Second), time.Now()
+	for err := errors.New("not tried"); err != nil; {
+		must(t, ctx.Err())
+		try, cancel := context.WithTimeout(ctx, time.Second)
+		err = l.Raise(try, 1)
+		cancel()
+	}
+	t.Logf("after %v and %d connections", time.Since(begin).Round(time.Millisecond), dialed.Load())
 }
 
 // A deaf connection hears so many words, and nothing more until it is closed.

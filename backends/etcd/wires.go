@@ -29,12 +29,24 @@ type wire struct {
 	up   time.Time    // the connection stood
 	trip atomic.Int64 // from its making to the member's first word: at least two round trips
 	last atomic.Int64 // from then on to the last word; 0: there was none
+
+	once sync.Once
+	over chan struct{} // closed with the connection
+}
+
+// Close ends the connection.
+func (w *wire) Close() error {
+	w.once.Do(func() { close(w.over) })
+	return w.Conn.Close()
 }
 
 const (
 	again       = time.Second     // after this long another try begins beside those that are open
 	mostOpen    = 10              // each as long as it is until the last one begins
 	leastSilent = 2 * time.Second // nothing is given up before
+
+	// mostSilent is the most that is waited for a first word, which takes two round trips.
+	mostSilent = 16 * time.Second
 )
 
 // Read notes how long it took until the first answer, and when the last came.
@@ -80,6 +92,29 @@ func (w *wires) hurry(ctx context.Context) {
 			w.now = nil
 		}
 		w.mu.Unlock()
+	}
+}
+
+// expect gives up a connection on which the member never says a word, whoever waits for it: after some that failed, gRPC says
+// that there is none, and waits for the next one for setup all the same.
+func (w *wires) expect(c *wire) {
+	for c.trip.Load() == 0 {
+		select {
+		case <-c.over:
+			return
+		case <-time.After(leastSilent / 20):
+		}
+		w.mu.Lock()
+		patience := min(max(w.patience, leastSilent), mostSilent)
+		late := w.now == c && c.trip.Load() == 0 && time.Since(c.up) >= patience
+		if late {
+			w.patience, w.silent, w.now = min(2*patience, setup), time.Since(c.up), nil
+		}
+		w.mu.Unlock()
+		if late {
+			_ = c.Close() // gRPC makes another
+			return
+		}
 	}
 }
 
@@ -153,7 +188,8 @@ func (w *wires) connect(ctx context.Context, dial dialer, address string) (net.C
 				return nil, t.err
 			}
 			w.silent = 0
-			w.now = &wire{Conn: t.conn, made: began, up: time.Now()}
+			w.now = &wire{Conn: t.conn, made: began, up: time.Now(), over: make(chan struct{})}
+			go w.expect(w.now)
 			return w.now, nil
 		}
 	}

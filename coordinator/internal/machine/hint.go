@@ -15,7 +15,7 @@ type view struct {
 	vacant   bool
 	vanished bool       // its record is gone or unreadable, though it had one
 	identity string     // of the store that answered
-	since    Instant    // when we saw that the role is vacant
+	since    Instant    // when we saw that the role is vacant, and not paused any more
 	rank     int        // of this process in line: see rank
 	alone    bool       // nobody else is in line
 	floor    lock.Token // every later token is greater
@@ -29,14 +29,14 @@ type view struct {
 
 // look records a standing.
 func (v view) look(st lock.Standing, me lock.SessionID, ours lock.Token, now Instant) view {
-	t, was := st.Term, v.vacant
+	t, was, paused := st.Term, v.vacant, v.paused != ""
 	adopted := v.identity != "" && st.Store != v.identity // an operator's word that nobody works with the old store any more
 	v.vanished = t.Token == 0 && v.held != 0 && !adopted
 	v.identity = st.Store
 	if !v.vanished {
 		v.holder, v.held, v.vacant, v.floor = t.Holder.Session, t.Token, t.Vacant(), st.Floor
 	}
-	if v.vacant && (!was || !v.known) {
+	if v.vacant && (!was || !v.known || paused && st.Pause.IsZero()) {
 		v.since = now
 	}
 	if t.Token > v.seen {
