@@ -175,11 +175,11 @@ func initsOf(parent int) map[int]ID {
 	}
 	pids, _ := children(parent)
 	for _, pid := range pids {
-		id := idOf(pid)
 		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if err != nil || !strings.HasPrefix(string(name), initName+"\x00") {
+		if err != nil || !strings.HasPrefix(string(name), initName+"\x00") { // first, as what a storm of forks leaves is many
 			continue
 		}
+		id := idOf(pid)
 		if exe, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && os.SameFile(exe, ours) {
 			all[pid] = id
 		}
