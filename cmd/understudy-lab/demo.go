@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/backends/raft"
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab/process"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
@@ -172,13 +173,13 @@ func (s *demoStage) freeze(ctx context.Context) error {
 		return err
 	}
 	s.took(t, "freeze of both", t.first-at, "ttl + skew since its last beat")
+	woken := coordinator.Clocks().Mono
 	s.signal(old.id, syscall.SIGCONT)
-	stamped := s.stamps(old)
 	if err := s.wait(old.id); err != nil {
 		return err
 	}
-	if late := s.stamps(old) - stamped; late > 0 {
-		return fmt.Errorf("%s stamped %d times after it was woken", old.id, late)
+	if late := s.lastOf(old) - woken; late > 0 {
+		return fmt.Errorf("%s stamped %v after it was woken", old.id, late)
 	}
 	s.print("", "%s woken with SIGCONT: Valid() said no, it stamped nothing, and the process exited, as its deadline had passed", old.id)
 	return s.again(ctx, old.id)

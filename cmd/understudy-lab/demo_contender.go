@@ -70,10 +70,11 @@ func contend(ctx context.Context, c raft.Config, config coordinator.Config, work
 // Its times are of CLOCK_MONOTONIC, which all processes of a machine share.
 func stampAll(ctx context.Context, t coordinator.Term, every time.Duration, out io.Writer, beside *witness.Witness) error {
 	w := bufio.NewWriter(out)
-	say := func(what, why string) {
-		fmt.Fprintf(w, "%s %d %d %s\n", what, t.Token, coordinator.Clocks().Mono, why)
+	sayAt := func(at time.Duration, what, why string) {
+		fmt.Fprintf(w, "%s %d %d %s\n", what, t.Token, at, why)
 		w.Flush()
 	}
+	say := func(what, why string) { sayAt(coordinator.Clocks().Mono, what, why) }
 	pid := 0
 	if beside != nil {
 		pid = beside.PID()
@@ -82,8 +83,8 @@ func stampAll(ctx context.Context, t coordinator.Term, every time.Duration, out 
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		if t.Valid() {
-			say("stamp", "")
+		if asked := coordinator.Clocks().Mono; t.Valid() { // this process may be stopped right after it
+			sayAt(asked, "stamp", "")
 		}
 		select {
 		case <-tick.C:

@@ -158,11 +158,11 @@ func (s *demoStage) next(ctx context.Context, after uint64) (*demoTerm, error) {
 	})
 }
 
-// stamps is how many there are of a term so far.
-func (s *demoStage) stamps(t *demoTerm) int {
+// lastOf is when a term was last stamped.
+func (s *demoStage) lastOf(t *demoTerm) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return t.stamps
+	return t.last
 }
 
 // endOf waits until a term's work said that it ended, and returns when.
