@@ -95,8 +95,8 @@ func (w *wires) hurry(ctx context.Context) {
 	}
 }
 
-// expect gives up a connection on which the member never says a word, whoever waits for it: after some that failed, gRPC says
-// that there is none, and waits for the next one for setup all the same.
+// expect closes a connection on which the member never says a word. hurry runs only while a call prepares the member, but
+// after some failed connections gRPC fails calls at once, and still waits for the next connection for as long as setup.
 func (w *wires) expect(c *wire) {
 	for c.trip.Load() == 0 {
 		select {

@@ -48,7 +48,7 @@ func TestCurable(t *testing.T) {
 	}
 }
 
-// TestPlain: of an error of gRPC only the system's own words are told.
+// TestPlain keeps the system's own words of a gRPC error, and drops what gRPC puts around them.
 func TestPlain(t *testing.T) {
 	const refused = "dial tcp 127.0.0.1:1: connect: connection refused"
 	for _, text := range []string{

@@ -326,7 +326,7 @@ func testHandoffToTheDead(t *testing.T, r *trio) {
 	r.expect(0, "r: "+now.id+" -> "+living, "handoff", "--role", "r", "--to", living)
 }
 
-// TestHandoffFromTheSilent: of an active that does not beat it is not its work that takes long.
+// TestHandoffFromTheSilent: handoff does not blame the stop timeout when the active has stopped beating.
 func TestHandoffFromTheSilent(t *testing.T) {
 	t.Parallel()
 	r := newTrio(t, onEtcd)

@@ -152,7 +152,7 @@ func KillBelow(mine int, handles ...Handle) {
 	}
 }
 
-// numberOf is the number of a pidfd's process, and not positive if that is gone; see proc_pid_fdinfo(5).
+// numberOf returns the number of a pidfd's process, or 0 or less once it was reaped; see proc_pid_fdinfo(5).
 func numberOf(pidfd int) (pid int) {
 	text, err := os.ReadFile(fmt.Sprint("/proc/self/fdinfo/", pidfd))
 	if err != nil {

@@ -214,23 +214,28 @@ func (k *keeper) start(program []string, b beginning) (err error) {
 	return err
 }
 
-// find finds a program. Its file system may not answer, and all can be killed all the same.
-func (k *keeper) find(name string) (path string, err error) {
-	found := make(chan struct{})
+// find looks a program up, and gives up when all is killed: its file system may never answer.
+func (k *keeper) find(name string) (string, error) {
+	type answer struct {
+		path string
+		err  error
+	}
+	answers := make(chan answer, 1)
 	go func() {
-		defer close(found)
-		path, err = exec.LookPath(name)
+		path, err := exec.LookPath(name)
+		answers <- answer{path, err}
 	}()
+	var found answer
 	select {
-	case <-found:
+	case found = <-answers:
 	case <-k.doomed:
 		return "", syscall.ECANCELED
 	}
 	var number syscall.Errno
 	switch {
-	case err == nil, errors.As(err, &number):
-		return path, err
-	case errors.Is(err, fs.ErrPermission):
+	case found.err == nil, errors.As(found.err, &number):
+		return found.path, found.err
+	case errors.Is(found.err, fs.ErrPermission):
 		return "", syscall.EACCES
 	}
 	return "", syscall.ENOENT

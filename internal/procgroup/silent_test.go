@@ -13,8 +13,8 @@ import (
 	"github.com/understudy-ha/understudy/internal/lab/faultdisk"
 )
 
-// TestSilentDisk starts programs that lie on a disk that does not answer. Who waits for one can give up, whether signals
-// end what hangs or not, and such a program does nothing when the disk answers again.
+// TestSilentDisk starts programs from a disk that does not answer. A start can be given up, whether or not signals end what
+// hangs, and the program does nothing when the disk answers again.
 func TestSilentDisk(t *testing.T) {
 	path := func(dir string) string { return filepath.Join(dir, "program") }
 	name := func(string) string { return "program" }

@@ -93,7 +93,7 @@ func killWoken() {
 	fmt.Println("ended")
 }
 
-// TestNumberOf: a pidfd names its process as long as that is there, and nobody afterwards.
+// TestNumberOf reads the number of a process from its pidfd, before and after it was reaped.
 func TestNumberOf(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	lab.Must(t, cmd.Start())
