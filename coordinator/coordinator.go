@@ -349,6 +349,9 @@ func (r *runner) start(a machine.Start) {
 	r.group.Go(func() {
 		err := errNoReturn
 		defer func() {
+			if lease.untilExit(r.config.Now()) <= 0 { // this process was stopped meanwhile, and the guard has not seen it yet
+				r.exit()
+			}
 			t.over.Store(true)
 			r.config.Witness.Working(-1)
 			e := machine.Returned{Role: a.Role, Number: a.Number, How: machine.Done}

@@ -163,3 +163,34 @@ func TestThousandTerms(t *testing.T) {
 		}
 	})
 }
+
+// TestWokenWork returns as soon as its process is woken after its promise, sooner than the guard has looked: the process ends
+// all the same, whoever comes first.
+func TestWokenWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		var slept atomic.Int64
+		var exits atomic.Int32
+		c, wake := config("a"), make(chan struct{})
+		c.Exit = func() { exits.Add(1) }
+		c.Now = func() Instant {
+			now, d := Virtual(), time.Duration(slept.Load())
+			return Instant{Mono: now.Mono, Raw: now.Raw + d, Boot: now.Boot + d}
+		}
+		stop := s.contend(c, func(ctx context.Context, _ Term) error {
+			select {
+			case <-wake:
+			case <-ctx.Done():
+			}
+			return errors.New("ended meanwhile")
+		})
+		time.Sleep(time.Minute + time.Millisecond) // between two beats
+		slept.Store(int64(2 * c.TTL))
+		close(wake)
+		synctest.Wait()
+		if n := exits.Load(); n != 1 {
+			t.Errorf("%d exits", n)
+		}
+		stop()
+	})
+}

@@ -51,7 +51,7 @@ func TestRefusedForGood(t *testing.T) {
 						return nil
 					})
 				}()
-				time.Sleep(time.Minute)
+				time.Sleep(time.Minute + time.Second) // not at the very moment of a beat
 				l.set(c.refuse...)
 				if fail.Store(c.begin == nil); c.begin != nil {
 					c.begin(s)

@@ -43,8 +43,13 @@ func TestFailuresAreShownAsTheyHappen(t *testing.T) {
 	if got := <-code; got != cli.NotDone {
 		t.Errorf("exit code %d", got)
 	}
+	for _, name := range []string{"TokenIncreases", "TokenRoleDeleted"} { // in either order: they run at once
+		if strings.Count(text, "\x1b[2K"+name+" FAILED: ") != 1 {
+			t.Errorf("%s is not named, or not once:\n%q", name, text)
+		}
+	}
 	last := -1
-	for _, want := range []string{"\r\x1b[2K0 of ", "\x1b[2KTokenIncreases FAILED: ", "\r\x1b[2K1 of ", "FAILED: ", "\r\x1b[2K2 of ", "\nCASE "} {
+	for _, want := range []string{"\r\x1b[2K0 of ", " FAILED: ", "\r\x1b[2K1 of ", " FAILED: ", "\r\x1b[2K2 of ", "\nCASE "} {
 		at := strings.Index(text[last+1:], want)
 		if at < 0 {
 			t.Fatalf("%q does not come, or not in its place:\n%q", want, text)

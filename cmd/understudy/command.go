@@ -43,12 +43,17 @@ func (c *command) signal(s syscall.Signal) {
 	}
 }
 
-// begin starts a group, and passes on the signals that came meanwhile. It gives up when ctx ends.
+// begin starts a group, and passes on the signals that came meanwhile. It gives up half the grace after ctx has ended, not at
+// once: a standby that gets the role in its first milliseconds is often still starting its warm command, which is to work now,
+// and a command that has only just begun is told to end, and not killed.
 func (c *command) begin(ctx context.Context, s procgroup.Spec) (*procgroup.Group, error) {
 	c.mu.Lock()
 	c.starting = true
 	c.mu.Unlock()
-	g, err := procgroup.Start(ctx, s)
+	patient, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(c.options.Coordinator.Grace/2, giveUp) })()
+	g, err := procgroup.Start(patient, s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now.Store(g)

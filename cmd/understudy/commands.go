@@ -172,13 +172,11 @@ func (o *options) checkCommands(args []string, dash int) error {
 		o.Roles[0].Command = args
 	}
 	for _, r := range o.Roles {
-		switch {
-		case several && len(r.Command) == 0 && r.Name != "":
+		if several && len(r.Command) == 0 && r.Name != "" {
 			errs = append(errs, fmt.Errorf("command: role %q has none; write command: [PROGRAM, ARG]", r.Name))
-		case len(r.Command) > 0:
-			errs = append(errs, findCommand(r.Command[0]))
 		}
 	}
+	errs = append(errs, o.findCommands())
 	switch {
 	case o.Run.Stdin && several:
 		errs = append(errs, errors.New("stdin: cannot be passed to several commands; leave it out"))

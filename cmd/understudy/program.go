@@ -8,11 +8,54 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
-// findCommand finds a program, and says why it cannot be started: before a role is taken.
+// lookFor is for how long programs are looked at before a role is taken.
+const lookFor = 5 * time.Second
+
+// inTime calls look, which reads files, and reports whether it has returned in time: a disk may never answer.
+func inTime(look func()) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		look()
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(lookFor):
+		return false
+	}
+}
+
+// findCommands says which commands cannot be started: before a role is taken. If a disk does not answer in time, that is not
+// known, and a warning says so: they are looked for again when they are started.
+func (o *options) findCommands() error {
+	var names []string
+	for _, r := range o.Roles {
+		if len(r.Command) > 0 && !slices.Contains(names, r.Command[0]) {
+			names = append(names, r.Command[0])
+		}
+	}
+	found := make(chan error, 1)
+	if !inTime(func() {
+		var errs []error
+		for _, name := range names {
+			errs = append(errs, findCommand(name))
+		}
+		found <- errors.Join(errs...)
+	}) {
+		o.Coordinator.Logger.Warn("nobody knows whether the commands can be started: their disk does not answer", "commands", names, "after", lookFor)
+		return nil
+	}
+	return <-found
+}
+
+// findCommand says why a program cannot be started.
 func findCommand(name string) error {
 	path, err := exec.LookPath(name)
 	if errors.Is(err, fs.ErrPermission) {
@@ -57,8 +100,10 @@ func checkScript(path string) error {
 	return nil
 }
 
-// warnOfUsers warns of every command that may become another user, before any role is taken.
-func (c *commands) warnOfUsers() {
+// warnOfUsers warns of every command that may become another user, before any role is taken, unless a disk does not answer.
+func (c *commands) warnOfUsers() { inTime(c.lookAtUsers) }
+
+func (c *commands) lookAtUsers() {
 	for _, one := range c.byRole {
 		path, err := exec.LookPath(one.role.Command[0])
 		if err != nil { // it was there a moment ago, and is looked for again

@@ -54,3 +54,31 @@ func TestCommandThatCannotBeRead(t *testing.T) {
 		})
 	}
 }
+
+// TestWarmIsStartedOnce: a process that gets the role while its warm command is still being started has that command work.
+// A disk that does not answer does not keep the process waiting before.
+func TestWarmIsStartedOnce(t *testing.T) {
+	t.Parallel()
+	r, disk := newTrio(t, onEtcd), faultdisk.New(t)
+	r.ttl = 10 * time.Second
+	ran, program := filepath.Join(r.dir, "ran"), filepath.Join(disk.Dir, "program")
+	lab.Must(t, os.WriteFile(program, []byte("#!/bin/sh\ncat <&$UNDERSTUDY_SOCKET >>"+ran+"\n"), 0o700))
+	r.commands = map[string][]string{"a": {program}}
+	disk.Set(faultdisk.Fault{Unread: true, Killable: true})
+	r.start("a", "--warm")
+	r.logged("a", "nobody knows whether the commands can be started: their disk does not answer")
+	r.logged("a", "to=active ")
+	disk.Set(faultdisk.Fault{})
+	r.eventually("it is told to work", func() bool {
+		told, _ := os.ReadFile(ran)
+		return strings.Contains(string(told), "active token=")
+	})
+	r.signal("a", syscall.SIGTERM)
+	r.ended("a")
+	if told, _ := os.ReadFile(ran); strings.Count(string(told), "standby\n") != 1 {
+		t.Errorf("it was told:\n%s\n%s", told, r.log("a"))
+	}
+	if strings.Contains(r.log("a"), "to=paused") {
+		t.Errorf("its first term failed:\n%s", r.log("a"))
+	}
+}

@@ -172,6 +172,11 @@ func (g *Group) killWhen(ctx context.Context) (stop func()) {
 		case <-over:
 			return
 		}
+		select {
+		case <-over: // it had begun before
+			return
+		default:
+		}
 		for {
 			g.kill()
 			select {
