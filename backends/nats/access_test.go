@@ -85,6 +85,14 @@ func TestNoBucket(t *testing.T) {
 	}
 }
 
+// TestNoJetStream: servers that keep nothing are told from those that do not answer.
+func TestNoJetStream(t *testing.T) {
+	r := &rig{t, serve.Start(t, "nats", 1, servers.Options{Config: "jetstream: false\n"})}
+	if err := first(t, nats.Config{URL: "nats://" + r.Members[0].Addr()}); !errors.Is(err, lock.ErrRefused) || !strings.Contains(err.Error(), "no JetStream does") {
+		t.Error(err)
+	}
+}
+
 // TestPayload: servers that take less than a value may have are refused by name.
 func TestPayload(t *testing.T) {
 	r := &rig{t, serve.Start(t, "nats", 1, servers.Options{Config: "max_payload: 65536"})}

@@ -121,6 +121,8 @@ func (s *store) named(err error) error {
 		return final(lock.InFields(fmt.Errorf("the server speaks TLS; write tls://, and name its authorities (%w)", err), "URL", "CAFile"), nats.ErrTLS)
 	case errors.Is(err, nats.ErrTLS):
 		return certs.Mismatch(err)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return lock.Refusal(lock.InFields(fmt.Errorf("a server answers, but no JetStream does, which keeps the bucket (%w): it is starting, or these servers have none: give them one (-js, or jetstream {} in their configuration), or name others", err), "URL"))
 	case errors.Is(err, nats.ErrMaxPayload):
 		return lock.Permanent(err) // nothing was sent
 	case err == nil || !strings.Contains(strings.ToLower(err.Error()), "authorization violation"):

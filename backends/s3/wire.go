@@ -239,7 +239,7 @@ func (w *wire) once(ctx context.Context, as credentials.Value, method, key strin
 	}
 	r := &refusal{Status: a.status, Date: a.date}
 	if err := xml.Unmarshal(a.body, r); err != nil || r.Code == "" {
-		return a, fmt.Errorf("%s answered %d, and not as S3 does: %.200q", w.server, a.status, a.body)
+		return a, fmt.Errorf("what answers at %s is not an S3 server, or is a proxy that does not reach one (it says %d, %.200q)", w.server, a.status, a.body)
 	}
 	return a, r
 }
@@ -253,8 +253,10 @@ func (w *wire) named(err error) error {
 	switch {
 	case errors.As(err, &plain):
 		err = lock.InFields(fmt.Errorf("%s speaks no TLS (%w); if that is meant, write http://", w.server.Host, err), "Endpoint")
+	case err == nil:
+		return nil
 	case !errors.As(err, &r):
-		return err
+		return w.unanswered(err)
 	case r.Code == "NoSuchBucket":
 		err = lock.InFields(fmt.Errorf("%q is not there (%w); make it, or name another", w.config.Bucket, err), "Bucket")
 	case r.Code == "RequestTimeTooSkewed":
@@ -275,4 +277,18 @@ func (w *wire) named(err error) error {
 		return lock.Permanent(err)
 	}
 	return lock.Refusal(err)
+}
+
+// unanswered names the server that gave no answer, and says what stands in its place where that shows.
+func (w *wire) unanswered(err error) error {
+	var network *net.OpError
+	switch {
+	case errors.As(err, &network):
+		return fmt.Errorf("%s: %w", w.server, err)
+	case strings.Contains(err.Error(), "malformed HTTP"):
+		return lock.InFields(fmt.Errorf("what answers at %s is not an S3 server, as it speaks no HTTP", w.server), "Endpoint")
+	case errors.Is(err, io.EOF) && w.server.Scheme == "https" && !w.worked.Load():
+		return lock.InFields(fmt.Errorf("what answers at %s ends the connection without a word (%w): it may speak no TLS; if that is meant, write http://", w.server, err), "Endpoint")
+	}
+	return err
 }

@@ -195,7 +195,7 @@ func (c *command) killLate(g *procgroup.Group) {
 	c.log.Log(context.Background(), level, "killing the command: "+why)
 	killAll(g, func(tries int) {
 		if tries%(20*60) == 20 { // after a second, and then once a minute
-			c.log.Error("the command cannot be killed: it runs as another user, or sleeps in the kernel. End it yourself: this process keeps the role until then, or until the promise is over")
+			c.log.Error("the command cannot be killed: it runs as another user, is frozen, or sleeps in the kernel. End it yourself: until then this process keeps the role, unless it loses it")
 		}
 	})
 }

@@ -104,11 +104,18 @@ func talks(t *testing.T, talk func(net.Conn)) (address string) {
 func TestServerOfAnotherKind(t *testing.T) {
 	t.Parallel()
 	ends, greeting := talks(t, func(net.Conn) {}), greets(t, "INFO {\"server_id\":\"a\"}\r\n")
+	nothing, keys := httptest.NewServer(http.NotFoundHandler()), filepath.Join(t.TempDir(), "keys")
+	t.Cleanup(nothing.Close)
+	must(t, os.WriteFile(keys, []byte("[default]\naws_access_key_id = a\naws_secret_access_key = b\n"), 0o600))
+	s3 := "--backend=s3 --s3-bucket=locks --s3-credentials-file=" + keys + " --s3-endpoint="
 	for want, flags := range map[string]string{
-		"etcd " + ends + ": there is no connection: what answers there ends the connection without a word": "--backend=etcd --etcd-endpoints=" + ends,
-		"postgres " + ends + ": what answers there ends the connection without a word":                     "--backend=postgres --postgres-url=postgres://u@" + ends + "/db?sslmode=disable",
-		"postgres-url: what answers there is not PostgreSQL; write the address of a server":                "--backend=postgres --postgres-url=postgres://u@" + greeting + "/db?sslmode=disable",
-		"postgres-url: the server speaks no TLS, or is not PostgreSQL":                                     "--backend=postgres --postgres-url=postgres://u@" + greeting + "/db",
+		"etcd " + ends + ": there is no connection: what answers there ends the connection without a word":            "--backend=etcd --etcd-endpoints=" + ends,
+		"postgres " + ends + ": what answers there ends the connection without a word":                                "--backend=postgres --postgres-url=postgres://u@" + ends + "/db?sslmode=disable",
+		"s3-endpoint: what answers at http://" + greeting + " is not an S3 server, as it speaks no HTTP":              s3 + "http://" + greeting,
+		"s3-endpoint: what answers at https://" + ends + " ends the connection without a word":                        s3 + "https://" + ends,
+		"what answers at " + nothing.URL + " is not an S3 server, or is a proxy that does not reach one (it says 404": s3 + nothing.URL,
+		"postgres-url: what answers there is not PostgreSQL; write the address of a server":                           "--backend=postgres --postgres-url=postgres://u@" + greeting + "/db?sslmode=disable",
+		"postgres-url: the server speaks no TLS, or is not PostgreSQL":                                                "--backend=postgres --postgres-url=postgres://u@" + greeting + "/db",
 	} {
 		if _, text := said(t, append(strings.Fields("status --role=r --timeout=2s"), strings.Fields(flags)...)...); !strings.Contains(text, want) {
 			t.Errorf("%s: want %q:\n%s", flags, want, text)

@@ -81,21 +81,25 @@ func script(ctx context.Context, log *slog.Logger, what string, s procgroup.Spec
 	s.Stdout, s.Stderr = in, in
 	g, err := procgroup.Start(ctx, s)
 	_ = in.Close() // nothing of ours was written to it
-	if err != nil {
+	switch {
+	case err == nil:
+		select {
+		case <-over(g):
+			select {
+			case <-g.Gone():
+			default:
+				go killAll(g, func(int) {})
+			}
+			return g.Code(), nil
+		case <-ctx.Done():
+		}
+	case ctx.Err() == nil: // otherwise it was given up before it began
 		return 0, err
 	}
-	select {
-	case <-over(g):
-		select {
-		case <-g.Gone():
-		default:
-			go killAll(g, func(int) {})
-		}
-		return g.Code(), nil
-	case <-ctx.Done():
-	}
 	log.Warn("killing "+what, "error", context.Cause(ctx))
-	killAll(g, func(int) {})
+	if g != nil {
+		killAll(g, func(int) {})
+	}
 	return 0, context.Cause(ctx)
 }
 

@@ -285,7 +285,7 @@ func (r roleRow) print(w io.Writer, now time.Time) {
 			return
 		}
 	}
-	fmt.Fprintln(w, "ID\tSTATE\tTOKEN\tSINCE\tLAST BEAT (ITS CLOCK)\tTTL\tA CRASH COSTS\tADDRESS\tLABELS")
+	fmt.Fprintln(w, "ID\tSTATE\tTOKEN\tSINCE\tLAST BEAT (ITS CLOCK)\tLEFT OF TTL\tA CRASH COSTS\tADDRESS\tLABELS")
 	if a := r.Active; a != nil {
 		state := "active"
 		if a.Silent != "" {
@@ -294,14 +294,15 @@ func (r roleRow) print(w io.Writer, now time.Time) {
 		if a.Drained {
 			state += ", " + a.Unfit
 		}
-		a.print(w, now, state+a.set(), fmt.Sprint(a.Token), a.Since.Format(time.RFC3339))
+		left := time.Duration(a.PromiseLeft * float64(time.Second)).Round(100 * time.Millisecond)
+		a.print(w, now, state+a.set(), fmt.Sprint(a.Token), a.Since.Format(time.RFC3339), fmt.Sprintf("%v of %s", left, a.TTL))
 	}
 	for i, m := range r.Standbys {
 		state := fmt.Sprintf("standby %d", i)
 		if m.Unfit != "" {
 			state += ", " + m.Unfit
 		}
-		m.print(w, now, state+m.set(), "-", "-")
+		m.print(w, now, state+m.set(), "-", "-", m.TTL)
 	}
 }
 
@@ -313,7 +314,7 @@ func (m memberRow) set() string {
 	return fmt.Sprintf(", priority %d set by %s", *m.Set, m.SetBy)
 }
 
-func (m memberRow) print(w io.Writer, now time.Time, state, token, since string) {
+func (m memberRow) print(w io.Writer, now time.Time, state, token, since, ttl string) {
 	beat, crash, labels := "missing", m.TTL, []string{}
 	if !m.BeatAt.IsZero() {
 		beat = ago(now.Sub(m.BeatAt))
@@ -327,5 +328,5 @@ func (m memberRow) print(w io.Writer, now time.Time, state, token, since string)
 	for _, key := range slices.Sorted(maps.Keys(m.Labels)) {
 		labels = append(labels, key+"="+m.Labels[key])
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, state, token, since, beat, m.TTL, crash, m.Address, strings.Join(labels, ","))
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, state, token, since, beat, ttl, crash, m.Address, strings.Join(labels, ","))
 }

@@ -66,6 +66,11 @@ func TestStatusListens(t *testing.T) {
 			if left := newRole(h).Active.PromiseLeft; beats && left != 8 || !beats && left != 3 {
 				t.Errorf("beats %v: %v seconds are left", beats, left)
 			}
+			var page strings.Builder
+			must(t, newReport("memory", backends.Health{}, []heard{h}).show(&page, "table"))
+			if want := map[bool]string{true: "  8s of 8s  ", false: "  3s of 8s  "}[beats]; !strings.Contains(page.String(), want) {
+				t.Errorf("beats %v: want %q in\n%s", beats, want, &page)
+			}
 		})
 	}
 }
