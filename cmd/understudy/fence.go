@@ -52,12 +52,14 @@ func (o *options) checkFence() error {
 	if len(words) == 0 || strings.ContainsAny(words[0], "=$`\"'\\;&|<>(){}*?[#~!") {
 		return nil
 	}
-	var err error
-	if strings.Contains(words[0], "/") {
-		_, err = exec.LookPath(words[0])
-	} else { // it may be the shell's own
-		err = exec.Command("/bin/sh", "-c", `command -v "$0"`, words[0]).Run()
-	}
+	err := o.inTime(words[:1], func() (err error) {
+		if strings.Contains(words[0], "/") {
+			_, err = exec.LookPath(words[0])
+		} else { // it may be the shell's own
+			err = exec.Command("/bin/sh", "-c", `command -v "$0"`, words[0]).Run()
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("fence %q: there is no command %q; write its path, or a name that is in PATH", o.Run.Fence, words[0])
 	}

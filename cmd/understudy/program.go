@@ -17,23 +17,21 @@ import (
 // lookFor is for how long programs are looked at before a role is taken.
 const lookFor = 5 * time.Second
 
-// inTime calls look, which reads files, and reports whether it has returned in time: a disk may never answer.
-func inTime(look func()) bool {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		look()
-	}()
+// inTime returns what look does, which reads the files of these programs. If a disk does not answer in time, nothing is known
+// of them, and a warning says so: they are looked for again when they are started.
+func (o *options) inTime(names []string, look func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- look() }()
 	select {
-	case <-done:
-		return true
+	case err := <-done:
+		return err
 	case <-time.After(lookFor):
-		return false
+		o.Coordinator.Logger.Warn("nobody knows whether the commands can be started: their disk does not answer", "commands", names, "after", lookFor)
+		return nil
 	}
 }
 
-// findCommands says which commands cannot be started: before a role is taken. If a disk does not answer in time, that is not
-// known, and a warning says so: they are looked for again when they are started.
+// findCommands says which commands cannot be started: before a role is taken.
 func (o *options) findCommands() error {
 	var names []string
 	for _, r := range o.Roles {
@@ -41,18 +39,13 @@ func (o *options) findCommands() error {
 			names = append(names, r.Command[0])
 		}
 	}
-	found := make(chan error, 1)
-	if !inTime(func() {
+	return o.inTime(names, func() error {
 		var errs []error
 		for _, name := range names {
 			errs = append(errs, findCommand(name))
 		}
-		found <- errors.Join(errs...)
-	}) {
-		o.Coordinator.Logger.Warn("nobody knows whether the commands can be started: their disk does not answer", "commands", names, "after", lookFor)
-		return nil
-	}
-	return <-found
+		return errors.Join(errs...)
+	})
 }
 
 // findCommand says why a program cannot be started.
@@ -100,17 +93,24 @@ func checkScript(path string) error {
 	return nil
 }
 
-// warnOfUsers warns of every command that may become another user, before any role is taken, unless a disk does not answer.
-func (c *commands) warnOfUsers() { inTime(c.lookAtUsers) }
-
-func (c *commands) lookAtUsers() {
-	for _, one := range c.byRole {
-		path, err := exec.LookPath(one.role.Command[0])
-		if err != nil { // it was there a moment ago, and is looked for again
-			continue
+// warnOfUsers warns of every command that may become another user, before any role is taken, unless their disk does not
+// answer, as was said before.
+func (c *commands) warnOfUsers() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, one := range c.byRole {
+			path, err := exec.LookPath(one.role.Command[0])
+			if err != nil { // it was there a moment ago, and is looked for again
+				continue
+			}
+			if how := becomes(path, os.Geteuid()); how != "" {
+				one.log.Warn("the command may become another user, and then understudy cannot stop it: run understudy as root, or as that user", "command", path, "how", how)
+			}
 		}
-		if how := becomes(path, os.Geteuid()); how != "" {
-			one.log.Warn("the command may become another user, and then understudy cannot stop it: run understudy as root, or as that user", "command", path, "how", how)
-		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(lookFor):
 	}
 }

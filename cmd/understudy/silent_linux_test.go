@@ -82,3 +82,16 @@ func TestWarmIsStartedOnce(t *testing.T) {
 		t.Errorf("its first term failed:\n%s", r.log("a"))
 	}
 }
+
+// TestFenceOnASilentDisk: a fence command that cannot be looked at keeps nobody from working.
+func TestFenceOnASilentDisk(t *testing.T) {
+	t.Parallel()
+	r, disk := newTrio(t, onEtcd), faultdisk.New(t)
+	disk.Set(faultdisk.Fault{Silent: true, Killable: true})
+	program := filepath.Join(disk.Dir, "program")
+	r.start("a", "--fence", program)
+	r.active(0)
+	r.logged("a", "commands=["+program+"]")
+	r.signal("a", syscall.SIGTERM)
+	r.ended("a")
+}
