@@ -56,7 +56,8 @@ type Config struct {
 
 	Logger *slog.Logger `json:"-"` // nil: none
 
-	snapshots snapshots // for tests
+	snapshots snapshots     // for tests
+	listen    time.Duration // for tests; 0: see listenFor
 }
 
 // A Peer is a voter of the group: its ID, and the one address at which the

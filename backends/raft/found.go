@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -47,6 +48,9 @@ func groupOf(founders map[string]string) string {
 //     its votes, or has only let it in as one that learns. Only then Raft starts, empty, and the
 //     leader counts the node again once it has caught up. The list may be any then.
 //  5. Otherwise somebody is silent or says otherwise, and this node waits.
+//
+// Members that the list does not name are not asked. But who counts this node reaches it within listenFor, whether there is
+// a leader or not, and no other group than that begins here then.
 func (n *node) found(ctx context.Context) error {
 	ctx, end, err := n.begin(ctx)
 	if err != nil {
@@ -66,6 +70,12 @@ func (n *node) found(ctx context.Context) error {
 		last = s
 		if s.twin != nil {
 			return s.twin
+		}
+		if s.drawn && time.Since(began) < n.config.listenFor() {
+			s.founders, s.nearly = nil, true
+		}
+		if why := n.claimed(s.founders); why != nil && !s.old {
+			s.founders, s.nearly, s.missing = nil, false, append(s.missing, why)
 		}
 		if s.founders != nil {
 			if n.config.Observer {
@@ -105,6 +115,7 @@ func (n *node) found(ctx context.Context) error {
 // A survey is what one round of questions has brought.
 type survey struct {
 	founders map[string]string // with whom to begin
+	drawn    bool              // nobody has begun with them yet
 	old      bool              // a peer has been part of a group with a leader
 	twin     error             // another process runs with this node's ID
 	nearly   bool              // all are new, and not all have heard of it
@@ -151,6 +162,8 @@ func (n *node) survey(ctx context.Context) (s survey) {
 			}
 		case a.h.Group != "":
 			begun = append(begun, a.h)
+		case a.h.Claimed != "":
+			s.missing = append(s.missing, fmt.Errorf("group %s counts peer %q: name one of its members in raft.peers, or stop them all if that group is to be no more", a.h.Claimed, p.ID))
 		}
 	}
 	s.lost = group.Lost()
@@ -176,10 +189,30 @@ func (n *node) survey(ctx context.Context) (s survey) {
 		}
 	}
 	if s.nearly = len(s.missing) > 0; !s.nearly {
-		s.founders = mine
+		s.founders, s.drawn = mine, true
 	}
 	return s
 }
+
+// A claim is what a member of a group has said that counts this node.
+type claim struct {
+	group string
+	from  string // its connection's address
+}
+
+// claimed says why this node begins no group with these founders; nil: it may.
+func (n *node) claimed(founders map[string]string) error {
+	c := n.port.claim.Load()
+	if c == nil || founders != nil && c.group == groupOf(founders) {
+		return nil
+	}
+	return fmt.Errorf("group %s counts this node, as a member at %s says: name one of its members in raft.peers, or stop them all if that group is to be no more", c.group, c.from)
+}
+
+// listenFor is how long a node listens before it begins a group. A leader tries a member that does not answer again after
+// half of its heartbeat timeout at most, which calm makes four times as long; and where nobody leads, each member asks for votes
+// after one to two timings.
+func (c Config) listenFor() time.Duration { return cmp.Or(c.listen, c.timing()*5/2) }
 
 // objection says why a peer's answer does not count for the beginning of a group.
 func (n *node) objection(p Peer, h hello, err error) error {

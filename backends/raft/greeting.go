@@ -27,20 +27,24 @@ func greetingOf(m belonging) []byte {
 	return append([]byte{byte(len(group))}, group...)
 }
 
-// readGreeting reads the other side's greeting, and refuses another group's.
-func readGreeting(conn net.Conn, m belonging) error {
+// hearGroup reads the other side's greeting.
+func hearGroup(conn net.Conn) (group string, err error) {
 	length := make([]byte, 1)
 	if _, err := io.ReadFull(conn, length); err != nil {
+		return "", err
+	}
+	text := make([]byte, length[0])
+	_, err = io.ReadFull(conn, text)
+	return string(text), err
+}
+
+// readGreeting reads the other side's greeting, and refuses another group's.
+func readGreeting(conn net.Conn, m belonging) error {
+	group, err := hearGroup(conn)
+	if err != nil || m == nil {
 		return err
 	}
-	group := make([]byte, length[0])
-	if _, err := io.ReadFull(conn, group); err != nil {
-		return err
-	}
-	if m == nil {
-		return nil
-	}
-	if err := m.adopt(string(group)); err != nil {
+	if err := m.adopt(group); err != nil {
 		return fmt.Errorf("%w: %s says that it belongs to group %s: %w", errOtherGroup, conn.RemoteAddr(), group, err)
 	}
 	return nil

@@ -298,9 +298,10 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 	for limit := attempt / 2; ; limit = min(2*limit, mostPatience) { // they may be far away
 		failed := g.ask(ctx, c, caller, limit)
 		if more := g.beyond(c); len(more) > 0 && ctx.Err() == nil {
-			known := func() []Peer { return more }
+			peers := append(slices.Clone(c.Peers), more...)
+			c.Peers = peers
+			known := func() []Peer { return peers }
 			d.more.Store(&known)
-			c.Peers = append(slices.Clone(c.Peers), more...)
 			continue
 		}
 		if g.Leader != "" && (limit >= attempt || !errors.Is(errors.Join(failed...), context.DeadlineExceeded)) {
@@ -314,9 +315,11 @@ func Inspect(ctx context.Context, c Config) (g Group, err error) {
 	}
 }
 
-// beyond are the members that c does not name.
+// beyond are the members that c does not name, and those that have moved and do not answer at the address that it has.
 func (g *Group) beyond(c Config) []Peer {
-	return slices.DeleteFunc(slices.Clone(g.members), func(p Peer) bool { return c.peer(p.ID).ID != "" })
+	return slices.DeleteFunc(slices.Clone(g.members), func(p Peer) bool {
+		return slices.Contains(c.Peers, p) || c.peer(p.ID).ID != "" && !slices.Contains(g.Silent, p.ID)
+	})
 }
 
 // ask asks every peer at once. The last word is that of the longest log.

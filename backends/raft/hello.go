@@ -22,6 +22,7 @@ type hello struct {
 	Group     string            `json:",omitempty"` // to which that belongs
 	Founders  map[string]string `json:",omitempty"` // the directories with which the group began, where it knows
 	Seen      map[string]string `json:",omitempty"` // the directories that it has heard from, where the group has not begun
+	Claimed   string            `json:",omitempty"` // the group of a member that counts it, where it belongs to none yet
 	Voters    []string          `json:",omitempty"` // of the group as it is
 	Members   []Peer            `json:",omitempty"` // all of it, those that learn, too
 	Leader    string            `json:",omitempty"` // whom it takes for the leader
@@ -51,6 +52,9 @@ func (n *node) hello() (hello, error) {
 	n.mu.Lock()
 	h.Seen = n.seen
 	n.mu.Unlock()
+	if c := n.port.claim.Load(); c != nil && r.Group == "" {
+		h.Claimed = c.group
+	}
 	if n.running() {
 		_, leader := n.raft.LeaderWithID()
 		h.Leader, h.Last, h.Voters, h.Trip = string(leader), n.raft.LastIndex(), n.voters(), time.Duration(n.trip.Load())

@@ -39,6 +39,9 @@ func TestMemberMoves(t *testing.T) {
 	raised(g.lockers[1], 2000) // with a list that has the old address
 	g.start(0)
 	g.voting("abc", g.nodes...)
+	if group, err := Inspect(timeout(t, 20*time.Second), g.configs[0]); err != nil || len(group.Silent) > 0 { // its list has the old address
+		t.Errorf("%v, silent are %q", err, group.Silent)
+	}
 	g.stop(1)
 	raised(g.lockers[0], 3000)
 

@@ -146,6 +146,7 @@ type port struct {
 	raft     queue       // refused while raftOpen is false
 	user     queue       // HTTP
 	raftOpen atomic.Bool // set once Raft runs
+	claim    atomic.Pointer[claim]
 	said     sayings
 	wg       sync.WaitGroup
 
@@ -268,10 +269,13 @@ func (p *port) sort(conn net.Conn) (err error) {
 		return fmt.Errorf("%w: its node runs an earlier version of this program: stop every node, and start them with this one", errOtherGroup)
 	case kind[0] != raftStream:
 		return fmt.Errorf("unknown kind of connection %q", kind)
+	case !p.raftOpen.Load():
+		if group, err := hearGroup(conn); err == nil && group != "" {
+			p.claim.Store(&claim{group, conn.RemoteAddr().String()})
+		}
+		return errors.New("raft does not run yet")
 	case !p.isPeer(state):
 		return unknownMember(state)
-	case !p.raftOpen.Load():
-		return errors.New("raft does not run yet")
 	}
 	if err := answerGreeting(conn, p.member); err != nil {
 		return err
