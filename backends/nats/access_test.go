@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/nats"
 	"github.com/understudy-ha/understudy/backends/object"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/serve"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
@@ -224,5 +226,17 @@ func TestToken(t *testing.T) {
 		if err := first(t, c); works != (err == nil) || !works && !errors.Is(err, lock.ErrPermanent) {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// TestConnectionThatFallsSilent: connections that stand and lose what comes keep nobody waiting until each of them is given up.
+func TestConnectionThatFallsSilent(t *testing.T) {
+	r := start(t, 1)
+	r.bucket(jetstream.KeyValueConfig{})
+	for words := range 3 {
+		c := r.config("")
+		var made *atomic.Int32
+		c.Dial, made = lab.Deaf(1, words)
+		lab.WorksBehindDeaf(t, open(t, c), 6*time.Second, made)
 	}
 }

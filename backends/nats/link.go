@@ -17,8 +17,12 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// patience is how long a connection may take to be made.
+// patience is how long a search for a server may take.
 const patience = 10 * time.Second
+
+// soon is how long the first connection of a search may take to be made, and each of the next ones twice as long: a proxy may have
+// taken it and lost what came, and the server may also be far away.
+const soon = 2 * time.Second
 
 var errClosed = errors.New("the locker is closed")
 
@@ -148,8 +152,15 @@ func (s *store) find(one *search) {
 	found := make(chan result)
 	for _, server := range all {
 		s.group.Go(func() {
-			l, err := s.connect(ctx, server)
-			found <- result{l, err}
+			for most := soon; ; most *= 2 {
+				within, stop := context.WithTimeout(ctx, most)
+				l, err := s.connect(within, server)
+				slow := err != nil && within.Err() != nil && ctx.Err() == nil
+				if stop(); !slow {
+					found <- result{l, err}
+					return
+				}
+			}
 		})
 	}
 	var first *link

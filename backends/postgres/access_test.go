@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,4 +214,15 @@ func TestCommitIsNotCancelled(t *testing.T) {
 	r.hand("postgres", "alter system set synchronous_standby_names = ''")
 	r.hand("postgres", "select pg_reload_conf()")
 	register(t, ctx, open(t, c), "b")
+}
+
+// TestConnectionThatFallsSilent: connections that stand and lose what comes keep nobody waiting until each of them is given up.
+func TestConnectionThatFallsSilent(t *testing.T) {
+	r := start(t)
+	for words := range 3 {
+		c := config("", r.Members...)
+		var made *atomic.Int32
+		c.Dial, made = lab.Deaf(4, words)
+		lab.WorksBehindDeaf(t, open(t, c), 10*time.Second, made)
+	}
 }

@@ -99,11 +99,14 @@ func (c *conn) end() {
 
 const (
 	farewell = 50 * time.Millisecond  // how long a connection may take to say that it ends
-	patience = 15 * time.Second       // and to be made
-	hedge    = 500 * time.Millisecond // after which another one is begun beside it
-	dials    = 4                      // how many are made at once
+	patience = 15 * time.Second       // and a call that was given up to be answered
+	hedge    = 500 * time.Millisecond // after which another connection is begun beside one that is being made
 	kept     = 4                      // how many are kept while nobody needs them
 )
+
+// patiences are how long the connections that are made at once may take. A proxy may have taken one and lost what came; the server
+// may also be far away. So one is given up soon, and each of the others has about twice the time of the one before.
+var patiences = []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, patience}
 
 // A pool makes connections, and keeps some that are idle. Those that are being made belong to no
 // call, because a far one takes longer than a call does.
@@ -115,7 +118,7 @@ type pool struct {
 	ctx    context.Context // of everything, until close
 	cancel context.CancelCauseFunc
 	idle   chan *conn
-	slots  chan struct{} // one for each that is being made; after close all are taken
+	slots  chan time.Duration // the patiences that no connection has which is being made; after close there is none
 	full   sync.Once
 	made   atomic.Int64
 }
@@ -123,7 +126,10 @@ type pool struct {
 var errClosed = errors.New("the locker is closed")
 
 func newPool(c Config, begin func(context.Context, *conn) error) *pool {
-	p := &pool{where: strings.Join(c.Hosts(), ", "), config: c.config, begin: begin, idle: make(chan *conn, kept), slots: make(chan struct{}, dials)}
+	p := &pool{where: strings.Join(c.Hosts(), ", "), config: c.config, begin: begin, idle: make(chan *conn, kept), slots: make(chan time.Duration, len(patiences))}
+	for _, d := range patiences {
+		p.slots <- d
+	}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	return p
 }
@@ -156,7 +162,7 @@ func (p *pool) with(ctx context.Context, do func(ctx context.Context, c *conn) e
 
 // get returns a connection that is idle, or the next that is made.
 func (p *pool) get(ctx context.Context) (*conn, error) {
-	failed := make(chan error, dials)
+	failed := make(chan error, len(patiences))
 	for {
 		select {
 		case c := <-p.idle:
@@ -178,18 +184,22 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 
 // dial begins a connection, unless too many are being made.
 func (p *pool) dial(failed chan<- error) {
+	var most time.Duration
 	select {
-	case p.slots <- struct{}{}:
+	case most = <-p.slots:
 	default:
 		return
 	}
 	go func() {
-		defer func() { <-p.slots }()
-		ctx, cancel := context.WithTimeout(p.ctx, patience)
+		defer func() { p.slots <- most }()
+		ctx, cancel := context.WithTimeout(p.ctx, most)
 		defer cancel()
 		c, err := p.connect(ctx)
-		if err == nil {
+		switch {
+		case err == nil:
 			p.put(c)
+			return
+		case ctx.Err() != nil && most < patience: // another one may take longer
 			return
 		}
 		select {
@@ -300,8 +310,8 @@ func (p *pool) drop() {
 func (p *pool) close() {
 	p.cancel(errClosed)
 	p.full.Do(func() {
-		for range dials {
-			p.slots <- struct{}{}
+		for range patiences {
+			<-p.slots
 		}
 	})
 	p.drop()
