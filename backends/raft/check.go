@@ -31,12 +31,12 @@ type Checkup struct {
 	Writes  uint64   `json:"writes,omitempty"`  // how often raft.db was written
 	Size    int64    `json:"size,omitempty"`    // of raft.db, in bytes
 
-	Term      uint64     `json:"term,omitempty"`     // that the node knows
-	Voted     uint64     `json:"voted,omitempty"`    // the last term in which it voted
-	First     uint64     `json:"first,omitempty"`    // the index of the log's first entry
-	Last      uint64     `json:"last,omitempty"`     // the index of the last entry, in the log or in a snapshot
-	LastTerm  uint64     `json:"lastTerm,omitempty"` // the term of that entry
-	Snapshots []Snapshot `json:"snapshots"`          // the newest first
+	Term      uint64     `json:"term,omitempty"`      // that the node knows
+	Voted     uint64     `json:"voted,omitempty"`     // the last term in which it voted
+	First     uint64     `json:"first,omitempty"`     // the index of the log's first entry
+	Last      uint64     `json:"last,omitempty"`      // the index of the last entry, in the log or in a snapshot
+	LastTerm  uint64     `json:"lastTerm,omitempty"`  // the term of that entry
+	Snapshots []Snapshot `json:"snapshots,omitempty"` // the newest first
 }
 
 // A Member is one of a group by the group's own configuration, whatever a list of peers says.

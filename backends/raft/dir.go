@@ -30,6 +30,7 @@ type directory struct {
 	snaps  kept
 	opened atomic.Pointer[raft.SnapshotMeta] // the snapshot that was read last
 	full   atomic.Bool                       // there was hardly any room when entries were written last
+	lost   atomic.Bool                       // another file is in the place of raft.db, or none
 
 	creates sync.Mutex // one snapshot begins at a time
 
@@ -268,8 +269,11 @@ func (d *directory) elected() (bool, error) {
 	if err != nil && !errors.Is(err, errNoKey) {
 		return false, err
 	}
+	if last >= 2 || term >= 2 { // the snapshots may be gone
+		return true, nil
+	}
 	list, err := d.snaps.List()
-	return last >= 2 || term >= 2 || len(list) > 0, err
+	return len(list) > 0, err
 }
 
 func (d *directory) close() error {

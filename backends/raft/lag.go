@@ -39,6 +39,8 @@ func (n *node) shortage() string {
 	switch index := n.dir.bolt.missed.Load(); {
 	case index != 0:
 		return fmt.Sprintf("the disk of %s has not taken entry %d; is it full?", dir, index)
+	case n.dir.lost.Load():
+		return fmt.Sprintf("%s was removed or replaced: this node goes on with files that nobody finds any more", dir)
 	case n.dir.full.Load():
 		return fmt.Sprintf("the disk of %s is full", dir)
 	case n.dir.bolt.hangs() > limit:

@@ -132,7 +132,7 @@ func (n *node) start(ctx context.Context) error {
 	if err := n.run(); err != nil {
 		return err
 	}
-	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter, n.settle, n.trim, n.bury} {
+	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter, n.settle, n.trim, n.bury, n.watchDirectory} {
 		n.background(f)
 	}
 	return nil

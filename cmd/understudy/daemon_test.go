@@ -131,3 +131,29 @@ var daemonFaults = []struct {
 		r.signal(now.id, syscall.SIGSTOP)
 	}},
 }
+
+// TestHookOfAStoppedWrapper: wrapper and inits are stopped while a hook runs. The witness ends the hook as it ends the command,
+// before another one works.
+func TestHookOfAStoppedWrapper(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onEtcd)
+	r.start("a", "--on-active", "while :; do sleep 0.02; done")
+	now := r.active(0)
+	r.start("b")
+	r.inLine(1)
+	r.eventually("the hook runs", func() bool { return len(r.inits("a")) == 2 })
+	all := r.inits("a")
+	hooks := r.below(all[0])
+	hooks = append(hooks, r.below(all[1])...)
+	for _, pid := range append(all, r.procs["a"].Process.Pid) {
+		r.send(pid, syscall.SIGSTOP)
+	}
+	r.active(now.token)
+	for _, pid := range hooks {
+		if r.lives(pid) {
+			t.Errorf("process %d of the command or the hook lives beside the next active", pid)
+		}
+	}
+	r.signal("b", syscall.SIGTERM)
+	r.ended("b")
+}

@@ -147,13 +147,24 @@ func askFor(ctx context.Context, l lock.Locker, role string, pick picker) (befor
 	if target, err = pick(st); err != nil {
 		return before, target, err
 	}
-	if err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: by()}); err != nil {
-		if errors.Is(err, lock.ErrMoved) {
+	for again := false; ; again = true {
+		err := l.Ask(ctx, role, lock.Request{Token: before.Token, To: target.Session, By: by()})
+		switch lock.OutcomeOf(err) {
+		case lock.OK:
+			return before, target, nil
+		case lock.Moved:
+			if again { // the first call may have been heard: what came of it shows
+				return before, target, nil
+			}
 			return before, target, cli.Exit(cli.NotDone, errors.New("the term ended meanwhile, or the role was paused; look at status and ask again"))
+		case lock.Unknown: // the server that was asked may have died, and the others be well
+			if cli.Pause(ctx); ctx.Err() == nil {
+				continue
+			}
+			err = fmt.Errorf("it is not known whether the request stands: %w", err)
 		}
 		return before, target, cli.Unreachable(err)
 	}
-	return before, target, nil
 }
 
 // answerTrips are how many round trips an answer takes at most: the wish goes out to the standby,

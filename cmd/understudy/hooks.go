@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/coordinator/witness"
 	"github.com/understudy-ha/understudy/internal/procgroup"
 )
 
@@ -50,12 +51,33 @@ func (c *command) hook(name, script string, most time.Duration, t coordinator.Te
 				return
 			}
 		}
-		c.runHook(ctx, name, procgroup.Spec{
+		s := procgroup.Spec{
 			Title: c.title(name), Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Deadline: c.options.deadline,
 			Env: append(c.options.environment(t), "UNDERSTUDY_CAUSE="+string(why)),
-		})
+		}
+		defer c.guard(&s)()
+		c.runHook(ctx, name, s)
 	}()
 	return h
+}
+
+// guard has the witness answer for a hook, too, unless it might lack the room for commands then. Where it cannot, the hook runs
+// all the same, as it is no work. Forget is to be called when nothing of it is left.
+func (c *command) guard(s *procgroup.Spec) (forget func()) {
+	if c.witness == nil || len(c.byRole) > witness.MaxGroups/3 {
+		return func() {}
+	}
+	var guarded procgroup.ID
+	s.Gate = func(id procgroup.ID) error {
+		guarded = id
+		_ = c.witness.Guard(id)
+		return nil
+	}
+	return func() {
+		if guarded != 0 {
+			c.witness.Forget(guarded)
+		}
+	}
 }
 
 // runHook runs a hook until nothing of it is left. It is killed when ctx ends.

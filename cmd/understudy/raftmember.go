@@ -105,7 +105,7 @@ func newMemberAdd() *cobra.Command {
 		Use: "add ID=HOST:PORT", Short: "Let a node in: it learns, and is counted once it has caught up",
 		Example: "  understudy raft member add d=h4:7001 --raft-peers a=h1:7001",
 	}, 1, "one argument, ID=HOST:PORT",
-		cli.Codes{0: "it is counted; with --wait=false it is let in", cli.NotDone: "refused, or it was let in and not counted in time", cli.Unavailable: ""},
+		cli.Codes{0: "it is counted, or observes; with --wait=false it is let in", cli.NotDone: "refused, or it was let in and not counted in time", cli.Unavailable: ""},
 		func(args []string) (err error) {
 			who, err = onePeer(args[0])
 			return err
@@ -199,15 +199,21 @@ func (c *memberCommand) add(ctx context.Context, p raft.Peer, goes string) error
 		fmt.Fprintf(c.out, "member %s is let in; it is counted once it runs and has caught up\n", p.ID)
 		return nil
 	}
-	return c.await(ctx, p.ID, "let in", func(m raft.MemberStatus) string {
+	observes := false
+	err := c.await(ctx, p.ID, "let in", func(m raft.MemberStatus) string {
 		switch {
 		case m.Voter:
 			return "is counted"
 		case m.Node != nil && m.Node.Observes && m.Behind != nil:
+			observes = true
 			return "observes"
 		}
 		return ""
 	})
+	if err == nil && observes && goes != "" {
+		err = cli.Exit(cli.NotDone, fmt.Errorf("member %s observes, and has no vote: %s is not taken out; give %s a vote by understudy raft member promote %s, and repeat this", p.ID, goes, p.ID, p.ID))
+	}
+	return err
 }
 
 // await waits until a member is as done says, and tells it with how the group is. made is what was done to it.
@@ -274,6 +280,9 @@ func (c *memberCommand) change(ctx context.Context, change raft.MemberChange, id
 		fmt.Fprintf(c.out, "member %s is %s\n", id, made)
 		return nil
 	}
+	if to := change.Move; to.ID != "" { // it is to answer there, and not only where the list has it
+		c.Store.Raft.Peers = append(slices.DeleteFunc(slices.Clone(c.Store.Raft.Peers), func(p raft.Peer) bool { return p.ID == to.ID }), to)
+	}
 	return c.await(ctx, id, made, func(m raft.MemberStatus) string {
 		if m.Behind == nil || m.Fails != "" || change.Promote != "" && !m.Voter {
 			return ""
@@ -295,6 +304,6 @@ func (c *memberCommand) remove(ctx context.Context, id string) error {
 	if err := raft.Change(ctx, c.Store.Raft, raft.MemberChange{Remove: id, Force: c.force}); err != nil {
 		return cli.Unreachable(err)
 	}
-	fmt.Fprintf(c.out, "member %s is taken out; stop it, and remove its data directory\n", id)
+	fmt.Fprintf(c.out, "member %s is taken out; stop it, see that nothing starts it again, and remove its data directory\n", id)
 	return nil
 }

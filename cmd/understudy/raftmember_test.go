@@ -112,7 +112,13 @@ func TestRaftMemberPromotedAndMoved(t *testing.T) {
 	stop := votes(t, "d", filepath.Join(dir, "d"), stores.List([]raft.Peer{d, a}), "--raft-observer")
 	member("member d observes: 2 members", "add", d.String())
 	member("observes", "list")
+	if code, text := said(t, "raft", "member", "replace", "b", d.String(), "--raft-peers", a.String()); code != cli.NotDone || !strings.Contains(text, "member d observes, and has no vote: b is not taken out") {
+		t.Errorf("replace by an observer: exit code %d, %s", code, text)
+	}
 	member("member d is counted: 3 members", "promote", "d")
+	if code, text := said(t, "raft", "member", "move", to.String(), "--timeout", "3s", "--raft-peers", stores.List([]raft.Peer{a, d})); code != cli.NotDone || !strings.Contains(text, "is moved, and not there in time") {
+		t.Errorf("it answers where it was, and not there: exit code %d, %s", code, text)
+	}
 	stop()
 	votes(t, "d", filepath.Join(dir, "d"), stores.List([]raft.Peer{to, a}))
 	member("member d is moved: 3 members", "move", to.String())

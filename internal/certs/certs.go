@@ -207,7 +207,7 @@ func (f Files) look(log *slog.Logger, said map[string]string) {
 	judge := func(file string, c *x509.Certificate, err error) {
 		level, text := slog.LevelWarn, ""
 		if err != nil {
-			text = "cannot be read, its last content counts:  " + err.Error()
+			text = "cannot be read, its last content counts: " + err.Error()
 		} else {
 			level, text = age(c, time.Now())
 		}

@@ -218,6 +218,7 @@ func (p *pair) sign(ca *pair, c *x509.Certificate) (Made, error) {
 func replace(file, kind string, der []byte, mode fs.FileMode) error {
 	next := file + ".tmp"
 	if err := os.WriteFile(next, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode); err != nil {
+		_ = os.Remove(next) // what there is of it
 		return err
 	}
 	if err := os.Rename(next, file); err != nil {
