@@ -165,7 +165,7 @@ func TestThousandTerms(t *testing.T) {
 }
 
 // TestWokenWork returns as soon as its process is woken after its promise, sooner than the guard has looked: the process ends
-// all the same, whoever comes first.
+// all the same, no matter which of them is first.
 func TestWokenWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)

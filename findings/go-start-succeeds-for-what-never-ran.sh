@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Go's exec.Cmd.Start returns no error for a program of which not one instruction ran.
+# Go's exec.Cmd.Start returns no error for a program that was killed before it ran at all.
 #
 # Guess: Start returns once the program runs, or an error. It waits on a pipe that exec closes, and a child that cannot exec
 # writes its error there; so a child that is killed before it gets that far is an error, too.
@@ -57,14 +57,15 @@ func main() {
 	}
 	defer server.Unmount()
 	go func() { // somebody kills the child while it waits for the file
-		time.Sleep(time.Second)
-		entries, _ := os.ReadDir("/proc/self/task")
-		for _, e := range entries {
-			text, _ := os.ReadFile("/proc/self/task/" + e.Name() + "/children")
-			for _, pid := range strings.Fields(string(text)) {
-				var n int
-				fmt.Sscan(pid, &n)
-				syscall.Kill(n, syscall.SIGKILL)
+		for ; ; time.Sleep(100 * time.Millisecond) {
+			entries, _ := os.ReadDir("/proc/self/task")
+			for _, e := range entries {
+				text, _ := os.ReadFile("/proc/self/task/" + e.Name() + "/children")
+				for _, pid := range strings.Fields(string(text)) {
+					var n int
+					fmt.Sscan(pid, &n)
+					syscall.Kill(n, syscall.SIGKILL)
+				}
 			}
 		}
 	}()

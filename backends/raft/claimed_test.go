@@ -55,7 +55,7 @@ func TestNewGroupWhereAnotherWas(t *testing.T) {
 	}
 	for i := range 2 {
 		must(t, os.RemoveAll(g.configs[i].Dir))
-		g.configs[i].Peers = g.configs[i].Peers[:2]
+		g.configs[i].Peers, g.configs[i].listen = g.configs[i].Peers[:2], 0
 	}
 	g.start(0, 1)
 }

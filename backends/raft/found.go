@@ -163,7 +163,7 @@ func (n *node) survey(ctx context.Context) (s survey) {
 		case a.h.Group != "":
 			begun = append(begun, a.h)
 		case a.h.Claimed != "":
-			s.missing = append(s.missing, fmt.Errorf("group %s counts peer %q: name one of its members in raft.peers, or stop them all if that group is to be no more", a.h.Claimed, p.ID))
+			s.missing = append(s.missing, fmt.Errorf("group %s counts peer %q: name one of its members in raft.peers; or, to give that group up, stop all its members and then start that peer again", a.h.Claimed, p.ID))
 		}
 	}
 	s.lost = group.Lost()
@@ -206,7 +206,7 @@ func (n *node) claimed(founders map[string]string) error {
 	if c == nil || founders != nil && c.group == groupOf(founders) {
 		return nil
 	}
-	return fmt.Errorf("group %s counts this node, as a member at %s says: name one of its members in raft.peers, or stop them all if that group is to be no more", c.group, c.from)
+	return fmt.Errorf("group %s counts this node, as a member at %s says: name one of its members in raft.peers; or, to give that group up, stop all its members and then start this node again", c.group, c.from)
 }
 
 // listenFor is how long a node listens before it begins a group. A leader tries a member that does not answer again after

@@ -11,7 +11,7 @@ import (
 
 // watchDirectory notes whether somebody removes or replaces the data directory below this node. The node goes on with the files
 // that it has open, and nothing is lost yet: so it stays a member that votes, as it may be needed for a majority. But it takes
-// no role, and does not lead, because a leader cannot make a snapshot then, and keeps out whoever needs one. Where a disk does
+// no role, and does not lead, because a leader cannot make a snapshot then, and a node that needs one could not join. Where a disk does
 // not answer, nothing is known.
 func (n *node) watchDirectory(ctx context.Context) {
 	const lost = "the data directory is gone"

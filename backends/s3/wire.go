@@ -279,7 +279,7 @@ func (w *wire) named(err error) error {
 	return lock.Refusal(err)
 }
 
-// unanswered names the server that gave no answer, and says what stands in its place where that shows.
+// unanswered names the server that gave no answer, and says what answers there instead, if the error shows it.
 func (w *wire) unanswered(err error) error {
 	var network *net.OpError
 	switch {

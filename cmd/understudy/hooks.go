@@ -62,7 +62,7 @@ func (c *command) hook(name, script string, most time.Duration, t coordinator.Te
 }
 
 // guard has the witness answer for a hook, too, unless it might lack the room for commands then. Where it cannot, the hook runs
-// all the same, as it is no work. Forget is to be called when nothing of it is left.
+// all the same, because a hook is not work. Call forget once nothing of it is left.
 func (c *command) guard(s *procgroup.Spec) (forget func()) {
 	if c.witness == nil || len(c.byRole) > witness.MaxGroups/3 {
 		return func() {}
