@@ -16,13 +16,10 @@ import (
 func (n *node) watchDirectory(ctx context.Context) {
 	const lost = "the data directory is gone"
 	file := filepath.Join(n.config.Dir, logFile)
-	ours, err := os.Stat(file)
-	if err != nil {
-		return // it was opened just now
-	}
+	ours, _ := os.Stat(file) // nil: it is gone already
 	for ; ctx.Err() == nil; rest(ctx, time.Second) {
 		now, err := os.Stat(file)
-		is := errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(ours, now)
+		is := errors.Is(err, fs.ErrNotExist) || err == nil && ours != nil && !os.SameFile(ours, now)
 		switch n.dir.lost.Store(is); {
 		case is && n.said.due(lost):
 			n.log.Error(lost+", or another one is in its place: this node takes no role and does not lead; start it again, and while the others have a majority it comes back as one that has lost its directory",

@@ -62,3 +62,27 @@ func TestAskThatGetsNoAnswer(t *testing.T) {
 		})
 	}
 }
+
+// A reader is a store whose user may not write.
+type reader struct{ lock.Locker }
+
+func (reader) Ask(context.Context, string, lock.Request) error {
+	return lock.Refusal(errors.New("permission denied"))
+}
+
+// TestAskThatIsRefused is over at once: the store has answered.
+func TestAskThatIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := reader{memory.New().Open()}
+		defer l.Close()
+		s, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "a"}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
+		must(t, err)
+		_, err = s.TryAcquire(t.Context(), "r")
+		must(t, err)
+		began := time.Now()
+		_, _, err = askFor(t.Context(), l, "r", func(st lock.Standing) (lock.Member, error) { return st.Term.Holder, nil })
+		if !errors.Is(err, lock.ErrRefused) || time.Since(began) > 0 {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}

@@ -158,6 +158,9 @@ func askFor(ctx context.Context, l lock.Locker, role string, pick picker) (befor
 			}
 			return before, target, cli.Exit(cli.NotDone, errors.New("the term ended meanwhile, or the role was paused; look at status and ask again"))
 		case lock.Unknown: // the server that was asked may have died, and the others be well
+			if errors.Is(err, lock.ErrRefused) { // it has answered: this user may only read, say
+				return before, target, cli.Unreachable(err)
+			}
 			if cli.Pause(ctx); ctx.Err() == nil {
 				continue
 			}
