@@ -54,7 +54,11 @@ func (h Health) String() string {
 		return text
 	}
 	if known && margin < 0 { // what a leader says of itself counts for nothing then
-		return fmt.Sprintf("no majority: %d of %d must work; %s", h.Quorum(), len(h.Members), strings.Join(away, ", "))
+		text := fmt.Sprintf("no majority: %d of %d must work; %s", h.Quorum(), len(h.Members), strings.Join(away, ", "))
+		if h.Refuses != "" {
+			text += "; " + h.Refuses
+		}
+		return text
 	}
 	text := fmt.Sprintf("%d members, leader %s", len(h.Members), cmp.Or(h.Leader, "unknown"))
 	if len(h.Members) == 1 {
@@ -76,7 +80,11 @@ func (h Health) String() string {
 
 func raftHealth(ctx context.Context, c Config) (Health, error) {
 	g, err := raft.Inspect(ctx, c.Raft)
-	return Health{Members: g.Voters, Leader: g.Leader, Silent: g.Silent, Barred: g.Barred, Failing: g.Failing}, err
+	h := Health{Members: g.Voters, Leader: g.Leader, Silent: g.Silent, Barred: g.Barred, Failing: g.Failing}
+	if n, known := h.Margin(); known && n < 0 && g.Fails != "" {
+		h.Refuses = fmt.Sprintf("%s: %s", g.Failing[0], g.Fails)
+	}
+	return h, err
 }
 
 func etcdHealth(ctx context.Context, c Config) (Health, error) {

@@ -225,6 +225,7 @@ type Group struct {
 	Silent   []string      // those of Voters that gave no answer
 	Barred   []string      // those of Silent with which TLS failed: something answers at their addresses, so they may well work
 	Failing  []string      // those that gave one, and cannot be relied on: one has no room for its log, or has lost its directory
+	Fails    string        // what the first of Failing says of itself; "": nothing
 	Empty    []string      // the IDs of peers that wait on an empty data directory
 	Trip     time.Duration // the longest round trip between two of them, measured once a minute; 0: not measured yet
 
@@ -361,7 +362,7 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 		}
 		g.Trip = max(g.Trip, a.h.Trip)
 	}
-	g.Silent, g.Failing, g.Barred = nil, nil, nil
+	g.Silent, g.Failing, g.Barred, g.Fails = nil, nil, nil, ""
 	for _, id := range g.Voters {
 		switch i := slices.IndexFunc(heard, func(h hello) bool { return h.ID == id }); {
 		case i < 0:
@@ -370,7 +371,7 @@ func (g *Group) ask(ctx context.Context, c Config, caller caller, limit time.Dur
 				g.Barred = append(g.Barred, id)
 			}
 		case !heard[i].works(g.Identity):
-			g.Failing = append(g.Failing, id)
+			g.Failing, g.Fails = append(g.Failing, id), cmp.Or(g.Fails, heard[i].Fails)
 		}
 	}
 	return failed

@@ -21,13 +21,7 @@ func TestFullDisk(t *testing.T) {
 		t.Run(whose, func(t *testing.T) {
 			t.Parallel()
 			r := newTrio(t, onRaft)
-			disk := filepath.Join(r.dir, "a")
-			if err := os.Mkdir(disk, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			// A disk of its own, in a mount namespace of its own.
-			script := `mount -t tmpfs -o size=1m none "$0" && exec "$@"`
-			r.through = map[string][]string{"a": {"unshare", "--map-root-user", "--mount", "sh", "-c", script, disk}}
+			full := r.ownDisk("a")
 			first, others := "b", []string{"a", "c"}
 			if whose == "active" {
 				first, others = "a", []string{"b", "c"}
@@ -42,8 +36,7 @@ func TestFullDisk(t *testing.T) {
 				now = r.active(now.token)
 				r.inLine(2)
 			}
-			full := fmt.Sprintf("/proc/%d/root%s/fill", r.procs["a"].Process.Pid, disk)
-			fillDisk(t, full)
+			fillDisk(t, full())
 			if whose == "standby" {
 				if _, said := r.operate("handoff", "--role", "r", "--to", "a", "--timeout", "5s"); !strings.Contains(said, "a did not answer") {
 					t.Errorf("handed to a node whose disk is full: %s", said)
@@ -67,12 +60,50 @@ func TestFullDisk(t *testing.T) {
 			if strings.Contains(r.log("a"), "can write raft.db again") {
 				t.Errorf("a says that it can write, and its disk is full:\n%s", r.log("a"))
 			}
-			must(t, os.Remove(full))
+			must(t, os.Remove(full()))
 			r.awaitLog("a", "can write raft.db again")
 			r.inLine(2)
 			r.judge()
 		})
 	}
+}
+
+// TestFullDisks: where the disks of a majority are full, status says so, as raft status does.
+func TestFullDisks(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onRaft)
+	full := []func() string{r.ownDisk("a"), r.ownDisk("b")}
+	for _, id := range []string{"a", "b", "c"} {
+		r.start(id)
+	}
+	r.active(0)
+	r.inLine(2)
+	for _, path := range full {
+		fillDisk(t, path())
+	}
+	for _, command := range [][]string{{"raft", "status"}, {"status", "--role", "r"}} {
+		lab.Eventually(t, strings.Join(command, " ")+" says whose disks are full", func() bool {
+			_, said := r.operate(command...)
+			return strings.Contains(said, "no majority: 2 of 3 must work; failing: a, b") && strings.Contains(said, "the disk of "+filepath.Join(r.dir, "a"))
+		})
+	}
+	for _, path := range full {
+		must(t, os.Remove(path()))
+	}
+	r.active(0)
+	r.inLine(2)
+	r.judge()
+}
+
+// ownDisk has a contender's data directory be a disk of its own, in a mount namespace of its own. path is a file on it, once it runs.
+func (r *trio) ownDisk(id string) (path func() string) {
+	disk := filepath.Join(r.dir, id)
+	must(r.t, os.Mkdir(disk, 0o700))
+	if r.through == nil {
+		r.through = map[string][]string{}
+	}
+	r.through[id] = []string{"unshare", "--map-root-user", "--mount", "sh", "-c", `mount -t tmpfs -o size=1m none "$0" && exec "$@"`, disk}
+	return func() string { return fmt.Sprintf("/proc/%d/root%s/fill", r.procs[id].Process.Pid, disk) }
 }
 
 // fillDisk fills the disk on which path is.

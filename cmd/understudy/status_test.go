@@ -236,6 +236,7 @@ func TestStoreInOneSentence(t *testing.T) {
 		"no majority: 2 of 3 must work; silent: b, c":                                                      {Members: three, Leader: "a", Silent: three[1:]},
 		"no majority: 2 of 3 must work; silent: b, failing: c":                                             {Members: three, Silent: three[1:2], Failing: three[2:]},
 		"whether a majority works is not known here: TLS with b, c fails; the leader is a by its own word": {Members: three, Leader: "a", Silent: three[1:], Barred: three[1:]},
+		"no majority: 2 of 3 must work; failing: b, c; b: its disk is full":                                {Members: three, Failing: three[1:], Refuses: "b: its disk is full"},
 		"1 member; none may fail; out of space":                                                            {Members: three[:1], Leader: "a", Refuses: "out of space"},
 	} {
 		if got := h.String(); got != want {
