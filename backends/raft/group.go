@@ -68,7 +68,14 @@ func (n *node) change(ctx context.Context, c candidate, as Member, phase string)
 	if phase == "remove" {
 		return n.wait(ctx, n.raft.DemoteVoter(raft.ServerID(c.ID), 0, patience))
 	}
+	if h.Fails != "" {
+		return unreliable(c.ID, h)
+	}
 	return n.count(ctx, as, h)
+}
+
+func unreliable(id string, h hello) error {
+	return later("%q is not counted yet, as it cannot be relied on: %s", id, h.Fails)
 }
 
 // count makes a voter of a member that has caught up. It stays where the log has it.

@@ -12,12 +12,13 @@ import (
 // watchDirectory notes whether somebody removes or replaces the data directory below this node. The node goes on with the files
 // that it has open, and nothing is lost yet: so it stays a member that votes, as it may be needed for a majority. But it takes
 // no role, and does not lead, because a leader cannot make a snapshot then, and a node that needs one could not join. Where a disk does
-// not answer, nothing is known.
+// not answer, nothing is known. It also looks how much room there is, because an idle node writes nothing.
 func (n *node) watchDirectory(ctx context.Context) {
 	const lost = "the data directory is gone"
 	file := filepath.Join(n.config.Dir, logFile)
 	ours, _ := os.Stat(file) // nil: it is gone already
 	for ; ctx.Err() == nil; rest(ctx, time.Second) {
+		n.dir.look()
 		now, err := os.Stat(file)
 		is := errors.Is(err, fs.ErrNotExist) || err == nil && ours != nil && !os.SameFile(ours, now)
 		switch n.dir.lost.Store(is); {

@@ -146,7 +146,7 @@ func (n *node) promote(ctx context.Context, id string) error {
 		return later("%q is not counted yet, as it does not answer at %s (%s): start it, and repeat this", id, p.Address, short(err))
 	}
 	if h.Fails != "" {
-		return later("%q is not counted yet, as it cannot be relied on: %s", id, h.Fails)
+		return unreliable(id, h)
 	}
 	if !h.works(n.dir.group()) { // it would have its vote taken back as soon as it begins
 		return later("%q is not counted yet, as it has not begun to learn: that comes by itself, and this may be repeated", id)

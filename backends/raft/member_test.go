@@ -27,7 +27,8 @@ func (g *group) voting(ids string, nodes ...*node) {
 }
 
 // TestMemberComesBackOnItsDirectory: c is taken out while it does not run, and comes back with what it had. Whoever
-// uses it is told, until it is let in while it runs: it is counted.
+// uses it is told, until it is let in while it runs: it is counted. Who asks it from outside gets an answer from another
+// peer, or is told which one is a member.
 func TestMemberComesBackOnItsDirectory(t *testing.T) {
 	t.Parallel()
 	g := newGroup(t, 3, nil).start()
@@ -49,6 +50,22 @@ func TestMemberComesBackOnItsDirectory(t *testing.T) {
 	must(t, change(MemberChange{Remove: "c"})) // while it runs
 	g.voting("ab", g.nodes[:2]...)
 	eventually(t, want, told)
+	outside := func(peers ...Peer) error {
+		l, err := Dial(Config{Peers: peers})
+		must(t, err)
+		defer l.Close()
+		for _, err := range l.Watch(timeout(t, 5*time.Second), "r") {
+			return err
+		}
+		return errors.New("nothing was seen")
+	}
+	peers := g.configs[0].Peers
+	for range 3 {
+		must(t, outside(peers[2], peers[0]))
+	}
+	if err := outside(peers[2]); err == nil || errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "it was taken out of the group; name a member in the list of peers, such as ") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // TestMemberIsReplaced: d, which knows one peer only, takes the place of c, which is dead, over

@@ -70,7 +70,7 @@ type node struct {
 	paces     paces                                    // of what anybody calls
 	asking    chan struct{}                            // and for each question of isTwin
 	reloading sync.Mutex                               // of the library's configuration
-	out       atomic.Pointer[string]                   // why this node is not a member any more; nil: it is one, as far as it knows
+	out       atomic.Pointer[departure]                // how this node was taken out; nil: it is a member, as far as it knows
 	trip      atomic.Int64                             // the longest to a peer, as last measured
 	silent    atomic.Pointer[map[string]time.Duration] // the voters that this node, which leads, does not hear; nil: it asks nobody
 	once      sync.Once
@@ -181,6 +181,7 @@ func (n *node) run() error {
 	}
 	n.raft, n.halt = r, sync.OnceValue(r.Shutdown)
 	n.dir.bolt.runs.Store(&n.ctx)
+	n.dir.look() // before it asks to be counted
 	close(n.ready)
 	n.noteAddresses()
 	n.port.raftOpen.Store(true)

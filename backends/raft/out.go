@@ -12,7 +12,14 @@ import (
 
 // A node that was taken out of its group no longer hears from a leader. It may not even have the
 // entry that took it out. So it asks the others, and believes a leader that does not list it: every
-// call to this node then fails with that reason, until the node is let in again.
+// call of its own process then fails with that reason, until the node is let in again. Who calls from outside goes
+// on to another peer.
+
+// A departure is how a node was taken out.
+type departure struct {
+	why    string // and what to do, for its own process
+	leader Peer   // who says so
+}
 
 // isOut reports whether the group's leader says that this node is not a member. It asks only while this
 // node hears from no leader.
@@ -38,14 +45,18 @@ func (n *node) isOut(ctx context.Context) bool {
 		}
 		text := fmt.Sprintf("node %q was taken out of the group, as its leader %q says: stop this process, and remove its data directory %s; or let it in again by understudy raft member add %s",
 			n.config.ID, h.ID, n.config.Dir, n.config.peer(n.config.ID))
-		n.out.Store(&text)
+		leader := slices.IndexFunc(h.Members, func(p Peer) bool { return p.ID == h.ID })
+		if leader < 0 { // it is taken out itself just now
+			continue
+		}
+		n.out.Store(&departure{text, h.Members[leader]})
 	}
 	if n.out.Load() == nil {
 		n.said.over(thing)
 		return false
 	}
 	if n.said.news(thing, "") {
-		n.log.Error("this node was taken out of its group: stop it, and remove its data directory, or let it in again", "id", n.config.ID, "error", *n.out.Load())
+		n.log.Error("this node was taken out of its group: stop it, and remove its data directory, or let it in again", "id", n.config.ID, "error", n.out.Load().why)
 	}
 	return true
 }
@@ -72,8 +83,8 @@ func (n *node) isIdle(id string) error {
 
 // leaderless says why nothing can be proposed: no leader is known.
 func (n *node) leaderless() error {
-	if text := n.out.Load(); text != nil {
-		return lock.Permanent(errors.New(*text))
+	if d := n.out.Load(); d != nil {
+		return lock.Permanent(errors.New(d.why))
 	}
 	return errNoLeader
 }

@@ -229,9 +229,12 @@ func (n *node) serveLook(ctx context.Context, _ *http.Request, q question) (view
 	return v, err
 }
 
-// serves sends who asks to another peer where this one is frozen: its own reason is not
+// serves sends who asks to another peer where this one is frozen, or was taken out: its own reason is not
 // the group's.
 func (n *node) serves() error {
+	if d := n.out.Load(); d != nil {
+		return undone{fmt.Errorf("node %q serves nothing: it was taken out of the group; name a member in the list of peers, such as %s", n.config.ID, d.leader)}
+	}
 	if err := n.machine.err(); err != nil {
 		return undone{fmt.Errorf("node %q serves nothing: %v", n.config.ID, err)} //nolint:errorlint // what ends this node ends no other
 	}

@@ -86,3 +86,52 @@ func TestAskThatIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestHandoffThatWentElsewhere: who asked for a handoff is told why another has the role now, and the standby is blamed
+// only where nothing else explains it.
+func TestHandoffThatWentElsewhere(t *testing.T) {
+	type sessions map[string]lock.Session
+	for want, move := range map[string]func(ctx context.Context, l lock.Locker, s sessions, term lock.Term) error{
+		"c is active instead of b: h2 asked for another handoff meanwhile": func(ctx context.Context, l lock.Locker, s sessions, term lock.Term) error {
+			err := l.Ask(ctx, "r", lock.Request{Token: term.Token, To: "c", By: "h2"})
+			time.Sleep(time.Second) // until that is seen
+			return errors.Join(err, s["a"].Release(ctx, "r", term.Token))
+		},
+		"c is active instead of b: a did not hand over, or ended right after that; see understudy why": func(ctx context.Context, _ lock.Locker, s sessions, _ lock.Term) error {
+			return s["a"].Close(ctx)
+		},
+		"c is active instead of b, which is gone: it ended before it could take the role, or gave it up at once; see understudy why": func(ctx context.Context, _ lock.Locker, s sessions, term lock.Term) error {
+			return errors.Join(s["a"].Release(ctx, "r", term.Token), s["b"].Close(ctx))
+		},
+		"c is active instead of b, which stands by: it did not take the role, or gave it up at once, as where its command cannot start; its log says why": func(ctx context.Context, _ lock.Locker, s sessions, term lock.Term) error {
+			return s["a"].Release(ctx, "r", term.Token)
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := t.Context()
+			l := memory.New().Open()
+			defer l.Close()
+			s := sessions{}
+			for _, id := range []string{"a", "b", "c"} {
+				one, err := l.Register(ctx, lock.Contender{ID: id, Session: lock.SessionID(id)}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
+				must(t, err)
+				s[id] = one
+			}
+			_, err := s["a"].TryAcquire(ctx, "r")
+			must(t, err)
+			before, target, err := askFor(ctx, l, "r", func(st lock.Standing) (lock.Member, error) { return choose(st, "b") })
+			must(t, err)
+			go func() {
+				time.Sleep(time.Second) // until the request is seen
+				err := move(ctx, l, s, before)
+				_, err2 := s["c"].TryAcquire(ctx, "r")
+				if err := errors.Join(err, err2); err != nil {
+					t.Error(err)
+				}
+			}()
+			if _, err := follow(ctx, l, before, "r", target); err == nil || err.Error() != want {
+				t.Errorf("got  %v\nwant %s", err, want)
+			}
+		})
+	}
+}

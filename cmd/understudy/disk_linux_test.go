@@ -2,13 +2,16 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/lab"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
 // TestFullDisk fills the disk of one of three nodes, first of a standby and then of the
@@ -93,6 +96,39 @@ func TestFullDisks(t *testing.T) {
 	r.active(0)
 	r.inLine(2)
 	r.judge()
+}
+
+// TestVoterWithAFullDisk is not counted, and replaces nobody, until its disk has room.
+func TestVoterWithAFullDisk(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onRaft)
+	r.startAll()
+	r.active(0)
+	r.inLine(2)
+	d, full := stores.Peers(t, "d")[0], r.ownDisk("d")
+	r.launch("d", "raft-voter", "--id", "d", "--ttl", r.ttl.String(), "--raft-dir", filepath.Join(r.dir, "d"), "--raft-peers", stores.List([]raft.Peer{d, r.store.Raft.Peers[0]}))
+	lab.Eventually(t, "d has begun", func() bool {
+		_, err := os.Stat(filepath.Join(filepath.Dir(full()), "raft.db"))
+		return err == nil && listens(d.Address)
+	})
+	fillDisk(t, full())
+	replace := []string{"raft", "member", "replace", "c", d.String()}
+	r.expect(cli.NotDone, `member d is let in, and not there in time: it cannot be relied on: the disk of `+filepath.Join(r.dir, "d"), append(replace, "--timeout", "5s")...)
+	if _, text := r.operate("raft", "member", "list"); strings.Count(text, "voter")+strings.Count(text, "leader") != 3 || strings.Count(text, "learns") != 1 {
+		t.Errorf("the members are\n%s", text)
+	}
+	must(t, os.Remove(full()))
+	r.expect(0, "member c is taken out", replace...)
+	r.judge()
+}
+
+// listens reports whether something listens at an address.
+func listens(address string) bool {
+	conn, err := net.Dial("tcp", address)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err == nil
 }
 
 // ownDisk has a contender's data directory be a disk of its own, in a mount namespace of its own. path is a file on it, once it runs.

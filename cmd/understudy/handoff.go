@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -178,6 +179,8 @@ const answerTrips = 4
 // anybody knows, and the wish is taken back.
 func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, target lock.Member) (after lock.Term, err error) {
 	var broken error
+	var ours bool          // our request was seen
+	var other lock.Request // the one that came after it
 	began := time.Now()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -187,6 +190,13 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 	for st, err := range l.Watch(watching, role) {
 		if st.Request.Answered || err == nil && st.Term.Token != before.Token {
 			unanswered.Stop()
+		}
+		switch asked := st.Request; {
+		case err != nil || asked.Token != before.Token:
+		case asked.To == target.Session:
+			ours = true
+		case ours && asked.To != "":
+			other = asked
 		}
 		switch {
 		case err != nil:
@@ -202,10 +212,8 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 		case st.Term.Token == before.Token || st.Term.Vacant():
 		case st.Term.Holder.Session == target.Session:
 			return st.Term, nil
-		case inLine(st, target):
-			return st.Term, cli.Exit(cli.NotDone, fmt.Errorf("%s is active instead of %s, which stands by: it did not take the role, or gave it up at once, as where its command cannot start; its log says why", st.Term.Holder.ID, target.ID))
 		default:
-			return st.Term, cli.Exit(cli.NotDone, fmt.Errorf("%s is active instead of %s, which is gone: it ended before it could take the role, or gave it up at once; see understudy why", st.Term.Holder.ID, target.ID))
+			return st.Term, cli.Exit(cli.NotDone, errors.New(instead(st, before, target, other)))
 		}
 		broken = nil
 	}
@@ -216,6 +224,21 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 		return after, cli.Unreachable(fmt.Errorf("the store cannot be reached, and the request stands:\n%w", broken))
 	}
 	return after, cli.Exit(cli.NotDone, errors.New(notHandedOver(ctx, l, before, role, time.Since(began))))
+}
+
+// instead says why another than the target has the role now.
+func instead(st lock.Standing, before lock.Term, target lock.Member, other lock.Request) string {
+	text := fmt.Sprintf("%s is active instead of %s", st.Term.Holder.ID, target.ID)
+	was := before.Holder
+	switch {
+	case other.To != "":
+		return fmt.Sprintf("%s: %s asked for another handoff meanwhile", text, cmp.Or(other.By, "somebody"))
+	case !inLine(st, target):
+		return text + ", which is gone: it ended before it could take the role, or gave it up at once; see understudy why"
+	case was.Session != st.Term.Holder.Session && !inLine(st, was):
+		return fmt.Sprintf("%s: %s did not hand over, or ended right after that; see understudy why", text, was.ID)
+	}
+	return text + ", which stands by: it did not take the role, or gave it up at once, as where its command cannot start; its log says why"
 }
 
 // notHandedOver says why the active still has the role, as far as its beats show it.

@@ -202,7 +202,7 @@ func (c *memberCommand) add(ctx context.Context, p raft.Peer, goes string) error
 	observes := false
 	err := c.await(ctx, p.ID, "let in", func(m raft.MemberStatus) string {
 		switch {
-		case m.Voter:
+		case m.Voter && m.Fails == "" && m.Silent == "":
 			return "is counted"
 		case m.Node != nil && m.Node.Observes && m.Behind != nil:
 			observes = true
@@ -232,7 +232,11 @@ func (c *memberCommand) await(ctx context.Context, id, made string, done func(ra
 			continue
 		}
 		why := "it does not run yet: start it"
-		if i >= 0 && g.Members[i].Behind != nil {
+		switch {
+		case i < 0:
+		case g.Members[i].Fails != "":
+			why = "it cannot be relied on: " + g.Members[i].Fails
+		case g.Members[i].Behind != nil:
 			why = fmt.Sprintf("it is %d entries behind", *g.Members[i].Behind)
 		}
 		return cli.Exit(cli.NotDone, fmt.Errorf("member %s is %s, and not there in time: %s; that comes by itself, and the same command may be repeated", id, made, why))
