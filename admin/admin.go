@@ -212,8 +212,9 @@ func bind(field, address string) (net.Listener, error) {
 func (s *Server) serve(ctx context.Context, c Config, m *coordinator.Monitor) {
 	g := &guard{config: c, loopback: onLoopback(c.Listen)}
 	files := certs.Files{CA: c.CAFile, Cert: c.CertFile, Key: c.KeyFile}
+	own := files.Ends()
 	ends := func() map[string]time.Time {
-		all := files.Ends()
+		all := own()
 		if c.Certificates != nil {
 			for file, end := range c.Certificates() {
 				all[file] = end

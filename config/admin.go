@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/understudy-ha/understudy/admin"
@@ -25,7 +26,8 @@ func (c *Config) Listen() (*admin.Server, error) {
 func (c *Config) completeAdmin() error {
 	if c.Admin.Listen != "" || c.Admin.AgentListen != "" {
 		c.Coordinator.Monitor = new(coordinator.Monitor)
-		c.Admin.Logger, c.Admin.Certificates = c.Coordinator.Logger, c.storeCertificates
+		ends := sync.OnceValue(func() func() map[string]time.Time { return c.storeFiles().Ends() })
+		c.Admin.Logger, c.Admin.Certificates = c.Coordinator.Logger, func() map[string]time.Time { return ends()() }
 	}
 	return c.explainAdmin(c.Admin.Validate())
 }
@@ -49,9 +51,8 @@ func (c *Config) explainAdmin(err error) error {
 	return errors.Join(all...)
 }
 
-// storeCertificates are the ends of the store's certificates, by file.
-func (c *Config) storeCertificates() map[string]time.Time {
-	var files certs.Files
+// storeFiles are those of the store's certificates.
+func (c *Config) storeFiles() (files certs.Files) {
 	for _, k := range Keys() {
 		for name, to := range map[string]*string{"caFile": &files.CA, "certFile": &files.Cert, "keyFile": &files.Key} {
 			if k.Store == c.Store.Backend && k.Name == k.Store+"."+name {
@@ -59,5 +60,5 @@ func (c *Config) storeCertificates() map[string]time.Time {
 			}
 		}
 	}
-	return files.Ends()
+	return files
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/asynclog"
+	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/lack"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -71,6 +72,7 @@ type node struct {
 	asking    chan struct{}                            // and for each question of isTwin
 	reloading sync.Mutex                               // of the library's configuration
 	out       atomic.Pointer[departure]                // how this node was taken out; nil: it is a member, as far as it knows
+	ends      func() map[string]time.Time              // when certificates end
 	trip      atomic.Int64                             // the longest to a peer, as last measured
 	silent    atomic.Pointer[map[string]time.Duration] // the voters that this node, which leads, does not hear; nil: it asks nobody
 	once      sync.Once
@@ -108,7 +110,7 @@ func newNode(c Config) *node {
 	n := &node{
 		config: c, log: c.logger(), process: rand.Text(), machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{}),
 		paces: newPaces(), large: make(chan struct{}, maxLarge), asking: make(chan struct{}, maxAsking),
-		known: map[string]uint64{}, verdicts: map[string]verdict{}, vouchers: map[string]bool{},
+		known: map[string]uint64{}, verdicts: map[string]verdict{}, vouchers: map[string]bool{}, ends: c.files().Ends(),
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	return n
@@ -167,7 +169,9 @@ func (n *node) prepare() error {
 	d.moved.Store(&moved)
 	n.port = openPort(d, listener, n.log)
 	n.server = n.serve()
-	n.background(func(ctx context.Context) { n.config.files().Mind(ctx, n.log) })
+	n.background(func(ctx context.Context) {
+		n.config.files().Mind(ctx, n.log, func(f certs.Files) error { return f.CheckPeer(n.config.ID) })
+	})
 	return nil
 }
 

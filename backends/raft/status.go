@@ -40,7 +40,7 @@ type NodeStatus struct {
 	Certificates Ends                     `json:"certificates,omitempty"`
 }
 
-// Ends are when certificates end, by their files.
+// Ends are when certificates end, by their files. For a file that cannot be read its last content counts.
 type Ends map[string]time.Time
 
 // First is the first of them; ok: there is one.
@@ -54,7 +54,7 @@ func (e Ends) First() (first time.Time, ok bool) {
 }
 
 func (n *node) status() (s NodeStatus) {
-	s = NodeStatus{ID: n.config.ID, Group: n.dir.group(), State: starting, Disk: n.shortage(), Observes: n.config.Observer, DeadAfter: n.config.DeadAfter, Certificates: Ends(n.config.files().Ends())}
+	s = NodeStatus{ID: n.config.ID, Group: n.dir.group(), State: starting, Disk: n.shortage(), Observes: n.config.Observer, DeadAfter: n.config.DeadAfter, Certificates: n.ends()}
 	s.Used = used(n.config.Dir)
 	if left, err := room(n.config.Dir); err == nil {
 		s.Free = &left

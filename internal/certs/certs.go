@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"runtime"
 	"strconv"
@@ -186,14 +187,15 @@ var often = time.Minute
 
 // Mind warns when a third, and when a tenth, of a certificate's life is left, ours or the
 // last of the authorities', says so each time it looks once one has expired, and when a
-// file cannot be read. It warns once of a key that everybody may read. It returns when ctx ends.
-func (f Files) Mind(ctx context.Context, log *slog.Logger) {
+// file cannot be read. It warns once of a key that everybody may read, and of a certificate of ours in which a check finds a
+// fault. It returns when ctx ends.
+func (f Files) Mind(ctx context.Context, log *slog.Logger, checks ...func(Files) error) {
 	if f.CA == "" && f.Cert == "" || log == nil {
 		return
 	}
 	said := map[string]string{}
 	for {
-		f.look(log, said)
+		f.look(log, said, checks...)
 		select {
 		case <-time.After(often):
 		case <-ctx.Done():
@@ -203,13 +205,20 @@ func (f Files) Mind(ctx context.Context, log *slog.Logger) {
 }
 
 // look warns of what it has not said yet.
-func (f Files) look(log *slog.Logger, said map[string]string) {
+func (f Files) look(log *slog.Logger, said map[string]string, checks ...func(Files) error) {
 	judge := func(file string, c *x509.Certificate, err error) {
 		level, text := slog.LevelWarn, ""
 		if err != nil {
 			text = "cannot be read, its last content counts: " + err.Error()
 		} else {
 			level, text = age(c, time.Now())
+		}
+		if text == "" && file == f.Cert {
+			for _, check := range checks {
+				if err := check(f); err != nil {
+					level, text = slog.LevelWarn, "does not fit, so new connections fail: "+err.Error()
+				}
+			}
 		}
 		if text != "" && (text != said[file] || level == slog.LevelError) {
 			log.Log(context.Background(), level, "certificate: "+file+" "+text)
@@ -259,16 +268,21 @@ func (f Files) each(show func(file string, c *x509.Certificate, err error)) {
 	}
 }
 
-// Ends returns when our certificate ends, and the last one of the authorities', by file. One
-// that cannot be read is left out.
-func (f Files) Ends() map[string]time.Time {
+// Ends returns a function that says when our certificate ends, and the last one of the authorities', by file. For one that
+// cannot be read its last content counts, and it is left out if there was none.
+func (f Files) Ends() func() map[string]time.Time {
+	var mu sync.Mutex
 	all := map[string]time.Time{}
-	f.each(func(file string, c *x509.Certificate, err error) {
-		if err == nil {
-			all[file] = c.NotAfter
-		}
-	})
-	return all
+	return func() map[string]time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		f.each(func(file string, c *x509.Certificate, err error) {
+			if err == nil {
+				all[file] = c.NotAfter
+			}
+		})
+		return maps.Clone(all)
+	}
 }
 
 // age says how much of a certificate's life is left, where that is little.

@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"log/slog"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -68,9 +70,35 @@ func TestLookWarnsBeforeACertificateRunsOut(t *testing.T) {
 	looks("cannot be read")
 	life(90 * time.Hour)
 	looks("")
+	wrong := func(Files) error { return errors.New("it names b") }
+	var out bytes.Buffer
+	for range 2 {
+		f.look(slog.New(slog.NewTextHandler(&out, nil)), said, wrong)
+	}
+	if text := out.String(); strings.Count(text, "does not fit, so new connections fail: it names b") != 1 {
+		t.Errorf("got %s", text)
+	}
 	life(9 * time.Hour)
 	f = Files{CA: f.Cert} // an authority likewise
 	looks("a tenth")
+}
+
+// TestEndsOfWhatCannotBeRead: its last content counts for connections, and so here.
+func TestEndsOfWhatCannotBeRead(t *testing.T) {
+	f := files(t)
+	ends := f.Ends()
+	if all := ends(); len(all) > 0 {
+		t.Errorf("before there are files: %v", all)
+	}
+	issue(t, f, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	want := ends()
+	if want[f.Cert].IsZero() {
+		t.Errorf("got %v", want)
+	}
+	must(t, os.WriteFile(f.Cert, nil, 0o600))
+	if got := ends(); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 }
 
 // TestReaderKeepsWhatItCannotReplace: a renewal writes one file after the other.
