@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -220,6 +221,29 @@ func TestBestAnswer(t *testing.T) {
 		if (got == nil) != (want == "") || got != nil && got.ID != want {
 			t.Errorf("%+v is the best, want %q", got, want)
 		}
+	}
+}
+
+// TestStatusPastASilentPeer: who accepts connections and says nothing does not keep a member that is in no list of peers from
+// being asked.
+func TestStatusPastASilentPeer(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3, nil).start()
+	g.leader()
+	g.stop(2)
+	peers := g.configs[0].Peers
+	deaf, err := net.Listen("tcp", peers[2].Address)
+	must(t, err)
+	defer deaf.Close()
+	ctx := timeout(t, time.Minute)
+	s, err := Status(ctx, Config{Peers: []Peer{peers[2], peers[0]}})
+	must(t, err)
+	voters, silent, failing := s.Voters()
+	if len(voters) != 3 || !slices.Equal(silent, []string{"c"}) || len(failing) > 0 || ctx.Err() != nil {
+		t.Errorf("voters %v, silent %v, failing %v; %v", voters, silent, failing, ctx.Err())
+	}
+	if text := s.Members[2].Silent; !strings.Contains(text, "peer c="+peers[2].Address+": it has not answered within ") {
+		t.Errorf("c is silent: %s", text)
 	}
 }
 

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -162,35 +162,20 @@ func (s NodeStatus) empty() bool { return s.Group == "" && s.State == starting }
 
 const starting = "starting"
 
-// Status asks every peer of c, and every member that is not a peer of c, how it is. An error says
-// that none knows a group.
+// Status asks every peer of c, and every member that is not a peer of c, how it is. Once somebody has answered it does not
+// wait long for one that says nothing. An error says that none knows a group.
 func Status(ctx context.Context, c Config) (g GroupStatus, err error) {
 	c.ID = ""
 	if err := c.ValidatePeers(); err != nil {
 		return g, fmt.Errorf("raft: %w", err)
 	}
-	answers, err := askStatus(ctx, c, c.Peers)
-	if err != nil {
-		return g, err
+	if _, err := newDialer(c, ""); err != nil {
+		return g, fmt.Errorf("raft: %w", err)
 	}
+	answers := askStatus(ctx, c)
 	known := best(answers)
 	if known == nil {
 		return g, silence(answers)
-	}
-	var more []Peer
-	for _, m := range known.Members {
-		heard := slices.ContainsFunc(answers, func(a statusAnswer) bool { return a.peer.ID == m.ID && a.err == nil })
-		if !heard && c.peer(m.ID).Address != m.Address { // it is not in the list, or has moved
-			more = append(more, Peer{m.ID, m.Address})
-		}
-	}
-	if len(more) > 0 {
-		others, err := askStatus(ctx, c, more)
-		if err != nil {
-			return g, err
-		}
-		answers = append(answers, others...)
-		known = best(answers)
 	}
 	return groupStatus(*known, answers), nil
 }
@@ -202,27 +187,81 @@ type statusAnswer struct {
 	err  error
 }
 
-func askStatus(ctx context.Context, c Config, peers []Peer) ([]statusAnswer, error) {
-	c.Peers = peers
+// askStatus asks all at once, and the members that an answer names as soon as it is there. Of two answers from the two
+// addresses of one member the good one comes last.
+func askStatus(ctx context.Context, c Config) (all []statusAnswer) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	began, answers := time.Now(), make(chan statusAnswer)
+	asked, waits := map[Peer]bool{}, map[Peer]bool{}
+	ask := func(p Peer) {
+		if asked[p] {
+			return
+		}
+		asked[p], waits[p] = true, true
+		go func() {
+			select {
+			case answers <- askOneStatus(ctx, c, p):
+			case <-ctx.Done():
+			}
+		}()
+	}
+	for _, p := range c.Peers {
+		ask(p)
+	}
+	heard := map[string]bool{}
+	var enough <-chan time.Time
+	for over := false; !over && len(waits) > 0; {
+		select {
+		case a := <-answers:
+			delete(waits, a.peer)
+			all = append(all, a)
+			if a.err != nil {
+				break
+			}
+			heard[a.peer.ID] = true
+			for _, m := range a.node.Members {
+				if !heard[m.ID] {
+					ask(Peer{m.ID, m.Address})
+				}
+			}
+			maps.DeleteFunc(waits, func(p Peer, _ bool) bool { return heard[p.ID] })
+			enough = time.After(max(attempt, 3*time.Since(began))) // it may be far away
+		case <-enough:
+			over = true
+		case <-ctx.Done():
+			over = true
+		}
+	}
+	for p := range waits {
+		all = append(all, statusAnswer{peer: p, err: fmt.Errorf("peer %s: it has not answered within %v", p, time.Since(began).Round(time.Millisecond))})
+	}
+	good := func(a statusAnswer) int {
+		if a.err != nil {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(all, func(a, b statusAnswer) int {
+		return cmp.Or(cmp.Compare(good(a), good(b)), cmp.Compare(a.peer.String(), b.peer.String()))
+	})
+	return all
+}
+
+func askOneStatus(ctx context.Context, c Config, p Peer) statusAnswer {
+	a := statusAnswer{peer: p}
+	c.Peers = []Peer{p}
 	d, err := newDialer(c, "")
 	if err != nil {
-		return nil, fmt.Errorf("raft: %w", err)
+		a.err = fmt.Errorf("peer %s: %w", p, err)
+		return a
 	}
 	caller := newCaller(d)
 	defer func() { d.conns.closeAll(); caller.close() }()
-	answers := make([]statusAnswer, len(peers))
-	var all sync.WaitGroup
-	for i, p := range peers {
-		all.Go(func() {
-			a := statusAnswer{peer: p}
-			if a.err = caller.call(ctx, p, pathStatus, struct{}{}, &a.node); a.err == nil && a.node.ID != p.ID {
-				a.err = fmt.Errorf("peer %s says that it is %q", p, a.node.ID)
-			}
-			answers[i] = a
-		})
+	if a.err = caller.call(ctx, p, pathStatus, struct{}{}, &a.node); a.err == nil && a.node.ID != p.ID {
+		a.err = fmt.Errorf("peer %s says that it is %q", p, a.node.ID)
 	}
-	all.Wait()
-	return answers, nil
+	return a
 }
 
 // best is the answer of who knows the group's members best: the leader of the greatest term, or

@@ -218,8 +218,12 @@ func (c *memberCommand) add(ctx context.Context, p raft.Peer, goes string) error
 
 // await waits until a member is as done says, and tells it with how the group is. made is what was done to it.
 func (c *memberCommand) await(ctx context.Context, id, made string, done func(raft.MemberStatus) string) error {
+	var g raft.GroupStatus // as last seen
 	for {
-		g, err := raft.Status(ctx, c.Store.Raft)
+		now, err := raft.Status(ctx, c.Store.Raft)
+		if err == nil {
+			g = now
+		}
 		i := slices.IndexFunc(g.Members, func(m raft.MemberStatus) bool { return m.ID == id })
 		if err == nil && i >= 0 {
 			if what := done(g.Members[i]); what != "" {
@@ -234,6 +238,8 @@ func (c *memberCommand) await(ctx context.Context, id, made string, done func(ra
 		why := "it does not run yet: start it"
 		switch {
 		case i < 0:
+		case g.Members[i].Silent != "":
+			why = "it does not answer, start it: " + g.Members[i].Silent
 		case g.Members[i].Fails != "":
 			why = "it cannot be relied on: " + g.Members[i].Fails
 		case g.Members[i].Behind != nil:
