@@ -32,7 +32,7 @@ var (
 	roleState  = describe("role_state", "1 for the state that the role is in, 0 for all others.", "role", "state")
 	roleToken  = describe("role_token", "The fencing token of this process's latest term; 0 before the first one.", "role")
 	roleLeft   = describe("role_promise_left_seconds", "How long the role's work may still act; 0 where none runs.", "role")
-	roleReady  = describe("role_ready", "Whether this process is ready to take over the role.", "role")
+	roleReady  = describe("role_ready", "Whether this process is active in the role, or ready to take it over and able to.", "role")
 	roleLag    = describe("role_lag_seconds", "How old this process's copy of the role's replicated state may be; 0 where it is active, infinite where it has none yet.", "role")
 
 	transitions        = describe("transitions_total", "Changes of the role's state, by cause.", "role", "cause")
@@ -78,7 +78,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	for _, r := range c.monitor.Roles() {
-		collectRole(to, r)
+		collectRole(to, p, r)
 	}
 	count(to, transitionsDropped, p.MovesDropped)
 	count(to, eventsDropped, p.EventsDropped)
@@ -102,14 +102,14 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	count(to, linesDropped, p.LinesDropped)
 }
 
-func collectRole(to chan<- prometheus.Metric, r coordinator.RoleStatus) {
+func collectRole(to chan<- prometheus.Metric, p coordinator.ProcessStatus, r coordinator.RoleStatus) {
 	gauge(to, roleActive, truth(r.Works()), r.Role)
 	for _, s := range coordinator.States() {
 		gauge(to, roleState, truth(s == r.State), r.Role, string(s))
 	}
 	gauge(to, roleToken, float64(r.Token), r.Role)
 	gauge(to, roleLeft, r.Left.Seconds(), r.Role)
-	gauge(to, roleReady, truth(r.Ready), r.Role)
+	gauge(to, roleReady, truth(r.Ready && unfit(p, r) == nil), r.Role)
 	if r.Lag >= 0 {
 		gauge(to, roleLag, r.LagSeconds(), r.Role)
 	}

@@ -67,6 +67,9 @@ func TestValues(t *testing.T) {
 		if left := a.value(t, `understudy_role_promise_left_seconds{role="r"}`); left != 0 {
 			t.Errorf("%v s are left of a promise that is over", left)
 		}
+		if ready := a.value(t, `understudy_role_ready{role="r"}`); ready != 0 {
+			t.Errorf("cut off, it is ready: %v", ready)
+		}
 		if n := a.value(t, `understudy_beats_total{outcome="failed"}`); n == 0 {
 			t.Error("no beat has failed")
 		}

@@ -128,10 +128,14 @@ func resolve(n *yaml.Node) *yaml.Node {
 // unknown says what is wrong with a key that there is not here.
 func (f *file) unknown(path string) string {
 	process := file{keys: index()}
-	if _, known := process.keys[path]; known || process.isSection(path) { // and not here: so this is a role
+	switch _, known := process.keys[path]; {
+	case !known && !process.isSection(path):
+		return "there is no such key" + f.meant(path)
+	case path == "role":
+		return "names the only role of a process; in a list of roles write name: NAME"
+	default: // it is not known here, so this is a role
 		return "belongs to the process, not to one of its roles; write it at the top level of the file, beside roles"
 	}
-	return "there is no such key" + f.meant(path)
 }
 
 // meant suggests the key or section that may have been meant.

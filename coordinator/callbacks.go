@@ -201,11 +201,13 @@ func (r *runner) bids() []lock.Bid {
 		if r.machine.Role(b.Role).Done {
 			continue
 		}
-		if r.cold[i].Load() { // it comes last in the line that every contender reads
-			b.Priority -= lock.NotReady
-		}
-		if r.machine.Session().Unfit || r.hasStalled(b.Role) {
+		switch { // it comes last in the line that every contender reads
+		case r.machine.Session().Unfit:
 			b.Priority -= lock.NotHealthy
+		case r.hasStalled(b.Role):
+			b.Priority -= lock.Stalled
+		case r.cold[i].Load():
+			b.Priority -= lock.NotReady
 		}
 		left = append(left, b)
 	}

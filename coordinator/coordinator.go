@@ -213,6 +213,7 @@ func (r *runner) publish() {
 	}
 	if !s.LostAt.IsZero() {
 		r.lease.lose(s.LostAt)
+		r.board.joins("")
 	}
 }
 

@@ -304,7 +304,7 @@ func TestUnfitStandsLast(t *testing.T) {
 	healthy := func(c *Config) { c.Healthy = func(context.Context) error { return errors.New("it is sick") } }
 	t.Run("not ready", func(t *testing.T) { standsLast(t, lock.NotReady, ready) })
 	t.Run("not healthy", func(t *testing.T) { standsLast(t, lock.NotHealthy, healthy) })
-	t.Run("neither", func(t *testing.T) { standsLast(t, lock.NotReady+lock.NotHealthy, ready, healthy) })
+	t.Run("neither", func(t *testing.T) { standsLast(t, lock.NotHealthy, ready, healthy) })
 }
 
 // standsLast also expects the store to show by how much the bid was lowered, and so why.

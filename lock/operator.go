@@ -100,21 +100,27 @@ type Settings struct {
 // IsZero reports whether s sets nothing.
 func (s Settings) IsZero() bool { return !s.Drained && len(s.Priorities) == 0 }
 
-// The priorities of a line. A contender that is not ready to take over lowers its bid by NotReady, one that is not
-// healthy by NotHealthy, and one that is neither by both. That puts it behind all that are ready and healthy:
-// MaxPriority less NotReady is below the smallest priority.
+// The priorities of a line. A contender that is not ready to take over lowers its bid by NotReady, one whose work in the role
+// has just stalled by Stalled, and one that is not healthy by NotHealthy: by the greatest that applies. That puts it behind
+// all of which less is to be said: MaxPriority less NotReady is below the smallest priority. All but those that are not
+// healthy take the role if nobody before them does.
 const (
 	MaxPriority = 1 << 28           // the greatest that is configured or set, and its negative the smallest
 	NotReady    = 2*MaxPriority + 1 // by how much a bid is lowered
-	NotHealthy  = 2 * NotReady
+	Stalled     = 2 * NotReady
+	NotHealthy  = 3 * NotReady
 	lowest      = -1 << 31 // of a drained contender: it comes last
 )
 
-// Ready reports whether the member of a line is ready to take over and healthy, as its bid says,
-// and not drained.
+// Ready reports whether the member of a line is ready to take over and healthy, as its bid says, has not just stalled, and is
+// not drained.
 func (m Member) Ready() bool { return m.Priority >= -MaxPriority }
 
-// Lowered is by how much the bid was lowered: 0, NotReady, NotHealthy, or both. For a drained contender it is not
+// Competes reports whether the member of a line takes the role if nobody before it does: it is healthy, as its bid says, and
+// not drained.
+func (m Member) Competes() bool { return !m.Settings.Drained && m.Lowered() < NotHealthy }
+
+// Lowered is by how much the bid was lowered: 0, NotReady, Stalled or NotHealthy. For a drained contender it is not
 // known.
 func (m Member) Lowered() int { return min((MaxPriority-m.Priority)/NotReady, 3) * NotReady }
 

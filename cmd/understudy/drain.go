@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -136,8 +137,13 @@ func (d *draining) follow(ctx context.Context, l lock.Locker, st lock.Standing) 
 		d.say("%s: %s is active until its work has stopped", st.Role, id)
 	}
 	if active {
-		if _, _, refusal := firstFit(st.Line); refusal != "" {
+		_, _, refusal := firstFit(st.Line)
+		switch i := slices.IndexFunc(st.Line, lock.Member.Competes); {
+		case refusal == "":
+		case i < 0:
 			d.say("%s: nobody else takes over: %s", st.Role, refusal)
+		default:
+			d.say("%s: nobody else is fit, so %s takes over although it is %s", st.Role, st.Line[i].ID, unfit(st.Line[i]))
 		}
 	}
 	if !d.wait {

@@ -75,14 +75,19 @@ func (f *fleet) begin(loaders int) {
 				next := 1<<32 + floor.Add(1) // above every index, so that it is always a change
 				short, cancel := context.WithTimeout(ctx, 2*time.Second)
 				if client.Raise(short, lock.Token(next)) == nil {
-					for was := f.acknowledged.Load(); was < next && !f.acknowledged.CompareAndSwap(was, next); was = f.acknowledged.Load() {
-					}
+					f.acknowledge(next)
 				}
 				cancel()
 			}
 		})
 	}
 	f.t.Cleanup(func() { stop(); running.Wait(); must(f.t, client.Close()) })
+}
+
+// acknowledge notes that the group has acknowledged a floor.
+func (f *fleet) acknowledge(floor uint64) {
+	for was := f.acknowledged.Load(); was < floor && !f.acknowledged.CompareAndSwap(was, floor); was = f.acknowledged.Load() {
+	}
 }
 
 // vote starts one that only votes.

@@ -360,7 +360,7 @@ func firstFit(some []lock.Member) (m lock.Member, ok bool, refusal string) {
 	return m, false, strings.Join(why, ", ")
 }
 
-// unfit says why a standby would not take over; "": it would.
+// unfit says why a standby would not take over, or only if nobody else does; "": it would.
 func unfit(m lock.Member) string {
 	switch {
 	case m.Settings.Drained:
@@ -369,10 +369,10 @@ func unfit(m lock.Member) string {
 		return ""
 	case m.Lowered() == lock.NotReady:
 		return "not ready"
-	case m.Lowered() == lock.NotHealthy:
-		return "not healthy"
+	case m.Lowered() == lock.Stalled:
+		return "recovering from a stall"
 	}
-	return "neither ready nor healthy"
+	return "not healthy"
 }
 
 func names(some []lock.Member) string {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -95,15 +94,15 @@ func eventsOf(ctx context.Context, l lock.Locker, role string) ([]lock.Event, er
 }
 
 func showHistory(out io.Writer, format, role string, events []lock.Event) error {
-	if format == "json" {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(struct {
-			Role   string        `json:"role"`
-			Events []history.Row `json:"events"`
-		}{role, history.Rows(events)})
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	document := struct {
+		Role   string        `json:"role"`
+		Events []history.Row `json:"events"`
+	}{role, history.Rows(events)}
+	return show(out, format, document, func(page io.Writer) { listEvents(page, events) })
+}
+
+func listEvents(page io.Writer, events []lock.Event) {
+	w := tabwriter.NewWriter(page, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "WHEN (ITS CLOCK)\tWHO\tWHAT\tTOKEN\tCAUSE\tWHAT TOOK HOW LONG\tMORE")
 	for _, e := range events {
 		what := e.Kind
@@ -117,7 +116,7 @@ func showHistory(out io.Writer, format, role string, events []lock.Event) error 
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", e.At.Local().Format(stamp), e.By, what, e.Token,
 			firstOf(e.Cause, "-"), firstOf(strings.Join(parts, ", "), "-"), e.Detail)
 	}
-	return w.Flush()
+	_ = w.Flush() // into a string
 }
 
 // stamp is the format of times.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // TestStalledCommand: a command that lives and makes no progress loses its role to another while
@@ -55,6 +56,11 @@ func testStalledCommand(t *testing.T, r *trio) {
 			t.Errorf("%s: the log does not say so", name)
 		}
 		_ = os.Remove(filepath.Join(r.dir, "stall."+now.id))
+		r.eventually("status says so", func() bool {
+			_, text := r.operate("status", "--role", "r", "-o", "json")
+			return strings.Contains(text, `"unfit": "recovering from a stall"`)
+		})
+		r.expect(cli.NotDone, now.id+" is recovering from a stall, and "+next.id+" stays active", "handoff", "--role", "r", "--to", now.id)
 	}
 	r.finish()
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -244,24 +243,21 @@ func ago(d time.Duration) string {
 }
 
 func (r report) show(out io.Writer, format string) error {
-	if format == "json" {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "store ", r.Store.Name)
-	if r.Store.Identity != "" {
-		fmt.Fprint(w, " ", r.Store.Identity)
-	}
-	if r.Store.text != "" {
-		fmt.Fprint(w, ": ", r.Store.text)
-	}
-	fmt.Fprintln(w)
-	for _, role := range r.Roles {
-		role.print(w, time.Now())
-	}
-	return w.Flush()
+	return show(out, format, r, func(page io.Writer) {
+		w := tabwriter.NewWriter(page, 0, 0, 2, ' ', 0)
+		fmt.Fprint(w, "store ", r.Store.Name)
+		if r.Store.Identity != "" {
+			fmt.Fprint(w, " ", r.Store.Identity)
+		}
+		if r.Store.text != "" {
+			fmt.Fprint(w, ": ", r.Store.text)
+		}
+		fmt.Fprintln(w)
+		for _, role := range r.Roles {
+			role.print(w, time.Now())
+		}
+		_ = w.Flush() // into a string
+	})
 }
 
 func (r roleRow) print(w io.Writer, now time.Time) {

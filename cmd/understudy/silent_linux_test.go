@@ -10,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/faultdisk"
+	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
 // TestCommandThatCannotBeRead: the file of a command is on a disk that does not answer when its role comes, whether signals
@@ -81,6 +82,23 @@ func TestWarmIsStartedOnce(t *testing.T) {
 	if strings.Contains(r.log("a"), "to=paused") {
 		t.Errorf("its first term failed:\n%s", r.log("a"))
 	}
+}
+
+// TestVoterOnASilentDisk: one that is told to stop while its disk hangs ends as it was told to.
+func TestVoterOnASilentDisk(t *testing.T) {
+	t.Parallel()
+	disk, peers := faultdisk.New(t), stores.Peers(t, "a", "b", "c")
+	stop := votes(t, "a", filepath.Join(disk.Dir, "a"), stores.List(peers))
+	for _, id := range []string{"b", "c"} {
+		votes(t, id, filepath.Join(t.TempDir(), id), stores.List(peers))
+	}
+	led(t, peers)
+	disk.Set(faultdisk.Fault{Stalled: true})
+	defer disk.Set(faultdisk.Fault{})
+	for _, p := range peers { // so that a has something to write
+		_, _ = said(t, "raft", "member", "promote", "a", "--timeout", "1s", "--raft-peers", p.String())
+	}
+	stop()
 }
 
 // TestFenceOnASilentDisk: a fence command that cannot be looked at keeps nobody from working.

@@ -245,6 +245,22 @@ func TestStoreInOneSentence(t *testing.T) {
 	}
 }
 
+// pieces counts the writes of an answer.
+type pieces int
+
+func (p *pieces) Write(b []byte) (int, error) { *p++; return len(b), nil }
+
+// TestTablesAreWrittenWhole: part of a table is of no use to who reads it.
+func TestTablesAreWrittenWhole(t *testing.T) {
+	t.Parallel()
+	var status, history pieces
+	must(t, newReport("etcd", backends.Health{}, []heard{{Standing: lock.Standing{Role: "r"}}, {Standing: lock.Standing{Role: "s"}}}).show(&status, "text"))
+	must(t, showHistory(&history, "text", "r", []lock.Event{{Kind: lock.Began, Token: 1}, {Kind: lock.Ended, Token: 1}}))
+	if status != 1 || history != 1 {
+		t.Errorf("status is written in %d pieces, history in %d", status, history)
+	}
+}
+
 // TestCrashOfANeededVoter: a witness makes a crash cheap only where the store goes on without that process.
 func TestCrashOfANeededVoter(t *testing.T) {
 	t.Parallel()

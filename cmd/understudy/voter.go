@@ -52,9 +52,11 @@ contenders, or the same --raft-timing.
 		}
 		o.Coordinator.Logger.Info("voting", "id", o.Coordinator.ID, "timing", o.Store.Raft.Timing)
 		why := refusal(ctx, locker)
-		err = errors.Join(why, locker.Close())
+		if err := locker.Close(); err != nil { // does not change how it ends
+			o.Coordinator.Logger.Error("the store was not closed in order", "error", err)
+		}
 		asynclog.Flush(o.Coordinator.Logger, asynclog.ExitFlush)
-		return o.Explain(err)
+		return o.Explain(why)
 	}
 	return cmd
 }

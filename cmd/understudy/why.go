@@ -108,9 +108,13 @@ func lastMove(ctx context.Context, l lock.Locker, st heard, limit time.Time) (he
 }
 
 // toldBy reports whether the events have the role's last move, or never will: one that could not be written is
-// dropped. Who gave the role back writes why with its next beat, which may come after the new active's.
+// dropped. Who gave the role back or handed it over writes why with its next beat, which may come after the new active's.
 func (h heard) toldBy(events []lock.Event) bool {
 	t := h.Term
+	ended := func(token lock.Token) bool {
+		return slices.ContainsFunc(events, func(e lock.Event) bool { return e.Kind == lock.Ended && e.Token == token })
+	}
+	given := func(cause string) bool { return cause == lock.CauseReleased || cause == lock.CauseAsked }
 	var began *lock.Event
 	for i, e := range events {
 		switch {
@@ -120,12 +124,14 @@ func (h heard) toldBy(events []lock.Event) bool {
 			began = &events[i]
 		}
 	}
-	if t.Vacant() || h.silent != "" || h.at.Sub(t.Since).Abs() > t.Holder.TTL {
+	if t.Vacant() {
+		cause, _ := history.CauseOf(t)
+		return !given(cause) || ended(t.Token)
+	}
+	if h.silent != "" || h.at.Sub(t.Since).Abs() > t.Holder.TTL {
 		return true
 	}
-	return began != nil && (began.Cause != lock.CauseReleased || slices.ContainsFunc(events, func(e lock.Event) bool {
-		return e.Kind == lock.Ended && e.Token == began.Previous
-	}))
+	return began != nil && (!given(began.Cause) || ended(began.Previous))
 }
 
 // A story is why's answer about a role. Its names are stable.
@@ -219,8 +225,15 @@ func (m *move) tellMove(s *story) {
 		without, bound := m.without()
 		s.Without, s.AtMost, s.AtLeast = without.Seconds(), bound == noMore, bound == noLess
 	}
-	if away := took(b, lock.PartOutage); cause == lock.CauseSilent && away > 0 {
+	switch away := took(b, lock.PartOutage); {
+	case cause == lock.CauseSilent && away > 0:
 		s.Text += fmt.Sprintf(" The store had not answered %s for %s either, so it may have been the store that was away.", s.Active, short(away))
+	case m.unseen():
+		s.Text += fmt.Sprintf(" The store had not answered %s for %s until then, so %s may have died at any time in it.", s.Active, short(away), b.From)
+	case b.Cause == lock.CauseEvicted && m.ended == nil:
+		s.Text += fmt.Sprintf(" When the work of %s ended is not known.", b.From)
+	case b.Cause == lock.CauseEvicted && m.dated() < 0:
+		s.Text += fmt.Sprintf(" It lived, and both were at work for %s, by their clocks.", short(-m.dated()))
 	}
 	if m.outage != nil {
 		took := m.outage.Parts[0].Took
@@ -268,7 +281,9 @@ func (m *move) without() (gap time.Duration, bound string) {
 	given := m.began.Cause == lock.CauseReleased || m.began.Cause == lock.CauseAsked
 	later := history.Says(m.began.Detail, history.CameLater)
 	switch silent := has(m.began, lock.PartSilent); {
-	case later:
+	case m.began.Cause == lock.CauseEvicted && (m.ended == nil || m.dated() < 0): // it may have lived, or did
+		return 0, ""
+	case later, m.unseen():
 		bound = noLess
 	case silent: // the work may have gone on until the promise was over
 		bound = noMore
@@ -277,19 +292,35 @@ func (m *move) without() (gap time.Duration, bound string) {
 	if e == nil {
 		return gap, bound
 	}
-	told, release := has(e, lock.PartRelease), took(e, lock.PartRelease)
-	dated := m.began.At.Sub(e.At) + release // by the clocks of both
+	told, dated := has(e, lock.PartRelease), m.dated()
 	switch {
 	case told && e.By == m.began.By && dated >= 0, told && bound == noMore && dated >= 0 && dated <= gap, told && later && dated >= gap:
 		return dated, ""
 	case later:
 		return gap, noLess
 	case given && told: // the successor saw the role free from then on
-		return gap + release, ""
+		return gap + took(e, lock.PartRelease), ""
 	case given: // by an older program: the work may have ended at any time until then
 		return gap + took(e, lock.PartDrain), noMore
 	}
 	return gap, bound
+}
+
+// dated is for how long nobody was active by the clocks of both, if the former active has said when its work ended.
+func (m *move) dated() time.Duration {
+	return m.began.At.Sub(m.ended.At) + took(m.ended, lock.PartRelease)
+}
+
+// unseen reports whether the former active died while the successor had no answer from the store: then the store learned
+// of it only afterward.
+func (m *move) unseen() bool {
+	var seen time.Duration
+	for _, p := range m.began.Parts {
+		if p.Name != lock.PartOutage {
+			seen += p.Took
+		}
+	}
+	return (m.began.Cause == lock.CauseCrashed || m.began.Cause == lock.CauseHung) && took(m.began, lock.PartOutage) > seen
 }
 
 // took is how long a part of an event took; 0 if that is not recorded.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -99,7 +100,31 @@ var answers = []struct {
 	}, []string{"Nobody was active for at most 4.01s, as far as is known"}, nil},
 	{"an evicted one that noticed late", []lock.Event{
 		ended(lock.CauseEvicted, 8*sec, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 2*sec)), began("b", lock.CauseEvicted, 0, soon...),
-	}, []string{"Nobody was active for 10ms, as far as is known"}, nil},
+	}, []string{"It lived, and both were at work for 6s, by their clocks"}, []string{"Nobody was active"}},
+	{
+		"an evicted one that has not said when its work ended",
+		[]lock.Event{cameLater(began("b", lock.CauseEvicted, 0, soon...))},
+		[]string{"When the work of a ended is not known"},
+		[]string{"Nobody was active"},
+	},
+	{
+		"a crash while the store was away",
+		[]lock.Event{began("b", lock.CauseCrashed, 0, append(soon, lasted(lock.PartOutage, 2500*ms))...)},
+		[]string{"The store had not answered b for 2.5s until then, so a may have died at any time in it", "Nobody was active for at least 10ms, as far as is known"},
+		nil,
+	},
+	{
+		"a crash, and then an outage",
+		[]lock.Event{began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3*sec), lasted(lock.PartGrant, ms), lasted(lock.PartOutage, 2500*ms))},
+		[]string{"Nobody was active for 3s, as far as is known"},
+		[]string{"may have died"},
+	},
+	{
+		"a silence while the store was away",
+		[]lock.Event{cameLater(silentWith(history.HadWitness, began("b", lock.CauseSilent, 0, append(after(10*sec), lasted(lock.PartOutage, 9*sec))...)))},
+		[]string{"so it may have been the store that was away"},
+		[]string{"could not end its session", "nobody stood by", halve},
+	},
 	{
 		"a crash that nobody was there to see",
 		[]lock.Event{cameLater(began("b", lock.CauseCrashed, 0, soon...))},
@@ -144,6 +169,12 @@ var answers = []struct {
 	},
 }
 
+// silentWith is an event of a term that began after a silence.
+func silentWith(witness string, e lock.Event) lock.Event {
+	e.Detail = witness
+	return e
+}
+
 // paused is an event of a term that began after a pause.
 func paused(e lock.Event) lock.Event {
 	e.Detail = "seen by b; the role was paused by h1"
@@ -152,7 +183,7 @@ func paused(e lock.Event) lock.Event {
 
 // cameLater is an event of a term that began when the role had been free for long.
 func cameLater(e lock.Event) lock.Event {
-	e.Detail = "seen by b; its successor was not there yet"
+	e.Detail = history.Joined(firstOf(e.Detail, "seen by b"), history.CameLater)
 	return e
 }
 
@@ -174,10 +205,11 @@ func TestWhyNobody(t *testing.T) {
 	drained := member("c")
 	drained.Settings = lock.Settings{By: "h1", Drained: true}
 	for want, line := range map[string][]lock.Member{
-		"Nobody may take over: a is not ready.":                                                   {sick("a", lock.NotReady)},
-		"Nobody may take over: b is not healthy; a is neither ready nor healthy.":                 {sick("b", lock.NotHealthy), sick("a", lock.NotReady+lock.NotHealthy)},
-		"Nobody may take over: a has just given the role up; b is not ready; c is drained by h1.": {member("a"), sick("b", lock.NotReady), drained},
-		"b stands by, the first of 1: it takes over next":                                         {member("a"), member("b"), drained},
+		"b, which is not ready, stands by, the first of 1: it takes over next":                      {sick("b", lock.NotReady)},
+		"b, which is recovering from a stall, stands by, the first of 1: it takes over next":        {sick("b", lock.Stalled)},
+		"Nobody may take over: b is not healthy; a is not healthy.":                                 {sick("b", lock.NotHealthy), sick("a", lock.NotHealthy)},
+		"Nobody may take over: a has just given the role up; b is not healthy; c is drained by h1.": {member("a"), sick("b", lock.NotHealthy), drained},
+		"b stands by, the first of 1: it takes over next":                                           {member("a"), member("b"), drained},
 		"Nobody stands by": nil,
 	} {
 		st := lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: member("a"), Over: "released"}, Line: line}

@@ -70,8 +70,12 @@ func TestWhyRightAfterAMove(t *testing.T) {
 		first := take("a")
 		record("a", first, 0, "", lock.CauseFirst)
 		second := move("a", "b", first)
-		time.AfterFunc(2500*time.Millisecond, func() { record("b", second, first, "a", lock.CauseAsked) })
-		if text := ask(l); !strings.Contains(text, "It took over from a") {
+		left := func(by string, token lock.Token, cause string) {
+			must(t, operator.Record(t.Context(), "r", lock.Event{At: time.Now(), By: by, Kind: lock.Ended, Token: token, Cause: cause, Detail: "its own word"}))
+		}
+		time.AfterFunc(2*time.Second, func() { record("b", second, first, "a", lock.CauseAsked) })
+		time.AfterFunc(2500*time.Millisecond, func() { left("a", first, lock.CauseAsked) })
+		if text := ask(l); !strings.Contains(text, "It took over from a") || !strings.Contains(text, "its own word") {
 			t.Errorf("a move that is written later: %s", text)
 		}
 		third := lock.Token(0)
@@ -82,7 +86,12 @@ func TestWhyRightAfterAMove(t *testing.T) {
 		if text := ask(during); !strings.Contains(text, "It took over from b") {
 			t.Errorf("a move between two reads: %s", text)
 		}
-		move("a", "b", third)
+		must(t, sessions["a"].Release(t.Context(), "r", third))
+		time.AfterFunc(time.Second, func() { left("a", third, lock.CausePaused) })
+		if text := ask(l); !strings.Contains(text, "Nobody is active. a was the last") || !strings.Contains(text, "its own word") {
+			t.Errorf("a role that was given back, whose owner says why later: %s", text)
+		}
+		move("a", "b", take("a"))
 		began := time.Now()
 		if text := ask(l); !strings.Contains(text, "b is active with token") || !strings.Contains(text, "has not written why yet") {
 			t.Errorf("a move that is never written: %s", text)

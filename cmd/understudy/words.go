@@ -23,7 +23,7 @@ var sentences = map[string]string{
 	lock.CausePaused:    "an operator paused the role and had its work stopped",
 	lock.CauseUnhealthy: "its health check failed",
 	lock.CauseStalled:   "its work made no progress",
-	lock.CauseCrashed:   "its process crashed or was killed, and its witness ended its session at once",
+	lock.CauseCrashed:   "its process crashed or was killed, and its witness ended its session",
 	lock.CauseHung:      "it hung, and its witness killed it",
 	lock.CauseFenced:    "a fence command said that its host is dead",
 	lock.CauseEvicted:   "an operator evicted it",
@@ -100,10 +100,12 @@ func (m *move) whyNobody() string {
 	var fit, not []string
 	for _, one := range m.Line {
 		switch text := unfit(one); {
-		case text != "":
+		case !one.Competes():
 			not = append(not, one.ID+" is "+text)
 		case one.Session == m.Term.Holder.Session && m.Term.Vacant():
 			not = append(not, one.ID+" has just given the role up")
+		case text != "":
+			fit = append(fit, fmt.Sprintf("%s, which is %s,", one.ID, text))
 		default:
 			fit = append(fit, one.ID)
 		}
@@ -144,15 +146,18 @@ func (m *move) hint(s *story, cause string) {
 	p := m.Term.Holder.Promise
 	fenced := took(m.began, lock.PartFence)
 	if silent := took(m.began, lock.PartSilent) + fenced; m.began.Cause == lock.CauseSilent {
-		if cause == lock.CauseSilent { // otherwise it lives, and a witness changes nothing
+		away := has(m.began, lock.PartOutage)
+		if cause == lock.CauseSilent && !away { // otherwise it lives, or its witness could not say that it does not
 			s.Faster = append(s.Faster, witnessed(m.began))
 		}
 		if fenced > 0 {
 			add("a fence command that succeeds ends the wait at once: the log of who ran it says why it did not")
 		}
-		if history.Says(m.began.Detail, history.CameLater) {
+		switch {
+		case away:
+		case history.Says(m.began.Detail, history.CameLater):
 			add("nobody stood by who could have seen that %s was silent", m.began.From)
-		} else {
+		default:
 			s.Faster = append(s.Faster, shorterTTL(silent, p.TTL)...)
 		}
 	}

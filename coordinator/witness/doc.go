@@ -22,9 +22,9 @@
 // Only the token, checked where the write arrives, protects.
 //
 // If the witness dies too, as when a whole cgroup is killed, the ttl is the bound, as without
-// one. A witness that ended is replaced at once, and the log says when the new one stands by. If
-// the process is stopped within that moment, nothing stops its work until it wakes, except for
-// groups that have a [procgroup.Deadline]. Processes that the work started outlive the eviction,
+// one. A witness that ended is replaced at once, and one that was stopped within ten seconds; the log
+// says when the new one stands by. If the process is stopped within that time, nothing stops its work
+// until it wakes, except for groups that have a [procgroup.Deadline]. Processes that the work started outlive the eviction,
 // unless they belong to a group that was named to [Witness.Guard]. With Config.NoExit the witness
 // kills nothing: a hang then costs the ttl, and works may overlap for as long as the hang lasts.
 //

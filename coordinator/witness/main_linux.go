@@ -97,6 +97,7 @@ func (c *child) watch() {
 	c.hold()
 	c.page.ready.Store(true)
 	for !c.poll(0) {
+		c.page.looks.Add(1)
 		why := c.due()
 		if why != "" { // this process may have been stopped since it looked: what was said meanwhile counts
 			why = c.due()

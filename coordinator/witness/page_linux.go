@@ -22,6 +22,7 @@ type page struct {
 	session  latest[nonce]
 	groups   [MaxGroups]atomic.Uint64 // the groups that the witness must answer for; 0: none
 	guarded  [MaxGroups]atomic.Uint64 // those that it answers for; written by it
+	looks    atomic.Uint64            // how often it has looked; written by it. 0: it is an older program, which does not count
 }
 
 // An instant is a coordinator.Instant by the clocks that an owner believes.

@@ -158,6 +158,7 @@ func (w *Witness) spawn() error {
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	w.page.ready.Store(false)
+	w.page.looks.Store(0)
 	for i := range w.page.guarded {
 		w.page.guarded[i].Store(0)
 	}
@@ -224,7 +225,7 @@ func pauseAfter(last, lived time.Duration) time.Duration {
 	return min(2*last+10*time.Millisecond, time.Second)
 }
 
-// wait waits until the child ends, and logs when it stands by, if that is news.
+// wait waits until the child ends, and logs when it stands by, if that is news. One that was stopped, or hangs, is ended.
 func (w *Witness) wait(news bool) error {
 	ended := make(chan error, 1)
 	go func() {
@@ -246,7 +247,24 @@ func (w *Witness) wait(news bool) error {
 		}
 		say("a witness stands by again")
 	}
-	return <-ended
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(asking):
+		}
+		if !w.looks() && !w.looks() {
+			w.kill()
+			return fmt.Errorf("it was stopped, or hung: %w", <-ended)
+		}
+	}
+}
+
+// looks reports whether the witness looks when it is made to.
+func (w *Witness) looks() bool {
+	before := w.page.looks.Load()
+	w.look()
+	return w.until(guarding, func() bool { return w.page.looks.Load() != before || before == 0 })
 }
 
 // Guard makes the witness answer for one more group: it kills all of the group before it ends the

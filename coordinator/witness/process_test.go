@@ -217,6 +217,30 @@ func TestStoppedWitnessIsReplaced(t *testing.T) {
 	lab.Eventually(t, "the news of it", func() bool { return said.Has("a witness stands by again") })
 }
 
+// TestIdleWitnessIsReplaced when it is stopped, though nothing is asked of it, and the log says why.
+func TestIdleWitnessIsReplaced(t *testing.T) {
+	t.Parallel()
+	var said lab.Said
+	w := New(nil)
+	if err := w.Start(coordinator.Config{ID: "a", TTL: 10 * time.Second, NoExit: true, Logger: slog.New(slog.NewTextHandler(&said, nil))}); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	first := w.PID()
+	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	lab.Eventually(t, "another witness", func() bool { return w.PID() != first })
+	lab.Eventually(t, "the news of it", func() bool {
+		return said.Has("it was stopped, or hung: signal: killed") && said.Has("a witness stands by again")
+	})
+	second := w.PID()
+	time.Sleep(asking + 2*guarding) // one that looks is left alone
+	if w.PID() != second {
+		t.Error("a witness that looks was replaced")
+	}
+}
+
 // TestPauseAfter: a witness that ends is replaced at once, and the more slowly the more of them
 // end soon.
 func TestPauseAfter(t *testing.T) {

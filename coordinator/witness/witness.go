@@ -34,7 +34,8 @@ const MaxGroups = 256
 // The limits of a witness.
 const (
 	starting = 10 * time.Second // for a witness to say that it stands by
-	guarding = time.Second      // for it to acknowledge a group; then another is started
+	guarding = time.Second      // for it to acknowledge a group, or to look; then another is started
+	asking   = 5 * time.Second  // between two times that it is made to look
 	warm     = 20 * time.Second // between two reads that keep its connection
 	seldom   = 15 * time.Second // between two things that are said of witnesses that end
 	reading  = 2 * time.Second  // for a store that is not far to answer

@@ -210,7 +210,12 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 	e.Parts = part(e.Parts, lock.PartNotice, r.ended, r.asked)
 	e.Parts = part(e.Parts, lock.PartGrant, r.asked, r.granted)
 	e.Parts = part(e.Parts, lock.PartStart, r.granted, r.began)
-	if from, to := c.outage(r.began); !r.ended.IsZero() && !from.IsZero() && to.Most(r.ended) > 0 && r.asked.Most(from) > 0 {
+	over := r.ended
+	if e.Cause == lock.CauseSilent {
+		over = r.lived
+	}
+	// What was seen within a beat after an outage may have happened in it.
+	if from, to := c.outage(r.began); !over.IsZero() && !from.IsZero() && over.Most(to) <= c.beat && r.asked.Most(from) > 0 {
 		e.Parts = part(e.Parts, lock.PartOutage, from, to)
 	}
 	return e
