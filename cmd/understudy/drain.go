@@ -149,7 +149,7 @@ func (d *draining) follow(ctx context.Context, l lock.Locker, st lock.Standing) 
 	if !d.wait {
 		return nil
 	}
-	late := fmt.Sprintf("%s is still active in role %q: its work may take longer to stop (--stop-timeout)", id, st.Role)
+	late := fmt.Sprintf("%s is still active in role %q: its work may take longer to stop (--stop-timeout), or it is silent: status says which", id, st.Role)
 	now, err := await(ctx, l, st.Role, late, func(st lock.Standing) bool {
 		m, here := member(st, id)
 		return !here || m.Settings.Drained != d.undo && (d.undo || !isActive(st, id))

@@ -246,11 +246,17 @@ func notHandedOver(ctx context.Context, l lock.Locker, before lock.Term, role st
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coordinator.Config{TTL: before.Holder.TTL}.Try())
 	defer cancel()
 	st, err := standing(ctx, l, role)
-	if h := st.Term.Holder; err == nil && waited >= h.TTL/2 && st.Term.Token == before.Token && h.Beat == before.Holder.Beat {
+	if h := st.Term.Holder; err == nil && fellSilent(before, st, waited) {
 		return fmt.Sprintf("%s has not handed over, and has not beaten since it was asked: it hangs, is dead, or is cut off from the store; "+
 			"if it stays silent, a standby takes over within %v of its last beat", h.ID, h.TTL+h.Skew)
 	}
 	return fmt.Sprintf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID)
+}
+
+// fellSilent reports whether the active has not beaten since it was asked.
+func fellSilent(before lock.Term, now lock.Standing, waited time.Duration) bool {
+	h := now.Term.Holder
+	return waited >= h.TTL/2 && now.Term.Token == before.Token && h.Beat == before.Holder.Beat
 }
 
 // withdraw takes back a wish that the standby did not answer, and says so.
@@ -262,7 +268,11 @@ func withdraw(ctx context.Context, l lock.Locker, before lock.Term, role string,
 	case err != nil:
 		return cli.Unreachable(fmt.Errorf("%s, and the request stands, as the store did not take it back: %w", text, err))
 	}
-	return cli.Exit(cli.NotDone, fmt.Errorf("%s; the request is taken back, and %s stays active", text, before.Holder.ID))
+	text += "; the request is taken back, and " + before.Holder.ID
+	if st, err := standing(ctx, l, role); err == nil && fellSilent(before, st, patience) {
+		return cli.Exit(cli.NotDone, fmt.Errorf("%s has not beaten since either: look at status", text))
+	}
+	return cli.Exit(cli.NotDone, fmt.Errorf("%s stays active", text))
 }
 
 func inLine(st lock.Standing, m lock.Member) bool {

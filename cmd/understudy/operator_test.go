@@ -338,3 +338,17 @@ func TestHandoffFromTheSilent(t *testing.T) {
 	r.expect(cli.NotDone, now.id+" has not handed over, and has not beaten since it was asked", "handoff", "--role", "r", "--timeout", "5s")
 	r.active(now.token)
 }
+
+// TestHandoffAmongTheSilent: where nobody lives any more, an operator is not told that the active stays active.
+func TestHandoffAmongTheSilent(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onEtcd)
+	r.ttl = 8 * time.Second
+	r.startAll("--witness=false", "--hang-timeout", "0")
+	now := r.active(0)
+	r.inLine(2)
+	for _, id := range r.ids {
+		r.signal(id, syscall.SIGSTOP)
+	}
+	r.expect(cli.NotDone, "the request is taken back, and "+now.id+" has not beaten since either: look at status", "handoff", "--role", "r", "--timeout", "20s")
+}

@@ -187,7 +187,7 @@ func (p *pausing) run(ctx context.Context, l lock.Locker, op lock.Operator) erro
 	}
 	late := "the store has not shown it"
 	if p.pause.Stop {
-		late = "the active has not given the role back: its work may take longer to stop (--stop-timeout)"
+		late = "the active has not given the role back: its work may take longer to stop (--stop-timeout), or it is silent: status says which"
 	}
 	st, err := await(ctx, l, p.Role(), late, func(st lock.Standing) bool {
 		return st.Pause.Same(p.pause) && (!p.pause.Stop || st.Term.Vacant())

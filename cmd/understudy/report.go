@@ -51,8 +51,7 @@ type activeRow struct {
 	memberRow
 	Token       uint64    `json:"token"`
 	Since       time.Time `json:"since"`
-	PromiseLeft float64   `json:"promiseLeft"`      // seconds
-	Silent      string    `json:"silent,omitempty"` // why it counts as silent; "": it does not
+	PromiseLeft float64   `json:"promiseLeft"` // seconds
 }
 
 // A pauseRow says that nobody takes the role over.
@@ -93,6 +92,7 @@ type memberRow struct {
 	Unfit    string            `json:"unfit,omitempty"`       // why it would not take over, or must not
 	Set      *int              `json:"setPriority,omitempty"` // by an operator, in place of its own
 	SetBy    string            `json:"setBy,omitempty"`       // who drained it, or set the priority
+	Silent   string            `json:"silent,omitempty"`      // why it counts as silent; "": it does not
 
 	needed bool // its node is a voter that the majority cannot do without
 }
@@ -136,7 +136,8 @@ func (r *roleRow) need(h backends.Health) {
 func newRole(st heard) roleRow {
 	r := roleRow{Role: st.Role, Standbys: []memberRow{}}
 	if t := st.Term; !t.Vacant() {
-		row := activeRow{memberRow: newMember(t.Holder), Token: uint64(t.Token), Since: t.Since, Silent: st.silent}
+		row := activeRow{memberRow: newMember(t.Holder), Token: uint64(t.Token), Since: t.Since}
+		row.Silent = st.silent
 		if !t.Holder.BeatAt.IsZero() {
 			row.PromiseLeft = max(0, t.Holder.TTL-st.at.Sub(t.Holder.BeatAt)).Round(time.Millisecond).Seconds()
 		}
@@ -155,7 +156,9 @@ func newRole(st heard) roleRow {
 		r.Fence = &fenceRow{f.By, f.At}
 	}
 	for _, m := range st.Line {
-		r.Standbys = append(r.Standbys, newMember(m))
+		row := newMember(m)
+		row.Silent = st.lapsed(m)
+		r.Standbys = append(r.Standbys, row)
 		if st.Request.To == m.Session && st.Request.Token == st.Term.Token {
 			r.Request = &requestRow{m.ID, st.Request.By}
 		}
@@ -185,6 +188,15 @@ type heard struct {
 	silent string    // why its active counts as silent; "": it does not
 }
 
+// lapsed says that the promise of a standby is over for long, by its clock, though others have not ended its session yet; "":
+// it is not. One that is dead is shown until then.
+func (h heard) lapsed(m lock.Member) string {
+	if age := h.at.Sub(m.BeatAt); m.Beat != lock.Absent && !m.BeatAt.IsZero() && age > m.TTL+m.Skew+m.TTL/2 {
+		return "the last beat " + ago(age) + ", by its clock"
+	}
+	return ""
+}
+
 // listen waits for a beat of each active whose last one is old by its owner's clock, for as long
 // as one takes to come, but no longer than ctx allows.
 func listen(ctx context.Context, l lock.Locker, all []lock.Standing) []heard {
@@ -210,7 +222,7 @@ func listenTo(ctx context.Context, l lock.Locker, st lock.Standing) heard {
 	case st.Term.Vacant():
 		return h
 	case m.Beat == lock.Absent:
-		h.silent = "its session's record is missing"
+		h.silent = recordMissing
 		return h
 	case age < m.TTL/2 && age > -m.TTL/2:
 		return h
@@ -221,6 +233,9 @@ func listenTo(ctx context.Context, l lock.Locker, st lock.Standing) heard {
 	for st, err := range l.Watch(ctx, st.Role) {
 		if err == nil && (st.Term.Token != h.Term.Token || st.Term.Holder.Beat != m.Beat) {
 			h.Standing, h.at = st, time.Now()
+			if !st.Term.Vacant() && st.Term.Holder.Beat == lock.Absent {
+				h.silent = recordMissing
+			}
 			return h
 		}
 	}
@@ -230,6 +245,8 @@ func listenTo(ctx context.Context, l lock.Locker, st lock.Standing) heard {
 	}
 	return h
 }
+
+const recordMissing = "its session's record is missing"
 
 // ago is how long ago something was, by a clock that may differ from ours.
 func ago(d time.Duration) string {
@@ -297,6 +314,9 @@ func (r roleRow) print(w io.Writer, now time.Time) {
 		state := fmt.Sprintf("standby %d", i)
 		if m.Unfit != "" {
 			state += ", " + m.Unfit
+		}
+		if m.Silent != "" {
+			state += ", silent"
 		}
 		m.print(w, now, state+m.set(), "-", "-", m.TTL)
 	}

@@ -42,7 +42,8 @@ An active is called silent if its session's record is missing, or if no beat was
 status waited for one: for 3/8 of the ttl, a beat and a try, and only if the last one is old by
 its owner's clock. Where --timeout ends that wait, it is silent once its promise is over by that clock. With --watch it
 is if no beat came for half of the ttl before the store last answered. A silent one does not count as
-active. The time of a beat is by its owner's clock, which may differ from yours.
+active. The time of a beat is by its owner's clock, which may differ from yours. A standby is called silent if
+its last beat is older by that clock than one and a half times the ttl: one that is dead is shown until others end its session.
 
 A crash costs milliseconds where the process has a witness, and else the ttl. Where it is a voter of embedded
 Raft of which none may fail, it costs the store's majority: nobody is active until a voter is back.
@@ -62,7 +63,7 @@ An active has id, token, since, session, beat (the store's revision of the last 
 record is missing), beatAt, promiseLeft (seconds, by its owner's clock), silent, ttl, witness (it has
 one: a crash costs milliseconds), priority (its rank in line goes by this: lowered while it is not ready),
 ready, drained, unfit (why it would not take over), setPriority and setBy (what an operator has set), address,
-labels. A standby has the same without token, since, promiseLeft and silent. These names are stable.
+labels. A standby has the same without token, since and promiseLeft. These names are stable.
 ` + statusCodes.String(),
 		Example: `  understudy status --role billing --raft-peers a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003
   understudy status --role billing -o json | jq .roles[0].active.id

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"iter"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -72,6 +73,26 @@ func TestStatusListens(t *testing.T) {
 				t.Errorf("beats %v: want %q in\n%s", beats, want, &page)
 			}
 		})
+	}
+}
+
+// An evicting store shows a term whose session's record is gone, as etcd does in the moment of an eviction.
+type evicting struct {
+	lock.Locker
+	st lock.Standing
+}
+
+func (e evicting) Watch(context.Context, ...string) iter.Seq2[lock.Standing, error] {
+	return func(yield func(lock.Standing, error) bool) { yield(e.st, nil) }
+}
+
+// TestListenToTheEvicted: an active whose session's record goes missing while status listens is silent.
+func TestListenToTheEvicted(t *testing.T) {
+	st := lock.Standing{Role: "r", Term: lock.Term{Token: 3, Holder: lock.Member{Contender: lock.Contender{ID: "a", Session: "s"}, Promise: lock.Promise{TTL: time.Minute}, Beat: 5, BeatAt: time.Now().Add(-time.Minute)}}}
+	gone := st
+	gone.Term.Holder.Beat = lock.Absent
+	if h := listen(t.Context(), evicting{st: gone}, []lock.Standing{st})[0]; h.silent != recordMissing {
+		t.Errorf("silent %q, want %q", h.silent, recordMissing)
 	}
 }
 

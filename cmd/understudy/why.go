@@ -55,10 +55,25 @@ These names are stable.
 			if err != nil {
 				return err
 			}
+			o.tellStore(ctx, all)
 			return showStories(cmd.OutOrStdout(), *output, all)
 		})
 	}
 	return cmd
+}
+
+// tellStore says, where nobody is active, that the store refuses every write, if its servers say so.
+func (o *options) tellStore(ctx context.Context, all []story) {
+	if !slices.ContainsFunc(all, func(s story) bool { return s.Active == "" }) {
+		return
+	}
+	if found := o.askServers(ctx)(ctx); found.Refuses != "" {
+		for i := range all {
+			if all[i].Active == "" {
+				all[i].Text += fmt.Sprintf(" The store %s: %s.", o.Store.Backend, found.Refuses)
+			}
+		}
+	}
 }
 
 // stories are those of the named roles, or of all that there are.
@@ -349,8 +364,12 @@ func (m *move) tellNobody(s *story) {
 	switch {
 	case m.silent != "":
 		s.Cause = lock.CauseSilent
-		s.Text = fmt.Sprintf("%s has the role with token %d, and is silent (%s): lost or cut off, which cannot be told apart. "+
-			"Nobody may take over before its promise is over, within %s of its last beat.", t.Holder.ID, t.Token, m.silent, t.Holder.TTL+t.Holder.Skew)
+		s.Text = fmt.Sprintf("%s has the role with token %d, and is silent (%s): lost or cut off, which cannot be told apart. ", t.Holder.ID, t.Token, m.silent)
+		if promise := t.Holder.TTL + t.Holder.Skew; t.Holder.Beat != lock.Absent && m.at.Sub(t.Holder.BeatAt) > promise {
+			s.Text += fmt.Sprintf("Its promise is over, %s after that beat, by its clock.", promise)
+		} else {
+			s.Text += fmt.Sprintf("Nobody may take over before its promise is over, within %s of its last beat.", promise)
+		}
 	default:
 		cause, detail := history.CauseOf(t)
 		if m.last != nil && cause == lock.CauseReleased {

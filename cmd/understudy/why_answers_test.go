@@ -224,6 +224,25 @@ func TestWhyNobody(t *testing.T) {
 	}
 }
 
+// TestSilentStandby: one that is dead takes nothing over, though it is shown until others end its session.
+func TestSilentStandby(t *testing.T) {
+	member := func(id string, age time.Duration) lock.Member {
+		return lock.Member{Contender: lock.Contender{ID: id}, Promise: lock.Promise{TTL: 4 * time.Second}, Beat: 1, BeatAt: noon.Add(-age)}
+	}
+	for want, ages := range map[string][2]time.Duration{
+		"Nobody may take over before its promise is over, within 4s of its last beat. c stands by":                                                         {2 * sec, 5 * sec},
+		"Its promise is over, 4s after that beat, by its clock. Nobody takes over: c is silent (the last beat 1m0s ago, by its clock). Start a contender.": {60 * sec, 60 * sec},
+	} {
+		h := heard{lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: member("a", ages[0])}, Line: []lock.Member{member("c", ages[1])}}, noon, "no beat for 1.5s"}
+		if text := storyOf(h, nil).Text; !strings.Contains(text, want) {
+			t.Errorf("why does not say %q: %s", want, text)
+		}
+		if row := newRole(h).Standbys[0]; (row.Silent != "") != (ages[1] > 6*sec) {
+			t.Errorf("%v after its last beat: %q", ages[1], row.Silent)
+		}
+	}
+}
+
 // TestWhyOfAPausedRole: why says that a role is paused while somebody has it, too.
 func TestWhyOfAPausedRole(t *testing.T) {
 	st := lock.Standing{Role: "r", Term: lock.Term{Token: 8, Holder: lock.Member{Contender: lock.Contender{ID: "b"}}}, Pause: lock.Pause{By: "h1", Why: "a new disk", At: noon}}

@@ -98,10 +98,14 @@ func beginningText(e lock.Event) string {
 // whyNobody is what keeps the role from being taken.
 func (m *move) whyNobody() string {
 	var fit, not []string
+	dead := false
 	for _, one := range m.Line {
 		switch text := unfit(one); {
 		case !one.Competes():
 			not = append(not, one.ID+" is "+text)
+		case m.lapsed(one) != "":
+			not = append(not, fmt.Sprintf("%s is silent (%s)", one.ID, m.lapsed(one)))
+			dead = true
 		case one.Session == m.Term.Holder.Session && m.Term.Vacant():
 			not = append(not, one.ID+" has just given the role up")
 		case text != "":
@@ -122,6 +126,8 @@ func (m *move) whyNobody() string {
 		return text + " until " + p.Until.Local().Format(stamp) + ", and nobody takes over before."
 	case len(m.Line) == 0:
 		return "Nobody stands by: start a contender."
+	case len(fit) == 0 && dead:
+		return "Nobody takes over: " + strings.Join(not, "; ") + ". Start a contender."
 	case len(fit) == 0:
 		return "Nobody may take over: " + strings.Join(not, "; ") + "."
 	}
