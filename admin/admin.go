@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -216,9 +217,7 @@ func (s *Server) serve(ctx context.Context, c Config, m *coordinator.Monitor) {
 	ends := func() map[string]time.Time {
 		all := own()
 		if c.Certificates != nil {
-			for file, end := range c.Certificates() {
-				all[file] = end
-			}
+			maps.Copy(all, c.Certificates())
 		}
 		return all
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -178,12 +179,33 @@ func TestHeldByHand(t *testing.T) {
 				t.Errorf("a beat while somebody holds the row for %s: %v", how, err)
 			}
 			cancel()
+			r.fewConnections(s)
 		} else {
 			must(t, until(ctx, beat(s)))
 		}
 		_, err = c.Exec(ctx, "rollback").ReadAll()
 		must(t, err)
 		must(t, until(ctx, beat(s)))
+	}
+}
+
+// fewConnections makes beats that get no answer, as a contender does, for longer than one is waited for after it was given up. They
+// must not use up the server's connections.
+func (r *rig) fewConnections(s lock.Session) {
+	r.Helper()
+	var last error
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		short, cancel := context.WithTimeout(r.Context(), 100*time.Millisecond)
+		last = s.Beat(short)
+		cancel()
+	}
+	n, err := strconv.Atoi(r.hand("postgres", "select count(*) from pg_stat_activity where usename = 'billing'"))
+	r.Logf("%d connections are open", n)
+	if err != nil || n > 24 {
+		r.Errorf("%d connections are open: %v", n, err)
+	}
+	if last == nil || !strings.Contains(last.Error(), "calls before this one") {
+		r.Errorf("the last of many beats without an answer: %v", last)
 	}
 }
 
@@ -206,6 +228,7 @@ func TestCommitIsNotCancelled(t *testing.T) {
 		}
 		cancel()
 	}
+	r.fewConnections(s)
 	must(t, l.Close())                 // which ends the connections that wait for an answer still
 	time.Sleep(300 * time.Millisecond) // a cancellation takes less
 	if now := version(); now != before {

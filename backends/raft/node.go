@@ -169,9 +169,8 @@ func (n *node) prepare() error {
 	d.moved.Store(&moved)
 	n.port = openPort(d, listener, n.log)
 	n.server = n.serve()
-	n.background(func(ctx context.Context) {
-		n.config.files().Mind(ctx, n.log, func(f certs.Files) error { return f.CheckPeer(n.config.ID) })
-	})
+	fits := func(f certs.Files) error { return f.CheckPeer(n.config.ID) }
+	n.background(func(ctx context.Context) { n.config.files().Mind(ctx, n.log, fits) })
 	return nil
 }
 

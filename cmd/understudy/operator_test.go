@@ -329,24 +329,26 @@ func testHandoffToTheDead(t *testing.T, r *trio) {
 // TestHandoffFromTheSilent: handoff does not blame the stop timeout when the active has stopped beating.
 func TestHandoffFromTheSilent(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, onEtcd)
-	r.ttl = 8 * time.Second
-	r.startAll("--witness=false", "--hang-timeout", "0")
-	now := r.active(0)
-	r.inLine(2)
+	r, now := unwitnessed(t)
 	r.signal(now.id, syscall.SIGSTOP)
 	r.expect(cli.NotDone, now.id+" has not handed over, and has not beaten since it was asked", "handoff", "--role", "r", "--timeout", "5s")
 	r.active(now.token)
 }
 
+// unwitnessed are contenders that nothing kills when they hang.
+func unwitnessed(t *testing.T) (r *trio, now span) {
+	r = newTrio(t, onEtcd)
+	r.ttl = 8 * time.Second
+	r.startAll("--witness=false", "--hang-timeout", "0")
+	now = r.active(0)
+	r.inLine(2)
+	return r, now
+}
+
 // TestHandoffAmongTheSilent: where nobody lives any more, an operator is not told that the active stays active.
 func TestHandoffAmongTheSilent(t *testing.T) {
 	t.Parallel()
-	r := newTrio(t, onEtcd)
-	r.ttl = 8 * time.Second
-	r.startAll("--witness=false", "--hang-timeout", "0")
-	now := r.active(0)
-	r.inLine(2)
+	r, now := unwitnessed(t)
 	for _, id := range r.ids {
 		r.signal(id, syscall.SIGSTOP)
 	}

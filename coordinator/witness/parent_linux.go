@@ -253,7 +253,7 @@ func (w *Witness) wait(news bool) error {
 			return err
 		case <-time.After(asking):
 		}
-		if !w.looks() && !w.looks() {
+		if looks := w.looks(); !looks && !w.looks() { // the machine may be busy
 			w.kill()
 			return fmt.Errorf("it was stopped, or hung: %w", <-ended)
 		}

@@ -186,14 +186,19 @@ func TestTimerRings(t *testing.T) {
 	}
 }
 
-// TestStoppedWitnessIsReplaced: Guard returns when a witness answers for the group.
-func TestStoppedWitnessIsReplaced(t *testing.T) {
-	var said lab.Said
-	w := New(nil)
-	if err := w.Start(coordinator.Config{ID: "a", TTL: 10 * time.Second, NoExit: true, Logger: slog.New(slog.NewTextHandler(&said, nil))}); err != nil {
+// startWitness starts a witness that kills nothing, and returns what is logged of it.
+func startWitness(t *testing.T) (*Witness, *lab.Said) {
+	said, w := new(lab.Said), New(nil)
+	if err := w.Start(coordinator.Config{ID: "a", TTL: 10 * time.Second, NoExit: true, Logger: slog.New(slog.NewTextHandler(said, nil))}); err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
+	t.Cleanup(w.Close)
+	return w, said
+}
+
+// TestStoppedWitnessIsReplaced: Guard returns when a witness answers for the group.
+func TestStoppedWitnessIsReplaced(t *testing.T) {
+	w, said := startWitness(t)
 	first := w.PID()
 	guards := func(id procgroup.ID) bool {
 		for i := range w.page.guarded {
@@ -220,12 +225,7 @@ func TestStoppedWitnessIsReplaced(t *testing.T) {
 // TestIdleWitnessIsReplaced when it is stopped, though nothing is asked of it, and the log says why.
 func TestIdleWitnessIsReplaced(t *testing.T) {
 	t.Parallel()
-	var said lab.Said
-	w := New(nil)
-	if err := w.Start(coordinator.Config{ID: "a", TTL: 10 * time.Second, NoExit: true, Logger: slog.New(slog.NewTextHandler(&said, nil))}); err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
+	w, said := startWitness(t)
 	first := w.PID()
 	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
