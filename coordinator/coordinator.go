@@ -260,6 +260,9 @@ func (r *runner) take(n news) {
 		if n.err == nil && e.Number == r.number {
 			r.untold = max(r.untold-1, 0)
 		}
+		if r.why == nil && outcomeOf(n.err) == lock.Lost && e.Number == r.number {
+			r.why = n.err
+		}
 	case machine.Closed:
 		if n.err == nil && e.Number == r.number {
 			r.config.Witness.Session("")

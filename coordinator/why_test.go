@@ -119,6 +119,35 @@ func TestLossIsTold(t *testing.T) {
 	})
 }
 
+// TestLostSaysWhoEndedIt: a standby whose session is ended says by whom.
+func TestLostSaysWhoEndedIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newStage(t), &recorder{begin: time.Now()}
+		stopA := s.contend(config("a"), untilTold)
+		time.Sleep(time.Second)
+		b := config("b")
+		b.Logger = r.logger()
+		stopB := s.contend(b, untilTold)
+		time.Sleep(time.Minute)
+		l := s.store.Open()
+		for st := range l.Watch(t.Context(), "r") {
+			if err := l.Evict(t.Context(), st.Line[0].Session, lock.AnyBeat, lock.End{By: "operator@h1", Why: "a test"}); err != nil {
+				t.Error(err)
+			}
+			break
+		}
+		time.Sleep(time.Minute)
+		_ = stopB()
+		_ = stopA()
+		text := r.trace()
+		for _, want := range []string{`from=standby to=registering reason="the session was lost"`, `session lost: it was ended by \"operator@h1\": a test"`} {
+			if !strings.Contains(text, want) {
+				t.Errorf("not told: %s\n%s", want, text)
+			}
+		}
+	})
+}
+
 // TestHangIsTold: a health check that does not return is named as such, before anything is
 // done about it, and so is its return.
 func TestHangIsTold(t *testing.T) {

@@ -107,6 +107,9 @@ func (r Result) Err() error {
 	case Held:
 		return r.Held
 	case Lost:
+		if r.Why != "" {
+			return fmt.Errorf("%w: %s", lock.ErrLost, r.Why)
+		}
 		return lock.ErrLost
 	case Moved:
 		return r.because(lock.ErrMoved)

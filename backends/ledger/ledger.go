@@ -141,7 +141,7 @@ func (l *Ledger) do(c Command) Result {
 func (l *Ledger) register(c Command) Result {
 	id := c.Contender.Session
 	if _, ended := l.Ended[id]; ended {
-		return Result{Code: Lost}
+		return l.lost(id)
 	}
 	if s, ok := l.Sessions[id]; ok { // an earlier try of this registration: beat in the same step
 		s.Beat, s.At = lock.Beat(l.Revision), c.At
@@ -160,10 +160,19 @@ func (l *Ledger) register(c Command) Result {
 	return Result{Changed: true}
 }
 
+// lost is the answer to a session that is gone, with who ended it.
+func (l *Ledger) lost(id lock.SessionID) Result {
+	r := Result{Code: Lost}
+	if end, ok := l.Ended[id]; ok {
+		r.Why = fmt.Sprintf("it was ended by %q: %s", end.By, end.Why)
+	}
+	return r
+}
+
 func (l *Ledger) beat(c Command) Result {
 	s, ok := l.Sessions[c.Session]
 	if !ok {
-		return Result{Code: Lost}
+		return l.lost(c.Session)
 	}
 	s.Beat, s.At = lock.Beat(l.Revision), c.At
 	if len(c.Bids) > 0 {
@@ -176,7 +185,7 @@ func (l *Ledger) beat(c Command) Result {
 func (l *Ledger) acquire(c Command) Result {
 	s, ok := l.Sessions[c.Session]
 	if !ok {
-		return Result{Code: Lost}
+		return l.lost(c.Session)
 	}
 	r := l.Roles[c.Role]
 	switch {
@@ -216,7 +225,7 @@ func (l *Ledger) handoff(c Command) Result {
 		return Result{Code: Moved}
 	}
 	if _, ok := l.Sessions[c.Session]; !ok {
-		return Result{Code: Lost}
+		return l.lost(c.Session)
 	}
 	s, ok := l.Sessions[c.To]
 	switch {

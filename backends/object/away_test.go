@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/backends/kv/kvmem"
 	"github.com/understudy-ha/understudy/backends/object/objectmem"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -109,6 +110,29 @@ func TestRefusedWords(t *testing.T) {
 			cancel()
 			if text := fmt.Sprint(err); lock.OutcomeOf(err) != lock.Unknown || !strings.Contains(text, "no connection is left") {
 				t.Errorf("beat %d: %v", i, err)
+			}
+		}
+	})
+}
+
+// TestStoreThatTakesNoWrites, as where its disk is full, still tells a role's history, and why nothing can be written.
+func TestStoreThatTakesNoWrites(t *testing.T) {
+	in(t, func(t *testing.T, ctx context.Context) {
+		p := open(t, objectmem.New())
+		s := p.register(ctx, "a")
+		p.watch(t)
+		operator := p.Locker.(lock.Operator)
+		lab.Must(t, operator.Record(ctx, "r", lock.Event{At: time.Now(), By: "a", Kind: lock.Began, Token: 7, Cause: lock.CauseFirst}))
+		p.refusing("Put")
+		for i := range 20 {
+			short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+			err := s.Beat(short)
+			cancel()
+			if text := fmt.Sprint(err); !strings.Contains(text, "no connection is left") {
+				t.Errorf("beat %d: %v", i, err)
+			}
+			if events, err := operator.History(ctx, "r"); err != nil || len(events) != 1 || events[0].Token != 7 {
+				t.Errorf("the history is %v, %v", events, err)
 			}
 		}
 	})

@@ -3,12 +3,14 @@
 // The value holds a whole ledger, see package ledger; one group of contenders shares it.
 //
 // Every answer is one that a conditional write has confirmed, and never one that was only read:
-// so a copy that is old misleads nobody for longer than a try. A watch shows what was read, and
+// so a copy that is old misleads nobody for longer than a try. Only a role's history, which is for
+// people, is read where nothing can be written. A watch shows what was read, and
 // never again what is older than it has shown, unless a write has proven that the value was put
 // back to that.
 package object
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,7 +97,8 @@ type store struct {
 	watched bool          // the object was read once at least; what was only written may be old
 	failed  error         // what the last read failed with; nil: it did not
 	fails   int           // how many did
-	refusal error         // what the last call failed with at once; nil: one was answered since
+	refusal error         // what the last reading call failed with at once; nil: one was answered since
+	refused error         // likewise of the writes
 	changed chan struct{} // closed with every change of these
 	waiting []*call       // for the next write
 	busy    bool          // a write is on its way that others wait for
@@ -211,8 +214,9 @@ func (s *store) late(ctx context.Context) error {
 	switch {
 	case s.failed != nil:
 		return asked(fmt.Errorf("%w; the last read: %s", context.Cause(ctx), s.failed.Error()), s.failed)
-	case s.refusal != nil:
-		return asked(fmt.Errorf("%w; the last call: %s", context.Cause(ctx), s.refusal.Error()), s.refusal)
+	}
+	if last := cmp.Or(s.refused, s.refusal); last != nil {
+		return asked(fmt.Errorf("%w; the last call: %s", context.Cause(ctx), last.Error()), last)
 	}
 	return context.Cause(ctx)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	jitter "math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -266,7 +267,7 @@ func (s *store) prepare(ctx context.Context, d *draft, calls []*call) (done bool
 		}
 		return true, nil
 	}
-	if others(d.results) {
+	if others(d.results) || reads(calls) {
 		return true, nil
 	}
 	if d.data, err = json.Marshal(d.next); err != nil {
@@ -301,6 +302,11 @@ func others(results []ledger.Result) bool {
 		}
 	}
 	return true
+}
+
+// reads reports whether every call only reads what people ask for: that also works where the store takes no writes.
+func reads(calls []*call) bool {
+	return !slices.ContainsFunc(calls, func(c *call) bool { return c.command.Op != ledger.History })
 }
 
 // settle finds out what became of a Put that failed, and whether it is to be made again: as it was,
