@@ -213,7 +213,11 @@ func (r *runner) historyCause(t Transition) (cause, detail string) {
 		if err == nil {
 			return ""
 		}
-		return strings.TrimPrefix(strings.TrimPrefix(err.Error(), ErrStopping.Error()), ": ")
+		text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), ErrStopping.Error()), ": ")
+		if f := (*lock.FieldError)(nil); errors.As(err, &f) { // whoever reads this may have set it otherwise
+			text = strings.Replace(text, f.Error(), f.Err.Error(), 1)
+		}
+		return text
 	}
 	var unasked stopError
 	switch t.Cause {

@@ -137,3 +137,24 @@ func TestStoreThatTakesNoWrites(t *testing.T) {
 		}
 	})
 }
+
+// TestRefusedSetting: what a call waited for names the setting that is wrong, so that people hear of it by its flag or line.
+func TestRefusedSetting(t *testing.T) {
+	in(t, func(t *testing.T, ctx context.Context) {
+		p := open(t, objectmem.New())
+		s := p.register(ctx, "a")
+		p.watch(t)
+		p.client.On(func(objectmem.Call) (f objectmem.Fault) {
+			f.Fault = kvmem.Fail(lock.InFields(lock.Refusal(errors.New("not taken")), "PasswordFile"))
+			return f
+		})
+		for range 20 {
+			short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+			err := s.Beat(short)
+			cancel()
+			if f := (*lock.FieldError)(nil); !errors.As(err, &f) || f.Fields[0] != "PasswordFile" || !strings.Contains(err.Error(), f.Error()) || errors.Is(err, lock.ErrPermanent) {
+				t.Errorf("got %v", err)
+			}
+		}
+	})
+}

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -213,12 +214,22 @@ func (s *store) late(ctx context.Context) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.failed != nil:
-		return asked(fmt.Errorf("%w; the last read: %s", context.Cause(ctx), s.failed.Error()), s.failed)
+		return asked(fmt.Errorf("%w; the last read: %w", context.Cause(ctx), told(s.failed)), s.failed)
 	}
 	if last := cmp.Or(s.refused, s.refusal); last != nil {
-		return asked(fmt.Errorf("%w; the last call: %s", context.Cause(ctx), last.Error()), last)
+		return asked(fmt.Errorf("%w; the last call: %w", context.Cause(ctx), told(last)), last)
 	}
 	return context.Cause(ctx)
+}
+
+// told is an error of before: what it says, and which setting that is about, but not what it was.
+func told(err error) error {
+	f := (*lock.FieldError)(nil)
+	if !errors.As(err, &f) {
+		return errors.New(err.Error())
+	}
+	before, after, _ := strings.Cut(err.Error(), f.Error())
+	return fmt.Errorf("%s%w%s", before, &lock.FieldError{Fields: f.Fields, Err: errors.New(f.Err.Error())}, after)
 }
 
 // asked is err, and a refusal where the last answer was one.

@@ -267,7 +267,13 @@ func (s *store) prepare(ctx context.Context, d *draft, calls []*call) (done bool
 		}
 		return true, nil
 	}
-	if others(d.results) || reads(calls) {
+	if others(d.results) {
+		return true, nil
+	}
+	if reads(calls) {
+		for i := range d.results { // of what was read, as nothing is written
+			d.results[i].Revision, d.results[i].Epoch = d.since, s.sight().epoch
+		}
 		return true, nil
 	}
 	if d.data, err = json.Marshal(d.next); err != nil {

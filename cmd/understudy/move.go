@@ -54,8 +54,8 @@ func (m *move) without() (gap time.Duration, bound string) {
 		return 0, ""
 	case later, m.unseen():
 		bound = noLess
-	case silent: // the work may have gone on until the promise was over
-		bound = noMore
+	case silent: // the work may have gone on until the promise was over, and what was seen of it was late where the store was away
+		gap, bound = gap+took(m.began, lock.PartOutage), noMore
 	}
 	e := m.ended
 	if e == nil {
@@ -90,6 +90,12 @@ func (m *move) unseen() bool {
 		}
 	}
 	return (m.began.Cause == lock.CauseCrashed || m.began.Cause == lock.CauseHung) && took(m.began, lock.PartOutage) > seen
+}
+
+// storeAway reports whether the store did not answer the successor either, for much of the time in which the former active was
+// silent. A Raft group that elects another leader, because the silent one led it, answers sooner.
+func (m *move) storeAway() bool {
+	return 2*took(m.began, lock.PartOutage) > took(m.began, lock.PartSilent)+took(m.began, lock.PartFence)
 }
 
 // took is how long a part of an event took; 0 if that is not recorded.

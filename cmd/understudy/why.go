@@ -232,7 +232,7 @@ func (m *move) tellMove(s *story) {
 		s.Without, s.AtMost, s.AtLeast = without.Seconds(), bound == noMore, bound == noLess
 	}
 	switch away := took(b, lock.PartOutage); {
-	case cause == lock.CauseSilent && away > 0:
+	case cause == lock.CauseSilent && m.storeAway():
 		s.Text += fmt.Sprintf(" The store had not answered %s for %s either, so it may have been the store that was away.", s.Active, short(away))
 	case m.unseen():
 		s.Text += fmt.Sprintf(" The store had not answered %s for %s until then, so %s may have died at any time in it.", s.Active, short(away), b.From)

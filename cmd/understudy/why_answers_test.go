@@ -126,6 +126,12 @@ var answers = []struct {
 		[]string{"could not end its session", "nobody stood by", halve},
 	},
 	{
+		"a silence that was counted from a beat that the store wrote late",
+		[]lock.Event{began("b", lock.CauseSilent, 0, append(after(2*sec), lasted(lock.PartOutage, 9*sec))...)},
+		[]string{"Nobody was active for at most 11.01s, as far as is known"},
+		nil,
+	},
+	{
 		"a crash that nobody was there to see",
 		[]lock.Event{cameLater(began("b", lock.CauseCrashed, 0, soon...))},
 		[]string{"(seen by b; its successor was not there yet)", "Nobody was active for at least 10ms, as far as is known"},

@@ -152,7 +152,7 @@ func (m *move) hint(s *story, cause string) {
 	p := m.Term.Holder.Promise
 	fenced := took(m.began, lock.PartFence)
 	if silent := took(m.began, lock.PartSilent) + fenced; m.began.Cause == lock.CauseSilent {
-		away := has(m.began, lock.PartOutage)
+		away := m.storeAway()
 		if cause == lock.CauseSilent && !away { // otherwise it lives, or its witness could not say that it does not
 			s.Faster = append(s.Faster, witnessed(m.began))
 		}

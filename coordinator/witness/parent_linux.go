@@ -58,6 +58,9 @@ func By(path string, store any) *Witness {
 // Start starts the witness and returns when it stands by, within ten seconds. When it
 // ends, another is started. That none stands by counts as this machine's fault, which a later start may not meet.
 func (w *Witness) Start(c coordinator.Config) (err error) {
+	if w.log != nil {
+		return errors.New("this Witness has served a Run already: give each Run one of its own")
+	}
 	if os.Args[0] == name {
 		return errors.New("the program was started as a witness, and does not call witness.Main first in main")
 	}

@@ -241,6 +241,15 @@ func TestIdleWitnessIsReplaced(t *testing.T) {
 	}
 }
 
+// TestWitnessServesOnce: a second Run needs a Witness of its own, and is told so.
+func TestWitnessServesOnce(t *testing.T) {
+	t.Parallel()
+	w, _ := startWitness(t)
+	if err := w.Start(coordinator.Config{ID: "a", TTL: 10 * time.Second}); err == nil || !strings.Contains(err.Error(), "give each Run one of its own") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestPauseAfter: a witness that ends is replaced at once, and the more slowly the more of them
 // end soon.
 func TestPauseAfter(t *testing.T) {

@@ -33,6 +33,9 @@ const (
 // RolledBack is the part of a detail that says why nobody took the role.
 const RolledBack = "the store had been put back to an earlier state"
 
+// OtherStore is the part of a detail that says that the store has no record of the former active.
+const OtherStore = "the store has no record of it: it was set up anew, and adopted"
+
 // CameLater is the part of a detail that says that the role was free already, or its holder silent, when who took it first
 // looked: what it saw begins there.
 const CameLater = "its successor was not there yet"

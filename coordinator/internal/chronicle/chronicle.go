@@ -44,6 +44,7 @@ type role struct {
 	later  bool            // that was when this process first looked
 	deaf   bool            // no beat of the former term was seen since then
 	rolled bool            // the store had been put back to an earlier state while the role was free
+	other  bool            // the store has no record of the former term: another one has been adopted
 	wish   lock.Request    // the last one seen
 
 	state                       machine.State
@@ -74,11 +75,15 @@ func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionI
 	}
 	first := r.former.Token == 0 && r.ended.IsZero()
 	if t.Token == 0 {
-		if first {
+		switch {
+		case first:
 			r.ended = at
+		case r.former.Token != 0 && !r.former.Vacant() && !r.other:
+			r.other, r.ended, r.how, r.more = true, at, lock.CauseLost, history.OtherStore
 		}
 		return
 	}
+	r.other = false
 	if st.Request.Token == t.Token && st.Request.To != "" {
 		r.wish = st.Request
 	}
@@ -180,7 +185,7 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 	switch {
 	case r.former.Token == 0:
 		e.Cause = lock.CauseFirst
-	case r.former.Vacant():
+	case r.former.Vacant(), r.other:
 		e.Cause, e.Detail = r.how, r.more
 		if r.how == lock.CauseSilent {
 			e.Detail = r.silence(c.id)
@@ -204,7 +209,7 @@ func (c *Chronicle) beginning(r *role, wall time.Time) lock.Event {
 	case silent && !r.fenced.IsZero():
 		e.Parts = part(e.Parts, lock.PartSilent, r.lived, r.fenced)
 		e.Parts = part(e.Parts, lock.PartFence, r.fenced, r.ended)
-	case silent:
+	case silent, r.other:
 		e.Parts = part(e.Parts, lock.PartSilent, r.lived, r.ended)
 	}
 	e.Parts = part(e.Parts, lock.PartNotice, r.ended, r.asked)

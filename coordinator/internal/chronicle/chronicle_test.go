@@ -100,8 +100,8 @@ func TestDrainEndsWithTheWork(t *testing.T) {
 	}
 }
 
-// TestBeginningSaysWhatTheStoreDid: an outage that fell into the wait for the role, and that the store had been put back, are
-// told with the beginning; an outage that was over before is not.
+// TestBeginningSaysWhatTheStoreDid: an outage that fell into the wait for the role, or after which the role was seen to be
+// free at once, and that the store had been put back, are told with the beginning; an outage that was over before is not.
 func TestBeginningSaysWhatTheStoreDid(t *testing.T) {
 	t.Parallel()
 	const beat = time.Second
@@ -118,6 +118,7 @@ func TestBeginningSaysWhatTheStoreDid(t *testing.T) {
 		wantsText bool
 	}{
 		{"before", 9 * beat, 2 * beat, 6 * beat, false, 0, false},
+		{"right before", 6*beat + beat/2, 2 * beat, 6 * beat, false, 4 * beat, false},
 		{"meanwhile", 3 * beat, 2 * beat, 6 * beat, false, 4 * beat, false},
 		{"still", 3 * beat, 4 * beat, 0, false, 6 * beat, false},
 		{"a short one", 3 * beat, 4 * beat, 4*beat + beat/2, false, 0, false},
@@ -186,4 +187,28 @@ func TestBeginningSaysWhoCameLater(t *testing.T) {
 			return nil
 		})
 	}
+}
+
+// TestBeginningAfterAnotherStore: where the role has no record any more, nobody gave it back.
+func TestBeginningAfterAnotherStore(t *testing.T) {
+	t.Parallel()
+	at := func(n int) machine.Instant {
+		d := time.Hour + time.Duration(n)*time.Second
+		return machine.Instant{Boot: d, Mono: d, Raw: d}
+	}
+	held := lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: lock.Member{Contender: lock.Contender{ID: "b", Session: "b-1"}}}}
+	none := lock.Standing{Role: "r"}
+	c := New("a", time.Second, "r")
+	c.Stood(at(0), held, "a-1")
+	c.Stood(at(8), none, "a-1")
+	c.Stood(at(9), none, "a-1")
+	c.Moved(at(10), Move{Role: "r", To: machine.StateActivating, Wall: time.Now()}, none)
+	c.Granted(at(10), "r")
+	c.Moved(at(10), Move{Role: "r", To: machine.StateActive, Token: 9, Wall: time.Now()}, none)
+	c.Write(t.Context(), true, func(_ context.Context, _ string, e lock.Event) error {
+		if e.Cause != lock.CauseLost || e.Detail != history.OtherStore || e.From != "b" || e.Parts[0] != (lock.Part{Name: lock.PartSilent, Took: 8 * time.Second}) {
+			t.Errorf("the event is %+v", e)
+		}
+		return nil
+	})
 }
