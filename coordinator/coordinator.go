@@ -241,9 +241,7 @@ func (r *runner) take(n news) {
 		r.standings[n.role] = e.Standing
 		r.answer(n.role)
 		r.resumeLater(e.Standing)
-		if end := e.Standing.Term.End; r.session != nil && e.Standing.Term.Holder.Session == r.session.ID() && end != (lock.End{}) && end.By != r.config.ID {
-			r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
-		}
+		r.learnEnd(e.Standing.Term)
 	case machine.Registered:
 		r.doubted(n.err)
 		if e.Dead {
@@ -257,11 +255,8 @@ func (r *runner) take(n news) {
 			r.watch()
 		}
 	case machine.Beaten:
-		if n.err == nil && e.Number == r.number {
-			r.untold = max(r.untold-1, 0)
-		}
-		if r.why == nil && outcomeOf(n.err) == lock.Lost && e.Number == r.number {
-			r.why = n.err
+		if e.Number == r.number {
+			r.beaten(n.err)
 		}
 	case machine.Closed:
 		if n.err == nil && e.Number == r.number {

@@ -92,60 +92,48 @@ func TestWhoIsActive(t *testing.T) {
 	})
 }
 
-// TestLossIsTold: who ended the session is told, and that the role is lost is a warning.
+// TestLossIsTold: who ended the session is told, of an active and of a standby; and that the role is lost is a warning.
 func TestLossIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, r := newStage(t), &recorder{begin: time.Now()}
-		s.forced = true
-		a := config("a")
-		a.Logger = r.logger()
-		stop := s.contend(a, untilTold)
-		time.Sleep(time.Minute + 700*time.Millisecond) // between two beats: one that is refused does not say who it was
-		l := s.store.Open()
-		for st := range l.Watch(t.Context(), "r") {
-			if err := l.Evict(t.Context(), st.Term.Holder.Session, lock.AnyBeat, lock.End{By: "operator@h1", Why: "a test"}); err != nil {
-				t.Error(err)
+	for _, c := range []struct {
+		who   string
+		ended func(lock.Standing) lock.SessionID
+		wants string
+	}{
+		{"a", func(st lock.Standing) lock.SessionID { return st.Term.Holder.Session }, `level=WARN msg=transition id=a from=active to=draining reason="the session was lost"`},
+		{"b", func(st lock.Standing) lock.SessionID { return st.Line[0].Session }, `msg=transition id=b from=standby to=registering reason="the session was lost"`},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, r := newStage(t), &recorder{begin: time.Now()}
+			s.forced = true
+			var stops []func() error
+			for _, id := range []string{"a", "b"} {
+				config := config(id)
+				if id == c.who {
+					config.Logger = r.logger()
+				}
+				stops = append(stops, s.contend(config, untilTold))
+				time.Sleep(time.Second)
 			}
-			break
-		}
-		time.Sleep(time.Second)
-		_ = stop()
-		text := r.trace()
-		for _, want := range []string{`level=WARN msg=transition id=a from=active to=draining reason="the session was lost"`, `error="session lost: it was ended by \"operator@h1\": a test"`} {
-			if !strings.Contains(text, want) {
-				t.Errorf("not told: %s\n%s", want, text)
+			time.Sleep(time.Minute + 700*time.Millisecond) // between two beats: the watch tells first
+			l := s.store.Open()
+			for st := range l.Watch(t.Context(), "r") {
+				if err := l.Evict(t.Context(), c.ended(st), lock.AnyBeat, lock.End{By: "operator@h1", Why: "a test"}); err != nil {
+					t.Error(err)
+				}
+				break
 			}
-		}
-	})
-}
-
-// TestLostSaysWhoEndedIt: a standby whose session is ended says by whom.
-func TestLostSaysWhoEndedIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, r := newStage(t), &recorder{begin: time.Now()}
-		stopA := s.contend(config("a"), untilTold)
-		time.Sleep(time.Second)
-		b := config("b")
-		b.Logger = r.logger()
-		stopB := s.contend(b, untilTold)
-		time.Sleep(time.Minute)
-		l := s.store.Open()
-		for st := range l.Watch(t.Context(), "r") {
-			if err := l.Evict(t.Context(), st.Line[0].Session, lock.AnyBeat, lock.End{By: "operator@h1", Why: "a test"}); err != nil {
-				t.Error(err)
+			time.Sleep(time.Minute)
+			for _, stop := range stops {
+				_ = stop()
 			}
-			break
-		}
-		time.Sleep(time.Minute)
-		_ = stopB()
-		_ = stopA()
-		text := r.trace()
-		for _, want := range []string{`from=standby to=registering reason="the session was lost"`, `session lost: it was ended by \"operator@h1\": a test"`} {
-			if !strings.Contains(text, want) {
-				t.Errorf("not told: %s\n%s", want, text)
+			text := r.trace()
+			for _, want := range []string{c.wants, `session lost: it was ended by \"operator@h1\": a test"`} {
+				if !strings.Contains(text, want) {
+					t.Errorf("not told: %s\n%s", want, text)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // TestHangIsTold: a health check that does not return is named as such, before anything is
