@@ -168,23 +168,6 @@ func (r *runner) causeOf(now Instant, role string, from, to State) (Cause, error
 	return CauseSessionLost, r.why
 }
 
-// beaten keeps what a beat of this session brought.
-func (r *runner) beaten(err error) {
-	switch {
-	case err == nil:
-		r.untold = max(r.untold-1, 0)
-	case r.why == nil && outcomeOf(err) == lock.Lost:
-		r.why = err
-	}
-}
-
-// learnEnd keeps who ended our session, if a term says so.
-func (r *runner) learnEnd(t lock.Term) {
-	if end := t.End; r.session != nil && t.Holder.Session == r.session.ID() && end != (lock.End{}) && end.By != r.config.ID {
-		r.why = fmt.Errorf("%w: it was ended by %q: %s", lock.ErrLost, end.By, end.Why)
-	}
-}
-
 // whyDraining is why a term ends here.
 func (r *runner) whyDraining(role string, from State, view machine.RoleView) (Cause, error) {
 	if view.Done && from == Active { // no matter what happened to the session since

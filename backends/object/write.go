@@ -181,6 +181,10 @@ func (s *store) write(ctx context.Context, calls []*call) {
 				return
 			}
 		}
+		if ctx.Err() != nil {
+			answer(calls, nil, s.late(ctx))
+			return
+		}
 		before, begun := s.sight(), time.Now()
 		now, err := s.object.Put(ctx, d.data, d.base.Version)
 		s.took(time.Since(begun), err)

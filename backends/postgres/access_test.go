@@ -204,7 +204,7 @@ func (r *rig) fewConnections(s lock.Session) {
 	if err != nil || n > 24 {
 		r.Errorf("%d connections are open: %v", n, err)
 	}
-	if last == nil || !strings.Contains(last.Error(), "calls before this one") {
+	if last == nil || !strings.Contains(last.Error(), "writes wait in the server already") {
 		r.Errorf("the last of many beats without an answer: %v", last)
 	}
 }

@@ -23,8 +23,8 @@ import (
 // A conn is one connection to the primary.
 type conn struct {
 	*pgconn.PgConn
-	server server // as it was when the connection was made
-	pool   *pool
+	server server          // as it was when the connection was made
+	life   context.Context // the pool's
 	busy   <-chan struct{} // closed when the abandoned query is over; nil: there is none
 	direct bool            // no pooler stands between
 	heard  bool            // a notification has come through it
@@ -35,8 +35,8 @@ type conn struct {
 type text string
 
 // query sends one message, and returns the result of each statement in it. When ctx ends first the connection stays
-// busy until the answer comes, but not for ever. To close it would cost the next call several round trips, and a server
-// that is already slow another process: one whose statement waits does not notice that its client is gone.
+// busy until the answer comes. To close it would cost the next call several round trips, and a server
+// that is already slow another process.
 func (c *conn) query(ctx context.Context, format string, args ...any) ([]*pgconn.Result, error) {
 	for i, arg := range args {
 		if t, ok := arg.(text); ok {
@@ -55,10 +55,9 @@ func (c *conn) query(ctx context.Context, format string, args ...any) ([]*pgconn
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		late, cancel := context.WithTimeout(c.pool.ctx, time.Duration(c.pool.hold.Load()))
+		late, cancel := context.WithTimeout(c.life, patience)
 		defer cancel()
 		all, err = c.Exec(late, fmt.Sprintf(format, args...)).ReadAll()
-		c.pool.learn(late.Err() == nil)
 	}()
 	select {
 	case <-answered:
@@ -103,8 +102,6 @@ const (
 	patience = 15 * time.Second       // and a call that was given up to be answered
 	hedge    = 500 * time.Millisecond // after which another connection is begun beside one that is being made
 	kept     = 4                      // how many are kept while nobody needs them
-	most     = 8                      // and how many may be busy with calls that were given up
-	longest  = 10 * time.Minute       // that one of these is kept
 )
 
 // patiences are how long the connections that are made at once may take. A proxy may have taken one and lost what came; the server
@@ -120,9 +117,7 @@ type pool struct {
 
 	ctx    context.Context // of everything, until close
 	cancel context.CancelCauseFunc
-	busy   atomic.Int32  // connections with a call that was given up
-	freed  chan struct{} // signalled when one of these has its answer
-	hold   atomic.Int64  // how long the next of these is kept, as a time.Duration
+	busy   atomic.Int32 // connections with a call that was given up and has no answer yet
 	idle   chan *conn
 	slots  chan time.Duration // the patiences that no connection has which is being made; after close there is none
 	full   sync.Once
@@ -132,46 +127,12 @@ type pool struct {
 var errClosed = errors.New("the locker is closed")
 
 func newPool(c Config, begin func(context.Context, *conn) error) *pool {
-	p := &pool{where: strings.Join(c.Hosts(), ", "), config: c.config, begin: begin, freed: make(chan struct{}, 1), idle: make(chan *conn, kept), slots: make(chan time.Duration, len(patiences))}
+	p := &pool{where: strings.Join(c.Hosts(), ", "), config: c.config, begin: begin, idle: make(chan *conn, kept), slots: make(chan time.Duration, len(patiences))}
 	for _, d := range patiences {
 		p.slots <- d
 	}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
-	p.hold.Store(int64(patience))
 	return p
-}
-
-// learn notes whether a call had an answer. While none has, what is given up is kept for twice as long each time: a server
-// whose every commit waits, as one that has lost its synchronous replica, would otherwise run out of connections.
-func (p *pool) learn(answered bool) {
-	if answered {
-		p.hold.Store(int64(patience))
-	} else if p.ctx.Err() == nil {
-		p.hold.Store(min(2*p.hold.Load(), int64(longest)))
-	}
-}
-
-// room returns when not too many calls that were given up wait for the server.
-func (p *pool) room(ctx context.Context) error {
-	for p.busy.Load() >= most {
-		select {
-		case <-p.freed:
-		case <-time.After(hedge): // another caller may have heard of it
-		case <-ctx.Done():
-			return p.silence(ctx)
-		}
-	}
-	return nil
-}
-
-// await waits for the answer to a call that was given up, and keeps the connection.
-func (p *pool) await(c *conn) {
-	p.put(c)
-	p.busy.Add(-1)
-	select {
-	case p.freed <- struct{}{}:
-	default:
-	}
 }
 
 // with does something on a connection. If that ended the connection, or got no answer, the idle ones are
@@ -180,9 +141,6 @@ func (p *pool) with(ctx context.Context, do func(ctx context.Context, c *conn) e
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(p.ctx, func() { cancel(errClosed) })()
-	if err := p.room(ctx); err != nil {
-		return err
-	}
 	c, err := p.get(ctx)
 	if err != nil {
 		return err
@@ -191,7 +149,7 @@ func (p *pool) with(ctx context.Context, do func(ctx context.Context, c *conn) e
 	if c.busy != nil {
 		p.drop()
 		p.busy.Add(1)
-		go p.await(c)
+		go p.put(c)
 	} else {
 		if c.IsClosed() {
 			p.drop()
@@ -226,7 +184,8 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 	}
 }
 
-// silence says of a call without an answer what is known: where calls before it have none either, this one was not made.
+// silence says of a call for which there was no connection what is known: where calls before it have no answer either, the
+// server may be well.
 func (p *pool) silence(ctx context.Context) error {
 	if n := p.busy.Load(); n > 0 {
 		return late.Error(context.Cause(ctx), "%s has not answered %d calls before this one", p.where, n)
@@ -269,7 +228,7 @@ func (p *pool) connect(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := conn{pool: p}
+	c := conn{life: p.ctx}
 	var over atomic.Bool
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -332,6 +291,7 @@ func (p *pool) put(c *conn) {
 	if c.busy != nil {
 		<-c.busy
 		c.busy = nil
+		p.busy.Add(-1)
 	}
 	if !c.IsClosed() {
 		select {

@@ -9,9 +9,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -36,7 +39,8 @@ type store struct {
 	Config
 	calls, ears *pool // ears hear of changes
 	minding     sync.WaitGroup
-	pooled      sync.Once // it was said
+	pooled      sync.Once   // it was said
+	held        atomic.Bool // the last write had no answer in time
 
 	mu     sync.Mutex
 	latest server // whose answer was taken last
@@ -132,16 +136,29 @@ func (s *store) Put(ctx context.Context, data []byte, version string) (v object.
 		write = `update %s set version = %s, data = %s, written = now() where name = %s and version = %s and ` + timeline + ` = %s`
 		args = append(args, text(old), text(on))
 	}
+	mark, guarded := s.mark(), version != "" && s.held.Load()
+	if guarded {
+		write += ` and (select count(*) from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() and starts_with(query, %s)) < %d`
+		args = append(args, text(mark), mostWaiting)
+	}
 	args = append(args, text(s.Table), next, next, s.Table, text(s.Group))
 	err = s.calls.with(ctx, func(ctx context.Context, c *conn) error {
-		rs, err := c.query(ctx, `with put as (`+write+` returning name) select pg_notify(%s, %s) from put; `+row, args...)
+		rs, err := c.query(ctx, mark+` with put as (`+write+` returning name) select pg_notify(%s, %s) from put; `+row, args...)
 		if conflict = is(err, overtaken...); conflict || err != nil {
 			return err
 		}
 		v, err = s.value(c, rs)
-		conflict = err == nil && len(rs[0].Rows) == 0
+		if conflict = err == nil && len(rs[0].Rows) == 0; conflict && guarded && v.Version == version {
+			v, conflict, err = object.Value{}, false, errWaiting
+		}
 		return err
 	})
+	switch {
+	case conflict, err == nil:
+		s.held.Store(false)
+	case ctx.Err() != nil:
+		s.held.Store(true)
+	}
 	if conflict {
 		return v, object.ErrConflict
 	}
@@ -199,6 +216,20 @@ func (s *store) Start(ctx context.Context) (count uint64, err error) {
 const tables = `create table if not exists %s (
 	name text primary key, version text not null, data text not null, written timestamptz not null default now());
 create sequence if not exists %s_start; `
+
+// mostWaiting is how many writes of one row may wait in the server, of all processes together. One whose connection is closed
+// waits on, because the server does not notice that. Each try to beat adds one while somebody holds the row, or
+// no synchronous replica is there: without a bound nobody else would get a connection soon. So whoever has had no answer
+// asks the server, in the write itself, not to let it wait beside so many.
+const mostWaiting = 8
+
+var errWaiting = fmt.Errorf("%d writes wait in the server already, because somebody holds the row or its table, or a synchronous replica is away", mostWaiting)
+
+// mark is what the writes of the row begin with, so that the server can count them.
+func (s *store) mark() string {
+	sum := sha256.Sum256([]byte(s.Table + "\x00" + s.Group))
+	return fmt.Sprintf("/* understudy %x */", sum[:8])
+}
 
 // Close is object.Object's.
 func (s *store) Close() error {

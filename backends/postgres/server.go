@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -70,8 +69,7 @@ func (s *store) begin(ctx context.Context, c *conn) error {
 	if n, err := strconv.Atoi(major); err == nil && n < oldest { // a version that is not a number is a newer one: 19beta1
 		return lock.Permanent(fmt.Errorf("PostgreSQL %d is too old: %d or later is needed", n, oldest))
 	}
-	rs, err := c.query(ctx, `select system_identifier, current_setting('fsync'), `+timeline+`, current_setting('synchronous_commit'), pg_backend_pid(),
-		case when pg_backend_pid() = %d then set_config('lock_timeout', '%dms', false) end from pg_control_system()`, c.PID(), lockTimeout.Milliseconds())
+	rs, err := c.query(ctx, `select system_identifier, current_setting('fsync'), `+timeline+`, current_setting('synchronous_commit'), pg_backend_pid() from pg_control_system()`)
 	if err != nil {
 		return err
 	}
@@ -88,10 +86,6 @@ func (s *store) begin(ctx context.Context, c *conn) error {
 	}
 	return nil
 }
-
-// lockTimeout is how long a call waits for a lock of the row, unless a pooler stands between: less than patience, after which its
-// connection is closed. A server that waits does not notice that.
-const lockTimeout = 10 * time.Second
 
 // Inspect returns HOST:PORT of the primary.
 func Inspect(ctx context.Context, c Config) (address string, err error) {

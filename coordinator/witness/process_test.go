@@ -239,6 +239,15 @@ func TestIdleWitnessIsReplaced(t *testing.T) {
 	if w.PID() != second {
 		t.Error("a witness that looks was replaced")
 	}
+	if err := syscall.Kill(second, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	lab.Eventually(t, "a third witness", func() bool { return w.PID() != second })
+	if err := syscall.Kill(w.PID(), syscall.SIGSTOP); err != nil { // mostly before it stands by
+		t.Fatal(err)
+	}
+	third := w.PID()
+	lab.Eventually(t, "a fourth witness", func() bool { return w.PID() != third })
 }
 
 // TestWitnessServesOnce: a second Run needs a Witness of its own, and is told so.
