@@ -102,6 +102,9 @@ var problems = map[string]struct {
 			`FILE:4: etcd: belongs to the process, not to one of its roles`, `FILE:5: raft.dir: belongs to the process`, `FILE:6: tll: there is no such key`,
 		},
 	},
+	"no name, and another mistake": {file: "roles:\n- name: a\n  tll: 3s\n- command: x\n  onExit: maybe\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{
+		`FILE:3: tll: there is no such key`, `FILE:4: roles: a role has no name; write name: NAME`, `FILE:5: onExit: "maybe" must be one of exit, restart`,
+	}},
 	"role in a role": {file: "roles: [{role: a}]\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:1: role: names the only role of a process; in a list of roles write name: NAME`}},
 	"no command":     {file: "roles:\n- name: a\n  command: []\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:3: command: must be a program and its arguments, such as [./billing, --port, "80"], or a text for a shell`}},
 	"role and roles": {file: "role: x\nroles: [{name: a}]\n", env: []string{"UNDERSTUDY_BACKEND=memory"}, want: []string{`FILE:2: roles: role "x" is given by FILE:1 too; give one of them`}},

@@ -87,13 +87,23 @@ func (r *reader) role(f *file, n *yaml.Node) Role {
 			f.bad(f.lines[k.Name], k.Name, "%w", err)
 		}
 	}
-	if one.Name == "" && len(f.bads) == before {
+	if one.Name == "" && (!named(n) || len(f.bads) == before) {
 		f.bad(n.Line, "roles", "a role has no name; write name: NAME")
 	}
 	if line, there := f.lines["command"]; there && len(one.Command) == 0 && len(f.bads) == before {
 		f.bad(line, "command", "must be a program and its arguments, such as [./billing, --port, \"80\"], or a text for a shell")
 	}
 	return one
+}
+
+// named reports whether a role is a section with a name, or with what was meant as one.
+func named(n *yaml.Node) bool {
+	for i := 0; i < len(n.Content); i += 2 {
+		if key := n.Content[i].Value; key == "name" || key == "role" {
+			return true
+		}
+	}
+	return n.Kind != yaml.MappingNode
 }
 
 // formatRoles writes roles as a file may have them, in one line.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +32,9 @@ func (s *sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	fields := []any{"says", level.String()}
 	for i := 0; i+1 < len(args); i += 2 {
 		key := strings.ReplaceAll(fmt.Sprint(args[i]), " ", "_")
+		if slices.Contains([]string{slog.TimeKey, slog.LevelKey, slog.MessageKey, "id", "component", "says"}, key) { // the line has these
+			key = "raft_" + key
+		}
 		fields = append(fields, key, words(args[i+1]))
 	}
 	if len(args)%2 == 1 { // a value without a key

@@ -27,20 +27,21 @@ func heard(level slog.Level) (*slog.Logger, *lab.Said) {
 // TestLinesOfTheLibrary: whatever the Raft library says is at Debug, with its own level as a field and every value in words.
 func TestLinesOfTheLibrary(t *testing.T) {
 	for want, say := range map[string]func(hclog.Logger){
-		`msg=a says=error`:                    func(l hclog.Logger) { l.Error("a") },
-		`msg=a says=warn error=b`:             func(l hclog.Logger) { l.Warn("a", "error", errors.New("b")) },
-		`msg=a says=info last_index=7`:        func(l hclog.Logger) { l.Info("a", "last index", 7) },
-		`msg=a says=debug received="3 / 9"`:   func(l hclog.Logger) { l.Debug("a", "received", hclog.Fmt("%d / %d", 3, 9)) },
-		`msg=a says=info b=""`:                func(l hclog.Logger) { l.Info("a", "b", hclog.Fmt("")) },
-		`msg=a says=info b=[]`:                func(l hclog.Logger) { l.Info("a", "b", hclog.Format{}) },
-		`msg=a says=info servers="[a=x]"`:     func(l hclog.Logger) { l.Info("a", "servers", []Peer{{"a", "x"}}) },
-		`msg=a says=info peer="a=x"`:          func(l hclog.Logger) { l.Info("a", "peer", Peer{"a", "x"}) },
-		`msg=a says=info b=<nil>`:             func(l hclog.Logger) { l.Info("a", "b", nil) },
-		`msg=a says=info term=3 b=c`:          func(l hclog.Logger) { l.With("term", 3).Info("a", "b", "c") },
-		`msg=a says=info b=1 more=c`:          func(l hclog.Logger) { l.Named("raft").Info("a", "b", 1, "c") },
-		`msg="a %d" says=info`:                func(l hclog.Logger) { l.Info("a %d") },
-		`msg=a says=info b=host d=1s`:         func(l hclog.Logger) { l.Info("a", "b", hclog.Quote("host"), "d", time.Second) },
-		`msg=a says=info b="a text, 9 bytes"`: func(l hclog.Logger) { l.Info("a", "b", hclog.Fmt("%s, %d bytes", []byte("a text"), 9)) },
+		`msg=a says=error`:                       func(l hclog.Logger) { l.Error("a") },
+		`msg=a says=warn error=b`:                func(l hclog.Logger) { l.Warn("a", "error", errors.New("b")) },
+		`msg=a says=info raft_time=1s raft_id=b`: func(l hclog.Logger) { l.Info("a", "time", time.Second, "id", "b") },
+		`msg=a says=info last_index=7`:           func(l hclog.Logger) { l.Info("a", "last index", 7) },
+		`msg=a says=debug received="3 / 9"`:      func(l hclog.Logger) { l.Debug("a", "received", hclog.Fmt("%d / %d", 3, 9)) },
+		`msg=a says=info b=""`:                   func(l hclog.Logger) { l.Info("a", "b", hclog.Fmt("")) },
+		`msg=a says=info b=[]`:                   func(l hclog.Logger) { l.Info("a", "b", hclog.Format{}) },
+		`msg=a says=info servers="[a=x]"`:        func(l hclog.Logger) { l.Info("a", "servers", []Peer{{"a", "x"}}) },
+		`msg=a says=info peer="a=x"`:             func(l hclog.Logger) { l.Info("a", "peer", Peer{"a", "x"}) },
+		`msg=a says=info b=<nil>`:                func(l hclog.Logger) { l.Info("a", "b", nil) },
+		`msg=a says=info term=3 b=c`:             func(l hclog.Logger) { l.With("term", 3).Info("a", "b", "c") },
+		`msg=a says=info b=1 more=c`:             func(l hclog.Logger) { l.Named("raft").Info("a", "b", 1, "c") },
+		`msg="a %d" says=info`:                   func(l hclog.Logger) { l.Info("a %d") },
+		`msg=a says=info b=host d=1s`:            func(l hclog.Logger) { l.Info("a", "b", hclog.Quote("host"), "d", time.Second) },
+		`msg=a says=info b="a text, 9 bytes"`:    func(l hclog.Logger) { l.Info("a", "b", hclog.Fmt("%s, %d bytes", []byte("a text"), 9)) },
 	} {
 		log, said := heard(slog.LevelDebug)
 		say(raftLogger(log))

@@ -111,6 +111,9 @@ func TestServerOfAnotherKind(t *testing.T) {
 	for want, flags := range map[string]string{
 		"etcd " + ends + ": there is no connection: what answers there ends the connection without a word":            "--backend=etcd --etcd-endpoints=" + ends,
 		"postgres " + ends + ": what answers there ends the connection without a word":                                "--backend=postgres --postgres-url=postgres://u@" + ends + "/db?sslmode=disable",
+		"consul-address: what answers at " + ends + " ends the connection without a word":                             "--backend=consul --consul-address=" + ends,
+		"nats-url: what answers there ends the connection without a word":                                             "--backend=nats --nats-url=nats://" + ends,
+		"peer a=" + ends + ": what answers there ends the connection without a word":                                  "--backend=raft --raft-peers=a=" + ends,
 		"s3-endpoint: what answers at http://" + greeting + " is not an S3 server, as it speaks no HTTP":              s3 + "http://" + greeting,
 		"s3-endpoint: what answers at https://" + ends + " ends the connection without a word":                        s3 + "https://" + ends,
 		"what answers at " + nothing.URL + " is not an S3 server, or is a proxy that does not reach one (it says 404": s3 + nothing.URL,

@@ -323,5 +323,5 @@ func unknown(ctx context.Context, l lock.Locker, st lock.Standing) string {
 	if st.Term.Token != 0 || len(st.Line) > 0 {
 		return ""
 	}
-	return fmt.Sprintf("role %q: nobody has taken part in it; %s", st.Role, cli.Roles(ctx, l))
+	return cli.NoPart(ctx, l, st.Role)
 }

@@ -114,7 +114,8 @@ func (o *Options) Ask(cmd *cobra.Command, do func(context.Context, lock.Locker) 
 	var missing NoRole
 	if errors.As(err, &missing) && err.Error() == missing.Error() {
 		do = func(ctx context.Context, l lock.Locker) error {
-			return Mistake(fmt.Errorf("%w; %s", missing, Roles(ctx, l)))
+			text, _ := roles(ctx, l)
+			return Mistake(fmt.Errorf("%w; %s", missing, text))
 		}
 	} else if err != nil {
 		return err
@@ -135,11 +136,19 @@ type NoRole string
 // Error is the text as it was given.
 func (n NoRole) Error() string { return string(n) }
 
-// Roles says which roles the store has. Nobody waits for that for more than two seconds.
-func Roles(ctx context.Context, l lock.Locker) string {
+// NoPart says that nobody has taken part in a role, and which roles the store has; "": somebody has by now.
+func NoPart(ctx context.Context, l lock.Locker, role string) string {
+	text, names := roles(ctx, l)
+	if slices.Contains(names, role) {
+		return ""
+	}
+	return fmt.Sprintf("role %q: nobody has taken part in it; %s", role, text)
+}
+
+// roles says which roles the store has. Nobody waits for that for more than two seconds.
+func roles(ctx context.Context, l lock.Locker) (text string, names []string) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	var names []string
 	err := All(ctx, l, func(st lock.Standing) bool {
 		names = append(names, st.Role)
 		return true
@@ -148,15 +157,15 @@ func Roles(ctx context.Context, l lock.Locker) string {
 	names = slices.Compact(names)
 	switch {
 	case len(names) == 0 && err != nil:
-		return "the store does not answer"
+		return "the store does not answer", nil
 	case len(names) == 0:
-		return "the store has none"
+		return "the store has none", nil
 	}
-	more := ""
+	shown, more := names, ""
 	if n := len(names) - 20; n > 0 {
-		names, more = names[:20], fmt.Sprintf(" and %d more", n)
+		shown, more = names[:20], fmt.Sprintf(" and %d more", n)
 	}
-	return "the store has " + strings.Join(names, ", ") + more
+	return "the store has " + strings.Join(shown, ", ") + more, names
 }
 
 // Pause keeps a store that fails at once from being asked without a break.
