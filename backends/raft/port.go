@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,7 @@ type dialer struct {
 	more   atomic.Pointer[func() []Peer] // the group's members, some of whom may not be in peers; nil: not known yet
 	moved  atomic.Pointer[func() []Peer] // the members whose address the group has changed
 	certs  *certs.Reader                 // nil: no TLS, loopback only
+	ca     string                        // the file of authorities
 	conns  *conns
 	member belonging // nil: we are none
 }
@@ -49,6 +51,7 @@ func newDialer(c Config, name string) (*dialer, error) {
 		return nil, lock.Permanent(err)
 	}
 	var err error
+	d.ca = c.CAFile
 	d.certs, err = certs.NewReader(c.files())
 	return d, err
 }
@@ -80,8 +83,11 @@ func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn,
 		name := cmp.Or(d.id(address), calledOf(ctx))
 		secure := tls.Client(conn, d.tls(name))
 		err := secure.HandshakeContext(ctx)
+		var unknown x509.UnknownAuthorityError
 		if first := (tls.RecordHeaderError{}); errors.As(err, &first) {
 			err = errLacksTLS
+		} else if errors.As(err, &unknown) {
+			err = lock.InFields(fmt.Errorf("the node's certificate is signed by none of the authorities in %s; add the one that signs it, to the files of all (%w)", d.ca, err), "CAFile")
 		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("TLS with it: %w", err), conn.Close())

@@ -2,13 +2,28 @@
 
 package raft
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+	"os"
 
-// room is how many bytes are left on the disk of a directory.
+	"golang.org/x/sys/unix"
+)
+
+// errNoSize is of a file system that does not say how large it is, as one in memory without a limit.
+var errNoSize = errors.New("the file system has no size")
+
+// room is how many bytes are left on the disk of a directory. Of some of them root alone has the use.
 func room(path string) (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return 0, err
 	}
-	return uint64(st.Bavail) * uint64(st.Bsize), nil
+	left := uint64(st.Bavail)
+	switch {
+	case st.Blocks == 0:
+		return 0, errNoSize
+	case os.Geteuid() == 0:
+		left = st.Bfree
+	}
+	return left * uint64(st.Bsize), nil
 }

@@ -65,15 +65,23 @@ func (n *node) meet(ctx context.Context) error {
 	}
 }
 
+// ErrTwin means that another process runs as this node.
+var ErrTwin = errors.New("another process runs as this node")
+
+type twinError struct{ text string }
+
+func (e *twinError) Error() string        { return e.text }
+func (e *twinError) Is(target error) bool { return target == ErrTwin }
+
 // objects says why this node must not run, as the answer of p shows; nil: it may.
 func (n *node) objects(p Peer, h hello) error {
 	switch {
 	case p.ID == n.config.ID && h.ID == p.ID && h.Process != n.process:
-		return lock.Permanent(fmt.Errorf("another process runs as node %q and answers at its address %s: stop it, or, if this one's data directory %s is a copy, remove that", p.ID, p.Address, n.config.Dir))
+		return lock.Permanent(&twinError{fmt.Sprintf("another process runs as node %q and answers at its address %s: stop it, or, if this one's data directory %s is a copy, remove that", p.ID, p.Address, n.config.Dir)})
 	case p.ID == n.config.ID || h.ID != p.ID:
 		return nil
 	case h.Twin:
-		return lock.Permanent(fmt.Errorf("another process runs as node %q, peer %q reaches it at the address in its list, and not this one: stop it, or, if this one's data directory %s is a copy, remove that", n.config.ID, p.ID, n.config.Dir))
+		return lock.Permanent(&twinError{fmt.Sprintf("another process runs as node %q, peer %q reaches it at the address in its list, and not this one: stop it, or, if this one's data directory %s is a copy, remove that", n.config.ID, p.ID, n.config.Dir)})
 	case h.Known > n.dir.bolt.writes():
 		return partial(n.config.Dir, "it is older than it was: %s was written %d times, and peer %q knows of %d", logFile, n.dir.bolt.writes(), p.ID, h.Known)
 	}

@@ -36,7 +36,7 @@ var exits = map[string]struct {
 	"evict":               {[]int{cli.NotDone, cli.Unavailable}, "--role r"},
 	"token-floor":         {[]int{cli.NotDone, cli.Unavailable}, "--role r --above 1"},
 	"adopt":               {[]int{cli.NotDone, cli.Unavailable}, "--identity 5ALCDDCG6LVT5YUIMMXLXHZWAJ"},
-	"raft-voter":          {},
+	"raft-voter":          {codes: []int{cli.Held}},
 	"raft status":         {[]int{cli.NotDone, cli.Unavailable}, " "},
 	"raft member list":    {[]int{cli.Unavailable}, " "},
 	"raft member add":     {[]int{cli.NotDone, cli.Unavailable}, "d=127.0.0.1:2"},

@@ -24,7 +24,7 @@ func TestFullDisk(t *testing.T) {
 		t.Run(whose, func(t *testing.T) {
 			t.Parallel()
 			r := newTrio(t, onRaft)
-			full := r.ownDisk("a")
+			full := r.ownDisk("a", small)
 			first, others := "b", []string{"a", "c"}
 			if whose == "active" {
 				first, others = "a", []string{"b", "c"}
@@ -75,7 +75,7 @@ func TestFullDisk(t *testing.T) {
 func TestFullDisks(t *testing.T) {
 	t.Parallel()
 	r := newTrio(t, onRaft)
-	full := []func() string{r.ownDisk("a"), r.ownDisk("b")}
+	full := []func() string{r.ownDisk("a", small), r.ownDisk("b", small)}
 	for _, id := range []string{"a", "b", "c"} {
 		r.start(id)
 	}
@@ -105,7 +105,7 @@ func TestVoterWithAFullDisk(t *testing.T) {
 	r.startAll()
 	r.active(0)
 	r.inLine(2)
-	d, full := stores.Peers(t, "d")[0], r.ownDisk("d")
+	d, full := stores.Peers(t, "d")[0], r.ownDisk("d", small)
 	r.launch("d", "raft-voter", "--id", "d", "--ttl", r.ttl.String(), "--raft-dir", filepath.Join(r.dir, "d"), "--raft-peers", stores.List([]raft.Peer{d, r.store.Raft.Peers[0]}))
 	lab.Eventually(t, "d has begun", func() bool {
 		_, err := os.Stat(filepath.Join(filepath.Dir(full()), "raft.db"))
@@ -131,14 +131,31 @@ func listens(address string) bool {
 	return err == nil
 }
 
+// TestDiskWithoutASize: a file system that does not say how large it is counts as one with room.
+func TestDiskWithoutASize(t *testing.T) {
+	t.Parallel()
+	r := newTrio(t, onRaft)
+	for _, id := range r.ids {
+		r.ownDisk(id, "ramfs")
+	}
+	r.startAll()
+	now := r.active(0)
+	r.inLine(2)
+	r.expect(0, now.id+" -> ", "handoff", "--role", "r")
+	r.judge()
+}
+
+// small is a disk that is soon full.
+const small = "tmpfs -o size=1m"
+
 // ownDisk has a contender's data directory be a disk of its own, in a mount namespace of its own. path is a file on it, once it runs.
-func (r *trio) ownDisk(id string) (path func() string) {
+func (r *trio) ownDisk(id, kind string) (path func() string) {
 	disk := filepath.Join(r.dir, id)
 	must(r.t, os.Mkdir(disk, 0o700))
 	if r.through == nil {
 		r.through = map[string][]string{}
 	}
-	r.through[id] = []string{"unshare", "--map-root-user", "--mount", "sh", "-c", `mount -t tmpfs -o size=1m none "$0" && exec "$@"`, disk}
+	r.through[id] = []string{"unshare", "--map-root-user", "--mount", "sh", "-c", `mount -t ` + kind + ` none "$0" && exec "$@"`, disk}
 	return func() string { return fmt.Sprintf("/proc/%d/root%s/fill", r.procs[id].Process.Pid, disk) }
 }
 

@@ -116,10 +116,10 @@ func (d *draining) run(ctx context.Context, l lock.Locker, op lock.Operator) err
 	}
 	if d.undo {
 		d.say("%s is back in line; it was drained by %s", id, was.By)
-		d.say("undo it with: understudy drain --id %s", word(id))
+		d.say("undo it with: understudy drain --id %s%s", word(id), d.sameStore())
 	} else {
 		d.say("%s is drained: it gives up its roles and takes none, even after a restart", id)
-		d.say("undo it with: understudy drain --id %s --undo", word(id))
+		d.say("undo it with: understudy drain --id %s --undo%s", word(id), d.sameStore())
 	}
 	for _, st := range in {
 		if err := d.follow(ctx, l, st); err != nil {
@@ -243,7 +243,7 @@ func (p *prioritizing) run(ctx context.Context, l lock.Locker, op lock.Operator)
 	if err := p.set(ctx, op, before, set); err != nil {
 		return err
 	}
-	again := fmt.Sprintf("understudy priority --id %s --role %s -- %d", word(id), word(role), was)
+	again := fmt.Sprintf("understudy priority --id %s --role %s%s -- %d", word(id), word(role), p.sameStore(), was)
 	switch {
 	case p.undo:
 		p.say("%s has its own priority in %s again; %d was set", id, role, was)
@@ -251,7 +251,7 @@ func (p *prioritizing) run(ctx context.Context, l lock.Locker, op lock.Operator)
 		p.say("%s has priority %d in %s; %d was set", id, p.n, role, was)
 	default:
 		p.say("%s has priority %d in %s instead of its own, even after a restart; the active stays active", id, p.n, role)
-		again = fmt.Sprintf("understudy priority --id %s --role %s --undo", word(id), word(role))
+		again = fmt.Sprintf("understudy priority --id %s --role %s --undo%s", word(id), word(role), p.sameStore())
 	}
 	p.say("undo it with: %s", again)
 	if !p.wait || len(in) == 0 {

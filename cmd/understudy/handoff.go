@@ -60,7 +60,7 @@ hand over, and that is a success. So a contender that is about to be stopped can
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
-			return moveRole(ctx, l, o.Role(), pick, cmd.OutOrStdout())
+			return o.moveRole(ctx, l, pick, cmd.OutOrStdout())
 		})
 	}
 	return cmd
@@ -82,13 +82,13 @@ it waits for the outcome, as handoff does.
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return s.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			if s.wait {
-				return moveRole(ctx, l, s.Role(), yielding, cmd.OutOrStdout())
+				return s.moveRole(ctx, l, yielding, cmd.OutOrStdout())
 			}
 			s.out = cmd.OutOrStdout()
 			before, target, err := askFor(ctx, l, s.Role(), yielding)
 			if err == nil {
 				s.say("%s: %s is asked to hand over to %s", s.Role(), before.Holder.ID, target.ID)
-				s.say("undo it, once that is done, with: understudy handoff --role %s --to %s", word(s.Role()), word(before.Holder.ID))
+				s.say("undo it, once that is done, with: understudy handoff --role %s --to %s%s", word(s.Role()), word(before.Holder.ID), s.sameStore())
 			}
 			return err
 		})
@@ -106,8 +106,8 @@ func yielding(st lock.Standing) (lock.Member, error) {
 }
 
 // moveRole hands a role over, and says what came of it.
-func moveRole(ctx context.Context, l lock.Locker, role string, pick picker, out io.Writer) error {
-	began := time.Now()
+func (o *options) moveRole(ctx context.Context, l lock.Locker, pick picker, out io.Writer) error {
+	began, role := time.Now(), o.Role()
 	before, after, err := handOver(ctx, l, role, pick)
 	if none := (notActiveError{}); errors.As(err, &none) {
 		_, err = fmt.Fprintln(out, none)
@@ -116,8 +116,8 @@ func moveRole(ctx context.Context, l lock.Locker, role string, pick picker, out 
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s: %s -> %s, token %d, in %v\nundo it with: understudy handoff --role %s --to %s\n", role, before.Holder.ID, after.Holder.ID,
-		after.Token, time.Since(began).Round(time.Millisecond), word(role), word(before.Holder.ID))
+	_, err = fmt.Fprintf(out, "%s: %s -> %s, token %d, in %v\nundo it with: understudy handoff --role %s --to %s%s\n", role, before.Holder.ID, after.Holder.ID,
+		after.Token, time.Since(began).Round(time.Millisecond), word(role), word(before.Holder.ID), o.sameStore())
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/internal/cli"
@@ -86,9 +87,19 @@ func (s *steering) does(run func(ctx context.Context, l lock.Locker, op lock.Ope
 // say prints a line for people.
 func (s *steering) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
+// sameStore are the flags by which a command was told its store: one that is shown is to reach that, too.
+func (o *options) sameStore() (text string) {
+	o.Set.Visit(func(f *pflag.Flag) {
+		if f.Name == "backend" || f.Name == "config" || strings.HasPrefix(f.Name, o.Store.Backend+"-") {
+			text += " --" + f.Name + " " + word(f.Value.String())
+		}
+	})
+	return text
+}
+
 // word is a name as a shell takes it.
 func word(name string) string {
-	if regexp.MustCompile(`^[\p{L}\p{N}_./:@%+=-]+$`).MatchString(name) {
+	if regexp.MustCompile(`^[\p{L}\p{N}_./:@%+=,-]+$`).MatchString(name) {
 		return name
 	}
 	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
@@ -179,9 +190,9 @@ func (p *pausing) run(ctx context.Context, l lock.Locker, op lock.Operator) erro
 	p.say("%s is %s: nobody takes over, and %s", p.Role(), pausedBy(p.pause), whoGoesOn(before, p.pause))
 	if !before.Pause.IsZero() {
 		p.say("that replaces: %s", pausedBy(before.Pause))
-		p.say("put that one back with: %s", pauseAgain(p.Role(), before.Pause))
+		p.say("put that one back with: %s%s", pauseAgain(p.Role(), before.Pause), p.sameStore())
 	}
-	p.say("undo it with: understudy resume --role %s", word(p.Role()))
+	p.say("undo it with: understudy resume --role %s%s", word(p.Role()), p.sameStore())
 	if !p.wait {
 		return nil
 	}
@@ -274,7 +285,7 @@ func (s *steering) resume(ctx context.Context, l lock.Locker, op lock.Operator) 
 		return cli.Unreachable(err)
 	}
 	s.say("%s is resumed; it was %s", s.Role(), pausedBy(st.Pause))
-	s.say("undo it with: %s", pauseAgain(s.Role(), st.Pause))
+	s.say("undo it with: %s%s", pauseAgain(s.Role(), st.Pause), s.sameStore())
 	if !s.wait {
 		return nil
 	}

@@ -117,7 +117,7 @@ func TestSecondNodeEnds(t *testing.T) {
 	}{
 		{cli.Lacking, "is in use by process", []string{"a"}}, // the other one may be about to end
 		{cli.Lacking, "cannot listen on " + peers[0].Address, []string{"b"}},
-		{cli.Usage, `another process runs as node "a" and answers at its address`, []string{"b", "--raft-bind", stores.Peers(t, "x")[0].Address}},
+		{cli.Held, `another process runs as node "a" and answers at its address`, []string{"b", "--raft-bind", stores.Peers(t, "x")[0].Address}},
 	} {
 		args := append([]string{"raft-voter", "--id", "a", "--raft-peers", stores.List(peers), "--raft-dir", filepath.Join(dir, test.args[0])}, test.args[1:]...)
 		if code, text := said(t, args...); code != test.code || !strings.Contains(text, test.want) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/asynclog"
 	"github.com/understudy-ha/understudy/internal/cli"
@@ -100,9 +101,17 @@ func newRun(s *signals) *cobra.Command {
 			// does nothing but wait for them.
 			return cli.Exit(procgroup.Supervise(s.take(true)), nil)
 		}
-		return o.Explain(run(cmd.Context(), o, s))
+		return ofTwins(o.Explain(run(cmd.Context(), o, s)))
 	}
 	return cmd
+}
+
+// ofTwins gives the error of a node of embedded Raft that runs already its exit code.
+func ofTwins(err error) error {
+	if errors.Is(err, raft.ErrTwin) {
+		return cli.Exit(cli.Held, err)
+	}
+	return err
 }
 
 // warmHelp is the part of the help text about warm commands.

@@ -19,7 +19,7 @@ func newVoter(s *signals) *cobra.Command {
 		Short: "A third voter for a pair of coordinators; it competes for nothing",
 		Long: `Votes in the group, and keeps its log, but takes part in no role. Give it the --ttl of the
 contenders, or the same --raft-timing.
-` + cli.Codes{0: "a stop was requested", cli.Usage: "a mistake in the command line, the environment or the file of settings, or an error that no retry can cure"}.String(),
+` + cli.Codes{0: "a stop was requested", cli.Usage: "a mistake in the command line, the environment or the file of settings, or an error that no retry can cure", cli.Held: "another process runs as this node"}.String(),
 		Example: `  understudy raft-voter --id c --raft-dir /var/lib/voter --ttl 2s --raft-peers a=h1:7001,b=h2:7001,c=h3:7001 \
     --raft-ca-file ca.pem --raft-cert-file c.pem --raft-key-file c.key`,
 		Args: cli.NoArgs,
@@ -48,7 +48,7 @@ contenders, or the same --raft-timing.
 		}()
 		locker, err := o.Open(ctx)
 		if err != nil {
-			return o.stopped(ctx, err)
+			return ofTwins(o.stopped(ctx, err))
 		}
 		o.Coordinator.Logger.Info("voting", "id", o.Coordinator.ID, "timing", o.Store.Raft.Timing)
 		why := refusal(ctx, locker)
@@ -56,7 +56,7 @@ contenders, or the same --raft-timing.
 			o.Coordinator.Logger.Error("the store was not closed in order", "error", err)
 		}
 		asynclog.Flush(o.Coordinator.Logger, asynclog.ExitFlush)
-		return o.Explain(why)
+		return ofTwins(o.Explain(why))
 	}
 	return cmd
 }
