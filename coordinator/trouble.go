@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -285,7 +286,7 @@ func (r *runner) beaten(err error) {
 	switch {
 	case err == nil:
 		r.untold = max(r.untold-1, 0)
-	case r.why == nil && outcomeOf(err) == lock.Lost:
+	case r.why == nil && outcomeOf(err) == lock.Lost && !strings.HasSuffix(err.Error(), lock.ErrLost.Error()): // it says who ended it
 		r.why = err
 	}
 }

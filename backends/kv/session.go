@@ -140,7 +140,7 @@ func (s *session) write(ctx context.Context, line bool) error {
 			s.mu.Lock()
 			s.lost = true
 			s.mu.Unlock()
-			return fmt.Errorf("%w: its record is gone", lock.ErrLost)
+			return lock.ErrLost
 		case !errors.Is(err, ErrNoLease):
 			return err
 		}
