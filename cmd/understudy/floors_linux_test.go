@@ -36,6 +36,12 @@ type raiser interface {
 // A floorCall raises the floor, or reads it.
 type floorCall struct{ raise uint64 }
 
+// A floorSeen is what a reading shows: the floor, or the role's token where that is greater.
+type floorSeen struct{ floor, token uint64 }
+
+// floorStep is how much greater each floor is than the one before: so it is greater than the tokens that were granted since.
+const floorStep = 1 << 20
+
 // callTime bounds each call.
 const callTime = 2 * time.Second
 
@@ -84,7 +90,7 @@ func (h *floors) loop(ctx context.Context, call func(context.Context)) {
 // raise asks for a floor that is greater than any before. Where there is no answer, it may be raised later.
 func (h *floors) raise(ctx context.Context) {
 	h.mu.Lock()
-	h.last++
+	h.last += floorStep
 	next := h.last
 	h.mu.Unlock()
 	began := coordinator.Clocks().Mono
@@ -104,7 +110,7 @@ func (h *floors) read(ctx context.Context, from lock.Locker) {
 	if err != nil {
 		return
 	}
-	h.note(porcupine.Operation{Input: floorCall{}, Output: uint64(st.Floor), Call: int64(began), Return: int64(coordinator.Clocks().Mono)})
+	h.note(porcupine.Operation{Input: floorCall{}, Output: floorSeen{uint64(st.Floor), uint64(st.Term.Token)}, Call: int64(began), Return: int64(coordinator.Clocks().Mono)})
 }
 
 func (h *floors) note(o porcupine.Operation) {
@@ -123,7 +129,7 @@ func (h *floors) part() {
 	h.judge()
 	h.calls = nil
 	h.f.eventually("a floor is acknowledged", func() bool {
-		h.last++
+		h.last += floorStep
 		ctx, cancel := context.WithTimeout(h.f.t.Context(), callTime)
 		defer cancel()
 		return h.raised.Raise(ctx, lock.Token(h.last)) == nil
@@ -154,7 +160,8 @@ func floorModel(begun uint64) porcupine.Model {
 			if call.raise > 0 {
 				return true, max(floor, call.raise)
 			}
-			return out.(uint64) == floor, floor
+			seen := out.(floorSeen)
+			return seen.floor == max(floor, seen.token), floor
 		},
 	}
 }
@@ -163,7 +170,7 @@ func floorModel(begun uint64) porcupine.Model {
 // acknowledged and is not read.
 func TestFloorsAreJudged(t *testing.T) {
 	call := func(raise, read uint64, began, ended int64) porcupine.Operation {
-		return porcupine.Operation{ClientId: int(began), Input: floorCall{raise}, Output: read, Call: began, Return: ended}
+		return porcupine.Operation{ClientId: int(began), Input: floorCall{raise}, Output: floorSeen{floor: read}, Call: began, Return: ended}
 	}
 	for name, test := range map[string]struct {
 		calls []porcupine.Operation
