@@ -2,6 +2,7 @@ package raft
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -66,4 +67,17 @@ func unknownMember(state *tls.ConnectionState) error {
 		return errNoMember
 	}
 	return fmt.Errorf("%w; this one names %q: if that is a member by now, have raft.peers name a member that lives", errNoMember, state.PeerCertificates[0].DNSNames)
+}
+
+// distrust says what a handshake that failed means.
+func (d *dialer) distrust(err error) error {
+	var first tls.RecordHeaderError
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &first):
+		return errLacksTLS
+	case errors.As(err, &unknown):
+		return lock.InFields(fmt.Errorf("the node's certificate is signed by none of the authorities in %s; add the one that signs it, to the files of all (%w)", d.ca, err), "CAFile")
+	}
+	return err
 }

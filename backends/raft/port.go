@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -83,14 +82,8 @@ func (d *dialer) dial(ctx context.Context, address string, kind byte) (net.Conn,
 		name := cmp.Or(d.id(address), calledOf(ctx))
 		secure := tls.Client(conn, d.tls(name))
 		err := secure.HandshakeContext(ctx)
-		var unknown x509.UnknownAuthorityError
-		if first := (tls.RecordHeaderError{}); errors.As(err, &first) {
-			err = errLacksTLS
-		} else if errors.As(err, &unknown) {
-			err = lock.InFields(fmt.Errorf("the node's certificate is signed by none of the authorities in %s; add the one that signs it, to the files of all (%w)", d.ca, err), "CAFile")
-		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("TLS with it: %w", err), conn.Close())
+			return nil, errors.Join(fmt.Errorf("TLS with it: %w", d.distrust(err)), conn.Close())
 		}
 		conn = secure
 	}

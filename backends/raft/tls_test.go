@@ -128,23 +128,25 @@ func TestMutualTLS(t *testing.T) {
 		theirs.give(&c, "a")
 		l, err := Dial(c)
 		must(t, err)
-		distrusts := func(err error) {
-			t.Helper()
-			var field *lock.FieldError
-			if !errors.As(err, &field) || field.Fields[0] != "CAFile" || !strings.Contains(err.Error(), "signed by none of the authorities in "+c.CAFile) {
-				t.Errorf("want an error about the authorities, got %v", err)
-			}
-		}
 		for _, err = range l.Watch(timeout(t, 2*time.Second), "r") {
-			distrusts(err)
+			distrusts(t, err, c.CAFile)
 		}
-		distrusts(l.Ask(timeout(t, 2*time.Second), "r", lock.Request{Token: token}))
+		distrusts(t, l.Ask(timeout(t, 2*time.Second), "r", lock.Request{Token: token}), c.CAFile)
 		must(t, l.Close())
 		c.CAFile = ours.file("ca.pem")
 		if _, err := Dial(c); err == nil || !strings.Contains(err.Error(), "unknown authority") {
 			t.Errorf("want an error about the authority, got %v", err)
 		}
 	})
+}
+
+// distrusts expects an error about the file of authorities.
+func distrusts(t *testing.T, err error, file string) {
+	t.Helper()
+	var field *lock.FieldError
+	if !errors.As(err, &field) || field.Fields[0] != "CAFile" || !strings.Contains(err.Error(), "signed by none of the authorities in "+file) {
+		t.Errorf("want an error about the authorities, got %v", err)
+	}
 }
 
 // TestTLSOnOneSide: whoever calls without TLS a node that has it, or with TLS a node that has none,
