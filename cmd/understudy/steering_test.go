@@ -34,6 +34,15 @@ func (r *trio) shows(text string) (all string) {
 	return all
 }
 
+// shownFlags are those of the store as a command shows them.
+func (r *trio) shownFlags() string {
+	var all []string
+	for _, f := range r.flags {
+		all = append(all, word(f))
+	}
+	return strings.Join(all, " ")
+}
+
 // TestPause: nobody takes a paused role over, though its active dies, until it is resumed.
 func TestPause(t *testing.T) { onEveryStore(t, testPause) }
 
@@ -52,7 +61,7 @@ func testPause(t *testing.T, r *trio) {
 	r.expect(0, `"why": "a new disk",`, "status", "--role", "r", "-o", "json")
 	r.expect(cli.NotDone, "first run: understudy resume --role r", "handoff", "--role", "r")
 	r.expect(cli.NotDone, "first run: understudy resume --role r", "step-down", "--role", "r")
-	r.expect(0, "put that one back with: understudy pause --role r --why 'a new disk' "+strings.Join(r.flags, " ")+"\n", "pause", "--role", "r")
+	r.expect(0, "put that one back with: understudy pause --role r --why 'a new disk' "+r.shownFlags()+"\n", "pause", "--role", "r")
 	r.kill(now.id, syscall.SIGKILL)
 	r.shows("nobody is active")
 	for _, id := range r.others(now.id) {
@@ -67,7 +76,7 @@ func testPause(t *testing.T, r *trio) {
 
 	r.expect(0, "r: nobody is active", "pause", "--role", "r", "--stop", "--wait")
 	r.expect(cli.NotDone, "nobody is active", "status", "--role", "r")
-	r.expect(0, "undo it with: understudy pause --role r --stop "+strings.Join(r.flags, " ")+"\n", "resume", "--role", "r")
+	r.expect(0, "undo it with: understudy pause --role r --stop "+r.shownFlags()+"\n", "resume", "--role", "r")
 	next = r.active(max(now.token, next.token))
 	r.expect(0, "r: nobody is active", "pause", "--role", "r", "--stop", "--until", "3s", "--wait")
 	r.active(next.token) // by itself
