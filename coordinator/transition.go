@@ -214,7 +214,7 @@ func (r *runner) historyCause(t Transition) (cause, detail string) {
 			return ""
 		}
 		text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), ErrStopping.Error()), ": ")
-		if f := (*lock.FieldError)(nil); errors.As(err, &f) { // whoever reads this may have set it otherwise
+		if f := (*lock.FieldError)(nil); errors.As(err, &f) { // readers may use another flag or file
 			text = strings.Replace(text, f.Error(), f.Err.Error(), 1)
 		}
 		return text

@@ -102,8 +102,8 @@ func (s Settings) IsZero() bool { return !s.Drained && len(s.Priorities) == 0 }
 
 // The priorities of a line. A contender that is not ready to take over lowers its bid by NotReady, one whose work in the role
 // has just stalled by Stalled, and one that is not healthy by NotHealthy: by the greatest that applies. That puts it behind
-// all of which less is to be said: MaxPriority less NotReady is below the smallest priority. All but those that are not
-// healthy take the role if nobody before them does.
+// all contenders that lower theirs by less, because MaxPriority less NotReady is below the smallest priority. Only an
+// unhealthy one takes nothing; the others take the role if nobody before them does.
 const (
 	MaxPriority = 1 << 28           // the greatest that is configured or set, and its negative the smallest
 	NotReady    = 2*MaxPriority + 1 // by how much a bid is lowered

@@ -212,8 +212,7 @@ func (s *store) Look(ctx context.Context, after ledger.Mark, roles ...string) (l
 func (s *store) late(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.failed != nil:
+	if s.failed != nil {
 		return asked(fmt.Errorf("%w; the last read: %w", context.Cause(ctx), told(s.failed)), s.failed)
 	}
 	if last := cmp.Or(s.refused, s.refusal); last != nil {
@@ -222,7 +221,7 @@ func (s *store) late(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// told is an error of before: what it says, and which setting that is about, but not what it was.
+// told keeps the words of an earlier error, and the setting that it names, but not its class: that may be cured by now.
 func told(err error) error {
 	f := (*lock.FieldError)(nil)
 	if !errors.As(err, &f) {

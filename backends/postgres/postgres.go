@@ -217,10 +217,10 @@ const tables = `create table if not exists %s (
 	name text primary key, version text not null, data text not null, written timestamptz not null default now());
 create sequence if not exists %s_start; `
 
-// mostWaiting is how many writes of one row may wait in the server, of all processes together. One whose connection is closed
-// waits on, because the server does not notice that. Each try to beat adds one while somebody holds the row, or
-// no synchronous replica is there: without a bound nobody else would get a connection soon. So whoever has had no answer
-// asks the server, in the write itself, not to let it wait beside so many.
+// mostWaiting is how many writes of one row may wait in the server, those of all processes together. The server does not
+// notice that a connection was closed while its write waits. So while somebody holds the row, or a synchronous replica is away,
+// each try to beat would add one, until nobody gets a connection any more. A process whose last write had no answer therefore
+// has the server count first, in the write itself.
 const mostWaiting = 8
 
 var errWaiting = fmt.Errorf("%d writes wait in the server already, because somebody holds the row or its table, or a synchronous replica is away", mostWaiting)

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNoSize is of a file system that does not say how large it is, as one in memory without a limit.
+// errNoSize means that a file system does not say how large it is, as ramfs does not.
 var errNoSize = errors.New("the file system has no size")
 
-// room is how many bytes are left on the disk of a directory. Of some of them root alone has the use.
+// room is how many bytes are left on the disk of a directory. File systems keep some of them for root.
 func room(path string) (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {

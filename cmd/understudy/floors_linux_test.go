@@ -87,7 +87,7 @@ func (h *floors) loop(ctx context.Context, call func(context.Context)) {
 	}
 }
 
-// raise asks for a floor that is greater than any before. Where there is no answer, it may be raised later.
+// raise asks for a floor that is greater than any before. Without an answer it may still be raised later.
 func (h *floors) raise(ctx context.Context) {
 	h.mu.Lock()
 	h.last += floorStep
