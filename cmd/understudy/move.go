@@ -42,11 +42,7 @@ const (
 // without is for how long nobody was active, from the end of the old work to the beginning of the new one, and whether
 // that is the most or the least that it can have been. The time from a crash until it was seen is not known.
 func (m *move) without() (gap time.Duration, bound string) {
-	for _, p := range m.began.Parts {
-		if p.Name != lock.PartOutage { // that fell into the others
-			gap += p.Took
-		}
-	}
+	gap = m.seen()
 	given := m.began.Cause == lock.CauseReleased || m.began.Cause == lock.CauseAsked
 	later := history.Says(m.began.Detail, history.CameLater)
 	switch silent := has(m.began, lock.PartSilent); {
@@ -83,13 +79,17 @@ func (m *move) dated() time.Duration {
 // unseen reports whether the former active died while the successor had no answer from the store: then the store learned
 // of it only afterward.
 func (m *move) unseen() bool {
-	var seen time.Duration
+	return (m.began.Cause == lock.CauseCrashed || m.began.Cause == lock.CauseHung) && took(m.began, lock.PartOutage) > m.seen()
+}
+
+// seen is how long all parts took that the successor recorded, without the outage, which fell into them or came before.
+func (m *move) seen() (sum time.Duration) {
 	for _, p := range m.began.Parts {
 		if p.Name != lock.PartOutage {
-			seen += p.Took
+			sum += p.Took
 		}
 	}
-	return (m.began.Cause == lock.CauseCrashed || m.began.Cause == lock.CauseHung) && took(m.began, lock.PartOutage) > seen
+	return sum
 }
 
 // storeAway reports whether the store did not answer the successor either, for much of the time in which the former active was
