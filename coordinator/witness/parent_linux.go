@@ -199,7 +199,14 @@ func (w *Witness) wait(news bool) error {
 func (w *Witness) looks() bool {
 	before := w.page.looks.Load()
 	w.look()
-	return w.until(guarding, func() bool { return w.page.looks.Load() != before || before == 0 })
+	return w.until(guarding, func() bool {
+		select {
+		case <-w.quit: // Close does not wait for this
+			return true
+		default:
+			return w.page.looks.Load() != before || before == 0
+		}
+	})
 }
 
 // Guard makes the witness answer for one more group: it kills all of the group before it ends the
