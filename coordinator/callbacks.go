@@ -204,8 +204,8 @@ func (r *runner) bids() []lock.Bid {
 		switch { // it comes last in the line that every contender reads
 		case r.machine.Session().Unfit:
 			b.Priority -= lock.NotHealthy
-		case r.hasStalled(b.Role):
-			b.Priority -= lock.Stalled
+		case r.hasFailed(b.Role):
+			b.Priority -= lock.Recovering
 		case r.cold[i].Load():
 			b.Priority -= lock.NotReady
 		}

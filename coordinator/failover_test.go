@@ -339,6 +339,46 @@ func TestHoldDown(t *testing.T) {
 	})
 }
 
+// TestHeldDownIsSeen: others see in the line who is held down after a failure, and see its own priority again when it is not.
+func TestHeldDownIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		l := s.store.Open()
+		defer l.Close()
+		fails := true
+		stopA := s.contend(config("a"), func(ctx context.Context, _ Term) error {
+			if fails {
+				return errors.New("no")
+			}
+			<-ctx.Done()
+			return nil
+		})
+		time.Sleep(time.Minute)
+		stopB := s.contend(config("b"), func(ctx context.Context, _ Term) error { <-ctx.Done(); return nil })
+		line := func() lock.Member {
+			t.Helper()
+			time.Sleep(10 * time.Second)
+			var st lock.Standing
+			for st = range l.Watch(t.Context(), "r") {
+				break
+			}
+			if len(st.Line) != 1 || st.Line[0].ID != "a" {
+				t.Fatalf("the line is %v", st.Line)
+			}
+			return st.Line[0]
+		}
+		if m := line(); m.Lowered() != lock.Recovering || !m.Competes() {
+			t.Errorf("held down: %+v", m)
+		}
+		fails = false
+		time.Sleep(time.Minute)
+		if m := line(); !m.Ready() {
+			t.Errorf("no longer held down: %+v", m)
+		}
+		must(t, errors.Join(stopA(), stopB()))
+	})
+}
+
 // TestDone has two roles, one of which is done at once.
 func TestDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -60,8 +60,11 @@ type stall struct {
 // others, unless it has made progress in a later term.
 const stallFor = time.Minute
 
-// hasStalled reports whether a role's work stalled so recently.
-func (r *runner) hasStalled(role string) bool {
+// hasFailed reports whether a role is held down here because its work failed, or its work stalled so recently.
+func (r *runner) hasFailed(role string) bool {
+	if r.config.Now().Until(r.machine.Role(role).HeldTo) > 0 {
+		return true
+	}
 	s := r.stalled[role]
 	if s == nil {
 		return false

@@ -101,18 +101,18 @@ type Settings struct {
 func (s Settings) IsZero() bool { return !s.Drained && len(s.Priorities) == 0 }
 
 // The priorities of a line. A contender that is not ready to take over lowers its bid by NotReady, one whose work in the role
-// has just stalled by Stalled, and one that is not healthy by NotHealthy: by the greatest that applies. That puts it behind
+// has just failed or stalled by Recovering, and one that is not healthy by NotHealthy: by the greatest that applies. That puts it behind
 // all contenders that lower theirs by less, because MaxPriority less NotReady is below the smallest priority. Only an
 // unhealthy one takes nothing; the others take the role if nobody before them does.
 const (
 	MaxPriority = 1 << 28           // the greatest that is configured or set, and its negative the smallest
 	NotReady    = 2*MaxPriority + 1 // by how much a bid is lowered
-	Stalled     = 2 * NotReady
+	Recovering  = 2 * NotReady
 	NotHealthy  = 3 * NotReady
 	lowest      = -1 << 31 // of a drained contender: it comes last
 )
 
-// Ready reports whether the member of a line is ready to take over and healthy, as its bid says, has not just stalled, and is
+// Ready reports whether the member of a line is ready to take over and healthy, as its bid says, its work has not just failed or stalled, and it is
 // not drained.
 func (m Member) Ready() bool { return m.Priority >= -MaxPriority }
 
@@ -120,7 +120,7 @@ func (m Member) Ready() bool { return m.Priority >= -MaxPriority }
 // not drained.
 func (m Member) Competes() bool { return !m.Settings.Drained && m.Lowered() < NotHealthy }
 
-// Lowered is by how much the bid was lowered: 0, NotReady, Stalled or NotHealthy. For a drained contender it is not
+// Lowered is by how much the bid was lowered: 0, NotReady, Recovering or NotHealthy. For a drained contender it is not
 // known.
 func (m Member) Lowered() int { return min((MaxPriority-m.Priority)/NotReady, 3) * NotReady }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,7 +102,11 @@ func TestHandoffThatWentElsewhere(t *testing.T) {
 			return s["a"].Close(ctx)
 		},
 		"c is active instead of b, which is gone: it ended before it could take the role, or gave it up at once; see understudy why": func(ctx context.Context, _ lock.Locker, s sessions, term lock.Term) error {
-			return errors.Join(s["a"].Release(ctx, "r", term.Token), s["b"].Close(ctx))
+			err := s["a"].Release(ctx, "r", term.Token)
+			time.Sleep(time.Second) // until that is seen
+			err = errors.Join(err, s["b"].Close(ctx))
+			time.Sleep(time.Second)
+			return err
 		},
 		"c is active instead of b, which stands by: it did not take the role, or gave it up at once, as where its command cannot start; its log says why": func(ctx context.Context, _ lock.Locker, s sessions, term lock.Term) error {
 			return s["a"].Release(ctx, "r", term.Token)
@@ -121,17 +126,37 @@ func TestHandoffThatWentElsewhere(t *testing.T) {
 			must(t, err)
 			before, target, err := askFor(ctx, l, "r", func(st lock.Standing) (lock.Member, error) { return choose(st, "b") })
 			must(t, err)
+			moved := make(chan error, 1)
 			go func() {
 				time.Sleep(time.Second) // until the request is seen
 				err := move(ctx, l, s, before)
 				_, err2 := s["c"].TryAcquire(ctx, "r")
-				if err := errors.Join(err, err2); err != nil {
-					t.Error(err)
-				}
+				moved <- errors.Join(err, err2)
 			}()
-			if _, err := follow(ctx, l, before, "r", target); err == nil || err.Error() != want {
+			_, err = follow(ctx, l, before, "r", target)
+			must(t, <-moved)
+			if err == nil || err.Error() != want {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
 		})
+	}
+}
+
+// TestHandoffThatNobodyTook: of an active that has given the role up nobody says that it has not.
+func TestHandoffThatNobodyTook(t *testing.T) {
+	l := memory.New().Open()
+	defer l.Close()
+	a, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "a"}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
+	must(t, err)
+	_, err = a.TryAcquire(t.Context(), "r")
+	must(t, err)
+	st, err := standing(t.Context(), l, "r")
+	must(t, err)
+	if text := notHandedOver(t.Context(), l, st.Term, "r", 0); !strings.HasPrefix(text, "a has not handed over: its work may take longer to stop") {
+		t.Errorf("while it works: %s", text)
+	}
+	must(t, a.Release(t.Context(), "r", st.Term.Token))
+	if text := notHandedOver(t.Context(), l, st.Term, "r", 0); text != "a has given the role up, and nobody has taken it: see understudy why" {
+		t.Errorf("after that: %s", text)
 	}
 }

@@ -206,7 +206,7 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 			continue
 		case st.Term.Token == before.Token && !st.Pause.IsZero():
 			return after, cli.Exit(cli.NotDone, fmt.Errorf("the role is %s meanwhile, and the request is void", pausedBy(st.Pause)))
-		case st.Term.Token == before.Token && !inLine(st, target):
+		case st.Term.Token == before.Token && !st.Term.Vacant() && !inLine(st, target):
 			return after, cli.Exit(cli.NotDone, fmt.Errorf("the session of %s that was asked for has ended, and %s stays active: look at status and ask again", target.ID, before.Holder.ID))
 		case st.Term.Token == before.Token || st.Term.Vacant():
 		case st.Term.Holder.Session == target.Session:
@@ -248,6 +248,9 @@ func notHandedOver(ctx context.Context, l lock.Locker, before lock.Term, role st
 	if h := st.Term.Holder; err == nil && fellSilent(before, st, waited) {
 		return fmt.Sprintf("%s has not handed over, and has not beaten since it was asked: it hangs, is dead, or is cut off from the store; "+
 			"if it stays silent, a standby takes over within %v of its last beat", h.ID, h.TTL+h.Skew)
+	}
+	if err == nil && st.Term.Token == before.Token && st.Term.Vacant() {
+		return fmt.Sprintf("%s has given the role up, and nobody has taken it: see understudy why", before.Holder.ID)
 	}
 	return fmt.Sprintf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID)
 }

@@ -92,8 +92,8 @@ func unfit(m lock.Member) string {
 		return ""
 	case m.Lowered() == lock.NotReady:
 		return "not ready"
-	case m.Lowered() == lock.Stalled:
-		return "recovering from a stall"
+	case m.Lowered() == lock.Recovering:
+		return "recovering from a failure"
 	}
 	return "not healthy"
 }

@@ -58,9 +58,9 @@ func testStalledCommand(t *testing.T, r *trio) {
 		_ = os.Remove(filepath.Join(r.dir, "stall."+now.id))
 		r.eventually("status says so", func() bool {
 			_, text := r.operate("status", "--role", "r", "-o", "json")
-			return strings.Contains(text, `"unfit": "recovering from a stall"`)
+			return strings.Contains(text, `"unfit": "recovering from a failure"`)
 		})
-		r.expect(cli.NotDone, now.id+" is recovering from a stall, and "+next.id+" stays active", "handoff", "--role", "r", "--to", now.id)
+		r.expect(cli.NotDone, now.id+" is recovering from a failure, and "+next.id+" stays active", "handoff", "--role", "r", "--to", now.id)
 	}
 	r.finish()
 }

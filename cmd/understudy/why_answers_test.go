@@ -212,7 +212,7 @@ func TestWhyNobody(t *testing.T) {
 	drained.Settings = lock.Settings{By: "h1", Drained: true}
 	for want, line := range map[string][]lock.Member{
 		"b, which is not ready, stands by, the first of 1: it takes over next":                      {sick("b", lock.NotReady)},
-		"b, which is recovering from a stall, stands by, the first of 1: it takes over next":        {sick("b", lock.Stalled)},
+		"b, which is recovering from a failure, stands by, the first of 1: it takes over next":      {sick("b", lock.Recovering)},
 		"Nobody may take over: b is not healthy; a is not healthy.":                                 {sick("b", lock.NotHealthy), sick("a", lock.NotHealthy)},
 		"Nobody may take over: a has just given the role up; b is not healthy; c is drained by h1.": {member("a"), sick("b", lock.NotHealthy), drained},
 		"b stands by, the first of 1: it takes over next":                                           {member("a"), member("b"), drained},

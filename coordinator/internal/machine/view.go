@@ -31,6 +31,7 @@ type RoleView struct {
 	Refused bool       // the store refuses the role for good
 	Paused  bool       // by an operator
 	Drained bool       // by an operator: this contender may not have it
+	HeldTo  Instant    // held down until then, as its work failed
 }
 
 // A SessionView is what others may know about the session.
@@ -59,6 +60,7 @@ func (m *Machine) Role(name string) RoleView {
 	return RoleView{
 		Phase: r.phase, Token: r.term.token, Cause: r.why(m.session), Done: r.done, Refused: r.isRefused(),
 		Paused: r.store.paused != "", Drained: r.store.drained != "",
+		HeldTo: r.holdTo,
 	}
 }
 
