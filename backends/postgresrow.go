@@ -20,11 +20,15 @@ var postgresRow = Store{
 		}
 	},
 	Health: func(ctx context.Context, c Config) (Health, error) {
-		primary, err := postgres.Inspect(ctx, c.Postgres)
+		p, err := postgres.Inspect(ctx, c.Postgres)
 		if err != nil {
 			return Health{}, err
 		}
-		return healthOf([]string{primary}, primary, []string{primary}), nil
+		h := healthOf([]string{p.Address}, p.Address, []string{p.Address})
+		if p.ReadOnly {
+			h.Refuses = "read-only, so every write is refused: default_transaction_read_only is on, for the server, the database or the user"
+		}
+		return h, nil
 	},
 	Facts: func(_ context.Context, _ Config, try time.Duration) Facts {
 		trip := tripToServers(try / 3)

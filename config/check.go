@@ -68,16 +68,6 @@ func (c *Config) checkRoles() error {
 	if n := len(c.Roles); (n == 0 || n > MaxRoles) && !c.bad["roles"] {
 		errs = append(errs, fmt.Errorf("%s: %d roles are given; give from 1 to %d", where, n, MaxRoles))
 	}
-	seen := map[string]bool{"": true}
-	for _, r := range c.Roles {
-		if r.Name != "" {
-			errs = append(errs, place(where, lock.CheckName("name", r.Name)))
-		}
-		if seen[r.Name] && r.Name != "" {
-			errs = append(errs, fmt.Errorf("%s: role %q is given twice", where, r.Name))
-		}
-		seen[r.Name] = true
-	}
 	return errors.Join(errs...)
 }
 

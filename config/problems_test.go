@@ -88,11 +88,12 @@ var problems = map[string]struct {
 	"peers":                        {file: "raft:\n  peers: {a: nowhere, b: 127.0.0.1:2}\n", want: []string{`FILE:2: raft.peers: address "nowhere" of "a": missing port in address`}},
 	"backend":                      {file: "backend: rafd\n", env: []string{"UNDERSTUDY_ROLE=r"}, want: []string{`FILE:1: backend: "rafd" must be one of raft, etcd, consul, postgres, kubernetes, nats, s3, memory, did you mean "raft"?`}},
 	"roles": {
-		file: "roles:\n- name: a\n  comand: [x]\n  priority: high\n- command: x\n- name: b\n  onExit: maybe\n  activeStandby: true\n- name: a\n- 7\n", env: []string{"UNDERSTUDY_BACKEND=memory"},
+		file: "roles:\n- name: a\n  comand: [x]\n  priority: high\n- command: x\n- name: b\n  onExit: maybe\n  activeStandby: true\n- name: a\n- 7\n- name: \"a\\tb\"\n", env: []string{"UNDERSTUDY_BACKEND=memory"},
 		want: []string{
 			`FILE:3: comand: there is no such key, did you mean "command"?`, `FILE:4: priority: "high" must be a whole number`,
 			`FILE:5: roles: a role has no name; write name: NAME`, `FILE:7: onExit: "maybe" must be one of exit, restart`,
-			`FILE:8: activeStandby: must be a section`, `FILE:1: roles: role "a" is given twice`, `FILE:10: the file: must be a section`,
+			`FILE:8: activeStandby: must be a section`, `FILE:9: name: "a" is the name of the role in line 2, too; give each role one of its own`, `FILE:10: the file: must be a section`,
+			`FILE:11: name: "a\tb": has the unprintable character U+0009 at byte 1`,
 		},
 	},
 	"of the process, in a role": {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // MaxRoles is how many roles one process may have a command for.
@@ -44,8 +46,21 @@ func (r *reader) roles() {
 		f.roles = doc.Content[0]
 	}
 	if f.roles.Kind == yaml.SequenceNode {
+		seen := map[string]int{}
 		for _, n := range f.roles.Content {
-			r.config.Roles = append(r.config.Roles, r.role(f, resolve(n)))
+			one := r.role(f, resolve(n))
+			r.config.Roles = append(r.config.Roles, one)
+			line, before := f.lines["name"], seen[one.Name]
+			seen[one.Name] = line
+			if one.Name == "" {
+				continue // said already
+			}
+			if err := lock.CheckName("", one.Name); err != nil {
+				f.bad(line, "name", "%w", err)
+			}
+			if before != 0 {
+				f.bad(line, "name", "%q is the name of the role in line %d, too; give each role one of its own", one.Name, before)
+			}
 		}
 	} else {
 		f.bad(f.roles.Line, "roles", "must be a list, with a role's name and command in each entry")

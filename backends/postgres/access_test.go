@@ -49,6 +49,22 @@ func TestForgets(t *testing.T) {
 	}
 }
 
+// TestReadOnly: that a server refuses every write is seen without a write.
+func TestReadOnly(t *testing.T) {
+	r := start(t)
+	c := config("g", r.Members[0])
+	for _, want := range []bool{false, true} {
+		p, err := postgres.Inspect(t.Context(), c)
+		if err != nil || p.ReadOnly != want || p.Address != r.Members[0].Addr() {
+			t.Errorf("%+v, %v; want %s and read-only %v", p, err, r.Members[0].Addr(), want)
+		}
+		r.hand("understudy", "alter role billing set default_transaction_read_only = on")
+	}
+	if err := first(t, c); err == nil || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("a write: %v", err)
+	}
+}
+
 // TestNoTable: it is made where that is allowed, and else the error says what to do.
 func TestNoTable(t *testing.T) {
 	r := start(t)

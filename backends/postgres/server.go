@@ -87,18 +87,28 @@ func (s *store) begin(ctx context.Context, c *conn) error {
 	return nil
 }
 
-// Inspect returns HOST:PORT of the primary.
-func Inspect(ctx context.Context, c Config) (address string, err error) {
+// A Primary is the server that takes writes.
+type Primary struct {
+	Address  string // HOST:PORT
+	ReadOnly bool   // it refuses them: default_transaction_read_only is on
+}
+
+// Inspect looks at the primary. It writes nothing.
+func Inspect(ctx context.Context, c Config) (p Primary, err error) {
 	c.Logger = nil
 	s, err := newStore(c)
 	if err != nil {
-		return "", err
+		return p, err
 	}
-	err = s.calls.with(ctx, func(_ context.Context, c *conn) error {
-		address = c.Conn().RemoteAddr().String()
-		return nil
+	err = s.calls.with(ctx, func(ctx context.Context, c *conn) error {
+		p.Address = c.Conn().RemoteAddr().String()
+		rs, err := c.query(ctx, `select current_setting('default_transaction_read_only')`)
+		if err == nil {
+			p.ReadOnly = string(rs[0].Rows[0][0]) == "on"
+		}
+		return err
 	})
-	return address, errors.Join(s.named(err), s.Close())
+	return p, errors.Join(s.named(err), s.Close())
 }
 
 // SQLSTATEs.

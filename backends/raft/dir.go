@@ -60,7 +60,7 @@ var (
 // none. Of what is made, node.json comes first and says last that all is there.
 func openDirectory(path, id string, log *slog.Logger) (*directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, lock.InFields(fmt.Errorf("%q cannot be made: %w", path, err), "Dir")
 	}
 	d := &directory{path: path, log: log}
 	if err := d.open(id, log); err != nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -353,6 +354,17 @@ func TestNothingIsMadeAtAnothersAddress(t *testing.T) {
 	}
 	if _, err := os.Stat(c.Dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("its directory is there: %v", err)
+	}
+}
+
+// TestDirectoryThatCannotBeMade is told with the setting that names it.
+func TestDirectoryThatCannotBeMade(t *testing.T) {
+	c := newGroup(t, 1, nil).configs[0]
+	must(t, os.WriteFile(c.Dir, nil, 0o600))
+	c.Dir = filepath.Join(c.Dir, "a")
+	_, err := open(t.Context(), c)
+	if want := fmt.Sprintf("Dir: %q cannot be made: mkdir ", c.Dir); err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -33,7 +34,12 @@ a store is in the line "store" of status.
 	identity := cmd.Flags().String("identity", "", "the identity of the store that was replaced, as the logs of waiting contenders name it")
 	o.Duration(&o.Timeout, "timeout", 5*time.Second, "how long to wait for an answer")
 	o.Collect()
-	o.Judge = func() error { return lock.CheckName("identity", *identity) }
+	o.Judge = func() error {
+		if *identity == "" {
+			return errors.New("identity: none is given; write --identity and that of the store that was replaced, as the waiting contenders name it in their logs")
+		}
+		return lock.CheckName("identity", *identity)
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.Ask(cmd, func(ctx context.Context, l lock.Locker) error {
 			st, err := standing(ctx, l, *identity) // of any role: each has the store's identity

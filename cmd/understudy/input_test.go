@@ -273,7 +273,7 @@ var badInput = map[string]struct {
 		args: []string{"token-floor", "--role", "r", "--above", "9223372036854775808", peers},
 		want: []string{`above: "9223372036854775808" must be the greatest token that was ever seen: a whole number from 1 to 4611686018427387904`},
 	},
-	"adopt":      {args: []string{"adopt", peers}, want: []string{`identity "": must not be empty`}},
+	"adopt":      {args: []string{"adopt", peers}, want: []string{"identity: none is given; write --identity and that of the store that was replaced, as the waiting contenders name it in their logs"}},
 	"no floor":   {args: []string{"token-floor", peers}, want: []string{"above: none is given; write --above N", `role: none is given; write --role ROLE, or set UNDERSTUDY_ROLE`}},
 	"flag":       {args: []string{"run", "--rolle", "r", "--", "true"}, want: []string{`unknown flag: --rolle, did you mean "--role"?`}},
 	"subcommand": {args: []string{"rum"}, want: []string{`unknown command "rum" for "understudy", did you mean "run"?`}},
