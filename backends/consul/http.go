@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -134,7 +133,7 @@ func (t *transport) failed(err error) error {
 		return t.refusesUs(err)
 	case strings.Contains(err.Error(), "malformed HTTP"):
 		return noHTTP(at)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case clientconf.Dropped(err):
 		return lock.InFields(fmt.Errorf("what answers at %s ends the connection without a word (%w): it is not a Consul agent's HTTP port, which is 8500 by default, or the agent is being stopped", at, err), "Address")
 	case strings.Contains(err.Error(), "readLoopPeekFail"): // over TLS it spoke before it was asked, and what it said is lost
 		return tooMany(at, "too many concurrent connections")

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/understudy-ha/understudy/internal/certs"
+	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -127,7 +126,7 @@ func (s *store) named(err error) error {
 		return lock.Refusal(lock.InFields(fmt.Errorf("a server answers, but no JetStream does, which keeps the bucket (%w): it is starting, or these servers have none: give them one (-js, or jetstream {} in their configuration), or name others", err), "URL"))
 	case errors.Is(err, nats.ErrMaxPayload):
 		return lock.Permanent(err) // nothing was sent
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+	case clientconf.Dropped(err):
 		return lock.InFields(fmt.Errorf("what answers there ends the connection without a word (%w): it is not NATS's port for clients, which is 4222 by default, or the server is being stopped", err), "URL")
 	case err == nil || !strings.Contains(strings.ToLower(err.Error()), "authorization violation"):
 		return err

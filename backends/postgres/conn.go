@@ -5,18 +5,17 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/internal/late"
 )
 
@@ -270,7 +269,7 @@ func plain(err error) error {
 		}
 		switch {
 		case why == nil:
-		case errors.Is(why, io.EOF), errors.Is(why, io.ErrUnexpectedEOF), errors.Is(why, syscall.ECONNRESET):
+		case clientconf.Dropped(why):
 			all[i] = fmt.Errorf("what answers there ends the connection without a word (%w)", why)
 		default:
 			all[i] = why

@@ -18,11 +18,15 @@ func room(path string) (uint64, error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return 0, err
 	}
+	return roomOf(st, os.Geteuid() == 0)
+}
+
+func roomOf(st unix.Statfs_t, root bool) (uint64, error) {
 	left := uint64(st.Bavail)
 	switch {
 	case st.Blocks == 0:
 		return 0, errNoSize
-	case os.Geteuid() == 0:
+	case root:
 		left = st.Bfree
 	}
 	return left * uint64(st.Bsize), nil

@@ -13,10 +13,10 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/understudy-ha/understudy/backends/ledger"
+	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -155,7 +155,7 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 	if err != nil && (strings.Contains(err.Error(), "malformed HTTP") || strings.Contains(err.Error(), "readLoopPeekFail")) { // such as what ssh says first, or before it is asked
 		return noNode(p, err.Error())
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+	if clientconf.Dropped(err) {
 		return fmt.Errorf("peer %s: what answers there ends the connection without a word (%w): it is not a node, or it is being stopped", p, withoutURL(err))
 	}
 	if err != nil {

@@ -282,13 +282,15 @@ func (w *wire) named(err error) error {
 // unanswered names the server that gave no answer, and says what answers there instead, if the error shows it.
 func (w *wire) unanswered(err error) error {
 	var network *net.OpError
-	switch {
+	switch text := err.Error(); {
+	case strings.Contains(text, "malformed HTTP"), strings.Contains(text, "readLoopPeekFail") && w.server.Scheme == "http": // such as what speaks first
+		return lock.InFields(fmt.Errorf("what answers at %s is not an S3 server, as it speaks no HTTP", w.server), "Endpoint")
+	case clientconf.Dropped(err) && w.server.Scheme == "https" && !w.worked.Load():
+		return lock.InFields(fmt.Errorf("what answers at %s ends the connection without a word (%w): it may speak no TLS; if that is meant, write http://", w.server, err), "Endpoint")
+	case clientconf.Dropped(err):
+		return lock.InFields(fmt.Errorf("what answers at %s ends the connection without a word (%w): it is not an S3 server, or it is being stopped", w.server, err), "Endpoint")
 	case errors.As(err, &network):
 		return fmt.Errorf("%s: %w", w.server, err)
-	case strings.Contains(err.Error(), "malformed HTTP"):
-		return lock.InFields(fmt.Errorf("what answers at %s is not an S3 server, as it speaks no HTTP", w.server), "Endpoint")
-	case errors.Is(err, io.EOF) && w.server.Scheme == "https" && !w.worked.Load():
-		return lock.InFields(fmt.Errorf("what answers at %s ends the connection without a word (%w): it may speak no TLS; if that is meant, write http://", w.server, err), "Endpoint")
 	}
 	return err
 }

@@ -115,6 +115,7 @@ func TestServerOfAnotherKind(t *testing.T) {
 		"nats-url: what answers there ends the connection without a word":                                             "--backend=nats --nats-url=nats://" + ends,
 		"peer a=" + ends + ": what answers there ends the connection without a word":                                  "--backend=raft --raft-peers=a=" + ends,
 		"s3-endpoint: what answers at http://" + greeting + " is not an S3 server, as it speaks no HTTP":              s3 + "http://" + greeting,
+		"s3-endpoint: what answers at http://" + ends + " ends the connection without a word":                         s3 + "http://" + ends,
 		"s3-endpoint: what answers at https://" + ends + " ends the connection without a word":                        s3 + "https://" + ends,
 		"what answers at " + nothing.URL + " is not an S3 server, or is a proxy that does not reach one (it says 404": s3 + nothing.URL,
 		"postgres-url: what answers there is not PostgreSQL; write the address of a server":                           "--backend=postgres --postgres-url=postgres://u@" + greeting + "/db?sslmode=disable",

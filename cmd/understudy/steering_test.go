@@ -101,7 +101,7 @@ func testDrain(t *testing.T, r *trio) {
 	r.expect(0, "undo it with: understudy drain --id z --undo", "drain", "--id", "z", "--force")
 	r.expect(0, "z is back in line; it was drained by ", "drain", "--id", "z", "--undo")
 
-	r.expect(0, "undo it with: understudy drain --id "+now.id+" --undo", "drain", "--id", now.id, "--wait")
+	r.expect(0, "undo it with: understudy drain --id "+now.id+" --undo "+r.shownFlags()+"\n", "drain", "--id", now.id, "--wait")
 	next := r.active(now.token)
 	if next.id == now.id {
 		t.Errorf("%s is drained and active", now.id)
@@ -154,8 +154,8 @@ func testPriority(t *testing.T, r *trio) {
 	r.expect(cli.NotDone, `id "z": is neither active nor standing by in role "r"`, "priority", "--id", "z", "--role", "r", "5")
 	r.expect(cli.NotDone, "no priority is set for it", "priority", "--id", last, "--role", "r", "--undo")
 	for _, id := range r.others(now.id) {
-		r.expect(0, "undo it with: understudy priority --id "+id+" --role r --undo", "priority", "--id", id, "--role", "r", "5", "--wait")
-		r.expect(0, "undo it with: understudy priority --id "+id+" --role r -- 5", "priority", "--id", id, "--role", "r", "--undo")
+		r.expect(0, "undo it with: understudy priority --id "+id+" --role r --undo "+r.shownFlags(), "priority", "--id", id, "--role", "r", "5", "--wait")
+		r.expect(0, "undo it with: understudy priority --id "+id+" --role r "+r.shownFlags()+" -- 5", "priority", "--id", id, "--role", "r", "--undo")
 	}
 	r.expect(0, last+" has priority 7 in r", "priority", "--id", last, "--role", "r", "--wait", "7")
 	r.kill(last, syscall.SIGTERM)
