@@ -60,9 +60,10 @@ type stall struct {
 // others, unless it has made progress in a later term.
 const stallFor = time.Minute
 
-// hasFailed reports whether a role is held down here because its work failed, or its work stalled so recently.
+// hasFailed reports whether a role's work keeps failing here, so that it is held down for longer than a beat, which is how
+// soon others see it; or stalled so recently.
 func (r *runner) hasFailed(role string) bool {
-	if r.config.Now().Until(r.machine.Role(role).HeldTo) > 0 {
+	if r.config.Now().Until(r.machine.Role(role).HeldTo) > r.config.BeatEvery() {
 		return true
 	}
 	s := r.stalled[role]
