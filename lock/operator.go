@@ -101,9 +101,9 @@ type Settings struct {
 func (s Settings) IsZero() bool { return !s.Drained && len(s.Priorities) == 0 }
 
 // The priorities of a line. A contender that is not ready to take over lowers its bid by NotReady, one whose work in the role
-// has just failed or stalled by Recovering, and one that is not healthy by NotHealthy: by the greatest that applies. That puts it behind
-// all contenders that lower theirs by less, because MaxPriority less NotReady is below the smallest priority. Only an
-// unhealthy one takes nothing; the others take the role if nobody before them does.
+// keeps failing, or has just stalled, by Recovering, and one that is not healthy by NotHealthy: by the greatest that applies.
+// That puts it behind all contenders that lower theirs by less, because MaxPriority less NotReady is below the smallest
+// priority. Only an unhealthy one takes nothing; the others take the role if nobody before them does.
 const (
 	MaxPriority = 1 << 28           // the greatest that is configured or set, and its negative the smallest
 	NotReady    = 2*MaxPriority + 1 // by how much a bid is lowered
@@ -112,8 +112,8 @@ const (
 	lowest      = -1 << 31 // of a drained contender: it comes last
 )
 
-// Ready reports whether the member of a line is ready to take over and healthy, as its bid says, its work has not just failed or stalled, and it is
-// not drained.
+// Ready reports whether the member of a line is ready to take over and healthy, as its bid says, its work does not keep failing
+// nor has just stalled, and it is not drained.
 func (m Member) Ready() bool { return m.Priority >= -MaxPriority }
 
 // Competes reports whether the member of a line takes the role if nobody before it does: it is healthy, as its bid says, and
