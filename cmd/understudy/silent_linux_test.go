@@ -87,18 +87,24 @@ func TestWarmIsStartedOnce(t *testing.T) {
 // TestVoterOnASilentDisk: one that is told to stop while its disk hangs ends as it was told to.
 func TestVoterOnASilentDisk(t *testing.T) {
 	t.Parallel()
-	disk, peers := faultdisk.New(t), stores.Peers(t, "a", "b", "c")
-	stop := votes(t, "a", filepath.Join(disk.Dir, "a"), stores.List(peers))
-	for _, id := range []string{"b", "c"} {
-		votes(t, id, filepath.Join(t.TempDir(), id), stores.List(peers))
+	r, disk := newTrio(t, onRaft), faultdisk.New(t)
+	for _, id := range r.ids { // not in this process, which would outlive a disk that its library still reads
+		dir := filepath.Join(r.dir, id)
+		if id == "a" {
+			dir = filepath.Join(disk.Dir, id)
+		}
+		r.launch(id, "raft-voter", "--id", id, "--ttl", "5s", "--raft-dir", dir, "--raft-peers", stores.List(r.store.Raft.Peers))
 	}
-	led(t, peers)
-	disk.Set(faultdisk.Fault{Stalled: true})
+	led(t, r.store.Raft.Peers)
+	disk.Set(faultdisk.Fault{Stalled: true, Killable: true})
 	defer disk.Set(faultdisk.Fault{})
-	for _, p := range peers { // so that a has something to write
+	for _, p := range r.store.Raft.Peers { // so that a has something to write
 		_, _ = said(t, "raft", "member", "promote", "a", "--timeout", "1s", "--raft-peers", p.String())
 	}
-	stop()
+	r.signal("a", syscall.SIGTERM)
+	if code := r.ended("a").ExitCode(); code != 0 {
+		t.Errorf("it ends with %d\n%s", code, r.log("a"))
+	}
 }
 
 // TestFenceOnASilentDisk: a fence command that cannot be looked at keeps nobody from working.
