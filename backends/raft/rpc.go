@@ -152,13 +152,13 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 		req.Header.Set(groupHeader, c.member.group())
 	}
 	resp, err := c.http.Do(req)
-	if err != nil && (strings.Contains(err.Error(), "malformed HTTP") || strings.Contains(err.Error(), "readLoopPeekFail")) { // such as what ssh says first, or before it is asked
+	switch {
+	case err == nil:
+	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "readLoopPeekFail") && !clientconf.Dropped(err): // such as what ssh says first, or before it is asked
 		return noNode(p, err.Error())
-	}
-	if clientconf.Dropped(err) {
+	case clientconf.Dropped(err):
 		return fmt.Errorf("peer %s: what answers there ends the connection without a word (%w): it is not a node, or it is being stopped", p, withoutURL(err))
-	}
-	if err != nil {
+	default:
 		return fmt.Errorf("peer %s: %w", p, withoutURL(err))
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read to its end, or its error was told

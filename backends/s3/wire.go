@@ -283,7 +283,7 @@ func (w *wire) named(err error) error {
 func (w *wire) unanswered(err error) error {
 	var network *net.OpError
 	switch text := err.Error(); {
-	case strings.Contains(text, "malformed HTTP"), strings.Contains(text, "readLoopPeekFail") && w.server.Scheme == "http": // such as what speaks first
+	case strings.Contains(text, "malformed HTTP"), strings.Contains(text, "readLoopPeekFail") && w.server.Scheme == "http" && !clientconf.Dropped(err): // such as what speaks first
 		return lock.InFields(fmt.Errorf("what answers at %s is not an S3 server, as it speaks no HTTP", w.server), "Endpoint")
 	case clientconf.Dropped(err) && w.server.Scheme == "https" && !w.worked.Load():
 		return lock.InFields(fmt.Errorf("what answers at %s ends the connection without a word (%w): it may speak no TLS; if that is meant, write http://", w.server, err), "Endpoint")
