@@ -119,8 +119,8 @@ func TestStrangersDoNotFillTheLog(t *testing.T) {
 	n := g.nodes[0]
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.verdicts) > maxKnown || len(n.known) > maxKnown {
-		t.Errorf("the node remembers %d processes and %d directories", len(n.verdicts), len(n.known))
+	if len(n.verdicts) > maxKnown || len(n.known.Writes) > maxKnown {
+		t.Errorf("the node remembers %d processes and %d directories", len(n.verdicts), len(n.known.Writes))
 	}
 }
 

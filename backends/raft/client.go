@@ -20,13 +20,17 @@ import (
 // A client reaches a group from outside. It asks one peer after the other, and
 // stays with the one that answers.
 type client struct {
-	peers  []Peer
+	peers  atomic.Pointer[[]Peer]
 	caller caller
 	dialer *dialer
 	next   atomic.Uint64
 	trip   atomic.Int64 // how long the last proposal took that was answered, in its turn or late
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+
+	// Of a witness alone: the node of its process, and where that keeps what it knows of the others.
+	self, dir string
+	learning  atomic.Bool
 }
 
 var _ ledger.Store = (*client)(nil)
@@ -44,10 +48,14 @@ func Dial(c Config) (lock.Locker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
-	if len(c.others()) == 0 {
-		return nil, lock.Permanent(fmt.Errorf("raft: %q is the only peer, there is no other to ask", c.ID))
-	}
 	cl := newClient(c.others(), d)
+	if c.ID != "" {
+		cl.self, cl.dir = c.ID, c.Dir
+		cl.learn()
+	}
+	if len(cl.list()) == 0 {
+		return nil, errors.Join(lock.Permanent(fmt.Errorf("raft: %q is the only peer, there is no other to ask", c.ID)), cl.Close())
+	}
 	l := ledger.NewLocker(cl)
 	return outsider{l, l.(lock.Values), l.(ledger.Keeper), l.(lock.Operator), cl}, nil
 }
@@ -87,9 +95,10 @@ func (o outsider) Write(ctx context.Context, role string, t lock.Token, changes,
 // them together have at most half of ctx, so that the session can be ended after that.
 func (o outsider) Elect(ctx context.Context, dead string) error {
 	var errs []error
+	o.client.learn()
 	limit := o.client.patience(2 * electing)
 	if end, ok := ctx.Deadline(); ok {
-		limit = min(limit, max(2*electing, time.Until(end)/time.Duration(2*len(o.client.peers))))
+		limit = min(limit, max(2*electing, time.Until(end)/time.Duration(2*len(o.client.list()))))
 	}
 	for _, p := range o.client.byLog(ctx) {
 		try, stop := context.WithTimeout(ctx, limit)
@@ -109,26 +118,30 @@ func (o outsider) Elect(ctx context.Context, dead string) error {
 func (c *client) byLog(ctx context.Context) []Peer {
 	ctx, stop := context.WithTimeout(ctx, electing/5)
 	defer stop()
-	last := make([]uint64, len(c.peers))
-	var all sync.WaitGroup
-	for i, p := range c.peers {
-		all.Go(func() {
+	all := c.list()
+	last := make([]uint64, len(all))
+	var asked sync.WaitGroup
+	for i, p := range all {
+		asked.Go(func() {
 			var h hello
 			if c.caller.call(ctx, p, pathHello, hello{}, &h) == nil {
 				last[i] = h.Last + 1
 			}
 		})
 	}
-	all.Wait()
-	peers := slices.Clone(c.peers)
+	asked.Wait()
+	peers := slices.Clone(all)
 	slices.SortStableFunc(peers, func(a, b Peer) int {
-		return cmp.Compare(last[slices.Index(c.peers, b)], last[slices.Index(c.peers, a)])
+		return cmp.Compare(last[slices.Index(all, b)], last[slices.Index(all, a)])
 	})
 	return peers
 }
 
 func newClient(peers []Peer, d *dialer) *client {
-	c := &client{peers: peers, caller: newCaller(d), dialer: d}
+	c := &client{caller: newCaller(d), dialer: d}
+	c.peers.Store(&peers)
+	more := c.list
+	d.more.Store(&more)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	waits := func(r *http.Request) bool { return r.URL.Path == pathLook || r.URL.Path == pathElect }
 	c.caller.http.Transport = &lasting.Transport{Base: clocked{c.caller.http.Transport, &c.trip}, Open: c.ctx, Ends: waits}
@@ -199,7 +212,7 @@ func (c *client) proposeNothing(ctx context.Context) (r ledger.Result, err error
 			case a := <-answers:
 				if a.err == nil {
 					r = a.r
-					c.next.Store(uint64(slices.Index(c.peers, a.peer)))
+					c.next.Store(uint64(max(0, slices.Index(c.list(), a.peer))))
 					return true, nil
 				}
 				if a.peer == t.peer {
@@ -247,7 +260,8 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 	failed, began := map[string]error{}, time.Now()
 	tried := uint64(0)
 	for pause, idle := ask/20, uint64(0); ; {
-		p := c.peers[(c.next.Load()+idle)%uint64(len(c.peers))]
+		peers := c.list()
+		p := peers[(c.next.Load()+idle)%uint64(len(peers))]
 		t := newTurn(ctx, p, c.patience(patience)) // a late answer may have come meanwhile
 		done, err := f(t)
 		t.end()
@@ -264,10 +278,11 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 		if !errors.Is(ctx.Err(), context.Canceled) { // then nothing is known of the peer
 			c.next.Add(1)
 		}
-		if tried++; tried%uint64(len(c.peers)) != 0 && ctx.Err() == nil {
+		if tried++; tried%uint64(len(peers)) != 0 && ctx.Err() == nil {
 			continue
 		}
 		patience = min(2*patience, mostPatience)
+		c.learn()
 		select {
 		case <-time.After(pause):
 			pause = min(2*pause, ask)
@@ -289,7 +304,7 @@ func tooLate(ctx context.Context, began time.Time) error {
 // failure names what failed at each peer.
 func (c *client) failure(cause error, failed map[string]error) error {
 	errs := []error{cause}
-	for _, p := range c.peers {
+	for _, p := range c.list() {
 		if failed[p.ID] != nil {
 			errs = append(errs, failed[p.ID])
 		}

@@ -150,7 +150,7 @@ func tornParts() []damage {
 		{"the vote torn", keep(votedKey, []byte{1, 2}), "raft.db is damaged"},
 		{"an entry of the group's members torn", lastEntry(raft.LogConfiguration, "torn"), "raft.db is damaged"},
 		{"a command torn", lastEntry(raft.LogCommand, `{"Format":1,"Comm`), "is not a command"},
-		{"what it has heard of its peers torn", keep(heardKey, []byte(`{"a peer's":1`)), "what it says of the peers' directories is"},
+		{"what it has heard of its peers torn", keep(heardKey, []byte(`{"Writes":{"a peer's":1`)), "what it says of the peers' directories is"},
 		{"what it has heard of its peers null", keep(heardKey, []byte("null")), "what it says of the peers' directories is"},
 		{"its vote lost", keep(votedKey, nil), "raft.db is damaged: it lacks LastVoteTerm"},
 		{"an entry of no type", lastEntry(99, "{}"), "is of no type that there is"},

@@ -72,9 +72,32 @@ type machine struct {
 	group   string             // to which the directory is held already
 	adopt   func(string) error // holds it to another, or refuses that
 	after   func()             // called when a snapshot was restored
+	lists   []list             // of members, that were committed and not yet taken
 }
 
-var _ raft.FSM = (*machine)(nil)
+// A list of members has its place in the log.
+type list struct {
+	index   uint64
+	members []Member
+}
+
+var _ raft.ConfigurationStore = (*machine)(nil)
+
+// StoreConfiguration keeps each list that is committed, in order.
+func (m *machine) StoreConfiguration(index uint64, c raft.Configuration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lists = append(m.lists, list{index, membersOf(c)})
+}
+
+// takeLists returns what was kept since the last call.
+func (m *machine) takeLists() []list {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := m.lists
+	m.lists = nil
+	return all
+}
 
 func newMachine() *machine {
 	return &machine{ledger: ledger.New(), changed: make(chan struct{}), adopt: func(string) error { return nil }, after: func() {}}

@@ -26,12 +26,30 @@ func (n *node) moved() (all []Peer) {
 	return all
 }
 
-// noteAddresses records the address of each member in the log, and which of them have moved.
+// noteAddresses records the address of each member in the log, and which of them have moved. It goes through the lists
+// one by one, as two members may have moved since it last did. A list that is not known to be committed counts, too, once
+// it has stayed for a while: it may say where the member is that must commit it.
 func (n *node) noteAddresses() {
+	n.noting.Lock()
+	defer n.noting.Unlock()
+	lists := n.machine.takeLists()
+	for _, one := range lists {
+		if one.index > n.begun { // else it is applied again
+			n.note(one.members)
+		}
+	}
+	now := n.members()
+	if len(lists) == 0 && (slices.Equal(now, n.noted) || n.noted == nil) {
+		n.note(now)
+	}
+	n.noted = now
+}
+
+func (n *node) note(members []Member) {
 	r := n.dir.read()
 	now, moved := map[string]string{}, maps.Clone(r.Moved)
 	var other []string
-	for _, m := range n.members() {
+	for _, m := range members {
 		now[m.ID] = m.Address
 		if before := r.Addresses[m.ID]; before != "" && before != m.Address {
 			other = append(other, m.ID)

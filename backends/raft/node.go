@@ -58,8 +58,11 @@ type node struct {
 	seen      map[string]string  // whom the last survey has heard from; never changed
 	met       []Peer             // the group's members by the word of the peer in the list with the longest log
 	metLast   uint64             // the last entry of that peer's log
-	known     map[string]uint64  // by directory of a peer, how often that was written
-	kept      map[string]uint64  // what of known is in raft.db; for settle alone
+	noting    sync.Mutex         // for noted, and what is written with it
+	noted     []Member           // as the library last said
+	begun     uint64             // the last entry of the log when the library began
+	known     hearsay            // of the peers' directories
+	kept      hearsay            // what of known is in raft.db; for settle alone
 	verdicts  map[string]verdict // by process
 	vouchers  map[string]bool    // the peers that have no objection to this node
 	calls     sync.WaitGroup     // what Close waits for
@@ -110,7 +113,7 @@ func newNode(c Config) *node {
 	n := &node{
 		config: c, log: c.logger(), process: rand.Text(), machine: newMachine(), ready: make(chan struct{}), down: make(chan struct{}),
 		paces: newPaces(), large: make(chan struct{}, maxLarge), asking: make(chan struct{}, maxAsking),
-		known: map[string]uint64{}, verdicts: map[string]verdict{}, vouchers: map[string]bool{}, ends: c.files().Ends(),
+		known: newHeard(), verdicts: map[string]verdict{}, vouchers: map[string]bool{}, ends: c.files().Ends(),
 	}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	return n
@@ -134,7 +137,7 @@ func (n *node) start(ctx context.Context) error {
 	if err := n.run(); err != nil {
 		return err
 	}
-	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter, n.settle, n.trim, n.bury, n.watchDirectory} {
+	for _, f := range []func(context.Context){n.greet, n.mind, n.name, n.calm, n.enter, n.settle, n.trim, n.bury, n.watchDirectory, n.keepMembers} {
 		n.background(f)
 	}
 	return nil
@@ -182,7 +185,7 @@ func (n *node) run() error {
 	if err != nil {
 		return errors.Join(n.machine.err(), fmt.Errorf("start on data directory %s: %w", n.config.Dir, err))
 	}
-	n.raft, n.halt = r, sync.OnceValue(r.Shutdown)
+	n.raft, n.halt, n.begun = r, sync.OnceValue(r.Shutdown), r.LastIndex()
 	n.dir.bolt.runs.Store(&n.ctx)
 	n.dir.look() // before it asks to be counted
 	close(n.ready)

@@ -141,7 +141,7 @@ func newWorld(t *testing.T) *world {
 	w.ours, w.older, w.running, _ = grownDirectory(t, w.id)
 	w.theirs, _, _, _ = grownDirectory(t, w.id)
 	for i, dir := range []string{w.older, w.running, w.ours, w.theirs} {
-		keep(heardKey, fmt.Appendf(nil, `{"of a peer":%d}`, 10+i))(t, dir)
+		keep(heardKey, fmt.Appendf(nil, `{"Writes":{"of a peer":%d},"Latest":{"a peer":"of a peer"}}`, 10+i))(t, dir)
 	}
 	m, err := readMarker(w.ours)
 	must(t, err)

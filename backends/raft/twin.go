@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -82,6 +83,8 @@ func (n *node) objects(p Peer, h hello) error {
 		return nil
 	case h.Twin:
 		return lock.Permanent(&twinError{fmt.Sprintf("another process runs as node %q, peer %q reaches it at the address in its list, and not this one: stop it, or, if this one's data directory %s is a copy, remove that", n.config.ID, p.ID, n.config.Dir)})
+	case h.Known == replaced:
+		return partial(n.config.Dir, "node %q has run on another directory since, as peer %q knows, and this one lacks what it acknowledged there", n.config.ID, p.ID)
 	case h.Known > n.dir.bolt.writes():
 		return partial(n.config.Dir, "it is older than it was: %s was written %d times, and peer %q knows of %d", logFile, n.dir.bolt.writes(), p.ID, h.Known)
 	}
@@ -107,26 +110,49 @@ func (n *node) remember(p Peer, h hello) {
 	if h.ID == p.ID && h.ID != n.config.ID && len(h.Members) > 0 && h.Last >= n.metLast && n.config.peer(p.ID).ID != "" {
 		n.met, n.metLast = h.Members, h.Last
 	}
-	if h.ID != p.ID || h.ID == n.config.ID || h.Writes <= n.known[h.Directory] {
-		return
+	if h.ID == p.ID && h.ID != n.config.ID {
+		n.known.hear(h)
 	}
-	if len(n.known) >= maxKnown {
-		clear(n.known)
+}
+
+// A hearsay is what a node has heard of its peers' directories.
+type hearsay struct {
+	Writes map[string]uint64 // by directory, how often it was written, or replaced
+	Latest map[string]string // by node, the directory on which it last ran
+}
+
+// replaced means that a directory's node has run on another one since. It never does on this one again.
+const replaced = math.MaxUint64
+
+func newHeard() hearsay { return hearsay{map[string]uint64{}, map[string]string{}} }
+
+func (k *hearsay) clone() hearsay { return hearsay{maps.Clone(k.Writes), maps.Clone(k.Latest)} }
+
+// hear takes in an answer.
+func (k *hearsay) hear(h hello) {
+	if len(k.Writes) >= maxKnown || len(k.Latest) >= maxKnown {
+		*k = newHeard()
 	}
-	n.known[h.Directory] = h.Writes
+	k.Writes[h.Directory] = max(h.Writes, k.Writes[h.Directory])
+	if before := k.Latest[h.ID]; len(h.Members) > 0 && before != h.Directory && k.Writes[h.Directory] != replaced { // it runs
+		k.Latest[h.ID] = h.Directory
+		if before != "" {
+			k.Writes[before] = replaced
+		}
+	}
 }
 
 // keepHeard stores what this node has heard of its peers' directories. So an older directory that replaces one
 // while the whole group is stopped is noticed, too.
 func (n *node) keepHeard() error {
 	n.mu.Lock()
-	heard := maps.Clone(n.known)
+	now := n.known.clone()
 	n.mu.Unlock()
-	if maps.Equal(heard, n.kept) {
+	if maps.Equal(now.Writes, n.kept.Writes) && maps.Equal(now.Latest, n.kept.Latest) {
 		return nil
 	}
-	n.kept = heard // tried once: the next minute brings news
-	data, err := json.Marshal(heard)
+	n.kept = now // tried once: the next minute brings news
+	data, err := json.Marshal(now)
 	if err != nil {
 		return err
 	}
@@ -145,19 +171,20 @@ func (n *node) recall() (err error) {
 	if n.known, err = heardOf(data); err != nil { // it could be read a moment ago
 		return err
 	}
-	n.kept = maps.Clone(n.known)
+	n.kept = n.known.clone()
 	return nil
 }
 
 // heardOf reads what keepHeard has written; nil: nothing.
-func heardOf(data []byte) (heard map[string]uint64, err error) {
+func heardOf(data []byte) (hearsay, error) {
+	k := newHeard()
 	if data == nil {
-		return map[string]uint64{}, nil
+		return k, nil
 	}
-	if err := json.Unmarshal(data, &heard); err != nil || heard == nil {
-		return nil, fmt.Errorf("%.40q", data)
+	if err := json.Unmarshal(data, &k); err != nil || k.Writes == nil || k.Latest == nil || string(data) == "null" {
+		return k, fmt.Errorf("%.40q", data)
 	}
-	return heard, nil
+	return k, nil
 }
 
 // reply adds to a hello what this node knows of the one who asked.
@@ -178,7 +205,7 @@ func (n *node) reply(ctx context.Context, to hello, with *hello) {
 	with.Twin, sure = n.isTwin(ctx, p, to.Process)
 	with.Unsure = !sure
 	n.mu.Lock()
-	with.Known = n.known[to.Directory]
+	with.Known = n.known.Writes[to.Directory]
 	n.mu.Unlock()
 }
 

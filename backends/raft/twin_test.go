@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/understudy-ha/understudy/backends/ledger"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/servers"
 	"github.com/understudy-ha/understudy/lock"
@@ -179,6 +179,52 @@ func TestOlderDirectoryIsRefused(t *testing.T) {
 	g.raises(0, 3000)
 }
 
+// TestReplacedDirectoryIsRefused: a node whose disk was away ran on a new directory, and then its disk is there again, also
+// where the group was stopped meanwhile.
+func TestReplacedDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, all := range []bool{false, true} {
+		g := newGroup(t, 3, nil).start()
+		dir, aside := g.configs[0].Dir, filepath.Join(t.TempDir(), "aside")
+		hears := func() {
+			_, err := g.nodes[1].greetOne(timeout(t, 5*time.Second), g.configs[1].peer("a")) // as it does every minute
+			must(t, errors.Join(err, g.nodes[1].keepHeard()))
+		}
+		hears()
+		g.stop(0)
+		must(t, os.Rename(dir, aside))
+		g.start(0)
+		g.raises(0, 1000)
+		hears()
+		g.stop(0)
+		if all {
+			g.stop(1)
+			g.stop(2)
+		}
+		must(t, os.RemoveAll(dir))
+		must(t, os.Rename(aside, dir))
+		if all {
+			var err error
+			g.nodes[1], err = open(timeout(t, 10*time.Second), g.configs[1])
+			must(t, err)
+			g.lockers[1] = ledger.NewLocker(g.nodes[1])
+		}
+		n, err := open(timeout(t, 10*time.Second), g.configs[0])
+		if err == nil {
+			must(t, n.Close())
+		}
+		if !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), `node "a" has run on another directory since, as peer "b" knows`) {
+			t.Errorf("all were stopped: %v: want ErrPermanent with the reason, got %v", all, err)
+		}
+		if all {
+			g.start(2)
+		}
+		must(t, os.RemoveAll(dir)) // the cure
+		g.start(0)
+		g.raises(0, 2000)
+	}
+}
+
 // TestOlderDirectoryIsRefusedAfterARestart: a whole group was stopped, and an older directory is put in the place
 // of a node's. A peer that had heard of a later one has not forgotten it.
 func TestOlderDirectoryIsRefusedAfterARestart(t *testing.T) {
@@ -187,12 +233,12 @@ func TestOlderDirectoryIsRefusedAfterARestart(t *testing.T) {
 	dir, older := g.configs[0].Dir, g.outdated()
 	g.nodes[1].mu.Lock()
 	name := g.nodes[0].dir.read().Directory
-	heard := g.nodes[1].known[name]
+	writes := g.nodes[1].known.Writes[name]
 	g.nodes[1].mu.Unlock()
 	eventually(t, "that it is durable", func() bool {
 		data, err := g.nodes[1].dir.bolt.Get(heardKey)
-		var kept map[string]uint64
-		return err == nil && json.Unmarshal(data, &kept) == nil && kept[name] >= heard
+		kept, broken := heardOf(data)
+		return err == nil && broken == nil && kept.Writes[name] >= writes
 	})
 	for i := range g.nodes {
 		g.stop(i)
