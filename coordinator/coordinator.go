@@ -183,6 +183,7 @@ func (r *runner) loop(done <-chan struct{}) {
 		actions := r.machine.Step(now, n.event)
 		r.publish()
 		r.warmAgain(n)
+		r.tellHeld(n)
 		for _, a := range actions {
 			r.do(a)
 		}

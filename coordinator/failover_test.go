@@ -345,19 +345,16 @@ func TestHeldDownIsSeen(t *testing.T) {
 		s := newStage(t)
 		l := s.store.Open()
 		defer l.Close()
-		fails := true
-		stopA := s.contend(config("a"), func(ctx context.Context, _ Term) error {
-			if fails {
-				return errors.New("no")
-			}
-			<-ctx.Done()
-			return nil
+		var failed time.Time
+		stopA := s.contend(config("a"), func(context.Context, Term) error {
+			failed = time.Now()
+			return errors.New("no")
 		})
 		time.Sleep(time.Minute)
 		stopB := s.contend(config("b"), func(ctx context.Context, _ Term) error { <-ctx.Done(); return nil })
-		line := func() lock.Member {
+		line := func(after time.Duration) lock.Member {
 			t.Helper()
-			time.Sleep(10 * time.Second)
+			time.Sleep(after - time.Since(failed))
 			var st lock.Standing
 			for st = range l.Watch(t.Context(), "r") {
 				break
@@ -367,12 +364,13 @@ func TestHeldDownIsSeen(t *testing.T) {
 			}
 			return st.Line[0]
 		}
-		if m := line(); m.Lowered() != lock.Recovering || !m.Competes() {
+		if m := line(time.Second); m.Lowered() != lock.Recovering || !m.Competes() {
 			t.Errorf("held down: %+v", m)
 		}
-		fails = false
-		time.Sleep(time.Minute)
-		if m := line(); !m.Ready() {
+		if m := line(57 * time.Second); m.Lowered() != lock.Recovering {
+			t.Errorf("held down for another three seconds: %+v", m)
+		}
+		if m := line(58 * time.Second); !m.Ready() { // for less than a beat
 			t.Errorf("no longer held down: %+v", m)
 		}
 		must(t, errors.Join(stopA(), stopB()))

@@ -78,6 +78,22 @@ func (r *runner) hasFailed(role string) bool {
 	return true
 }
 
+// tellHeld has the bids written when a role begins to be held down for longer than a beat, and when that is over: the next
+// beat of a process that stands by is far off.
+func (r *runner) tellHeld(n news) {
+	e, ok := n.event.(machine.Returned)
+	if !ok {
+		return
+	}
+	left := r.config.Now().Until(r.machine.Role(e.Role).HeldTo) - r.config.BeatEvery()
+	if left <= 0 {
+		return
+	}
+	for _, in := range []time.Duration{0, left + time.Millisecond} {
+		time.AfterFunc(in, func() { r.post(news{event: machine.Rebid{}}) })
+	}
+}
+
 // watchProgress starts the watchdog of a term that begins now.
 func (r *runner) watchProgress(ctx context.Context, t Term) {
 	if r.config.Watchdog > 0 {
