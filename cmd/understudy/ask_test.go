@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"iter"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -152,11 +153,74 @@ func TestHandoffThatNobodyTook(t *testing.T) {
 	must(t, err)
 	st, err := standing(t.Context(), l, "r")
 	must(t, err)
-	if text := notHandedOver(t.Context(), l, st.Term, "r", 0); !strings.HasPrefix(text, "a has not handed over: its work may take longer to stop") {
-		t.Errorf("while it works: %s", text)
+	h := handing{l: l, role: "r", before: st.Term, target: lock.Member{Contender: lock.Contender{ID: "b", Session: "b"}}, began: time.Now()}
+	_, err = l.Register(t.Context(), h.target.Contender, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
+	must(t, err)
+	if _, err := h.late(t.Context()); !strings.HasPrefix(err.Error(), "a has not handed over: its work may take longer to stop") {
+		t.Errorf("while it works: %v", err)
 	}
 	must(t, a.Release(t.Context(), "r", st.Term.Token))
-	if text := notHandedOver(t.Context(), l, st.Term, "r", 0); text != "a has given the role up, and nobody has taken it: see understudy why" {
-		t.Errorf("after that: %s", text)
+	if _, err := h.late(t.Context()); err.Error() != "a has given the role up, and nobody has taken it: see understudy why" {
+		t.Errorf("after that: %v", err)
+	}
+}
+
+// A deaf Locker shows a role as it is, once in each Watch, and in no more than some.
+type deaf struct {
+	lock.Locker
+	watches int
+}
+
+func (d *deaf) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Standing, error] {
+	return func(yield func(lock.Standing, error) bool) {
+		for st, err := range d.Locker.Watch(ctx, roles...) {
+			if d.watches == 0 || !yield(st, err) {
+				break
+			}
+			d.watches--
+			<-ctx.Done()
+		}
+		<-ctx.Done()
+	}
+}
+
+// TestWaitHearsNothing: where the way to the store is slow or hangs, a command that waits looks once more, and says of the
+// others only what it has read.
+func TestWaitHearsNothing(t *testing.T) {
+	for want, watches := range map[string]int{
+		"": 2,
+		"the store does not answer here any more, so it is not known whether b has the role now": 1,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			l := memory.New().Open()
+			defer l.Close()
+			s := map[string]lock.Session{}
+			for _, id := range []string{"a", "b"} {
+				one, err := l.Register(ctx, lock.Contender{ID: id, Session: lock.SessionID(id)}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
+				must(t, err)
+				s[id] = one
+			}
+			_, err := s["a"].TryAcquire(ctx, "r")
+			must(t, err)
+			st, err := standing(ctx, l, "r")
+			must(t, err)
+			time.AfterFunc(time.Second, func() {
+				_ = s["a"].Release(t.Context(), "r", st.Term.Token)
+				_, _ = s["b"].TryAcquire(t.Context(), "r")
+			})
+			after, err := follow(ctx, &deaf{l, watches}, st.Term, "r", st.Line[0])
+			if want == "" && (err != nil || after.Holder.ID != "b") || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("handoff: %s, %v, want %q", after.Holder.ID, err, want)
+			}
+			ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			time.AfterFunc(time.Second, func() { _ = s["b"].Release(t.Context(), "r", after.Token) })
+			_, err = await(ctx, &deaf{l, watches}, "r", "it has not", func(st lock.Standing) bool { return st.Term.Vacant() })
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), "it is not known what came of it")) {
+				t.Errorf("await: %v, want %q", err, want)
+			}
+		})
 	}
 }

@@ -176,11 +176,8 @@ const answerTrips = 4
 
 // follow waits until another term stands. A standby that does not answer is dead, as far as
 // anybody knows, and the wish is taken back.
-func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, target lock.Member) (after lock.Term, err error) {
-	var broken error
-	var ours bool          // our request was seen
-	var other lock.Request // the one that came after it
-	began := time.Now()
+func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, target lock.Member) (lock.Term, error) {
+	h := handing{l: l, role: role, before: before, target: target, began: time.Now()}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	patience := answerTrips*coordinator.Config{TTL: target.TTL}.Try() + time.Second
@@ -190,39 +187,107 @@ func follow(ctx context.Context, l lock.Locker, before lock.Term, role string, t
 		if st.Request.Answered || err == nil && st.Term.Token != before.Token {
 			unanswered.Stop()
 		}
-		switch asked := st.Request; {
-		case err != nil || asked.Token != before.Token:
-		case asked.To == target.Session:
-			ours = true
-		case ours && asked.To != "":
-			other = asked
-		}
-		switch {
-		case err != nil:
-			if watching.Err() == nil {
-				broken = err
-			}
+		if err != nil {
 			cli.Pause(watching)
-			continue
-		case st.Term.Token == before.Token && !st.Pause.IsZero():
-			return after, cli.Exit(cli.NotDone, fmt.Errorf("the role is %s meanwhile, and the request is void", pausedBy(st.Pause)))
-		case st.Term.Token == before.Token && !st.Term.Vacant() && !inLine(st, target):
-			return after, cli.Exit(cli.NotDone, fmt.Errorf("the session of %s that was asked for has ended, and %s stays active: look at status and ask again", target.ID, before.Holder.ID))
-		case st.Term.Token == before.Token || st.Term.Vacant():
-		case st.Term.Holder.Session == target.Session:
-			return st.Term, nil
-		default:
-			return st.Term, cli.Exit(cli.NotDone, errors.New(instead(st, before, target, other)))
+		} else if after, over, err := h.seen(st); over {
+			return after, err
 		}
-		broken = nil
 	}
 	if ctx.Err() == nil {
-		return after, withdraw(ctx, l, before, role, target, patience)
+		return h.withdraw(ctx, patience)
 	}
-	if broken != nil {
-		return after, cli.Unreachable(fmt.Errorf("the store cannot be reached, and the request stands:\n%w", broken))
+	return h.late(ctx)
+}
+
+// A handing is a handoff that was asked for.
+type handing struct {
+	l      lock.Locker
+	role   string
+	before lock.Term
+	target lock.Member
+	began  time.Time
+
+	ours  bool         // our request was seen
+	other lock.Request // the one that came after it
+}
+
+// seen takes in a standing. If that shows what came of the request, it is over.
+func (h *handing) seen(st lock.Standing) (after lock.Term, over bool, err error) {
+	switch asked := st.Request; {
+	case asked.Token != h.before.Token:
+	case asked.To == h.target.Session:
+		h.ours = true
+	case h.ours && asked.To != "":
+		h.other = asked
 	}
-	return after, cli.Exit(cli.NotDone, errors.New(notHandedOver(ctx, l, before, role, time.Since(began))))
+	switch {
+	case st.Term.Token == h.before.Token && !st.Pause.IsZero():
+		err = fmt.Errorf("the role is %s meanwhile, and the request is void", pausedBy(st.Pause))
+	case st.Term.Token == h.before.Token && !st.Term.Vacant() && !inLine(st, h.target):
+		err = fmt.Errorf("the session of %s that was asked for has ended, and %s stays active: look at status and ask again", h.target.ID, h.before.Holder.ID)
+	case st.Term.Token == h.before.Token || st.Term.Vacant():
+		return after, false, nil
+	case st.Term.Holder.Session == h.target.Session:
+		return st.Term, true, nil
+	default:
+		return st.Term, true, cli.Exit(cli.NotDone, errors.New(instead(st, h.before, h.target, h.other)))
+	}
+	return after, true, cli.Exit(cli.NotDone, err)
+}
+
+// look reads the role once more when the time is over. Where the store does not answer here, nothing is said of the others.
+func (h *handing) look(ctx context.Context) (st lock.Standing, after lock.Term, over bool, err error) {
+	st, err = lastLook(ctx, h.l, h.role)
+	if err != nil {
+		return st, after, true, cli.Unreachable(fmt.Errorf("the store does not answer here any more, so it is not known whether %s has the role now, or the request stands: look at status\n%w", h.target.ID, err))
+	}
+	after, over, err = h.seen(st)
+	return st, after, over, err
+}
+
+// late says why the active still has the role when the time is over, as far as its beats show it.
+func (h *handing) late(ctx context.Context) (lock.Term, error) {
+	waited := time.Since(h.began)
+	st, after, over, err := h.look(ctx)
+	if over {
+		return after, err
+	}
+	was := h.before.Holder
+	text := was.ID + " has not handed over: its work may take longer to stop (--stop-timeout); the request stands"
+	switch {
+	case st.Term.Vacant():
+		text = was.ID + " has given the role up, and nobody has taken it: see understudy why"
+	case fellSilent(h.before, st, waited):
+		text = fmt.Sprintf("%s has not handed over, and has not beaten since it was asked: it hangs, is dead, or is cut off from the store; "+
+			"if it stays silent, a standby takes over within %v of its last beat", was.ID, was.TTL+was.Skew)
+	}
+	return after, cli.Exit(cli.NotDone, errors.New(text))
+}
+
+// fellSilent reports whether the active has not beaten since it was asked.
+func fellSilent(before lock.Term, now lock.Standing, waited time.Duration) bool {
+	h := now.Term.Holder
+	return waited >= h.TTL/2 && now.Term.Token == before.Token && h.Beat == before.Holder.Beat
+}
+
+// withdraw takes back a wish that the standby did not answer, and says so.
+func (h *handing) withdraw(ctx context.Context, patience time.Duration) (lock.Term, error) {
+	text := fmt.Sprintf("%s did not answer within %v: it may be dead, cut off from the store, or unhealthy", h.target.ID, patience)
+	back := h.l.Ask(ctx, h.role, lock.Request{Token: h.before.Token})
+	st, after, over, err := h.look(ctx)
+	switch {
+	case over:
+		return after, err
+	case back != nil && !errors.Is(back, lock.ErrMoved):
+		return after, cli.Unreachable(fmt.Errorf("%s, and the request stands, as the store did not take it back: %w", text, back))
+	case st.Term.Vacant():
+		return after, cli.Exit(cli.NotDone, fmt.Errorf("%s, and the term of %s has ended meanwhile: look at status", text, h.before.Holder.ID))
+	}
+	text += "; the request is taken back, and " + h.before.Holder.ID
+	if fellSilent(h.before, st, patience) {
+		return after, cli.Exit(cli.NotDone, fmt.Errorf("%s has not beaten since either: look at status", text))
+	}
+	return after, cli.Exit(cli.NotDone, fmt.Errorf("%s stays active", text))
 }
 
 // instead says why another than the target has the role now.
@@ -238,43 +303,6 @@ func instead(st lock.Standing, before lock.Term, target lock.Member, other lock.
 		return fmt.Sprintf("%s: %s did not hand over, or ended right after that; see understudy why", text, was.ID)
 	}
 	return text + ", which stands by: it did not take the role, or gave it up at once, as where its command cannot start; its log says why"
-}
-
-// notHandedOver says why the active still has the role, as far as its beats show it.
-func notHandedOver(ctx context.Context, l lock.Locker, before lock.Term, role string, waited time.Duration) string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coordinator.Config{TTL: before.Holder.TTL}.Try())
-	defer cancel()
-	st, err := standing(ctx, l, role)
-	if h := st.Term.Holder; err == nil && fellSilent(before, st, waited) {
-		return fmt.Sprintf("%s has not handed over, and has not beaten since it was asked: it hangs, is dead, or is cut off from the store; "+
-			"if it stays silent, a standby takes over within %v of its last beat", h.ID, h.TTL+h.Skew)
-	}
-	if err == nil && st.Term.Token == before.Token && st.Term.Vacant() {
-		return fmt.Sprintf("%s has given the role up, and nobody has taken it: see understudy why", before.Holder.ID)
-	}
-	return fmt.Sprintf("%s has not handed over: its work may take longer to stop (--stop-timeout); the request stands", before.Holder.ID)
-}
-
-// fellSilent reports whether the active has not beaten since it was asked.
-func fellSilent(before lock.Term, now lock.Standing, waited time.Duration) bool {
-	h := now.Term.Holder
-	return waited >= h.TTL/2 && now.Term.Token == before.Token && h.Beat == before.Holder.Beat
-}
-
-// withdraw takes back a wish that the standby did not answer, and says so.
-func withdraw(ctx context.Context, l lock.Locker, before lock.Term, role string, target lock.Member, patience time.Duration) error {
-	text := fmt.Sprintf("%s did not answer within %v: it may be dead, cut off from the store, or unhealthy", target.ID, patience)
-	switch err := l.Ask(ctx, role, lock.Request{Token: before.Token}); {
-	case errors.Is(err, lock.ErrMoved):
-		return cli.Exit(cli.NotDone, fmt.Errorf("%s, and the term of %s has ended meanwhile: look at status", text, before.Holder.ID))
-	case err != nil:
-		return cli.Unreachable(fmt.Errorf("%s, and the request stands, as the store did not take it back: %w", text, err))
-	}
-	text += "; the request is taken back, and " + before.Holder.ID
-	if st, err := standing(ctx, l, role); err == nil && fellSilent(before, st, patience) {
-		return cli.Exit(cli.NotDone, fmt.Errorf("%s has not beaten since either: look at status", text))
-	}
-	return cli.Exit(cli.NotDone, fmt.Errorf("%s stays active", text))
 }
 
 func inLine(st lock.Standing, m lock.Member) bool {

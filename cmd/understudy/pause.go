@@ -129,22 +129,29 @@ func by() string {
 
 // await waits until a role is as wanted. late says what has not happened if it is not.
 func await(ctx context.Context, l lock.Locker, role, late string, ok func(lock.Standing) bool) (lock.Standing, error) {
-	var broken error
 	for st, err := range l.Watch(ctx, role) {
-		switch {
-		case err == nil && ok(st):
+		if err == nil && ok(st) {
 			return st, nil
-		case err == nil:
-			broken = nil
-		case ctx.Err() == nil:
-			broken = err
+		}
+		if err != nil {
 			cli.Pause(ctx)
 		}
 	}
-	if broken != nil {
-		return lock.Standing{}, cli.Unreachable(fmt.Errorf("it is written, but then the store could not be reached:\n%w", broken))
+	st, err := lastLook(ctx, l, role)
+	switch {
+	case err != nil:
+		return st, cli.Unreachable(fmt.Errorf("it is written, but then the store could not be reached, so it is not known what came of it: look at status\n%w", err))
+	case ok(st):
+		return st, nil
 	}
-	return lock.Standing{}, cli.Exit(cli.NotDone, fmt.Errorf("it is written, but within --timeout %s", late))
+	return st, cli.Exit(cli.NotDone, fmt.Errorf("it is written, but within --timeout %s", late))
+}
+
+// lastLook reads a role when a wait for it is over: a watch from here may be late, or hang, and says nothing of others then.
+func lastLook(ctx context.Context, l lock.Locker, role string) (lock.Standing, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return standing(ctx, l, role)
 }
 
 // A pausing is one call of pause.
