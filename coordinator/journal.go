@@ -211,7 +211,7 @@ func (r *runner) transition(now Instant, roles ...string) {
 	case cause != nil && !Asked(cause), to == Paused && errors.Is(why, lock.ErrRolledBack):
 		level = slog.LevelWarn
 	}
-	if to == Registering && from.state != "" && why != nil && outcomeOf(why) == lock.Unknown && !errors.Is(why, lock.ErrRefused) {
+	if to == Registering && from.state != "" && (why == nil || outcomeOf(why) == lock.Unknown) {
 		reason = gaveUp
 	}
 	attrs := []any{named(roles), "id", r.config.ID, "from", string(from.state), "to", string(to), "reason", reason, counted(roles, r.journal.states[role].token), "after", took}
@@ -221,8 +221,9 @@ func (r *runner) transition(now Instant, roles ...string) {
 	r.config.Logger.Log(context.Background(), r.journal.loud(level, role, from, to, cause, r.greatest(role)), "transition", attrs...)
 }
 
-// gaveUp is why a role is registered for anew where the store has not said that the session is lost: it has said nothing.
-const gaveUp = "the store did not answer for so long that the session counts as lost"
+// gaveUp is why a role is registered for anew where the store has not said that the session is lost: it has said nothing,
+// or refused every beat, or this process did not run.
+const gaveUp = "no beat was acknowledged for so long that the session counts as lost"
 
 // most is how many roles a line names.
 const most = 8

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -333,6 +334,41 @@ func TestErrorsChange(t *testing.T) {
 			}
 			if name == "another" && (!strings.Contains(r.trace(), `msg="the store does not answer" id=a error="no route"`) || !strings.Contains(r.trace(), `msg="the store does not answer" id=a error="no leader"`)) {
 				t.Error(r.trace())
+			}
+		})
+	}
+}
+
+// TestLossByOnesOwnClock: where nobody has ended the session of a standby, no line says that it was lost to somebody: the store
+// refused its beats, or the process did not run.
+func TestLossByOnesOwnClock(t *testing.T) {
+	const want = `msg=transition id=a from=standby to=registering reason="no beat was acknowledged for so long that the session counts as lost"`
+	for name, happens := range map[string]func(l *refusing, skipped *atomic.Int64){
+		"refused": func(l *refusing, _ *atomic.Int64) {
+			l.set("beat", "register", "watch")
+			time.Sleep(time.Minute)
+			l.set()
+		},
+		"frozen": func(_ *refusing, skipped *atomic.Int64) { skipped.Store(int64(time.Minute)) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, r, skipped := newStage(t), &recorder{begin: time.Now()}, new(atomic.Int64)
+			stopB := s.contend(config("b"), untilTold)
+			time.Sleep(time.Second)
+			c := config("a")
+			c.Logger = r.logger()
+			c.Now = func() Instant {
+				now, more := Virtual(), time.Duration(skipped.Load())
+				return Instant{Mono: now.Mono, Raw: now.Raw + more, Boot: now.Boot + more}
+			}
+			l := &refusing{Locker: s.store.Open(), why: lock.Refusal(errors.New("the password was changed"))}
+			stopA := s.contendOver(l, c, untilTold)
+			time.Sleep(time.Minute)
+			happens(l, skipped)
+			time.Sleep(time.Minute)
+			must(t, errors.Join(stopA(), stopB()))
+			if text := r.trace(); !strings.Contains(text, want) {
+				t.Errorf("%s:\n%s", name, text)
 			}
 		})
 	}
