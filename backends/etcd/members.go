@@ -247,6 +247,8 @@ func (m *members) explain(err error) error {
 		return permanent("it refuses user "+user+" and this password", "Username", m.password())
 	case isAlert(err):
 		return m.refusesUs(err)
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return lock.Refusal(fmt.Errorf("etcd: it refuses every write: make room, then etcdctl alarm disarm (docs/etcd.md): %w", err))
 	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
 		return permanent("it has no users; leave these out, or enable authentication there", "Username", m.password())
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps),

@@ -49,7 +49,7 @@ a store is in the line "store" of status.
 			if err := checkIdentity(*identity, st.Store); err != nil {
 				return err
 			}
-			if err = l.Adopt(ctx, *identity); err == nil {
+			if err = unwritten(l.Adopt(ctx, *identity)); err == nil {
 				st, err = standing(ctx, l, *identity)
 			}
 			if err != nil {

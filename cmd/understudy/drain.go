@@ -91,7 +91,7 @@ func (s *steering) set(ctx context.Context, op lock.Operator, was, to lock.Setti
 	if !was.Drained || !to.Drained {
 		to.By, to.At = by(), time.Now()
 	}
-	return cli.Unreachable(op.Configure(ctx, s.Coordinator.ID, to))
+	return cli.Unreachable(unwritten(op.Configure(ctx, s.Coordinator.ID, to)))
 }
 
 // A draining is one call of drain.

@@ -127,6 +127,14 @@ func by() string {
 	return name + "@" + host
 }
 
+// unwritten says of a write that had no answer that it may stand all the same.
+func unwritten(err error) error {
+	if err == nil || lock.OutcomeOf(err) != lock.Unknown || errors.Is(err, lock.ErrRefused) {
+		return err
+	}
+	return fmt.Errorf("it is not known whether that was written: look at status\n%w", err)
+}
+
 // await waits until a role is as wanted. late says what has not happened if it is not.
 func await(ctx context.Context, l lock.Locker, role, late string, ok func(lock.Standing) bool) (lock.Standing, error) {
 	for st, err := range l.Watch(ctx, role) {
@@ -192,7 +200,7 @@ func (p *pausing) run(ctx context.Context, l lock.Locker, op lock.Operator) erro
 		return err
 	}
 	if err := op.Pause(ctx, p.Role(), p.pause); err != nil {
-		return cli.Unreachable(err)
+		return cli.Unreachable(unwritten(err))
 	}
 	p.say("%s is %s: nobody takes over, and %s", p.Role(), pausedBy(p.pause), whoGoesOn(before, p.pause))
 	if !before.Pause.IsZero() {
@@ -289,7 +297,7 @@ func (s *steering) resume(ctx context.Context, l lock.Locker, op lock.Operator) 
 	case errors.Is(err, lock.ErrMoved):
 		return cli.Exit(cli.NotDone, fmt.Errorf("role %q: another pause has replaced it; look at status", s.Role()))
 	case err != nil:
-		return cli.Unreachable(err)
+		return cli.Unreachable(unwritten(err))
 	}
 	s.say("%s is resumed; it was %s", s.Role(), pausedBy(st.Pause))
 	s.say("undo it with: %s%s", pauseAgain(s.Role(), st.Pause), s.sameStore())
