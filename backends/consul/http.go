@@ -171,6 +171,8 @@ func (t *transport) refusesUs(err error) error {
 
 func (t *transport) answered(status int, text string) error {
 	switch {
+	case status == http.StatusForbidden && strings.Contains(text, noToken) && t.config.TokenFile != "" && t.worked.Load(): // the file will follow
+		return lock.Refusal(lock.InFields(fmt.Errorf("consul: it no longer knows the token; write the new one into the file (%s)", text), "TokenFile"))
 	case status == http.StatusForbidden:
 		return denied(t.config, text)
 	case status == http.StatusBadRequest && strings.Contains(text, "HTTP request to an HTTPS server"):
@@ -247,6 +249,9 @@ func refused(field, format string, args ...any) error {
 // token only by its accessor.
 func (s *store) denied(what string) error { return denied(s.config, what) }
 
+// noToken is what Consul says of a token that it does not know, or no longer.
+const noToken = "ACL not found"
+
 func denied(c Config, what string) error {
 	field, who := "TokenFile", "the token"
 	switch {
@@ -259,7 +264,7 @@ func denied(c Config, what string) error {
 	if c.Prefix != "" {
 		prefix = strings.TrimSuffix(c.Prefix, "/") + "/"
 	}
-	if strings.Contains(what, "ACL not found") {
+	if strings.Contains(what, noToken) {
 		return refused(field, "it does not know %s (%s)", who, what)
 	}
 	return refused(field, "%s may not do that (%s); it needs key_prefix %q write, and session write on the agent's node", who, what, prefix)

@@ -62,7 +62,7 @@ func TestRevoked(t *testing.T) {
 			_, err := a.etcd.UserChangePassword(a.ctx, "billing", "another")
 			return err
 		}, back: func(a superuser) error { _, err := a.etcd.UserChangePassword(a.ctx, "billing", "hunter2"); return err }},
-		"Consul, the token": {store: consulWithTokens, says: "ACL not found", lose: func(a superuser) error {
+		"Consul, the token": {store: consulWithTokens, says: "ACL not found", lasts: true, lose: func(a superuser) error {
 			self, _, err := a.consul.ACL().TokenReadSelf(&api.QueryOptions{Token: a.token})
 			if err == nil {
 				_, err = a.consul.ACL().TokenDelete(self.AccessorID, nil)
