@@ -106,6 +106,7 @@ func (o outsider) Elect(ctx context.Context, dead string) error {
 		err := o.client.caller.call(try, p, pathElect, hello{Leader: dead}, &now)
 		stop()
 		if err == nil && now.Leader != "" {
+			o.client.next.Store(uint64(max(0, slices.Index(o.client.list(), p)))) // it is there, and has heard of the leader: it is asked next
 			return nil
 		}
 		errs = append(errs, err)
@@ -172,7 +173,7 @@ func (c clocked) CloseIdleConnections() {
 }
 
 // repeatable are the commands that change nothing when they are applied twice.
-var repeatable = append(slices.Clone(operators), ledger.Begin, ledger.Read, ledger.Record, ledger.Save, ledger.Restore)
+var repeatable = append(slices.Clone(operators), ledger.Begin, ledger.Read, ledger.Record, ledger.Save, ledger.Restore, ledger.Evict)
 
 // Propose asks the peers in turn. A command that may have been applied is
 // proposed again only where that changes nothing.
