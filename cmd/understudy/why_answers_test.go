@@ -56,7 +56,7 @@ var answers = []struct {
 	}, []string{"its work ended in 1ms; the store did not answer, so the role was given back only 19.27s after that"}, []string{"the work of a took", "--stop-timeout", "stopping it"}},
 	{"the work was slow", []lock.Event{
 		ended(lock.CauseStopped, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*sec), lasted(lock.PartRelease, 5*ms)), began("b", lock.CauseReleased, 0, soon...),
-	}, []string{"its work ended in 4s, and giving the role back took 5ms", "the work of a took 4s to stop: have it end sooner"}, []string{"did not answer"}},
+	}, []string{"its work ended in 4s, and giving the role back took 5ms", "the work of a took 4s to stop, with its --on-standby hook, if it has one: have the command end sooner when it is told to, or shorten --stop-timeout, and have the hook end sooner"}, []string{"did not answer"}},
 	{"the store was slow to take the role back", []lock.Event{
 		ended(lock.CauseStopped, 0, lasted(lock.PartWork, 60*sec), lasted(lock.PartDrain, 4*ms), lasted(lock.PartRelease, 2*sec)), began("b", lock.CauseReleased, 0, soon...),
 	}, []string{"and giving the role back took 2s", "the store took 2s to take the role back from a"}, []string{"the work of a took"}},

@@ -173,7 +173,7 @@ func (m *move) hint(s *story, cause string) {
 	}
 	if e := m.ended; e != nil && has(e, lock.PartRelease) {
 		if d := took(e, lock.PartDrain); d > slowDrain {
-			add("the work of %s took %s to stop: have it end sooner when it is told to, or shorten --stop-timeout", e.By, short(d))
+			add("the work of %s took %s to stop, with its --on-standby hook, if it has one: have the command end sooner when it is told to, or shorten --stop-timeout, and have the hook end sooner", e.By, short(d))
 		}
 		if d := took(e, lock.PartRelease); d > slowGrant && !has(e, lock.PartOutage) {
 			add("the store took %s to take the role back from %s", short(d), e.By)
