@@ -51,7 +51,9 @@ func (m *move) without() (gap time.Duration, bound string) {
 	case later, m.unseen():
 		bound = noLess
 	case silent: // the work may have gone on until the promise was over, and what was seen of it was late where the store was away
-		gap, bound = gap+took(m.began, lock.PartOutage), noMore
+		if bound = noMore; !m.heldOutage() {
+			gap += took(m.began, lock.PartOutage)
+		}
 	}
 	e := m.ended
 	if e == nil {
@@ -96,6 +98,17 @@ func (m *move) seen() (sum time.Duration) {
 // silent. A Raft group that elects another leader, because the silent one led it, answers sooner.
 func (m *move) storeAway() bool {
 	return 2*took(m.began, lock.PartOutage) > took(m.began, lock.PartSilent)+took(m.began, lock.PartFence)
+}
+
+// heldOutage reports whether the store's outage lies in the silence. One that came before it leaves a silence of about a
+// promise, as that begins with the first answer; whose promise it was is not recorded, so the longest that is known counts.
+func (m *move) heldOutage() bool {
+	promise := m.Term.Holder.TTL + m.Term.Holder.Skew
+	for _, one := range m.Line {
+		promise = max(promise, one.TTL+one.Skew)
+	}
+	silent := took(m.began, lock.PartSilent) + took(m.began, lock.PartFence)
+	return promise > 0 && silent > promise*3/2 && silent >= took(m.began, lock.PartOutage)
 }
 
 // took is how long a part of an event took; 0 if that is not recorded.

@@ -132,6 +132,18 @@ var answers = []struct {
 		nil,
 	},
 	{
+		"a silence in which the store was away",
+		[]lock.Event{began("b", lock.CauseSilent, 0, append(after(23*sec), lasted(lock.PartOutage, 17*sec))...)},
+		[]string{"Nobody was active for at most 23.01s, as far as is known"},
+		nil,
+	},
+	{
+		"a silence that is too short for the outage to lie in it",
+		[]lock.Event{began("b", lock.CauseSilent, 0, append(after(23*sec), lasted(lock.PartOutage, 24*sec))...)},
+		[]string{"Nobody was active for at most 47.01s, as far as is known"},
+		nil,
+	},
+	{
 		"a crash that nobody was there to see",
 		[]lock.Event{cameLater(began("b", lock.CauseCrashed, 0, soon...))},
 		[]string{"(seen by b; its successor was not there yet)", "Nobody was active for at least 10ms, as far as is known"},
