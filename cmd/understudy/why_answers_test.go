@@ -121,7 +121,7 @@ var answers = []struct {
 	},
 	{
 		"a silence while the store was away",
-		[]lock.Event{cameLater(silentWith(history.HadWitness, began("b", lock.CauseSilent, 0, append(after(10*sec), lasted(lock.PartOutage, 9*sec))...)))},
+		[]lock.Event{cameLater(detailed(history.HadWitness, began("b", lock.CauseSilent, 0, append(after(10*sec), lasted(lock.PartOutage, 9*sec))...)))},
 		[]string{"so it may have been the store that was away"},
 		[]string{"could not end its session", "nobody stood by", halve},
 	},
@@ -179,6 +179,12 @@ var answers = []struct {
 		nil,
 		[]string{"a ttl of"},
 	},
+	{"work that stalled", []lock.Event{
+		detailed("the work made no progress", ended(lock.CauseStalled, 0, lasted(lock.PartWork, 60*sec))), began("b", lock.CauseReleased, 0, soon...),
+	}, []string{"It took over from a, token 7: its work made no progress."}, []string{"(the work made no progress"}},
+	{"work that stalled as its disk did", []lock.Event{
+		detailed("the work made no progress: no space", ended(lock.CauseStalled, 0, lasted(lock.PartWork, 60*sec))), began("b", lock.CauseReleased, 0, soon...),
+	}, []string{"its work made no progress (no space)."}, nil},
 	{
 		"a wait for which nobody has said why",
 		[]lock.Event{began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms))},
@@ -187,9 +193,9 @@ var answers = []struct {
 	},
 }
 
-// silentWith is an event of a term that began after a silence.
-func silentWith(witness string, e lock.Event) lock.Event {
-	e.Detail = witness
+// detailed is an event with a detail.
+func detailed(detail string, e lock.Event) lock.Event {
+	e.Detail = detail
 	return e
 }
 

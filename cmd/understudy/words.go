@@ -38,6 +38,9 @@ func sentence(cause, detail string) string {
 	if !known {
 		text = firstOf(cause, "why is not known")
 	}
+	if cause == lock.CauseStalled { // its detail begins with the same words
+		detail = strings.TrimPrefix(strings.TrimPrefix(detail, coordinator.ErrStalled.Error()), ": ")
+	}
 	if detail != "" {
 		text += " (" + detail + ")"
 	}
