@@ -186,6 +186,18 @@ var answers = []struct {
 		detailed("the work made no progress: no space", ended(lock.CauseStalled, 0, lasted(lock.PartWork, 60*sec))), began("b", lock.CauseReleased, 0, soon...),
 	}, []string{"its work made no progress (no space)."}, nil},
 	{
+		"a host that was lost with its witness",
+		[]lock.Event{detailed(history.HadWitness, began("b", lock.CauseSilent, 0, after(10300*ms)...))},
+		[]string{"cut off; a fence command (--fence) that succeeds ends the wait for such a host at once\n"},
+		nil,
+	},
+	{
+		"a host that was lost with its witness, and could not be fenced",
+		[]lock.Event{detailed(history.HadWitness, began("b", lock.CauseSilent, 0, append(after(2300*ms), lasted(lock.PartFence, 8*sec))...))},
+		[]string{"lost, frozen or cut off\n", "a fence command that succeeds ends the wait at once: the log of who ran it says why it did not\n"},
+		[]string{"--fence"},
+	},
+	{
 		"a wait for which nobody has said why",
 		[]lock.Event{began("b", lock.CauseCrashed, 0, lasted(lock.PartNotice, 3340*ms))},
 		[]string{"why is not recorded, and its log says it: it was not ready, not healthy, drained, held down after a failure, or not the first in line, the role was paused, or the store was"},

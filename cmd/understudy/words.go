@@ -242,7 +242,11 @@ func outlasts(ttl time.Duration) time.Duration {
 func witnessed(began *lock.Event) string {
 	switch {
 	case history.Says(began.Detail, history.HadWitness):
-		return began.From + " had a witness, which could not end its session: the whole host was lost, frozen or cut off"
+		text := began.From + " had a witness, which could not end its session: the whole host was lost, frozen or cut off"
+		if !has(began, lock.PartFence) { // otherwise it is said why that did not help
+			text += "; a fence command (--fence) that succeeds ends the wait for such a host at once"
+		}
+		return text
 	case history.Says(began.Detail, history.NoWitness):
 		return noWitness(began.From)
 	}
