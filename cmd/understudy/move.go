@@ -15,6 +15,8 @@ type move struct {
 	ended  *lock.Event // of the term before it, by its owner; nil: not written
 	last   *lock.Event // the end of the last term, if nobody is active
 	outage *lock.Event // the last one in the current term
+
+	unwritable string // why the store takes no write, in words; empty: that is not known
 }
 
 // causeOf is why the term before this one ended. The store says how it ended there; the former

@@ -51,7 +51,7 @@ func TestEtcdWithoutSpace(t *testing.T) {
 	r.expect(cli.NotDone, "out of space, so every write is refused", "status", "--role", "r")
 	r.expect(cli.Unavailable, "it refuses every write: make room, then etcdctl alarm disarm", "pause", "--role", "r")
 	r.expect(cli.Unavailable, "it refuses every write: make room, then etcdctl alarm disarm", "handoff", "--role", "r", "--timeout", "1m")
-	r.expect(0, "out of space, so every write is refused: make room, then etcdctl alarm disarm", "why", "--role", "r")
+	r.expect(0, "Nobody can beat or take over: the store etcd: out of space, so every write is refused: make room, then etcdctl alarm disarm", "why", "--role", "r")
 
 	gone, err := etcd.Delete(ctx, "ballast")
 	lab.Must(t, err)

@@ -62,18 +62,36 @@ These names are stable.
 	return cmd
 }
 
-// tellStore says, where nobody is active, that the store refuses every write, if its servers say so.
+// tellStore tells it anew where nobody is active, if the store's servers say that no write can be made.
 func (o *options) tellStore(ctx context.Context, all []story) {
 	if !slices.ContainsFunc(all, func(s story) bool { return s.Active == "" }) {
 		return
 	}
-	if found := o.askServers(ctx)(ctx); found.Refuses != "" {
+	if why := o.askServers(ctx)(ctx).unwritable(); why != "" {
 		for i := range all {
-			if all[i].Active == "" {
-				all[i].Text += fmt.Sprintf(" The store %s: %s.", o.Store.Backend, found.Refuses)
-			}
+			all[i].tellUnwritable(fmt.Sprintf("the store %s: %s", o.Store.Backend, why))
 		}
 	}
+}
+
+// unwritable is why the store takes no write, as far as its servers say; "": nothing is known of it.
+func (i inspection) unwritable() string {
+	if n, known := i.Margin(); known && n < 0 {
+		return i.Health.String()
+	}
+	return i.Refuses
+}
+
+// tellUnwritable tells the story anew if nobody is active: where the store takes no write, that is why, and who lives
+// cannot beat.
+func (s *story) tellUnwritable(why string) {
+	if s.Active != "" {
+		return
+	}
+	m := *s.of
+	m.unwritable = why
+	*s = newStory(m)
+	m.tellNobody(s)
 }
 
 // stories are those of the named roles, or of all that there are.
@@ -164,6 +182,8 @@ type story struct {
 	Text     string     `json:"text"` // the answer in a sentence or two
 	Steps    []step     `json:"steps"`
 	Faster   []string   `json:"faster"`
+
+	of *move // what it is about
 }
 
 // A step is one line of the timeline.
@@ -186,12 +206,12 @@ func storyOf(st heard, events []lock.Event) story {
 			m.outage = &events[i]
 		}
 	}
-	s := story{Role: st.Role, Token: st.Term.Token, Steps: []step{}, Faster: []string{}}
 	for i, e := range events {
 		if m.began != nil && e.Kind == lock.Ended && e.Token == m.began.Previous {
 			m.ended = &events[i]
 		}
 	}
+	s := newStory(m)
 	if !st.Term.Vacant() && st.silent == "" {
 		s.Active = st.Term.Holder.ID
 		m.tellMove(&s)
@@ -199,6 +219,10 @@ func storyOf(st heard, events []lock.Event) story {
 	}
 	m.tellNobody(&s)
 	return s
+}
+
+func newStory(m move) story {
+	return story{Role: m.Role, Token: m.Term.Token, Steps: []step{}, Faster: []string{}, of: &m}
 }
 
 // tellMove says how the active got its role.
@@ -256,42 +280,55 @@ func (m *move) tellMove(s *story) {
 
 // tellNobody says how the last term ended, and why nobody takes over.
 func (m *move) tellNobody(s *story) {
-	t := m.Term
+	t, refuses := m.Term, m.unwritable != ""
+	if refuses {
+		s.Text = fmt.Sprintf("Nobody can beat or take over: %s. ", m.unwritable)
+	}
 	if t.Token == 0 {
-		s.Text = fmt.Sprintf("Nobody was ever active in %s. %s", s.Role, m.whyNobody())
+		s.Text += fmt.Sprintf("Nobody was ever active in %s. %s", s.Role, m.whyNobody())
+		s.Text = strings.TrimSpace(s.Text)
 		return
 	}
 	s.From, s.Previous = t.Holder.ID, t.Token
 	switch {
 	case m.silent != "":
 		s.Cause = lock.CauseSilent
-		s.Text = fmt.Sprintf("%s has the role with token %d, and is silent (%s): lost or cut off, which cannot be told apart. ", t.Holder.ID, t.Token, m.silent)
-		if promise := t.Holder.TTL + t.Holder.Skew; t.Holder.Beat != lock.Absent && m.at.Sub(t.Holder.BeatAt) > promise {
-			s.Text += fmt.Sprintf("Its promise is over, %s after that beat, by its clock.", promise)
-		} else {
-			s.Text += fmt.Sprintf("Nobody may take over before its promise is over, within %s of its last beat.", promise)
-		}
+		s.Text += m.silentText()
 	default:
 		cause, detail := history.CauseOf(t)
 		if m.last != nil && cause == lock.CauseReleased {
 			cause, detail = m.last.Cause, m.last.Detail
 		}
 		s.Cause = cause
-		s.Text = fmt.Sprintf("Nobody is active. %s was the last, with token %d: %s.", t.Holder.ID, t.Token, sentence(cause, detail))
+		s.Text += fmt.Sprintf("Nobody is active. %s was the last, with token %d: %s.", t.Holder.ID, t.Token, sentence(cause, detail))
 	}
-	if f := m.Fence; !f.IsZero() {
+	if f := m.Fence; !f.IsZero() && !refuses {
 		s.Text += fmt.Sprintf(" %s has set out to fence its host, and the role is free as soon as its fence command succeeds, or the promise is over. Whether it has failed only its log says.", f.By)
 	}
-	s.Text += " " + m.whyNobody()
+	s.Text = strings.TrimSpace(s.Text + " " + m.whyNobody())
 	if m.began != nil {
 		s.Steps = append(s.Steps, step{m.began.At, m.began.By, beginningText(*m.began)})
 	}
 	if m.last != nil {
 		s.Steps = append(s.Steps, step{m.last.At, m.last.By, endingText(*m.last)})
 	}
-	if m.silent != "" && !t.Holder.Witness {
+	if m.silent != "" && !t.Holder.Witness && !refuses {
 		s.Faster = append(s.Faster, noWitness(t.Holder.ID))
 	}
+}
+
+// silentText says of a silent active what is known of it. Where the store takes no write it is silent for that reason.
+func (m *move) silentText() string {
+	t := m.Term
+	text := fmt.Sprintf("%s has the role with token %d, and is silent (%s)", t.Holder.ID, t.Token, m.silent)
+	promise := t.Holder.TTL + t.Holder.Skew
+	switch {
+	case m.unwritable != "":
+		return text + ": whether it lives is not known while it cannot beat."
+	case t.Holder.Beat != lock.Absent && m.at.Sub(t.Holder.BeatAt) > promise:
+		return fmt.Sprintf("%s: lost or cut off, which cannot be told apart. Its promise is over, %s after that beat, by its clock.", text, promise)
+	}
+	return fmt.Sprintf("%s: lost or cut off, which cannot be told apart. Nobody may take over before its promise is over, within %s of its last beat.", text, promise)
 }
 
 func showStories(out io.Writer, format string, all []story) error {

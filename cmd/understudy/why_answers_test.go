@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -276,6 +277,46 @@ func TestSilentStandby(t *testing.T) {
 		if row := newRole(h).Standbys[0]; (row.Silent != "") != (ages[1] > 6*sec) {
 			t.Errorf("%v after its last beat: %q", ages[1], row.Silent)
 		}
+	}
+}
+
+// TestWhyWhereNothingIsWritten: where the store takes no write, who is silent may live, and nobody takes over, whoever is
+// started. why says so first, with the store's text, and leaves an active one alone.
+func TestWhyWhereNothingIsWritten(t *testing.T) {
+	old := lock.Member{Contender: lock.Contender{ID: "a"}, Promise: lock.Promise{TTL: 4 * sec}, Beat: 1, BeatAt: noon.Add(-60 * sec)}
+	next := lock.Member{Contender: lock.Contender{ID: "c"}, Promise: lock.Promise{TTL: 4 * sec}}
+	three := []string{"x", "y", "z"}
+	for want, health := range map[string]backends.Health{
+		"out of space: make room":                               {Members: three, Refuses: "out of space: make room"},
+		"no majority: 2 of 3 must work; silent: y, z":           {Members: three, Silent: three[1:]},
+		"no majority: 2 of 3 must work; failing: y, z; y: full": {Members: three, Failing: three[1:], Refuses: "y: full"},
+	} {
+		why := "the store etcd: " + inspection{Health: health}.unwritable()
+		for name, h := range map[string]heard{
+			"silent, the others too": {lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: old}, Fence: lock.Fence{By: "c", Session: "s"}, Line: []lock.Member{old}}, noon, "no beat for 1.5s"},
+			"silent":                 {lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: old}, Line: []lock.Member{next}}, noon, "no beat for 1.5s"},
+			"vacant":                 {lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: old, Over: "released"}}, noon, ""},
+			"new":                    {lock.Standing{Role: "r", Line: []lock.Member{next}}, noon, ""},
+		} {
+			s := storyOf(h, nil)
+			s.tellUnwritable(why)
+			if first := "Nobody can beat or take over: the store etcd: " + want + ". "; !strings.HasPrefix(s.Text, first) {
+				t.Errorf("%s: why does not begin with %q: %s", name, first, s.Text)
+			}
+			for _, not := range []string{"lost or cut off", "takes over", "tart a contender", "free as soon"} {
+				if strings.Contains(s.Text, not) || len(s.Faster) > 0 {
+					t.Errorf("%s: why says %q: %s %q", name, not, s.Text, s.Faster)
+				}
+			}
+		}
+	}
+	if text := (inspection{Health: backends.Health{Members: three, Silent: three[2:]}}).unwritable(); text != "" {
+		t.Errorf("a majority works, and it says %q", text)
+	}
+	s := storyOf(heard{Standing: lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: next}}}, nil)
+	before := s.Text
+	if s.tellUnwritable("the store etcd: full"); s.Text != before {
+		t.Errorf("of an active one: %s", s.Text)
 	}
 }
 

@@ -98,7 +98,7 @@ func beginningText(e lock.Event) string {
 	return text
 }
 
-// whyNobody is what keeps the role from being taken.
+// whyNobody is what keeps the role from being taken; "" where it is only that the store takes no write.
 func (m *move) whyNobody() string {
 	var fit, not []string
 	dead := false
@@ -127,6 +127,8 @@ func (m *move) whyNobody() string {
 			return text + " until it is resumed, so nobody takes over."
 		}
 		return text + " until " + p.Until.Local().Format(stamp) + ", and nobody takes over before."
+	case m.unwritable != "":
+		return ""
 	case len(m.Line) == 0:
 		return "Nobody stands by: start a contender."
 	case len(fit) == 0 && dead:
