@@ -47,6 +47,25 @@ func TestTroubleshooting(t *testing.T) {
 	}
 }
 
+// TestTroubleshootingReasons: the page has every reason of a transition that is a text of its own.
+func TestTroubleshootingReasons(t *testing.T) {
+	text, err := os.ReadFile("troubleshooting.md")
+	lab.Must(t, err)
+	rows, n := quoted(string(text)), 0
+	for _, name := range []string{"cause.go", "view.go"} {
+		code, err := os.ReadFile("../coordinator/internal/machine/" + name)
+		lab.Must(t, err)
+		for _, m := range regexp.MustCompile(`(?:return |errors\.New\()"([a-z][^"]+ [^"]+|starting|granted)"`).FindAllStringSubmatch(string(code), -1) {
+			if n++; !slices.Contains(rows, m[1]) {
+				t.Errorf("troubleshooting.md does not have the reason %q of %s", m[1], name)
+			}
+		}
+	}
+	if n < 18 {
+		t.Errorf("%d reasons were found: the code is not read as it is written", n)
+	}
+}
+
 // TestTroubleshootingMisses: a message that the page lacks is noticed.
 func TestTroubleshootingMisses(t *testing.T) {
 	for _, c := range []struct {
