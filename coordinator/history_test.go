@@ -139,6 +139,26 @@ func TestHistoryOfTheWork(t *testing.T) {
 	}
 }
 
+// TestHistoryOfARunThatIsDone: work that ends the run as it is done was not told to stop, and another role's work was.
+func TestHistoryOfARunThatIsDone(t *testing.T) {
+	for role, cause := range map[string]string{"r": lock.CauseDone, "another": lock.CauseStopped} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStage(t)
+			ctx, giveUp := context.WithCancelCause(t.Context())
+			err := Run(ctx, s.store.Open(), config("a"), func(context.Context, Term) error {
+				giveUp(errors.Join(ErrStopping, history.Done(role)))
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := told(t, operator(s)), "\na ended 1 "+cause+" "; !strings.Contains(got, want) {
+				t.Errorf("the work of %s is done, and the history is\n%swant%s", role, got, want)
+			}
+		})
+	}
+}
+
 // TestHistoryOfASilentActive: how long it had been silent is told, and what it tells itself when
 // the store answers it again.
 func TestHistoryOfASilentActive(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/coordinator/internal/chronicle"
 	"github.com/understudy-ha/understudy/coordinator/internal/machine"
+	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -250,7 +251,7 @@ func (r *runner) historyCause(t Transition) (cause, detail string) {
 	if r.err != nil || errors.As(r.whyStop(), &unasked) {
 		return lock.CauseFailed, say(r.whyStop())
 	}
-	return lock.CauseStopped, say(r.whyStop())
+	return history.CauseOfStop(t.Role, r.whyStop()), say(r.whyStop())
 }
 
 // by names who asked for something, if that is known.

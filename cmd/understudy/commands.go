@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/config"
 	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/coordinator/witness"
+	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/internal/procgroup"
 )
 
@@ -108,28 +109,27 @@ func (c *commands) exit() {
 
 // An endedError says that a run ends because its command ended.
 type endedError struct {
-	code int
-	at   time.Time
-	role string // empty: this process has one role
+	code    int
+	at      time.Time
+	role    string
+	several bool // this process has other roles, too
 }
 
 func (c *command) endedError(code int, at time.Time) *endedError {
-	e := &endedError{code: code, at: at}
-	if len(c.byRole) > 1 {
-		e.role = c.role.Name
-	}
-	return e
+	return &endedError{code: code, at: at, role: c.role.Name, several: len(c.byRole) > 1}
 }
 
 func (e *endedError) Error() string {
-	if e.role != "" {
+	if e.several {
 		return fmt.Sprintf("the command of role %s ended with code %d", e.role, e.code)
 	}
 	return fmt.Sprintf("the command ended with code %d", e.code)
 }
 
-// Is makes an exit with code 0 count as a stop.
-func (e *endedError) Is(target error) bool { return e.code == 0 && target == coordinator.ErrStopping }
+// Is makes an exit with code 0 count as a stop, and the role's history say that its work is done: nobody has asked for it.
+func (e *endedError) Is(target error) bool {
+	return e.code == 0 && (target == coordinator.ErrStopping || target == history.Done(e.role))
+}
 
 // together is how far apart two signals may arrive and still count as one stop. Stopping a whole
 // service signals all of its processes, some of them twice, and the command may end before the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/config"
+	"github.com/understudy-ha/understudy/coordinator"
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/lock"
 )
@@ -75,6 +78,19 @@ func TestWhoseCommandEnded(t *testing.T) {
 	c := newCommands(&options{Options: &cli.Options{Config: all}}, nil)
 	if text := c.byRole["data"].endedError(3, time.Now()).Error(); text != "the command of role data ended with code 3" {
 		t.Error(text)
+	}
+}
+
+// TestCommandThatEndedByItself: with code 0 its work is done, and that of other roles is stopped, as nobody failed.
+func TestCommandThatEndedByItself(t *testing.T) {
+	all := &config.Config{Roles: []config.Role{{Name: "query"}, {Name: "data"}}}
+	all.Coordinator.Logger = slog.New(slog.DiscardHandler)
+	for _, code := range []int{0, 3} {
+		why := newCommands(&options{Options: &cli.Options{Config: all}}, nil).byRole["data"].endedError(code, time.Now())
+		done, others := history.CauseOfStop("data", why) == lock.CauseDone, history.CauseOfStop("query", why)
+		if done != (code == 0) || errors.Is(why, coordinator.ErrStopping) != done || others != lock.CauseStopped {
+			t.Errorf("code %d: done is %v, and others are %s", code, done, others)
+		}
 	}
 }
 

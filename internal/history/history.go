@@ -4,6 +4,7 @@ package history
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -94,6 +95,19 @@ func CauseOf(t lock.Term) (cause, detail string) {
 		return lock.CauseEvicted, "by " + end.By
 	}
 	return lock.CauseLost, "ended by " + end.By + ": " + end.Why
+}
+
+// A Done names a role whose work is done for good: what ends a run and is one has stopped that role for no other reason.
+type Done string
+
+func (d Done) Error() string { return "the work of role " + string(d) + " is done" }
+
+// CauseOfStop is why a role's term ended with its run, which ended for why, without an error.
+func CauseOfStop(role string, why error) string {
+	if errors.Is(why, Done(role)) {
+		return lock.CauseDone
+	}
+	return lock.CauseStopped
 }
 
 // Text is a text as an event's detail may be: printable, and not too long.
