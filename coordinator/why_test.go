@@ -346,7 +346,7 @@ func TestLossByOnesOwnClock(t *testing.T) {
 	for name, happens := range map[string]func(l *refusing, skipped *atomic.Int64){
 		"refused": func(l *refusing, _ *atomic.Int64) {
 			l.set("beat", "register", "watch")
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // longer than its promise
 			l.set()
 		},
 		"frozen": func(_ *refusing, skipped *atomic.Int64) { skipped.Store(int64(time.Minute)) },
@@ -354,7 +354,7 @@ func TestLossByOnesOwnClock(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s, r, skipped := newStage(t), &recorder{begin: time.Now()}, new(atomic.Int64)
 			stopB := s.contend(config("b"), untilTold)
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // until it has the role
 			c := config("a")
 			c.Logger = r.logger()
 			c.Now = func() Instant {
@@ -363,9 +363,9 @@ func TestLossByOnesOwnClock(t *testing.T) {
 			}
 			l := &refusing{Locker: s.store.Open(), why: lock.Refusal(errors.New("the password was changed"))}
 			stopA := s.contendOver(l, c, untilTold)
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // in line
 			happens(l, skipped)
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // until it is so again
 			must(t, errors.Join(stopA(), stopB()))
 			if text := r.trace(); !strings.Contains(text, want) {
 				t.Errorf("%s:\n%s", name, text)

@@ -194,16 +194,6 @@ func (n *node) run() error {
 	return nil
 }
 
-// newRaft makes a panic of the library an error.
-func (n *node) newRaft(t raft.Transport) (_ *raft.Raft, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
-		}
-	}()
-	return raft.NewRaft(n.options(), n.machine, n.dir.bolt, n.dir.bolt, n.dir.snaps, t)
-}
-
 func (n *node) newTransport() *transport {
 	timing := n.config.timing()
 	return &transport{

@@ -143,3 +143,13 @@ func (m *metered) Write(p []byte) (int, error) {
 	m.n.Store(0)
 	return m.Conn.Write(p)
 }
+
+// newRaft makes a panic of the library an error.
+func (n *node) newRaft(t raft.Transport) (_ *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	return raft.NewRaft(n.options(), n.machine, n.dir.bolt, n.dir.bolt, n.dir.snaps, t)
+}

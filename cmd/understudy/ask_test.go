@@ -92,7 +92,6 @@ func TestAskThatIsRefused(t *testing.T) {
 // TestHandoffThatWentElsewhere: who asked for a handoff is told why another has the role now, and the standby is blamed
 // only where nothing else explains it.
 func TestHandoffThatWentElsewhere(t *testing.T) {
-	type sessions map[string]lock.Session
 	for want, move := range map[string]func(ctx context.Context, l lock.Locker, s sessions, term lock.Term) error{
 		"c is active instead of b: h2 asked for another handoff meanwhile": func(ctx context.Context, l lock.Locker, s sessions, term lock.Term) error {
 			err := l.Ask(ctx, "r", lock.Request{Token: term.Token, To: "c", By: "h2"})
@@ -106,7 +105,7 @@ func TestHandoffThatWentElsewhere(t *testing.T) {
 			err := s["a"].Release(ctx, "r", term.Token)
 			time.Sleep(time.Second) // until that is seen
 			err = errors.Join(err, s["b"].Close(ctx))
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // until that is, too
 			return err
 		},
 		"c is active instead of b, which stands by: it did not take the role, or gave it up at once, as where its command cannot start; its log says why": func(ctx context.Context, _ lock.Locker, s sessions, term lock.Term) error {
@@ -117,14 +116,7 @@ func TestHandoffThatWentElsewhere(t *testing.T) {
 			ctx := t.Context()
 			l := memory.New().Open()
 			defer l.Close()
-			s := sessions{}
-			for _, id := range []string{"a", "b", "c"} {
-				one, err := l.Register(ctx, lock.Contender{ID: id, Session: lock.SessionID(id)}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
-				must(t, err)
-				s[id] = one
-			}
-			_, err := s["a"].TryAcquire(ctx, "r")
-			must(t, err)
+			s := inLineOf(ctx, t, l, "a", "b", "c")
 			before, target, err := askFor(ctx, l, "r", func(st lock.Standing) (lock.Member, error) { return choose(st, "b") })
 			must(t, err)
 			moved := make(chan error, 1)
@@ -165,6 +157,22 @@ func TestHandoffThatNobodyTook(t *testing.T) {
 	}
 }
 
+type sessions map[string]lock.Session
+
+// inLineOf registers contenders for a role, which the first of them takes.
+func inLineOf(ctx context.Context, t *testing.T, l lock.Locker, ids ...string) sessions {
+	t.Helper()
+	s := sessions{}
+	for _, id := range ids {
+		one, err := l.Register(ctx, lock.Contender{ID: id, Session: lock.SessionID(id)}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
+		must(t, err)
+		s[id] = one
+	}
+	_, err := s[ids[0]].TryAcquire(ctx, "r")
+	must(t, err)
+	return s
+}
+
 // A deaf Locker shows a role as it is, once in each Watch, and in no more than some.
 type deaf struct {
 	lock.Locker
@@ -196,14 +204,7 @@ func TestWaitHearsNothing(t *testing.T) {
 			defer cancel()
 			l := memory.New().Open()
 			defer l.Close()
-			s := map[string]lock.Session{}
-			for _, id := range []string{"a", "b"} {
-				one, err := l.Register(ctx, lock.Contender{ID: id, Session: lock.SessionID(id)}, lock.Promise{TTL: time.Hour}, lock.Bid{Role: "r"})
-				must(t, err)
-				s[id] = one
-			}
-			_, err := s["a"].TryAcquire(ctx, "r")
-			must(t, err)
+			s := inLineOf(ctx, t, l, "a", "b")
 			st, err := standing(ctx, l, "r")
 			must(t, err)
 			time.AfterFunc(time.Second, func() {
