@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -52,7 +53,7 @@ func (o *options) findCommands() error {
 func findCommand(name string) error {
 	path, err := exec.LookPath(name)
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("command %q: is not executable; make it executable: chmod +x %s", name, name)
+		return fmt.Errorf("command %q: %w", name, refused(name, os.Stat))
 	}
 	if err != nil {
 		return fmt.Errorf("command %q: %w; write its path, or a name that is in PATH", name, errors.Unwrap(err))
@@ -61,6 +62,24 @@ func findCommand(name string) error {
 		return fmt.Errorf("command %q: %w", name, err)
 	}
 	return nil
+}
+
+// refused says why a file may not be started. Below a directory that this user may not search nobody sees whether it is there.
+func refused(path string, stat func(string) (fs.FileInfo, error)) error {
+	info, err := stat(path)
+	if err == nil && info.Mode().Perm()&0o111 == 0 {
+		return fmt.Errorf("is not executable; make it executable: chmod +x %s", path)
+	}
+	if !errors.Is(err, fs.ErrPermission) {
+		return errors.New("this user may not execute it; look at its owner and its mode, and whether its disk is mounted with noexec")
+	}
+	dir := filepath.Dir(path)
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := stat(dir); err == nil {
+			break
+		}
+	}
+	return fmt.Errorf("this user may not search the directory %s, or one that a link below it leads to; allow it: chmod o+x %s, or run understudy as a user who may", dir, dir)
 }
 
 // checkScript refuses a script that the kernel cannot start. A shell that is asked to start it
@@ -82,7 +101,9 @@ func checkScript(path string) error {
 		if strings.HasSuffix(line, "\r") { // the kernel takes that for a part of a name
 			return fmt.Errorf("its lines end as on Windows, so its first line asks for %q: save it with LF line ends, as by: sed -i 's/\\r$//' %s", strings.Trim(line, " \t"), path)
 		}
-		if _, err := os.Stat(interpreter); err != nil {
+		if _, err := os.Stat(interpreter); errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("its first line names the interpreter %q: %w", interpreter, refused(interpreter, os.Stat))
+		} else if err != nil {
 			return fmt.Errorf("its first line names the interpreter %q, which does not exist: install it, or name one that is there", interpreter)
 		}
 	case n == 0:
