@@ -165,6 +165,10 @@ func TestServerWithoutTLS(t *testing.T) {
 func TestOneCauseOnce(t *testing.T) {
 	t.Parallel()
 	silent := talks(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	resets := talks(t, func(conn net.Conn) { // each end has the port of its connection
+		_, _ = conn.Read(make([]byte, 1))
+		_ = conn.(*net.TCPConn).SetLinger(0)
+	})
 	for _, c := range []struct{ store, flags, cause string }{
 		{"raft", "--raft-peers=a=127.0.0.1:1,b=127.0.0.1:2,c=127.0.0.1:3", "peer b=127.0.0.1:2: dial tcp 127.0.0.1:2: connect: connection refused"},
 		{"etcd", "--etcd-endpoints=127.0.0.1:1", "etcd 127.0.0.1:1: there is no connection: dial tcp 127.0.0.1:1: connect: connection refused"},
@@ -172,6 +176,8 @@ func TestOneCauseOnce(t *testing.T) {
 		{"nats", "--nats-url=nats://127.0.0.1:1", "127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
 		{"postgres", "--postgres-url=postgres://u@127.0.0.1:1/db?sslmode=disable", "watch: postgres 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
 		{"postgres", "--postgres-url=postgres://u@127.0.0.1:1,127.0.0.1:2/db?sslmode=disable", "postgres 127.0.0.1:2: dial tcp 127.0.0.1:2: connect: connection refused"},
+		{"etcd", "--etcd-endpoints=" + resets, "etcd " + resets + ": "},
+		{"consul", "--consul-address=" + resets, "what answers at " + resets + " ends"},
 		{"raft", "--raft-peers=a=" + silent, "peer a=" + silent + ": "},
 		{"consul", "--consul-address=" + silent, "the store gave no answer within "},
 		{"nats", "--nats-url=nats://" + silent, silent + " does not answer as NATS"},
@@ -186,6 +192,26 @@ func TestOneCauseOnce(t *testing.T) {
 			}
 			saysNone(t, text, "Post ", "Put ", "Get ", "not applied", "no answer in time", "failed to connect", "dial error", "database=")
 		})
+	}
+}
+
+// TestTells: two words of one cause are one, though each is of a connection of its own.
+func TestTells(t *testing.T) {
+	t.Parallel()
+	const cause = "etcd h:1: it ends the connection (read tcp 127.0.0.1:40012->127.0.0.1:1: read: connection reset by peer)"
+	for text, want := range map[string]bool{
+		"watch: " + cause: true,
+		"watch: etcd h:1: it ends the connection (read tcp 127.0.0.1:40014->127.0.0.1:1: read: connection reset by peer); more": true,
+		"watch: etcd h:1: it ends the connection (EOF)": true,
+		"watch: etcd h:2: it ends the connection (EOF)": false,
+		"watch: etcd h:1: there is no connection":       false,
+	} {
+		if got := tells(text, cause); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+	if !tells("read tcp [::1]:40014->[::1]:1: i/o timeout", "read tcp [::1]:40012->[::1]:1: i/o timeout") {
+		t.Error("a port of ours makes two causes of one")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -131,7 +132,7 @@ func (s *statusCommand) once(ctx context.Context, l lock.Locker, inspect func(co
 		switch text := found.String(); {
 		case text != "":
 			unread = fmt.Errorf("store %s: %s\n%w", s.Store.Backend, text, unread)
-		case found.err != nil && !errors.Is(found.err, errLate) && !strings.Contains(s.Explain(unread).Error(), found.err.Error()):
+		case found.err != nil && !errors.Is(found.err, errLate) && !tells(s.Explain(unread).Error(), found.err.Error()):
 			unread = fmt.Errorf("%w\n%w", s.Explain(unread), found.err) // what is explained in part is left as it is
 		}
 		return cli.Unreachable(unread)
@@ -286,6 +287,14 @@ func standings(ctx context.Context, l lock.Locker, roles ...string) ([]lock.Stan
 	}
 	return byName(found), errors.Join(slices.Collect(maps.Values(unread))...)
 }
+
+// tells reports whether a text has a cause in it. From which port of ours a connection went says nothing, and how it
+// ended is chance.
+func tells(text, cause string) bool {
+	return strings.Contains(byChance.ReplaceAllString(text, "an end"), byChance.ReplaceAllString(cause, "an end"))
+}
+
+var byChance = regexp.MustCompile(`((read|write) tcp \S+->\S+: )?((read|write): )?(connection reset by peer|broken pipe|unexpected EOF|\bEOF\b)|\S+->`)
 
 // noAnswer is what a command says first of a store that has not answered it.
 const noAnswer = "the store cannot be reached:\n%w"
