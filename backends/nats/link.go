@@ -212,7 +212,7 @@ func (s *store) current(ctx context.Context) (*link, error) {
 				return nil, one.err
 			}
 		case <-ctx.Done():
-			return nil, late.Error(context.Cause(ctx), "%s does not answer as NATS", strings.Join(s.Hosts(), ", "))
+			return nil, late.Error(context.Cause(ctx), "%s does not answer as NATS, whose port is 4222 by default", strings.Join(s.Hosts(), ", "))
 		case <-s.ctx.Done():
 			return nil, errClosed
 		}

@@ -189,7 +189,7 @@ func (p *pool) silence(ctx context.Context) error {
 	if n := p.busy.Load(); n > 0 {
 		return late.Error(context.Cause(ctx), "%s has not answered %d calls before this one", p.where, n)
 	}
-	return late.Error(context.Cause(ctx), "%s does not answer as PostgreSQL", p.where)
+	return late.Error(context.Cause(ctx), "%s does not answer as PostgreSQL, whose port is 5432 by default", p.where)
 }
 
 // dial begins a connection, unless too many are being made.

@@ -180,7 +180,7 @@ func TestNoSuchCommand(t *testing.T) {
 		"raft foo":          "it has backup, certs, check, member, recover, restore, status",
 		"raft member foo":   "it has add, list, move, promote, remove, replace",
 		"config foo":        "it has schema, show",
-		"help foo":          `unknown command "foo"`,
+		"help foo":          `unknown command "foo" for "understudy"; it has `,
 		"help raft foo":     `unknown command "foo" for "understudy raft"`,
 		"help run foo":      `"foo" is not a command: understudy run has none below it`,
 		"help raft member":  "\nShow", // is one

@@ -180,8 +180,8 @@ func TestOneCauseOnce(t *testing.T) {
 		{"consul", "--consul-address=" + resets, "what answers at " + resets + " ends"},
 		{"raft", "--raft-peers=a=" + silent, "peer a=" + silent + ": "},
 		{"consul", "--consul-address=" + silent, "the store gave no answer within "},
-		{"nats", "--nats-url=nats://" + silent, silent + " does not answer as NATS"},
-		{"postgres", "--postgres-url=postgres://u@" + silent + "/db?sslmode=disable", silent + " does not answer as PostgreSQL"},
+		{"nats", "--nats-url=nats://" + silent, silent + " does not answer as NATS, whose port is 4222 by default"},
+		{"postgres", "--postgres-url=postgres://u@" + silent + "/db?sslmode=disable", silent + " does not answer as PostgreSQL, whose port is 5432 by default"},
 	} {
 		t.Run(c.store+" "+c.flags, func(t *testing.T) {
 			t.Parallel()

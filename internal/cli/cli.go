@@ -123,8 +123,8 @@ func prepare(all []*cobra.Command) {
 // topic refuses help for an unknown command. Cobra alone would print an error and exit with 0.
 func topic(cmd *cobra.Command, args []string) error {
 	found, rest, err := cmd.Root().Find(args)
-	if err == nil && len(rest) > 0 {
-		err = unknownBelow(found, rest[0])
+	if len(rest) > 0 { // Find refuses one below the root by itself, and lists none
+		return unknownBelow(found, rest[0])
 	}
 	return err
 }
