@@ -80,6 +80,27 @@ func TestNoTable(t *testing.T) {
 	}
 }
 
+// TestMayNotDelete: the right that only conformance and probe need is named where it is missing, and is granted as the page says.
+func TestMayNotDelete(t *testing.T) {
+	r := start(t)
+	h, err := postgres.NewHand(config("g", r.Members[0]))
+	must(t, err)
+	t.Cleanup(func() { must(t, h.Close()) })
+	if err := h.Wipe(within(t, 20*time.Second)); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "grant delete on understudy to it") {
+		t.Errorf("without the right: %v", err)
+	}
+	page, err := os.ReadFile("../../docs/postgres.md")
+	must(t, err)
+	grant := "grant delete on understudy to billing"
+	if text := string(page); !strings.Contains(text, "`"+grant+"`") || !strings.Contains(text, "understudy probe --backend postgres") {
+		t.Errorf("the page does not say who needs the right, and how it is given")
+	}
+	r.hand("understudy", grant)
+	if err := h.Wipe(within(t, 20*time.Second)); err != nil {
+		t.Errorf("with it: %v", err)
+	}
+}
+
 // TestForeign: what is not ours is named and left alone.
 func TestForeign(t *testing.T) {
 	r := start(t)

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/understudy-ha/understudy/backends/object"
 	"github.com/understudy-ha/understudy/lock"
@@ -27,8 +28,11 @@ func (h *Hand) Wipe(ctx context.Context) error {
 	s := h.store
 	err := s.calls.with(ctx, func(ctx context.Context, c *conn) error {
 		_, err := c.query(ctx, `delete from %s where starts_with(name, %s)`, s.Table, text(s.Group))
-		if is(err, noTable) {
+		switch {
+		case is(err, noTable):
 			return nil
+		case is(err, noRight): // which PostgreSQL does not name
+			return fmt.Errorf("the user may not delete its rows, which no contender does: grant delete on %s to it: %w", s.Table, err)
 		}
 		return err
 	})
