@@ -200,7 +200,9 @@ func (c caller) call(ctx context.Context, p Peer, path string, in, out any) erro
 			return undone{fmt.Errorf("peer %s: %w", p, errOnlyTLS)}
 		}
 		return undone{fmt.Errorf("peer %s: %s", p, strings.TrimPrefix(text, errNotApplied.Error()+": "))}
-	case http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
+	case http.StatusForbidden: // another certificate is the cure
+		return lock.Permanent(lock.InFields(fmt.Errorf("peer %s: %s", p, text), "CertFile"))
+	case http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		return lock.Permanent(fmt.Errorf("peer %s: %s", p, text))
 	}
 	return fmt.Errorf("peer %s: %s: %s", p, resp.Status, text)

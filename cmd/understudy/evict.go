@@ -88,11 +88,7 @@ func (e eviction) run(asked, all context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := m.Promise
-	if e.force {
-		fmt.Fprintf(e.out, "evicting %s (session %s) by force: if it lives, it may work beside its successor for up to %v after its last beat\n",
-			m.ID, m.Session, p.TTL-p.Skew)
-	} else {
+	if p := m.Promise; !e.force {
 		fmt.Fprintf(e.out, "watching %s (session %s) for %v: evicted only if no beat comes\n", m.ID, m.Session, p.TTL+p.Skew)
 		if err := e.watch(all, m); err != nil {
 			return err
@@ -169,6 +165,11 @@ func (e eviction) end(ctx context.Context, m lock.Member) error {
 		return cli.Exit(cli.NotDone, fmt.Errorf("%s lives: it beat at the last moment. Nothing was changed", m.ID))
 	case err != nil:
 		return cli.Unreachable(err)
+	}
+	if e.force {
+		_, err = fmt.Fprintf(e.out, "%s is evicted by force (session %s): its roles are free; if it lives, it may work beside its successor for up to %v after its last beat\n",
+			m.ID, m.Session, m.TTL-m.Skew)
+		return err
 	}
 	_, err = fmt.Fprintf(e.out, "%s is evicted: its roles are free\n", m.ID)
 	return err

@@ -129,6 +129,32 @@ func TestEvictTheSilent(t *testing.T) {
 	})
 }
 
+// A refusing locker lets nobody end a session.
+type refusing struct{ lock.Locker }
+
+func (r refusing) Evict(context.Context, lock.SessionID, lock.Beat, lock.End) error {
+	return lock.Permanent(errors.New("you may not"))
+}
+
+// TestEvictRefused: nothing is said of an eviction that does not take place.
+func TestEvictRefused(t *testing.T) {
+	t.Parallel()
+	l := memory.New().Open()
+	s, err := l.Register(t.Context(), lock.Contender{ID: "a", Session: "s"}, lock.Promise{TTL: 10 * time.Second, Skew: time.Second}, lock.Bid{Role: "r"})
+	must(t, err)
+	_, err = s.TryAcquire(t.Context(), "r")
+	must(t, err)
+	var out lab.Said
+	e := eviction{locker: refusing{l}, role: "r", force: true, timeout: time.Second, out: &out}
+	if err := e.run(t.Context(), t.Context()); err == nil || out.String() != "" {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	e.locker = l
+	if err := e.run(t.Context(), t.Context()); err != nil || !strings.Contains(out.String(), "a is evicted by force (session s): its roles are free; if it lives") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
 // TestEvictByOneName: a flag counts more than the other's variable, which a user sets for all commands.
 func TestEvictByOneName(t *testing.T) {
 	t.Setenv("UNDERSTUDY_ROLE", "r")

@@ -43,6 +43,10 @@ func TestRaftCerts(t *testing.T) {
 	if code, text := as(dir, "alice", "token-floor", "--role", "r", "--above", "100", "--timeout", "60s"); code != 0 {
 		t.Errorf("an operator raises the floor: exit code %d, %s", code, text)
 	}
+	refused := "raft-cert-file: peer a=" + peers[0].Address + ": not allowed with this certificate: "
+	if code, text := as(dir, "alice", "raft", "backup", filepath.Join(dir, "group.backup"), "--timeout", "60s"); code != cli.Usage || !strings.Contains(text, refused) {
+		t.Errorf("an operator makes a backup: exit code %d, want %d and %q\n%s", code, cli.Usage, refused, text)
+	}
 	if code, text := as(foreign, "alice", "raft", "status", "--timeout", "60s"); code != cli.Usage || !strings.Contains(text, "tls") {
 		t.Errorf("one of another authority: exit code %d, %s", code, text)
 	}
