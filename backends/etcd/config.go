@@ -83,7 +83,11 @@ func (c Config) Validate() error {
 		errs = append(errs, lock.InFields(errors.New("give one of them"), "Password", "PasswordFile"))
 	}
 	if (c.Username == "") != (c.Password+c.PasswordFile == "") {
-		errs = append(errs, lock.InFields(errors.New("give a user and a password, or neither; a user of a certificate needs neither"), "Username", "PasswordFile"))
+		field := "PasswordFile"
+		if c.Password != "" {
+			field = "Password"
+		}
+		errs = append(errs, lock.InFields(errors.New("give a user and a password, or neither; a user of a certificate needs neither"), "Username", field))
 	} else if c.PasswordFile != "" {
 		_, err := clientconf.Secret(c.PasswordFile)
 		errs = append(errs, lock.InFields(err, "PasswordFile"))

@@ -106,6 +106,10 @@ func ParsePeers(list string) ([]Peer, error) {
 			errs = append(errs, inPeers("entry %d, %q: write ID=HOST:PORT", i+1, item))
 			continue
 		}
+		if words := strings.Fields(item); len(words) > 1 {
+			errs = append(errs, inPeers("entry %d, %q: has blanks; write commas between the nodes: %s", i+1, item, strings.Join(words, ",")))
+			continue
+		}
 		peers = append(peers, Peer{ID: id, Address: address})
 	}
 	return peers, errors.Join(append(errs, checkPeers(peers))...)
@@ -116,11 +120,12 @@ func checkPeers(peers []Peer) error {
 	var errs []error
 	ids, addresses := map[string]string{}, map[string]string{}
 	for _, p := range peers {
-		errs = append(errs, lock.InFields(lock.CheckName("ID", p.ID), "Peers"), checkAddress(p))
+		wrong := checkAddress(p)
+		errs = append(errs, lock.InFields(lock.CheckName("ID", p.ID), "Peers"), wrong)
 		if other, ok := ids[p.ID]; ok {
 			errs = append(errs, inPeers("ID %q stands at %s and at %s, give every node an ID of its own", p.ID, other, p.Address))
 		}
-		if other, ok := addresses[p.Address]; ok {
+		if other, ok := addresses[p.Address]; ok && wrong == nil {
 			errs = append(errs, inPeers("address %q belongs to %q and to %q, give every node an address of its own", p.Address, other, p.ID))
 		}
 		ids[p.ID], addresses[p.Address] = p.Address, p.ID

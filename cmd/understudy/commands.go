@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mattn/go-isatty"
+	"github.com/spf13/pflag"
 	"golang.org/x/time/rate"
 
 	"github.com/understudy-ha/understudy/config"
@@ -164,10 +165,8 @@ func (o *options) checkCommands(args []string, dash int) error {
 	case len(args) == 0 && o.Unread: // the file may have roles
 	case len(args) == 0:
 		errs = append(errs, errors.New("command: missing; write it after --"))
-	case dash != 0 && o.Given("warm") && slices.Contains([]string{"off", "idle", "restart"}, args[0]):
-		errs = append(errs, fmt.Errorf("command %q: must come after --; write -- and then the command; if it is the value of --warm, write --warm=%s", args[0], args[0]))
 	case dash != 0:
-		errs = append(errs, fmt.Errorf("command %q: must come after --; write -- and then the command", args[0]))
+		errs = append(errs, fmt.Errorf("command %q: must come after --; write -- and then the command%s", args[0], o.orValue(args[0])))
 	default:
 		o.Roles[0].Command = args
 	}
@@ -184,6 +183,41 @@ func (o *options) checkCommands(args []string, dash int) error {
 		errs = append(errs, errors.New("stdin: standard input is a terminal, which a background command cannot read; use a pipe"))
 	}
 	return errors.Join(errs...)
+}
+
+// orValue says of a word before "--" how it is the value of a flag that may stand alone, and so takes no next word; "": of none.
+func (o *options) orValue(word string) (hint string) {
+	o.Set.Visit(func(f *pflag.Flag) {
+		values := []string{"true", "false"}
+		if f.Name == "warm" {
+			values = []string{"off", "idle", "restart"}
+		}
+		if f.NoOptDefVal != "" && slices.Contains(values, word) {
+			hint += fmt.Sprintf("; if it is the value of --%s, write --%s=%s", f.Name, f.Name, word)
+		}
+	})
+	return hint
+}
+
+// afterDashes adds to what is wrong that flags for understudy stand after "--", if it lacks one of them: there they are the command's.
+func (o *options) afterDashes(args []string, wrong error) error {
+	if wrong == nil {
+		return nil
+	}
+	var late []string
+	lacks := false
+	for _, arg := range args {
+		flag, _, _ := strings.Cut(arg, "=")
+		name, dashed := strings.CutPrefix(flag, "--")
+		if f := o.Set.Lookup(name); dashed && f != nil && !f.Changed && !slices.Contains(late, flag) {
+			late = append(late, flag)
+			lacks = lacks || strings.Contains("\n"+wrong.Error(), "\n"+name+": ")
+		}
+	}
+	if !lacks {
+		return wrong
+	}
+	return errors.Join(wrong, fmt.Errorf("%s: stand after --, so the command gets them; if they are for understudy, write them before --", strings.Join(late, ", ")))
 }
 
 // checkIsolation says why commands cannot be isolated.

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
-
 	"github.com/understudy-ha/understudy/internal/cli"
 )
 
@@ -297,6 +295,36 @@ var badInput = map[string]struct {
 		args: []string{"run", "--role", "r", "--id", "a", "--raft-dir", "d", "--ttl", "2s", "--raft-timing", "3s", peers, "--", "true"},
 		want: []string{`raft-timing: 3s must be at most ttl = 2s, or every election costs the active its role; leave it out for 200ms`},
 	},
+	"a switch whose value comes after a space": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--witness", "false", "--", "true"},
+		want: []string{`command "false": must come after --; write -- and then the command; if it is the value of --witness, write --witness=false`},
+	},
+	"two switches": {
+		args: []string{"run", "--backend", "memory", "--role", "r", "--warm", "--active-standby", "false", "--", "true"},
+		want: []string{`if it is the value of --active-standby, write --active-standby=false`},
+	},
+	"peers without ports": {
+		args: []string{"status", "--role", "r", "--raft-peers", "a=10.0.0.1,b=10.0.0.1"},
+		want: []string{`address "10.0.0.1" of "a": missing port in address`, `address "10.0.0.1" of "b": missing port in address`},
+	},
+	"peers with blanks for commas": {
+		args: []string{"status", "--role", "r", "--raft-peers", "a=127.0.0.1:1 b=127.0.0.1:2"},
+		want: []string{`raft-peers: entry 1, "a=127.0.0.1:1 b=127.0.0.1:2": has blanks; write commas between the nodes: a=127.0.0.1:1,b=127.0.0.1:2`},
+	},
+	"our flags after the dashes": {
+		args: []string{"run", peers, "--role", "r", "--", "true", "--id", "b", "--raft-dir=d", "--port", "80"}, more: true,
+		want: []string{"raft-dir: must not be empty", "--id, --raft-dir: stand after --, so the command gets them; if they are for understudy, write them before --"},
+	},
+	"drain of nobody":      {args: []string{"drain", peers}, want: []string{"id: none is given; write --id ID, or set UNDERSTUDY_ID"}},
+	"drain of an empty ID": {args: []string{"drain", "--id", "", peers}, want: []string{"id: is empty; write a value, or leave out --id"}},
+	"a password without a user": {
+		args: []string{"status", "--role", "r", "--backend", "etcd", "--etcd-endpoints", "h:1"}, env: "UNDERSTUDY_ETCD_PASSWORD=secret",
+		want: []string{"etcd-username and UNDERSTUDY_ETCD_PASSWORD: give a user and a password, or neither"},
+	},
+	"a group of another store": {
+		args: []string{"raft", "status", peers}, env: "UNDERSTUDY_BACKEND=etcd", more: true,
+		want: []string{`UNDERSTUDY_BACKEND: "etcd" has no group of embedded Raft; give raft`},
+	},
 	"not executable": {
 		args: []string{"run", "--role", "r", "--backend", "memory", "--", "./input_test.go"},
 		want: []string{`command "./input_test.go": is not executable; make it executable: chmod +x ./input_test.go`},
@@ -327,42 +355,6 @@ func TestBadInput(t *testing.T) {
 				t.Error("something was written")
 			}
 		})
-	}
-}
-
-// TestFlagsGivenTwice: every flag that takes one value is refused by its name where it is given two, as nobody can say
-// which one is meant. Each is tried on one command, and each command with one flag at least.
-func TestFlagsGivenTwice(t *testing.T) {
-	t.Parallel()
-	several := map[string]bool{"label": true, "raft-peers": true, "etcd-endpoints": true, "operator": true}
-	tried, commands := map[string]bool{}, 0
-	for _, name := range leaves(newRoot(nil)) {
-		words := strings.Fields(name)
-		cmd, _, err := newRoot(nil).Find(words)
-		must(t, err)
-		if cmd.DisableFlagParsing {
-			continue // the other program's
-		}
-		commands++
-		one := false
-		cmd.Flags().VisitAll(func(f *pflag.Flag) {
-			if several[f.Name] || one && tried[f.Name] {
-				return
-			}
-			one, tried[f.Name] = true, true
-			value := f.DefValue
-			if f.Name == "output" {
-				value = "json"
-			}
-			args := append(words, "--"+f.Name+"="+value, "--"+f.Name+"="+value+"x")
-			code, text := said(t, args...)
-			if want := f.Name + ": --" + f.Name + " is given twice"; code != cli.Usage || !strings.Contains(text, want) {
-				t.Errorf("%q: exit code %d, want %d and %q:\n%s", args, code, cli.Usage, want, text)
-			}
-		})
-	}
-	if len(tried) < 100 || commands < 30 {
-		t.Errorf("%d flags were tried, on %d commands", len(tried), commands)
 	}
 }
 

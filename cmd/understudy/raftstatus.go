@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/lock"
 )
 
 func newRaftStatus() *cobra.Command {
@@ -71,7 +72,7 @@ func asksGroup(cmd *cobra.Command, report func(r groupReport, w io.Writer, outpu
 func (o *options) readRaft(cmd *cobra.Command) error {
 	err := o.Read(cmd)
 	if !o.Store.Row().Inside {
-		return errors.Join(err, fmt.Errorf("backend %q: has no group of embedded Raft; leave it out", o.Store.Backend))
+		return errors.Join(err, o.Explain(lock.InFields(fmt.Errorf("%q has no group of embedded Raft; give raft", o.Store.Backend), "backend")))
 	}
 	return errors.Join(err, o.ForClient())
 }

@@ -94,7 +94,7 @@ func newRun(s *signals) *cobra.Command {
 			err = o.Explain(o.Coordinator.CheckFiles())
 		}
 		if err != nil {
-			return err
+			return o.afterDashes(args, err)
 		}
 		if os.Getpid() == 1 && o.NoWitness() == "" {
 			// All others die with a container's first process, the witness too: so that process

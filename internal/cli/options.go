@@ -95,6 +95,12 @@ func (o *Options) OneRole() error {
 
 // CheckName says what is wrong with the name that the setting key was given.
 func (o *Options) CheckName(key, name string) error {
+	switch {
+	case name == "" && o.Given(key):
+		return nil // it is empty, or no text: Read says so
+	case name == "":
+		return fmt.Errorf("%s: none is given; write --%s %s, or set %s", key, key, strings.ToUpper(key), variable(key))
+	}
 	return o.Explain(lock.InFields(lock.CheckName("", name), key))
 }
 
