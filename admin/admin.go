@@ -197,18 +197,6 @@ func Listen(c Config, m *coordinator.Monitor) (*Server, error) {
 	return s, nil
 }
 
-// bind listens on an address, if there is one.
-func bind(field, address string) (net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, lock.InFields(fmt.Errorf("%w; free the address, or give another one", err), field)
-	}
-	return &bounded{Listener: l, hosts: map[string]int{}}, nil
-}
-
 // serve serves HTTP and gRPC.
 func (s *Server) serve(ctx context.Context, c Config, m *coordinator.Monitor) {
 	g := &guard{config: c, loopback: onLoopback(c.Listen)}
