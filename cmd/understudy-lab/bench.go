@@ -114,7 +114,12 @@ func newBenchCompare() *cobra.Command {
 		Short: "Say what got better or worse between two reports, and whether that is more than noise",
 		Long: "Says what got better or worse between two reports, which are folders that bench has written.\n" +
 			cli.Codes{0: "it is said", cli.NotDone: "a report cannot be read, or they have nothing in common"}.String(),
-		Args: cobra.ExactArgs(2),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return fmt.Errorf("%s takes two folders that bench has written, BEFORE and AFTER; it was given %d", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, before, errBefore := failover.Load(args[0])
 			_, after, errAfter := failover.Load(args[1])

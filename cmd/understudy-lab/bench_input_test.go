@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -82,6 +83,18 @@ func TestBenchRefusesBadInput(t *testing.T) {
 				t.Error("it began to measure")
 			}
 		})
+	}
+}
+
+// TestCompareOfNothing: what it takes is said.
+func TestCompareOfNothing(t *testing.T) {
+	t.Parallel()
+	for n := range 2 {
+		var out, errs bytes.Buffer
+		want := fmt.Sprintf("bench compare takes two folders that bench has written, BEFORE and AFTER; it was given %d", n)
+		if code := execute(t.Context(), append([]string{"bench", "compare"}, make([]string, n)...), &out, &errs); code != cli.Usage || !strings.Contains(errs.String(), want) {
+			t.Errorf("exit code %d, want %d and %q:\n%s", code, cli.Usage, want, errs.String())
+		}
 	}
 }
 
