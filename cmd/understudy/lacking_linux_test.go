@@ -50,6 +50,11 @@ func TestStartOnAFullDisk(t *testing.T) {
 		}
 	}
 	refused("no space left on device")
+	for _, line := range []string{"raft certs --raft-peers a=127.0.0.1:1 --dir ", "man "} {
+		if code, text := said(t, strings.Fields(line+filepath.Join(disk, "made"))...); code != cli.Lacking || !strings.Contains(text, "no space left on device") {
+			t.Errorf("%s: exit code %d, want %d\n%s", line, code, cli.Lacking, text)
+		}
+	}
 	remount := func(how string) {
 		t.Helper()
 		if out, err := exec.Command("mount", "-o", "remount,"+how, disk).CombinedOutput(); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/cli"
+	"github.com/understudy-ha/understudy/internal/lack"
 )
 
 func newRaftCerts() *cobra.Command {
@@ -59,6 +60,9 @@ be any node. A group that matters gets its certificates from the authority that 
 			return err
 		}
 		made, err := certs.Make(*dir, wanted, time.Duration(life)*24*time.Hour)
+		if lack.Is(err) {
+			return err
+		}
 		if err != nil {
 			return cli.Refused(err)
 		}
