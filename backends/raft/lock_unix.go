@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/understudy-ha/understudy/lock"
 )
 
 // lockDirectory takes the lock of a directory. The kernel frees it when the
@@ -18,7 +20,7 @@ import (
 func lockDirectory(path string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return nil, lock.InFields(fmt.Errorf("%q cannot be written: %w", path, err), "Dir")
 	}
 	if err := take(f, path); err != nil {
 		return nil, errors.Join(err, f.Close())
