@@ -84,7 +84,7 @@ func (c Config) Validate() error {
 	}
 	if (c.Username == "") != (c.Password+c.PasswordFile == "") {
 		field := "PasswordFile"
-		if c.Password != "" {
+		if c.PasswordFile == "" && c.Password != "" {
 			field = "Password"
 		}
 		errs = append(errs, lock.InFields(errors.New("give a user and a password, or neither; a user of a certificate needs neither"), "Username", field))

@@ -92,7 +92,7 @@ func TestMayNotDelete(t *testing.T) {
 	page, err := os.ReadFile("../../docs/postgres.md")
 	must(t, err)
 	grant := "grant delete on understudy to billing"
-	if text := string(page); !strings.Contains(text, "`"+grant+"`") || !strings.Contains(text, "understudy probe --backend postgres") {
+	if text := string(page); !strings.Contains(text, "`"+grant+"`") || !strings.Contains(text, "and `probe` as\nwell, delete") {
 		t.Errorf("the page does not say who needs the right, and how it is given")
 	}
 	r.hand("understudy", grant)

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra/doc"
 
 	"github.com/understudy-ha/understudy/internal/cli"
-	"github.com/understudy-ha/understudy/internal/lack"
 )
 
 // newMan is for who packages or installs the command, so help does not show it.
@@ -30,10 +29,7 @@ func newMan() *cobra.Command {
 			if err == nil {
 				err = doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "understudy", Manual: "understudy"}, args[0])
 			}
-			if err != nil && !lack.Is(err) {
-				err = cli.Exit(cli.NotDone, err)
-			}
-			return err
+			return cli.Unmade(err)
 		},
 	}
 }

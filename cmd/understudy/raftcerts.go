@@ -12,7 +12,6 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/certs"
 	"github.com/understudy-ha/understudy/internal/cli"
-	"github.com/understudy-ha/understudy/internal/lack"
 )
 
 func newRaftCerts() *cobra.Command {
@@ -60,11 +59,8 @@ be any node. A group that matters gets its certificates from the authority that 
 			return err
 		}
 		made, err := certs.Make(*dir, wanted, time.Duration(life)*24*time.Hour)
-		if lack.Is(err) {
-			return err
-		}
 		if err != nil {
-			return cli.Refused(err)
+			return cli.Unmade(err)
 		}
 		return show(cmd.OutOrStdout(), *output, reportOf(made), func(w io.Writer) { showCerts(w, made, *operators) })
 	}

@@ -115,6 +115,14 @@ func Refused(err error) error {
 	return Exit(NotDone, err)
 }
 
+// Unmade gives the error of a command that does nothing but make files its exit code.
+func Unmade(err error) error {
+	if lack.Is(err) {
+		return err
+	}
+	return Refused(err)
+}
+
 // codeOf is the exit code of an error, and whether it has something to say. Cobra's errors are about the command line.
 func codeOf(err error) (code int, says bool) {
 	var exit *ExitError
