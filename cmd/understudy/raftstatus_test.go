@@ -71,7 +71,7 @@ func TestRaftStatus(t *testing.T) {
 	if code, text := status("--timeout", "1s"); code != cli.Unavailable || !strings.Contains(text, "no peer knows a group") {
 		t.Errorf("of nobody: exit code %d\n%s", code, text)
 	}
-	if code, text := said(t, "raft", "status", "--backend", "etcd"); code != cli.Usage || !strings.Contains(text, `backend "etcd": has no group`) {
+	if code, text := said(t, "raft", "status", "--backend", "etcd"); code != cli.Usage || !strings.Contains(text, `backend: "etcd" has no group of embedded Raft; give raft`) {
 		t.Errorf("of etcd: exit code %d\n%s", code, text)
 	}
 	var c raft.Checkup
