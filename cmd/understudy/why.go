@@ -77,7 +77,7 @@ func (o *options) tellStore(ctx context.Context, all []story) {
 // unwritable is why the store takes no write, as far as its servers say; "": nothing is known of it.
 func (i inspection) unwritable() string {
 	if n, known := i.Margin(); known && n < 0 {
-		return i.Health.String()
+		return i.String()
 	}
 	return i.Refuses
 }
