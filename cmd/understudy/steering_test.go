@@ -96,7 +96,7 @@ func TestDrain(t *testing.T) { onEveryStore(t, testDrain) }
 func testDrain(t *testing.T, r *trio) {
 	now := r.labelled()
 	r.expect(cli.NotDone, `id "z": is neither active nor standing by in any role; if the ID is right, and will be used later, give --force`, "drain", "--id", "z")
-	r.expect(cli.Usage, `id: "": must not be empty`, "drain")
+	r.expect(cli.Usage, "id: none is given; write --id ID, or set UNDERSTUDY_ID", "drain")
 	r.expect(cli.NotDone, `id "z": is not drained`, "drain", "--id", "z", "--undo", "--force")
 	r.expect(0, "undo it with: understudy drain --id z --undo", "drain", "--id", "z", "--force")
 	r.expect(0, "z is back in line; it was drained by ", "drain", "--id", "z", "--undo")
