@@ -32,6 +32,7 @@ type transport struct {
 	wire    *http.Transport
 	lasting lasting.Transport
 	worked  atomic.Bool // there was an answer
+	served  atomic.Bool // there was one that was no refusal: the token was known
 }
 
 // A call that waits has its own connection, so that none waits behind another. Few more are kept:
@@ -81,6 +82,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	switch res.StatusCode {
 	case http.StatusForbidden, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusInternalServerError:
 	default:
+		t.served.Store(true)
 		return res, nil
 	}
 	defer func() { _ = res.Body.Close() }()
@@ -171,7 +173,7 @@ func (t *transport) refusesUs(err error) error {
 
 func (t *transport) answered(status int, text string) error {
 	switch {
-	case status == http.StatusForbidden && strings.Contains(text, noToken) && t.config.TokenFile != "" && t.worked.Load(): // the file will follow
+	case status == http.StatusForbidden && strings.Contains(text, noToken) && t.config.TokenFile != "" && t.served.Load(): // the file will follow
 		return lock.Refusal(lock.InFields(fmt.Errorf("consul: it no longer knows the token; write the new one into the file (%s)", text), "TokenFile"))
 	case status == http.StatusForbidden:
 		return denied(t.config, text)
