@@ -110,7 +110,7 @@ func (n *node) remember(p Peer, h hello) {
 	if h.ID == p.ID && h.ID != n.config.ID && len(h.Members) > 0 && h.Last >= n.metLast && n.config.peer(p.ID).ID != "" {
 		n.met, n.metLast = h.Members, h.Last
 	}
-	if h.ID == p.ID && h.ID != n.config.ID {
+	if h.ID == p.ID && h.ID != n.config.ID && h.Directory != "" {
 		n.known.hear(h)
 	}
 }

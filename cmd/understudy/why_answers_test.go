@@ -280,8 +280,8 @@ func TestSilentStandby(t *testing.T) {
 	}
 }
 
-// TestWhyWhereNothingIsWritten: where the store takes no write, who is silent may live, and nobody takes over, whoever is
-// started. why says so first, with the store's text, and leaves an active one alone.
+// TestWhyWhereNothingIsWritten: where the store takes no write, a silent contender may live, and nobody can take over, not even
+// one that is started now. why says so first, with the store's text, and leaves an active one alone.
 func TestWhyWhereNothingIsWritten(t *testing.T) {
 	old := lock.Member{Contender: lock.Contender{ID: "a"}, Promise: lock.Promise{TTL: 4 * sec}, Beat: 1, BeatAt: noon.Add(-60 * sec)}
 	next := lock.Member{Contender: lock.Contender{ID: "c"}, Promise: lock.Promise{TTL: 4 * sec}}

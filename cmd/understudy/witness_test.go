@@ -272,7 +272,7 @@ func TestHang(t *testing.T) { onEveryStore(t, testHang) }
 
 func testHang(t *testing.T, r *trio) {
 	r.ttl = 20 * time.Second
-	r.more = []string{"--hang-timeout", "500ms", "--label", "x=y"} // whoever is started anew has them, too
+	r.more = []string{"--hang-timeout", "500ms", "--label", "x=y"} // a process that is started again has them, too
 	r.startAll()
 	for range 3 {
 		now := r.settle()

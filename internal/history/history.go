@@ -97,9 +97,10 @@ func CauseOf(t lock.Term) (cause, detail string) {
 	return lock.CauseLost, "ended by " + end.By + ": " + end.Why
 }
 
-// A Done names a role whose work is done for good: what ends a run and is one has stopped that role for no other reason.
+// A Done ends a run because the work of the role that it names is done for good.
 type Done string
 
+// Error says which work is done.
 func (d Done) Error() string { return "the work of role " + string(d) + " is done" }
 
 // CauseOfStop is why a role's term ended with its run, which ended for why, without an error.
