@@ -145,8 +145,11 @@ func TestHistoryOfARunThatIsDone(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t)
 			ctx, giveUp := context.WithCancelCause(t.Context())
-			err := Run(ctx, s.store.Open(), config("a"), func(context.Context, Term) error {
+			err := Run(ctx, s.store.Open(), config("a"), func(work context.Context, _ Term) error {
 				giveUp(errors.Join(ErrStopping, history.Done(role)))
+				if role != "r" {
+					<-work.Done() // of its own accord it would be done, too
+				}
 				return nil
 			})
 			if err != nil {
