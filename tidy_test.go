@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -170,6 +171,7 @@ func checkFile(t *testing.T, name string) {
 		t.Errorf("%s has %d lines, the limit is %d", name, n, maxFile)
 	}
 	checkSleeps(t, set, file)
+	checkWall(t, set, name, file)
 	ast.Inspect(file, func(n ast.Node) bool {
 		if !strings.HasSuffix(name, "_test.go") {
 			checkNoStore(t, set, n)
@@ -279,6 +281,43 @@ func checkSleeps(t *testing.T, set *token.FileSet, file *ast.File) {
 		}
 		if where := set.Position(call.Pos()); isCall(call, "time", "Sleep") && !said[where.Line] {
 			t.Errorf("%s sleeps, and does not say what it waits for", where)
+		}
+		return true
+	})
+}
+
+// wall are the files of the protocol and the stores that look at the time of day, with what for. Whatever else measures
+// time does so by a clock that nobody sets.
+var wall = map[string]string{
+	"coordinator/config.go":                     "virtual time, in which no clock is set",
+	"coordinator/internal/clock/clock_other.go": "where no clock counts sleep, the later of two",
+	"backends/kv/record.go":                     "when a record was written, for people",
+	"backends/kv/operator.go":                   "what an operator wrote, for people",
+	"backends/ledger/locker.go":                 "when a command was sent, for people",
+	"backends/ledger/operator.go":               "what an operator wrote, for people",
+	"backends/kubernetes/lease.go":              "what kubectl shows, for people",
+	"backends/raft/backup.go":                   "when a backup was made, for people",
+	"backends/raft/status.go":                   "when a snapshot was written, for people",
+	"backends/nats/nats.go":                     "a stream's first token, by when the server made it",
+	"backends/s3/s3.go":                         "an object's first token, by the server's clock and above every earlier one",
+}
+
+// checkWall refuses what is a reading of the time of day, and no longer one of the clock that only goes on.
+func checkWall(t *testing.T, set *token.FileSet, name string, file *ast.File) {
+	protocol := regexp.MustCompile(`^(lock|coordinator|backends|fencing|state|internal/procgroup)/`)
+	if !protocol.MatchString(name) || strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "fencing/internal/") || wall[name] != "" {
+		return
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		s, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		x, _ := s.X.(*ast.Ident)
+		switch of := s.Sel.Name; {
+		case slices.Contains([]string{"UTC", "Local", "Unix", "UnixMilli", "UnixMicro", "UnixNano", "CLOCK_REALTIME", "CLOCK_REALTIME_COARSE"}, of),
+			x != nil && x.Name == "time" && slices.Contains([]string{"Date", "Parse", "ParseInLocation"}, of):
+			t.Errorf("%s uses %s: the time of day can be set, so nothing is decided by it", set.Position(s.Pos()), of)
 		}
 		return true
 	})
