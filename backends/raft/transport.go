@@ -3,6 +3,7 @@ package raft
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -96,16 +97,32 @@ func (t *transport) RequestPreVote(id raft.ServerID, address raft.ServerAddress,
 // library would wait after each failure, twice as long each time, up to 10 s, and
 // a peer that comes back would hear of nothing until that is over. Heartbeats,
 // which carry no position in the log, have a bounded wait already.
-//
-// A leader whose disk hangs says nothing more. The library's heartbeats do not wait for the
-// disk: they would keep the others from choosing another leader for as long as it hangs.
 func (t *transport) AppendEntries(id raft.ServerID, address raft.ServerAddress, in *raft.AppendEntriesRequest, out *raft.AppendEntriesResponse) error {
+	call := func() error { return t.NetworkTransport.AppendEntries(id, address, in, out) }
+	if in.PrevLogEntry == 0 && len(in.Entries) == 0 {
+		return t.once(call)
+	}
+	return t.again(id, call)
+}
+
+// InstallSnapshot sends heartbeats until the peer answers one, and then the snapshot. A failure makes the library wait as
+// for AppendEntries, and a stream that has been read cannot be sent again here; so a peer that is away causes none.
+func (t *transport) InstallSnapshot(id raft.ServerID, address raft.ServerAddress, in *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
+	beat := raft.AppendEntriesRequest{RPCHeader: in.RPCHeader, Term: in.Term, Leader: in.Leader}
+	err := t.again(id, func() error {
+		return t.NetworkTransport.AppendEntries(id, address, &beat, new(raft.AppendEntriesResponse))
+	})
+	if err != nil {
+		return err
+	}
+	return t.NetworkTransport.InstallSnapshot(id, address, in, out, data)
+}
+
+// again calls until that succeeds or this node does not lead the peer.
+func (t *transport) again(id raft.ServerID, call func() error) error {
 	for {
-		err := t.log.unfit()
-		if err == nil {
-			err = t.NetworkTransport.AppendEntries(id, address, in, out)
-		}
-		if err == nil || in.PrevLogEntry == 0 && len(in.Entries) == 0 || !t.log.leads(id) {
+		err := t.once(call)
+		if err == nil || !t.log.leads(id) {
 			return err
 		}
 		select {
@@ -114,6 +131,15 @@ func (t *transport) AppendEntries(id raft.ServerID, address raft.ServerAddress, 
 			return err
 		}
 	}
+}
+
+// once calls, unless this node is unfit to lead: a leader whose disk hangs says nothing more. The library's heartbeats
+// do not wait for the disk, and would keep the others from choosing another leader for as long as it hangs.
+func (t *transport) once(call func() error) error {
+	if err := t.log.unfit(); err != nil {
+		return err
+	}
+	return call()
 }
 
 // A metered connection is one of Raft's that others have opened. It fails where a message has
