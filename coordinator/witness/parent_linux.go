@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,6 +33,8 @@ type Witness struct {
 	told  time.Time // when something was said of the witness; keep's
 	quiet bool      // the last such thing was not; keep's
 
+	noMain atomic.Bool // the program does not call Main
+
 	mu     sync.Mutex
 	child  *exec.Cmd
 	forget func() // removes it from the known children
@@ -51,14 +54,17 @@ func By(path string, store any) *Witness {
 	return &Witness{store: store, path: path, quit: make(chan struct{}), ended: make(chan struct{})}
 }
 
+// noMain is the exit code of a program that was started as a witness and came to Start.
+const noMain = 78
+
 // Start starts the witness and returns when it stands by, within ten seconds. When it
 // ends, another is started. That none stands by counts as this machine's fault, which a later start may not meet.
 func (w *Witness) Start(c coordinator.Config) (err error) {
 	if w.log != nil {
 		return errors.New("this Witness has served a Run already: give each Run one of its own")
 	}
-	if os.Args[0] == name {
-		return errors.New("the program was started as a witness, and does not call witness.Main first in main")
+	if os.Args[0] == name { // its main has not called Main, or has called this first
+		os.Exit(noMain)
 	}
 	w.log = c.Logger
 	w.title = title(c)
@@ -73,7 +79,12 @@ func (w *Witness) Start(c coordinator.Config) (err error) {
 		return errors.Join(err, w.free())
 	}
 	go w.keep()
-	if !w.until(starting, w.page.ready.Load) {
+	stands := w.until(starting, func() bool { return w.page.ready.Load() || w.noMain.Load() })
+	if w.noMain.Load() {
+		w.Close()
+		return errors.New("this program is its own witness, started again, and its main does not call witness.Main first: call it, or take witness.By")
+	}
+	if !stands {
 		w.Close()
 		return fmt.Errorf("no witness stands by within %v: this machine is too busy, or allows no more processes or threads (%w); or the main of %s does not call witness.Main first",
 			starting, syscall.EAGAIN, w.path)
@@ -115,6 +126,10 @@ func (w *Witness) keep() {
 		began := time.Now()
 		err := w.wait(again)
 		again = true
+		if w.child.ProcessState.ExitCode() == noMain {
+			w.noMain.Store(true)
+			return
+		}
 		select {
 		case <-w.quit:
 			return

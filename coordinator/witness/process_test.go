@@ -26,8 +26,12 @@ import (
 	"github.com/understudy-ha/understudy/lock"
 )
 
-// TestMain is also a witness.
+// TestMain is also a witness, and a program that forgot that it is one.
 func TestMain(m *testing.M) {
+	if os.Getenv("UNDERSTUDY_TEST") == "forgot" {
+		_ = New(nil).Start(coordinator.Config{ID: "a"})
+		os.Exit(1)
+	}
 	Main(func(context.Context, json.RawMessage) (lock.Locker, error) { return &judge{}, nil })
 	os.Exit(m.Run())
 }
@@ -59,6 +63,20 @@ func TestNoWitnessStandsBy(t *testing.T) {
 	}
 	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "the witness ended, another is started") {
 		t.Errorf("of one witness after the other it says:\n%s", text)
+	}
+}
+
+// TestMainIsNotCalled: a program that does not call Main is told so at once.
+func TestMainIsNotCalled(t *testing.T) {
+	t.Setenv("UNDERSTUDY_TEST", "forgot")
+	var log lab.Said
+	began := time.Now()
+	err := New(nil).Start(coordinator.Config{ID: "a", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err == nil || !strings.Contains(err.Error(), "call witness.Main") || errors.Is(err, syscall.EAGAIN) || time.Since(began) > starting {
+		t.Errorf("error %v after %v, want that of a program that does not call witness.Main", err, time.Since(began))
+	}
+	if text := log.String(); text != "" {
+		t.Errorf("beside the error it says:\n%s", text)
 	}
 }
 
