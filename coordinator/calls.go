@@ -160,7 +160,7 @@ func (r *runner) whyEvict(id lock.SessionID) string {
 
 // silence says for how long nobody answered, if the error says nothing else.
 func silence(err error, budget time.Duration) error {
-	if late.Alone(err) {
+	if late.Alone(err) && errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %v", budget.Round(time.Millisecond))
 	}
 	return err

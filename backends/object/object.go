@@ -327,10 +327,10 @@ func (s *store) read(patience time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
-	before := s.sight()
+	before, begun := s.sight(), time.Now()
 	v, err := s.object.Get(ctx)
 	if late.Alone(err) {
-		err = late.Error(err, "the store gave no answer within %s", patience)
+		err = late.Error(err, "the store gave no answer within %s", time.Since(begun).Round(time.Millisecond))
 	}
 	back := false
 	if err == nil {

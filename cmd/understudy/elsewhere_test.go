@@ -246,6 +246,32 @@ func TestNoStoreThere(t *testing.T) {
 	}
 }
 
+// TestSilentStoreIsNamed: where something takes connections and never answers, the last error says who, and not only that
+// the call was given up.
+func TestSilentStoreIsNamed(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "credentials")
+	must(t, os.WriteFile(file, []byte("[default]\naws_access_key_id = a\naws_secret_access_key = b\n"), 0o600))
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel takes connections for it
+	must(t, err)
+	at := silent.Addr().String()
+	t.Cleanup(func() { silent.Close() })
+	for name, flags := range map[string]string{
+		"etcd": "--etcd-endpoints " + at, "consul": "--consul-address " + at, "nats": "--nats-url nats://" + at,
+		"postgres": "--postgres-url postgres://u@" + at + "/db", "s3": "--s3-bucket my-locks --s3-endpoint http://" + at + " --s3-credentials-file " + file,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args := append(strings.Fields("run --role r --ttl 2s --connect-timeout 200ms --backend "+name), append(strings.Fields(flags), "--", "true")...)
+			code, text := said(t, args...)
+			if code != cli.Unavailable || !strings.Contains(text, at+" did") && !strings.Contains(text, at+": it did") && !strings.Contains(text, at+" does") && !strings.Contains(text, "gave no answer") {
+				t.Errorf("exit code %d:\n%s", code, text)
+			}
+			saysNone(t, text, "context canceled")
+		})
+	}
+}
+
 // TestNoCredentials: without credentials of S3 a command says so at once, and by which setting they are given.
 func TestNoCredentials(t *testing.T) {
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SHARED_CREDENTIALS_FILE", "AWS_PROFILE"} {

@@ -1,4 +1,4 @@
-// Package late says that a call got no answer in time.
+// Package late says that a call got no answer in time, or before it was given up.
 package late
 
 import (
@@ -6,12 +6,12 @@ import (
 	"fmt"
 )
 
-// Alone reports whether err is context.DeadlineExceeded itself. An error that wraps it says more.
+// Alone reports whether err is that of a context itself. An error that wraps one says more.
 func Alone(err error) bool {
-	return err == context.DeadlineExceeded //nolint:errorlint // see above
+	return err == context.DeadlineExceeded || err == context.Canceled //nolint:errorlint // see above
 }
 
-// Error returns an error with this text that wraps err. Where err is context.DeadlineExceeded itself its words are left
+// Error returns an error with this text that wraps err. Where err is that of a context itself its words are left
 // out: the text says that there was no answer, and for how long.
 func Error(err error, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)

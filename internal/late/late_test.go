@@ -15,9 +15,10 @@ func TestError(t *testing.T) {
 		want string
 	}{
 		{context.DeadlineExceeded, "a gave no answer"},
+		{context.Canceled, "a gave no answer"},
 		{fmt.Errorf("b: %w", context.DeadlineExceeded), "a gave no answer: b: context deadline exceeded"},
 	} {
-		if err := Error(c.err, "%s gave no answer", "a"); err.Error() != c.want || !errors.Is(err, context.DeadlineExceeded) {
+		if err := Error(c.err, "%s gave no answer", "a"); err.Error() != c.want || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want %s", err, c.want)
 		}
 	}
