@@ -198,6 +198,16 @@ raft-chaos: ## embedded Raft while its machines and their network fail, for CHAO
 	go vet -tags chaos ./cmd/understudy ./internal/lab/hosts
 	go test ./cmd/understudy -tags chaos -exec "unshare --net $$(test $$(id -u) = 0 || echo --map-root-user)" -run '^TestRaft(Returns|Chaos)$$' -chaos $(CHAOS) -timeout 24h -v
 
+# ELECTIONS: how long nothing may happen; RUNS: of each figure.
+ELECTIONS ?= 1h
+RUNS ?= 11
+
+raft-figures: servers ## what embedded Raft costs beside its floor and etcd: a commit, an election, catching up; and elections on a busy machine, in memory, for ELECTIONS=1h
+	go test ./backends/raft -run '^$$' -bench '^BenchmarkCommit$$' -benchtime 1000x -timeout 1h
+	go test ./backends/raft -run '^$$' -bench '^BenchmarkCatchUp$$' -benchtime 3x -timeout 1h
+	go test ./cmd/understudy -run '^$$' -bench '^BenchmarkElection$$' -benchtime $(RUNS)x -timeout 1h
+	TMPDIR=$$(mktemp -d -p /dev/shm) && export TMPDIR && { go test ./cmd/understudy -tags soak -run '^TestNoFalseElection$$' -soak $(ELECTIONS) -timeout 24h -v; code=$$?; rm -rf "$$TMPDIR"; exit $$code; }
+
 log-stores: ## raft-boltdb beside raft-wal: commits, restarts, size and lost files; DIR: on which disk; three minutes
 	cd internal/lab/logstores && go vet . && go test -v -timeout 30m -dir "$(DIR)" -commits 1000 .
 
@@ -254,4 +264,4 @@ export UNDERSTUDY_NATS_SERVER ?= $(CURDIR)/bin/nats-server
 export UNDERSTUDY_KUBE_APISERVER ?= $(CURDIR)/bin/kube-apiserver
 export UNDERSTUDY_VERSITYGW ?= $(CURDIR)/bin/versitygw
 
-.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-baselines test-far raft-chaos log-stores test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd test-chart test-helm deploy-soak manifests release release-images test-deploy api api-update lint mutants
+.PHONY: record-monitoring test-monitoring help build demo servers test test-docs-long bench baselines bench-soak bench-pairs benchmarks test-report test-baselines test-far raft-chaos raft-figures log-stores test-mixed soak soakwitness soakstate testloss testpostgres test-postgres-suite test-kubernetes test-kubernetes-suite test-nats test-nats-suite test-s3 test-s3-suite test-stores test-zookeeper testcontainer test-systemd test-chart test-helm deploy-soak manifests release release-images test-deploy api api-update lint mutants

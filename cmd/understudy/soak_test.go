@@ -15,7 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/backends/raft"
 	"github.com/understudy-ha/understudy/coordinator"
+	"github.com/understudy-ha/understudy/internal/lab"
 	"github.com/understudy-ha/understudy/internal/lab/stores"
 )
 
@@ -60,6 +62,36 @@ func testNoFalseTakeover(t *testing.T, r *trio, busy bool) {
 	r.mu.Unlock()
 	t.Logf("the slowest write to the disk took %v", slowest(began, coordinator.Clocks().Mono))
 	r.judge()
+}
+
+// TestNoFalseElection leaves three wrappers with embedded Raft at its default timing on a machine that is busy all the
+// time: nobody may be elected while nothing fails. A disk that takes as long as the timing for one write makes an
+// election due, which fails the test and is told; TMPDIR=/dev/shm is no disk.
+func TestNoFalseElection(t *testing.T) {
+	r := newTrio(t, onRaft)
+	r.ttl = 10 * time.Second
+	r.startAll("--hang-timeout", "0") // it takes no part in elections
+	r.active(0)
+	r.inLine(2)
+	term := func() (greatest uint64) {
+		g, err := raft.Status(lab.Within(t, 10*time.Second), r.store.Raft)
+		must(t, err)
+		for _, m := range g.Members {
+			greatest = max(greatest, m.Node.Term)
+		}
+		return greatest
+	}
+	before := term()
+	keepBusy(t)
+	began := coordinator.Clocks().Mono
+	slowest := probeDisk(t, r.dir)
+	time.Sleep(*soak) // the soak itself
+	elections := term() - before
+	t.Logf("%d elections in %v, and the slowest write to the disk took %v", elections, *soak, slowest(began, coordinator.Clocks().Mono))
+	if elections > 0 {
+		t.Error("somebody was elected, though nothing had failed")
+	}
+	r.finish()
 }
 
 func keepBusy(t *testing.T) {

@@ -76,27 +76,28 @@ func Calls(b *testing.B, l lock.Locker, raw func(trip string) error) {
 			var ours, theirs []time.Duration
 			for b.Loop() {
 				call.before()
-				ours = append(ours, timed(func() { must(b, call.ours()) }))
+				ours = append(ours, Timed(func() { must(b, call.ours()) }))
 				call.after()
-				theirs = append(theirs, timed(func() {
+				theirs = append(theirs, Timed(func() {
 					for _, trip := range call.theirs {
 						must(b, raw(trip))
 					}
 				}))
 			}
-			reportRatio(b, ours, theirs, "raw")
+			Ratio(b, ours, theirs, "raw")
 		})
 	}
 }
 
-func timed(f func()) time.Duration {
+// Timed is how long f takes.
+func Timed(f func()) time.Duration {
 	begin := time.Now()
 	f()
 	return time.Since(begin)
 }
 
-// reportRatio reports the medians, and how they compare.
-func reportRatio(b *testing.B, ours, theirs []time.Duration, name string) {
+// Ratio reports the medians, and how they compare.
+func Ratio(b *testing.B, ours, theirs []time.Duration, name string) {
 	slices.Sort(ours)
 	slices.Sort(theirs)
 	mine, least := ours[len(ours)/2], theirs[len(theirs)/2]

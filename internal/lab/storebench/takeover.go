@@ -26,7 +26,7 @@ func Takeover(b *testing.B, open func() kv.Store) {
 		p.Over()
 		floor = append(floor, f.once())
 	}
-	reportRatio(b, ours, floor, "floor")
+	Ratio(b, ours, floor, "floor")
 }
 
 // A floor is one process that writes, and one that follows and writes then.
