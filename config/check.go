@@ -84,7 +84,7 @@ func (c *Config) ForVoter() error {
 	}
 	c.Coordinator.Logger = c.logger()
 	errs = append(errs, c.checkName("id", c.Coordinator.ID), place(c.values["address"].where, checkAddress(c.Coordinator.Address)),
-		place(c.values["label"].where, lock.CheckLabels(c.Coordinator.Labels)), c.complete(), c.judge(c.Store.Row().Validate))
+		place(c.values["label"].where, lock.CheckLabels(c.Coordinator.Labels)), c.complete(), c.reach(c.Store.Row().Validate))
 	return errors.Join(errs...)
 }
 
@@ -157,7 +157,7 @@ func (c *Config) complete() error {
 }
 
 // ForClient says everything that is wrong with c for a process that only looks and asks.
-func (c *Config) ForClient() error { return c.judge(c.Store.Row().ValidateDial) }
+func (c *Config) ForClient() error { return c.reach(c.Store.Row().ValidateDial) }
 
 // Role is the role of a process that takes part in one, or is asked about it.
 func (c *Config) Role() string { return c.role }
@@ -170,20 +170,28 @@ func (c *Config) judge(wrong func(backends.Config) error) error {
 	}
 	err := c.Explain(c.news(wrong(c.Store)))
 	if err != nil {
-		err = errors.Join(c.anotherStore(), err)
+		err = errors.Join(c.anotherStore(byFile), err)
 	}
 	return err
 }
 
-// anotherStore says that settings of a store are given that is not chosen, where none is: the other errors are about
-// the default one.
-func (c *Config) anotherStore() error {
+// reach is what is wrong for a process that is to reach the store: a flag of another store would be overlooked, too.
+func (c *Config) reach(wrong func(backends.Config) error) error {
+	if err := c.judge(wrong); err != nil || c.bad["backend"] {
+		return err
+	}
+	return c.anotherStore(byFlag)
+}
+
+// anotherStore says that settings of a store are given that is not chosen, where none is: by a source of this rank at
+// least. Where there are other errors they are about the default one.
+func (c *Config) anotherStore(least rank) error {
 	if c.Given("backend") {
 		return nil
 	}
 	for _, s := range backends.Stores() {
 		for _, k := range Keys() {
-			if strings.HasPrefix(k.Name, s.Name+".") && s.Name != c.Store.Row().Name && c.Given(k.Name) {
+			if strings.HasPrefix(k.Name, s.Name+".") && s.Name != c.Store.Row().Name && c.values[k.Name].rank >= least {
 				return fmt.Errorf("%s: is %s by default, and %s is given; write --backend %s", c.values["backend"].where, c.Store.Row().Name, c.values[k.Name].where, s.Name)
 			}
 		}

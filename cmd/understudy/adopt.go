@@ -27,7 +27,7 @@ Be sure that nobody works with the old store any more: two stores can have two a
 gave greater tokens than this one, raise the floor as well: see token-floor. The identity of
 a store is in the line "store" of status.
 ` + cli.Codes{0: "the store answers to that identity", cli.NotDone: "refused: it is the store's own", cli.Unavailable: ""}.String(),
-		Example: `  understudy adopt --identity 5ALCDDCG6LVT5YUIMMXLXHZWAJ --etcd-endpoints h1:2379,h2:2379,h3:2379`,
+		Example: `  understudy adopt --identity 5ALCDDCG6LVT5YUIMMXLXHZWAJ --backend etcd --etcd-endpoints h1:2379,h2:2379,h3:2379`,
 		Args:    cli.NoArgs,
 	}
 	o := newOptions(cmd.Flags(), cli.StoreKeys())

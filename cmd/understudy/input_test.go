@@ -34,6 +34,10 @@ var badInput = map[string]struct {
 		args: []string{"status", "--role", "r", "--postgres-url", "postgres://h/db"},
 		want: []string{"backend: is raft by default, and postgres-url is given; write --backend postgres", "raft-peers: the list is empty"},
 	},
+	"a store that is not chosen, beside the default one's variable": {
+		args: []string{"adopt", "--identity", "5ALCDDCG6LVT5YUIMMXLXHZWAJ", "--etcd-endpoints", "h1:2379"}, env: "UNDERSTUDY_RAFT_PEERS=a=127.0.0.1:7001",
+		want: []string{"backend: is raft by default, and etcd-endpoints is given; write --backend etcd"},
+	},
 	"no TLS beside a file for it": {
 		args: []string{"status", "--role", "r", "--backend", "etcd", "--etcd-endpoints", "http://h:2379", "--etcd-ca-file", "missing"},
 		want: []string{`etcd-endpoints: "http://h:2379" is without TLS, which other endpoints or the files have; write https://h:2379`, "etcd-ca-file: CA file: open missing"},
