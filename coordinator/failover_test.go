@@ -354,6 +354,7 @@ func TestHeldDownIsSeen(t *testing.T) {
 		stopB := s.contend(config("b"), func(ctx context.Context, _ Term) error { <-ctx.Done(); return nil })
 		line := func(after time.Duration) lock.Member {
 			t.Helper()
+			synctest.Wait() // for whoever has written failed
 			time.Sleep(after - time.Since(failed))
 			var st lock.Standing
 			for st = range l.Watch(t.Context(), "r") {

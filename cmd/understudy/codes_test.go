@@ -23,7 +23,7 @@ var exits = map[string]struct {
 	codes []int
 	asks  string
 }{
-	"run":                 {[]int{cli.Unavailable, cli.Held, cli.Lost, 127}, "--role r --backend etcd --etcd-endpoints 127.0.0.1:1 --connect-timeout 300ms -- true"},
+	"run":                 {[]int{cli.Unavailable, cli.Held, cli.Lost, 127, 137}, "--role r --backend etcd --etcd-endpoints 127.0.0.1:1 --connect-timeout 300ms -- true"},
 	"status":              {[]int{cli.NotDone, another, cli.Unavailable}, "--role r"},
 	"history":             {[]int{cli.NotDone, cli.Unavailable}, "--role r"},
 	"why":                 {[]int{cli.NotDone, cli.Unavailable}, "--role r"},

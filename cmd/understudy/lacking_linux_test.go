@@ -50,8 +50,8 @@ func TestStartOnAFullDisk(t *testing.T) {
 		}
 	}
 	refused("no space left on device")
-	for _, line := range []string{"raft certs --raft-peers a=127.0.0.1:1 --dir ", "man "} {
-		if code, text := said(t, strings.Fields(line+filepath.Join(disk, "made"))...); code != cli.Lacking || !strings.Contains(text, "no space left on device") {
+	for i, line := range []string{"raft certs --raft-peers a=127.0.0.1:1 --dir ", "man ", "raft recover " + there + " --force --out "} {
+		if code, text := said(t, strings.Fields(line+filepath.Join(disk, fmt.Sprint("made", i)))...); code != cli.Lacking || !strings.Contains(text, "no space left on device") {
 			t.Errorf("%s: exit code %d, want %d\n%s", line, code, cli.Lacking, text)
 		}
 	}

@@ -17,6 +17,7 @@ type move struct {
 	outage *lock.Event // the last one in the current term
 
 	unwritable string // why the store takes no write, in words; empty: that is not known
+	needed     bool   // the store has no majority without the active's node, so no witness helps
 }
 
 // causeOf is why the term before this one ended. The store says how it ended there; the former

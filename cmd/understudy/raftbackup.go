@@ -43,7 +43,7 @@ Under TLS it takes the certificate of a node, as values are for nodes only.
 				return cli.Unreachable(err)
 			}
 			if err := b.Write(args[0]); err != nil {
-				return err
+				return cli.Unmade(err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s holds %s\n", args[0], b)
 			return err
@@ -178,7 +178,7 @@ beside the new one. docs/raft.md has every step.
 			err = r.newest.Write(*to)
 		}
 		if err != nil {
-			return cli.Refused(err)
+			return cli.Unmade(err)
 		}
 		_, err = fmt.Fprint(cmd.OutOrStdout(), r.text(*to))
 		return err

@@ -119,18 +119,18 @@ func newReport(name string, h backends.Health, all []heard) report {
 
 // need marks the contenders whose crash would cost embedded Raft its majority.
 func (r *roleRow) need(h backends.Health) {
-	if margin, known := h.Margin(); !known || margin != 0 {
-		return
-	}
-	needed := func(m *memberRow) {
-		m.needed = slices.Contains(h.Members, m.ID) && !slices.Contains(h.Silent, m.ID) && !slices.Contains(h.Failing, m.ID)
-	}
 	if r.Active != nil {
-		needed(&r.Active.memberRow)
+		r.Active.needed = needs(h, r.Active.ID)
 	}
 	for i := range r.Standbys {
-		needed(&r.Standbys[i])
+		r.Standbys[i].needed = needs(h, r.Standbys[i].ID)
 	}
+}
+
+// needs reports whether the majority cannot do without a member that works.
+func needs(h backends.Health, id string) bool {
+	margin, known := h.Margin()
+	return known && margin == 0 && slices.Contains(h.Members, id) && !slices.Contains(h.Silent, id) && !slices.Contains(h.Failing, id)
 }
 
 func newRole(st heard) roleRow {

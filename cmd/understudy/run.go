@@ -71,6 +71,7 @@ var runCodes = cli.Codes{
 	cli.Held:        "another process has the ID, or the role with --active-standby=false",
 	cli.Lost:        "the role was lost, with --on-loss=exit; or work outlived the promise",
 	127:             "the command could not be started; any other code is the command's",
+	137:             "the witness killed this process, and says why",
 }
 
 func newRun(s *signals) *cobra.Command {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-ha/understudy/backends"
 	"github.com/understudy-ha/understudy/internal/cli"
 	"github.com/understudy-ha/understudy/internal/history"
 	"github.com/understudy-ha/understudy/lock"
@@ -62,16 +63,28 @@ These names are stable.
 	return cmd
 }
 
-// tellStore tells it anew where nobody is active, if the store's servers say that no write can be made.
+// tellStore tells it anew where what the store's servers say changes it: nobody is active and no write can be made, or
+// embedded Raft cannot do without the node of an active that has no witness.
 func (o *options) tellStore(ctx context.Context, all []story) {
-	if !slices.ContainsFunc(all, func(s story) bool { return s.Active == "" }) {
+	row := o.Store.Row()
+	if !slices.ContainsFunc(all, func(s story) bool { return s.Active == "" || row.Inside && !s.of.Term.Holder.Witness }) {
 		return
 	}
-	if why := o.askServers(ctx)(ctx).unwritable(); why != "" {
-		for i := range all {
-			all[i].tellUnwritable(fmt.Sprintf("the store %s: %s", o.Store.Backend, why))
-		}
+	found := o.askServers(ctx)(ctx)
+	for i, s := range all {
+		all[i] = s.with(found, row)
 	}
+}
+
+// with is the story where the store's servers are known to be so.
+func (s story) with(found inspection, of backends.Store) story {
+	m := *s.of
+	if why := found.unwritable(); s.Active != "" {
+		m.needed = of.Inside && needs(found.Health, s.Active)
+	} else if why != "" {
+		m.unwritable = fmt.Sprintf("the store %s: %s", of.Name, why)
+	}
+	return told(m)
 }
 
 // unwritable is why the store takes no write, as far as its servers say; "": nothing is known of it.
@@ -80,18 +93,6 @@ func (i inspection) unwritable() string {
 		return i.String()
 	}
 	return i.Refuses
-}
-
-// tellUnwritable tells the story anew if nobody is active: where the store takes no write, that is why, and who lives
-// cannot beat.
-func (s *story) tellUnwritable(why string) {
-	if s.Active != "" {
-		return
-	}
-	m := *s.of
-	m.unwritable = why
-	*s = newStory(m)
-	m.tellNobody(s)
 }
 
 // stories are those of the named roles, or of all that there are.
@@ -211,18 +212,19 @@ func storyOf(st heard, events []lock.Event) story {
 			m.ended = &events[i]
 		}
 	}
-	s := newStory(m)
-	if !st.Term.Vacant() && st.silent == "" {
-		s.Active = st.Term.Holder.ID
+	return told(m)
+}
+
+// told is the story of a move. Where nobody is active and the store takes no write, that is why, and who lives cannot beat.
+func told(m move) story {
+	s := story{Role: m.Role, Token: m.Term.Token, Steps: []step{}, Faster: []string{}, of: &m}
+	if !m.Term.Vacant() && m.silent == "" {
+		s.Active = m.Term.Holder.ID
 		m.tellMove(&s)
 		return s
 	}
 	m.tellNobody(&s)
 	return s
-}
-
-func newStory(m move) story {
-	return story{Role: m.Role, Token: m.Term.Token, Steps: []step{}, Faster: []string{}, of: &m}
 }
 
 // tellMove says how the active got its role.

@@ -285,21 +285,19 @@ func TestSilentStandby(t *testing.T) {
 func TestWhyWhereNothingIsWritten(t *testing.T) {
 	old := lock.Member{Contender: lock.Contender{ID: "a"}, Promise: lock.Promise{TTL: 4 * sec}, Beat: 1, BeatAt: noon.Add(-60 * sec)}
 	next := lock.Member{Contender: lock.Contender{ID: "c"}, Promise: lock.Promise{TTL: 4 * sec}}
-	three := []string{"x", "y", "z"}
+	three, etcd := []string{"x", "y", "z"}, (backends.Config{Backend: "etcd"}).Row()
 	for want, health := range map[string]backends.Health{
 		"out of space: make room":                               {Members: three, Refuses: "out of space: make room"},
 		"no majority: 2 of 3 must work; silent: y, z":           {Members: three, Silent: three[1:]},
 		"no majority: 2 of 3 must work; failing: y, z; y: full": {Members: three, Failing: three[1:], Refuses: "y: full"},
 	} {
-		why := "the store etcd: " + inspection{Health: health}.unwritable()
 		for name, h := range map[string]heard{
 			"silent, the others too": {lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: old}, Fence: lock.Fence{By: "c", Session: "s"}, Line: []lock.Member{old}}, noon, "no beat for 1.5s"},
 			"silent":                 {lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: old}, Line: []lock.Member{next}}, noon, "no beat for 1.5s"},
 			"vacant":                 {lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: old, Over: "released"}}, noon, ""},
 			"new":                    {lock.Standing{Role: "r", Line: []lock.Member{next}}, noon, ""},
 		} {
-			s := storyOf(h, nil)
-			s.tellUnwritable(why)
+			s := storyOf(h, nil).with(inspection{Health: health}, etcd)
 			if first := "Nobody can beat or take over: the store etcd: " + want + ". "; !strings.HasPrefix(s.Text, first) {
 				t.Errorf("%s: why does not begin with %q: %s", name, first, s.Text)
 			}
@@ -314,9 +312,38 @@ func TestWhyWhereNothingIsWritten(t *testing.T) {
 		t.Errorf("a majority works, and it says %q", text)
 	}
 	s := storyOf(heard{Standing: lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: next}}}, nil)
-	before := s.Text
-	if s.tellUnwritable("the store etcd: full"); s.Text != before {
-		t.Errorf("of an active one: %s", s.Text)
+	if is := s.with(inspection{Health: backends.Health{Members: three, Refuses: "full"}}, etcd); is.Text != s.Text {
+		t.Errorf("of an active one: %s", is.Text)
+	}
+}
+
+// TestWhyOfAGroupThatNeedsItsActive: where embedded Raft has no majority without the active's node, a witness would not help, and
+// why does not miss one.
+func TestWhyOfAGroupThatNeedsItsActive(t *testing.T) {
+	holder := lock.Member{Contender: lock.Contender{ID: "a"}, Promise: lock.Promise{TTL: 4 * sec}}
+	s := storyOf(heard{Standing: lock.Standing{Role: "r", Term: lock.Term{Token: 7, Holder: holder}}}, []lock.Event{{Kind: lock.Began, By: "a", Token: 7, Cause: lock.CauseFirst}})
+	raft := (backends.Config{Backend: "raft"}).Row()
+	for want, members := range map[string][]string{"no majority without a": {"a"}, "a, which is active now, has no witness": {"a", "b", "c"}} {
+		if is := s.with(inspection{Health: backends.Health{Members: members}}, raft); len(is.Faster) != 1 || !strings.Contains(is.Faster[0], want) {
+			t.Errorf("of a group of %d: %q, want %q", len(members), is.Faster, want)
+		}
+	}
+}
+
+// TestWhyOfAFullDisk: no ttl outlasts a full disk, and why gives no such advice.
+func TestWhyOfAFullDisk(t *testing.T) {
+	holder := lock.Member{Contender: lock.Contender{ID: "b", Witness: true}, Promise: lock.Promise{TTL: 4 * sec}}
+	for detail, want := range map[string]string{
+		`beat: raft: node "a" does not follow its group's log: it has stood before entry 7 for 2s; is the disk of /data/a full?`: "the disk of a took nothing: give its --raft-dir room",
+		"beat: the store gave no answer within 375ms": "a ttl of 8s",
+	} {
+		s := storyOf(heard{Standing: lock.Standing{Role: "r", Term: lock.Term{Token: 8, Holder: holder}}}, []lock.Event{
+			{Kind: lock.Ended, By: "a", Token: 7, Cause: lock.CauseDeadline, Detail: detail, Parts: []lock.Part{{Name: lock.PartOutage, Took: 2 * sec}}},
+			{Kind: lock.Began, By: "b", From: "a", Token: 8, Previous: 7, Cause: lock.CauseReleased},
+		})
+		if len(s.Faster) != 1 || !strings.Contains(s.Faster[0], want) {
+			t.Errorf("%s: %q, want %q", detail, s.Faster, want)
+		}
 	}
 }
 

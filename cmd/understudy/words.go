@@ -174,7 +174,7 @@ func (m *move) hint(s *story, cause string) {
 	}
 	// Who was away for longer than a promise may have been so because the store still was.
 	if without, _ := m.without(); cause == lock.CauseDeadline && m.ended != nil && without <= p.TTL {
-		s.Faster = append(s.Faster, longerTTL(m.ended, p.TTL)...)
+		s.Faster = append(s.Faster, outlasting(m.ended, p.TTL)...)
 	}
 	if e := m.ended; e != nil && has(e, lock.PartRelease) {
 		if d := took(e, lock.PartDrain); d > slowDrain {
@@ -193,7 +193,10 @@ func (m *move) hint(s *story, cause string) {
 	if d := took(m.began, lock.PartStart); d > slowStart {
 		add("%s took %s from the grant to its work", s.Active, short(d))
 	}
-	if !m.Term.Holder.Witness {
+	switch {
+	case m.needed:
+		add("the group has no majority without %s, which is active now: after a crash nobody is active until it is back; have three voters", s.Active)
+	case !m.Term.Holder.Witness:
 		add("%s, which is active now, has no witness: its crash will cost %s", s.Active, p.TTL)
 	}
 }
@@ -224,9 +227,13 @@ func shorterTTL(silent, ttl time.Duration) []string {
 		short(silent), ttl, ttl/2, short(outlasts(ttl/2)), short(outlasts(ttl)))}
 }
 
-// longerTTL says what twice the ttl would have changed for an active whose beats had no answer. That is nothing if
-// the outage was longer, or nobody knows how long it was. It may have begun a beat before the first call without an answer.
-func longerTTL(ended *lock.Event, ttl time.Duration) []string {
+// outlasting says what would have kept the role with an active whose beats had no answer: room on its disk, where it was
+// that which took nothing, or twice the ttl. The ttl changes nothing if the outage was longer, or nobody knows how long it was.
+// It may have begun a beat before the first call without an answer.
+func outlasting(ended *lock.Event, ttl time.Duration) []string {
+	if strings.Contains(ended.Detail, theDiskOf) {
+		return []string{fmt.Sprintf("the disk of %s took nothing: give its --raft-dir room, and keep others from filling it", ended.By)}
+	}
 	outage := took(ended, lock.PartOutage)
 	if outage == 0 || outage+(coordinator.Config{TTL: ttl}).BeatEvery() > outlasts(2*ttl) || 2*ttl > coordinator.MaxTTL {
 		return nil
@@ -234,6 +241,9 @@ func longerTTL(ended *lock.Event, ttl time.Duration) []string {
 	return []string{fmt.Sprintf("the store did not answer %s for %s: a ttl of %s outlasts an outage of %s, this one %s",
 		ended.By, short(outage), 2*ttl, short(outlasts(2*ttl)), short(outlasts(ttl)))}
 }
+
+// theDiskOf stands in what a node of embedded Raft says where its disk takes nothing.
+const theDiskOf = "the disk of "
 
 // outlasts is the longest outage of the store that changes nothing with a ttl.
 func outlasts(ttl time.Duration) time.Duration {

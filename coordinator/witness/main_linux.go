@@ -36,7 +36,7 @@ func Main(open Open) {
 		log := asynclog.Logger(slog.New(slog.NewTextHandler(os.Stderr, nil)))
 		log.Error("witness: cannot start", "error", err)
 		asynclog.Flush(log, asynclog.ExitFlush)
-		os.Exit(1)
+		os.Exit(cannotStart)
 	}
 	slog.SetDefault(c.log) // a store's client must not block on its log either
 	ctx, cancel := context.WithCancel(context.Background())

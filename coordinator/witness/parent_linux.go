@@ -33,7 +33,7 @@ type Witness struct {
 	told  time.Time // when something was said of the witness; keep's
 	quiet bool      // the last such thing was not; keep's
 
-	noMain atomic.Bool // the program does not call Main
+	stranger atomic.Pointer[error] // what was started is no witness
 
 	mu     sync.Mutex
 	child  *exec.Cmd
@@ -46,7 +46,9 @@ type Witness struct {
 // New returns a witness that is this program, started again: its main function calls Main before
 // anything else. store says how to reach the store; it goes to Main's Open as JSON, in memory
 // that only the two share, so that no list of processes shows it.
-func New(store any) *Witness { return By("/proc/self/exe", store) }
+func New(store any) *Witness { return By(self, store) }
+
+const self = "/proc/self/exe"
 
 // By returns a witness that is another program, such as the understudy command, which takes a
 // backends.Config for store.
@@ -54,8 +56,12 @@ func By(path string, store any) *Witness {
 	return &Witness{store: store, path: path, quit: make(chan struct{}), ended: make(chan struct{})}
 }
 
-// noMain is the exit code of a program that was started as a witness and came to Start.
-const noMain = 78
+// Exit codes of what was started as a witness, beside those of Go's runtime.
+const (
+	crashed     = 2  // the runtime's, also where the machine has no thread left for it
+	cannotStart = 71 // Main's
+	noMain      = 78 // of a program that came to Start
+)
 
 // Start starts the witness and returns when it stands by, within ten seconds. When it
 // ends, another is started. That none stands by counts as this machine's fault, which a later start may not meet.
@@ -79,10 +85,10 @@ func (w *Witness) Start(c coordinator.Config) (err error) {
 		return errors.Join(err, w.free())
 	}
 	go w.keep()
-	stands := w.until(starting, func() bool { return w.page.ready.Load() || w.noMain.Load() })
-	if w.noMain.Load() {
+	stands := w.until(starting, func() bool { return w.page.ready.Load() || w.stranger.Load() != nil })
+	if err := w.stranger.Load(); err != nil {
 		w.Close()
-		return errors.New("this program is its own witness, started again, and its main does not call witness.Main first: call it, or take witness.By")
+		return *err
 	}
 	if !stands {
 		w.Close()
@@ -120,14 +126,13 @@ func (w *Witness) spawn() error {
 // ended soon.
 func (w *Witness) keep() {
 	defer close(w.ended)
-	again := false
+	again, stood := false, false
 	pause := time.Duration(0)
 	for {
 		began := time.Now()
 		err := w.wait(again)
 		again = true
-		if w.child.ProcessState.ExitCode() == noMain {
-			w.noMain.Store(true)
+		if stood = stood || w.page.ready.Load(); !stood && w.isStranger() {
 			return
 		}
 		select {
@@ -150,6 +155,21 @@ func (w *Witness) keep() {
 			pause = time.Second
 		}
 	}
+}
+
+// isStranger reports whether a child that has ended was no witness: of its own accord Main ends so only when it stands by.
+func (w *Witness) isStranger() bool {
+	code := w.child.ProcessState.ExitCode()
+	if code < 0 || code == crashed || code == cannotStart {
+		return false
+	}
+	program := w.path
+	if program == self {
+		program = "this program"
+	}
+	err := fmt.Errorf("%s was started as a witness, and ended with code %d instead of being one: its main must call witness.Main first, before it reads flags or opens anything", program, code)
+	w.stranger.Store(&err)
+	return true
 }
 
 // tell logs what is wrong with the witness, often enough to be seen and no more: the rest is for who debugs.

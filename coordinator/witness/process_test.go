@@ -28,8 +28,11 @@ import (
 
 // TestMain is also a witness, and a program that forgot that it is one.
 func TestMain(m *testing.M) {
-	if os.Getenv("UNDERSTUDY_TEST") == "forgot" {
+	switch os.Getenv("UNDERSTUDY_TEST") {
+	case "forgot":
 		_ = New(nil).Start(coordinator.Config{ID: "a"})
+		os.Exit(1)
+	case "forgot, and cannot open its store": // which the first of it has open
 		os.Exit(1)
 	}
 	Main(func(context.Context, json.RawMessage) (lock.Locker, error) { return &judge{}, nil })
@@ -56,7 +59,11 @@ func (j *judge) Evict(context.Context, lock.SessionID, lock.Beat, lock.End) erro
 func TestNoWitnessStandsBy(t *testing.T) {
 	t.Parallel()
 	var log lab.Said
-	w := By("/bin/false", nil)
+	killed := filepath.Join(t.TempDir(), "killed")
+	if err := os.WriteFile(killed, []byte("#!/bin/sh\nkill -KILL $$\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w := By(killed, nil)
 	err := w.Start(coordinator.Config{ID: "a", Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if !errors.Is(err, syscall.EAGAIN) || !strings.Contains(err.Error(), "witness.Main") {
 		t.Errorf("error %v, want one of the machine that names witness.Main", err)
@@ -66,17 +73,19 @@ func TestNoWitnessStandsBy(t *testing.T) {
 	}
 }
 
-// TestMainIsNotCalled: a program that does not call Main is told so at once.
+// TestMainIsNotCalled: a program that does not call Main is told so at once, also where it ends before that matters.
 func TestMainIsNotCalled(t *testing.T) {
-	t.Setenv("UNDERSTUDY_TEST", "forgot")
-	var log lab.Said
-	began := time.Now()
-	err := New(nil).Start(coordinator.Config{ID: "a", Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	if err == nil || !strings.Contains(err.Error(), "call witness.Main") || errors.Is(err, syscall.EAGAIN) || time.Since(began) > starting {
-		t.Errorf("error %v after %v, want that of a program that does not call witness.Main", err, time.Since(began))
-	}
-	if text := log.String(); text != "" {
-		t.Errorf("beside the error it says:\n%s", text)
+	for _, program := range []string{"forgot", "forgot, and cannot open its store"} {
+		t.Setenv("UNDERSTUDY_TEST", program)
+		var log lab.Said
+		began := time.Now()
+		err := New(nil).Start(coordinator.Config{ID: "a", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err == nil || !strings.Contains(err.Error(), "must call witness.Main first") || errors.Is(err, syscall.EAGAIN) || time.Since(began) > starting {
+			t.Errorf("error %v after %v, want that of a program that does not call witness.Main", err, time.Since(began))
+		}
+		if text := log.String(); text != "" {
+			t.Errorf("beside the error it says:\n%s", text)
+		}
 	}
 }
 

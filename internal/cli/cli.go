@@ -40,7 +40,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, out, errs 
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(unknownFlag)
 	root.Version = built().String()
-	root.SetVersionTemplate("{{.Name}} {{.Version}}\n") // as the command version
+	root.SetVersionTemplate(`{{printf "%s %s\n" .Name .Version}}`) // as the command version, in one piece
 	root.SetArgs(args)
 	answer := &answer{to: out}
 	root.SetOut(answer)
