@@ -164,7 +164,7 @@ func (s *store) Follow(ctx context.Context, since kv.View, keys ...string) iter.
 			_, err = s.follow(ctx, since, keys, yield)
 		}
 		if err != nil {
-			yield(nil, fmt.Errorf("watch: %w", s.members.explain(err)))
+			yield(nil, s.members.explain(err))
 		}
 	}
 }

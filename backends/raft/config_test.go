@@ -79,7 +79,7 @@ func TestWhyNobodyLeads(t *testing.T) {
 		{nil, "too few of its voters reach each other"},
 		{map[string]answer{"x": {}}, "too few of its voters reach each other"}, // who does not vote
 	} {
-		if got := g.unled("a", c.answers); got != c.want {
+		if got := g.unled("a", g.there("a", c.answers)); got != c.want {
 			t.Errorf("%v: %q, want %q", c.answers, got, c.want)
 		}
 	}

@@ -37,7 +37,7 @@ func (n *node) join(ctx context.Context, phase string) (group string, err error)
 		err := n.caller.call(ctx, p, pathJoin+"?phase="+phase, self, &w)
 		stop()
 		if err == nil {
-			n.log.Info("the group's leader answered a node that joins", "phase", phase, "leader", p.ID, "group", w.Group)
+			n.log.Info("the group answered a node that joins", "phase", phase, "peer", p.ID, "group", w.Group)
 			return w.Group, nil
 		}
 		errs = append(errs, err)

@@ -132,6 +132,7 @@ func (n *node) greet(ctx context.Context) {
 const (
 	nobody  = "the group has no leader"
 	unheard = "this node hears nothing from the group's leader"
+	alone   = "this node reaches no other voter, and knows of no leader"
 )
 
 // tellNobody says that nobody has led the group for a while and why peers do not answer, and that
@@ -147,8 +148,10 @@ func (n *node) tellNobody(ctx context.Context) {
 		if leader := followed(n.config.ID, answers); leader != "" {
 			here := n.config.peer(n.config.ID)
 			n.log.Warn(unheard+": if the group has another address for it than "+here.Address+", run understudy raft member move "+here.String(), append(attrs, "leader", leader)...)
+		} else if there := g.there(n.config.ID, answers); len(there) == 0 && len(g.Voters) > 1 {
+			n.log.Warn(alone, attrs...)
 		} else {
-			n.log.Warn(nobody+": "+g.unled(n.config.ID, answers), attrs...)
+			n.log.Warn(nobody+": "+g.unled(n.config.ID, there), attrs...)
 		}
 	}
 	n.warnLost(g.Lost())
@@ -164,13 +167,20 @@ func followed(self string, answers map[string]answer) string {
 	return ""
 }
 
-// unled says what keeps the group from having a leader, by what this node's voters have answered: an election takes its
-// time, and on a busy machine longer than that.
-func (g Group) unled(self string, answers map[string]answer) string {
-	there := slices.DeleteFunc(slices.Clone(g.Voters), func(id string) bool {
+// there are the other voters that have answered.
+func (g Group) there(self string, answers map[string]answer) []string {
+	return slices.DeleteFunc(slices.Clone(g.Voters), func(id string) bool {
 		a, asked := answers[id]
-		return id != self && (!asked || a.err != nil)
+		return id == self || !asked || a.err != nil
 	})
+}
+
+// unled says what keeps the group from having a leader, by which of its other voters have answered: an election takes its
+// time, and on a busy machine longer than that.
+func (g Group) unled(self string, there []string) string {
+	if slices.Contains(g.Voters, self) {
+		there = append(there, self)
+	}
 	if len(there) < g.Quorum() {
 		return "too few of its voters reach each other"
 	}

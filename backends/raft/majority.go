@@ -23,7 +23,7 @@ func (g Group) Lost() string {
 	}
 	slices.Sort(empty)
 	return fmt.Sprintf("the group has lost its majority: the data directories of %s are empty, and of its voters %s %d must have kept theirs: "+
-		"it chooses no leader any more, and nobody is active. Is a disk not mounted, or another directory given, put that right. "+
+		"it chooses no leader any more, and nobody is active. If a disk is not mounted, or another directory was given, put that right. "+
 		"Otherwise take what is left to a new group: stop every process of this one, run understudy raft recover on its data directories, "+
 		"and then understudy raft restore; see docs/raft.md",
 		strings.Join(empty, ", "), strings.Join(g.Voters, ", "), g.Quorum())

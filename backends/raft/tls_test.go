@@ -256,8 +256,8 @@ func TestRenewedCertificateNeedsNoRestart(t *testing.T) {
 	must(t, l.Raise(timeout(t, 5*time.Second), second))
 }
 
-// TestNobodyLeadsIsToldWithTheReason: all certificates have expired, and the nodes elect nobody any more. Who
-// reads that nobody leads reads why.
+// TestNobodyLeadsIsToldWithTheReason: all certificates have expired, and the nodes reach each other no more. Who
+// reads that no leader is known reads why.
 func TestNobodyLeadsIsToldWithTheReason(t *testing.T) {
 	t.Parallel()
 	ca, soon := newAuthority(t), time.Now().Add(4*time.Second)
@@ -270,9 +270,9 @@ func TestNobodyLeadsIsToldWithTheReason(t *testing.T) {
 	for _, n := range g.nodes {
 		n.port.conns.drop()
 	}
-	eventually(t, "the warning that nobody leads", func() bool { return strings.Contains(said.String(), nobody) })
+	eventually(t, "the warning that no leader is known", func() bool { return strings.Contains(said.String(), alone) })
 	for line := range strings.Lines(said.String()) {
-		if strings.Contains(line, nobody) && !strings.Contains(line, "expired") {
+		if strings.Contains(line, alone) && !strings.Contains(line, "expired") {
 			t.Errorf("it does not say why: %s", line)
 		}
 	}

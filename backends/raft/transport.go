@@ -108,7 +108,7 @@ func (t *transport) AppendEntries(id raft.ServerID, address raft.ServerAddress, 
 // InstallSnapshot sends heartbeats until the peer answers one, and then the snapshot. A failure makes the library wait as
 // for AppendEntries, and a stream that has been read cannot be sent again here; so a peer that is away causes none.
 func (t *transport) InstallSnapshot(id raft.ServerID, address raft.ServerAddress, in *raft.InstallSnapshotRequest, out *raft.InstallSnapshotResponse, data io.Reader) error {
-	beat := raft.AppendEntriesRequest{RPCHeader: in.RPCHeader, Term: in.Term, Leader: in.Leader}
+	beat := raft.AppendEntriesRequest{RPCHeader: in.RPCHeader, Term: in.Term}
 	err := t.again(id, func() error {
 		return t.NetworkTransport.AppendEntries(id, address, &beat, new(raft.AppendEntriesResponse))
 	})

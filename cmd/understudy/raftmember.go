@@ -245,7 +245,7 @@ func (c *memberCommand) await(ctx context.Context, id, made string, done func(ra
 		case g.Members[i].Behind != nil:
 			why = fmt.Sprintf("it is %d entries behind", *g.Members[i].Behind)
 		}
-		return cli.Exit(cli.NotDone, fmt.Errorf("member %s is %s, and not there in time: %s; that comes by itself, and the same command may be repeated", id, made, why))
+		return cli.Exit(cli.NotDone, fmt.Errorf("member %s is %s, and not there in time: %s; the rest happens by itself, and the same command may be repeated", id, made, why))
 	}
 }
 

@@ -108,7 +108,7 @@ func (c *Chronicle) Stood(at machine.Instant, st lock.Standing, me lock.SessionI
 		}
 	case t.Token != r.former.Token || t.Holder.Beat != r.former.Holder.Beat && t.Holder.Beat != lock.Absent:
 		r.lived, r.ended, r.fenced, r.failed = at, machine.Instant{}, machine.Instant{}, ""
-		r.deaf = first
+		r.deaf, r.later = first, false
 	default:
 		r.ended = machine.Instant{}
 	}

@@ -158,18 +158,21 @@ func TestBeginningSaysWhoCameLater(t *testing.T) {
 	holder := lock.Member{Contender: lock.Contender{ID: "b", Session: "b-1"}}
 	held, vacant := lock.Standing{Role: "r", Term: lock.Term{Token: 1, Holder: holder}}, lock.Standing{Role: "r", Term: lock.Term{Token: 1, Over: "released", Holder: holder}}
 	next := lock.Standing{Role: "r", Term: lock.Term{Token: 2, Over: "released", Holder: holder}}
+	taken, given := held, vacant
+	taken.Term.Token, given.Term.Token = 3, 3
 	silent, beaten := vacant, held
 	silent.Term.Over, silent.Term.End, beaten.Term.Holder.Beat = "", lock.End{By: "a", Why: history.Silent}, 2
 	for name, test := range map[string]struct {
 		seen []lock.Standing
 		want bool
 	}{
-		"free when it came":                {[]lock.Standing{vacant}, true},
-		"free since":                       {[]lock.Standing{held, vacant}, false},
-		"free when it came, taken, free":   {[]lock.Standing{vacant, next}, false},
-		"nobody ever had it, then it came": {[]lock.Standing{{Role: "r"}, vacant}, false},
-		"silent when it came":              {[]lock.Standing{held, held, silent}, true},
-		"silent since":                     {[]lock.Standing{held, beaten, silent}, false},
+		"free when it came":                          {[]lock.Standing{vacant}, true},
+		"free since":                                 {[]lock.Standing{held, vacant}, false},
+		"free when it came, taken, free":             {[]lock.Standing{vacant, next}, false},
+		"nobody ever had it, then it came":           {[]lock.Standing{{Role: "r"}, vacant}, false},
+		"free when it came, had it, then free again": {[]lock.Standing{vacant, {Role: "r", Term: lock.Term{Token: 2, Holder: lock.Member{Contender: lock.Contender{ID: "a", Session: "a-1"}}}}, taken, given}, false},
+		"silent when it came":                        {[]lock.Standing{held, held, silent}, true},
+		"silent since":                               {[]lock.Standing{held, beaten, silent}, false},
 	} {
 		c := New("a", time.Second, "r")
 		for i, st := range test.seen {
@@ -179,7 +182,7 @@ func TestBeginningSaysWhoCameLater(t *testing.T) {
 		now, last := machine.Instant{Boot: 2 * time.Hour, Mono: 2 * time.Hour, Raw: 2 * time.Hour}, test.seen[len(test.seen)-1]
 		c.Moved(now, Move{Role: "r", To: machine.StateActivating, Wall: time.Now()}, last)
 		c.Granted(now, "r")
-		c.Moved(now, Move{Role: "r", To: machine.StateActive, Token: 3, Wall: time.Now()}, last)
+		c.Moved(now, Move{Role: "r", To: machine.StateActive, Token: 4, Wall: time.Now()}, last)
 		c.Write(t.Context(), true, func(_ context.Context, _ string, e lock.Event) error {
 			if history.Says(e.Detail, history.CameLater) != test.want {
 				t.Errorf("%s: the event is %+v", name, e)
