@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -130,6 +131,9 @@ func ReadBackup(file string) (*Backup, error) {
 	}
 	defer func() { _ = f.Close() }() // it is only read
 	text, err := io.ReadAll(io.LimitReader(f, mostBackup+1))
+	if errors.Is(err, syscall.EISDIR) {
+		return nil, lock.Permanent(fmt.Errorf("backup %s: is a directory; name a file that raft backup or raft recover has written", file))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("backup: %w", err)
 	}

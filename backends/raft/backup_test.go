@@ -116,6 +116,9 @@ func TestBackupFileIsWhole(t *testing.T) {
 	if err := b.Write(file); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "already") {
 		t.Errorf("written twice: %v", err)
 	}
+	if _, err := ReadBackup(filepath.Dir(file)); !errors.Is(err, lock.ErrPermanent) || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("a directory: %v", err)
+	}
 	size := int64(len(readFile(t, file)))
 	for n := size - 2; n >= 0; n -= 7 {
 		cut("backup", n)(t, filepath.Dir(file))
