@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/cli"
 )
 
 // TestIsolate kills wrapper and witness in the same moment, with a grandchild that has
@@ -126,6 +128,18 @@ func (r *trio) isChildOfFirst(pid int) bool {
 	_, outer := r.state(first)
 	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", outer))
 	return strings.TrimSpace(string(name)) == "unshare"
+}
+
+// TestProcOfAnotherNamespace: where /proc shows other processes than ours, run does not begin: it could end nothing that a
+// command leaves behind.
+func TestProcOfAnotherNamespace(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	cmd := exec.Command("unshare", "-pf", "--kill-child", filepath.Join(shipped(t), "understudy"), "run", "--backend", "memory", "--role", "r", "--", "true")
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != cli.Usage || !strings.Contains(string(out), "/proc is that of another PID namespace") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
 }
 
 func needRoot(t *testing.T) {

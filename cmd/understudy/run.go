@@ -90,7 +90,7 @@ func newRun(s *signals) *cobra.Command {
 	o.Collect()
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		err := o.Read(cmd)
-		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), o.checkIsolation(), o.checkWatchdog(), o.checkWarm(), o.checkFence(), o.checkEndpoint())
+		err = errors.Join(err, o.ForContender(), o.checkCommands(args, cmd.ArgsLenAtDash()), procgroup.CanLook(), o.checkIsolation(), o.checkWatchdog(), o.checkWarm(), o.checkFence(), o.checkEndpoint())
 		if err == nil {
 			err = o.Explain(o.Coordinator.CheckFiles())
 		}

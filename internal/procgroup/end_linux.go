@@ -110,6 +110,18 @@ func (k *keeper) killOnce() {
 // parent's there, gives other numbers then.
 func isolated() bool { return os.Getpid() == 1 }
 
+// CanLook says why what descends from this process could not be found in /proc, or nil.
+func CanLook() error {
+	switch pid, err := os.Readlink("/proc/self"); {
+	case err != nil:
+		return fmt.Errorf("there is no /proc to find a command's descendants in (%w): mount it, by mount -t proc proc /proc", err)
+	case pid != fmt.Sprint(os.Getpid()):
+		return fmt.Errorf("/proc is that of another PID namespace, in which this process is %s and not %d, so a command's descendants could not be found: "+
+			"mount this one's, as by unshare --mount-proc, or mount -t proc proc /proc", pid, os.Getpid())
+	}
+	return nil
+}
+
 // CanIsolate says why the kernel does not let this process isolate, or nil.
 func CanIsolate() error {
 	p, err := os.StartProcess("/proc/self/exe", []string{initName}, &os.ProcAttr{

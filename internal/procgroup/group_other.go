@@ -104,6 +104,9 @@ func (g *Group) all(signals ...syscall.Signal) {
 // Supervise is for the first process of a Linux container.
 func Supervise(chan os.Signal) int { return unknownCode }
 
+// CanLook has nothing to say: no descendants are looked for.
+func CanLook() error { return nil }
+
 // CanIsolate says that only Linux can.
 func CanIsolate() error { return errors.ErrUnsupported }
 
