@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,8 +26,12 @@ func This() lock.Process {
 	}
 }
 
-// startOf returns when a process began, in the kernel's ticks, or "".
+// startOf returns when a process began, in the kernel's ticks, or "". Where /proc is that of another PID namespace, its
+// numbers mean others.
 func startOf(pid int) string {
+	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return ""
+	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return ""
