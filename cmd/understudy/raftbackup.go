@@ -174,10 +174,10 @@ beside the new one. docs/raft.md has every step.
 		if err == nil {
 			err = r.refuse(*force)
 		}
-		if err == nil {
-			err = r.newest.Write(*to)
-		}
 		if err != nil {
+			return cli.Refused(err)
+		}
+		if err := r.newest.Write(*to); err != nil {
 			return cli.Unmade(err)
 		}
 		_, err = fmt.Fprint(cmd.OutOrStdout(), r.text(*to))
