@@ -70,6 +70,9 @@ func (m *members) call(ctx context.Context, f func(context.Context, *clientv3.Cl
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(m.open, func() { cancel(errClosed) })()
+	if m.open.Err() != nil { // what was just started cancels a little later
+		return errClosed
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -258,6 +258,9 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(c.ctx, func() { cancel(errClosed) })()
+	if c.ctx.Err() != nil { // what was just started cancels a little later
+		return errClosed
+	}
 	failed, began := map[string]error{}, time.Now()
 	tried := uint64(0)
 	for pause, idle := ask/20, uint64(0); ; {

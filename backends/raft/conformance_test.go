@@ -194,6 +194,9 @@ func (m *member) Look(ctx context.Context, after ledger.Mark, roles ...string) (
 func (m *member) join(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(m.ctx, func() { cancel(errClosed) })
+	if m.ctx.Err() != nil { // what was just started comes too late for this call
+		cancel(errClosed)
+	}
 	return ctx, func() { stop(); cancel(nil) }
 }
 

@@ -170,6 +170,9 @@ func (c *Client) do(ctx context.Context, name string, do func(ctx context.Contex
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(c.open, func() { cancel(kvmem.ErrClosed) })()
+	if c.open.Err() != nil {
+		return kvmem.ErrClosed
+	}
 	f := c.fault(name)
 	return f.Around(ctx, func() error { return do(ctx, f) })
 }
