@@ -302,9 +302,10 @@ var wall = map[string]string{
 	"backends/s3/s3.go":                         "an object's first token, by the server's clock and above every earlier one",
 }
 
+var protocol = regexp.MustCompile(`^(lock|coordinator|backends|fencing|state|internal/procgroup)/`)
+
 // checkWall refuses what is a reading of the time of day, and no longer one of the clock that only goes on.
 func checkWall(t *testing.T, set *token.FileSet, name string, file *ast.File) {
-	protocol := regexp.MustCompile(`^(lock|coordinator|backends|fencing|state|internal/procgroup)/`)
 	if !protocol.MatchString(name) || strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "fencing/internal/") || wall[name] != "" {
 		return
 	}

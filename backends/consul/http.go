@@ -210,7 +210,7 @@ func (s *store) explain(q *api.QueryOptions, err error) error {
 func (s *store) unanswered(ctx context.Context) error {
 	err := context.Cause(ctx)
 	began, _ := ctx.Value(beganKey{}).(time.Time)
-	if !errors.Is(err, context.DeadlineExceeded) && !late.Alone(err) {
+	if !late.Is(err) {
 		return err
 	}
 	return late.Error(err, "%s did not answer within %s", s.agent(), time.Since(began).Round(time.Millisecond))

@@ -128,7 +128,7 @@ func (at *member) told(ctx context.Context, began time.Time, err error) error {
 	if strings.Contains(err.Error(), "use of closed network connection") { // by us
 		err = reworded{"the connection was given up, as nothing was heard on it", err}
 	}
-	if errors.Is(err, context.DeadlineExceeded) || late.Alone(err) {
+	if late.Is(err) {
 		err = late.Error(err, "it did not answer within %s", time.Since(began).Round(time.Millisecond))
 	}
 	if why := at.why.Load(); why != nil {

@@ -26,7 +26,7 @@ func (l *locker) Watch(ctx context.Context, roles ...string) iter.Seq2[lock.Stan
 			n, err := f.next(ctx, number)
 			if err != nil {
 				if !looked || errors.Is(err, errClosed) {
-					if errors.Is(err, context.DeadlineExceeded) || late.Alone(err) {
+					if late.Is(err) {
 						err = late.Error(err, "the store gave no answer within %s", time.Since(began).Round(time.Millisecond))
 					}
 					yield(lock.Standing{}, fmt.Errorf("watch: %w", errors.Join(err, failure)))

@@ -299,7 +299,7 @@ func (c *client) each(ctx context.Context, patience time.Duration, f func(*turn)
 // tooLate is why a call of the group ended with its context, which it began to wait for then.
 func tooLate(ctx context.Context, began time.Time) error {
 	err := context.Cause(ctx)
-	if errors.Is(err, context.DeadlineExceeded) || late.Alone(err) {
+	if late.Is(err) {
 		err = late.Error(err, "the group gave no answer within %s", time.Since(began).Round(time.Millisecond))
 	}
 	return err

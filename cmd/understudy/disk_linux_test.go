@@ -51,6 +51,9 @@ func TestFullDisk(t *testing.T) {
 				t.Error("a works on a full disk")
 			}
 			r.awaitLog("a", "does not follow its group's log")
+			if line := r.lastLine("a", "does not follow its group's log"); !strings.Contains(line, theDiskOf) { // why looks for that
+				t.Errorf("it does not name its disk: %s", line)
+			}
 			if _, since, _ := strings.Cut(r.log("a"), "does not follow its group's log"); strings.Contains(since, "the store answers again") || strings.Contains(since, "active=nobody") {
 				t.Errorf("a says of a store that does not answer it:\n%s", since)
 			}

@@ -74,11 +74,16 @@ func TestNoFalseElection(t *testing.T) {
 	r.active(0)
 	r.inLine(2)
 	term := func() (greatest uint64) {
-		g, err := raft.Status(lab.Within(t, 10*time.Second), r.store.Raft)
-		must(t, err)
-		for _, m := range g.Members {
-			greatest = max(greatest, m.Node.Term)
-		}
+		r.eventually("every node says its term", func() bool {
+			g, err := raft.Status(lab.Within(t, 10*time.Second), r.store.Raft)
+			for _, m := range g.Members {
+				if m.Node == nil {
+					return false
+				}
+				greatest = max(greatest, m.Node.Term)
+			}
+			return err == nil
+		})
 		return greatest
 	}
 	before := term()

@@ -65,6 +65,7 @@ const (
 
 // Start starts the witness and returns when it stands by, within ten seconds. When it
 // ends, another is started. That none stands by counts as this machine's fault, which a later start may not meet.
+// In a program that was started as a witness and has not called Main, Start ends the process: its parent then says so.
 func (w *Witness) Start(c coordinator.Config) (err error) {
 	if w.log != nil {
 		return errors.New("this Witness has served a Run already: give each Run one of its own")

@@ -3,6 +3,7 @@ package late
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -10,6 +11,9 @@ import (
 func Alone(err error) bool {
 	return err == context.DeadlineExceeded || err == context.Canceled //nolint:errorlint // see above
 }
+
+// Is reports whether err is that of a call whose deadline has passed, or that was given up without a word of why.
+func Is(err error) bool { return errors.Is(err, context.DeadlineExceeded) || Alone(err) }
 
 // Error returns an error with this text that wraps err. Where err is that of a context itself its words are left
 // out: the text says that there was no answer, and for how long.
