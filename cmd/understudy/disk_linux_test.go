@@ -58,6 +58,7 @@ func TestFullDisk(t *testing.T) {
 				t.Errorf("a says of a store that does not answer it:\n%s", since)
 			}
 			r.expect(0, "failing: a; none may fail", "raft", "status")
+			r.expect(cli.Lacking, "no space left on device", "raft", "backup", filepath.Join(filepath.Dir(full()), "backup"))
 			r.expect(0, "a fails: ", "raft", "status")
 			r.expect(0, "failing: a; none may fail", "status", "--role", "r")
 			standby := map[string]string{"b": "c", "c": "b"}[now.id]
@@ -202,6 +203,9 @@ func TestAnswerOnAFullDisk(t *testing.T) {
 		if code, errs := onFull(t, strings.Fields(line)...); code != cli.Unwritten || !strings.Contains(errs, "understudy: done, but the answer could not be written") || !strings.Contains(errs, "no space left on device") {
 			t.Errorf("%q: code %d, want %d, and %s", line, code, cli.Unwritten, errs)
 		}
+	}
+	if code, errs := onFull(t, "--version"); code != cli.Unwritten || !strings.HasPrefix(strings.Split(errs, "\n")[1], "understudy (devel), ") {
+		t.Errorf("the answer is not repeated as it would have been: %s", errs)
 	}
 	if code, errs := onFull(t, "config", "show", "--skew", "x"); code != cli.Usage || !strings.Contains(errs, `skew: "x" is not a duration`) {
 		t.Errorf("with a mistake: code %d, %s", code, errs)

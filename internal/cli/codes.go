@@ -118,7 +118,7 @@ func Refused(err error) error {
 // Unmade gives the error of a command that does nothing but make files its exit code.
 func Unmade(err error) error {
 	if lack.Is(err) {
-		return err
+		return Exit(Lacking, err)
 	}
 	return Refused(err)
 }
