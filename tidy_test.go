@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"backends/postgres":              {"lock", "backends/object", "internal/certs", "internal/clientconf", "internal/late"},
 	"backends/nats":                  {"lock", "backends/object", "internal/certs", "internal/clientconf", "internal/late"},
 	"backends/kubernetes":            {"lock", "backends/object", "backends/ledger", "internal/clientconf", "internal/lasting"},
-	"backends/s3":                    {"lock", "backends/object", "internal/clientconf", "internal/lasting"},
+	"backends/s3":                    {"lock", "backends/object", "internal/clientconf", "internal/lasting", "internal/late"},
 	"fencing":                        {"lock", "coordinator"},
 	"fencing/fencingetcd":            {"lock", "fencing", "backends/kv"},
 	"fencing/fencingconsul":          {"lock", "fencing", "backends/kv"},

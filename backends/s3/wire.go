@@ -24,6 +24,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/clientconf"
 	"github.com/understudy-ha/understudy/internal/lasting"
+	"github.com/understudy-ha/understudy/internal/late"
 	"github.com/understudy-ha/understudy/lock"
 )
 
@@ -192,6 +193,7 @@ type answer struct {
 // do makes one request of a key. After a refusal of our credentials it reads them again, and tries once more if they
 // have changed. That is safe: a request that was not let in did nothing.
 func (w *wire) do(ctx context.Context, method, key string, query url.Values, head http.Header, body []byte) (answer, error) {
+	began := time.Now()
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
@@ -207,6 +209,9 @@ func (w *wire) do(ctx context.Context, method, key string, query url.Values, hea
 			w.worked.Store(true)
 		}
 		if !is(err, strangers...) || try > 0 || !w.refresh() {
+			if late.Alone(err) {
+				err = late.Error(err, "%s did not answer within %s", w.server, time.Since(began).Round(time.Millisecond))
+			}
 			return a, w.named(err)
 		}
 	}
